@@ -1,0 +1,393 @@
+"""The command line: joins the rooms' commands, and imports a room only when one of its commands is called."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .host.errors import TimbrelError, UserError
+
+if TYPE_CHECKING:
+    from .host.library import Patch
+    from .host.progress import Display
+    from .train.loop import Outcome, Report
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Turn recordings into playable instruments.",
+)
+corpus_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Build a corpus to train on.")
+app.add_typer(corpus_app, name="corpus")
+
+
+class Family(StrEnum):
+    """Families that `make` can train."""
+
+    auto = "auto"
+    chroma = "chroma"
+
+
+class Weights(StrEnum):
+    """How weights are stored."""
+
+    float16 = "float16"
+    float32 = "float32"
+
+
+class Which(StrEnum):
+    """Checkpoints of a run."""
+
+    best = "best"
+    last = "last"
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Split = Annotated[str, typer.Option(help="Parts for training, validation and test, or a JSON file that lists them.")]
+Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
+Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
+Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo() -> None:
+    """Render the shipped demo to demo.wav and demo.png in this folder."""
+    from .host.demo import PRESET, TUNE, demo
+
+    sound, picture = demo(Path())
+    print(f"{sound}: preset {PRESET} plays {TUNE}")
+    print(f"{picture}: its waveform, spectrum, notes and latent path")
+    print("next: 'timbrel presets' lists what ships; 'timbrel render PRESET YOUR.mid -o OUT.wav' plays your own tune;")
+    print("      'timbrel make YOUR_SOUNDS -o INSTRUMENT' makes an instrument of your own recordings")
+
+
+@corpus_app.command("build")
+def corpus_build(
+    sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
+    rate: Rate = 44100,
+    split: Split = "0.85/0.07/0.08",
+    seed: Seed = 0,
+    group: Annotated[
+        str | None, typer.Option(help="A regular expression: clips whose match is equal stay together.")
+    ] = None,
+) -> None:
+    """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report."""
+    from .host.progress import Display
+    from .train.corpus.build import build
+
+    with Display() as display:
+        display.stage("reading sounds")
+        report = build(sounds, output, rate=rate, split=split, seed=seed, group=group, progress=display.update)
+    print(report.text())
+
+
+@corpus_app.command("soundfont")
+def corpus_soundfont(
+    soundfont: Annotated[Path, typer.Argument(help="An .sf2 file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
+    programs: Annotated[str, typer.Option(help="Programs, counted from 0, such as 0-79 or 0,40,73.")] = "0-79",
+    notes: Annotated[str, typer.Option(help="MIDI notes, such as 60-72.")] = "60-72",
+    velocities: Annotated[str, typer.Option(help="Velocities, such as 100 or 40,80,120.")] = "100",
+    seconds: Annotated[float, typer.Option(help="How long each note is held.")] = 1.0,
+    rate: Rate = 44100,
+    split: Split = "0.85/0.07/0.08",
+    seed: Seed = 0,
+) -> None:
+    """Render a corpus of notes with FluidSynth."""
+    from .host.progress import Display
+    from .train.corpus.soundfont import parse_numbers, render_soundfont
+
+    with Display() as display:
+        display.stage("rendering notes")
+        report = render_soundfont(
+            soundfont,
+            output,
+            programs=parse_numbers(programs),
+            notes=parse_numbers(notes),
+            velocities=parse_numbers(velocities),
+            seconds=seconds,
+            rate=rate,
+            split=split,
+            seed=seed,
+            progress=display.update,
+        )
+    print(report.text())
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that ship."""
+    from .train.recipe import load_recipe, shipped_recipes
+
+    for name in shipped_recipes():
+        print(f"{name:<26}{load_recipe(name).description}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")],
+    corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The run: a new folder, or one to --resume.")],
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: training.epochs=5")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train for this long, with a schedule made for it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in RUN/tensorboard.")] = False,
+) -> None:
+    """Train a recipe on a corpus. Ctrl-C saves and stops."""
+    from .host.progress import Display
+    from .train.loop import Options, start
+    from .train.loop import resume as go_on
+    from .train.recipe import load_recipe
+
+    changes = [*(change or []), *([] if minutes is None else [f"training.minutes={minutes}"])]
+    loaded = load_recipe(recipe, changes)
+    with Display() as display:
+        display.stage(f"training {loaded.name}")
+        options = Options(accelerator, devices, tensorboard, *_reporters(display, devices))
+        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options)
+    _end_of_training(outcome, output, recipe, corpus)
+
+
+def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
+    """What the loop calls to show progress; processes of their own cannot share a display, and stay silent."""
+    if devices > 1:
+        return None, None
+
+    def report(now: "Report") -> None:
+        note = f"step {now.step}, loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
+        display.update(now.done, note, now.seconds_left)
+
+    return report, display.say
+
+
+def _end_of_training(outcome: "Outcome", run: Path, recipe: str, corpus: Path) -> None:
+    print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
+    if outcome.interrupted:
+        print(f"stopped before its end; go on with: timbrel train {recipe} --corpus {corpus} -o {run} --resume")
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    print(f"next: timbrel evaluate {run}, or timbrel export {run} -o MODEL.onnx")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
+) -> None:
+    """Measure a run on its test split; writes RUN/report/index.html and report.json."""
+    from .host.progress import Display
+    from .train.evaluate import evaluate
+    from .train.run import Run
+
+    with Display() as display:
+        display.stage("evaluating")
+        evaluate(Run.open(run), checkpoint=checkpoint.value, progress=display.update)
+    print(f"{run / 'report' / 'index.html'}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The model, ending in .onnx; its encoder lies beside.")
+    ],
+    checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
+    weights: Annotated[Weights, typer.Option(help="float16 is half the file.")] = Weights.float16,
+    name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
+    description: Annotated[str | None, typer.Option(help="One line.")] = None,
+    license: Annotated[str | None, typer.Option(help="Of the model, its corpus included.")] = None,
+    credits: Annotated[str | None, typer.Option(help="Who made the sounds.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model that any host can play, and prove that it gives what was trained."""
+    from .export.export import Labels, encoder_path
+    from .export.export import export as write
+    from .train.run import Run
+
+    labels = Labels(name, description, license, credits)
+    card = write(
+        Run.open(run), output, labels=labels, which=checkpoint.value, weights=weights.value, overwrite=overwrite
+    )
+    print(f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch")
+    print(f"{encoder_path(output)}: its encoder")
+
+
+@app.command()
+def make(
+    sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The instrument: a new folder.")],
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.0,
+    family: Annotated[Family, typer.Option(help="auto chooses by how tonal the sounds are.")] = Family.auto,
+) -> None:
+    """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
+    from .export.make import make
+    from .host.progress import Display
+
+    with Display() as display:
+        summary = make(sounds, output, minutes=minutes, family=family.value, display=display)
+    print(summary)
+
+
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
+) -> None:
+    """Show what a model is."""
+    from .host.describe import describe
+    from .host.library import find_model
+    from .host.model import Model
+
+    opened = Model(find_model(str(model)))
+    print(opened.card.model_dump_json(indent=1) if as_json else describe(opened.card, opened.path.stat().st_size))
+
+
+@app.command()
+def verify(model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")]) -> None:
+    """Run a model's own reference on this machine; exit status 1 if it gives something else."""
+    from .host.library import find_model
+    from .host.model import Model
+
+    verdict = Model(find_model(str(model))).verify()
+    verb = "passes" if verdict.passed else "FAILS"
+    print(f"{model} {verb}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed")
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets and models that ship."""
+    from .host.library import shipped_models, shipped_presets
+    from .host.model import Model
+    from .host.preset import read_preset
+
+    for name, path in shipped_presets().items():
+        print(f"{name:<16}{read_preset(path).description}")
+    for name, path in shipped_models().items():
+        print(f"{name:<16}(model) {Model(path).card.description}")
+
+
+@app.command()
+def render(
+    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    rate: Annotated[int, typer.Option(help="Sampling rate in Hz: 44100, 48000 or 96000.")] = 44100,
+    channel: Annotated[list[str] | None, typer.Option(help="Another preset for a MIDI channel: 2=PRESET")] = None,
+    tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
+    stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play a MIDI file into a sound file."""
+    import os
+
+    from .host.library import open_patch
+    from .host.midi.file import read_performance
+    from .host.progress import Display
+    from .host.render import RATES, render
+
+    if rate not in RATES:
+        raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
+    default, others = open_patch(preset), _channel_patches(channel or [])
+    performance = read_performance(midi, rate)
+    warnings = [*performance.warnings, *default.warnings, *(w for patch in others.values() for w in patch.warnings)]
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    by_channel = {number: others.get(number, default) for number in performance.channels}
+    with Display() as display:
+        display.stage("rendering")
+        threads = min(2, os.cpu_count() or 1)  # what more cores would decode, one core cannot mix
+        files = render(
+            by_channel,
+            performance,
+            output,
+            sample_rate=rate,
+            tail_seconds=tail,
+            stems=stems,
+            overwrite=overwrite,
+            threads=threads,
+            progress=display.update,
+        )
+    for file in files:
+        print(file)
+
+
+def _channel_patches(options: list[str]) -> "dict[int, Patch]":
+    from .host.library import open_patch
+
+    patches: dict[int, Patch] = {}
+    for option in options:
+        number, equals, name = option.partition("=")
+        if not equals or not number.isdecimal() or not 1 <= int(number) <= 16:
+            raise UserError(f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys")
+        patches[int(number) - 1] = open_patch(name)
+    return patches
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one line and an exit status."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        status = typer.main.get_command(app).main(arguments, prog_name="timbrel", standalone_mode=False)
+    except TimbrelError as error:
+        status = _complain(str(error), error.exit_status, debug)
+    except KeyboardInterrupt:
+        status = _complain("stopped", 130, debug)
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 1
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
+            message = error.format_message().splitlines()[0].rstrip(".")
+            status = _complain(f"{message}; see 'timbrel --help' or 'timbrel COMMAND --help'", 2, debug)
+        elif isinstance(error, ModuleNotFoundError):
+            status = _complain(
+                f"{error.name} is not installed; install it with: pip install 'timbrel[{_extra()}]'", 2, debug
+            )
+        elif isinstance(error, MemoryError):
+            status = _complain("memory is used up; close other programs or give less at once", 1, debug)
+        else:
+            status = _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug", 1, debug)
+    sys.exit(status or 0)
+
+
+def _extra() -> str:
+    """The extra that holds what a command needs."""
+    return "picture" if "demo" in sys.argv[1:2] else "train"
+
+
+def _complain(message: str, status: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"timbrel: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Turns a checkpoint into a file that a host can load, and proves it."""

@@ -1,0 +1,277 @@
+"""A run becomes a decoder file and an encoder file, each proved as written."""
+
+import contextlib
+import datetime
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .. import __version__
+from ..host.card import METADATA_KEY, Card, NormalPrior, Parity, Reference, Training, UniformPrior
+from ..host.errors import Failure, UserError
+from ..host.files import check_output, replacing
+from ..host.model import ONE_HOT, Model, open_session
+from ..train import checkpoint
+from ..train.corpus.store import Corpus
+from ..train.families import NETWORKS, Network
+from ..train.run import Run
+from .chroma import Decoder, Encoder, wants_chroma
+from .describe import Codes, chroma_of, encode_corpus, landmarks, latents, starting_point
+from .loudness import PLAIN_LUFS, loudness
+from .onnx import Weights, save, store_half, trace
+
+Array = npt.NDArray[np.float32]
+
+BATCHES = (1, 2, 7, 64)
+# Of the output's range. Half-precision weights keep 11 bits, and eight layers of them add up to about 1e-3.
+TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
+REFERENCE_TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, not more
+REFERENCE_ROWS, REFERENCE_POINTS = 4, 24
+ENCODER_KEY = "timbrel.encoder"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What people are told about a model."""
+
+    name: str | None = None
+    description: str | None = None
+    license: str | None = None
+    credits: str | None = None
+
+
+def encoder_path(path: Path) -> Path:
+    """Where a decoder's encoder lies: ``model.encoder.onnx`` beside ``model.onnx``."""
+    return path.with_name(f"{path.stem}.encoder.onnx")
+
+
+def export(
+    run: Run,
+    path: Path,
+    *,
+    labels: Labels | None = None,
+    which: Literal["best", "last"] = "best",
+    weights: Weights = "float16",
+    overwrite: bool = False,
+) -> Card:
+    """Write ``path`` and its encoder; both appear, or neither.
+
+    Raises:
+        UserError: no checkpoint, the corpus is gone, or the output cannot be written.
+        Failure: onnxruntime's results are not torch's, or the model's latents do not vary.
+    """
+    if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
+        raise UserError(f"-o {path} must be a model's name, such as {path.with_suffix('').stem}.onnx")
+    check_output(path, overwrite)
+    check_output(encoder_path(path), overwrite)
+    network, step = _network(run, which)
+    corpus = run.corpus()
+    codes = encode_corpus(network, run.recipe, corpus, run.info.tonal)
+    if np.all(codes.latents.std(0) < NEVER_VARIES):
+        raise Failure(
+            f"run {run.folder}: every sound has the same code, such a model cannot be played; "
+            "train again with another training.seed or a lower learning rate"
+        )
+    with (
+        contextlib.ExitStack() as stack,
+        torch.no_grad(),
+    ):
+        decoder_file = stack.enter_context(replacing(path, overwrite))
+        encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
+        card = _write_decoder(run, network, corpus, codes, labels or Labels(), step, weights, decoder_file, path)
+        _write_encoder(run, network, codes, corpus, weights, encoder_file, card)
+    return card
+
+
+NEVER_VARIES = 1e-3  # deviation of a latent over the training set
+
+
+def _network(run: Run, which: Literal["best", "last"]) -> tuple[Network, int]:
+    file = run.best if which == "best" and run.best.exists() else run.last
+    content = checkpoint.load(file)
+    network = NETWORKS[run.recipe.family](run.recipe)
+    network.load_state_dict(content["model"])
+    network.eval()
+    return network, checkpoint.progress_of(content).step
+
+
+def _write_decoder(
+    run: Run,
+    network: Network,
+    corpus: Corpus,
+    codes: Codes,
+    labels: Labels,
+    step: int,
+    weights: Weights,
+    file: Path,
+    final: Path,
+) -> Card:
+    conditioned, _ = wants_chroma(network)
+    n = network.settings.latents
+    inputs = {"latent": torch.rand(3, n)} | ({"chroma": torch.eye(12)[:3]} if conditioned else {})
+    graph = trace(Decoder(network), inputs, ["frame"], "voice")
+    if weights == "float16":
+        store_half(graph)
+    marks = landmarks(codes)
+    knobs = latents(codes, starting_point(codes, marks))
+    recipe = run.recipe
+    card = Card(
+        format=1,
+        name=labels.name or final.stem,
+        description=labels.description or f"{recipe.description}; trained on {run.info.corpus_name}",
+        license=labels.license or corpus.licence or "unknown",
+        credits=labels.credits or "",
+        created=datetime.date.today().isoformat(),
+        kind="spectrum",
+        domain="magnitude",
+        sample_rate=recipe.frames.sample_rate,
+        frame_length=recipe.frames.frame_length,
+        hop_length=recipe.frames.hop_length,
+        window="hann",
+        latents=knobs,
+        prior=_prior(network),
+        chroma=chroma_of(codes, recipe, run.info.tonal) if conditioned else None,
+        loudness_lufs=PLAIN_LUFS,
+        landmarks=marks,
+        training=_training(run, step),
+        parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
+        reference=Reference(latent=[[0.0] * n], chroma=[0], points=[0], frame=[[0.0]], tolerance=REFERENCE_TOLERANCE),
+    )
+    save(graph, file, {METADATA_KEY: card.model_dump_json()})
+    model = Model(file)  # the file as written, as any host will load it
+    card = card.model_copy(
+        update={
+            "parity": _parity(network, model, codes, weights),
+            "reference": _reference(model),
+            "loudness_lufs": round(loudness(model), 2),
+        }
+    )
+    save(graph, file, {METADATA_KEY: card.model_dump_json()})
+    verdict = Model(file).verify()
+    if not verdict.passed:
+        raise Failure(f"{final}: the file does not give its own reference (off by {verdict.difference:.2g})")
+    return card
+
+
+def _prior(network: Network) -> UniformPrior | NormalPrior | None:
+    if network.settings.variational:
+        return NormalPrior(normal=(0.0, 1.0))
+    return UniformPrior(uniform=(0.0, 1.0)) if network.settings.bottleneck == "sigmoid" else None
+
+
+def _training(run: Run, step: int) -> Training:
+    logged = [entry for entry in run.logged() if entry["step"] <= step]
+    validation = (
+        {k: round(float(v), 6) for k, v in logged[-1].items() if k not in ("step", "seconds")} if logged else {}
+    )
+    return Training(
+        recipe=run.recipe.name,
+        steps=step,
+        seed=run.recipe.training.seed,
+        corpus=run.info.corpus_name,
+        clips=run.info.clips,
+        seconds=round(run.info.seconds, 1),
+        validation=validation,
+        versions={**run.info.versions, "onnx": version("onnx"), "timbrel": __version__},
+        hardware=run.info.hardware,
+    )
+
+
+def probes(codes: Codes, count: int, seed: int) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Latents inside and at the edges of the range, [count, n], and pitch classes [count]: what parity is tried on."""
+    rng = np.random.default_rng(seed)
+    low, high = codes.latents.min(0), codes.latents.max(0)
+    inside = rng.uniform(low, high, (count, len(low)))
+    edges = rng.random((count, len(low))) < 0.5
+    at_edge = rng.random(count) < 0.5
+    corner = np.where(rng.random((count, len(low))) < 0.5, low, high)
+    latent = np.where(edges & at_edge[:, None], corner, inside).astype(np.float32)
+    return latent, rng.integers(12, size=count).astype(np.intp)
+
+
+def _parity(network: Network, model: Model, codes: Codes, weights: Weights) -> Parity:
+    absolute, span = 0.0, 0.0
+    for batch in BATCHES:
+        for seed in range(max(1, 64 // batch)):
+            latent, chroma = probes(codes, batch, seed)
+            expected = network.decode(torch.from_numpy(latent), torch.from_numpy(ONE_HOT[chroma])).numpy()
+            absolute = max(absolute, float(np.abs(model.decode(latent, chroma) - expected).max()))
+            span = max(span, float(np.ptp(expected)))
+    relative = absolute / max(span, 1e-9)
+    if not relative <= TOLERANCES[weights]:
+        raise Failure(
+            f"onnxruntime differs from torch by {relative:.2g} of the output's range, "
+            f"{TOLERANCES[weights]:g} is allowed; no file was kept (try --weights float32)"
+        )
+    return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
+
+
+def _reference(model: Model) -> Reference:
+    rng = np.random.default_rng(1)
+    low = [latent.low for latent in model.card.latents]
+    high = [latent.high for latent in model.card.latents]
+    latent = np.round(rng.uniform(low, high, (REFERENCE_ROWS, len(low))), 4).astype(np.float32)
+    chroma = rng.integers(12, size=REFERENCE_ROWS)
+    frame = model.decode(latent, chroma)
+    points = np.unique(np.argsort(frame.max(0))[-REFERENCE_POINTS:])
+    return Reference(
+        latent=[[round(float(v), 4) for v in row] for row in latent],
+        chroma=[int(c) for c in chroma] if model.card.chroma is not None else None,
+        points=[int(p) for p in points],
+        frame=[[round(float(v), 6) for v in row[points]] for row in frame],
+        tolerance=round(REFERENCE_TOLERANCE * max(1.0, float(frame.max())), 6),
+    )
+
+
+def _write_encoder(
+    run: Run, network: Network, codes: Codes, corpus: Corpus, weights: Weights, file: Path, card: Card
+) -> None:
+    _, chroma_in = wants_chroma(network)
+    length = run.recipe.frames.frame_length
+    inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if chroma_in else {})
+    encoder = Encoder(network, run.recipe)
+    graph = trace(encoder, inputs, ["latent"], "batch")
+    if weights == "float16":
+        store_half(graph)
+    about = {
+        "format": 1,
+        "model": card.name,
+        "sample_rate": card.sample_rate,
+        "frame_length": length,
+        "latents": len(card.latents),
+        "license": card.license,
+    }
+    save(graph, file, {ENCODER_KEY: json.dumps(about)})
+    session = open_session(file)
+    span = float(np.ptp(codes.latents))
+    for batch in BATCHES:
+        audio, chroma = _sounds(corpus, length, batch), np.arange(batch) % 12
+        feeds = {"audio": audio} | ({"chroma": ONE_HOT[chroma]} if chroma_in else {})
+        expected = encoder(torch.from_numpy(audio), torch.from_numpy(ONE_HOT[chroma])).numpy()
+        relative = float(np.abs(session.run(["latent"], feeds)[0] - expected).max()) / max(span, 1e-9)
+        if (
+            not relative <= 10 * TOLERANCES[weights]
+        ):  # an encoder halves its rounding in no layer: deeper than a decoder
+            raise Failure(
+                f"the encoder in onnxruntime differs from torch by {relative:.2g} of the latents' range, "
+                f"{10 * TOLERANCES[weights]:g} is allowed; no file was kept (try --weights float32)"
+            )
+
+
+def _sounds(corpus: Corpus, length: int, count: int) -> Array:
+    """Pieces of the corpus's clips, [count, length]."""
+    rng = np.random.default_rng(count)
+    clips = corpus.clips("train")
+    pieces = np.zeros((count, length), np.float32)
+    for row in pieces:
+        samples = corpus.samples(clips[int(rng.integers(len(clips)))])
+        start = int(rng.integers(max(1, len(samples) - length)))
+        piece = samples[start : start + length]
+        row[: len(piece)] = piece
+    return pieces

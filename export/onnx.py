@@ -1,0 +1,69 @@
+"""From a torch module to one plain ONNX file, with its weights as float16 where that is asked for."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+OPSET = 18
+SMALLEST_HALF = 1024  # numbers in a tensor worth a Cast; smaller ones (biases, axes) stay as they are
+
+Weights = Literal["float16", "float32"]
+
+
+def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], axis: str) -> onnx.ModelProto:
+    """The graph of ``module(*inputs)``, its first axis dynamic and called ``axis``."""
+    module.eval()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that are not in the graph
+    dimension = torch.export.Dim(axis, min=1, max=1 << 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=tuple({0: dimension} for _ in inputs),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            optimize=True,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Keep large float32 weights as float16, each behind a Cast that onnxruntime folds when it loads the file."""
+    kept, casts = [], []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST_HALF:
+            kept.append(tensor)
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
+        kept.append(half)
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+    nodes = list(model.graph.node)
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend([*casts, *nodes])
+
+
+def save(model: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the file with its metadata, after ONNX's own checker has passed it."""
+    helper.set_model_props(model, dict(metadata))
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]  # traces of the exporting machine
+    for value in model.graph.value_info:
+        del value.metadata_props[:]
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())

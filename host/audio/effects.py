@@ -1,0 +1,297 @@
+"""Effects and rate conversion by pedalboard, which no other module knows; it is imported when first used."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import UserError, nearest
+from .files import read_sound
+from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
+
+Array = npt.NDArray[np.float32]
+QUANTUM = 128  # samples that a plugin works on at a time, so that blocks cut elsewhere do not change what it does
+SETTLING_SECONDS = 1.0  # time for a plugin to begin; MP3Compressor holds back 0.08 s, linear-phase VST3s up to half
+
+
+class Effect(BaseModel):
+    """One effect of a preset: ``plugin`` is a name of `RANGES` or the path of a VST3; other keys are its parameters."""
+
+    model_config = ConfigDict(extra="allow")
+
+    plugin: str
+
+
+class EffectChain:
+    """Effects in a row, for stereo sound that comes in blocks of any size."""
+
+    def __init__(self, effects: Sequence[Effect], sample_rate: int, folder: Path) -> None:
+        """Load the effects; paths are relative to ``folder``, that of the preset.
+
+        Raises:
+            UserError: naming the effect and the first thing that is wrong with it.
+        """
+        self._stages = [_load(index, effect, sample_rate, folder) for index, effect in enumerate(effects)]
+        self._knobs = {
+            f"effects.{index}.{name}": (stage, name) for index, stage in enumerate(self._stages) for name in stage.knobs
+        }
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples by which sound comes late: what the effects hold back, and a quantum for each that holds back."""
+        return sum(stage.latency_samples for stage in self._stages)
+
+    def process(self, audio: Array) -> Array:
+        """The next block, [2, n] in and out; n may be 0."""
+        for stage in self._stages if audio.shape[1] else ():
+            audio = stage.process(audio)
+        return audio
+
+    def reset(self) -> None:
+        """Forget all sound; parameters stay."""
+        for stage in self._stages:
+            stage.reset()
+
+    def targets(self) -> dict[str, Range]:
+        """What can be turned while sound passes: ``effects.N.parameter`` and its range."""
+        return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
+
+    def set(self, target: str, value: float) -> None:
+        """Turn one parameter, from the next block on.
+
+        Raises:
+            UserError: there is no such target, or the value is out of its range.
+        """
+        if target not in self._knobs:
+            raise UserError(f"effect parameter {target!r} does not exist{nearest(target, self._knobs)}")
+        stage, name = self._knobs[target]
+        stage.turn(name, _number(target, value, stage.knobs[name]))
+
+
+@dataclass
+class _Stage:
+    """One effect as it sounds: one plugin, or where it is mono one instance a channel.
+
+    Some plugins hold back their first samples and give out unequal blocks. They are fed whole quanta, and what they
+    lack at first is silence.
+    """
+
+    plugins: Sequence[Any]
+    rate: int
+    knobs: Mapping[str, Range]
+    latency_samples: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        from pedalboard import Chain
+
+        self._chains = [Chain([plugin]) for plugin in self.plugins]  # a chain tells (2, 1) from (1, 2) for any plugin
+        self.reset()
+        if self._holds_back:
+            for _ in range(round(SETTLING_SECONDS * self.rate / QUANTUM)):
+                self._quantum(_silence(QUANTUM))
+            self.latency_samples = QUANTUM + self._lacked
+            self.reset()
+
+    def reset(self) -> None:
+        for chain in self._chains:
+            chain.reset()
+        self._holds_back = self._run(_silence(QUANTUM)).shape[1] < QUANTUM
+        self._lacked = 0
+        self._waiting = _silence(0)
+        self._given = _silence(0)
+        self._ready = _silence(QUANTUM)
+        if self._holds_back:
+            for chain in self._chains:
+                chain.reset()
+
+    def turn(self, name: str, value: float) -> None:
+        for plugin in self.plugins:
+            setattr(plugin, name, _below_nyquist(name, value, self.rate))
+
+    def process(self, audio: Array) -> Array:
+        if not self._holds_back:
+            return _late(self._run(audio), audio.shape[1])
+        waiting = np.concatenate([self._waiting, audio], axis=1)
+        whole = waiting.shape[1] // QUANTUM * QUANTUM
+        quanta = [self._quantum(waiting[:, start : start + QUANTUM]) for start in range(0, whole, QUANTUM)]
+        ready = np.concatenate([self._ready, *quanta], axis=1)
+        self._waiting, self._ready = waiting[:, whole:], ready[:, audio.shape[1] :]
+        return ready[:, : audio.shape[1]]
+
+    def _quantum(self, audio: Array) -> Array:
+        """A quantum for a quantum, with silence in front of what there is too little of."""
+        given = np.concatenate([self._given, self._run(audio)], axis=1)
+        self._lacked += max(0, QUANTUM - given.shape[1])
+        given = _late(given, QUANTUM)
+        self._given = given[:, QUANTUM:]
+        return given[:, :QUANTUM]
+
+    def _run(self, audio: Array) -> Array:
+        """Sound through the plugins; fewer samples come back where they hold back."""
+        channels = np.split(audio, len(self._chains))
+        given = [
+            chain.process(channel, self.rate, buffer_size=QUANTUM, reset=False)
+            for chain, channel in zip(self._chains, channels, strict=True)
+        ]
+        sound: Array = given[0] if len(given) == 1 else np.concatenate(given)
+        return sound
+
+
+class Resampler:
+    """From one rate to another, for sound that comes in blocks of any size, by a windowed sinc of 32 zero crossings.
+
+    Its first sample lies where the first input sample lies. ``latency`` is the number of input samples that it must
+    have seen beyond a sample before it gives that one.
+    """
+
+    def __init__(self, rate_in: int, rate_out: int, channels: int = 2) -> None:
+        from pedalboard.io import StreamResampler
+
+        self._ratio = rate_out / rate_in
+        self._channels = channels
+        self._resampler = StreamResampler(rate_in, rate_out, channels)
+        self._taken = self._given = 0
+        self.latency = float(self._resampler.input_latency)
+        self.process(np.zeros((channels, 0), np.float32))  # tells it which axis is which, for blocks of one sample
+
+    def process(self, audio: Array) -> Array:
+        """[channels, n] at the rate that comes in, to as many samples as can be given by now at the other."""
+        given: Array = self._resampler.process(audio)
+        self._taken += audio.shape[1]
+        self._given += given.shape[1]
+        return given
+
+    def flush(self) -> Array:
+        """What is left when the sound has ended, so that the whole is as long as it was, to the nearest sample."""
+        left = round(self._taken * self._ratio) - self._given
+        beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
+        return self.process(beyond)[:, :left]
+
+
+def _silence(count: int) -> Array:
+    return np.zeros((2, count), np.float32)
+
+
+def _late(audio: Array, count: int) -> Array:
+    """At least ``count`` samples, with silence in front of fewer."""
+    lacking = count - audio.shape[1]
+    return audio if lacking <= 0 else np.concatenate([_silence(lacking), audio], axis=1)
+
+
+def _below_nyquist(name: str, value: Any, rate: int) -> Any:
+    """Filters of the first order become unstable at half the rate."""
+    return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
+
+
+def _load(index: int, effect: Effect, rate: int, folder: Path) -> _Stage:
+    """The stage of one effect, its parameters checked and set."""
+    name, given = effect.plugin, effect.model_extra or {}
+    where = f"effects.{index} ({name})"
+    if name.endswith((".vst3", ".component")):
+        return _load_file(where, folder / name, given, rate)
+    if name in NOT_IN_BLOCKS:
+        raise UserError(f"effects.{index}: {name} gives no sound block by block in pedalboard; use another effect")
+    if name not in RANGES:
+        raise UserError(f"effects.{index}: plugin {name!r} does not exist{nearest(name, RANGES)}")
+    return _load_named(where, name, given, rate, folder)
+
+
+def _load_named(where: str, name: str, given: Mapping[str, Any], rate: int, folder: Path) -> _Stage:
+    """One of pedalboard's own effects."""
+    import pedalboard
+
+    kind = getattr(pedalboard, name)
+    allowed = {**RANGES[name], **SETTINGS.get(name, {})}
+    arguments: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in allowed:
+            raise UserError(f"{where}: parameter {key!r} does not exist{nearest(key, allowed)}")
+        what, limits = f"{where}: {key}", allowed[key]
+        if isinstance(limits, tuple):
+            arguments[key] = _below_nyquist(key, _number(what, value, limits), rate)
+        elif isinstance(limits, str):
+            arguments[key] = _choice(what, value, getattr(kind, limits).__members__)
+        elif limits is bool:
+            arguments[key] = _choice(what, value, {False: False, True: True})
+        else:
+            arguments[key], arguments["sample_rate"] = read_sound(folder / _text(what, value))
+    if name == "Convolution" and "sample_rate" not in arguments:
+        raise UserError(f"{where}: impulse_response_filename is missing; name a sound file")
+    try:
+        return _Stage([kind(**arguments)], rate, RANGES[name])
+    except (ValueError, RuntimeError) as error:  # such as a rate that MP3 does not have
+        raise UserError(f"{where}: {_one_line(error)}") from error
+
+
+def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
+    """A VST3 or an Audio Unit; a mono one once a channel."""
+    if not path.exists():
+        raise UserError(f"{where}: there is no plugin at {path}")
+    complaints = []
+    for instances in (1, 2):
+        plugins = [_load_instance(where, path, given) for _ in range(instances)]
+        knobs = {
+            name: (float(parameter.min_value), float(parameter.max_value))
+            for name, parameter in plugins[0].parameters.items()
+            if parameter.type is float and parameter.is_automatable
+        }
+        try:
+            return _Stage(plugins, rate, knobs)
+        except (ValueError, RuntimeError) as error:
+            complaints.append(_one_line(error))
+    raise UserError(f"{where}: it takes neither stereo nor mono: {'; '.join(complaints)}")
+
+
+def _load_instance(where: str, path: Path, given: Mapping[str, Any]) -> Any:
+    """One instance of a plugin file with its parameters set."""
+    from pedalboard import load_plugin  # type: ignore[attr-defined]  # it is there, by a star
+
+    try:
+        plugin: Any = load_plugin(str(path))
+    except (ImportError, ValueError, RuntimeError) as error:
+        raise UserError(f"{where}: cannot load {path}: {_one_line(error)}") from error
+    if not plugin.is_effect:
+        raise UserError(f"{where}: {path} is an instrument; give an effect")
+    for key, value in given.items():
+        if key not in plugin.parameters:
+            raise UserError(f"{where}: parameter {key!r} does not exist{nearest(key, plugin.parameters)}")
+        parameter, what = plugin.parameters[key], f"{where}: {key}"
+        if parameter.type is float:
+            value = _number(what, value, (parameter.min_value, parameter.max_value))
+        else:
+            value = _choice(what, value, {choice: choice for choice in parameter.valid_values})
+        setattr(plugin, key, value)
+    return plugin
+
+
+def _number(what: str, value: Any, limits: Range) -> float:
+    low, high = limits
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{what} = {value!r} must be a number from {low:g} to {high:g}")
+    if not low <= value <= high:
+        raise UserError(f"{what} = {value:g} is out of range [{low:g}, {high:g}]")
+    return float(value)
+
+
+def _choice(what: str, value: Any, choices: Mapping[Any, Any]) -> Any:
+    if type(value) not in (bool, str) or value not in choices:
+        raise UserError(f"{what} = {value!r} must be one of {', '.join(map(json.dumps, choices))}")
+    return choices[value]
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{what} = {value!r} must be the path of a sound file")
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,162 @@
+"""Sound files: written as they are made, read whole."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ..errors import Failure, UserError
+from ..files import replacing
+
+Array = npt.NDArray[np.float32]
+
+FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
+RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
+PIECE = 16_384  # frames a call: libsndfile's Vorbis encoder puts a call's frames on the stack, and hears its ends
+WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
+
+
+class SoundWriter:
+    """Takes sound block by block; made by `sound_writer`."""
+
+    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+        self._path = path
+        self._file = file
+        self._piece = np.empty((file.channels, PIECE), np.float32)
+        self._filled = 0
+        self._frames = 0
+        self._longest = WAV_BYTES // (3 * file.channels) if file.format == "WAV" else None
+
+    def write(self, block: Array) -> None:
+        """Append samples, [channels, n]; what lies outside [-1, 1] is clipped.
+
+        Raises:
+            Failure: a sample is not finite.
+            UserError: a WAV file would grow beyond 4 GiB.
+        """
+        assert block.ndim == 2
+        assert block.shape[0] == self._file.channels
+        if not np.isfinite(block).all():
+            raise Failure(f"cannot write {self._path}: its sound is not finite; nothing was kept of it")
+        self._frames += block.shape[1]
+        if self._longest is not None and self._frames > self._longest:
+            raise UserError(f"cannot write {self._path}: a WAV file holds at most 4 GiB; give a name ending in .flac")
+        while block.shape[1]:
+            taken = block[:, : PIECE - self._filled]
+            self._piece[:, self._filled : self._filled + taken.shape[1]] = taken
+            self._filled += taken.shape[1]
+            block = block[:, taken.shape[1] :]
+            if self._filled == PIECE:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits for a whole piece."""
+        self._file.write(self._piece[:, : self._filled].T)
+        self._filled = 0
+
+
+@contextlib.contextmanager
+def sound_writer(path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False) -> Iterator[SoundWriter]:
+    """Open a sound file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix.
+
+    The file appears when the block ends well, and not otherwise. The same samples give the same bytes in WAV and FLAC,
+    and the same sound in Ogg, in whatever blocks they come.
+
+    Raises:
+        UserError: another suffix, a rate beyond 8 to 192 kHz, or as `host.files.check_output`.
+        Failure: the disk is full, or the file cannot be written for another reason.
+    """
+    if path.suffix.lower() not in FORMATS:
+        suffix = f"its suffix {path.suffix!r}" if path.suffix else "a name without suffix"
+        raise UserError(f"cannot write {path}: {suffix} names no format; give one of {', '.join(FORMATS)}")
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise UserError(f"cannot write {path} at {sample_rate} Hz; give {RATES[0]} to {RATES[1]} Hz")
+    container, encoding = FORMATS[path.suffix.lower()]
+    with replacing(path, overwrite) as temporary, temporary.open("w+b") as raw:
+        sink = _Sink(raw)
+        try:
+            with soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container) as file:
+                writer = SoundWriter(path, file)
+                yield writer
+                writer.flush()
+            sink.flush()
+        except Exception as error:
+            if sink.error is not None:
+                raise sink.error from error
+            if isinstance(error, soundfile.LibsndfileError):
+                raise Failure(f"cannot write {path}: {error}; nothing was kept of it") from error
+            raise
+        if sink.error is not None:
+            raise sink.error
+
+
+def read_sound(path: Path) -> tuple[Array, int]:
+    """Read any format that libsndfile knows: samples [channels, n] and their rate in Hz.
+
+    Raises:
+        UserError: the file is missing, no sound, cut off, empty, or holds samples that are not finite.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot read {path}: it is a folder; give a sound file")
+    try:
+        path.open("rb").close()  # says why it cannot be read, which libsndfile does not
+        with soundfile.SoundFile(path) as file:
+            rate, blocks = file.samplerate, list(_blocks(file))
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read {path}: there is no such file") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"cannot read {path}: {error.error_string.rstrip('.')}; give a sound file") from error
+    except TypeError as error:  # what soundfile makes of the suffix .raw
+        raise UserError(f"cannot read {path}: raw samples do not say their rate; give a sound file") from error
+    if not blocks:
+        raise UserError(f"cannot read {path}: it holds no sound; give one that does")
+    audio = np.ascontiguousarray(np.concatenate(blocks).T)
+    if not np.isfinite(audio).all():
+        raise UserError(f"cannot read {path}: it holds samples that are not finite (NaN or infinity)")
+    return audio, rate
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[Array]:
+    """Samples as [n, channels]; in pieces, since the length that a broken header states may fill any memory."""
+    while len(block := file.read(65_536, dtype="float32", always_2d=True)):
+        yield block
+
+
+class _Sink:
+    """A file for libsndfile to write to, which keeps the error that libsndfile loses on its way through C."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        with self._kept():
+            return self._file.write(data)
+        return 0
+
+    def seek(self, offset: int, whence: int) -> int:
+        with self._kept():
+            return self._file.seek(offset, whence)
+        return 0
+
+    def tell(self) -> int:
+        with self._kept():
+            return self._file.tell()
+        return 0
+
+    def flush(self) -> None:
+        with self._kept():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error

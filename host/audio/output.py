@@ -1,0 +1,119 @@
+"""From the model's rate to the output's: rate conversion and effects, in whatever blocks are asked for."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..events import Event
+from .effects import EffectChain, Resampler
+
+Array = npt.NDArray[np.float32]
+
+QUANTUM = 128  # samples between the moments at which effects follow their knobs, 2.7 ms at 48 kHz
+LONGEST = 16384  # samples at a time
+ROUNDING = 4  # source samples that may be pulled beyond what a block needs
+
+
+class Output:
+    """Pulls sound at one rate and gives it at another, through effects.
+
+    Effects work in quanta counted from sample 0, whatever blocks are read, so that their knobs move at the same
+    samples in every division. What that and the rate conversion hold back is a constant delay, `latency_samples`.
+    """
+
+    def __init__(
+        self,
+        source_rate: int,
+        rate: int,
+        effects: EffectChain,
+        synthesize: Callable[[Sequence[Event], int], Array],
+    ) -> None:
+        """``synthesize(events, count)`` gives the next ``count`` samples, [2, count], at ``source_rate``."""
+        self._source_rate, self._rate = source_rate, rate
+        self._synthesize = synthesize
+        self._effects = effects
+        self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
+        self._events: list[Event] = []
+        self._moves: list[tuple[int, str, float]] = []
+        self._made = 0  # source samples
+        self._converted: Array = np.zeros((2, 0), np.float32)
+        self._ready: Array = np.zeros((2, 0), np.float32)
+        self._through = 0  # output samples that went through the effects
+
+    @property
+    def latency_samples(self) -> int:
+        """Output samples by which sound is late."""
+        held = 0
+        if self._resampler is not None:
+            held += self._conversion_delay()
+        if self._effects:
+            held += QUANTUM + self._effects.latency_samples
+        return held
+
+    def schedule(self, event: Event) -> None:
+        """Take an event, its time in output samples, not before the block that is read next."""
+        time = event.time
+        if self._effects:
+            time += QUANTUM
+        if self._resampler is not None:
+            time = round((time + self._conversion_delay()) * self._source_rate / self._rate)
+        self._events.append(event if time == event.time else replace(event, time=time))
+
+    def set_effect(self, time: int, target: str, value: float) -> None:
+        """Move an effect's parameter from source sample ``time`` on."""
+        self._moves.append((round(time * self._rate / self._source_rate), target, value))
+
+    def read(self, count: int) -> Array:
+        """The next ``count`` output samples, [2, count]."""
+        while self._ready.shape[1] < count:
+            need = min(count - self._ready.shape[1], LONGEST)
+            if self._effects:
+                need = -(-need // QUANTUM) * QUANTUM
+            self._ready = np.concatenate([self._ready, self._affect(self._convert(need))], axis=1)
+        block, self._ready = self._ready[:, :count], self._ready[:, count:]
+        return block
+
+    def _conversion_delay(self) -> int:
+        """Source samples that the resampler wants ahead, as output samples, and a few for rounding."""
+        assert self._resampler is not None
+        return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
+
+    def _convert(self, count: int) -> Array:
+        """Exactly ``count`` samples at the output's rate."""
+        if self._resampler is None:
+            return self._pull(count)
+        while self._converted.shape[1] < count:
+            short = count - self._converted.shape[1]
+            pulled = self._pull(min(LONGEST, max(1, round(short * self._source_rate / self._rate))))
+            self._converted = np.concatenate([self._converted, self._resampler.process(pulled)], axis=1)
+        block, self._converted = self._converted[:, :count], self._converted[:, count:]
+        return block
+
+    def _pull(self, count: int) -> Array:
+        end = self._made + count
+        due = bisect_left(self._events, end, key=lambda event: event.time)
+        events, self._events = self._events[:due], self._events[due:]
+        self._made = end
+        return self._synthesize(events, count)
+
+    def _affect(self, audio: Array) -> Array:
+        """Effects over whole quanta; parameters move where a quantum begins."""
+        if not self._effects:
+            return audio
+        start, end = self._through, self._through + audio.shape[1]
+        pieces: list[Array] = []
+        while self._moves and self._moves[0][0] < end:
+            quantum = max(start, -(-self._moves[0][0] // QUANTUM) * QUANTUM)
+            if quantum >= end:
+                break
+            if quantum > start:
+                pieces.append(self._effects.process(audio[:, start - self._through : quantum - self._through]))
+                start = quantum
+            _, target, value = self._moves.pop(0)
+            self._effects.set(target, value)
+        pieces.append(self._effects.process(audio[:, start - self._through :]))
+        self._through = end
+        return np.concatenate(pieces, axis=1)

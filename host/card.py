@@ -1,0 +1,192 @@
+"""The card: what a host must know to play a model, as JSON in the ONNX file's metadata."""
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UserError
+
+METADATA_KEY = "timbrel.card"
+FORMAT = 1
+
+Kind = Literal["spectrum", "grain", "clip", "stream"]
+Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag"]
+Window = Literal["hann", "blackman", "rectangular"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Latent(_Part):
+    """One knob: the span that the training set fills, where it rests, and how codes are distributed along it."""
+
+    name: str
+    low: float
+    high: float
+    default: float
+    mean: float
+    std: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Latent":
+        if not self.low < self.high:
+            raise ValueError(f"latent {self.name!r}: low {self.low} must be below high {self.high}")
+        if not self.low <= self.default <= self.high:
+            raise ValueError(f"latent {self.name!r}: default {self.default} must lie in [{self.low}, {self.high}]")
+        return self
+
+
+class UniformPrior(_Part):
+    """Codes were trained toward a uniform distribution on [low, high]."""
+
+    uniform: tuple[float, float]
+
+
+class NormalPrior(_Part):
+    """Codes were trained toward a normal distribution (mean, standard deviation)."""
+
+    normal: tuple[float, float]
+
+
+class Chroma(_Part):
+    """The pitch classes (0 is C) heard in training, and the octave of its decoded frames (4 has middle C)."""
+
+    trained: list[Annotated[int, Field(ge=0, le=11)]]
+    octave: int
+
+
+class State(_Part):
+    """A recurrent state: it goes in as ``name`` and comes out as ``name_next``."""
+
+    name: str
+    shape: list[int]
+
+
+class Scaling(_Part):
+    """Mean and deviation that were taken off the frames before training."""
+
+    mean: float
+    deviation: float
+
+
+class Landmark(_Part):
+    """A frame of the training set, encoded."""
+
+    latent: list[float]
+    chroma: int | None
+    label: str
+
+
+class Training(_Part):
+    """Where the weights come from."""
+
+    recipe: str
+    steps: int
+    seed: int
+    corpus: str
+    clips: int
+    seconds: float
+    validation: dict[str, float]
+    versions: dict[str, str]
+    hardware: str
+
+
+class Parity(_Part):
+    """Largest difference between torch and the file as onnxruntime runs it, over these batch sizes."""
+
+    absolute: float
+    relative: float
+    batch_sizes: list[int]
+
+
+class Reference(_Part):
+    """Inputs and the frames that they must give; ``points`` are the positions in the frame that are kept."""
+
+    latent: list[list[float]]
+    chroma: list[int] | None
+    points: list[int]
+    frame: list[list[float]]
+    tolerance: float
+
+
+class Card(_Part):
+    """Everything about a model that is not in its graph. Rates in Hz, lengths in samples at the model's rate."""
+
+    format: Literal[1]
+    name: str
+    description: str
+    license: str
+    credits: str
+    created: str
+    kind: Kind
+    domain: Domain
+    sample_rate: Annotated[int, Field(ge=4000, le=384000)]
+    frame_length: Annotated[int, Field(ge=16, le=1 << 22)]
+    hop_length: Annotated[int, Field(ge=1)]
+    window: Window
+    latents: Annotated[list[Latent], Field(min_length=1, max_length=4096)]
+    prior: UniformPrior | NormalPrior | None
+    chroma: Chroma | None
+    state: list[State] = []
+    scaling: Scaling | None = None
+    loudness_lufs: float
+    landmarks: Annotated[list[Landmark], Field(max_length=256)]
+    training: Training
+    parity: Parity
+    reference: Reference
+
+    @property
+    def frame_width(self) -> int:
+        """Numbers in one row of the graph's ``frame`` output, by domain."""
+        bins = self.frame_length // 2 + 1
+        return {
+            "samples": self.frame_length,
+            "magnitude": bins,
+            "magnitude_phase": 2 * bins,
+            "real_imag": 2 * bins,
+        }[self.domain]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Card":
+        n = len(self.latents)
+        if self.hop_length > self.frame_length:
+            raise ValueError(f"hop_length {self.hop_length} must not exceed frame_length {self.frame_length}")
+        for mark in self.landmarks:
+            if len(mark.latent) != n:
+                raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
+        return self
+
+
+def read_card(text: str, source: str) -> Card:
+    """Parse a card; ``source`` names the file in errors.
+
+    Raises:
+        UserError: not JSON, written by a newer timbrel, or not a valid card.
+    """
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{source}: its card is not JSON ({error}); export the model again") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{source}: its card is not a JSON object; export the model again")
+    version = fields.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(f"{source}: card format {version} is newer than this timbrel reads ({FORMAT}); update timbrel")
+    try:
+        return Card.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{source}: its card is not valid: {first_complaint(error)}; export the model again") from None
+
+
+def first_complaint(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, as ``where: what (got value)`` in one line."""
+    detail = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    what = detail["msg"].removeprefix("Value error, ")
+    got = repr(detail.get("input"))
+    if len(got) > 60:
+        got = got[:57] + "..."
+    text = f"{what} (got {got})" if where else what
+    return f"{where}: {text}" if where else text

@@ -1,0 +1,100 @@
+"""Values that knobs move: each a function of time that never steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+RAMP_SECONDS = 0.02  # long enough to hide the 128 steps of a knob, short enough to feel immediate
+# What these controllers do is fixed by the MIDI specification, so no map may take them.
+RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
+
+
+@dataclass(frozen=True)
+class Control:
+    """A play parameter that a CC can move: its unit and the range allowed."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+
+PLAY_CONTROLS = {
+    control.name: control
+    for control in (
+        Control("gain", -60.0, 12.0, "dB"),
+        Control("pan", -1.0, 1.0, "left to right"),
+        Control("envelope.attack_seconds", 0.0, 10.0, "s"),
+        Control("envelope.decay_seconds", 0.0, 30.0, "s"),
+        Control("envelope.sustain", 0.0, 1.0, "of full level"),
+        Control("envelope.release_seconds", 0.0, 30.0, "s"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A straight line from (start, first) to (start + length, last), flat afterwards."""
+
+    start: int
+    length: int
+    first: float
+    last: float
+
+    def at(self, time: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        done = np.clip((time - self.start) / self.length, 0.0, 1.0)
+        return np.where(done < 1.0, self.first + (self.last - self.first) * done, self.last)
+
+
+class Ramp:
+    """A value that glides to wherever it is sent.
+
+    Each ``move`` keeps the past as it was, so that a block can be computed after all its events are known, and any
+    division into blocks gives the same numbers.
+    """
+
+    def __init__(self, value: float, ramp_samples: int) -> None:
+        self._ramp_samples = max(1, ramp_samples)
+        self._segments = [_Segment(0, 1, value, value)]
+
+    @property
+    def target(self) -> float:
+        """Where the value will rest."""
+        return self._segments[-1].last
+
+    def move(self, time: int, value: float) -> None:
+        """From sample ``time`` on, glide to ``value``. Times never go back."""
+        last = self._segments[-1]
+        if value == last.last:
+            return
+        first = float(last.at(np.array([time]))[0])
+        segment = _Segment(time, self._ramp_samples, first, value)
+        if last.start == time:
+            self._segments[-1] = segment
+        else:
+            self._segments.append(segment)
+
+    def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Values at sample times, [times] in any order, none earlier than the last ``forget``."""
+        values = self._segments[0].at(times)
+        for segment in self._segments[1:]:
+            values = np.where(times >= segment.start, segment.at(times), values)
+        return values
+
+    def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
+        """Values at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""
+        only = self._segments[0]
+        if len(self._segments) == 1 and start >= only.start + only.length:
+            return np.float32(only.last)
+        return self.at(np.arange(start, start + count)).astype(np.float32)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        while len(self._segments) > 1 and self._segments[1].start <= time:
+            del self._segments[0]
+
+
+def knob(value: int, low: float, high: float, curve: float) -> float:
+    """What a CC value 0-127 means on a knob that spans low to high: ``low + (high - low) * (value / 127) ** curve``."""
+    return low + (high - low) * float((value / 127) ** curve)

@@ -1,0 +1,43 @@
+"""The first thing that a newcomer hears and sees."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio.files import read_sound
+from .events import NoteOn
+from .library import MIDI, open_patch
+from .midi.file import Performance, read_performance
+from .picture import draw_performance
+from .rack import Rack
+from .render import blocks, render
+
+PRESET, TUNE, RATE = "gm-keys", "demo.mid", 44100
+LATENT_BLOCK = 1024  # samples between the points of the latent path in the picture
+
+
+def demo(folder: Path) -> tuple[Path, Path]:
+    """Render the shipped preset and tune to ``demo.wav`` and its picture ``demo.png`` in ``folder``, replacing both.
+
+    Returns:
+        The two files.
+    """
+    patch = open_patch(PRESET)
+    performance = read_performance(MIDI / TUNE, RATE)
+    patches = dict.fromkeys(performance.channels, patch)
+    sound, picture = folder / "demo.wav", folder / "demo.png"
+    render(patches, performance, sound, sample_rate=RATE, overwrite=True)
+    audio, _ = read_sound(sound)
+    path = _latent_path(Rack(patches, RATE), performance.channels[0], performance)
+    names = [latent.name for latent in patch.model.card.latents]
+    notes = sum(isinstance(event, NoteOn) for event in performance.events)
+    title = f"{patch.name}: {notes} notes, model {patch.model.card.name}"
+    draw_performance(picture, audio, RATE, performance.events, path, names, title, overwrite=True)
+    return sound, picture
+
+
+def _latent_path(rack: Rack, channel: int, performance: Performance) -> npt.NDArray[np.float32]:
+    """Where the knobs were heading, a row for every `LATENT_BLOCK` samples."""
+    rows = [rack.latent_values(channel) for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK)]
+    return np.array(rows, np.float32)

@@ -1,0 +1,47 @@
+"""A model's card for people."""
+
+from .card import Card, NormalPrior, UniformPrior
+from .units import PITCH_CLASSES
+
+
+def describe(card: Card, size_bytes: int) -> str:
+    """What `timbrel info` prints."""
+    chroma = "none: keys move the spectrum as a whole"
+    if card.chroma is not None:
+        heard = (
+            "all twelve" if len(card.chroma.trained) == 12 else " ".join(PITCH_CLASSES[p] for p in card.chroma.trained)
+        )
+        chroma = f"{heard} pitch classes, sounding in octave {card.chroma.octave}"
+    match card.prior:
+        case UniformPrior(uniform=(low, high)):
+            prior = f"uniform on [{low:g}, {high:g}]"
+        case NormalPrior(normal=(mean, deviation)):
+            prior = f"normal, mean {mean:g}, deviation {deviation:g}"
+        case None:
+            prior = "none"
+    training = card.training
+    errors = ", ".join(f"{name} {value:.4g}" for name, value in training.validation.items())
+    milliseconds = 1000 / card.sample_rate
+    lines = [
+        ("name", card.name),
+        ("what", card.description),
+        ("licence", card.license + (f" ({card.credits})" if card.credits else "")),
+        ("made", f"{card.created}, recipe {training.recipe}, {training.steps} steps on {training.hardware}"),
+        ("corpus", f"{training.corpus}: {training.clips} clips, {training.seconds:.0f} s"),
+        ("validation", errors or "none"),
+        ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
+        ("frame", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms), {card.window} window"),
+        ("hop", f"{card.hop_length} samples ({card.hop_length * milliseconds:.1f} ms)"),
+        ("chroma", chroma),
+        ("prior", prior),
+        ("loudness", f"{card.loudness_lufs:.1f} LUFS at the default code"),
+        ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
+        ("landmarks", f"{len(card.landmarks)} encoded training frames"),
+        ("file", f"{size_bytes / 1e6:.1f} MB"),
+    ]
+    text = "\n".join(f"{name:<11}{value}" for name, value in lines)
+    knobs = "\n".join(
+        f"  {index:>2}  {latent.name:<12}{latent.low:8.3f} to {latent.high:7.3f}   default {latent.default:7.3f}"
+        for index, latent in enumerate(card.latents)
+    )
+    return f"{text}\nlatents\n{knobs}"

@@ -1,0 +1,85 @@
+"""Small signal operations that several rooms share."""
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from .units import A4_HZ
+
+Array = npt.NDArray[np.float32]
+
+LIMIT_KNEE = 0.7  # -3 dB: below this the output is untouched, to the bit
+LOWEST_HZ = 27.5  # A0, where the publication's chromagram begins
+HIGHEST_HZ = 4186.01  # C8, where it ends
+
+
+@functools.cache
+def window(name: str, length: int) -> Array:
+    """A periodic window: ``hann``, ``blackman`` or ``rectangular``, [length]."""
+    t = 2.0 * np.pi * np.arange(length) / length
+    shapes = {
+        "hann": 0.5 - 0.5 * np.cos(t),
+        "blackman": 0.42 - 0.5 * np.cos(t) + 0.08 * np.cos(2 * t),
+        "rectangular": np.ones(length),
+    }
+    shape = shapes[name].astype(np.float32)
+    shape.setflags(write=False)
+    return shape
+
+
+def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "hann") -> npt.NDArray[np.complex64]:
+    """Short-time Fourier transform without padding: frame ``i`` starts at sample ``i * hop_length``.
+
+    Args:
+        signal: [samples], at least ``frame_length`` of them.
+
+    Returns:
+        [frames, frame_length // 2 + 1].
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(signal, frame_length)[::hop_length]
+    return np.fft.rfft(frames * window(window_name, frame_length), axis=-1).astype(np.complex64)
+
+
+@functools.cache
+def chroma_bins(sample_rate: int, frame_length: int) -> Array:
+    """Which pitch class each bin of a spectrum belongs to: [bins, 12], one 1 a row for bins from A0 to C8, else 0.
+
+    Colonel & Keene 2020, section III-B: energy is summed over bands around the 88 notes from A0 to C8.
+    """
+    hz = np.fft.rfftfreq(frame_length, 1.0 / sample_rate)
+    half_semitone = 2.0 ** (1 / 24)
+    inside = (hz > LOWEST_HZ / half_semitone) & (hz < HIGHEST_HZ * half_semitone)
+    note = np.round(69 + 12 * np.log2(np.where(inside, hz, A4_HZ) / A4_HZ)).astype(int)
+    bins = np.zeros((len(hz), 12), np.float32)
+    bins[inside, note[inside] % 12] = 1.0
+    bins.setflags(write=False)
+    return bins
+
+
+def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
+    """Energy of each pitch class in spectra.
+
+    Args:
+        magnitudes: [..., frame_length // 2 + 1].
+
+    Returns:
+        [..., 12], C first. The publication's one-hot chroma is its largest element.
+    """
+    return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
+
+
+def limit(audio: Array) -> Array:
+    """Keep audio inside ±1: untouched up to -3 dB, then bent smoothly, never past full scale; NaN becomes silence.
+
+    Without memory, so that any block size gives the same samples.
+    """
+    level = np.abs(audio)
+    if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
+        audio = np.nan_to_num(audio, nan=0.0, posinf=1e6, neginf=-1e6)
+        level = np.abs(audio)
+        room = np.float32(1.0 - LIMIT_KNEE)
+        over = np.maximum(level - np.float32(LIMIT_KNEE), 0)
+        bent = np.float32(LIMIT_KNEE) + over / (over / room + np.float32(1))
+        audio = np.where(level <= np.float32(LIMIT_KNEE), audio, np.copysign(bent, audio))
+    return audio

@@ -1,0 +1,60 @@
+"""Phases for spectra that a decoder gives without any."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dsp import stft
+
+Array = npt.NDArray[np.float32]
+Spectrum = npt.NDArray[np.complex64]
+
+LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: longer than a loop can be heard as one
+SEED = 2020
+STRIDE = 29  # frames between the places where successive voices begin; odd, so 64 voices begin at 64 places
+
+
+class PhaseState:
+    """Where one voice is in its phases."""
+
+    __slots__ = ("frame",)
+
+    def __init__(self, frame: int) -> None:
+        self.frame = frame
+
+
+class NoisePhase:
+    """The phase of stored white noise (Colonel & Keene 2020, section VI).
+
+    The noise is a loop, transformed around its seam, so that successive frames fit each other for ever. Each voice
+    enters the loop elsewhere: two voices with the same spectrum do not add up to one twice as loud.
+    """
+
+    def __init__(self, frame_length: int, hop_length: int) -> None:
+        loop = np.random.default_rng(SEED).standard_normal(LOOP_FRAMES * hop_length).astype(np.float32)
+        wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
+        spectra = stft(wrapped, frame_length, hop_length)
+        self._table: Spectrum = (spectra / np.maximum(np.abs(spectra), 1e-20)).astype(np.complex64)
+        self._begun = 0
+
+    def begin(self) -> PhaseState:
+        """State of a new voice."""
+        self._begun += 1
+        return PhaseState(self._begun * STRIDE % LOOP_FRAMES)
+
+    def apply(self, magnitudes: Array, states: list[PhaseState]) -> Spectrum:
+        """Give each row the phases of its voice's next frame.
+
+        Args:
+            magnitudes: [rows, bins].
+            states: one a row; a voice that stands in several rows has them in order of time.
+
+        Returns:
+            [rows, bins].
+        """
+        indices = np.empty(len(states), np.intp)
+        for row, state in enumerate(states):
+            indices[row] = state.frame
+            state.frame = (state.frame + 1) % LOOP_FRAMES
+        spectra: Spectrum = self._table[indices]
+        spectra *= magnitudes
+        return spectra

@@ -1,0 +1,140 @@
+"""Overlap-add of decoded spectra: the engine of models of kind ``spectrum``."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dsp import window
+from ..model import Model
+from ..units import octave_of
+from .frames import BATCH, SpectrumSource
+from .phase import NoisePhase, PhaseState
+
+Array = npt.NDArray[np.float32]
+Times = npt.NDArray[np.int64]
+
+INAUDIBLE_HZ = 20.0  # bins below are left out: no DC, no rumble
+SPREAD = 0.381966  # of a hop between the frames of successive voices (golden section): no two are due together
+
+
+class Motion(Protocol):
+    """What the engine asks of the controls, for voices and sample times of equal number."""
+
+    def latents(self, voices: Sequence[int], times: Times) -> Array:
+        """[rows, n_latents]."""
+        ...
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
+        """[rows]."""
+        ...
+
+
+@dataclass(slots=True)
+class Stream:
+    """One voice's frames: what is summed already and sounds later."""
+
+    key: int
+    on: int
+    next_frame: int
+    origin: int
+    pending: Array
+    phase: PhaseState
+
+
+class SpectrumEngine:
+    """Decodes, gives phases, transforms back, overlaps and adds.
+
+    A voice's frames begin ``hop_length`` apart, anchored at its note-on. On note-on, the frames that overlap it are
+    made at once: the first sample has the full overlap, and the envelope shapes the attack. The frames of successive
+    voices are spread over the hop, so that the work of a block stays near the mean.
+    """
+
+    def __init__(self, model: Model, max_block: int, threads: int = 1) -> None:
+        """``max_block``: the longest block that `render` will be asked for. ``threads``: 2 helps only offline."""
+        card = model.card
+        self._frame, self._hop = card.frame_length, card.hop_length
+        self._max_block = max_block
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._source = SpectrumSource(model, self._parallel)
+        self._phase = NoisePhase(self._frame, self._hop)
+        shape = window(card.window, self._frame)
+        overlap = np.square(shape).sum() / self._hop
+        self._window: Array = (shape / np.float32(overlap)).astype(np.float32)
+        self._lowest_bin = int(np.ceil(INAUDIBLE_HZ * self._frame / card.sample_rate))
+        self._octave = card.chroma.octave if card.chroma is not None else octave_of(60)
+        self._begun = 0
+
+    def begin(self, key: int, time: int) -> Stream:
+        """A stream for a note-on at sample ``time``."""
+        self._begun += 1
+        stagger = int(self._begun * SPREAD % 1.0 * self._hop)
+        first = time - self._frame + self._hop - stagger
+        origin = first
+        pending = np.zeros(2 * self._frame + 2 * self._max_block, np.float32)
+        return Stream(key, time, first, origin, pending, self._phase.begin())
+
+    def render(self, streams: Sequence[Stream], motion: Motion, start: int, count: int) -> Array:
+        """Sound of each stream from sample ``start`` on, [streams, count]; before a stream's note-on, silence.
+
+        Levels: a spectrum whose largest magnitude is 1 gives the partials of a full-scale frame's transform / N.
+        """
+        assert count <= self._max_block
+        voices: list[int] = []
+        times: list[int] = []
+        for voice, stream in enumerate(streams):
+            while stream.next_frame < start + count:
+                voices.append(voice)
+                times.append(stream.next_frame)
+                stream.next_frame += self._hop
+        for first in range(0, len(voices), BATCH):
+            self._add_frames(streams, motion, voices[first : first + BATCH], times[first : first + BATCH])
+        block = np.zeros((len(streams), count), np.float32)
+        for row, stream in zip(block, streams, strict=True):
+            skipped = max(0, stream.on - start)
+            at = start + skipped - stream.origin
+            row[skipped:] = stream.pending[at : at + count - skipped]
+            self._compact(stream, start + count)
+        return block
+
+    def _add_frames(self, streams: Sequence[Stream], motion: Motion, voices: list[int], times: list[int]) -> None:
+        when = np.array([max(t, streams[v].on) for v, t in zip(voices, times, strict=True)], np.int64)
+        latents = motion.latents(voices, when)
+        keys = np.array([streams[v].key for v in voices], np.intp)
+        semitones = 12.0 * (keys // 12 - 1 - self._octave) + motion.bend_semitones(voices, when)
+        magnitudes = self._source.spectra(latents, keys % 12, np.exp2(semitones / 12.0))
+        spectra = self._phase.apply(magnitudes, [streams[v].phase for v in voices])
+        spectra[:, : self._lowest_bin] = 0
+        frames = self._parallel(lambda rows: self._transform(spectra[rows]), len(voices))
+        for voice, time, frame in zip(voices, times, frames, strict=True):
+            stream = streams[voice]
+            at = time - stream.origin
+            stream.pending[at : at + self._frame] += frame
+
+    def _transform(self, spectra: npt.NDArray[np.complex64]) -> Array:
+        """Windowed sound of spectra, [rows, frame_length]; numpy keeps float32, whatever its stubs say."""
+        frames: Array = np.fft.irfft(spectra, axis=-1).astype(np.float32, copy=False)
+        frames *= self._window
+        return frames
+
+    def _compact(self, stream: Stream, now: int) -> None:
+        """Move what is still to sound to the front, seldom: the buffer is longer than it must be."""
+        done = now - stream.origin
+        if done + self._frame + self._max_block + self._hop > len(stream.pending):
+            ahead = stream.pending[done : done + self._frame].copy()
+            stream.pending[:] = 0
+            stream.pending[: len(ahead)] = ahead
+            stream.origin = now
+
+    def _parallel(self, part: Callable[[slice], Array], rows: int) -> Array:
+        """Compute rows in slices, one a thread; the rows do not depend on how they are divided."""
+        if self._pool is None or rows < 4 * self._threads:
+            return part(slice(0, rows))
+        edges = [rows * i // self._threads for i in range(self._threads + 1)]
+        slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        return np.concatenate(list(self._pool.map(part, slices)))

@@ -1,0 +1,99 @@
+"""Outputs appear whole or not at all, and never destroy what was there unasked."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import Failure, UserError
+
+
+def check_output(path: Path, overwrite: bool = False) -> None:
+    """Refuse an output file before any work is done for it.
+
+    Raises:
+        UserError: its folder does not exist or cannot be written, it is a folder, or it exists and must be kept.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise UserError(f"cannot write {path}: folder {folder} does not exist; make it first")
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give a file name")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists; give another name, or --overwrite to replace it")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {path}: no right to write in {folder}; choose another folder")
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuse a folder that holds something already, or that cannot be made.
+
+    Raises:
+        UserError: it exists and is not empty, it is a file, or its parent does not exist or cannot be written.
+    """
+    if path.is_file():
+        raise UserError(f"cannot make folder {path}: a file has that name; give another name")
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f"folder {path} exists and is not empty; give another name or empty it first")
+    if not path.is_dir():
+        if not path.parent.is_dir():
+            raise UserError(f"cannot make folder {path}: folder {path.parent} does not exist; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise UserError(f"cannot make folder {path}: no right to write in {path.parent}; choose another place")
+
+
+@contextlib.contextmanager
+def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` (same suffix) that takes its place only when the block ends well.
+
+    Raises:
+        UserError: as `check_output`.
+        Failure: the disk is full, or the file cannot be written for another reason.
+    """
+    check_output(path, overwrite)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _share_like_new(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}; nothing was kept of it") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def building_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` that takes its name only when the block ends well.
+
+    Raises:
+        UserError: as `check_new_folder`.
+        Failure: the disk is full, or the folder cannot be written for another reason.
+    """
+    check_new_folder(path)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.is_dir():
+            path.rmdir()
+        temporary.replace(path)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}; nothing was kept of it") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _share_like_new(path: Path) -> None:
+    """mkstemp makes files for the owner alone; outputs get the rights that any new file would."""
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,235 @@
+"""The whole machine: events in, a block of sound out.
+
+It knows no device and no clock. Events take effect on their sample, because everything that moves is a function of
+time: a block first lets all its events write into those functions, then computes them. So the division into blocks
+changes nothing, and live playing and rendering share every sample.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio.effects import EffectChain
+from .audio.output import Output
+from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp, knob
+from .engines.spectrum import SpectrumEngine
+from .envelope import SHORTEST_SECONDS, Envelope
+from .errors import UserError
+from .events import ControlChange, Event, NoteOff, NoteOn, PitchBend
+from .model import Model
+from .preset import Preset
+from .units import db_to_gain
+from .voices import Voices
+
+Array = npt.NDArray[np.float32]
+Times = npt.NDArray[np.int64]
+
+ENGINES = {"spectrum": SpectrumEngine}
+MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
+VOICE_LUFS = -24.0  # a voice's loudness: eight of them stay 3 dB below the limiter
+DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
+CENTRE_GAIN = 0.5**0.5  # equal-power pan: -3 dB a side at the centre
+
+
+class Motion:
+    """Every value that knobs and wheels move, as functions of time."""
+
+    def __init__(self, latents: Sequence[float], sample_rate: int) -> None:
+        ramp = round(RAMP_SECONDS * sample_rate)
+        self.knobs = [Ramp(value, ramp) for value in latents]
+        self.bend = Ramp(0.0, ramp)
+        self.left = Ramp(CENTRE_GAIN, ramp)
+        self.right = Ramp(CENTRE_GAIN, ramp)
+
+    def latents(self, voices: Sequence[int], times: Times) -> Array:
+        """[rows, n_latents]: the same for all voices."""
+        return np.stack([ramp.at(times) for ramp in self.knobs], axis=1).astype(np.float32)
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
+        """[rows]."""
+        return self.bend.at(times)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        for ramp in (*self.knobs, self.bend, self.left, self.right):
+            ramp.forget(time)
+
+
+class Instrument:
+    """One preset, played on one MIDI channel."""
+
+    def __init__(self, preset: Preset, model: Model, folder: Path, sample_rate: int, threads: int = 1) -> None:
+        """Make it ready to sound.
+
+        Args:
+            folder: where the preset's relative paths (VST3) begin.
+            sample_rate: of the output, Hz.
+            threads: cores for decoding; 2 or more only where nothing is in real time.
+
+        Raises:
+            UserError: the model's kind has no engine, or the preset does not fit the model or its effects.
+        """
+        card = model.card
+        if card.kind not in ENGINES:
+            raise UserError(
+                f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}"
+            )
+        effects = EffectChain(preset.effects, sample_rate, folder)
+        preset.check_targets(card, effects.targets())
+        self._preset = preset
+        self._rate = card.sample_rate
+        self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads)
+        self._motion = Motion(preset.latent_values(card), self._rate)
+        self._voices = Voices(
+            preset.play.voices, preset.play.mode, self._rate, self._engine.begin, self._shape, self._release_samples
+        )
+        self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
+        self._play = {
+            "gain": preset.play.gain_db,
+            "pan": preset.play.pan,
+            "envelope.attack_seconds": preset.envelope.attack_seconds,
+            "envelope.decay_seconds": preset.envelope.decay_seconds,
+            "envelope.sustain": preset.envelope.sustain,
+            "envelope.release_seconds": preset.envelope.release_seconds,
+        }
+        self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
+        self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
+        self._mapped = {entry.number for entry in preset.cc}
+        self._now = 0
+        self._set_gain(0)
+        self._motion.forget(0)
+        self._output = Output(self._rate, sample_rate, effects, self._synthesize)
+
+    @property
+    def latency_samples(self) -> int:
+        """Output samples between an event's time and its effect, constant: rate conversion and effect quanta."""
+        return self._output.latency_samples
+
+    @property
+    def sounding(self) -> int:
+        """Voices that sound."""
+        return len(self._voices)
+
+    def latent_values(self) -> list[float]:
+        """Where each knob is heading."""
+        return [ramp.target for ramp in self._motion.knobs]
+
+    def process(self, events: Sequence[Event], count: int) -> Array:
+        """The next ``count`` samples, [2, count], not limited yet.
+
+        Args:
+            events: those that fall into this block, in order of time, in output samples from the very beginning.
+        """
+        for event in events:
+            self._output.schedule(event)
+        return self._output.read(count)
+
+    def _synthesize(self, events: Sequence[Event], count: int) -> Array:
+        """A block at the model's rate, [2, count]; the events' times are at the model's rate too."""
+        start = self._now
+        for event in events:
+            self._apply(event)
+        voices = list(self._voices)
+        streams = self._engine.render([v.stream for v in voices], self._motion, start, count)
+        mix = np.zeros(count, np.float32)
+        for voice, row in zip(voices, streams, strict=True):
+            row *= voice.level(start, count, self._voices.steal_samples)
+            mix += row
+        self._now = start + count
+        self._voices.retire(self._now)
+        stereo = np.stack([mix * self._motion.left.block(start, count), mix * self._motion.right.block(start, count)])
+        self._motion.forget(self._now)
+        return stereo
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case NoteOn(time, _, key, velocity):
+                self._voices.note_on(time, key, self._voice_gain * (velocity / 127) ** 2)
+            case NoteOff(time, _, key):
+                self._voices.note_off(time, key)
+            case PitchBend(time, _, value):
+                self._bend_value = value
+                self._move_bend(time)
+            case ControlChange(time, _, number, value):
+                self._control(time, number, value)
+
+    def _control(self, time: int, number: int, value: int) -> None:
+        for entry in self._preset.cc:
+            if entry.number == number:
+                self._set(time, entry.target, knob(value, entry.low, entry.high, entry.curve))
+        if number in self._mapped:
+            return
+        match number:
+            case 6 | 38 if self._parameter == (0, 0):
+                coarse, fine = int(self._bend_range), self._bend_range % 1
+                self._bend_range = value + fine if number == 6 else coarse + value / 100
+                self._move_bend(time)
+            case 7:
+                self._volume = value
+                self._set_gain(time)
+            case 10:
+                self._balance = max(-1.0, (value - 64) / 63)
+                self._set_gain(time)
+            case 11:
+                self._expression = value
+                self._set_gain(time)
+            case 64:
+                self._voices.pedal(time, value >= 64)
+            case 98 | 99:  # an NRPN: data entry no longer means the bend range
+                self._parameter = (127, 127)
+            case 100:
+                self._parameter = (self._parameter[0], value)
+            case 101:
+                self._parameter = (value, self._parameter[1])
+            case 120:
+                self._voices.silence(time)
+            case 121:
+                self._reset_controllers(time)
+            case 123 | 124 | 125 | 126 | 127:  # the mode messages imply all notes off (MIDI 1.0, 4.2)
+                self._voices.release_all(time)
+
+    def _reset_controllers(self, time: int) -> None:
+        """What CC 121 resets: bend, expression, pedal and the parameter number; not volume and pan (MIDI RP-015)."""
+        self._bend_value, self._expression, self._parameter = 0, 127, (127, 127)
+        self._voices.pedal(time, False)
+        self._move_bend(time)
+        self._set_gain(time)
+
+    def _set(self, time: int, target: str, value: float) -> None:
+        if target.startswith("latent."):
+            self._motion.knobs[int(target.removeprefix("latent."))].move(time, value)
+        elif target in PLAY_CONTROLS:
+            self._play[target] = value
+            if target in ("gain", "pan"):
+                self._set_gain(time)
+        else:
+            self._output.set_effect(time, target, value)
+
+    def _set_gain(self, time: int) -> None:
+        """Volume and expression follow the square of their value (General MIDI: 40 log10), pan equal power."""
+        level_db = self._play["gain"]
+        gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
+        gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
+        angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
+        self._motion.left.move(time, gain * float(np.cos(angle)))
+        self._motion.right.move(time, gain * float(np.sin(angle)))
+
+    def _move_bend(self, time: int) -> None:
+        self._motion.bend.move(time, self._bend_range * self._bend_value / 8192)
+
+    def _shape(self, time: int) -> Envelope:
+        def samples(name: str) -> int:
+            return round(max(SHORTEST_SECONDS, self._play[name]) * self._rate)
+
+        return Envelope(
+            on=time,
+            attack=samples("envelope.attack_seconds"),
+            decay=samples("envelope.decay_seconds"),
+            sustain=self._play["envelope.sustain"],
+            release=samples("envelope.release_seconds"),
+        )
+
+    def _release_samples(self) -> int:
+        return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)

@@ -1,0 +1,108 @@
+"""Finds what a user names: shipped presets and models, files, and the defaults of a bare model."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError, nearest
+from .model import Model
+from .preset import CCMap, Preset, read_preset
+
+PRESETS = Path(__file__).resolve().parent.parent / "presets"
+MODELS = PRESETS / "models"
+MIDI = PRESETS / "midi"
+FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A preset with its model opened and checked, ready to play."""
+
+    name: str
+    preset: Preset
+    model: Model
+    folder: Path
+    warnings: tuple[str, ...] = ()
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Names and files of the presets that ship."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and files of the models that ship."""
+    return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
+
+
+def open_patch(name: str) -> Patch:
+    """Open a shipped preset, a shipped model, a ``.toml`` preset or a ``.onnx`` model.
+
+    Raises:
+        UserError: nothing of that name, or it cannot be used.
+    """
+    presets, models = shipped_presets(), shipped_models()
+    if name in presets:
+        return _open_preset(presets[name])
+    if name in models:
+        return _default_patch(models[name])
+    path = Path(name)
+    if path.suffix == ".onnx":
+        return _default_patch(path)
+    if path.suffix == ".toml" or path.exists():
+        return _open_preset(path)
+    raise UserError(f"no preset, model or file is named {name!r}{nearest(name, [*presets, *models])}")
+
+
+def find_model(name: str) -> Path:
+    """The file of a shipped model, or the path as given."""
+    return shipped_models().get(name, Path(name))
+
+
+def model_path(name: str, folder: Path) -> Path:
+    """The file of a model that a preset in ``folder`` names.
+
+    Raises:
+        UserError: no shipped model has the name and no file either.
+    """
+    models = shipped_models()
+    if name in models:
+        return models[name]
+    path = folder / name
+    if not path.exists():
+        hint = nearest(name, models) if path.suffix != ".onnx" else "; put it there, or correct the preset"
+        raise UserError(f"model {name!r} of the preset does not exist ({path}){hint}")
+    return path
+
+
+@functools.lru_cache(maxsize=16)
+def _open_model(path: Path) -> Model:
+    return Model(path)
+
+
+def _open_preset(path: Path) -> Patch:
+    preset = read_preset(path)
+    model = _open_model(model_path(preset.model, path.parent).resolve())
+    warnings = []
+    if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
+        warnings.append(
+            f"preset {path.stem!r} was made for another model than {model.path} (its SHA-256 differs): "
+            "it may sound different; set model_sha256 to "
+            f"{model.sha256} to accept it"
+        )
+    try:
+        preset.latent_values(model.card)
+    except UserError as error:
+        raise UserError(f"preset {path}: {error}") from None
+    return Patch(path.stem, preset, model, path.parent, tuple(warnings))
+
+
+def _default_patch(path: Path) -> Patch:
+    """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
+    model = _open_model(path.resolve())
+    knobs = [
+        CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
+        for i, latent in enumerate(model.card.latents[:10])
+    ]
+    preset = Preset(format=1, model=str(path), cc=knobs)
+    return Patch(path.stem, preset, model, path.parent)

@@ -1,0 +1,185 @@
+"""A MIDI file as events in samples of the output."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+
+from ..errors import UserError
+from ..events import ControlChange, Event, NoteOff, NoteOn, PitchBend
+from .smf import Broken, Track, parse
+
+LONGEST_SECONDS = 36_000  # ten hours: longer is a broken delta time, not music
+DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's own default
+# SMPTE frames a second, by the name that a header gives them
+FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 30: Fraction(30)}
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What a MIDI file asks for, in samples from its start.
+
+    ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on.
+    ``length`` is the end of the longest track, ``channels`` those that notes use, ``warnings`` one line each.
+    """
+
+    events: list[Event]
+    length: int
+    channels: list[int]
+    warnings: list[str]
+
+
+def read_performance(path: Path, sample_rate: int) -> Performance:
+    """Read a Standard MIDI File of any type, in metrical or SMPTE time.
+
+    Times are summed in whole ticks and rounded to samples once, so nothing drifts. System exclusive and meta events,
+    programs and pressure are passed over; the tempo map is taken from all tracks.
+
+    Raises:
+        UserError: the file is missing, empty, cut off, broken, no MIDI file, or longer than ten hours.
+    """
+    data = _read_midi_bytes(path)
+    try:
+        kind, division, tracks = parse(data)
+        clock = _Clock.of(division)
+        sequences = [[track] for track in tracks] if kind == 2 else [tracks]
+        return _perform(sequences, clock, sample_rate)
+    except Broken as problem:
+        raise UserError(f"cannot read {path}: {problem}") from problem
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Counts time in units of ``unit_seconds``: microseconds over ticks a quarter note, or whole SMPTE ticks."""
+
+    unit_seconds: Fraction
+    follows_tempo: bool
+
+    @classmethod
+    def of(cls, division: int) -> "_Clock":
+        """The clock that a header's division field asks for."""
+        if not division & 0x8000:
+            if division == 0:
+                raise Broken("0 ticks a quarter note in its header; at least 1 is needed")
+            return cls(Fraction(1, 1_000_000 * division), follows_tempo=True)
+        frame_rate, ticks = 256 - (division >> 8), division & 0xFF
+        if frame_rate not in FRAME_RATES or ticks == 0:
+            raise Broken(f"SMPTE time of {frame_rate} frames, {ticks} ticks each; 24, 25, 29 or 30 and 1 to 255 exist")
+        return cls(1 / (FRAME_RATES[frame_rate] * ticks), follows_tempo=False)
+
+
+class _TempoMap:
+    """From ticks to units of the clock, exactly: whole numbers all the way."""
+
+    def __init__(self, tracks: Sequence[Track], clock: _Clock) -> None:
+        changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []
+        self._ticks = [0]
+        self._units = [0]
+        self._tempos = [DEFAULT_TEMPO if clock.follows_tempo else 1]
+        for tick, tempo in sorted(changes, key=lambda change: change[0]):
+            self._units.append(self.units(tick))
+            self._ticks.append(tick)
+            self._tempos.append(tempo)
+
+    def units(self, tick: int) -> int:
+        """Units from the start to ``tick``."""
+        at = bisect_right(self._ticks, tick) - 1
+        return self._units[at] + (tick - self._ticks[at]) * self._tempos[at]
+
+
+def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: int) -> Performance:
+    """Play sequences of simultaneous tracks one after another."""
+    samples_a_unit = clock.unit_seconds * sample_rate
+    events: list[Event] = []
+    unreleased, start = 0, 0
+    for tracks in sequences:
+        tempo_map = _TempoMap(tracks, clock)
+        end = start + tempo_map.units(max((track.end for track in tracks), default=0))
+        if end * clock.unit_seconds > LONGEST_SECONDS:
+            hours = float(end * clock.unit_seconds / 3600)
+            raise Broken(f"it lasts {hours:.3g} hours; at most {LONGEST_SECONDS // 3600} can be played")
+        messages = sorted((message for track in tracks for message in track.messages), key=lambda message: message[0])
+        played = [
+            event
+            for tick, status, data in messages
+            for event in _events(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)
+        ]
+        settled, hanging = _settle(played)
+        unreleased += len(hanging)
+        events += settled
+        events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in hanging]
+        start = end
+    channels = sorted({event.channel for event in events if isinstance(event, NoteOn)})
+    warnings = []
+    if len(sequences) > 1:
+        warnings.append(f"a file of type 2: its {len(sequences)} patterns are played one after another")
+    if not channels:
+        warnings.append("no notes: the output is silence")
+    if unreleased:
+        warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
+    return Performance(events, _round(samples_a_unit * start), channels, warnings)
+
+
+def _round(value: Fraction) -> int:
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def _events(time: int, status: int, data: bytes) -> Iterator[Event]:
+    """The event of one channel message; none for programs and pressure."""
+    channel = status & 0x0F
+    match status >> 4:
+        case 0x9 if data[1] > 0:
+            yield NoteOn(time, channel, data[0], data[1])
+        case 0x8 | 0x9:  # a note-on of velocity 0 is a note-off
+            yield NoteOff(time, channel, data[0])
+        case 0xB:
+            yield ControlChange(time, channel, data[0], data[1])
+        case 0xE:
+            yield PitchBend(time, channel, (data[1] << 7 | data[0]) - 8192)
+
+
+def _settle(events: Sequence[Event]) -> tuple[list[Event], list[tuple[int, int]]]:
+    """Put the note-off of a sounding key before that key's new note-on at the same sample.
+
+    Returns the events, and the (channel, key) that are still down after them. A note-off whose key was silent stays
+    behind its note-on: that is a note of no length.
+    """
+    settled: list[Event] = []
+    down: dict[tuple[int, int], None] = {}
+    for _, group in groupby(events, key=lambda event: event.time):
+        together: list[Event] = []
+        struck: dict[tuple[int, int], NoteOn] = {}
+        for event in group:
+            if isinstance(event, NoteOn):
+                struck.setdefault((event.channel, event.key), event)
+            if isinstance(event, NoteOff) and (note := (event.channel, event.key)) in struck and note in down:
+                together.insert(together.index(struck[note]), event)
+                del down[note]
+            else:
+                together.append(event)
+        for event in together:
+            if isinstance(event, NoteOn):
+                down[event.channel, event.key] = None
+            elif isinstance(event, NoteOff):
+                down.pop((event.channel, event.key), None)
+        settled += together
+    return settled, list(down)
+
+
+def _read_midi_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise UserError(f"cannot read {path}: it is a folder; give a MIDI file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            if not start:
+                raise UserError(f"cannot read {path}: it is empty; give a MIDI file")
+            if start != b"MThd":  # looked at before the rest, which may be gigabytes
+                raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
+            return start + file.read()
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read {path}: there is no such file") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,52 @@
+"""The note that a sound has, found from its spectrum alone: works on noise-phase sound, where periods do not repeat."""
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from .units import midi_to_hz
+
+Array = npt.NDArray[np.float32]
+
+FRAME = 8192  # samples: at 44.1 kHz two bins fit between neighbouring semitones from C3 up
+HARMONICS = 16
+DECAY = 0.84  # weight of each harmonic against the one below (Hermes 1988, subharmonic summation)
+LOWEST, HIGHEST = 24, 108  # MIDI notes looked for, C1 to C8
+STEPS = 10  # a semitone
+
+
+def sounding_note(sound: Array, sample_rate: int) -> float:
+    """MIDI note, to a tenth of a semitone, of a sound that holds one note; NaN for silence.
+
+    Subharmonic summation (Hermes, JASA 83, 1988) over the mean power spectrum, compressed, with what lies half-way
+    between harmonics taken off: a sub-octave has gaps where harmonics should be, an octave has harmonics in its gaps.
+
+    Args:
+        sound: [samples], at least a few hundred.
+    """
+    if len(sound) < FRAME:
+        sound = np.pad(sound, (0, FRAME - len(sound)))
+    starts = range(0, len(sound) - FRAME + 1, FRAME // 4)
+    shape = np.hanning(FRAME)
+    power = np.mean([np.square(np.abs(np.fft.rfft(sound[s : s + FRAME] * shape))) for s in starts], axis=0)
+    if power.max() <= 0:
+        return float("nan")
+    level = (power / power.max()) ** 0.25  # square root of magnitude: weak harmonics count too
+    on, between, weights = _combs(sample_rate)
+    score = (_at(level, on) - _at(level, between)) @ weights
+    return LOWEST + float(np.argmax(score)) / STEPS
+
+
+@functools.cache
+def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Bins of the harmonics and of the places between, [notes, HARMONICS], and the weights of the harmonics."""
+    notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
+    bins = np.array([midi_to_hz(note) for note in notes]) * FRAME / sample_rate
+    order = np.arange(1.0, HARMONICS + 1)
+    return bins[:, None] * order, bins[:, None] * (order - 0.5), np.power(DECAY, order - 1.0)
+
+
+def _at(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Level at fractional bins; nothing above half the sampling rate."""
+    return np.interp(bins, np.arange(len(level)), level, right=0.0)

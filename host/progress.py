@@ -1,0 +1,73 @@
+"""How long work is shown: one line that moves on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import rich.progress
+
+LOG_SECONDS = 10.0  # between lines where there is no terminal
+
+
+def clock(seconds: float) -> str:
+    """A duration for people: ``4:05``, ``1:00:00``."""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Display:
+    """One progress display for a whole command, on standard error."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._bar: rich.progress.Progress | None = None
+        self._task: rich.progress.TaskID | None = None
+        self._stage = ""
+        self._began = self._spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._terminal:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def stage(self, name: str) -> None:
+        """Begin the next part of the work."""
+        self._stage, self._began = name, time.monotonic()
+        self._spoke = self._began
+        if self._bar is not None:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(name, total=1.0, note="")
+
+    def update(self, done: float, note: str = "", seconds_left: float | None = None) -> None:
+        """Say how far the part is: ``done`` from 0 to 1; the time to its end is reckoned where it is not given."""
+        now = time.monotonic()
+        if seconds_left is None and done > 0.02:
+            seconds_left = (now - self._began) * (1 - done) / done
+        text = note if seconds_left is None else f"{note + ', ' if note else ''}{clock(seconds_left)} left"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, note=text)
+        elif now - self._spoke > LOG_SECONDS:
+            self._spoke = now
+            self.say(f"{self._stage}: {100 * done:.0f} %{', ' + text if text else ''}")
+
+    def say(self, message: str) -> None:
+        """A line that stays."""
+        if self._bar is not None:
+            self._bar.console.print(message, markup=False, highlight=False)
+        else:
+            print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,90 @@
+"""Offline: a performance through a rack into files, time counted."""
+
+import contextlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio.files import sound_writer
+from .dsp import limit
+from .library import Patch
+from .midi.file import Performance
+from .rack import Rack
+
+Array = npt.NDArray[np.float32]
+
+BLOCK = 16384  # samples: long blocks decode in large batches
+SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-bit sound
+SILENT_SECONDS = 0.5  # for this long, so that an echo is waited for
+RATES = (44100, 48000, 96000)
+
+
+def render(
+    patches: Mapping[int, Patch],
+    performance: Performance,
+    path: Path,
+    *,
+    sample_rate: int,
+    tail_seconds: float = 30.0,
+    stems: bool = False,
+    overwrite: bool = False,
+    threads: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> list[Path]:
+    """Render a performance to a file, and its channels to files beside it.
+
+    Args:
+        patches: by MIDI channel.
+        performance: events in samples at ``sample_rate``.
+        path: ``.wav``, ``.flac`` or ``.ogg``.
+        tail_seconds: the longest that sound may go on after the performance; it ends earlier once it is silent.
+        stems: also write ``NAME-chNN.SUFFIX`` for each channel.
+        progress: told the part that is done, 0 to 1.
+
+    Returns:
+        The files written. All appear, or none.
+    """
+    rack = Rack(patches, sample_rate, threads)
+    names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in patches}
+    with contextlib.ExitStack() as stack:
+        mix_file = stack.enter_context(sound_writer(path, sample_rate, overwrite=overwrite))
+        stem_files = {
+            channel: stack.enter_context(sound_writer(name, sample_rate, overwrite=overwrite))
+            for channel, name in (names.items() if stems else ())
+        }
+        for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
+            mix_file.write(mix)
+            for channel, file in stem_files.items():
+                file.write(limit(parts[channel]))
+            if progress is not None:
+                progress(min(1.0, done / max(1, performance.length)))
+    return [path, *(names[channel] for channel in stem_files)]
+
+
+def blocks(
+    rack: Rack, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
+) -> Iterator[tuple[int, Array, dict[int, Array]]]:
+    """The sound of a performance in blocks, the rack's latency taken off: (samples done, mix, channels).
+
+    The tail lasts until nothing sounds and half a second has been silent, or ``tail_seconds`` are over.
+    """
+    events = performance.events
+    latency = rack.latency_samples
+    last = performance.length + round(tail_seconds * sample_rate)
+    quiet_needed = round(SILENT_SECONDS * sample_rate)
+    played, quiet, at = 0, 0, 0
+    while played - latency < last:
+        due = bisect_left(events, played + size, lo=at, key=lambda event: event.time)
+        mix, parts = rack.process(events[at:due], size)
+        at, played = due, played + size
+        skip = max(0, latency - (played - size))
+        keep = min(size, size - (played - latency - last)) if played - latency > last else size
+        if skip < keep:
+            yield played - latency, mix[:, skip:keep], {c: part[:, skip:keep] for c, part in parts.items()}
+        silent = rack.sounding == 0 and float(np.abs(mix).max()) < SILENCE
+        quiet = quiet + size if silent else 0
+        if played - latency >= performance.length and quiet >= quiet_needed:
+            return

@@ -1,0 +1,169 @@
+"""Which voices sound: keys, pedal, polyphony and stealing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .engines.spectrum import Stream
+from .envelope import STEAL_SECONDS, Envelope
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Voice:
+    """An engine's stream × an envelope × velocity, and whether a key or the pedal holds it."""
+
+    key: int
+    gain: float
+    envelope: Envelope
+    stream: Stream
+    down: bool = True
+    stolen_at: int | None = None
+
+    def level(self, start: int, count: int, steal: int) -> np.float32 | Array:
+        """Envelope × velocity (× the fade of a stolen voice) over a block: one number, or [count]."""
+        level = self.envelope.block(start, count) * np.float32(self.gain)
+        if self.stolen_at is None or self.stolen_at >= start + count:
+            return level
+        left = np.clip((self.stolen_at + steal - np.arange(start, start + count)) / steal, 0.0, 1.0)
+        faded: Array = level * (left * left * left).astype(np.float32)
+        return faded
+
+
+@dataclass(slots=True)
+class _Held:
+    key: int
+    gain: float
+
+
+class Voices:
+    """The voices of one instrument; every method takes the sample at which it happens, in order of time.
+
+    Poly: a key is a voice; when all are in use the one released longest ago gives way, else the oldest. Mono: the last
+    key pressed sounds, and when it comes up the one before it that is still held. A voice that gives way fades out in
+    5 ms while its successor sounds.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        mode: Literal["poly", "mono"],
+        sample_rate: int,
+        begin: Callable[[int, int], Stream],
+        shape: Callable[[int], Envelope],
+        release: Callable[[], int],
+    ) -> None:
+        """``begin(key, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples."""
+        self._limit, self._mode = limit, mode
+        self._begin, self._shape, self._release = begin, shape, release
+        self._steal = max(1, round(STEAL_SECONDS * sample_rate))
+        self._voices: list[Voice] = []
+        self._held: list[_Held] = []
+        self._pedal = False
+
+    def __iter__(self) -> Iterator[Voice]:
+        return iter(self._voices)
+
+    def __len__(self) -> int:
+        return len(self._voices)
+
+    @property
+    def steal_samples(self) -> int:
+        """How long a stolen voice takes to fade."""
+        return self._steal
+
+    def note_on(self, time: int, key: int, gain: float) -> None:
+        """A key goes down. ``gain`` is what its velocity means."""
+        if self._mode == "mono":
+            self._held = [h for h in self._held if h.key != key] + [_Held(key, gain)]
+            self._cut_all(time)
+        else:
+            for voice in self._voices:
+                if voice.key == key and voice.envelope.off is None:
+                    self._let_go(voice, time)
+            self._make_room(time)
+        self._voices.append(Voice(key, gain, self._shape(time), self._begin(key, time)))
+
+    def note_off(self, time: int, key: int) -> None:
+        """A key comes up: its voice is released, or waits for the pedal."""
+        if self._mode == "mono":
+            self._mono_off(time, key)
+            return
+        for voice in self._voices:
+            if voice.key == key and voice.down:
+                voice.down = False
+                if not self._pedal:
+                    self._let_go(voice, time)
+
+    def pedal(self, time: int, down: bool) -> None:
+        """The sustain pedal (CC 64) moves."""
+        self._pedal = down
+        if not down:
+            for voice in self._voices:
+                if not voice.down:
+                    self._let_go(voice, time)
+
+    def release_all(self, time: int) -> None:
+        """All notes off (CC 123): keys come up; the pedal still holds what it holds."""
+        self._held.clear()
+        for voice in self._voices:
+            voice.down = False
+            if not self._pedal:
+                self._let_go(voice, time)
+
+    def silence(self, time: int) -> None:
+        """All sound off (CC 120): everything fades in 5 ms."""
+        self._held.clear()
+        self._cut_all(time)
+
+    def retire(self, time: int) -> None:
+        """Forget voices that have ended by sample ``time``."""
+        self._voices = [v for v in self._voices if not self._ended(v, time)]
+
+    def _mono_off(self, time: int, key: int) -> None:
+        self._held = [h for h in self._held if h.key != key]
+        sounding = [v for v in self._voices if v.key == key and v.down and v.stolen_at is None]
+        for voice in sounding:
+            voice.down = False
+            if self._pedal:
+                continue
+            if self._held:
+                last = self._held[-1]
+                self._cut(voice, time)
+                self._voices.append(Voice(last.key, last.gain, self._shape(time), self._begin(last.key, time)))
+            else:
+                self._let_go(voice, time)
+
+    def _let_go(self, voice: Voice, time: int) -> None:
+        if voice.envelope.off is None:
+            voice.envelope.off = time
+            voice.envelope.release = self._release()
+
+    def _make_room(self, time: int) -> None:
+        sounding = [v for v in self._voices if v.stolen_at is None and not self._ended(v, time)]
+        if len(sounding) < self._limit:
+            return
+        released = [v for v in sounding if v.envelope.off is not None]
+        victim = min(released, key=lambda v: v.envelope.off or 0) if released else sounding[0]
+        self._cut(victim, time)
+
+    def _cut_all(self, time: int) -> None:
+        for voice in list(self._voices):
+            self._cut(voice, time)
+
+    def _cut(self, voice: Voice, time: int) -> None:
+        if voice.stolen_at is None:
+            voice.down = False
+            voice.stolen_at = time
+            if voice.envelope.on == time:  # it never sounded
+                self._voices.remove(voice)
+
+    def _ended(self, voice: Voice, time: int) -> bool:
+        if voice.stolen_at is not None and time >= voice.stolen_at + self._steal:
+            return True
+        end = voice.envelope.end
+        return end is not None and time >= end

@@ -1,0 +1,1 @@
+"""Shipped MIDI files."""

@@ -1,0 +1,1 @@
+"""Shipped models; README.md says how each was made."""

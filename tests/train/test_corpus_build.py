@@ -1,0 +1,502 @@
+"""Folders of sounds become corpora that open again and say what is in them."""
+
+import json
+import re
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import resample_poly
+from timbrel.host.errors import Failure, UserError
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.report import Report
+from timbrel.train.corpus.split import assign, parse_fractions
+from timbrel.train.corpus.store import Corpus, writing
+
+RATE = 44100
+
+
+def sine(frequency_hz=440.0, seconds=0.5, rate=RATE, gain=0.5):
+    return (gain * np.sin(2 * np.pi * frequency_hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def write(path, samples=None, rate=RATE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sine(rate=rate) if samples is None else samples, rate, **options)
+    return path
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Ten tones, C4 to A4, and a place for a corpus beside them."""
+    for note in range(60, 70):
+        write(tmp_path / "sounds" / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12)))
+    return tmp_path / "sounds"
+
+
+@pytest.fixture
+def corpus(sounds, tmp_path):
+    build([sounds], tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+def splits_of(folder):
+    return {clip.name: clip.split for clip in Corpus.open(folder).clips()}
+
+
+# ---- what is stored
+
+
+def test_clips_hold_the_sound_and_the_pitch_of_their_files(corpus, sounds):
+    opened = Corpus.open(corpus)
+    assert [clip.name for clip in opened.clips()] == sorted(path.name for path in sounds.iterdir())
+    for clip in opened.clips():
+        written, _ = soundfile.read(sounds / clip.name, dtype="float32")
+        assert np.array_equal(opened.samples(clip), written)
+        assert len(opened.pitch(clip)) == -(-clip.length // 1024)
+        assert np.nanmedian(opened.pitch(clip)) == pytest.approx(int(clip.name[5:7]), abs=0.05)
+
+
+def test_an_opened_corpus_reads_nothing_but_what_is_touched(corpus):
+    opened = Corpus.open(corpus)
+    clip = opened.clips()[3]
+    for view in (opened.samples(clip), opened.pitch(clip)):
+        assert view.dtype == np.float32
+        assert not view.flags.writeable
+        assert isinstance(view, np.memmap)
+
+
+def test_name_rate_licence_and_seconds_come_back(sounds, tmp_path):
+    build([sounds], tmp_path / "named", rate=22050, licence="CC0")
+    opened = Corpus.open(tmp_path / "named")
+    assert (opened.name, opened.rate, opened.licence) == ("named", 22050, "CC0")
+    assert opened.seconds() == pytest.approx(5.0, abs=0.01)
+    assert opened.seconds("train") + opened.seconds("val") + opened.seconds("test") == pytest.approx(opened.seconds())
+    build([sounds], tmp_path / "other", name="Tones")
+    assert Corpus.open(tmp_path / "other").name == "Tones"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "tolerance"),
+    [
+        ("a.wav", {"subtype": "PCM_24"}, 1e-6),
+        ("a.WAV", {"subtype": "FLOAT", "format": "WAV"}, 0),
+        ("a.flac", {}, 1e-4),
+        ("a.aiff", {}, 1e-4),
+        ("a.aif", {"format": "AIFF"}, 1e-4),
+        ("a.au", {}, 1e-4),
+        ("a.caf", {}, 1e-4),
+        ("a.w64", {}, 1e-4),
+        ("a.voc", {}, 1e-4),
+        ("a.ogg", {}, 0.05),
+        ("a.mp3", {}, 0.05),
+        ("a", {"format": "FLAC"}, 1e-4),
+        ("a.sound", {"format": "WAV"}, 1e-4),
+    ],
+)
+def test_every_format_of_libsndfile_is_read(tmp_path, name, options, tolerance):
+    write(tmp_path / "sounds" / name, **options)
+    report = build([tmp_path / "sounds"], tmp_path / "corpus")
+    assert report.clips == 1, report
+    opened = Corpus.open(tmp_path / "corpus")
+    samples = opened.samples(opened.clips()[0])
+    middle = samples[len(samples) // 2 :][:4096]
+    at = np.arange(4096)[:, None] * 2 * np.pi * 440 / RATE
+    basis = np.hstack([np.sin(at), np.cos(at)])
+    fit = np.linalg.lstsq(basis, middle, rcond=None)[0]
+    assert np.abs(middle - basis @ fit).max() <= max(tolerance, 1e-6)
+    assert np.hypot(*fit) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(("rate", "up", "down"), [(22050, 2, 1), (48000, 147, 160), (96000, 147, 320), (8000, 441, 80)])
+def test_resampling_agrees_with_scipy(tmp_path, rate, up, down):
+    source = sine(300, 1.0, rate) + sine(1700, 1.0, rate, 0.2)
+    write(tmp_path / "a.wav", source, rate, subtype="FLOAT")
+    build([tmp_path / "a.wav"], tmp_path / "corpus")
+    opened = Corpus.open(tmp_path / "corpus")
+    samples = opened.samples(opened.clips()[0])
+    expected = resample_poly(source.astype(float), up, down, window=("kaiser", 12.0))
+    assert abs(len(samples) - RATE) <= 1
+    assert np.abs(samples[4000:40000] - expected[4000:40000]).max() < 2e-3
+
+
+def test_channels_are_mixed_to_their_mean(tmp_path):
+    left, right, rear = sine(300), sine(500), sine(700)
+    write(tmp_path / "a.wav", np.stack([left, right, rear], axis=1), subtype="FLOAT")
+    build([tmp_path / "a.wav"], tmp_path / "corpus")
+    opened = Corpus.open(tmp_path / "corpus")
+    assert opened.samples(opened.clips()[0]) == pytest.approx((left + right + rear) / 3, abs=1e-6)
+
+
+def test_silence_is_trimmed_from_both_ends_and_kept_inside(tmp_path):
+    pause, tone = np.zeros(RATE, np.float32), sine(seconds=0.3)
+    write(tmp_path / "a.wav", np.concatenate([pause, tone, pause, tone, pause]) + np.float32(0.1), subtype="FLOAT")
+    build([tmp_path / "a.wav"], tmp_path / "corpus")
+    assert Corpus.open(tmp_path / "corpus").seconds() == pytest.approx(1.6, abs=0.021)
+
+
+def test_a_click_keeps_enough_around_it_to_make_a_clip(tmp_path):
+    for name, at in {"early": 0, "middle": 20000, "late": 29990}.items():
+        samples = np.zeros(30000, np.float32)
+        samples[at : at + 10] = [0.5, -0.5] * 5
+        write(tmp_path / "sounds" / f"{name}.wav", samples, subtype="FLOAT")
+    build([tmp_path / "sounds"], tmp_path / "corpus")
+    opened = Corpus.open(tmp_path / "corpus")
+    for clip in opened.clips():
+        assert clip.length == 4096
+        assert np.abs(opened.samples(clip)).sum() == pytest.approx(5.0)
+
+
+def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path):
+    peaks = []
+    for seconds in (50, 250):
+        path = write(tmp_path / f"{seconds}.wav", sine(200, seconds, 8000), 8000)
+        tracemalloc.start()
+        build([path], tmp_path / f"corpus-{seconds}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    stored = (tmp_path / "corpus-250" / "audio.f32").stat().st_size
+    assert stored == pytest.approx(250 * RATE * 4, rel=0.01)
+    assert peaks[1] - peaks[0] < 0.05 * stored
+
+
+# ---- which files
+
+
+def test_folders_are_searched_through_and_other_files_passed_over(tmp_path):
+    root = tmp_path / "sounds"
+    write(root / "a.wav")
+    write(root / "deep" / "er" / "b.flac")
+    write(root / ".cache" / "c.wav")
+    write(root / "._a.wav")
+    for name in ("notes.txt", "split.json", "scale.mid", "cover.png", "README"):
+        (root / name).write_text("not a sound")
+    report = build([root], tmp_path / "corpus")
+    assert sorted(splits_of(tmp_path / "corpus")) == ["a.wav", "deep/er/b.flac"]
+    assert report.unreadable == {}
+
+
+def test_same_names_in_several_sources_stay_apart_and_same_files_count_once(tmp_path):
+    first, second = write(tmp_path / "one" / "a.wav"), write(tmp_path / "two" / "a.wav", sine(500))
+    third = write(tmp_path / "deep" / "two" / "a.wav", sine(600))
+    write(tmp_path / "one" / "b.wav")
+    report = build([tmp_path / "one", first, second, third.parent, tmp_path / "one"], tmp_path / "corpus")
+    assert report.clips == 4
+    assert sorted(splits_of(tmp_path / "corpus")) == ["b.wav", "one/a.wav", "two/a.wav", "two/a.wav (2)"]
+
+
+def test_what_cannot_be_used_is_named_with_its_reason(sounds, tmp_path):
+    (sounds / "text.wav").write_text("this is no sound")
+    (sounds / "empty.wav").write_bytes(b"")
+    (sounds / "headerless.raw").write_bytes(bytes(100))
+    (sounds / "foreign.m4a").write_bytes(bytes(100))
+    write(sounds / "nan.wav", np.float32([0.1, np.nan] * 5000), subtype="FLOAT")
+    write(sounds / "infinite.wav", np.float32([0.1, np.inf] * 5000), subtype="FLOAT")
+    write(sounds / "slow.wav", rate=10, samples=np.zeros(9000))
+    flac = write(sounds / "cut.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 60000))
+    flac.write_bytes(flac.read_bytes()[:40000])
+    write(sounds / "none.wav", np.zeros(0))
+    write(sounds / "three.wav", np.float32([0.1, -0.1, 0.1]))
+    write(sounds / "silent.wav", np.zeros(RATE))
+    write(sounds / "dc.wav", np.full(RATE, 0.25))
+    report = build([sounds], tmp_path / "corpus")
+    assert report.clips == 10
+    assert report.too_short == ["none.wav", "three.wav"]
+    assert report.silent == ["dc.wav", "silent.wav"]
+    assert set(report.unreadable) == {
+        "text.wav",
+        "empty.wav",
+        "foreign.m4a",
+        "nan.wav",
+        "infinite.wav",
+        "slow.wav",
+        "cut.flac",
+    }
+    assert report.unreadable["nan.wav"] == "contains NaN"
+    assert report.unreadable["infinite.wav"] == "contains infinite samples"
+    assert report.unreadable["slow.wav"] == "claims a rate of 10 Hz"
+    assert "recognised" in report.unreadable["text.wav"]
+    assert not any(str(tmp_path) in reason for reason in report.unreadable.values())
+
+
+def test_a_short_clip_is_judged_by_its_length_at_the_corpus_rate(tmp_path):
+    write(tmp_path / "sounds" / "a.wav", sine(seconds=4000 / RATE))
+    with pytest.raises(UserError, match=r"1 too short; a clip needs 4096 samples at 44100 Hz"):
+        build([tmp_path / "sounds"], tmp_path / "corpus")
+    assert build([tmp_path / "sounds"], tmp_path / "corpus", rate=48000).clips == 1
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_clipping_is_named_and_loudness_is_not(tmp_path, subtype):
+    loud = sine(100, gain=1.0)
+    write(tmp_path / "sounds" / "clipped.wav", np.clip(1.2 * loud, -1, 1), subtype=subtype)
+    touching = 0.9 * loud
+    touching[5000:5002] = 1.0
+    touching[9000:9009] = 0.8
+    write(tmp_path / "sounds" / "touching.wav", touching, subtype=subtype)
+    if subtype == "FLOAT":
+        hot = 1.5 * loud
+        hot[5000:5004] = [1.2, 1.2, 1.3, 1.3]
+        write(tmp_path / "sounds" / "hot.wav", hot, subtype=subtype)
+    report = build([tmp_path / "sounds"], tmp_path / "corpus")
+    assert report.clipped == ["clipped.wav"]
+    assert report.clips == len(splits_of(tmp_path / "corpus")) == (3 if subtype == "FLOAT" else 2)
+
+
+# ---- the split
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=40),
+    parts=st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20)),
+    seed=st.integers(0, 1000),
+)
+def test_groups_stay_whole_train_is_never_empty_and_shares_are_met(sizes, parts, seed):
+    fractions = [part / sum(parts) for part in parts]
+    groups = {f"{group}-{clip}": f"{group}" for group, size in enumerate(sizes) for clip in range(size)}
+    splits = assign(groups, fractions, seed)
+    assert splits == assign(dict(reversed(groups.items())), fractions, seed)
+    assert all(len({splits[name] for name in groups if groups[name] == group}) == 1 for group in groups.values())
+    assert "train" in splits.values()
+    for split, fraction in zip(("train", "val", "test"), fractions, strict=True):
+        got = sum(value == split for value in splits.values())
+        assert got <= fraction * len(groups) + max(sizes)
+        assert fraction > 0 or got == 0
+
+
+def test_another_seed_splits_otherwise_and_the_same_seed_alike(sounds, tmp_path):
+    for name, seed in {"a": 0, "b": 0, "c": 1}.items():
+        build([sounds], tmp_path / name, split="0.5/0.25/0.25", seed=seed)
+    assert splits_of(tmp_path / "a") == splits_of(tmp_path / "b") != splits_of(tmp_path / "c")
+
+
+def test_clips_that_share_a_group_are_never_parted(tmp_path):
+    for take in range(6):
+        for part in range(3):
+            write(tmp_path / "sounds" / f"take{take}-{part}.wav", sine(seconds=0.1))
+    for number, group in enumerate((r"take(\d)-\d", r"take\d", r"(?:(x)|take\d)")):
+        build([tmp_path / "sounds"], tmp_path / str(number), split="0.4/0.3/0.3", group=group)
+        splits = splits_of(tmp_path / str(number))
+        assert len(set(splits.values())) == 3
+        assert all(len({splits[f"take{take}-{part}.wav"] for part in range(3)}) == 1 for take in range(6))
+
+
+def test_a_split_file_is_followed_and_unlisted_sounds_are_left_out(sounds, tmp_path):
+    shutil.move(sounds / "tone_60.wav", tmp_path / "sounds" / "sub.wav")
+    write(sounds / "deep" / "x.wav")
+    listing = {
+        "note": "by hand",
+        "train": ["tone_61.wav", "x.wav"],
+        "val": ["tone_62.wav"],
+        "test": ["tone_63.wav", "gone.wav"],
+    }
+    (tmp_path / "split.json").write_text(json.dumps(listing))
+    report = build([sounds], tmp_path / "corpus", split=str(tmp_path / "split.json"))
+    assert splits_of(tmp_path / "corpus") == {
+        "deep/x.wav": "train",
+        "tone_61.wav": "train",
+        "tone_62.wav": "val",
+        "tone_63.wav": "test",
+    }
+    assert report.left_out == 7
+    assert report.split_clips == {"train": 2, "val": 1, "test": 1}
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        (None, "does not exist"),
+        ("no json", "is not JSON with lists of names"),
+        ('{"train": "tone_60.wav"}', "is not JSON with lists of names"),
+        ('{"train": ["tone_60.wav"], "test": ["tone_60.wav"]}', "lists 'tone_60.wav' under train and test"),
+        ('{"train": ["gone.wav"], "test": ["tone_60.wav"]}', "nothing under train"),
+        ('{"train": ["gone.wav"]}', "10 not listed in the split file"),
+    ],
+)
+def test_a_split_file_that_cannot_be_followed_is_refused(sounds, tmp_path, listing, message):
+    path = tmp_path / "split.json"
+    if listing is not None:
+        path.write_text(listing)
+    with pytest.raises(UserError, match=re.escape(message)):
+        build([sounds], tmp_path / "corpus", split=str(path))
+    assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "0.5/0.5", "0.5/0.5/0.5", "0/0.5/0.5", "1.2/-0.1/-0.1", "a/b/c", "nan/0/1", "1/0/0/0"]
+)
+def test_fractions_that_are_no_split_are_refused(text):
+    with pytest.raises(UserError, match="three fractions"):
+        parse_fractions(text)
+
+
+# ---- refusals
+
+
+def test_values_out_of_range_are_refused_before_any_work(sounds, tmp_path):
+    for rate in (7999, 192001, 0, -1):
+        with pytest.raises(UserError, match=f"rate {rate} Hz is out of range; 8000 to 192000"):
+            build([sounds], tmp_path / "corpus", rate=rate)
+    with pytest.raises(UserError, match=r"group '\(' is no regular expression"):
+        build([sounds], tmp_path / "corpus", group="(")
+    with pytest.raises(UserError, match=r"nowhere does not exist"):
+        build([sounds, tmp_path / "nowhere"], tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_corpus_with_nothing_in_it_says_why(tmp_path):
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    with pytest.raises(UserError, match="no sounds in"):
+        build([sounds], tmp_path / "corpus")
+    (sounds / "text.wav").write_text("text")
+    write(sounds / "silent.wav", np.zeros(9000))
+    write(sounds / "short.wav", np.ones(9))
+    with pytest.raises(UserError, match="can be used: 1 unreadable, 1 silent, 1 too short"):
+        build([sounds], tmp_path / "corpus")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sounds"]
+
+
+def test_a_folder_that_holds_something_is_left_alone(sounds, tmp_path):
+    with pytest.raises(UserError, match="exists and is not empty"):
+        build([sounds], sounds)
+    assert len(list(sounds.iterdir())) == 10
+    with pytest.raises(UserError, match="does not exist"):
+        build([sounds], tmp_path / "no" / "corpus")
+
+
+def test_an_interrupted_build_leaves_nothing(sounds, tmp_path):
+    def stop(done, what):
+        if done > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "corpus", progress=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sounds"]
+
+
+def test_a_full_disk_is_a_failure_that_leaves_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    signal = pytest.importorskip("signal")
+    write(tmp_path / "a.wav", sine(seconds=2))
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(Failure, match="cannot write"):
+            build([tmp_path / "a.wav"], tmp_path / "corpus")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav"]
+
+
+def test_progress_rises_from_0_to_1_and_names_the_files(sounds, tmp_path):
+    seen = []
+    build([sounds], tmp_path / "corpus", progress=lambda done, what: seen.append((done, what)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert (seen[0], seen[-1][0]) == ((0.0, "tone_60.wav"), 1.0)
+
+
+# ---- opening
+
+
+def damage(corpus, **changes):
+    path = corpus / "corpus.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_is_no_corpus_is_refused_with_one_line(corpus, tmp_path):
+    def refusal():
+        with pytest.raises(UserError) as caught:
+            Corpus.open(corpus)
+        assert "\n" not in str(caught.value)
+        assert str(corpus) in str(caught.value)
+        return str(caught.value)
+
+    manifest = (corpus / "corpus.json").read_bytes()
+    audio = (corpus / "audio.f32").read_bytes()
+    damage(corpus, format=2)
+    assert "has format 2, this timbrel reads format 1" in refusal()
+    damage(corpus, format=1, rate="fast")
+    assert "corpus.json is damaged" in refusal()
+    (corpus / "corpus.json").write_bytes(manifest[:-100])
+    assert "is damaged" in refusal()
+    (corpus / "corpus.json").write_bytes(b"\xff\xfe\x00")
+    assert "is damaged" in refusal()
+    clips = json.loads(manifest)["clips"]
+    (corpus / "corpus.json").write_bytes(manifest)
+    damage(corpus, clips=clips[1:])
+    assert "do not lie end to end" in refusal()
+    (corpus / "corpus.json").write_bytes(manifest)
+    (corpus / "audio.f32").write_bytes(audio[:-4])
+    assert f"audio.f32 has {len(audio) - 4} bytes where its corpus.json expects {len(audio)}" in refusal()
+    (corpus / "audio.f32").write_bytes(audio)
+    (corpus / "pitch.f32").unlink()
+    assert "pitch.f32 has 0 bytes" in refusal()
+    (corpus / "corpus.json").unlink()
+    assert "is no corpus" in refusal()
+    shutil.rmtree(corpus)
+    assert "does not exist" in refusal()
+
+
+def test_a_corpus_appears_whole_or_not_at_all(tmp_path):
+    def write_half():
+        with writing(tmp_path / "corpus", RATE) as writer:
+            writer.append(sine(), np.zeros(22, np.float32), name="a", group="a")
+            raise RuntimeError("oops")
+
+    with pytest.raises(RuntimeError, match="oops"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- the report
+
+
+def test_the_report_adds_up(sounds, corpus, tmp_path):
+    report = Corpus.open(corpus).report
+    assert report.clips == sum(report.split_clips.values()) == 10
+    assert report.seconds == pytest.approx(sum(report.split_seconds.values()))
+    assert report.seconds == pytest.approx(report.pitched_seconds + report.unpitched_seconds)
+    assert report.pitched_seconds == pytest.approx(sum(report.pitch_classes))
+    assert report.pitch_classes == pytest.approx([0.5] * 10 + [0, 0], abs=0.03)
+
+
+def test_a_pitch_counts_for_the_nearest_class():
+    report = Report()
+    report.count_clip(5 * 1024, np.float32([59.6, 60.4, np.nan, 71.7, 61]), 1024)
+    assert report.pitch_classes == pytest.approx([3, 1] + [0] * 10)
+    assert (report.pitched_seconds, report.unpitched_seconds) == pytest.approx((4, 1))
+
+
+def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
+    report = Report(
+        clips=3,
+        seconds=3725.0,
+        split_clips={"train": 3},
+        split_seconds={"train": 3725.0},
+        pitched_seconds=100.0,
+        unpitched_seconds=3625.0,
+        pitch_classes=[75.0, 0, 0, 0, 25.0, 0, 0, 0, 0, 0, 0, 0],
+        silent=[f"quiet_{number:02}.wav" for number in range(27)],
+        unreadable={"bad.wav": "contains NaN"},
+        left_out=4,
+    )
+    text = report.text()
+    assert "clips            3  1 h 02 min\n  train          3  1 h 02 min\n  val            0  0.0 s\n" in text
+    assert "quiet_19.wav\n  and 7 more\n" in text
+    assert "quiet_20.wav" not in text
+    assert "bad.wav: contains NaN" in text
+    assert "left out         4  not listed in the split file" in text
+    assert "too short" not in text
+    bars = dict(re.findall(r"^  (C|E) .* s  (=+)$", text, re.MULTILINE))
+    assert (len(bars["C"]), len(bars["E"])) == (32, round(32 / 3))
+
+
+def test_noise_gets_no_histogram():
+    assert "F#" not in Report(clips=1, seconds=9.0, unpitched_seconds=9.0).text()

@@ -1,0 +1,1 @@
+"""Whatever needs a gradient, or prepares data for one."""

@@ -1,0 +1,132 @@
+"""Folders of sounds become a corpus."""
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ...host.errors import UserError
+from .pitch import pitch_track
+from .report import Report
+from .sounds import SHORTEST, FloatFile, Sound, Unreadable, find_sounds, trimmed
+from .split import assign, listed_splits, parse_fractions
+from .store import Writer, writing
+
+Progress = Callable[[float, str], None]
+
+_RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
+
+
+def build(
+    sources: Sequence[Path],
+    destination: Path,
+    *,
+    rate: int = 44100,
+    split: str = "0.85/0.07/0.08",
+    seed: int = 0,
+    group: str | None = None,
+    name: str | None = None,
+    licence: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Decode, mix, resample, trim, measure and store all sounds in files and folders.
+
+    Args:
+        sources: sound files, and folders that are searched through.
+        destination: the corpus's folder, which must not hold anything yet.
+        rate: of the corpus, 8000 to 192000 Hz.
+        split: fractions of the clips for train/val/test, or the path of a .json file that lists names under train, val
+            and test; sounds that it does not list are left out.
+        seed: of the split.
+        group: a regular expression; clips in whose names it matches the same text (its first group's, where it has one)
+            are one recording cut up, and are never parted.
+        name: of the corpus; its folder's name by default.
+        licence: of the sounds, for the cards of models that learn from them.
+        progress: called with the share that is done, 0 to 1, and what is being done.
+
+    Raises:
+        UserError: a value is out of range, a source or the split file is missing, nothing can be used, or the
+            destination is taken.
+        Failure: the disk is full.
+    """
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    pattern = _pattern(group)
+    from_file = split.endswith(".json")
+    fractions = () if from_file else parse_fractions(split)
+    found = find_sounds(sources)
+    listed = listed_splits(Path(split), found) if from_file else {}
+    with writing(destination, rate) as writer:
+        wanted = {name: path for name, path in found.items() if not from_file or name in listed}
+        writer.report.left_out = len(found) - len(wanted)
+        _append_all(writer, wanted, pattern, destination.parent, progress)
+        _check_usable(writer, sources)
+        splits = listed if from_file else assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
+        if not any(splits[clip.name] == "train" for clip in writer.clips):
+            raise UserError(
+                f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others"
+            )
+        report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
+    if progress:
+        progress(1.0, "done")
+    return report
+
+
+def _append_all(
+    writer: Writer, sounds: Mapping[str, Path], pattern: re.Pattern[str] | None, room: Path, progress: Progress | None
+) -> None:
+    """Append what can be used of the sounds and report the rest; ``room`` takes a nameless file of the longest."""
+    sizes = {name: path.stat().st_size for name, path in sounds.items()}
+    done, total = 0, max(sum(sizes.values()), 1)
+    with tempfile.TemporaryFile(dir=room) as scratch:
+        for name, path in sounds.items():
+            if progress:
+                progress(done / total, name)
+            _append(writer, path, name, _group_of(name, pattern), scratch)
+            done += sizes[name]
+
+
+def _append(writer: Writer, path: Path, name: str, group: str, scratch: BinaryIO) -> None:
+    report = writer.report
+    try:
+        sound = Sound(path)
+        samples = FloatFile.filled(scratch, sound.mono(writer.rate))
+    except Unreadable as error:
+        report.unreadable[name] = str(error)
+        return
+    if len(samples) < SHORTEST:
+        report.too_short.append(name)
+    elif (kept := trimmed(samples, writer.rate)) is None:
+        report.silent.append(name)
+    else:
+        writer.append(kept, pitch_track(kept, writer.rate), name=name, group=group)
+        if sound.clipped:
+            report.clipped.append(name)
+
+
+def _check_usable(writer: Writer, sources: Sequence[Path]) -> None:
+    if writer.clips:
+        return
+    where = ", ".join(str(source) for source in sources)
+    if why := writer.report.left_out_line():
+        raise UserError(
+            f"nothing in {where} can be used: {why}; "
+            f"a clip needs {SHORTEST} samples at {writer.rate} Hz and a format that libsndfile reads"
+        )
+    raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
+
+
+def _pattern(group: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if group is None else re.compile(group)
+    except re.error as error:
+        raise UserError(f"group {group!r} is no regular expression ({error}); for example '(.*)-[0-9]+'") from error
+
+
+def _group_of(name: str, pattern: re.Pattern[str] | None) -> str:
+    """The text that ties a clip to others; a clip without a match stands alone."""
+    match = pattern.search(name) if pattern else None
+    if match is None:
+        return name
+    return match[1] if match.re.groups and match[1] is not None else match[0]

@@ -1,0 +1,113 @@
+"""What went into a corpus, what did not and why."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from ...host.units import PITCH_CLASSES
+
+_NAMED = 20  # files of a kind that are named; the rest are counted
+_TONAL = 0.01  # share of pitched sound under which a histogram would show slips alone
+_BAR = 32  # characters of the histogram's longest bar
+
+
+class Report(BaseModel):
+    """Counts, durations in seconds and the names of what was left out or is worth a look.
+
+    ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
+    ``left_out`` counts sounds that a split file does not list.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    clips: int = 0
+    seconds: float = 0.0
+    split_clips: dict[str, int] = {}
+    split_seconds: dict[str, float] = {}
+    pitched_seconds: float = 0.0
+    unpitched_seconds: float = 0.0
+    pitch_classes: list[float] = [0.0] * 12
+    silent: list[str] = []
+    too_short: list[str] = []
+    unreadable: dict[str, str] = {}
+    clipped: list[str] = []
+    left_out: int = 0
+
+    def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
+        """Add a clip of ``length`` samples with its pitch track [frames] of MIDI notes or NaN."""
+        voiced = track[np.isfinite(track)]
+        frame_seconds = length / rate / len(track)
+        self.clips += 1
+        self.seconds += length / rate
+        self.pitched_seconds += len(voiced) * frame_seconds
+        self.unpitched_seconds += (len(track) - len(voiced)) * frame_seconds
+        frames = np.bincount(np.round(voiced).astype(int) % 12, minlength=12)
+        self.pitch_classes = [
+            have + int(more) * frame_seconds for have, more in zip(self.pitch_classes, frames, strict=True)
+        ]
+
+    def count_split(self, split: str, seconds: float) -> None:
+        """Add a clip to the totals of its split."""
+        self.split_clips[split] = self.split_clips.get(split, 0) + 1
+        self.split_seconds[split] = self.split_seconds.get(split, 0.0) + seconds
+
+    def left_out_line(self) -> str:
+        """What was not used, by kind and number: ``"2 unreadable, 1 silent"``; empty when all was."""
+        kinds = {
+            "unreadable": len(self.unreadable),
+            "silent": len(self.silent),
+            "too short": len(self.too_short),
+            "not listed in the split file": self.left_out,
+        }
+        return ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
+
+    def text(self) -> str:
+        """The report for people: lines of at most 20 names a kind."""
+        lines = ["", f"clips       {self.clips:6}  {_duration(self.seconds)}"]
+        for split in ("train", "val", "test"):
+            seconds = self.split_seconds.get(split, 0.0)
+            lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {_duration(seconds)}")
+        lines += self._pitch_lines()
+        lines += _named("silent", self.silent)
+        lines += _named("too short", self.too_short)
+        lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
+        lines += _named("clipped", self.clipped, note="kept")
+        if self.left_out:
+            lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
+        return "\n".join(lines[1:])
+
+    def _pitch_lines(self) -> list[str]:
+        whole = max(self.seconds, 1e-9)
+        lines = [
+            "",
+            f"pitched     {self.pitched_seconds / whole:6.0%}  {_duration(self.pitched_seconds)}",
+            f"unpitched   {self.unpitched_seconds / whole:6.0%}  {_duration(self.unpitched_seconds)}",
+        ]
+        if self.pitched_seconds / whole < _TONAL:
+            return lines
+        most = max(self.pitch_classes)
+        lines.append("")
+        for name, seconds in zip(PITCH_CLASSES, self.pitch_classes, strict=True):
+            lines.append(f"  {name:2}{_duration(seconds):>14}  {'=' * round(_BAR * seconds / most)}".rstrip())
+        return lines
+
+
+def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
+    if not names:
+        return []
+    lines = ["", f"{kind:12}{len(names):6}  {note}".rstrip(), *(f"  {name}" for name in names[:_NAMED])]
+    if len(names) > _NAMED:
+        lines.append(f"  and {len(names) - _NAMED} more")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    """``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"

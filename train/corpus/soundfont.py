@@ -1,0 +1,233 @@
+"""A soundfont, played note by note with FluidSynth, becomes a corpus that knows its pitches."""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import mido
+import numpy as np
+import soundfile
+
+from ...host.errors import Failure, UserError
+from .general_midi import PROGRAM_NAMES
+from .pitch import Samples, labelled_track, silence_level
+from .report import Report
+from .split import assign, parse_fractions
+from .store import Writer, writing
+
+Progress = Callable[[float, str], None]
+
+_GAIN = 1.8  # puts FluidR3's scales at peaks of 0.3 to 0.9; one gain for all keeps their balance
+_FADE_SECONDS = 0.02  # short enough for any note, long enough not to click
+_GAP_SECONDS = 0.1  # between notes, after all sound is off
+_ALL_SOUND_OFF = 120  # MIDI 1.0, channel mode messages: ends releases at once
+_TICKS = 500  # a beat, which lasts 0.5 s by default: one tick is one millisecond
+_RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at 96 kHz
+_RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
+_LONGEST_SECONDS = 60.0
+
+
+def parse_numbers(text: str) -> list[int]:
+    """MIDI numbers from a list such as ``"0-79,90"``, ascending and each once.
+
+    Raises:
+        UserError: the text is no such list, or holds a number outside 0 to 127.
+    """
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+        if match is None:
+            raise UserError(f"{text!r} is no list of MIDI numbers: {part!r}; write numbers and ranges, like 0-79,90")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise UserError(f"range {part.strip()!r} runs backwards; write {high}-{low}")
+        _check_numbers("MIDI number", [low, high])
+        numbers.update(range(low, high + 1))
+    return sorted(numbers)
+
+
+def render_soundfont(
+    soundfont: Path,
+    destination: Path,
+    *,
+    programs: Sequence[int],
+    notes: Sequence[int],
+    velocities: Sequence[int] = (100,),
+    seconds: float = 1.0,
+    rate: int = 44100,
+    split: str = "0.85/0.07/0.08",
+    seed: int = 0,
+    name: str | None = None,
+    licence: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Render every combination of program, note and velocity as a labelled clip of a new corpus.
+
+    Args:
+        soundfont: an .sf2 or .sf3 file.
+        destination: the corpus's folder, which must not hold anything yet.
+        programs: General MIDI programs, 0 to 127, of the soundfont's bank 0.
+        notes: MIDI notes, 0 to 127.
+        velocities: 1 to 127.
+        seconds: length of a clip; its key is held all through, and the last 20 ms are faded.
+        rate: Hz, 8000 to 96000.
+        split: fractions of train/val/test, dealt out by program, or by note where there is but one program.
+        seed: of the split.
+        name: of the corpus; its folder's name by default.
+        licence: of the soundfont, for the cards of models that learn from it.
+        progress: called with the share that is done, 0 to 1, and what is being done.
+
+    Raises:
+        UserError: a value is out of range, the soundfont cannot be used, FluidSynth is missing, nothing sounds, or the
+            destination is taken.
+        Failure: FluidSynth fails, or the disk is full.
+    """
+    fractions = parse_fractions(split)
+    _check_numbers("program", programs)
+    _check_numbers("note", notes)
+    _check_numbers("velocity", velocities, lowest=1)
+    if not 0.1 <= seconds <= _LONGEST_SECONDS:
+        raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    at_hand = _programs_of(soundfont)
+    fluidsynth = _fluidsynth()
+    programs = sorted(set(programs))
+    pairs = list(product(sorted(set(notes)), sorted(set(velocities))))
+    with writing(destination, rate) as writer:
+        for done, program in enumerate(programs):
+            label = PROGRAM_NAMES[program]
+            if progress:
+                progress(done / len(programs), f"{program} {label}")
+            if program not in at_hand:
+                writer.report.unreadable[f"program {program:03d}"] = "not in this soundfont"
+                continue
+            for (note, velocity), samples in _render(fluidsynth, soundfont, program, pairs, seconds, rate):
+                _append(writer, samples, program, note, velocity, by_note=len(programs) == 1)
+        if not writer.clips:
+            raise UserError(
+                f"nothing sounds in {soundfont} with these programs and notes "
+                f"({writer.report.left_out_line()}); try others"
+            )
+        splits = assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
+        report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
+    if progress:
+        progress(1.0, "done")
+    return report
+
+
+def _append(writer: Writer, samples: Samples, program: int, note: int, velocity: int, *, by_note: bool) -> None:
+    name = f"{program:03d}/{note:03d}_{velocity:03d}"
+    if float(np.abs(samples).max()) <= silence_level(0.0):
+        writer.report.silent.append(name)
+        return
+    writer.append(
+        samples,
+        labelled_track(samples, writer.rate, note),
+        name=name,
+        group=f"note {note:03d}" if by_note else f"program {program:03d}",
+        label=PROGRAM_NAMES[program],
+        key=note,
+        program=program,
+        velocity=velocity,
+    )
+
+
+def _check_numbers(what: str, numbers: Sequence[int], lowest: int = 0) -> None:
+    if not numbers:
+        raise UserError(f"no {what} is given; give at least one from {lowest} to 127")
+    for number in numbers:
+        if not lowest <= number <= 127:
+            raise UserError(f"{what} {number} is out of range; {lowest} to 127 are allowed")
+
+
+def _fluidsynth() -> str:
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise UserError(
+            "FluidSynth is not installed; get it with `apt install fluidsynth fluid-soundfont-gm` (Debian, Ubuntu) or "
+            "`brew install fluid-synth` (macOS)"
+        )
+    return program
+
+
+def _programs_of(soundfont: Path) -> set[int]:
+    """Programs of a soundfont's bank 0, by its preset headers (SoundFont 2.04, section 7.2: records of 38 bytes)."""
+    if not soundfont.is_file():
+        raise UserError(f"soundfont {soundfont} does not exist; give an .sf2 or .sf3 file")
+    with soundfont.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+            raise UserError(f"{soundfont} is no soundfont (no RIFF sfbk header); give an .sf2 or .sf3 file")
+        while len(header := file.read(8)) == 8:
+            kind, size = struct.unpack("<4sI", header)
+            if kind == b"phdr":
+                records = file.read(size)
+                if len(records) == size and size >= 76:  # one preset and the record that ends the list
+                    presets = (struct.unpack_from("<HH", records, at + 20) for at in range(0, size - 38, 38))
+                    return {preset for preset, bank in presets if bank == 0}
+            elif kind == b"LIST":
+                if file.read(4) == b"pdta":
+                    continue
+                file.seek(size - 4 + size % 2, 1)
+            else:
+                file.seek(size + size % 2, 1)
+    raise UserError(f"{soundfont} is damaged: its list of presets is missing; get the file again")
+
+
+def _render(
+    fluidsynth: str, soundfont: Path, program: int, pairs: Sequence[tuple[int, int]], seconds: float, rate: int
+) -> Iterator[tuple[tuple[int, int], Samples]]:
+    """Play (note, velocity) pairs one after another in one process and cut them apart: mono [seconds * rate]."""
+    length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS  # as `_score` rounds it
+    fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
+    notes_a_run = int(_RUN_SECONDS / slot_seconds)
+    for first in range(0, len(pairs), notes_a_run):
+        part = pairs[first : first + notes_a_run]
+        with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
+            midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
+            _score(program, part, seconds).save(midi)
+            _run(fluidsynth, soundfont, midi, wav, rate, least=round(len(part) * slot_seconds * rate))
+            with soundfile.SoundFile(wav) as sound:
+                for index, pair in enumerate(part):
+                    sound.seek(round((_GAP_SECONDS + index * slot_seconds) * rate))
+                    samples = sound.read(length, dtype="float32", always_2d=True).mean(axis=1) * np.float32(_GAIN)
+                    samples[-len(fade) :] *= fade
+                    yield pair, samples
+
+
+def _score(program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
+    """A track with a note every ``seconds`` + gap, each ended at once; one tick is a millisecond."""
+    gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
+    track = mido.MidiTrack([mido.Message("program_change", program=program)])
+    for note, velocity in pairs:
+        track.append(mido.Message("note_on", note=note, velocity=velocity, time=gap))
+        track.append(mido.Message("note_off", note=note, time=hold))
+        track.append(mido.Message("control_change", control=_ALL_SOUND_OFF, value=0))
+    track.append(mido.MetaMessage("end_of_track", time=gap))
+    return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
+
+
+def _run(fluidsynth: str, soundfont: Path, midi: Path, wav: Path, rate: int, least: int) -> None:
+    """Render a MIDI file to at least ``least`` frames, whatever the user's own FluidSynth settings are."""
+    options = ["-n", "-i", "-q", "-f", os.devnull, "-R", "0", "-C", "0", "-g", "1.0", "-r", str(rate)]
+    settings = ["-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1", "-T", "wav", "-O", "float"]
+    done = subprocess.run(
+        [fluidsynth, *options, *settings, "-F", str(wav), str(soundfont), str(midi)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    try:
+        frames = soundfile.info(wav).frames
+    except soundfile.SoundFileError:
+        frames = 0
+    if done.returncode or frames < least:
+        said = [*done.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
+        raise Failure(f"FluidSynth could not play {soundfont} (status {done.returncode}): {said}")

@@ -1,0 +1,185 @@
+"""Sound files of any kind as mono at one rate, in pieces, so that memory does not grow with their length."""
+
+import mimetypes
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+import soundfile
+import soxr
+
+from ...host.errors import UserError
+from .pitch import Samples, silence_level
+
+SHORTEST = 4096  # samples: the window that pitch and spectrum are taken from
+
+_BLOCK = 1 << 18  # source frames decoded at once, 6 s at 44.1 kHz
+_LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
+_CLIPPED_RUN = 3  # equal samples at full scale in a row; one or two may be a true peak
+_SILENCE_SECONDS = 0.01  # silence is trimmed in steps of this; half a period of 50 Hz shows its swing
+_FLOAT = np.dtype("<f4")
+
+# Names that other programs give to formats of libsndfile; what no one else uses is its own list.
+_ALIASES = {"aif", "aifc", "iff", "oga", "opus", "snd", "sph", "vox", "mp2"}
+# Sound that people have in their folders and libsndfile does not read: named as unreadable, not passed over.
+_FOREIGN = {"aac", "ac3", "alac", "ape", "m4a", "wma", "wv"}
+_FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768, "PCM_24": 8388607 / 8388608}
+
+
+class Unreadable(Exception):
+    """A file that cannot be used; the message is the reason, without the name."""
+
+
+class FloatFile:
+    """Mono samples in a file of raw float32, or a stretch of them; slices are read from disk."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self._file, self._start, self._stop = file, start, stop
+
+    @classmethod
+    def filled(cls, file: BinaryIO, blocks: Iterator[Samples]) -> Self:
+        """Replace what is in ``file`` by the blocks."""
+        file.seek(0)
+        file.truncate()
+        length = sum(file.write(block.astype(_FLOAT).tobytes()) for block in blocks) // _FLOAT.itemsize
+        return cls(file, 0, length)
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, part: slice, /) -> Samples:
+        start, stop, _ = part.indices(len(self))
+        self._file.seek((self._start + start) * _FLOAT.itemsize)
+        return np.frombuffer(self._file.read(max(stop - start, 0) * _FLOAT.itemsize), _FLOAT)
+
+    def stretch(self, start: int, stop: int) -> "FloatFile":
+        """The samples from ``start`` to before ``stop``."""
+        return FloatFile(self._file, self._start + start, self._start + stop)
+
+
+class Sound:
+    """One sound file, decoded once; ``clipped`` is known when its blocks have been taken.
+
+    Raises:
+        Unreadable: libsndfile does not know it, or its header makes no sense.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = soundfile.SoundFile(path)
+        except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
+            raise Unreadable(_reason(error)) from error
+        if self._file.samplerate < _LOWEST_RATE:
+            self._file.close()
+            raise Unreadable(f"claims a rate of {self._file.samplerate} Hz")
+        self.clipped = False
+        self._full_scale = _FULL_SCALE.get(self._file.subtype, 1.0)
+
+    def mono(self, rate: int) -> Iterator[Samples]:
+        """Blocks of the mean of all channels at ``rate`` Hz.
+
+        Raises:
+            Unreadable: decoding breaks off, or samples are not numbers.
+        """
+        with self._file as file:
+            stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
+            tail = np.zeros((0, file.channels), np.float32)
+            while len(block := self._read()):
+                self._look_for_clipping(np.concatenate([tail, block]))
+                tail = block[-(_CLIPPED_RUN - 1) :]
+                mix = block.mean(axis=1)
+                yield mix if file.samplerate == rate else stream.resample_chunk(mix)
+            if file.samplerate != rate:
+                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _read(self) -> Samples:
+        try:
+            block: Samples = self._file.read(_BLOCK, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise Unreadable(_reason(error)) from error
+        if not np.isfinite(block).all():
+            raise Unreadable("contains NaN" if np.isnan(block).any() else "contains infinite samples")
+        return block
+
+    def _look_for_clipping(self, block: Samples) -> None:
+        """Clipping leaves a plateau: equal samples at full scale. A float file may rise above it unharmed."""
+        full = np.abs(block) >= self._full_scale
+        run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
+        self.clipped = self.clipped or bool(run.any())
+
+
+def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
+    """Files that are, or may be, sounds, by their name in the corpus: the path within their source, in sorted order.
+
+    Names that several sources share are preceded by the source's name, and numbered where that is not enough. Hidden
+    files and files of other kinds are passed over; a file that is found twice counts once.
+
+    Raises:
+        UserError: a source does not exist.
+    """
+    found: dict[Path, tuple[Path, str]] = {}  # the folder that its name counts from, and its name
+    for source in sources:
+        if not source.exists():
+            raise UserError(f"{source} does not exist; give sound files or folders of them")
+        root = source.parent if source.is_file() else source
+        for path in [source] if source.is_file() else _within(source):
+            found.setdefault(path.resolve(), (root, path.relative_to(root).as_posix()))
+    shared = Counter(name for _, name in found.values())
+    named: dict[str, Path] = {}
+    for path, (root, name) in found.items():
+        wanted = name if shared[name] == 1 else f"{root.resolve().name}/{name}"
+        copies = (f"{wanted} ({number})" for number in count(2))
+        named[wanted if wanted not in named else next(copy for copy in copies if copy not in named)] = path
+    return dict(sorted(named.items()))
+
+
+def trimmed(sound: FloatFile, rate: int) -> FloatFile | None:
+    """The sound without the silence at its ends, but never shorter than it must be; None when it is silent throughout.
+
+    Silence is judged by the swing within 10 ms, so a recording's DC does not count as sound.
+    """
+    step = max(round(_SILENCE_SECONDS * rate), 2)
+    swings = []
+    for first in range(0, len(sound), step * 1000):
+        piece = sound[first : first + step * 1000]
+        padded = np.pad(piece, (0, -len(piece) % step), mode="edge").reshape(-1, step)
+        swings.append((padded.max(axis=1) - padded.min(axis=1)) / 2)
+    swing = np.concatenate(swings)
+    loud = np.flatnonzero(swing > silence_level(float(swing.max())))
+    if not len(loud):
+        return None
+    start, stop = int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound))
+    stop = min(max(stop, start + SHORTEST), len(sound))
+    return sound.stretch(min(start, stop - SHORTEST), stop)
+
+
+def _within(folder: Path) -> list[Path]:
+    paths = ((path, path.relative_to(folder).parts) for path in folder.rglob("*"))
+    return sorted(
+        path
+        for path, parts in paths
+        if path.is_file() and not any(part.startswith(".") for part in parts) and _may_be_sound(path)
+    )
+
+
+def _may_be_sound(path: Path) -> bool:
+    """By its suffix; where that says nothing, by asking libsndfile."""
+    suffix = path.suffix[1:].lower()
+    known = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
+    if suffix in known | _ALIASES | _FOREIGN:
+        return True
+    kind, _ = mimetypes.guess_type(path.name)
+    if kind is not None and not kind.startswith("audio/"):
+        return False
+    try:
+        soundfile.info(path)
+    except (soundfile.SoundFileError, TypeError):
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")

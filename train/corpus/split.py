@@ -1,0 +1,86 @@
+"""Which clips are learned from, which are watched while learning, and which are kept for the test."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ValidationError
+
+from ...host.errors import UserError
+from .store import Split
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def parse_fractions(text: str) -> tuple[float, float, float]:
+    """Fractions of train, val and test from ``"0.85/0.07/0.08"``.
+
+    Raises:
+        UserError: they are not three numbers from 0 to 1 that sum to 1, with something for train.
+    """
+    try:
+        train, val, test = (float(part) for part in text.split("/"))
+    except ValueError:
+        train = val = test = float("nan")
+    if not (train > 0 and val >= 0 and test >= 0 and abs(train + val + test - 1) < 0.005):  # 0.33/0.33/0.33 will do
+        raise UserError(
+            f"split {text!r} is not three fractions for train/val/test that sum to 1, with some for train; "
+            "for example 0.85/0.07/0.08"
+        )
+    return train, val, test
+
+
+def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
+    """Deal clips out to the splits, whole groups at a time.
+
+    Groups are shuffled, the first goes to train, and each further one to the split that is furthest below its share, so
+    that any corpus has something to learn from and shares are met as nearly as the groups allow.
+
+    Args:
+        groups: the group of each clip, by the clip's name.
+        fractions: shares of the clips for train, val and test.
+        seed: of the shuffle; the order of ``groups`` does not matter.
+
+    Returns:
+        The split of each clip, by the clip's name.
+    """
+    sizes = Counter(groups.values())
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    lacking = [fraction * len(groups) for fraction in fractions]
+    chosen: dict[str, Split] = {}
+    for group in order:
+        index = lacking.index(max(lacking)) if chosen else 0
+        chosen[group] = SPLITS[index]
+        lacking[index] -= sizes[group]
+    return {name: chosen[group] for name, group in groups.items()}
+
+
+class _SplitFile(BaseModel):
+    """Names of sounds by split; other keys are ignored."""
+
+    train: list[str]
+    val: list[str] = []
+    test: list[str] = []
+
+
+def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
+    """The split of those names that a JSON file lists under train, val or test, with their folders or without.
+
+    Raises:
+        UserError: the file is missing or no such file, or lists a name under two splits.
+    """
+    if not path.is_file():
+        raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")
+    try:
+        listed = _SplitFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"split file {path} is not JSON with lists of names under train, val and test") from error
+    splits: dict[str, Split] = {}
+    for split in SPLITS:
+        for name in getattr(listed, split):
+            if splits.setdefault(name, split) != split:
+                raise UserError(f"split file {path} lists {name!r} under {splits[name]} and {split}; list it once")
+    places = ((name, splits.get(name) or splits.get(PurePosixPath(name).name)) for name in names)
+    return {name: split for name, split in places if split}

@@ -1,0 +1,221 @@
+"""A corpus on disk: one folder, two plain arrays and a page of JSON, opened without being read.
+
+``audio.f32`` holds all clips end to end, mono, and ``pitch.f32`` one MIDI note for every 1024 samples of each clip (see
+`pitch`), both little-endian float32; ``corpus.json`` says which part of them is which clip.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ...host.errors import UserError
+from ...host.files import building_folder
+from .pitch import HOP, Sliceable, frame_count
+from .report import Report
+
+FORMAT: Literal[1] = 1
+Samples = npt.NDArray[np.float32]
+Split = Literal["train", "val", "test"]
+
+_MANIFEST, _AUDIO, _PITCH = "corpus.json", "audio.f32", "pitch.f32"
+_FLOAT = np.dtype("<f4")
+_PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
+
+
+class Clip(BaseModel):
+    """A stretch of the corpus: where it lies, in samples, and what is known of it.
+
+    ``group`` is the recording that it was cut from, ``key`` and ``velocity`` are as labelled (0 to 127), ``program`` is
+    General MIDI's, counted from 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    split: Split = "train"
+    start: int = Field(ge=0)
+    length: int = Field(gt=0)
+    group: str
+    label: str = ""
+    key: int | None = Field(default=None, ge=0, le=127)
+    program: int | None = Field(default=None, ge=0, le=127)
+    velocity: int | None = Field(default=None, ge=0, le=127)
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = FORMAT
+    name: str
+    rate: int = Field(gt=0)
+    hop: int = Field(default=HOP, ge=HOP, le=HOP)
+    licence: str | None = None
+    clips: list[Clip] = Field(min_length=1)
+    report: Report
+
+    @model_validator(mode="after")
+    def _clips_lie_end_to_end(self) -> Self:
+        starts = accumulate((clip.length for clip in self.clips), initial=0)
+        if any(clip.start != start for clip, start in zip(self.clips, starts, strict=False)):
+            raise ValueError("its clips do not lie end to end")
+        return self
+
+
+class Corpus:
+    """A corpus that was built earlier; its arrays are mapped, so memory holds only what is touched."""
+
+    def __init__(self, folder: Path, manifest: _Manifest) -> None:
+        self.folder = folder
+        self.name = manifest.name
+        self.rate = manifest.rate
+        self.licence = manifest.licence
+        self.report = manifest.report
+        self._clips = manifest.clips
+        lengths = [clip.length for clip in manifest.clips]
+        frames = [frame_count(length) for length in lengths]
+        self._audio = _mapped(folder / _AUDIO, sum(lengths))
+        self._pitch = _mapped(folder / _PITCH, sum(frames))
+        self._first_frame = {
+            clip.name: first for clip, first in zip(manifest.clips, accumulate(frames, initial=0), strict=False)
+        }
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Map the corpus in ``folder``.
+
+        Raises:
+            UserError: it does not exist, is no corpus, is damaged, or was written by another version of timbrel.
+        """
+        if not folder.is_dir():
+            raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
+        path = folder / _MANIFEST
+        if not path.is_file():
+            raise UserError(f"{folder} is no corpus: it has no {_MANIFEST}; build one with: timbrel corpus build")
+        return cls(folder, _read_manifest(path))
+
+    def clips(self, split: Split | None = None) -> list[Clip]:
+        """The clips of a split, or all, in the order in which they lie."""
+        return [clip for clip in self._clips if split in (None, clip.split)]
+
+    def samples(self, clip: Clip) -> Samples:
+        """The sound of a clip: float32 [length], mono, a view of the file."""
+        return self._audio[clip.start : clip.start + clip.length]
+
+    def pitch(self, clip: Clip) -> Samples:
+        """The MIDI notes of a clip: float32 [ceil(length / 1024)], NaN where it has no pitch, a view of the file."""
+        first = self._first_frame[clip.name]
+        return self._pitch[first : first + frame_count(clip.length)]
+
+    def seconds(self, split: Split | None = None) -> float:
+        """Duration of a split, or of all clips."""
+        return sum(clip.length for clip in self.clips(split)) / self.rate
+
+
+class Writer:
+    """Appends clips to a corpus under construction; made by `writing`."""
+
+    def __init__(self, folder: Path, rate: int) -> None:
+        self.rate = rate
+        self.clips: list[Clip] = []
+        self.report = Report()
+        self._manifest = folder / _MANIFEST
+        self._audio = (folder / _AUDIO).open("wb")
+        self._pitch = (folder / _PITCH).open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._audio.close()
+        self._pitch.close()
+
+    def append(
+        self,
+        samples: Sliceable,
+        track: Samples,
+        *,
+        name: str,
+        group: str,
+        label: str = "",
+        key: int | None = None,
+        program: int | None = None,
+        velocity: int | None = None,
+    ) -> None:
+        """Add a clip: mono samples [length] at the corpus's rate and its pitch track [ceil(length / 1024)].
+
+        Its split is given later, by `finish`; see `Clip` for the other values.
+        """
+        assert len(track) == frame_count(len(samples))
+        start = self.clips[-1].start + self.clips[-1].length if self.clips else 0
+        for first in range(0, len(samples), _PIECE):
+            self._audio.write(samples[first : min(first + _PIECE, len(samples))].astype(_FLOAT).tobytes())
+        self._pitch.write(track.astype(_FLOAT).tobytes())
+        self.report.count_clip(len(samples), track, self.rate)
+        self.clips.append(
+            Clip(
+                name=name,
+                start=start,
+                length=len(samples),
+                group=group,
+                label=label,
+                key=key,
+                program=program,
+                velocity=velocity,
+            )
+        )
+
+    def finish(self, splits: dict[str, Split], *, name: str, licence: str | None = None) -> Report:
+        """Write ``corpus.json``; ``splits`` gives the split of every clip by its name."""
+        clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
+        for clip in clips:
+            self.report.count_split(clip.split, clip.length / self.rate)
+        manifest = _Manifest(name=name, rate=self.rate, clips=clips, licence=licence, report=self.report)
+        self._manifest.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        return self.report
+
+
+@contextlib.contextmanager
+def writing(destination: Path, rate: int) -> Iterator[Writer]:
+    """Give a `Writer` whose corpus takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        UserError, Failure: as `host.files.building_folder`.
+    """
+    with building_folder(destination) as folder, Writer(folder, rate) as writer:
+        yield writer
+
+
+def _read_manifest(path: Path) -> _Manifest:
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = _Format.model_validate_json(text).format
+        if found != FORMAT:
+            raise UserError(
+                f"corpus {path.parent} has format {found}, this timbrel reads format {FORMAT}; build the corpus again"
+            )
+        return _Manifest.model_validate_json(text)
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
+        raise UserError(f"{path} is damaged ({reason}); build the corpus again") from error
+
+
+class _Format(BaseModel):
+    format: int
+
+
+def _mapped(path: Path, length: int) -> Samples:
+    found = path.stat().st_size if path.is_file() else 0
+    if found != length * _FLOAT.itemsize:
+        raise UserError(
+            f"{path} has {found} bytes where its corpus.json expects {length * _FLOAT.itemsize}; build the corpus again"
+        )
+    return np.memmap(path, _FLOAT, mode="r")

@@ -1,0 +1,65 @@
+"""The one table that joins a recipe's family to its network and its data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .corpus.store import Corpus
+from .frames import FrameStore, build
+from .models.chroma import ChromaAutoencoder
+from .recipe import Recipe
+
+
+@dataclass
+class ChromaData:
+    """Batches for the chroma family."""
+
+    train: FrameStore
+    val: FrameStore
+    tonal: bool
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """(frames, chroma, targets, target chroma) of training frames; targets are on another key where there are
+        views, one drawn for each frame."""
+        return _pairs(self.train, frames, rng)
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
+        store = self.val if len(self.val) else self.train
+        chosen = np.linspace(0, len(store) - 1, min(limit, len(store))).astype(np.int64)
+        rng = np.random.default_rng(0)
+        return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
+
+
+def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
+    views = rng.integers(store.views, size=len(frames))
+    others = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
+    inputs, pitch_classes = store.take(frames, views)
+    chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+    if store.views == 1:
+        same = torch.from_numpy(inputs)
+        return same, chroma, same, chroma
+    targets, target_classes = store.take(frames, others)
+    target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
+    return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
+
+
+def chroma_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ChromaData:
+    """Cut the frames of a corpus into files in ``folder``."""
+    seed = recipe.training.seed
+    train = build(corpus, "train", recipe.frames, folder / "train.f16", seed)
+    val = build(corpus, "val", recipe.frames, folder / "val.f16", seed)
+    return ChromaData(train, val, tonal)
+
+
+Network = ChromaAutoencoder
+NETWORKS: dict[str, Callable[[Recipe], Network]] = {"chroma": ChromaAutoencoder}
+DATA: dict[str, Callable[[Corpus, Recipe, Path, bool], ChromaData]] = {"chroma": chroma_data}

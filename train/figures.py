@@ -1,0 +1,341 @@
+"""The pictures of a report, each drawn for light and for dark pages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from ..host.units import PITCH_CLASSES
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+WIDTH = 9.0  # inches
+DPI = 140  # 1260 pixels a picture: sharp on a page of 960
+LOWEST_DB, LOWEST_HZ = -80.0, 40.0  # where spectra are cut off
+FREQUENCIES_HZ = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
+LARGEST_TABLE = 12  # latents up to which a correlation has room for its figure
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours for one kind of page. ``span`` is the part of the pitch-class map that stands out from ``paper``."""
+
+    paper: str
+    ink: str
+    faint: str
+    first: str
+    second: str
+    span: tuple[float, float]
+
+    def settings(self) -> dict[str, Any]:
+        """Matplotlib's settings."""
+        return {
+            "figure.facecolor": self.paper,
+            "axes.facecolor": self.paper,
+            "axes.edgecolor": self.faint,
+            "axes.labelcolor": self.ink,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "font.size": 9,
+            "grid.color": self.faint,
+            "grid.alpha": 0.35,
+            "grid.linewidth": 0.5,
+            "legend.frameon": False,
+            "text.color": self.ink,
+            "xtick.color": self.faint,
+            "xtick.labelcolor": self.ink,
+            "ytick.color": self.faint,
+            "ytick.labelcolor": self.ink,
+        }
+
+    def pitch_classes(self) -> ListedColormap:
+        """A colour a pitch class from a perceptually uniform map: C is darkest, B lightest."""
+        return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
+
+
+LIGHT = Theme("#ffffff", "#24292f", "#a8b0ba", "#2f6f9f", "#d9822b", (0.0, 0.95))
+DARK = Theme("#1d2026", "#dfe3e8", "#626b78", "#6cb2e0", "#f0a04b", (0.13, 1.0))
+THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What stands on the page: ``name`` of the file, and a caption that says how to read it."""
+
+    name: str
+    caption: str
+    draw: Callable[[Theme], Figure]
+
+    def save(self, folder: Path) -> None:
+        """Write ``name.png`` and ``name-dark.png``."""
+        for suffix, theme in THEMES.items():
+            with matplotlib.rc_context(theme.settings()):
+                self.draw(theme).savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
+
+
+def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_rate: int) -> Picture:
+    """Spectra [frames, bins] that went in and came out."""
+
+    def draw(theme: Theme) -> Figure:
+        hz = np.linspace(0, sample_rate / 2, asked.shape[1])
+        rows = -(-len(asked) // 2)
+        figure = Figure((WIDTH, 1.55 * rows + 0.5), layout="constrained")
+        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, above, below, title in zip(grid, asked, decoded, titles, strict=False):
+            axes.fill_between(hz, LOWEST_DB, _db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
+            axes.plot(hz, _db(below), color=theme.second, linewidth=0.8, label="out")
+            axes.set_title(title)
+            axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6))
+            axes.set_xscale("log")
+            _frequency_ticks(axes.xaxis, sample_rate)
+        for axes in grid[len(asked) :]:
+            axes.set_visible(False)
+        grid[0].legend(loc="upper right", ncols=2)
+        figure.supxlabel("Hz", fontsize=9)
+        figure.supylabel("dB", fontsize=9)
+        return figure
+
+    return Picture(
+        "reconstructions",
+        "Frames of the split, spread over it: what went in (grey) and what came out (line), in dB under the maximum.",
+        draw,
+    )
+
+
+def spectrogram(asked: Array, decoded: Array, times: Array, seconds: float, title: str, sample_rate: int) -> Picture:
+    """A clip [frames, bins] as it went in and as it came out; ``times`` are the frames' first moments in seconds."""
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 3.3), layout="constrained")
+        pair = figure.subplots(1, 2, sharey=True)
+        octaves = np.linspace(np.log2(LOWEST_HZ), np.log2(sample_rate / 2), 320)
+        bins = np.linspace(0, sample_rate / 2, asked.shape[1])
+        edges = np.append(times, seconds)
+        moments = np.linspace(0, seconds, 480, endpoint=False)
+        which = np.searchsorted(times, moments, side="right") - 1
+        gap = (which < 0) | (moments - edges[which] > 1.5 * np.median(np.diff(edges)))
+        for axes, spectra, name in zip(pair, (asked, decoded), ("in", "out"), strict=True):
+            level = np.stack([np.interp(2**octaves, bins, spectrum) for spectrum in _db(spectra)])[which]
+            level[gap] = LOWEST_DB
+            extent = (0, seconds, octaves[0], octaves[-1])
+            image = axes.imshow(
+                level.T, cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
+            )
+            axes.set_title(f"{title}: {name}")
+            axes.set_xlabel("seconds")
+            shown = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
+            axes.set_yticks(np.log2(shown), [FREQUENCIES_HZ[hz] for hz in shown])
+        pair[0].set_ylabel("Hz")
+        figure.colorbar(image, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)  # type: ignore[operator]
+        return figure
+
+    return Picture("spectrogram", "A clip of the split, frame by frame: what went in and what came out.", draw)
+
+
+def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> Picture:
+    """Share of right pitch classes by asked class, over training codes and over the mesh."""
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 2.5), layout="constrained")
+        axes = figure.subplots()
+        places = np.arange(12)
+        for offset, shares, colour, label in (
+            (-0.2, codes, theme.first, "training codes"),
+            (0.2, mesh, theme.second, "mesh"),
+        ):
+            heights = [shares[name] or 0.0 for name in PITCH_CLASSES]
+            axes.bar(places + offset, heights, 0.38, color=colour, label=label)
+        for place, name in enumerate(PITCH_CLASSES):
+            if codes[name] is None:
+                axes.text(place, 0.02, "–", ha="center")
+        axes.set_xticks(places, PITCH_CLASSES)
+        axes.tick_params(axis="x", length=0)
+        axes.set(ylim=(0, 1), xlim=(-0.6, 11.6))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper right", ncols=2)
+        return figure
+
+    return Picture(
+        "keys",
+        "How often the strongest pitch class of a decoded frame is the asked one; – was not heard in training.",
+        draw,
+    )
+
+
+def square(answers: dict[int, Ints], low: Array, high: Array) -> Picture:
+    """The strongest pitch class at each point of a two-latent mesh, for each asked class (Figures 4 and 5)."""
+
+    def draw(theme: Theme) -> Figure:
+        rows = -(-len(answers) // 4)
+        figure = Figure((WIDTH, 2.05 * rows + 0.35), layout="constrained")
+        grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False).ravel()
+        extent = (low[0], high[0], low[1], high[1])
+        for axes, (asked, heard) in zip(grid, answers.items(), strict=False):
+            side = round(len(heard) ** 0.5)
+            axes.imshow(
+                np.ma.masked_less(heard.reshape(side, side).T, 0),  # the first latent runs along x
+                cmap=theme.pitch_classes(),
+                vmin=-0.5,
+                vmax=11.5,
+                origin="lower",
+                extent=extent,
+                aspect="auto",
+                interpolation="nearest",
+            )
+            axes.set_title(f"{PITCH_CLASSES[asked]} asked: {np.mean(heard == asked):.0%} right")
+        for axes in grid[len(answers) :]:
+            axes.set_visible(False)
+        figure.supxlabel("latent 0", fontsize=9)
+        figure.supylabel("latent 1", fontsize=9)
+        _pitch_class_bar(figure, list(grid), theme)
+        return figure
+
+    return Picture(
+        "square",
+        "The strongest pitch class all over the two latents, for each pitch class asked (the publication's Figures 4 "
+        "and 5): a key that is obeyed everywhere fills its square with one colour.",
+        draw,
+    )
+
+
+def embedding(latents: Array, pitch_classes: Ints) -> Picture:
+    """Training codes [frames, latents] by pitch class: all pairs of up to three latents, else two components."""
+    n = latents.shape[1]
+    if n > 3:
+        shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
+    else:
+        shown, names, way = latents, [f"latent {i}" for i in range(n)], "every two latents"
+
+    def draw(theme: Theme) -> Figure:
+        pairs = list(combinations(range(shown.shape[1]), 2))
+        width = {1: 5.4}.get(len(pairs), WIDTH)
+        figure = Figure((width, width / len(pairs) * 0.8 if len(pairs) == 1 else 3.1), layout="constrained")
+        grid = list(figure.subplots(1, len(pairs), squeeze=False).ravel())
+        for axes, (x, y) in zip(grid, pairs, strict=True):
+            axes.scatter(
+                shown[:, x], shown[:, y], c=pitch_classes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5, s=5,
+                alpha=0.8, linewidths=0,
+            )  # fmt: skip
+            axes.set(xlabel=names[x], ylabel=names[y])
+        _pitch_class_bar(figure, grid, theme)
+        return figure
+
+    return Picture(
+        "embedding",
+        f"Training codes, by {way}, coloured by pitch class. Where keys decide the pitch, colours mix; "
+        "islands of one colour mean that the latents hold the pitch too.",
+        draw,
+    )
+
+
+def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> Picture:
+    """How training codes [frames, latents] are spread over each latent, with the ends of the knobs."""
+
+    def draw(theme: Theme) -> Figure:
+        n = latents.shape[1]
+        columns = min(4, n)
+        rows = -(-n // columns)
+        figure = Figure((WIDTH, 1.35 * rows + 0.3), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for i, axes in enumerate(grid):
+            axes.set_visible(i < n)
+            if i >= n:
+                continue
+            axes.hist(latents[:, i], 48, color=theme.first)
+            for end in (low[i], high[i]):
+                axes.axvline(end, color=theme.second, linewidth=1)
+            axes.set_title(f"latent {i}")
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+        return figure
+
+    return Picture(
+        "histograms",
+        "How training codes are spread over each latent; the lines are the ends of its knob (1 % and 99 %).",
+        draw,
+    )
+
+
+def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
+    """Correlations of latents, [latents, latents]."""
+
+    def draw(theme: Theme) -> Figure:
+        n = len(matrix)
+        figure = Figure((4.8, 3.9), layout="constrained")
+        axes = figure.subplots()
+        colours = LinearSegmentedColormap.from_list("sides", [theme.first, theme.paper, theme.second])
+        image = axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1)
+        if n <= LARGEST_TABLE:
+            for (row, column), value in np.ndenumerate(np.array(matrix)):
+                axes.text(column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7)
+            axes.set_xticks(range(n))
+            axes.set_yticks(range(n))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        figure.colorbar(image, ax=axes).outline.set_visible(False)  # type: ignore[operator]
+        return figure
+
+    return Picture("correlation", "Correlation of the latents: near 0, each knob does something of its own.", draw)
+
+
+def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
+    """The terms of the validation loss, weighted as they are summed; ``at`` is the checkpoint's step."""
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 2.8), layout="constrained")
+        axes = figure.subplots()
+        others = [name for name in terms if name != "total"]
+        shades = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(others))))
+        for name, colour in zip(others, shades, strict=False):
+            axes.plot(steps, terms[name], color=colour, linewidth=1.2, label=name.replace("_", " "), marker=".")
+        axes.plot(steps, terms["total"], color=theme.ink, linewidth=2, label="total", marker="o", markersize=3)
+        axes.axvline(at, color=theme.second, linewidth=1, linestyle=":", label="this checkpoint")
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.grid(axis="y")
+        figure.legend(loc="outside right center")
+        return figure
+
+    return Picture("loss", "The loss on the validation split while it trained, and the weighted terms of it.", draw)
+
+
+def _db(magnitudes: Array) -> Array:
+    return np.float32(20) * np.log10(np.maximum(magnitudes, np.float32(10 ** (LOWEST_DB / 20))))
+
+
+def _principal(latents: Array) -> Array:
+    """The two principal components of codes, each with its largest weight positive, so that no run mirrors them."""
+    centred = latents - latents.mean(0)
+    _, axes = np.linalg.eigh(centred.T @ centred)  # in ascending order
+    two = axes[:, :-3:-1]
+    two = two * np.sign(two[np.abs(two).argmax(0), [0, 1]])
+    return centred @ two
+
+
+def _frequency_ticks(axis: Any, sample_rate: int) -> None:
+    shown = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
+    axis.set_ticks(shown, labels=[FREQUENCIES_HZ[hz] for hz in shown])
+
+
+def _pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
+    colours = ScalarMappable(BoundaryNorm(np.arange(-0.5, 12), 12), theme.pitch_classes())
+    bar = figure.colorbar(colours, ax=grid, ticks=range(12), pad=0.01, aspect=30)
+    bar.ax.set_yticklabels(PITCH_CLASSES)
+    bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)  # type: ignore[operator]

@@ -1,0 +1,150 @@
+"""Training frames: spectra cut from a corpus, in memory while they are few, memory-mapped when they are many.
+
+A frame can be moved to another pitch without resampling: a window of ``frame_length * ratio`` samples, transformed at
+its own length, has in its first bins exactly the spectrum that ``frame_length`` samples of the recording played
+``ratio`` times as fast would have. So folding into one octave costs a transform of another length, lobes keep the width
+that the window gives them, and every frame lands on its key to the cent.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..host.dsp import chroma, window
+from .corpus.store import Clip, Corpus, Split
+from .recipe import Frames
+
+Array = npt.NDArray[np.float32]
+
+QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: what is quieter is tail and noise, and has no timbre of its own
+SILENT = 10 ** (-80 / 20)  # of full scale
+PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
+IN_MEMORY_BYTES = 1 << 30  # more than this is mapped from disk
+RELEASE_BYTES = 256 << 20  # mapped pages are given back after this much reading: memory stays small for any corpus
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a frame comes from: a clip, its first sample, and the MIDI note that sounds (NaN: none)."""
+
+    clip: Clip
+    start: int
+    note: float
+
+
+class FrameStore:
+    """Rows of normalised magnitudes (maximum 1), float16, with the pitch class of each.
+
+    ``rows`` is [frames, views, bins], ``pitch_classes`` [frames, views], ``sources`` one a frame.
+    """
+
+    def __init__(
+        self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int64], sources: list[Source]
+    ) -> None:
+        self.rows, self.pitch_classes, self.sources = rows, pitch_classes, sources
+        self._read = 0
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def views(self) -> int:
+        """Pitch classes that each frame was moved to; 1 where it was left alone."""
+        return int(self.pitch_classes.shape[1])
+
+    def take(self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Spectra [rows, bins] and pitch classes [rows] of the given frames and views of them."""
+        taken = self.rows[frames, views].astype(np.float32)
+        self._read += taken.nbytes // 2
+        if isinstance(self.rows, np.memmap) and self._read > RELEASE_BYTES:
+            self._read = 0
+            self.rows._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        return taken, self.pitch_classes[frames, views]
+
+
+def is_tonal(corpus: Corpus) -> bool:
+    """Whether at least half of what sounds has a pitch."""
+    pitched = sum(int(np.isfinite(corpus.pitch(clip)).sum()) for clip in corpus.clips("train"))
+    total = sum(len(corpus.pitch(clip)) for clip in corpus.clips("train"))
+    return pitched >= total / 2
+
+
+def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[Source]:
+    """Frames of a split that sound; with ``tonal``, only those that have a pitch."""
+    for clip in corpus.clips(split):
+        samples, pitch = corpus.samples(clip), corpus.pitch(clip)
+        starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
+        if not len(starts):
+            continue
+        views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[starts]
+        rms = np.sqrt(np.array([np.mean(np.square(view)) for view in views]))
+        loud = rms > max(SILENT, QUIET * float(rms.max()))
+        centres = np.minimum((starts + settings.frame_length // 2) // PITCH_HOP, len(pitch) - 1)
+        notes = pitch[centres]
+        keep = loud & np.isfinite(notes) if tonal else loud
+        for start, note in zip(starts[keep], notes[keep], strict=True):
+            yield Source(clip, int(start), float(note))
+
+
+def build(corpus: Corpus, split: Split, settings: Frames, path: Path, seed: int) -> FrameStore:
+    """Cut, move and normalise the frames of a split; what does not fit in memory goes to ``path``.
+
+    With ``settings.octave``, each pitched frame is moved to ``settings.views`` keys of that octave, its own among them;
+    else frames stay where they are and their pitch class is that of the strongest chroma bin (section III-B). Where
+    frames × views would exceed ``settings.rows``, every n-th frame is kept.
+    """
+    fold = settings.octave is not None and is_tonal(corpus)
+    found = list(sources(corpus, split, settings, tonal=fold))
+    views = settings.views if fold else 1
+    stride = max(1, -(-len(found) * views // settings.rows))
+    found = found[::stride]
+    bins = settings.frame_length // 2 + 1
+    rng = np.random.default_rng([seed, len(split)])
+    shape = (len(found), views, bins)
+    small = np.prod(shape) * 2 <= IN_MEMORY_BYTES
+    rows = np.zeros(shape, np.float16) if small else np.memmap(path, np.float16, "w+", shape=shape)
+    pitch_classes = np.zeros((len(found), views), np.int64)
+    for index, source in enumerate(found):
+        samples = corpus.samples(source.clip)
+        if fold:
+            assert settings.octave is not None
+            keys = _keys(source.note, views, rng)
+            pitch_classes[index] = keys
+            lowest = 12 * (settings.octave + 1)
+            for view, key in enumerate(keys):
+                rows[index, view] = moved_frame(samples, source, lowest + key, settings)
+        else:
+            frame = moved_frame(samples, source, source.note, settings)
+            rows[index, 0] = frame
+            pitch_classes[index, 0] = int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
+    return FrameStore(rows, pitch_classes, found)
+
+
+def moved_frame(samples: Array, source: Source, note: float, settings: Frames) -> Array:
+    """The spectrum of a frame as it would be if its recording were played at ``note`` instead of its own, [bins].
+
+    Magnitudes, divided by their maximum. Partials that the move takes past half the sampling rate fall away.
+    """
+    moves = np.isfinite(source.note) and note != source.note
+    length = round(settings.frame_length * 2.0 ** ((note - source.note) / 12.0)) if moves else settings.frame_length
+    centre = source.start + settings.frame_length // 2
+    first = min(max(0, centre - length // 2), max(0, len(samples) - length))
+    piece = samples[first : first + length]
+    if len(piece) < length:  # the clip is shorter than the window: the window is taken over what there is
+        piece = np.pad(piece, (0, length - len(piece)))
+    spectrum = np.abs(np.fft.rfft(piece * window("hann", length)))
+    bins = settings.frame_length // 2 + 1
+    frame = np.zeros(bins, np.float32)
+    frame[: min(bins, len(spectrum))] = spectrum[:bins]
+    return frame / max(float(frame.max()), 1e-12)
+
+
+def _keys(note: float, views: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Pitch classes that a frame is moved to: its own first, then others at random."""
+    own = round(note) % 12
+    others = rng.permutation(np.delete(np.arange(12), own))[: views - 1]
+    return np.concatenate([[own], others]).astype(np.int64)

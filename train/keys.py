@@ -1,0 +1,89 @@
+"""Whether keys are obeyed: what a decoder sounds when it is asked for a pitch class."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..host.dsp import chroma, window
+from ..host.engines.phase import NoisePhase
+from ..host.pitch import sounding_note
+from ..host.units import PITCH_CLASSES
+from .families import Network
+from .recipe import Frames
+from .sample import Array, Ints, decode
+
+Float = npt.NDArray[np.float64]
+
+RARE = 0.01  # of the training frames: a pitch class heard less was not trained
+SECONDS = 0.9  # of each note listened to: noise phase needs some time to show a steady spectrum
+SILENT = -1  # the pitch class of a frame in which nothing sounds between A0 and C8
+
+
+def trained(pitch_classes: Ints, settings: Frames, folded: bool) -> list[int]:
+    """Pitch classes that can be asked for: those heard in training; all, where frames were moved to several keys."""
+    if folded and settings.views > 1:
+        return list(range(12))
+    counts = np.bincount(pitch_classes, minlength=12)
+    return [int(k) for k in np.flatnonzero(counts >= RARE * len(pitch_classes))]
+
+
+def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
+    """About ``points`` codes that fill a box: [points, latents].
+
+    Up to three latents a regular mesh, the last latent running fastest (Colonel & Keene 2020, section V-A); above,
+    where nearly all of a coarse mesh would lie on the boundary, uniform points.
+    """
+    n = len(low)
+    if n > 3:
+        return rng.uniform(low, high, (points, n)).astype(np.float32)
+    side = max(2, round(points ** (1 / n)))
+    axes = [np.linspace(low[i], high[i], side) for i in range(n)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
+
+
+def strongest(network: Network, latents: Array, asked: int, settings: Frames) -> Ints:
+    """The strongest pitch class of each code decoded on ``asked``, `SILENT` where there is none: [codes]."""
+    energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
+    return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
+
+
+def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
+    """How often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
+
+    Args:
+        answers: what `strongest` gave for each asked pitch class.
+    """
+    shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
+    return {
+        "overall": float(np.mean(list(shares.values()))),
+        "by_pitch_class": {name: shares.get(k) for k, name in enumerate(PITCH_CLASSES)},
+    }
+
+
+def sounding(network: Network, latents: Array, asked: list[int], settings: Frames, folded: bool) -> dict[str, Any]:
+    """How often the note that sounds has the asked pitch class, and also the octave (None where none is asked for).
+
+    Every code is decoded on every asked class and held with noise phase, as the host plays it.
+    """
+    phase = NoisePhase(settings.frame_length, settings.hop_length)
+    right = octave = 0
+    for pitch_class in asked:
+        for frame in decode(network, latents, pitch_class):
+            note = sounding_note(held(frame, phase, settings), settings.sample_rate)
+            away = note - pitch_class
+            right += abs((away + 6) % 12 - 6) < 0.5
+            octave += folded and abs(away - 12 * (settings.octave or 0) - 12) < 0.5
+    notes = len(latents) * len(asked)
+    return {"notes": notes, "pitch_class": right / notes, "octave": octave / notes if folded else None}
+
+
+def held(frame: Array, phase: NoisePhase, settings: Frames) -> Array:
+    """A frame that sounds for `SECONDS`, without its edges: [samples]."""
+    length, hop = settings.frame_length, settings.hop_length
+    count = round(SECONDS * settings.sample_rate / hop) + length // hop
+    spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
+    sound = np.zeros((count - 1) * hop + length, np.float32)
+    for i, piece in enumerate(np.fft.irfft(spectra) * window("hann", length)):
+        sound[i * hop : i * hop + length] += piece
+    return sound[length - hop : (count - 1) * hop + hop]

@@ -1,0 +1,357 @@
+"""One plain training loop for every family."""
+
+import math
+import os
+import platform
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from ..host.errors import Failure, UserError
+from . import checkpoint
+from .checkpoint import Progress
+from .corpus.store import Corpus
+from .families import DATA, NETWORKS, ChromaData, Network
+from .frames import is_tonal
+from .preview import write_preview
+from .recipe import Recipe
+from .run import FORMAT, Run, RunInfo, relative_to
+
+VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
+VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
+SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
+PREVIEW_SECONDS = 60.0
+DEAD_DEVIATION = 1e-3  # of a latent over the validation frames: below this it says nothing
+WARM_UP = 0.02  # of the budget
+FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the loop says while it runs."""
+
+    step: int
+    done: float  # part of the budget, 0 to 1
+    loss: float
+    examples_per_second: float
+    seconds_left: float
+
+
+@dataclass
+class Options:
+    """How to run, as opposed to what."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    tensorboard: bool = False
+    on_report: Callable[[Report], None] | None = None
+    on_message: Callable[[str], None] | None = None
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    step: int
+    validation: float
+    dead: bool
+    interrupted: bool
+
+
+def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -> Outcome:
+    """Train a new run.
+
+    Raises:
+        UserError: the corpus or the folder cannot be used.
+        Failure: the loss is no longer a number.
+    """
+    corpus = Corpus.open(corpus_folder)
+    if corpus.rate != recipe.frames.sample_rate:
+        raise UserError(
+            f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
+            f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
+        )
+    info = RunInfo(
+        format=FORMAT,
+        corpus=relative_to(corpus_folder, folder),
+        corpus_name=corpus.name,
+        clips=len(corpus.clips()),
+        seconds=corpus.seconds(),
+        tonal=is_tonal(corpus),
+        versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
+        hardware=hardware(),
+    )
+    return _launch(Run.create(folder, recipe, info), options)
+
+
+def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
+    """Go on with a run where its last checkpoint stands; a run without one begins.
+
+    A larger budget than the run's own is taken over; everything else must be as it was.
+
+    Raises:
+        UserError: not a run, its corpus is gone, or the recipe is another.
+        Failure: the loss is no longer a number.
+    """
+    run = Run.open(folder)
+    budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
+    if recipe.model_copy(update=budget) != run.recipe:
+        raise UserError(
+            f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
+            f"give {folder / 'recipe.toml'}, or train into a new folder"
+        )
+    return _launch(run.with_recipe(recipe), options)
+
+
+def _budget(recipe: Recipe) -> dict[str, float | None]:
+    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
+
+
+def hardware() -> str:
+    """The processor that trains, in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+def _launch(run: Run, options: Options) -> Outcome:
+    try:
+        strategy = "ddp_spawn" if options.devices > 1 and not torch.cuda.is_available() else "auto"
+        fabric = Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
+    launch: Callable[..., Outcome] = fabric.launch  # its stub leaves out the arguments it passes on
+    return launch(train, run, options)
+
+
+@dataclass
+class _Stop:
+    """Ctrl-C and SIGTERM ask the loop to end after the step under way; a second Ctrl-C ends it at once."""
+
+    asked: bool = False
+    _old: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> "_Stop":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
+    """Train a run to the end of its budget, in this process."""
+    recipe = run.recipe
+    torch.set_flush_denormal(True)
+    torch.manual_seed(recipe.training.seed)
+    network = NETWORKS[recipe.family](recipe)
+    optimizer = _optimizer(network, recipe)
+    progress = Progress()
+    if run.last.exists():
+        content = checkpoint.load(run.last)
+        network.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+        progress = checkpoint.progress_of(content)
+    scratch = Path(tempfile.mkdtemp(prefix="frames-", dir=run.folder))
+    try:
+        if options.on_message and not progress.step:
+            options.on_message("cutting frames")
+        data = DATA[recipe.family](run.corpus(), recipe, scratch, run.info.tonal)
+        if not len(data):
+            raise UserError(
+                f"corpus {run.info.corpus_name!r} has no training frame that sounds; add longer or louder sounds"
+            )
+        with _Stop() as stop:
+            return _Loop(fabric, run, options, network, optimizer, progress, data, stop).run()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam; the penalty ``l2 * sum of squares`` falls on weights alone, as Keras's kernel regulariser does.
+
+    Its slope is 2 * l2 * weight, which torch calls a weight decay of 2 * l2.
+    """
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    biases = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": 2 * recipe.training.l2}, {"params": biases, "weight_decay": 0.0}]
+    return torch.optim.Adam(groups, lr=recipe.training.learning_rate, fused=True)
+
+
+class _Loop:
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: Run,
+        options: Options,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        data: ChromaData,
+        stop: _Stop,
+    ) -> None:
+        self.fabric, self.folder, self.options, self.data, self.stop = fabric, run, options, data, stop
+        self.recipe = run.recipe
+        self.plain, self.plain_optimizer, self.progress = network, optimizer, progress
+        self.network, self.optimizer = fabric.setup(network, optimizer)
+        training = self.recipe.training
+        self.batch = min(training.batch_size, len(data))
+        self.epoch_steps = max(1, len(data) // self.batch)
+        self.validation_steps = self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps)
+        self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
+        self.began = time.monotonic() - progress.seconds
+        self.saved = self.previewed = time.monotonic()
+        self.dead = False
+        self.validation = progress.best
+        self.writer = self._writer()
+
+    def run(self) -> Outcome:
+        loss = torch.zeros(())
+        reported, reported_step = time.monotonic(), self.progress.step
+        order = self._order()
+        while (done := self._done()) < 1.0 and not self._stopped():
+            place = self.progress.step % self.epoch_steps
+            if place == 0:
+                order = self._order()
+            loss = self._step(order[place * self.batch : (place + 1) * self.batch], done)
+            self.progress.step += 1
+            now = time.monotonic()
+            if now - reported > 0.5:
+                self._report(float(loss), (self.progress.step - reported_step) / (now - reported))
+                reported, reported_step = now, self.progress.step
+            if self.progress.step % self.validation_steps == 0:
+                self._validate()
+            if self.progress.step % self.epoch_steps == 0:
+                self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
+        self._check(float(loss))
+        self._validate()
+        self._save()
+        if self.writer:
+            self.writer.close()
+        return Outcome(self.progress.step, self.validation, self.dead, interrupted=self._done() < 1.0)
+
+    def _step(self, indices: np.ndarray, done: float) -> torch.Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(done)
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        seeds = [self.recipe.training.seed, self.progress.step]
+        batch = self.data.batch(indices, np.random.default_rng(seeds))
+        mine = [part[rank::world].to(self.fabric.device) for part in batch]
+        generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
+        terms = self.network(*mine, generator)
+        loss = self.plain.total(terms)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _order(self) -> np.ndarray:
+        epoch = self.progress.step // self.epoch_steps
+        return np.random.default_rng([self.recipe.training.seed, epoch, 1]).permutation(len(self.data))
+
+    def _done(self) -> float:
+        if self.last_step:
+            return self.progress.step / self.last_step
+        assert self.recipe.training.minutes is not None
+        return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
+
+    def _stopped(self) -> bool:
+        asked = torch.tensor(float(self.stop.asked))
+        return bool(self.fabric.all_reduce(asked, reduce_op="sum")) if self.fabric.world_size > 1 else self.stop.asked
+
+    def _learning_rate(self, done: float) -> float:
+        rate = self.recipe.training.learning_rate
+        if self.recipe.training.schedule == "constant":
+            return rate
+        falling = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
+        return rate * min(1.0, done / WARM_UP + 0.01) * falling
+
+    def _report(self, loss: float, steps_per_second: float) -> None:
+        self._check(loss)
+        if self.options.on_report and self.fabric.is_global_zero:
+            done = self._done()
+            elapsed = time.monotonic() - self.began
+            left = elapsed * (1 - done) / max(done, 1e-9)
+            report = Report(self.progress.step, min(1.0, done), loss, steps_per_second * self.batch, left)
+            self.options.on_report(report)
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            kept = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
+            raise Failure(
+                f"the loss is {loss} at step {self.progress.step}: training has diverged; "
+                f"train again with a lower training.learning_rate than {self.recipe.training.learning_rate:g}{kept}"
+            )
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        self.plain.eval()
+        sums: dict[str, float] = {}
+        codes = []
+        count = 0
+        for batch in self.data.validation(VALIDATION_FRAMES):
+            mine = [part.to(self.fabric.device) for part in batch]
+            terms = self.plain(*mine, torch.Generator().manual_seed(0))
+            terms["total"] = self.plain.total(terms)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
+            codes.append(self.plain.encode(mine[0], mine[1]).cpu())
+            count += len(mine[0])
+        self.plain.train()
+        deviations = torch.cat(codes).std(0, correction=0)
+        self.dead = bool((deviations < DEAD_DEVIATION).all())
+        means = {name: value / count for name, value in sums.items()}
+        self._check(means["total"])
+        self.validation = means["total"]
+        self.progress.seconds = time.monotonic() - self.began
+        if not self.fabric.is_global_zero:
+            return
+        self.folder.log({"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **means})
+        if self.writer:
+            for name, value in means.items():
+                self.writer.add_scalar(f"val/{name}", value, self.progress.step)
+        if self.dead and self.options.on_message:
+            self.options.on_message(
+                f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code; "
+                "such a model cannot be played: stop, and train with another training.seed or a lower learning rate"
+            )
+        if means["total"] < self.progress.best and not self.dead:
+            self.progress.best = means["total"]
+            checkpoint.save(self.folder.best, self.plain, self.plain_optimizer, self.progress)
+        if time.monotonic() - self.previewed > PREVIEW_SECONDS:
+            self.previewed = time.monotonic()
+            write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, self.progress.step)
+
+    def _save(self, only_if_due: bool = False) -> None:
+        now = time.monotonic()
+        if not self.fabric.is_global_zero or (only_if_due and now - self.saved < SAVE_SECONDS):
+            return
+        self.saved = now
+        self.progress.seconds = now - self.began
+        if all(bool(p.isfinite().all()) for p in self.plain.parameters()):
+            checkpoint.save(self.folder.last, self.plain, self.plain_optimizer, self.progress)
+
+    def _writer(self) -> Any:
+        if not self.options.tensorboard or not self.fabric.is_global_zero:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder.folder / "tensorboard"))

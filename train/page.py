@@ -1,0 +1,187 @@
+"""The page of a report: one HTML file, plain, for light and dark screens, with its pictures beside it."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from .figures import Picture
+from .verdict import percent
+
+Figures = dict[str, Any]
+Row = Sequence[str]
+
+STYLE = """
+:root { color-scheme: light dark;
+  --paper: #ffffff; --ink: #24292f; --faint: #65707d; --line: #dde1e6; --mark: #2f6f9f; }
+@media (prefers-color-scheme: dark) { :root {
+  --paper: #1d2026; --ink: #dfe3e8; --faint: #9aa4b1; --line: #363c46; --mark: #6cb2e0; } }
+body { margin: 0 auto; padding: 3rem 1.25rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1rem; font-weight: 600; color: var(--faint); }
+h2 { margin: 3.5rem 0 0.75rem; font-size: 1.25rem; }
+p { margin: 0.5rem 0; max-width: 46rem; }
+a { color: var(--mark); }
+.verdict { margin: 0.6rem 0 1rem; font-size: 1.5rem; line-height: 1.35; text-wrap: pretty; }
+.faint, figcaption { color: var(--faint); font-size: 0.9rem; }
+.wide { overflow-x: auto; }
+table { width: 100%; border-collapse: collapse; font-size: 0.925rem; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; text-align: left; color: var(--faint); }
+th, td { padding: 0.4rem 0.9rem 0.4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th.number, td.number { text-align: right; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
+figure { margin: 1.75rem 0; }
+figcaption { margin-top: 0.35rem; max-width: 46rem; }
+img { display: block; max-width: 100%; height: auto; }
+"""
+
+MEASURES = {
+    "mean_square": ("Mean square error", "The publication's measure, over all bins of frames whose maximum is 1."),
+    "relative_error": (
+        "Relative error",
+        "Squared error against that of always answering the mean spectrum of the pitch class: 1 has learned nothing.",
+    ),
+    "spectral_convergence_db": (
+        "Spectral convergence, dB",
+        "Energy of the error against that of the sound; every -6 dB halves the error.",
+    ),
+    "log_spectral_distance_db": (
+        "Log-spectral distance, dB",
+        "How far levels are off on average, over all bins down to -80 dB: quiet partials and noise count as well.",
+    ),
+}
+SPLITS = {
+    "test": "the test split",
+    "val": "the validation split (the corpus has no test split)",
+    "train": "the training split (the corpus has no other): expect worse on sounds it has not heard",
+}
+
+
+def page(found: Figures, pictures: Sequence[Picture]) -> str:
+    """The page that shows these figures and pictures."""
+    shown = {picture.name: _figure(picture) for picture in pictures}
+
+    def of(*names: str) -> str:
+        return "".join(shown[name] for name in names if name in shown)
+
+    run = found["run"]
+    title = f"{run['recipe']} on {run['corpus']}"
+    keys = _keys(found) + of("keys", "square")
+    loss = of("loss")
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+<p class="verdict">{escape(found["verdict"])}</p>
+<p class="faint">{escape(_basis(found))} All figures: <a href="report.json">report.json</a>.</p>
+<h2>Sound</h2>
+{_sound(found)}{of("reconstructions", "spectrogram")}
+<h2>Keys</h2>
+{keys}
+<h2>Knobs</h2>
+{_latents(found)}{of("embedding", "histograms", "correlation")}
+{f"<h2>Training</h2>{loss}" if loss else ""}
+</body>
+</html>
+"""
+
+
+def _basis(found: Figures) -> str:
+    run = found["run"]
+    return (
+        f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
+        f"{SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']})."
+    )
+
+
+def _sound(found: Figures) -> str:
+    columns = {"same_key": "Same key", "another_key": "Another key"}
+    names = [name for name in columns if name in found["reconstruction"]]
+    rows = []
+    for measure, (label, meaning) in MEASURES.items():
+        cells = [found["reconstruction"][name][measure] for name in names]
+        rows.append([label, *(f"{_number(c['value'])}<br>{_spread(c)}" for c in cells), meaning])
+    note = "Below each figure: mean ± standard deviation of the clips’ own."
+    if len(names) > 1:
+        note += " Another key: the sound is encoded on its own key and must come out on another one."
+    return _table(["", *(columns[name] for name in names), "What it says"], rows, len(names)) + _faint(note)
+
+
+def _spread(cell: dict[str, float]) -> str:
+    return f'<span class="faint">{_number(cell["mean"])} ± {_number(cell["deviation"])}</span>'
+
+
+def _keys(found: Figures) -> str:
+    keys = found["keys"]
+    if keys is None:
+        return "<p>The decoder has no chroma input, so there is nothing to ask for.</p>"
+    places = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
+    rows = []
+    for place, label in places.items():
+        sounding = keys[place]["sounding"] or {"pitch_class": None, "octave": None}
+        shares = [keys[place]["strongest"]["overall"], sounding["pitch_class"], sounding["octave"]]
+        rows.append([label, str(keys[place]["codes"]), *map(_share, shares)])
+    table = _table(["", "Codes", "Strongest pitch class", "Note heard", "Note and octave heard"], rows, 4)
+    notes = keys["mesh"]["sounding"]
+    heard = (
+        f"the pitch found in {notes['notes']} notes as they are played" if notes else "not asked without clear pitch"
+    )
+    return table + _faint(
+        "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
+        f"measure, on the decoded frame alone. Note heard: {heard}."
+    )
+
+
+def _latents(found: Figures) -> str:
+    latents = found["latents"]
+    variational = "divergence" in latents["dimensions"][0]
+    header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]
+    rows = []
+    for i, dimension in enumerate(latents["dimensions"]):
+        cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
+        if variational:
+            cells.append(dimension["divergence"])
+        rows.append([str(i), *(f"{cell:.3f}" for cell in cells), "dead" if dimension["dead"] else ""])
+    note = (
+        f"Codes of {latents['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
+        f"{latents['largest_correlation']:.2f}."
+    )
+    if variational:
+        note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
+    return _table(header, rows, 4 + variational) + _faint(note)
+
+
+def _table(header: Row, rows: Sequence[Row], numbers: int) -> str:
+    """A table whose cells are HTML; ``numbers`` columns after the first are numbers."""
+
+    def line(tag: str, cells: Row) -> str:
+        kinds = [' class="number"' if 1 <= i <= numbers else "" for i in range(len(cells))]
+        return f"<tr>{''.join(f'<{tag}{k}>{cell}</{tag}>' for k, cell in zip(kinds, cells, strict=True))}</tr>"
+
+    body = "\n".join(line("td", row) for row in rows)
+    return f'<div class="wide"><table>\n<thead>{line("th", header)}</thead>\n<tbody>{body}</tbody>\n</table></div>\n'
+
+
+def _figure(picture: Picture) -> str:
+    caption = escape(picture.caption)
+    return (
+        f'<figure><picture><source srcset="{picture.name}-dark.png" media="(prefers-color-scheme: dark)">'
+        f'<img src="{picture.name}.png" alt="{caption}"></picture><figcaption>{caption}</figcaption></figure>\n'
+    )
+
+
+def _faint(text: str) -> str:
+    return f'<p class="faint">{text}</p>\n'
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else percent(share)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

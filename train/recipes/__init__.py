@@ -1,0 +1,1 @@
+"""Recipes: small TOML files, each a difference from its base."""

@@ -1,0 +1,126 @@
+"""A run: the folder that holds a recipe, its checkpoints and what happened.
+
+RUN/recipe.toml      the effective recipe
+RUN/run.json         the corpus, the tonality of it, what trained it
+RUN/last.ckpt        where the run stands
+RUN/best.ckpt        the best on the validation split
+RUN/log.jsonl        one line a validation
+RUN/preview/         decoded frames to listen to
+RUN/report/          what `timbrel evaluate` writes
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..host.errors import UserError
+from ..host.files import check_new_folder
+from .corpus.store import Corpus
+from .recipe import Recipe, load_recipe
+
+FORMAT = 1
+
+
+class RunInfo(BaseModel):
+    """What a run remembers besides its recipe."""
+
+    format: int
+    corpus: str
+    corpus_name: str
+    clips: int
+    seconds: float
+    tonal: bool
+    versions: dict[str, str]
+    hardware: str
+
+
+class Run:
+    """A run on disk."""
+
+    def __init__(self, folder: Path, recipe: Recipe, info: RunInfo) -> None:
+        self.folder, self.recipe, self.info = folder, recipe, info
+
+    @property
+    def last(self) -> Path:
+        """Where the run stands."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The best on the validation split."""
+        return self.folder / "best.ckpt"
+
+    @staticmethod
+    def create(folder: Path, recipe: Recipe, info: RunInfo) -> "Run":
+        """Make the folder of a new run.
+
+        Raises:
+            UserError: it exists and is not empty, or cannot be made.
+        """
+        check_new_folder(folder)
+        folder.mkdir(exist_ok=True)
+        (folder / "run.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        return Run(folder, recipe, info)
+
+    @staticmethod
+    def open(folder: Path) -> "Run":
+        """Open a run.
+
+        Raises:
+            UserError: missing, not a run, of another format, or damaged.
+        """
+        if not folder.is_dir():
+            raise UserError(
+                f"run {folder} does not exist; make one with 'timbrel train RECIPE --corpus CORPUS -o {folder}'"
+            )
+        file = folder / "run.json"
+        if not file.exists():
+            raise UserError(f"{folder} is not a run (no run.json in it); give the folder that 'timbrel train' wrote")
+        try:
+            fields = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(fields, dict) and fields.get("format") != FORMAT:
+                raise UserError(
+                    f"run {folder} has format {fields.get('format')}, this timbrel reads {FORMAT}; train again"
+                )
+            info = RunInfo.model_validate(fields)
+        except (ValidationError, ValueError) as error:
+            raise UserError(f"{file} is damaged ({str(error).splitlines()[0]}); train again") from None
+        return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
+
+    def with_recipe(self, recipe: Recipe) -> "Run":
+        """The run with another recipe, written in place of its own."""
+        (self.folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        return Run(self.folder, recipe, self.info)
+
+    def corpus(self) -> Corpus:
+        """The corpus that the run was trained on.
+
+        Raises:
+            UserError: it is no longer where it was.
+        """
+        return Corpus.open((self.folder / self.info.corpus).resolve())
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to ``log.jsonl``."""
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The lines of ``log.jsonl``; a last line cut off by a crash is left out."""
+        file = self.folder / "log.jsonl"
+        entries = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return entries
+
+
+def relative_to(target: Path, folder: Path) -> str:
+    """A path as seen from a folder, so that a run and its corpus can be moved together."""
+    return os.path.relpath(target.resolve(), folder.resolve())
