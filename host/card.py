@@ -13,10 +13,11 @@ FORMAT = 1
 Kind = Literal["spectrum", "grain", "clip", "stream"]
 Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag"]
 Window = Literal["hann", "blackman", "rectangular"]
+PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Latent(_Part):
@@ -53,7 +54,7 @@ class NormalPrior(_Part):
 class Chroma(_Part):
     """The pitch classes (0 is C) heard in training, and the octave of its decoded frames (4 has middle C)."""
 
-    trained: list[Annotated[int, Field(ge=0, le=11)]]
+    trained: list[PitchClass]
     octave: int
 
 
@@ -75,7 +76,7 @@ class Landmark(_Part):
     """A frame of the training set, encoded."""
 
     latent: list[float]
-    chroma: int | None
+    chroma: PitchClass | None
     label: str
 
 
@@ -104,9 +105,9 @@ class Parity(_Part):
 class Reference(_Part):
     """Inputs and the frames that they must give; ``points`` are the positions in the frame that are kept."""
 
-    latent: list[list[float]]
-    chroma: list[int] | None
-    points: list[int]
+    latent: Annotated[list[list[float]], Field(min_length=1)]
+    chroma: list[PitchClass] | None
+    points: Annotated[list[int], Field(min_length=1)]
     frame: list[list[float]]
     tolerance: float
 
@@ -156,7 +157,23 @@ class Card(_Part):
         for mark in self.landmarks:
             if len(mark.latent) != n:
                 raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
+        if self.kind == "spectrum" and self.domain != "magnitude":
+            raise ValueError(f"domain {self.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")
+        if self.kind != "stream" and (self.state or self.scaling):
+            raise ValueError(f"state and scaling belong to kind 'stream', not to {self.kind!r}")
+        self._check_reference()
         return self
+
+    def _check_reference(self) -> None:
+        reference, rows = self.reference, len(self.reference.latent)
+        if any(len(row) != len(self.latents) for row in reference.latent):
+            raise ValueError(f"reference: a row of latent must have {len(self.latents)} numbers, one a latent")
+        if not all(0 <= point < self.frame_width for point in reference.points):
+            raise ValueError(f"reference: points must lie in a frame, 0 to {self.frame_width - 1}")
+        if len(reference.frame) != rows or any(len(row) != len(reference.points) for row in reference.frame):
+            raise ValueError(f"reference: frame must have {rows} rows of {len(reference.points)} points")
+        if self.chroma is not None and len(reference.chroma or []) != rows:
+            raise ValueError(f"reference: chroma must have {rows} pitch classes, one a row")
 
 
 def read_card(text: str, source: str) -> Card:
@@ -167,7 +184,7 @@ def read_card(text: str, source: str) -> Card:
     """
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not JSON, a number of too many digits, or too deep a nest
         raise UserError(f"{source}: its card is not JSON ({error}); export the model again") from None
     if not isinstance(fields, dict):
         raise UserError(f"{source}: its card is not a JSON object; export the model again")

@@ -96,5 +96,10 @@ class Ramp:
 
 
 def knob(value: int, low: float, high: float, curve: float) -> float:
-    """What a CC value 0-127 means on a knob that spans low to high: ``low + (high - low) * (value / 127) ** curve``."""
-    return low + (high - low) * float((value / 127) ** curve)
+    """What a CC value 0-127 means on a knob that spans low to high: ``low + (high - low) * (value / 127) ** curve``.
+
+    Both ends are hit exactly, and rounding never leaves the span: effects refuse what lies beyond theirs.
+    """
+    turned = float((value / 127) ** curve)
+    between = low * (1.0 - turned) + high * turned
+    return min(max(between, min(low, high)), max(low, high))

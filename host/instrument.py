@@ -28,7 +28,7 @@ Times = npt.NDArray[np.int64]
 
 ENGINES = {"spectrum": SpectrumEngine}
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
-VOICE_LUFS = -24.0  # a voice's loudness: eight of them stay 3 dB below the limiter
+VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
 DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
 CENTRE_GAIN = 0.5**0.5  # equal-power pan: -3 dB a side at the centre
 
@@ -134,13 +134,12 @@ class Instrument:
         voices = list(self._voices)
         streams = self._engine.render([v.stream for v in voices], self._motion, start, count)
         mix = np.zeros(count, np.float32)
-        for voice, row in zip(voices, streams, strict=True):
-            row *= voice.level(start, count, self._voices.steal_samples)
-            mix += row
+        for voice, sound in zip(voices, streams, strict=True):
+            mix += sound * voice.level(start, count, self._voices.steal_samples)
         self._now = start + count
         self._voices.retire(self._now)
         stereo = np.stack([mix * self._motion.left.block(start, count), mix * self._motion.right.block(start, count)])
-        self._motion.forget(self._now)
+        self._motion.forget(self._now - self._engine.lookback)
         return stereo
 
     def _apply(self, event: Event) -> None:

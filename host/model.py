@@ -100,12 +100,6 @@ class Model:
             fixed = [name for name, shape in found.items() if isinstance(shape[0], int)]
             if fixed:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
-        width = len(card.reference.points)
-        rows = len(card.reference.latent)
-        if any(len(r) != width for r in card.reference.frame) or len(card.reference.frame) != rows:
-            raise UserError(f"{path}: its card's reference does not hold together; export it again")
-        if any(len(r) != len(card.latents) for r in card.reference.latent) or not rows or not width:
-            raise UserError(f"{path}: its card's reference does not fit its latents; export it again")
 
 
 ONE_HOT: Array = np.eye(12, dtype=np.float32)

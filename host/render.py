@@ -69,13 +69,14 @@ def blocks(
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
     """The sound of a performance in blocks, the rack's latency taken off: (samples done, mix, channels).
 
-    The tail lasts until nothing sounds and half a second has been silent, or ``tail_seconds`` are over.
+    The tail lasts until nothing sounds any more, or ``tail_seconds`` are over; the silence after it is left out.
     """
     events = performance.events
     latency = rack.latency_samples
     last = performance.length + round(tail_seconds * sample_rate)
     quiet_needed = round(SILENT_SECONDS * sample_rate)
     played, quiet, at = 0, 0, 0
+    held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, given only if sound returns
     while played - latency < last:
         due = bisect_left(events, played + size, lo=at, key=lambda event: event.time)
         mix, parts = rack.process(events[at:due], size)
@@ -83,8 +84,11 @@ def blocks(
         skip = max(0, latency - (played - size))
         keep = min(size, size - (played - latency - last)) if played - latency > last else size
         if skip < keep:
-            yield played - latency, mix[:, skip:keep], {c: part[:, skip:keep] for c, part in parts.items()}
+            held.append((played - latency, mix[:, skip:keep], {c: part[:, skip:keep] for c, part in parts.items()}))
         silent = rack.sounding == 0 and float(np.abs(mix).max()) < SILENCE
         quiet = quiet + size if silent else 0
-        if played - latency >= performance.length and quiet >= quiet_needed:
+        if not silent or played - latency - size < performance.length:
+            yield from held
+            held.clear()
+        elif quiet >= quiet_needed:
             return

@@ -160,8 +160,8 @@ def _reconstruction(work: _Work) -> tuple[Figures, list[Picture]]:
         other = (test.pitch_classes + work.rng.integers(1, 12, len(test))) % 12
         asked = on_keys(work.corpus, test.sources, other, settings)
         found["another_key"] = measures.reconstruction(asked, decode(network, latents, other), test.clips, means[other])
-    few = np.unique(np.linspace(0, len(test) - 1, PICTURED_FRAMES).astype(int))
-    titles = [_title(test, int(i), work.folded) for i in few]
+    few = _spread(test)
+    titles = [_title(test, i, work.folded) for i in few]
     return found, [
         figures.reconstructions(test.spectra[few], decoded[few], titles, settings.sample_rate),
         _spectrogram(work, decoded),
@@ -181,6 +181,18 @@ def _means(work: _Work) -> Array:
     other = (train.pitch_classes + work.rng.integers(1, 12, len(train))) % 12
     moved = on_keys(work.corpus, train.sources, other, work.run.recipe.frames)
     return measures.mean_spectra(np.concatenate([train.spectra, moved]), np.concatenate([train.pitch_classes, other]))
+
+
+def _spread(sample: Sample) -> list[int]:
+    """A few frames for a picture, of as many different sounds as there are."""
+    sounds: dict[str, list[int]] = {}
+    for i, source in enumerate(sample.sources):
+        sounds.setdefault(source.clip.label or source.clip.name, []).append(i)
+    count = min(PICTURED_FRAMES, len(sample))
+    if len(sounds) < count:
+        return [int(i) for i in np.linspace(0, len(sample) - 1, count)]
+    names = list(sounds)
+    return [sounds[names[int(i)]][len(sounds[names[int(i)]]) // 2] for i in np.linspace(0, len(names) - 1, count)]
 
 
 def _title(sample: Sample, index: int, folded: bool) -> str:
@@ -206,9 +218,9 @@ def _spectrogram(work: _Work, decoded: Array) -> Picture:
     sample = cut(work.corpus, test.split, whole, settings, work.folded, test.found)
     again = decode(work.network, encode(work.network, sample.spectra, sample.pitch_classes), sample.pitch_classes)
     times = np.array([source.start for source in whole]) / settings.sample_rate
-    seconds = float(times[-1]) + settings.frame_length / settings.sample_rate
+    hop_seconds = settings.hop_length / settings.sample_rate
     title = _short(clip.label or clip.name)
-    return figures.spectrogram(sample.spectra, again, times, seconds, title, settings.sample_rate)
+    return figures.spectrogram(sample.spectra, again, times, hop_seconds, title, settings.sample_rate)
 
 
 def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:

@@ -14,6 +14,8 @@ from .frames import FrameStore, build
 from .models.chroma import ChromaAutoencoder
 from .recipe import Recipe
 
+VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
+
 
 @dataclass
 class ChromaData:
@@ -53,10 +55,11 @@ def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Gene
 
 
 def chroma_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ChromaData:
-    """Cut the frames of a corpus into files in ``folder``."""
-    seed = recipe.training.seed
-    train = build(corpus, "train", recipe.frames, folder / "train.f16", seed)
-    val = build(corpus, "val", recipe.frames, folder / "val.f16", seed)
+    """Cut the frames of a corpus; ``folder`` takes what memory does not hold."""
+    seed, frames = recipe.training.seed, recipe.frames
+    train = build(corpus, "train", frames, folder, seed)
+    rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
+    val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
     return ChromaData(train, val, tonal)
 
 

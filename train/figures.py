@@ -73,11 +73,12 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
 
 @dataclass(frozen=True)
 class Picture:
-    """What stands on the page: ``name`` of the file, and a caption that says how to read it."""
+    """What stands on the page: ``name`` of the file, a caption that says how to read it, and its width in inches."""
 
     name: str
     caption: str
     draw: Callable[[Theme], Figure]
+    width: float = WIDTH
 
     def save(self, folder: Path) -> None:
         """Write ``name.png`` and ``name-dark.png``."""
@@ -92,18 +93,19 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
     def draw(theme: Theme) -> Figure:
         hz = np.linspace(0, sample_rate / 2, asked.shape[1])
         rows = -(-len(asked) // 2)
-        figure = Figure((WIDTH, 1.55 * rows + 0.5), layout="constrained")
+        figure = Figure((WIDTH, 1.45 * rows + 0.6), layout="constrained")
         grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, above, below, title in zip(grid, asked, decoded, titles, strict=False):
             axes.fill_between(hz, LOWEST_DB, _db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
             axes.plot(hz, _db(below), color=theme.second, linewidth=0.8, label="out")
             axes.set_title(title)
-            axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6))
             axes.set_xscale("log")
-            _frequency_ticks(axes.xaxis, sample_rate)
+            axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6), yticks=(-80, -60, -40, -20, 0))
+            shown = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
+            axes.set_xticks(shown, [FREQUENCIES_HZ[hz] for hz in shown])
         for axes in grid[len(asked) :]:
             axes.set_visible(False)
-        grid[0].legend(loc="upper right", ncols=2)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("Hz", fontsize=9)
         figure.supylabel("dB", fontsize=9)
         return figure
@@ -115,34 +117,44 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
     )
 
 
-def spectrogram(asked: Array, decoded: Array, times: Array, seconds: float, title: str, sample_rate: int) -> Picture:
+def spectrogram(
+    asked: Array, decoded: Array, times: npt.NDArray[np.float64], hop_seconds: float, title: str, sample_rate: int
+) -> Picture:
     """A clip [frames, bins] as it went in and as it came out; ``times`` are the frames' first moments in seconds."""
+    seconds = float(times[-1]) + hop_seconds
+    moments = np.linspace(0, seconds, 480, endpoint=False)
+    which = np.maximum(np.searchsorted(times, moments, side="right") - 1, 0)
+    left_out = (moments < times[which]) | (moments > times[which] + 1.5 * hop_seconds)
+    octaves = np.linspace(np.log2(LOWEST_HZ), np.log2(sample_rate / 2), 320)
+    hz = np.linspace(0, sample_rate / 2, asked.shape[1])
+
+    def image(spectra: Array) -> Array:
+        level = np.stack([np.interp(2**octaves, hz, spectrum) for spectrum in _db(spectra)])[which]
+        level[left_out] = LOWEST_DB
+        return level.T
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 3.3), layout="constrained")
         pair = figure.subplots(1, 2, sharey=True)
-        octaves = np.linspace(np.log2(LOWEST_HZ), np.log2(sample_rate / 2), 320)
-        bins = np.linspace(0, sample_rate / 2, asked.shape[1])
-        edges = np.append(times, seconds)
-        moments = np.linspace(0, seconds, 480, endpoint=False)
-        which = np.searchsorted(times, moments, side="right") - 1
-        gap = (which < 0) | (moments - edges[which] > 1.5 * np.median(np.diff(edges)))
+        extent = (0, seconds, octaves[0], octaves[-1])
         for axes, spectra, name in zip(pair, (asked, decoded), ("in", "out"), strict=True):
-            level = np.stack([np.interp(2**octaves, bins, spectrum) for spectrum in _db(spectra)])[which]
-            level[gap] = LOWEST_DB
-            extent = (0, seconds, octaves[0], octaves[-1])
-            image = axes.imshow(
-                level.T, cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
+            shown = axes.imshow(
+                image(spectra), cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
             )
             axes.set_title(f"{title}: {name}")
             axes.set_xlabel("seconds")
-            shown = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
-            axes.set_yticks(np.log2(shown), [FREQUENCIES_HZ[hz] for hz in shown])
+            marked = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
+            axes.set_yticks(np.log2(marked), [FREQUENCIES_HZ[hz] for hz in marked])
         pair[0].set_ylabel("Hz")
-        figure.colorbar(image, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)  # type: ignore[operator]
+        figure.colorbar(shown, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)  # type: ignore[operator]
         return figure
 
-    return Picture("spectrogram", "A clip of the split, frame by frame: what went in and what came out.", draw)
+    return Picture(
+        "spectrogram",
+        "A clip of the split whose error is the median of all: what went in and what came out, each frame in dB under "
+        "its maximum; black is what was left out as too quiet or without pitch.",
+        draw,
+    )
 
 
 def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> Picture:
@@ -221,10 +233,11 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
     else:
         shown, names, way = latents, [f"latent {i}" for i in range(n)], "every two latents"
 
+    pairs = list(combinations(range(shown.shape[1]), 2))
+    width, height = (5.6, 4.4) if len(pairs) == 1 else (WIDTH, 3.0)
+
     def draw(theme: Theme) -> Figure:
-        pairs = list(combinations(range(shown.shape[1]), 2))
-        width = {1: 5.4}.get(len(pairs), WIDTH)
-        figure = Figure((width, width / len(pairs) * 0.8 if len(pairs) == 1 else 3.1), layout="constrained")
+        figure = Figure((width, height), layout="constrained")
         grid = list(figure.subplots(1, len(pairs), squeeze=False).ravel())
         for axes, (x, y) in zip(grid, pairs, strict=True):
             axes.scatter(
@@ -240,6 +253,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
         f"Training codes, by {way}, coloured by pitch class. Where keys decide the pitch, colours mix; "
         "islands of one colour mean that the latents hold the pitch too.",
         draw,
+        width,
     )
 
 
@@ -274,10 +288,11 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
 def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
     """Correlations of latents, [latents, latents]."""
+    width = 5.0
 
     def draw(theme: Theme) -> Figure:
         n = len(matrix)
-        figure = Figure((4.8, 3.9), layout="constrained")
+        figure = Figure((width, 0.82 * width), layout="constrained")
         axes = figure.subplots()
         colours = LinearSegmentedColormap.from_list("sides", [theme.first, theme.paper, theme.second])
         image = axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1)
@@ -291,7 +306,9 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
         figure.colorbar(image, ax=axes).outline.set_visible(False)  # type: ignore[operator]
         return figure
 
-    return Picture("correlation", "Correlation of the latents: near 0, each knob does something of its own.", draw)
+    return Picture(
+        "correlation", "Correlation of the latents: near 0, each knob does something of its own.", draw, width
+    )
 
 
 def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
@@ -326,11 +343,6 @@ def _principal(latents: Array) -> Array:
     two = axes[:, :-3:-1]
     two = two * np.sign(two[np.abs(two).argmax(0), [0, 1]])
     return centred @ two
-
-
-def _frequency_ticks(axis: Any, sample_rate: int) -> None:
-    shown = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
-    axis.set_ticks(shown, labels=[FREQUENCIES_HZ[hz] for hz in shown])
 
 
 def _pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:

@@ -7,6 +7,8 @@ that the window gives them, and every frame lands on its key to the cent.
 """
 
 import mmap
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..host.dsp import chroma, window
+from ..host.errors import Failure
 from .corpus.store import Clip, Corpus, Split
 from .recipe import Frames
 
@@ -25,9 +28,10 @@ SILENT = 10 ** (-80 / 20)  # of full scale
 PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
 IN_MEMORY_BYTES = 1 << 30  # more than this is mapped from disk
 RELEASE_BYTES = 256 << 20  # mapped pages are given back after this much reading: memory stays small for any corpus
+PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: ten hours have a million and a half
 class Source:
     """Where a frame comes from: a clip, its first sample, and the MIDI note that sounds (NaN: none)."""
 
@@ -60,9 +64,9 @@ class FrameStore:
         """Spectra [rows, bins] and pitch classes [rows] of the given frames and views of them."""
         taken = self.rows[frames, views].astype(np.float32)
         self._read += taken.nbytes // 2
-        if isinstance(self.rows, np.memmap) and self._read > RELEASE_BYTES:
+        if self._read > RELEASE_BYTES:
             self._read = 0
-            self.rows._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            _release(self.rows)
         return taken, self.pitch_classes[frames, views]
 
 
@@ -80,8 +84,7 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
         starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
         if not len(starts):
             continue
-        views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[starts]
-        rms = np.sqrt(np.array([np.mean(np.square(view)) for view in views]))
+        rms = _levels(samples, settings)
         loud = rms > max(SILENT, QUIET * float(rms.max()))
         centres = np.minimum((starts + settings.frame_length // 2) // PITCH_HOP, len(pitch) - 1)
         notes = pitch[centres]
@@ -90,12 +93,25 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
             yield Source(clip, int(start), float(note))
 
 
-def build(corpus: Corpus, split: Split, settings: Frames, path: Path, seed: int) -> FrameStore:
-    """Cut, move and normalise the frames of a split; what does not fit in memory goes to ``path``.
+def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
+    """Root mean square of each frame of a clip, [frames]."""
+    views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
+    levels = np.empty(len(views))
+    for first in range(0, len(views), PIECE):
+        levels[first : first + PIECE] = [np.mean(np.square(view)) for view in views[first : first + PIECE]]
+        _release(samples)
+    return np.sqrt(levels)
+
+
+def build(corpus: Corpus, split: Split, settings: Frames, folder: Path, seed: int) -> FrameStore:
+    """Cut, move and normalise the frames of a split; what does not fit in memory goes to a nameless file in ``folder``.
 
     With ``settings.octave``, each pitched frame is moved to ``settings.views`` keys of that octave, its own among them;
     else frames stay where they are and their pitch class is that of the strongest chroma bin (section III-B). Where
     frames × views would exceed ``settings.rows``, every n-th frame is kept.
+
+    Raises:
+        Failure: the disk has no room for them.
     """
     fold = settings.octave is not None and is_tonal(corpus)
     found = list(sources(corpus, split, settings, tonal=fold))
@@ -105,11 +121,14 @@ def build(corpus: Corpus, split: Split, settings: Frames, path: Path, seed: int)
     bins = settings.frame_length // 2 + 1
     rng = np.random.default_rng([seed, len(split)])
     shape = (len(found), views, bins)
-    small = np.prod(shape) * 2 <= IN_MEMORY_BYTES
-    rows = np.zeros(shape, np.float16) if small else np.memmap(path, np.float16, "w+", shape=shape)
+    rows = np.zeros(shape, np.float16) if 2 * np.prod(shape) <= IN_MEMORY_BYTES else _mapped(folder, shape)
     pitch_classes = np.zeros((len(found), views), np.int64)
+    often = max(1, RELEASE_BYTES // (views * (2 * bins + 4 * settings.frame_length)))
     for index, source in enumerate(found):
         samples = corpus.samples(source.clip)
+        if index % often == 0:
+            _release(rows)
+            _release(samples)
         if fold:
             assert settings.octave is not None
             keys = _keys(source.note, views, rng)
@@ -122,6 +141,27 @@ def build(corpus: Corpus, split: Split, settings: Frames, path: Path, seed: int)
             rows[index, 0] = frame
             pitch_classes[index, 0] = int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
     return FrameStore(rows, pitch_classes, found)
+
+
+def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
+    """Zeros on disk; the file has no name, so nothing is left behind however the process ends."""
+    length = 2 * int(np.prod(shape, dtype=np.int64))
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # a disk without room says so here, and not by a crash later
+                os.posix_fallocate(file.fileno(), 0, length)
+            return np.memmap(file, np.float16, "w+", shape=shape)
+    except OSError as error:
+        raise Failure(
+            f"cannot keep {length / 1e9:.1f} GB of frames in {folder}: {error.strerror or error}; "
+            "make room there, or set frames.rows lower"
+        ) from error
+
+
+def _release(array: npt.NDArray[np.generic]) -> None:
+    """Give the pages of a mapped file back; they are read again when they are touched."""
+    if isinstance(array, np.memmap):
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def moved_frame(samples: Array, source: Source, note: float, settings: Frames) -> Array:

@@ -3,9 +3,7 @@
 import math
 import os
 import platform
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,13 +20,12 @@ from ..host.errors import Failure, UserError
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
-from .families import DATA, NETWORKS, ChromaData, Network
-from .frames import is_tonal
+from .families import DATA, NETWORKS, VALIDATION_FRAMES, ChromaData, Network
+from .frames import is_tonal, sources
 from .preview import write_preview
 from .recipe import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 
-VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
 VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
 SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
 PREVIEW_SECONDS = 60.0
@@ -73,7 +70,7 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
     """Train a new run.
 
     Raises:
-        UserError: the corpus or the folder cannot be used.
+        UserError: the corpus, the folder or the accelerator cannot be used.
         Failure: the loss is no longer a number.
     """
     corpus = Corpus.open(corpus_folder)
@@ -82,6 +79,8 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
             f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
             f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
         )
+    _check_sounds(corpus, recipe)
+    fabric = _fabric(options)
     info = RunInfo(
         format=FORMAT,
         corpus=relative_to(corpus_folder, folder),
@@ -92,7 +91,7 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
         hardware=hardware(),
     )
-    return _launch(Run.create(folder, recipe, info), options)
+    return _launch(fabric, Run.create(folder, recipe, info), options)
 
 
 def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
@@ -101,7 +100,7 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
     A larger budget than the run's own is taken over; everything else must be as it was.
 
     Raises:
-        UserError: not a run, its corpus is gone, or the recipe is another.
+        UserError: not a run, its corpus is gone, the recipe is another, or the accelerator cannot be used.
         Failure: the loss is no longer a number.
     """
     run = Run.open(folder)
@@ -111,7 +110,15 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
-    return _launch(run.with_recipe(recipe), options)
+    _check_sounds(run.corpus(), recipe)
+    fabric = _fabric(options)
+    return _launch(fabric, run.with_recipe(recipe), options)
+
+
+def _check_sounds(corpus: Corpus, recipe: Recipe) -> None:
+    fold = recipe.frames.octave is not None and is_tonal(corpus)
+    if next(sources(corpus, "train", recipe.frames, tonal=fold), None) is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
 
 
 def _budget(recipe: Recipe) -> dict[str, float | None]:
@@ -125,12 +132,15 @@ def hardware() -> str:
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
-def _launch(run: Run, options: Options) -> Outcome:
+def _fabric(options: Options) -> Fabric:
     try:
         strategy = "ddp_spawn" if options.devices > 1 and not torch.cuda.is_available() else "auto"
-        fabric = Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
+        return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
+
+
+def _launch(fabric: Fabric, run: Run, options: Options) -> Outcome:
     launch: Callable[..., Outcome] = fabric.launch  # its stub leaves out the arguments it passes on
     return launch(train, run, options)
 
@@ -170,19 +180,11 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
         network.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
         progress = checkpoint.progress_of(content)
-    scratch = Path(tempfile.mkdtemp(prefix="frames-", dir=run.folder))
-    try:
-        if options.on_message and not progress.step:
-            options.on_message("cutting frames")
-        data = DATA[recipe.family](run.corpus(), recipe, scratch, run.info.tonal)
-        if not len(data):
-            raise UserError(
-                f"corpus {run.info.corpus_name!r} has no training frame that sounds; add longer or louder sounds"
-            )
-        with _Stop() as stop:
-            return _Loop(fabric, run, options, network, optimizer, progress, data, stop).run()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    if options.on_message and not progress.step:
+        options.on_message("cutting frames")
+    data = DATA[recipe.family](run.corpus(), recipe, run.folder, run.info.tonal)
+    with _Stop() as stop:
+        return _Loop(fabric, run, options, network, optimizer, progress, data, stop).run()
 
 
 def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from .figures import Picture
+from ..host.units import PITCH_CLASSES
+from .figures import WIDTH, Picture
 from .verdict import percent
 
 Figures = dict[str, Any]
@@ -27,11 +28,13 @@ a { color: var(--mark); }
 table { width: 100%; border-collapse: collapse; font-size: 0.925rem; font-variant-numeric: tabular-nums; }
 th { font-weight: 600; text-align: left; color: var(--faint); }
 th, td { padding: 0.4rem 0.9rem 0.4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th.number, td.number { text-align: right; white-space: nowrap; }
+th.number, td.number { text-align: right; white-space: nowrap; padding-right: 1.75rem; }
 td:first-child { white-space: nowrap; }
+table.narrow { font-size: 0.85rem; }
+table.narrow .number { padding-right: 0; }
 figure { margin: 1.75rem 0; }
 figcaption { margin-top: 0.35rem; max-width: 46rem; }
-img { display: block; max-width: 100%; height: auto; }
+img { display: block; min-width: min(100%, 24rem); height: auto; }
 """
 
 MEASURES = {
@@ -131,9 +134,17 @@ def _keys(found: Figures) -> str:
     heard = (
         f"the pitch found in {notes['notes']} notes as they are played" if notes else "not asked without clear pitch"
     )
-    return table + _faint(
-        "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
-        f"measure, on the decoded frame alone. Note heard: {heard}."
+    each = [
+        [label, *(_hundredths(keys[place]["strongest"]["by_pitch_class"][name]) for name in PITCH_CLASSES)]
+        for place, label in places.items()
+    ]
+    return (
+        table
+        + _faint(
+            "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
+            f"measure, on the decoded frame alone. Note heard: {heard}."
+        )
+        + _table(["Strongest, %", *PITCH_CLASSES], each, 12, "narrow")
     )
 
 
@@ -156,7 +167,7 @@ def _latents(found: Figures) -> str:
     return _table(header, rows, 4 + variational) + _faint(note)
 
 
-def _table(header: Row, rows: Sequence[Row], numbers: int) -> str:
+def _table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str:
     """A table whose cells are HTML; ``numbers`` columns after the first are numbers."""
 
     def line(tag: str, cells: Row) -> str:
@@ -164,14 +175,14 @@ def _table(header: Row, rows: Sequence[Row], numbers: int) -> str:
         return f"<tr>{''.join(f'<{tag}{k}>{cell}</{tag}>' for k, cell in zip(kinds, cells, strict=True))}</tr>"
 
     body = "\n".join(line("td", row) for row in rows)
-    return f'<div class="wide"><table>\n<thead>{line("th", header)}</thead>\n<tbody>{body}</tbody>\n</table></div>\n'
+    return f'<div class="wide"><table class="{kind}">\n<thead>{line("th", header)}</thead>\n<tbody>{body}</tbody>\n</table></div>\n'
 
 
 def _figure(picture: Picture) -> str:
     caption = escape(picture.caption)
     return (
         f'<figure><picture><source srcset="{picture.name}-dark.png" media="(prefers-color-scheme: dark)">'
-        f'<img src="{picture.name}.png" alt="{caption}"></picture><figcaption>{caption}</figcaption></figure>\n'
+        f'<img src="{picture.name}.png" alt="{caption}" style="width: {picture.width / WIDTH:.0%}"></picture><figcaption>{caption}</figcaption></figure>\n'
     )
 
 
@@ -181,6 +192,10 @@ def _faint(text: str) -> str:
 
 def _share(share: float | None) -> str:
     return "–" if share is None else percent(share)
+
+
+def _hundredths(share: float | None) -> str:
+    return _share(share).removesuffix(" %")
 
 
 def _number(value: float) -> str:

@@ -15,7 +15,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Training(_Part):
@@ -44,7 +44,7 @@ class Frames(_Part):
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
-    octave: Annotated[int, Field(ge=1, le=7)] | None  # all notes are moved into this octave; None leaves them
+    octave: Annotated[int, Field(ge=1, le=7)] | None = None  # all notes are moved into this octave; None leaves them
     views: Annotated[int, Field(ge=1, le=12)]  # pitch classes that each frame is moved to, when octave is set
     rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames × views kept on disk at the most
 
@@ -80,6 +80,12 @@ class Loss(_Part):
     consistency: Annotated[float, Field(ge=0)] = 0.0
     uniformity: Annotated[float, Field(ge=0)] = 0.0
     divergence: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _compares(self) -> Self:
+        if not (self.mean_square or self.squares or self.root_squares):
+            raise ValueError("one of mean_square, squares and root_squares must be above 0: they compare the sounds")
+        return self
 
 
 class Recipe(_Part):

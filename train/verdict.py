@@ -33,11 +33,15 @@ def _keys_verdict(found: Figures) -> str:
     real, anywhere = (found["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
     least = min(real["pitch_class"], anywhere["pitch_class"])
     how = "obeyed" if least >= OBEYED else "mostly obeyed" if least >= MOSTLY else "not obeyed"
-    octave = f" (octave included, {percent(real['octave'])})" if real["octave"] is not None else ""
     return (
-        f"Keys are {how}: {percent(real['pitch_class'])} of the notes on sounds of the corpus have the pitch class of "
-        f"their key{octave}, and {percent(anywhere['pitch_class'])} wherever the knobs stand."
+        f"Keys are {how}: the note is the key's in {_right(real)} of cases on sounds of the corpus, "
+        f"and in {_right(anywhere)} wherever the knobs stand."
     )
+
+
+def _right(sounding: Figures) -> str:
+    octave = sounding["octave"]
+    return percent(sounding["pitch_class"]) + (f" ({percent(octave)} with its octave)" if octave is not None else "")
 
 
 def percent(share: float) -> str:

@@ -1,5 +1,6 @@
 """Decoded frames, computed only when they are new."""
 
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -10,38 +11,38 @@ from ..model import Model
 Array = npt.NDArray[np.float32]
 
 BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
-CAPACITY = 2 * BATCH  # so the rows of a batch, the last ones used, are never the ones that give way
+REMEMBERED = 2 * BATCH  # rows kept: 2 MB of 2049 bins, more than 64 voices can tell apart
 
 
 class RowCache:
-    """The rows last computed, by key, in one table."""
+    """The rows last computed, by key. Batches are kept as they came and forgotten in the order they came."""
 
-    def __init__(self, width: int) -> None:
-        self._table = np.zeros((CAPACITY, width), np.float32)
-        self._slots: dict[Hashable, int] = {}  # in order of last use
+    def __init__(self) -> None:
+        self._rows: dict[Hashable, Array] = {}
+        self._batches: deque[list[Hashable]] = deque()
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
-        """The row of each key, [keys, width].
+        """The row of each key, [keys, width], not to be written to.
 
         Args:
-            keys: at most `BATCH`.
             compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
         """
-        slots = np.empty(len(keys), np.intp)
-        new: list[int] = []
-        places: list[int] = []
-        for position, key in enumerate(keys):
-            slot = self._slots.pop(key, None)
-            if slot is None:
-                full = len(self._slots) == CAPACITY
-                slot = self._slots.pop(next(iter(self._slots))) if full else len(self._slots)
-                new.append(position)
-                places.append(slot)
-            self._slots[key] = slot
-            slots[position] = slot
+        first = {key: position for position, key in reversed(list(enumerate(keys))) if key not in self._rows}
+        new = sorted(first.values())
+        fresh: Array | None = None
         if new:
-            self._table[places] = compute(new)
-        return self._table[slots]
+            fresh = compute(new)
+            batch = [keys[position] for position in new]
+            self._rows.update(zip(batch, fresh, strict=True))
+            self._batches.append(batch)
+        if fresh is not None and len(new) == len(keys):
+            rows = fresh
+        else:
+            rows = np.stack([self._rows[key] for key in keys])
+        while len(self._rows) > REMEMBERED:
+            for key in self._batches.popleft():
+                del self._rows[key]
+        return rows
 
 
 class SpectrumSource:
@@ -51,8 +52,8 @@ class SpectrumSource:
         """``run(part, rows)`` computes ``part`` over slices that make up ``rows``, on as many cores as it likes."""
         self._model = model
         self._run = run
-        self._decoded = RowCache(model.card.frame_width)
-        self._moved = RowCache(model.card.frame_width)
+        self._decoded = RowCache()
+        self._moved = RowCache()
         self._moves: dict[float, tuple[npt.NDArray[np.intp], Array]] = {}
 
     def spectra(self, latents: Array, pitch_classes: npt.NDArray[np.intp], ratios: npt.NDArray[np.float64]) -> Array:
@@ -98,16 +99,21 @@ class SpectrumSource:
         where it gets wider or narrower. In float32 the running sum is good to -100 dB of the peak.
         """
         if ratio not in self._moves:
-            if len(self._moves) > CAPACITY:  # a bend passes through any number of ratios
+            if len(self._moves) > REMEMBERED:  # a bend passes through any number of ratios
                 self._moves.clear()
             self._moves[ratio] = _edges(source.shape[1], ratio)
         index, fraction = self._moves[ratio]
-        total = np.zeros((len(source), source.shape[1] + 2), np.float32)
+        total = np.empty((len(source), source.shape[1] + 2), np.float32)
+        total[:, 0] = 0
         np.cumsum(source, axis=1, out=total[:, 1:-1])
         total[:, -1] = total[:, -2]
-        below = total[:, index]
-        below += fraction * (total[:, index + 1] - below)
-        moved: Array = (below[:, 1:] - below[:, :-1]) * np.float32(np.sqrt(ratio))
+        below = total.take(index, axis=1)  # four times as fast as total[:, index]
+        rest = total.take(index + 1, axis=1)
+        rest -= below
+        rest *= fraction
+        below += rest
+        moved: Array = below[:, 1:] - below[:, :-1]
+        moved *= np.float32(np.sqrt(ratio))
         return moved
 
 

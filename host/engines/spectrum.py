@@ -19,7 +19,8 @@ Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
 INAUDIBLE_HZ = 20.0  # bins below are left out: no DC, no rumble
-SPREAD = 0.381966  # of a hop between the frames of successive voices (golden section): no two are due together
+TOGETHER = 4  # voices due at one moment: from four on, a decoder row costs the same in any batch
+MOMENTS = (0, 4, 2, 6, 1, 5, 3, 7)  # eighths of a hop at which successive fours are due: as far apart as can be
 
 
 class Motion(Protocol):
@@ -49,9 +50,10 @@ class Stream:
 class SpectrumEngine:
     """Decodes, gives phases, transforms back, overlaps and adds.
 
-    A voice's frames begin ``hop_length`` apart, anchored at its note-on. On note-on, the frames that overlap it are
-    made at once: the first sample has the full overlap, and the envelope shapes the attack. The frames of successive
-    voices are spread over the hop, so that the work of a block stays near the mean.
+    A voice's frames begin ``hop_length`` apart. On note-on, the frames that overlap it are made at once: the first
+    sample has the full overlap, and the envelope shapes the attack. Voices are due in fours, one batch each, and the
+    fours are spread over the hop, so that the work of a block stays near the mean. Knobs are read once a hop, at the
+    same moment for all voices (and at note-on): voices that share them need at most twelve decoder rows a hop.
     """
 
     def __init__(self, model: Model, max_block: int, threads: int = 1) -> None:
@@ -59,6 +61,7 @@ class SpectrumEngine:
         card = model.card
         self._frame, self._hop = card.frame_length, card.hop_length
         self._max_block = max_block
+        self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._source = SpectrumSource(model, self._parallel)
@@ -70,17 +73,24 @@ class SpectrumEngine:
         self._octave = card.chroma.octave if card.chroma is not None else octave_of(60)
         self._begun = 0
 
+    @property
+    def lookback(self) -> int:
+        """How many samples before a block the knobs may still be read."""
+        return self._hop
+
     def begin(self, key: int, time: int) -> Stream:
         """A stream for a note-on at sample ``time``."""
+        moment = MOMENTS[self._begun // TOGETHER % len(MOMENTS)] * self._hop // len(MOMENTS)
         self._begun += 1
-        stagger = int(self._begun * SPREAD % 1.0 * self._hop)
-        first = time - self._frame + self._hop - stagger
-        origin = first
-        pending = np.zeros(2 * self._frame + 2 * self._max_block, np.float32)
-        return Stream(key, time, first, origin, pending, self._phase.begin())
+        silent = time - self._frame  # a frame that begins here has ended when the note begins
+        first = silent + self._hop - (silent - moment) % self._hop
+        pending = np.zeros(self._room + self._max_block + self._frame, np.float32)
+        return Stream(key, time, first, first, pending, self._phase.begin())
 
-    def render(self, streams: Sequence[Stream], motion: Motion, start: int, count: int) -> Array:
-        """Sound of each stream from sample ``start`` on, [streams, count]; before a stream's note-on, silence.
+    def render(self, streams: Sequence[Stream], motion: Motion, start: int, count: int) -> list[Array]:
+        """Sound of each stream from sample ``start`` on, [count] each; before a stream's note-on, silence.
+
+        What is returned is good until the next call.
 
         Levels: a spectrum whose largest magnitude is 1 gives the partials of a full-scale frame's transform / N.
         """
@@ -88,22 +98,27 @@ class SpectrumEngine:
         voices: list[int] = []
         times: list[int] = []
         for voice, stream in enumerate(streams):
+            if start - stream.origin > self._room:
+                self._compact(stream, start)
             while stream.next_frame < start + count:
                 voices.append(voice)
                 times.append(stream.next_frame)
                 stream.next_frame += self._hop
         for first in range(0, len(voices), BATCH):
             self._add_frames(streams, motion, voices[first : first + BATCH], times[first : first + BATCH])
-        block = np.zeros((len(streams), count), np.float32)
-        for row, stream in zip(block, streams, strict=True):
-            skipped = max(0, stream.on - start)
-            at = start + skipped - stream.origin
-            row[skipped:] = stream.pending[at : at + count - skipped]
-            self._compact(stream, start + count)
-        return block
+        return [self._take(stream, start, count) for stream in streams]
+
+    def _take(self, stream: Stream, start: int, count: int) -> Array:
+        at = start - stream.origin
+        if stream.on <= start:
+            return stream.pending[at : at + count]
+        begun = stream.on - start
+        sound = np.zeros(count, np.float32)
+        sound[begun:] = stream.pending[at + begun : at + count]
+        return sound
 
     def _add_frames(self, streams: Sequence[Stream], motion: Motion, voices: list[int], times: list[int]) -> None:
-        when = np.array([max(t, streams[v].on) for v, t in zip(voices, times, strict=True)], np.int64)
+        when = np.array([max(t - t % self._hop, streams[v].on) for v, t in zip(voices, times, strict=True)], np.int64)
         latents = motion.latents(voices, when)
         keys = np.array([streams[v].key for v in voices], np.intp)
         semitones = 12.0 * (keys // 12 - 1 - self._octave) + motion.bend_semitones(voices, when)
@@ -123,13 +138,12 @@ class SpectrumEngine:
         return frames
 
     def _compact(self, stream: Stream, now: int) -> None:
-        """Move what is still to sound to the front, seldom: the buffer is longer than it must be."""
+        """Move what is still to sound to the front; seldom needed, the buffer is longer than it must be."""
         done = now - stream.origin
-        if done + self._frame + self._max_block + self._hop > len(stream.pending):
-            ahead = stream.pending[done : done + self._frame].copy()
-            stream.pending[:] = 0
-            stream.pending[: len(ahead)] = ahead
-            stream.origin = now
+        ahead = stream.pending[done : done + self._frame].copy()
+        stream.pending[:] = 0
+        stream.pending[: len(ahead)] = ahead
+        stream.origin = now
 
     def _parallel(self, part: Callable[[slice], Array], rows: int) -> Array:
         """Compute rows in slices, one a thread; the rows do not depend on how they are divided."""

@@ -1,0 +1,106 @@
+"""What the tests of several rooms share: a folder of tones, the corpus of them, a small run and its model, the command."""
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 44100
+
+
+def tone(note, seconds=0.7, rate=RATE, brightness=0.6):
+    """A harmonic sound on a MIDI note, whose partials fall off by ``brightness`` and fade as it goes on."""
+    hz = 440 * 2 ** ((note - 69) / 12)
+    time = np.arange(round(seconds * rate)) / rate
+    orders = range(1, min(24, int(0.45 * rate / hz)) + 1)
+    partials = [brightness**k * np.exp(-time * k * 0.2) * np.sin(2 * np.pi * k * hz * time + k * k) for k in orders]
+    sound = np.sum(partials, axis=0)
+    return (0.4 * sound / np.abs(sound).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def make_tone():
+    """The function that makes a tone: (note, seconds, rate, brightness) → samples."""
+    return tone
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory):
+    """A folder of fourteen tones, A3 to A#4, dull and bright by turns."""
+    folder = tmp_path_factory.mktemp("tones") / "sounds"
+    folder.mkdir()
+    for index, note in enumerate(range(57, 71)):
+        soundfile.write(folder / f"tone_{note}.wav", tone(note, brightness=0.35 + 0.12 * (index % 4)), RATE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tones, tmp_path_factory):
+    """The folder of the corpus of `tones`."""
+    from timbrel.train.corpus.build import build
+
+    folder = tmp_path_factory.mktemp("corpora") / "tones"
+    build([tones], folder, split="0.7/0.15/0.15", licence="CC0-1.0")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Changes that make any recipe train in seconds."""
+    return [
+        "frames.frame_length=1024",
+        "frames.hop_length=256",
+        "network.hidden=[64,32,16]",
+        "training.batch_size=64",
+        "training.steps=60",
+    ]
+
+
+@pytest.fixture(scope="session")
+def small_run(tone_corpus, small, tmp_path_factory):
+    """The folder of a small run of tuned-8 on the tones; not to be written to."""
+    from timbrel.train.loop import Options, start
+    from timbrel.train.recipe import load_recipe
+
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    start(load_recipe("tuned-8", small), tone_corpus, folder, Options(accelerator="cpu"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(small_run, tmp_path_factory):
+    """The file of that run's model, its encoder beside it."""
+    from timbrel.export.export import export
+    from timbrel.train.run import Run
+
+    path = tmp_path_factory.mktemp("models") / "small.onnx"
+    export(Run.open(small_run), path)
+    return path
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def timbrel(monkeypatch):
+    """Run the command line in this process: ``timbrel("info", path)`` gives its exit status and what it printed."""
+    from timbrel.__main__ import main
+
+    def run(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["timbrel", *map(str, arguments)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run

@@ -1,0 +1,138 @@
+"""Cards: what is read back is what was written, and every fault is one line that names the file and the fault."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from timbrel.host.card import Card, read_card
+from timbrel.host.errors import UserError
+
+SOURCE = "folder/model.onnx"
+
+
+@pytest.fixture
+def fields(analytic):
+    return analytic().card()
+
+
+def complaint(text):
+    with pytest.raises(UserError) as caught:
+        read_card(text, SOURCE)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{SOURCE}: ")
+    assert len(message) < 400
+    return message
+
+
+def test_a_card_reads_back_as_it_was_written(fields):
+    card = read_card(json.dumps(fields), SOURCE)
+    assert read_card(card.model_dump_json(), SOURCE) == card
+    assert json.loads(card.model_dump_json()) == fields | {"state": [], "scaling": None}
+
+
+@pytest.mark.parametrize(
+    ("domain", "width"), [("samples", 1024), ("magnitude", 513), ("magnitude_phase", 1026), ("real_imag", 1026)]
+)
+def test_a_frame_is_as_wide_as_its_domain_needs(fields, domain, width):
+    kind = "spectrum" if domain == "magnitude" else "stream"
+    assert read_card(json.dumps(fields | {"domain": domain, "kind": kind}), SOURCE).frame_width == width
+
+
+@pytest.mark.parametrize("prior", [None, {"uniform": [0.0, 1.0]}, {"normal": [0.0, 5.0]}])
+def test_the_prior_is_none_uniform_or_normal(fields, prior):
+    card = read_card(json.dumps(fields | {"prior": prior}), SOURCE)
+    assert json.loads(card.model_dump_json())["prior"] == prior
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ('{"format": 1', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"format": ' + "9" * 5000 + "}", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('"card"', "not a JSON object"),
+        ('{"format": 2}', "newer than this timbrel reads (1); update timbrel"),
+        ('{"format": 0}', "format"),
+        ('{"format": "1"}', "format"),
+        ("{}", "Field required"),
+    ],
+)
+def test_what_is_no_card_is_refused_in_one_line(text, words):
+    assert words in complaint(text)
+
+
+def changed(fields, path, value):
+    made = copy.deepcopy(fields)
+    at = made
+    for step in path[:-1]:
+        at = at[step]
+    if value is KeyError:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = value
+    return made
+
+
+WRONG = [
+    (("name",), KeyError),
+    (("kind",), "granular"),
+    (("domain",), "samples"),  # no spectrum
+    (("domain",), "cepstrum"),
+    (("window",), "kaiser"),
+    (("sample_rate",), 0),
+    (("sample_rate",), 44100.5),
+    (("frame_length",), 8),
+    (("frame_length",), -1024),
+    (("hop_length",), 0),
+    (("hop_length",), 2000),
+    (("latents",), []),
+    (("latents", 0, "low"), 1.0),
+    (("latents", 0, "low"), float("nan")),
+    (("latents", 1, "high"), float("inf")),
+    (("latents", 1, "default"), 1.5),
+    (("latents", 0, "default"), float("nan")),
+    (("latents", 0, "unit"), "Hz"),
+    (("prior",), {"cauchy": [0, 1]}),
+    (("chroma", "trained"), [12]),
+    (("chroma", "trained"), [-1]),
+    (("chroma", "octave"), None),
+    (("state",), [{"name": "h", "shape": [4]}]),  # a spectrum has none
+    (("loudness_lufs",), float("nan")),
+    (("loudness_lufs",), "loud"),
+    (("landmarks", 0, "latent"), [0.5]),
+    (("landmarks", 0, "chroma"), 12),
+    (("landmarks",), [{"latent": [0.5, 0.5], "chroma": 0, "label": "x"}] * 257),
+    (("reference", "latent"), [[0.5, 0.5, 0.5]] * 3),
+    (("reference", "latent"), []),
+    (("reference", "frame"), [[0.0] * 6] * 2),
+    (("reference", "frame"), [[0.0] * 5] * 3),
+    (("reference", "points"), [0, 1, 2, 3, 4, 513]),
+    (("reference", "points"), [-1, 1, 2, 3, 4, 5]),
+    (("reference", "chroma"), [0, 0]),
+    (("reference", "chroma"), [0, 0, 12]),
+    (("reference", "chroma"), [0, 0, -1]),
+    (("reference", "chroma"), None),
+    (("extra",), 1),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG)
+def test_a_wrong_field_is_refused_by_its_name(fields, path, value):
+    message = complaint(json.dumps(changed(fields, path, value)))
+    named = [str(step) for step in path if isinstance(step, str)]
+    assert any(name in message for name in named), message
+
+
+def test_a_long_value_is_cut_in_the_complaint(fields):
+    assert "..." in complaint(json.dumps(changed(fields, ("sample_rate",), "x" * 1000)))
+
+
+def test_a_card_made_of_numpy_numbers_is_refused_or_plain(fields):
+    fields["loudness_lufs"] = np.float64(-20.0)
+    assert Card.model_validate(fields).loudness_lufs == -20.0
