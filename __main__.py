@@ -50,6 +50,8 @@ class Which(StrEnum):
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Split = Annotated[str, typer.Option(help="Parts for training, validation and test, or a JSON file that lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
+CorpusName = Annotated[str | None, typer.Option(help="The corpus's name; the folder's by default.")]
+Licence = Annotated[str | None, typer.Option(help="Under which the sounds may be used; models carry it on.")]
 Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
@@ -91,6 +93,8 @@ def corpus_build(
     group: Annotated[
         str | None, typer.Option(help="A regular expression: clips whose match is equal stay together.")
     ] = None,
+    name: CorpusName = None,
+    licence: Licence = None,
 ) -> None:
     """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report."""
     from .host.progress import Display
@@ -98,7 +102,17 @@ def corpus_build(
 
     with Display() as display:
         display.stage("reading sounds")
-        report = build(sounds, output, rate=rate, split=split, seed=seed, group=group, progress=display.update)
+        report = build(
+            sounds,
+            output,
+            rate=rate,
+            split=split,
+            seed=seed,
+            group=group,
+            name=name,
+            licence=licence,
+            progress=display.update,
+        )
     print(report.text())
 
 
@@ -113,6 +127,8 @@ def corpus_soundfont(
     rate: Rate = 44100,
     split: Split = "0.85/0.07/0.08",
     seed: Seed = 0,
+    name: CorpusName = None,
+    licence: Licence = None,
 ) -> None:
     """Render a corpus of notes with FluidSynth."""
     from .host.progress import Display
@@ -130,6 +146,8 @@ def corpus_soundfont(
             rate=rate,
             split=split,
             seed=seed,
+            name=name,
+            licence=licence,
             progress=display.update,
         )
     print(report.text())
@@ -168,7 +186,7 @@ def train(
         display.stage(f"training {loaded.name}")
         options = Options(accelerator, devices, tensorboard, *_reporters(display, devices))
         outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options)
-    _end_of_training(outcome, output, recipe, corpus)
+    _end_of_training(outcome, output, corpus)
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
@@ -183,9 +201,10 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
     return report, display.say
 
 
-def _end_of_training(outcome: "Outcome", run: Path, recipe: str, corpus: Path) -> None:
+def _end_of_training(outcome: "Outcome", run: Path, corpus: Path) -> None:
     print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
     if outcome.interrupted:
+        recipe = run / "recipe.toml"  # with all that was --set
         print(f"stopped before its end; go on with: timbrel train {recipe} --corpus {corpus} -o {run} --resume")
         raise typer.Exit(130)  # what shells expect after Ctrl-C
     print(f"next: timbrel evaluate {run}, or timbrel export {run} -o MODEL.onnx")
@@ -351,8 +370,13 @@ def main() -> None:
     """Run the command line; what goes wrong is one line and an exit status."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    status = 0
+    command = typer.main.get_command(app)
     try:
-        status = typer.main.get_command(app).main(arguments, prog_name="timbrel", standalone_mode=False)
+        with command.make_context("timbrel", arguments) as context:  # not command.main: it keeps Ctrl-C to itself
+            command.invoke(context)
+    except typer.Exit as end:
+        status = end.exit_code
     except TimbrelError as error:
         status = _complain(str(error), error.exit_status, debug)
     except KeyboardInterrupt:
@@ -372,7 +396,7 @@ def main() -> None:
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:
             status = _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug", 1, debug)
-    sys.exit(status or 0)
+    sys.exit(status)
 
 
 def _extra() -> str:

@@ -13,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 OPSET = 18
-SMALLEST_HALF = 1024  # numbers in a tensor worth a Cast; smaller ones (biases, axes) stay as they are
 
 Weights = Literal["float16", "float32"]
 
@@ -42,10 +41,14 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Keep large float32 weights as float16, each behind a Cast that onnxruntime folds when it loads the file."""
+    """Keep float32 matrices as float16, each behind a Cast that onnxruntime folds when it loads the file.
+
+    Vectors stay as they are: a rounded analysis window leaks at -70 dB, and moves codes by a tenth of their range.
+    """
     kept, casts = [], []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST_HALF:
+        matrix = sum(size > 1 for size in tensor.dims) > 1
+        if tensor.data_type != TensorProto.FLOAT or not matrix:
             kept.append(tensor)
             continue
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")

@@ -1,6 +1,7 @@
 """Values that knobs move: each a function of time that never steps."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,18 +34,13 @@ PLAY_CONTROLS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
+class _Segment(NamedTuple):
     """A straight line from (start, first) to (start + length, last), flat afterwards."""
 
     start: int
     length: int
     first: float
     last: float
-
-    def at(self, time: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        done = np.clip((time - self.start) / self.length, 0.0, 1.0)
-        return np.where(done < 1.0, self.first + (self.last - self.first) * done, self.last)
 
 
 class Ramp:
@@ -68,7 +64,7 @@ class Ramp:
         last = self._segments[-1]
         if value == last.last:
             return
-        first = float(last.at(np.array([time]))[0])
+        first = float(self.at(np.array([time]))[0])
         segment = _Segment(time, self._ramp_samples, first, value)
         if last.start == time:
             self._segments[-1] = segment
@@ -77,10 +73,10 @@ class Ramp:
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Values at sample times, [times] in any order, none earlier than the last ``forget``."""
-        values = self._segments[0].at(times)
-        for segment in self._segments[1:]:
-            values = np.where(times >= segment.start, segment.at(times), values)
-        return values
+        start, length, first, last = np.array(self._segments).T
+        which = np.maximum(np.searchsorted(start, times, side="right") - 1, 0)
+        done = np.clip((times - start[which]) / length[which], 0.0, 1.0)
+        return np.where(done < 1.0, first[which] + (last[which] - first[which]) * done, last[which])
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
         """Values at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""

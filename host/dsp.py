@@ -10,6 +10,7 @@ from .units import A4_HZ
 Array = npt.NDArray[np.float32]
 
 LIMIT_KNEE = 0.7  # -3 dB: below this the output is untouched, to the bit
+LOUDEST = np.float32(1e6)  # beyond this, bending would overflow float32
 LOWEST_HZ = 27.5  # A0, where the publication's chromagram begins
 HIGHEST_HZ = 4186.01  # C8, where it ends
 
@@ -76,7 +77,7 @@ def limit(audio: Array) -> Array:
     """
     level = np.abs(audio)
     if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
-        audio = np.nan_to_num(audio, nan=0.0, posinf=1e6, neginf=-1e6)
+        audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
         level = np.abs(audio)
         room = np.float32(1.0 - LIMIT_KNEE)
         over = np.maximum(level - np.float32(LIMIT_KNEE), 0)

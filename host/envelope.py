@@ -29,10 +29,10 @@ class Envelope:
     @property
     def end(self) -> int | None:
         """First sample from which the envelope is 0 for good, or None while held."""
-        died = self.on + self.attack + self.decay if self.sustain == 0 else None
-        if self.off is None:
-            return died
-        return self.off + self.release if died is None else min(died, self.off + self.release)
+        settled = self.on + self.attack + self.decay
+        if self.sustain == 0 and (self.off is None or self.off >= settled):
+            return settled
+        return None if self.off is None else self.off + self.release
 
     def block(self, start: int, count: int) -> np.float32 | Array:
         """Levels at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""

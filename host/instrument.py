@@ -30,18 +30,16 @@ ENGINES = {"spectrum": SpectrumEngine}
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
 DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
-CENTRE_GAIN = 0.5**0.5  # equal-power pan: -3 dB a side at the centre
 
 
 class Motion:
     """Every value that knobs and wheels move, as functions of time."""
 
-    def __init__(self, latents: Sequence[float], sample_rate: int) -> None:
+    def __init__(self, latents: Sequence[float], gains: tuple[float, float], sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
         self.knobs = [Ramp(value, ramp) for value in latents]
         self.bend = Ramp(0.0, ramp)
-        self.left = Ramp(CENTRE_GAIN, ramp)
-        self.right = Ramp(CENTRE_GAIN, ramp)
+        self.left, self.right = (Ramp(gain, ramp) for gain in gains)
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
         """[rows, n_latents]: the same for all voices."""
@@ -81,7 +79,6 @@ class Instrument:
         self._preset = preset
         self._rate = card.sample_rate
         self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads)
-        self._motion = Motion(preset.latent_values(card), self._rate)
         self._voices = Voices(
             preset.play.voices, preset.play.mode, self._rate, self._engine.begin, self._shape, self._release_samples
         )
@@ -98,8 +95,7 @@ class Instrument:
         self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
         self._mapped = {entry.number for entry in preset.cc}
         self._now = 0
-        self._set_gain(0)
-        self._motion.forget(0)
+        self._motion = Motion(preset.latent_values(card), self._gains(), self._rate)
         self._output = Output(self._rate, sample_rate, effects, self._synthesize)
 
     @property
@@ -161,9 +157,11 @@ class Instrument:
         if number in self._mapped:
             return
         match number:
-            case 6 | 38 if self._parameter == (0, 0):
-                coarse, fine = int(self._bend_range), self._bend_range % 1
-                self._bend_range = value + fine if number == 6 else coarse + value / 100
+            case 6 if self._parameter == (0, 0):  # semitones; cents begin at 0 again (MIDI 1.0, on MSB and LSB)
+                self._bend_range = value
+                self._move_bend(time)
+            case 38 if self._parameter == (0, 0):  # cents
+                self._bend_range = int(self._bend_range) + min(value, 99) / 100
                 self._move_bend(time)
             case 7:
                 self._volume = value
@@ -207,13 +205,17 @@ class Instrument:
             self._output.set_effect(time, target, value)
 
     def _set_gain(self, time: int) -> None:
-        """Volume and expression follow the square of their value (General MIDI: 40 log10), pan equal power."""
+        left, right = self._gains()
+        self._motion.left.move(time, left)
+        self._motion.right.move(time, right)
+
+    def _gains(self) -> tuple[float, float]:
+        """Left and right: volume and expression by the square of their value (General MIDI: 40 log10), equal power."""
         level_db = self._play["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
         angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
-        self._motion.left.move(time, gain * float(np.cos(angle)))
-        self._motion.right.move(time, gain * float(np.sin(angle)))
+        return gain * float(np.cos(angle)), gain * float(np.sin(angle))
 
     def _move_bend(self, time: int) -> None:
         self._motion.bend.move(time, self._bend_range * self._bend_value / 8192)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,8 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():
         raise UserError(f"model {path} does not exist; check the path, or list shipped models with 'timbrel presets'")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"model {path} cannot be read: no right to read it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -126,8 +129,6 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except PermissionError:
-        raise UserError(f"model {path} cannot be read: no right to read it") from None
     except Exception as error:  # onnxruntime raises a class of its own for each way a file can be broken
         reason = str(error).splitlines()[0].rsplit(" : ", 1)[-1][:120]
         raise UserError(f"{path} cannot be opened as an ONNX model ({reason}); copy or export it again") from None

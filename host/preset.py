@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class LatentSettings(_Part):
@@ -148,9 +148,9 @@ def read_preset(path: Path) -> Preset:
         raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
-    except PermissionError:
-        raise UserError(f"preset {path} cannot be read: no right to read it") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # not TOML, a number of too many digits, or too deep a nest
         raise UserError(f"preset {path} is not TOML: {error}") from None
     version = fields.get("format")
     if isinstance(version, int) and version > FORMAT:
@@ -162,10 +162,11 @@ def read_preset(path: Path) -> Preset:
 
 
 def _explain(error: ValidationError) -> str:
-    detail = error.errors(include_url=False)[0]
-    if detail["type"] != "extra_forbidden":
+    """What is wrong, in one line; of a misspelt key and the one that it leaves missing, the misspelt one."""
+    unknown = [detail["loc"] for detail in error.errors(include_url=False) if detail["type"] == "extra_forbidden"]
+    if not unknown:
         return first_complaint(error)
-    *parents, key = (str(part) for part in detail["loc"])
+    *parents, key = (str(part) for part in unknown[0])
     parts: dict[str, type[BaseModel]] = {
         "latent": LatentSettings,
         "play": PlaySettings,

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .dsp import limit
+from .errors import UserError
 from .events import Event
 from .instrument import Instrument
 from .library import Patch
@@ -21,12 +22,9 @@ class Rack:
         """``patches``: by MIDI channel 0-15; events of other channels are not heard.
 
         Raises:
-            UserError: a preset does not fit its model.
+            UserError: a preset, which is named, does not fit its model or its effects.
         """
-        self._instruments = {
-            channel: Instrument(patch.preset, patch.model, patch.folder, sample_rate, threads)
-            for channel, patch in patches.items()
-        }
+        self._instruments = {channel: _instrument(patch, sample_rate, threads) for channel, patch in patches.items()}
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
 
     @property
@@ -53,3 +51,10 @@ class Rack:
             parts[channel] = instrument.process(mine, count)
             mix += parts[channel]
         return limit(mix), parts
+
+
+def _instrument(patch: Patch, sample_rate: int, threads: int) -> Instrument:
+    try:
+        return Instrument(patch.preset, patch.model, patch.folder, sample_rate, threads)
+    except UserError as error:
+        raise UserError(f"preset {patch.name!r}: {error}") from None

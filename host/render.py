@@ -61,6 +61,8 @@ def render(
                 file.write(limit(parts[channel]))
             if progress is not None:
                 progress(min(1.0, done / max(1, performance.length)))
+        for file in (mix_file, *stem_files.values()):
+            file.finish()
     return [path, *(names[channel] for channel in stem_files)]
 
 

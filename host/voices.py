@@ -13,7 +13,7 @@ from .envelope import STEAL_SECONDS, Envelope
 Array = npt.NDArray[np.float32]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Voice:
     """An engine's stream × an envelope × velocity, and whether a key or the pedal holds it."""
 
@@ -62,7 +62,8 @@ class Voices:
         self._begin, self._shape, self._release = begin, shape, release
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._voices: list[Voice] = []
-        self._held: list[_Held] = []
+        self._held: list[_Held] = []  # mono: keys that are down, the last one last
+        self._last: int | None = None  # mono: the key that sounds, down or held by the pedal
         self._pedal = False
 
     def __iter__(self) -> Iterator[Voice]:
@@ -80,18 +81,21 @@ class Voices:
         """A key goes down. ``gain`` is what its velocity means."""
         if self._mode == "mono":
             self._held = [h for h in self._held if h.key != key] + [_Held(key, gain)]
+            self._last = key
             self._cut_all(time)
         else:
             for voice in self._voices:
-                if voice.key == key and voice.envelope.off is None:
+                if voice.key == key:
                     self._let_go(voice, time)
             self._make_room(time)
-        self._voices.append(Voice(key, gain, self._shape(time), self._begin(key, time)))
+        self._sound(time, key, gain)
 
     def note_off(self, time: int, key: int) -> None:
         """A key comes up: its voice is released, or waits for the pedal."""
         if self._mode == "mono":
-            self._mono_off(time, key)
+            self._held = [h for h in self._held if h.key != key]
+            if key == self._last and not self._pedal:
+                self._sound_next(time)
             return
         for voice in self._voices:
             if voice.key == key and voice.down:
@@ -102,41 +106,51 @@ class Voices:
     def pedal(self, time: int, down: bool) -> None:
         """The sustain pedal (CC 64) moves."""
         self._pedal = down
-        if not down:
-            for voice in self._voices:
-                if not voice.down:
-                    self._let_go(voice, time)
+        if down:
+            return
+        if self._mode == "mono":
+            if self._last not in [h.key for h in self._held]:
+                self._sound_next(time)
+            return
+        for voice in self._voices:
+            if not voice.down:
+                self._let_go(voice, time)
 
     def release_all(self, time: int) -> None:
         """All notes off (CC 123): keys come up; the pedal still holds what it holds."""
         self._held.clear()
         for voice in self._voices:
             voice.down = False
-            if not self._pedal:
-                self._let_go(voice, time)
+        if not self._pedal:
+            self._let_all_go(time)
 
     def silence(self, time: int) -> None:
         """All sound off (CC 120): everything fades in 5 ms."""
         self._held.clear()
+        self._last = None
         self._cut_all(time)
 
     def retire(self, time: int) -> None:
         """Forget voices that have ended by sample ``time``."""
         self._voices = [v for v in self._voices if not self._ended(v, time)]
 
-    def _mono_off(self, time: int, key: int) -> None:
-        self._held = [h for h in self._held if h.key != key]
-        sounding = [v for v in self._voices if v.key == key and v.down and v.stolen_at is None]
-        for voice in sounding:
-            voice.down = False
-            if self._pedal:
-                continue
-            if self._held:
-                last = self._held[-1]
-                self._cut(voice, time)
-                self._voices.append(Voice(last.key, last.gain, self._shape(time), self._begin(last.key, time)))
-            else:
-                self._let_go(voice, time)
+    def _sound(self, time: int, key: int, gain: float) -> None:
+        self._voices.append(Voice(key, gain, self._shape(time), self._begin(key, time)))
+
+    def _sound_next(self, time: int) -> None:
+        """Mono: what sounds gives way to the last key that is still down, if there is one."""
+        if not self._held:
+            self._let_all_go(time)
+            return
+        held = self._held[-1]
+        self._last = held.key
+        self._cut_all(time)
+        self._sound(time, held.key, held.gain)
+
+    def _let_all_go(self, time: int) -> None:
+        self._last = None
+        for voice in self._voices:
+            self._let_go(voice, time)
 
     def _let_go(self, voice: Voice, time: int) -> None:
         if voice.envelope.off is None:

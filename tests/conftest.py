@@ -55,7 +55,8 @@ def small():
         "frames.frame_length=1024",
         "frames.hop_length=256",
         "network.hidden=[64,32,16]",
-        "training.batch_size=64",
+        "frames.rows=2400",
+        "training.batch_size=32",
         "training.steps=60",
     ]
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..host.errors import UserError
+from ..host.errors import Failure, UserError
 
 FORMAT = 1
+PARTS = {"format", "model", "optimizer", "progress"}
 
 
 @dataclass
@@ -23,7 +24,11 @@ class Progress:
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write a checkpoint under a temporary name, then rename it: whoever looks finds the old one or the new one."""
+    """Write a checkpoint under a temporary name, then rename it: whoever looks finds the old one or the new one.
+
+    Raises:
+        Failure: the disk is full, or the file cannot be written for another reason.
+    """
     temporary = path.with_suffix(".partial")
     content = {
         "format": FORMAT,
@@ -32,8 +37,15 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
         "progress": asdict(progress),
     }
     try:
-        torch.save(content, temporary)
+        with temporary.open("wb") as file:
+            torch.save(content, file)
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer covers what the disk says with an error of its own
+        reason = error if isinstance(error, OSError) else error.__context__ or error
+        raise Failure(
+            f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}; "
+            "what was saved before is kept: make room and go on with --resume"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,10 +61,29 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many classes for the many ways a zip of tensors can be broken
-        raise UserError(f"checkpoint {path} is damaged ({str(error).splitlines()[0][:80]}); train again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:80]
+        raise UserError(f"checkpoint {path} is damaged ({reason}); train again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not PARTS <= content.keys():
         raise UserError(f"checkpoint {path} is not of format {FORMAT}; train again with this timbrel")
     return content
+
+
+def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Progress:
+    """Load a checkpoint into a model, and into the optimiser that goes on with it.
+
+    Raises:
+        UserError: as `load`, or it is of another network.
+    """
+    content = load(path)
+    try:
+        model.load_state_dict(content["model"])
+        if optimizer is not None:
+            optimizer.load_state_dict(content["optimizer"])
+        return progress_of(content)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):  # torch has one for each way not to fit
+        raise UserError(
+            f"checkpoint {path} does not fit the recipe beside it; put the right one back, or train again"
+        ) from None
 
 
 def progress_of(content: dict[str, Any]) -> Progress:

@@ -17,8 +17,8 @@ from ..host.units import PITCH_CLASSES, note_name
 from . import checkpoint, figures, keys, measures, page
 from .corpus.store import Corpus, Split
 from .families import NETWORKS, Network
-from .figures import Picture
 from .frames import sources
+from .picture import Picture
 from .run import Run
 from .sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys
 from .verdict import verdict
@@ -75,7 +75,6 @@ def evaluate(
     if mesh_points < SMALLEST_MESH:
         raise UserError(f"a mesh of {mesh_points} points is too small; give {SMALLEST_MESH} or more, such as 4096")
     say = progress or (lambda share, what: None)
-    torch.set_flush_denormal(True)
     network, which, step = _network(run, checkpoint)
     say(0.0, "cutting frames")
     work = _prepare(run, network)
@@ -198,8 +197,9 @@ def _spread(sample: Sample) -> list[int]:
 def _title(sample: Sample, index: int, folded: bool) -> str:
     source = sample.sources[index]
     key = PITCH_CLASSES[sample.pitch_classes[index]]
-    note = f"{note_name(round(source.note))}, moved to {key}" if folded else key
-    return f"{_short(source.clip.label or source.clip.name)} · {note}"
+    note = note_name(round(source.note)) if np.isfinite(source.note) else key
+    moved = f", moved to {key}" if folded else ""
+    return f"{_short(source.clip.label or source.clip.name)} · {note}{moved}"
 
 
 def _short(name: str, longest: int = 30) -> str:
@@ -271,7 +271,7 @@ def _keys(work: _Work, codes: Array, latents: Figures, mesh_points: int) -> tupl
         }
     shares = [found[place]["strongest"]["by_pitch_class"] for place in ("training_codes", "mesh")]
     pictures = [figures.key_bars(*shares)]
-    if len(low) == 2:
+    if len(low) == 2 and all(end > start for start, end in zip(low, high, strict=True)):
         pictures.append(figures.square(answers, low, high))
     return found, pictures
 

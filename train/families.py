@@ -40,6 +40,12 @@ class ChromaData:
         rng = np.random.default_rng(0)
         return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
 
+    def spread(self, limit: int) -> tuple[Tensor, Tensor]:
+        """(frames, chroma) of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        chosen = np.linspace(0, len(self.train) - 1, min(limit, len(self.train))).astype(np.int64)
+        frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
+        return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+
 
 def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
     views = rng.integers(store.views, size=len(frames))

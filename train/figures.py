@@ -1,90 +1,29 @@
-"""The pictures of a report, each drawn for light and for dark pages."""
+"""What the pictures of a report show."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ..host.units import PITCH_CLASSES
+from .picture import WIDTH, Picture, Theme
+from .verdict import percent
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-WIDTH = 9.0  # inches
-DPI = 140  # 1260 pixels a picture: sharp on a page of 960
 LOWEST_DB, LOWEST_HZ = -80.0, 40.0  # where spectra are cut off
 FREQUENCIES_HZ = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+LOWEST_TERM = 1e-3  # of the total: terms of the loss under this are noise on the axis
 LARGEST_TABLE = 12  # latents up to which a correlation has room for its figure
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours for one kind of page. ``span`` is the part of the pitch-class map that stands out from ``paper``."""
-
-    paper: str
-    ink: str
-    faint: str
-    first: str
-    second: str
-    span: tuple[float, float]
-
-    def settings(self) -> dict[str, Any]:
-        """Matplotlib's settings."""
-        return {
-            "figure.facecolor": self.paper,
-            "axes.facecolor": self.paper,
-            "axes.edgecolor": self.faint,
-            "axes.labelcolor": self.ink,
-            "axes.titlelocation": "left",
-            "axes.titlesize": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "font.size": 9,
-            "grid.color": self.faint,
-            "grid.alpha": 0.35,
-            "grid.linewidth": 0.5,
-            "legend.frameon": False,
-            "text.color": self.ink,
-            "xtick.color": self.faint,
-            "xtick.labelcolor": self.ink,
-            "ytick.color": self.faint,
-            "ytick.labelcolor": self.ink,
-        }
-
-    def pitch_classes(self) -> ListedColormap:
-        """A colour a pitch class from a perceptually uniform map: C is darkest, B lightest."""
-        return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
-
-
-LIGHT = Theme("#ffffff", "#24292f", "#a8b0ba", "#2f6f9f", "#d9822b", (0.0, 0.95))
-DARK = Theme("#1d2026", "#dfe3e8", "#626b78", "#6cb2e0", "#f0a04b", (0.13, 1.0))
-THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What stands on the page: ``name`` of the file, a caption that says how to read it, and its width in inches."""
-
-    name: str
-    caption: str
-    draw: Callable[[Theme], Figure]
-    width: float = WIDTH
-
-    def save(self, folder: Path) -> None:
-        """Write ``name.png`` and ``name-dark.png``."""
-        for suffix, theme in THEMES.items():
-            with matplotlib.rc_context(theme.settings()):
-                self.draw(theme).savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
 
 
 def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_rate: int) -> Picture:
@@ -98,7 +37,7 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
         for axes, above, below, title in zip(grid, asked, decoded, titles, strict=False):
             axes.fill_between(hz, LOWEST_DB, _db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
             axes.plot(hz, _db(below), color=theme.second, linewidth=0.8, label="out")
-            axes.set_title(title)
+            axes.set_title(_literal(title))
             axes.set_xscale("log")
             axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6), yticks=(-80, -60, -40, -20, 0))
             shown = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
@@ -141,12 +80,12 @@ def spectrogram(
             shown = axes.imshow(
                 image(spectra), cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
             )
-            axes.set_title(f"{title}: {name}")
+            axes.set_title(_literal(f"{title}: {name}"))
             axes.set_xlabel("seconds")
             marked = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
             axes.set_yticks(np.log2(marked), [FREQUENCIES_HZ[hz] for hz in marked])
         pair[0].set_ylabel("Hz")
-        figure.colorbar(shown, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)  # type: ignore[operator]
+        figure.colorbar(shown, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(
@@ -189,7 +128,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
     )
 
 
-def square(answers: dict[int, Ints], low: Array, high: Array) -> Picture:
+def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]) -> Picture:
     """The strongest pitch class at each point of a two-latent mesh, for each asked class (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
@@ -209,7 +148,7 @@ def square(answers: dict[int, Ints], low: Array, high: Array) -> Picture:
                 aspect="auto",
                 interpolation="nearest",
             )
-            axes.set_title(f"{PITCH_CLASSES[asked]} asked: {np.mean(heard == asked):.0%} right")
+            axes.set_title(f"{PITCH_CLASSES[asked]} asked: {percent(float(np.mean(heard == asked)))} right")
         for axes in grid[len(answers) :]:
             axes.set_visible(False)
         figure.supxlabel("latent 0", fontsize=9)
@@ -231,7 +170,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
     if n > 3:
         shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
     else:
-        shown, names, way = latents, [f"latent {i}" for i in range(n)], "every two latents"
+        shown, names, way = latents, [f"latent {i}" for i in range(n)], "two latents at a time"
 
     pairs = list(combinations(range(shown.shape[1]), 2))
     width, height = (5.6, 4.4) if len(pairs) == 1 else (WIDTH, 3.0)
@@ -288,22 +227,24 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
 def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
     """Correlations of latents, [latents, latents]."""
-    width = 5.0
+    n = len(matrix)
+    width = min(5.0, 1.6 + 0.42 * n)
 
     def draw(theme: Theme) -> Figure:
-        n = len(matrix)
-        figure = Figure((width, 0.82 * width), layout="constrained")
+        figure = Figure((width, width - 0.9), layout="constrained")
         axes = figure.subplots()
         colours = LinearSegmentedColormap.from_list("sides", [theme.first, theme.paper, theme.second])
         image = axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1)
         if n <= LARGEST_TABLE:
             for (row, column), value in np.ndenumerate(np.array(matrix)):
-                axes.text(column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7)
+                dark = np.dot(image.to_rgba(value)[:3], LUMINANCE) < 0.5
+                text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
+                axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
             axes.set_xticks(range(n))
             axes.set_yticks(range(n))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axes).outline.set_visible(False)  # type: ignore[operator]
+        figure.colorbar(image, ax=axes).outline.set_visible(False)
         return figure
 
     return Picture(
@@ -317,13 +258,14 @@ def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
-        others = [name for name in terms if name != "total"]
+        others = [name for name in terms if name != "total"] if len(terms) > 2 else []
         shades = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(others))))
         for name, colour in zip(others, shades, strict=False):
             axes.plot(steps, terms[name], color=colour, linewidth=1.2, label=name.replace("_", " "), marker=".")
         axes.plot(steps, terms["total"], color=theme.ink, linewidth=2, label="total", marker="o", markersize=3)
         axes.axvline(at, color=theme.second, linewidth=1, linestyle=":", label="this checkpoint")
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], LOWEST_TERM * min(terms["total"])))
         axes.set_xlabel("step")
         axes.grid(axis="y")
         figure.legend(loc="outside right center")
@@ -336,13 +278,18 @@ def _db(magnitudes: Array) -> Array:
     return np.float32(20) * np.log10(np.maximum(magnitudes, np.float32(10 ** (LOWEST_DB / 20))))
 
 
+def _literal(text: str) -> str:
+    """Names of sounds may hold what matplotlib takes for formulas."""
+    return text.replace("$", r"\$")
+
+
 def _principal(latents: Array) -> Array:
     """The two principal components of codes, each with its largest weight positive, so that no run mirrors them."""
     centred = latents - latents.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)  # in ascending order
     two = axes[:, :-3:-1]
-    two = two * np.sign(two[np.abs(two).argmax(0), [0, 1]])
-    return centred @ two
+    components: Array = centred @ (two * np.sign(two[np.abs(two).argmax(0), [0, 1]]))
+    return components
 
 
 def _pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
@@ -350,4 +297,4 @@ def _pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
     bar = figure.colorbar(colours, ax=grid, ticks=range(12), pad=0.01, aspect=30)
     bar.ax.set_yticklabels(PITCH_CLASSES)
     bar.ax.tick_params(length=0)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

@@ -28,6 +28,7 @@ SILENT = 10 ** (-80 / 20)  # of full scale
 PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
 IN_MEMORY_BYTES = 1 << 30  # more than this is mapped from disk
 RELEASE_BYTES = 256 << 20  # mapped pages are given back after this much reading: memory stays small for any corpus
+AROUND_BYTES = 1 << 16  # what Linux maps around a page that is touched
 PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
 
@@ -63,7 +64,7 @@ class FrameStore:
     def take(self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.int64]]:
         """Spectra [rows, bins] and pitch classes [rows] of the given frames and views of them."""
         taken = self.rows[frames, views].astype(np.float32)
-        self._read += taken.nbytes // 2
+        self._read += taken.nbytes // 2 + len(taken) * AROUND_BYTES
         if self._read > RELEASE_BYTES:
             self._read = 0
             _release(self.rows)
@@ -116,8 +117,7 @@ def build(corpus: Corpus, split: Split, settings: Frames, folder: Path, seed: in
     fold = settings.octave is not None and is_tonal(corpus)
     found = list(sources(corpus, split, settings, tonal=fold))
     views = settings.views if fold else 1
-    stride = max(1, -(-len(found) * views // settings.rows))
-    found = found[::stride]
+    found = found[:: max(1, -(-len(found) // max(1, settings.rows // views)))]
     bins = settings.frame_length // 2 + 1
     rng = np.random.default_rng([seed, len(split)])
     shape = (len(found), views, bins)

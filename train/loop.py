@@ -1,6 +1,7 @@
 """One plain training loop for every family."""
 
 import math
+import multiprocessing
 import os
 import platform
 import signal
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from ..host.errors import Failure, UserError
+from ..host.errors import Failure, TimbrelError, UserError
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
@@ -29,7 +30,8 @@ from .run import FORMAT, Run, RunInfo, relative_to
 VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
 SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
 PREVIEW_SECONDS = 60.0
-DEAD_DEVIATION = 1e-3  # of a latent over the validation frames: below this it says nothing
+DEAD_DEVIATION = 1e-3  # of a latent over training frames: below this it says nothing
+DEAD_FRAMES = 512  # training frames that show it; the validation split may hold one steady sound
 WARM_UP = 0.02  # of the budget
 FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
 
@@ -134,27 +136,51 @@ def hardware() -> str:
 
 def _fabric(options: Options) -> Fabric:
     try:
-        strategy = "ddp_spawn" if options.devices > 1 and not torch.cuda.is_available() else "auto"
+        strategy = "ddp_spawn" if options.devices > 1 else "auto"
         return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
 
 
 def _launch(fabric: Fabric, run: Run, options: Options) -> Outcome:
-    launch: Callable[..., Outcome] = fabric.launch  # its stub leaves out the arguments it passes on
-    return launch(train, run, options)
+    launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub leaves out the arguments it passes on
+    if options.devices == 1:
+        outcome = launch(train, run, options)
+    else:
+        with _Stop(forward=True):
+            outcome = launch(_train_beside_others, run, options)
+    if isinstance(outcome, TimbrelError):
+        raise outcome
+    return outcome
+
+
+def _train_beside_others(fabric: Fabric, run: Run, options: Options) -> Outcome | TimbrelError:
+    """Train as one of several processes, which agree on everything; what went wrong is given back to the parent.
+
+    Ctrl-C in a terminal reaches parent and children; here the parent alone listens, and passes it on.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return train(fabric, run, options)
+    except TimbrelError as error:
+        return error
 
 
 @dataclass
 class _Stop:
-    """Ctrl-C and SIGTERM ask the loop to end after the step under way; a second Ctrl-C ends it at once."""
+    """Ctrl-C and SIGTERM ask the loop to end after the step under way; a second one ends it at once.
 
+    With ``forward``, the loop runs in children of this process: they are asked.
+    """
+
+    forward: bool = False
     asked: bool = False
     _old: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "_Stop":
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._old[number] = signal.signal(number, self._ask)
+            if self.forward or signal.getsignal(number) is not signal.SIG_IGN:
+                self._old[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,6 +188,9 @@ class _Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.forward:
+            for child in multiprocessing.active_children():
+                child.terminate()  # SIGTERM
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
@@ -172,19 +201,15 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     recipe = run.recipe
     torch.set_flush_denormal(True)
     torch.manual_seed(recipe.training.seed)
-    network = NETWORKS[recipe.family](recipe)
-    optimizer = _optimizer(network, recipe)
-    progress = Progress()
-    if run.last.exists():
-        content = checkpoint.load(run.last)
-        network.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        progress = checkpoint.progress_of(content)
+    plain = NETWORKS[recipe.family](recipe)
+    plain_optimizer = _optimizer(plain, recipe)
+    network, optimizer = fabric.setup(plain, plain_optimizer)  # before restoring: state goes where the weights are
+    progress = checkpoint.restore(run.last, plain, plain_optimizer) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         options.on_message("cutting frames")
     data = DATA[recipe.family](run.corpus(), recipe, run.folder, run.info.tonal)
     with _Stop() as stop:
-        return _Loop(fabric, run, options, network, optimizer, progress, data, stop).run()
+        return _Loop(fabric, run, options, (plain, plain_optimizer), (network, optimizer), progress, data, stop).run()
 
 
 def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -204,16 +229,17 @@ class _Loop:
         fabric: Fabric,
         run: Run,
         options: Options,
-        network: Network,
-        optimizer: torch.optim.Optimizer,
+        plain: tuple[Network, torch.optim.Optimizer],
+        wrapped: tuple[Any, Any],  # the same two, as Fabric runs them
         progress: Progress,
         data: ChromaData,
         stop: _Stop,
     ) -> None:
         self.fabric, self.folder, self.options, self.data, self.stop = fabric, run, options, data, stop
         self.recipe = run.recipe
-        self.plain, self.plain_optimizer, self.progress = network, optimizer, progress
-        self.network, self.optimizer = fabric.setup(network, optimizer)
+        self.progress = progress
+        self.plain, self.plain_optimizer = plain
+        self.network, self.optimizer = wrapped
         training = self.recipe.training
         self.batch = min(training.batch_size, len(data))
         self.epoch_steps = max(1, len(data) // self.batch)
@@ -229,7 +255,10 @@ class _Loop:
         loss = torch.zeros(())
         reported, reported_step = time.monotonic(), self.progress.step
         order = self._order()
-        while (done := self._done()) < 1.0 and not self._stopped():
+        while True:
+            done, stop = self._agreed(loss)
+            if done >= 1.0 or stop:
+                break
             place = self.progress.step % self.epoch_steps
             if place == 0:
                 order = self._order()
@@ -275,9 +304,17 @@ class _Loop:
         assert self.recipe.training.minutes is not None
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
-    def _stopped(self) -> bool:
-        asked = torch.tensor(float(self.stop.asked))
-        return bool(self.fabric.all_reduce(asked, reduce_op="sum")) if self.fabric.world_size > 1 else self.stop.asked
+    def _agreed(self, loss: torch.Tensor) -> tuple[float, bool]:
+        """How much of the budget is done, and whether to stop: the same in all processes, whose clocks differ.
+
+        A loss that is no number in one process is found by all: one alone would leave the others waiting.
+        """
+        if self.fabric.world_size == 1:
+            return self._done(), self.stop.asked
+        mine = torch.tensor([self._done(), float(self.stop.asked), float(not math.isfinite(loss))])
+        done, asked, diverged = self.fabric.all_reduce(mine, reduce_op="max").tolist()
+        self._check(math.nan if diverged else 0.0)
+        return done, bool(asked)
 
     def _learning_rate(self, done: float) -> float:
         rate = self.recipe.training.learning_rate
@@ -287,7 +324,8 @@ class _Loop:
         return rate * min(1.0, done / WARM_UP + 0.01) * falling
 
     def _report(self, loss: float, steps_per_second: float) -> None:
-        self._check(loss)
+        if self.fabric.world_size == 1:
+            self._check(loss)
         if self.options.on_report and self.fabric.is_global_zero:
             done = self._done()
             elapsed = time.monotonic() - self.began
@@ -307,7 +345,6 @@ class _Loop:
     def _validate(self) -> None:
         self.plain.eval()
         sums: dict[str, float] = {}
-        codes = []
         count = 0
         for batch in self.data.validation(VALIDATION_FRAMES):
             mine = [part.to(self.fabric.device) for part in batch]
@@ -315,11 +352,10 @@ class _Loop:
             terms["total"] = self.plain.total(terms)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
-            codes.append(self.plain.encode(mine[0], mine[1]).cpu())
             count += len(mine[0])
+        frames, chroma = (part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES))
+        self.dead = bool((self.plain.encode(frames, chroma).std(0, correction=0) < DEAD_DEVIATION).all())
         self.plain.train()
-        deviations = torch.cat(codes).std(0, correction=0)
-        self.dead = bool((deviations < DEAD_DEVIATION).all())
         means = {name: value / count for name, value in sums.items()}
         self._check(means["total"])
         self.validation = means["total"]

@@ -13,6 +13,7 @@ PERFECT_DB = -120.0  # of spectral convergence: nearer than float32 can tell
 LOWEST_DB = -80.0  # under the frame's maximum, where log spectra end: what is below cannot be heard
 SPAN = (1.0, 99.0)  # percentiles: a knob's whole way sounds like the corpus, stray codes left out
 DEAD = 1e-3  # standard deviation under which a latent says nothing
+COLLAPSED_NATS = 0.01  # divergence under which a latent of a variational network says nothing: its noise covers it
 
 
 def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
@@ -75,7 +76,7 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
             "high": float(high[i]),
             "mean": float(mean[i]),
             "std": float(deviation[i]),
-            "dead": bool(deviation[i] < DEAD),
+            "dead": bool(deviation[i] < DEAD or (divergence is not None and divergence[i] < COLLAPSED_NATS)),
             **({} if divergence is None else {"divergence": float(divergence[i])}),
         }
         for i in range(latents.shape[1])

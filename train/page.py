@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from ..host.units import PITCH_CLASSES
-from .figures import WIDTH, Picture
+from .picture import WIDTH, Picture
 from .verdict import percent
 
 Figures = dict[str, Any]
@@ -31,25 +31,26 @@ th, td { padding: 0.4rem 0.9rem 0.4rem 0; border-bottom: 1px solid var(--line); 
 th.number, td.number { text-align: right; white-space: nowrap; padding-right: 1.75rem; }
 td:first-child { white-space: nowrap; }
 table.narrow { font-size: 0.85rem; }
-table.narrow .number { padding-right: 0; }
+table.narrow .number { padding-right: 0; padding-left: 0.6rem; }
+table.told td:last-child { min-width: 15rem; }
 figure { margin: 1.75rem 0; }
 figcaption { margin-top: 0.35rem; max-width: 46rem; }
-img { display: block; min-width: min(100%, 24rem); height: auto; }
+img { display: block; min-width: min(100%, 16rem); height: auto; }
 """
 
 MEASURES = {
-    "mean_square": ("Mean square error", "The publication's measure, over all bins of frames whose maximum is 1."),
+    "mean_square": ("Mean square error", "The publication’s measure, over all bins of frames whose maximum is 1."),
     "relative_error": (
         "Relative error",
         "Squared error against that of always answering the mean spectrum of the pitch class: 1 has learned nothing.",
     ),
     "spectral_convergence_db": (
         "Spectral convergence, dB",
-        "Energy of the error against that of the sound; every -6 dB halves the error.",
+        "Energy of the error against that of the sound; every −6 dB halves the error.",
     ),
     "log_spectral_distance_db": (
         "Log-spectral distance, dB",
-        "How far levels are off on average, over all bins down to -80 dB: quiet partials and noise count as well.",
+        "How far levels are off on average, over all bins down to −80 dB: quiet partials and noise count as well.",
     ),
 }
 SPLITS = {
@@ -108,15 +109,18 @@ def _sound(found: Figures) -> str:
     rows = []
     for measure, (label, meaning) in MEASURES.items():
         cells = [found["reconstruction"][name][measure] for name in names]
-        rows.append([label, *(f"{_number(c['value'])}<br>{_spread(c)}" for c in cells), meaning])
+        rows.append([label, *(_cell(cell, measure) for cell in cells), meaning])
     note = "Below each figure: mean ± standard deviation of the clips’ own."
     if len(names) > 1:
         note += " Another key: the sound is encoded on its own key and must come out on another one."
-    return _table(["", *(columns[name] for name in names), "What it says"], rows, len(names)) + _faint(note)
+    header = ["", *(columns[name] for name in names), "What it says"]
+    return _table(header, rows, len(names), "told") + _faint(note)
 
 
-def _spread(cell: dict[str, float]) -> str:
-    return f'<span class="faint">{_number(cell["mean"])} ± {_number(cell["deviation"])}</span>'
+def _cell(figure: dict[str, float], measure: str) -> str:
+    digits = ".1f" if measure.endswith("_db") else ".3g"
+    value, mean, deviation = (f"{figure[name]:{digits}}".replace("-", "−") for name in ("value", "mean", "deviation"))
+    return f'{value}<br><span class="faint">{mean} ± {deviation}</span>'
 
 
 def _keys(found: Figures) -> str:
@@ -157,7 +161,7 @@ def _latents(found: Figures) -> str:
         cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
         if variational:
             cells.append(dimension["divergence"])
-        rows.append([str(i), *(f"{cell:.3f}" for cell in cells), "dead" if dimension["dead"] else ""])
+        rows.append([str(i), *(f"{cell:.3f}".replace("-", "−") for cell in cells), "dead" if dimension["dead"] else ""])
     note = (
         f"Codes of {latents['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
         f"{latents['largest_correlation']:.2f}."
@@ -175,14 +179,16 @@ def _table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> st
         return f"<tr>{''.join(f'<{tag}{k}>{cell}</{tag}>' for k, cell in zip(kinds, cells, strict=True))}</tr>"
 
     body = "\n".join(line("td", row) for row in rows)
-    return f'<div class="wide"><table class="{kind}">\n<thead>{line("th", header)}</thead>\n<tbody>{body}</tbody>\n</table></div>\n'
+    head = f"<thead>{line('th', header)}</thead>"
+    return f'<div class="wide"><table class="{kind}">\n{head}\n<tbody>{body}</tbody>\n</table></div>\n'
 
 
 def _figure(picture: Picture) -> str:
-    caption = escape(picture.caption)
+    name, caption, width = picture.name, escape(picture.caption), f"{picture.width / WIDTH:.0%}"
     return (
-        f'<figure><picture><source srcset="{picture.name}-dark.png" media="(prefers-color-scheme: dark)">'
-        f'<img src="{picture.name}.png" alt="{caption}" style="width: {picture.width / WIDTH:.0%}"></picture><figcaption>{caption}</figcaption></figure>\n'
+        f'<figure><picture><source srcset="{name}-dark.png" media="(prefers-color-scheme: dark)">'
+        f'<img src="{name}.png" alt="{caption}" style="width: {width}"></picture>\n'
+        f"<figcaption>{caption}</figcaption></figure>\n"
     )
 
 
@@ -196,7 +202,3 @@ def _share(share: float | None) -> str:
 
 def _hundredths(share: float | None) -> str:
     return _share(share).removesuffix(" %")
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

@@ -9,6 +9,7 @@ RUN/preview/         decoded frames to listen to
 RUN/report/          what `timbrel evaluate` writes
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -110,14 +111,12 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def logged(self) -> list[dict[str, Any]]:
-        """The lines of ``log.jsonl``; a last line cut off by a crash is left out."""
+        """The lines of ``log.jsonl``; one cut off by a crash is left out."""
         file = self.folder / "log.jsonl"
         entries = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-            try:
+            with contextlib.suppress(json.JSONDecodeError):
                 entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
         return entries
 
 

@@ -11,15 +11,14 @@ def verdict(found: Figures) -> str:
     """What the figures mean for who plays the model: do the keys and the knobs do what they should?"""
     dimensions = found["latents"]["dimensions"]
     silent = [str(i) for i, dimension in enumerate(dimensions) if dimension["dead"]]
-    if len(silent) == len(dimensions):
-        return (
-            "This model cannot be played: every sound gets the same code. "
-            "Train again with another training.seed or a lower learning rate."
-        )
-    if not silent:
-        knobs = "The knob changes the sound." if len(dimensions) == 1 else f"All {len(dimensions)} knobs are in use."
+    count = len(dimensions)
+    if len(silent) == count:
+        way = "a smaller loss.divergence" if "divergence" in dimensions[0] else "another training.seed or learning rate"
+        return f"This model cannot be played: every sound gets the same code. Train again with {way}."
+    if silent:
+        knobs = f"{len(silent)} of {count} knobs do nothing (latent {', '.join(silent)})."
     else:
-        knobs = f"{len(silent)} of {len(dimensions)} knobs do nothing (latent {', '.join(silent)})."
+        knobs = {1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use.")
     return f"{_keys_verdict(found)} {knobs}"
 
 
@@ -31,17 +30,20 @@ def _keys_verdict(found: Figures) -> str:
             "Keys do nothing here: this network decodes without a chroma, so the knobs alone choose pitch and colour."
         )
     real, anywhere = (found["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
-    least = min(real["pitch_class"], anywhere["pitch_class"])
+    shares = [place[name] for place in (real, anywhere) for name in ("pitch_class", "octave")]
+    least = min(share for share in shares if share is not None)
     how = "obeyed" if least >= OBEYED else "mostly obeyed" if least >= MOSTLY else "not obeyed"
     return (
-        f"Keys are {how}: the note is the key's in {_right(real)} of cases on sounds of the corpus, "
+        f"Keys are {how}: the note is the key's in {_right(real)} on sounds of the corpus, "
         f"and in {_right(anywhere)} wherever the knobs stand."
     )
 
 
 def _right(sounding: Figures) -> str:
-    octave = sounding["octave"]
-    return percent(sounding["pitch_class"]) + (f" ({percent(octave)} with its octave)" if octave is not None else "")
+    share, octave = sounding["pitch_class"], sounding["octave"]
+    if octave is None:
+        return f"{percent(share)} of cases"
+    return f"{percent(share)} of cases ({'' if octave == share else f'{percent(octave)} '}octave included)"
 
 
 def percent(share: float) -> str:

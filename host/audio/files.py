@@ -23,9 +23,10 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 class SoundWriter:
     """Takes sound block by block; made by `sound_writer`."""
 
-    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+    def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
         self._file = file
+        self._sink = sink
         self._piece = np.empty((file.channels, PIECE), np.float32)
         self._filled = 0
         self._frames = 0
@@ -35,7 +36,7 @@ class SoundWriter:
         """Append samples, [channels, n]; what lies outside [-1, 1] is clipped.
 
         Raises:
-            Failure: a sample is not finite.
+            Failure: a sample is not finite, or the disk is full.
             UserError: a WAV file would grow beyond 4 GiB.
         """
         assert block.ndim == 2
@@ -51,12 +52,37 @@ class SoundWriter:
             self._filled += taken.shape[1]
             block = block[:, taken.shape[1] :]
             if self._filled == PIECE:
-                self.flush()
+                with self._naming_the_file():
+                    self._flush()
 
-    def flush(self) -> None:
-        """Write what waits for a whole piece."""
+    def finish(self) -> None:
+        """Write what waits and close the file: whoever writes several files finishes all before the first appears.
+
+        Raises:
+            Failure: the disk is full, or the file cannot be written for another reason.
+        """
+        if not self._file.closed:
+            with self._naming_the_file():
+                self._flush()
+                self._file.close()
+                self._sink.flush()
+
+    def _flush(self) -> None:
         self._file.write(self._piece[:, : self._filled].T)
         self._filled = 0
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """What fails is said of this file, whichever files are open around it."""
+        reason: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            reason = error
+        reason = self._sink.error or reason
+        if reason is not None:
+            what = getattr(reason, "strerror", None) or reason
+            raise Failure(f"cannot write {self._path}: {what}; nothing was kept of it") from reason
 
 
 @contextlib.contextmanager
@@ -80,18 +106,11 @@ def sound_writer(path: Path, sample_rate: int, channels: int = 2, overwrite: boo
         sink = _Sink(raw)
         try:
             with soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container) as file:
-                writer = SoundWriter(path, file)
+                writer = SoundWriter(path, file, sink)
                 yield writer
-                writer.flush()
-            sink.flush()
-        except Exception as error:
-            if sink.error is not None:
-                raise sink.error from error
-            if isinstance(error, soundfile.LibsndfileError):
-                raise Failure(f"cannot write {path}: {error}; nothing was kept of it") from error
-            raise
-        if sink.error is not None:
-            raise sink.error
+                writer.finish()
+        except soundfile.LibsndfileError as error:
+            raise Failure(f"cannot write {path}: {sink.error or error}; nothing was kept of it") from error
 
 
 def read_sound(path: Path) -> tuple[Array, int]:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from ..dsp import window
 from ..model import Model
-from ..units import octave_of
 from .frames import BATCH, SpectrumSource
 from .phase import NoisePhase, PhaseState
 
@@ -20,6 +19,7 @@ Times = npt.NDArray[np.int64]
 
 INAUDIBLE_HZ = 20.0  # bins below are left out: no DC, no rumble
 TOGETHER = 4  # voices due at one moment: from four on, a decoder row costs the same in any batch
+MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
 MOMENTS = (0, 4, 2, 6, 1, 5, 3, 7)  # eighths of a hop at which successive fours are due: as far apart as can be
 
 
@@ -69,8 +69,9 @@ class SpectrumEngine:
         shape = window(card.window, self._frame)
         overlap = np.square(shape).sum() / self._hop
         self._window: Array = (shape / np.float32(overlap)).astype(np.float32)
+        self._spill = -2 * float(shape @ np.cos(2 * np.pi * np.arange(self._frame) / self._frame) / shape.sum())
         self._lowest_bin = int(np.ceil(INAUDIBLE_HZ * self._frame / card.sample_rate))
-        self._octave = card.chroma.octave if card.chroma is not None else octave_of(60)
+        self._octave = card.chroma.octave if card.chroma is not None else None
         self._begun = 0
 
     @property
@@ -120,20 +121,28 @@ class SpectrumEngine:
     def _add_frames(self, streams: Sequence[Stream], motion: Motion, voices: list[int], times: list[int]) -> None:
         when = np.array([max(t - t % self._hop, streams[v].on) for v, t in zip(voices, times, strict=True)], np.int64)
         latents = motion.latents(voices, when)
-        keys = np.array([streams[v].key for v in voices], np.intp)
-        semitones = 12.0 * (keys // 12 - 1 - self._octave) + motion.bend_semitones(voices, when)
-        magnitudes = self._source.spectra(latents, keys % 12, np.exp2(semitones / 12.0))
+        pitch_classes, away = self._places(np.array([streams[v].key for v in voices], np.intp))
+        ratios = np.exp2((away + motion.bend_semitones(voices, when)) / 12.0)
+        magnitudes = self._source.spectra(latents, pitch_classes, ratios)
         spectra = self._phase.apply(magnitudes, [streams[v].phase for v in voices])
         spectra[:, : self._lowest_bin] = 0
+        if self._lowest_bin == 1:
+            spectra[:, 0] = self._spill * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
         frames = self._parallel(lambda rows: self._transform(spectra[rows]), len(voices))
         for voice, time, frame in zip(voices, times, frames, strict=True):
             stream = streams[voice]
             at = time - stream.origin
             stream.pending[at : at + self._frame] += frame
 
+    def _places(self, keys: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The pitch classes to decode, and the semitones by which their spectra then move: octaves, or any interval."""
+        if self._octave is None:
+            return np.zeros_like(keys), keys - MIDDLE_C
+        return keys % 12, 12 * (keys // 12 - 1 - self._octave)
+
     def _transform(self, spectra: npt.NDArray[np.complex64]) -> Array:
         """Windowed sound of spectra, [rows, frame_length]; numpy keeps float32, whatever its stubs say."""
-        frames: Array = np.fft.irfft(spectra, axis=-1).astype(np.float32, copy=False)
+        frames: Array = np.fft.irfft(spectra, self._frame, axis=-1).astype(np.float32, copy=False)
         frames *= self._window
         return frames
 

@@ -87,9 +87,15 @@ def test_every_frame_is_at_most_one_and_reaches_it(tone_corpus, tmp_path):
         assert np.all(store.rows.max(-1) == 1)
 
 
-@pytest.mark.parametrize("note", [28, 33, 45, 52, 60, 67, 76, 88, 95])
+BETWEEN = pytest.mark.xfail(strict=True, reason="bins belong to one pitch class whole, so some notes have no bin")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [36, 45, 48, 52, 60, 67, 76, 88, 95, *(pytest.param(note, marks=BETWEEN) for note in (39, 42, 51))],
+)
 def test_the_chroma_of_a_frame_is_librosas_strongest(tmp_path, make_tone, note):
-    """From E1 to B6; below, semitones lie closer than the bins of 4096 samples."""
+    """From C2 up; below, even a bright tone's semitones lie closer than the bins of 4096 samples."""
     corpus = corpus_of(tmp_path, {"a": make_tone(note, brightness=0.7)})
     store = cut(corpus, tmp_path)
     power = np.square(store.rows[:, 0].astype(np.float64)).T
@@ -146,8 +152,9 @@ def test_rows_beyond_the_cap_are_left_out_evenly(tone_corpus, tmp_path, rows, vi
     assert 1 <= len(store)
     assert len(store) * views <= max(rows, views)
     places = [everything.sources.index(source) for source in store.sources]
-    assert len(set(np.diff(places))) <= 1
-    assert len(everything) - places[-1] <= max([1, *np.diff(places)])
+    gaps = set(np.diff([*places, len(everything)])[:-1])
+    assert len(gaps) <= 1
+    assert len(everything) - places[-1] <= max(gaps, default=len(everything))
 
 
 # ---- moving
@@ -165,7 +172,7 @@ def test_a_moved_frame_is_the_frame_of_the_recording_resampled(make_tone, semito
     centre = round((start + 2048) / ratio)
     expected = np.abs(np.fft.rfft(played[centre - 2048 : centre + 2048] * scipy.signal.get_window("hann", 4096)))
     expected /= expected.max()
-    below = int(min(2049, 2049 / ratio * 0.9))  # above, one has soxr's filter and the other nothing
+    below = int(2049 * min(1, ratio) * 0.9)  # above lie soxr's filter, and what the recording does not hold
     # The centre falls between two samples of the played recording: by half a sample, which noise feels a little.
     np.testing.assert_allclose(moved[:below], expected[:below], atol=0.004)
 
@@ -187,10 +194,10 @@ def test_any_move_anywhere_in_a_clip_gives_a_whole_frame(note, target, start):
     assert frame.max() == 1
 
 
-@pytest.mark.parametrize("note", [26.3, 33, 40.75, 48, 57.4, 62.5, 69, 77.2, 84, 90.6, 100.1])
+@pytest.mark.parametrize("note", [26.3, 33, 40.75, 48, 57.4, 62.5, 69, 77.2, 84, 90.6, 96])
 def test_folding_lands_a_tone_of_any_octave_on_its_key_within_5_cents(tmp_path, make_tone, note):
     corpus = corpus_of(tmp_path, {"a": make_tone(note, 1.5, brightness=0.85)})
-    store = cut(corpus, tmp_path, octave=4, views=12)
+    store = cut(corpus, tmp_path, octave=4, views=12, rows=100)
     assert len(store)
     for row, keys in zip(store.rows.astype(np.float64), store.pitch_classes, strict=True):
         assert sorted(keys) == list(range(12))
@@ -298,22 +305,29 @@ def written_corpus(folder, seconds, clips, sound):
 
 
 MEASURE = """
-    import resource, sys
+    import re, sys
     from pathlib import Path
-    from timbrel.train import frames, loop
+    import numpy as np
+    from timbrel.train import frames
     from timbrel.train.corpus.store import Corpus
     from timbrel.train.recipe import load_recipe
 
-    def peak():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def peak():  # not ru_maxrss: that begins with what the parent had
+        return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
     name, corpus, run, *changes = sys.argv[1:]
     if name == "cut":
         frames.IN_MEMORY_BYTES, frames.RELEASE_BYTES, frames.PIECE = 0, 8 << 20, 1024
+        settings = load_recipe("chroma-8").frames.model_copy(update={"frame_length": 16384})
         before = peak()
-        store = frames.build(Corpus.open(Path(corpus)), "train", load_recipe("chroma-8").frames, Path(run), 0)
+        store = frames.build(Corpus.open(Path(corpus)), "train", settings, Path(run), 0)
+        rng = np.random.default_rng(0)
+        for _ in range(60):
+            store.take(rng.integers(len(store), size=50), np.zeros(50, np.int64))
         print(len(store), peak() - before)
     else:
+        from timbrel.train import loop
+
         outcome = loop.start(load_recipe(name, changes), Path(corpus), Path(run), loop.Options("cpu"))
         print(outcome.step, peak())
 """
@@ -333,11 +347,11 @@ def measured(*arguments):
 
 
 @pytest.mark.parametrize("clips", [2, 40])
-def test_cutting_a_long_recording_takes_little_memory(tmp_path, make_tone, clips):
-    """Three minutes: 32 MB of sound and 32 MB of frames go through 8 MB of pages, and one clip is as good as many."""
-    written_corpus(tmp_path / "corpus", 190, clips, make_tone(60, 1.0))
+def test_long_recordings_take_little_memory(tmp_path, make_tone, clips):
+    """11 MB of sound and 40 MB of frames go through 8 MB of pages, and one clip is as good as many."""
+    written_corpus(tmp_path / "corpus", 60 * clips // (clips - 1), clips, make_tone(60, 1.0))
     count, megabytes = measured("cut", tmp_path / "corpus", tmp_path)
-    assert count > 4000 * (clips - 1) // clips - 500
+    assert count > 1900
     assert megabytes < 25
 
 

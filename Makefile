@@ -1,0 +1,66 @@
+# Two commands for newcomers: `make demo` and `make test`. Both are safe to run again.
+# All paths are relative, so the folder's own path may hold spaces.
+
+PYTHON := $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins
+
+.PHONY: demo test lint types tests slow bench system clean
+
+demo: .venv/base.done
+	@$(BIN)/python -m timbrel demo
+
+test: lint types tests
+
+lint: .venv/dev.done
+	@echo "== lint"
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check --quiet .
+
+types: .venv/dev.done .types/timbrel
+	@echo "== types"
+	@$(BIN)/python -m mypy
+
+tests: .venv/dev.done system
+	@echo "== tests (long ones are left out: make slow)"
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+slow: .venv/dev.done system
+	@$(BIN)/python -m pytest -q -m slow
+
+bench: .venv/dev.done
+	@for name in engine offline training startup sound; do \
+		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
+
+system:
+	@missing=; for p in $(SYSTEM); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "== installing$$missing"; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) \
+			>/dev/null 2>&1 || echo "could not install$$missing: tests that need them are skipped"; \
+	else echo "not installed:$$missing; tests that need them are skipped"; fi
+
+.venv/python.done:
+	@if [ -z "$(PYTHON)" ]; then echo "timbrel needs Python 3.11 or newer; install it first" >&2; exit 2; fi
+	@echo "== making a virtual environment in .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/base.done: .venv/python.done pyproject.toml constraints.txt
+	@echo "== installing timbrel"
+	@$(PIP) --editable '.[picture]'
+	@touch $@
+
+.venv/dev.done: .venv/python.done pyproject.toml constraints.txt
+	@echo "== installing timbrel and what its tests need (torch is large; the first time takes minutes)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ .venv/base.done
+
+.types/timbrel:
+	@mkdir -p .types && ln -sfn .. .types/timbrel
+
+clean:
+	rm -rf .venv .types build *.egg-info demo.wav demo.png

@@ -1,0 +1,100 @@
+"""The spectrum engine against its floor: the bare decode, inverse transform and overlap-add of as many voices.
+
+Both run on one thread. The floor decodes all voices in one batch a hop; the engine is measured in blocks of one hop,
+and in blocks of 128 samples as a live host would ask for them.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+from side_by_side import Times, ratio, side_by_side
+
+from timbrel.host.dsp import window
+from timbrel.host.engines.spectrum import SpectrumEngine
+from timbrel.host.library import shipped_models
+from timbrel.host.model import Model
+
+MODEL = Model(shipped_models()["gm-chroma-8"])
+FRAME, HOP, RATE = MODEL.card.frame_length, MODEL.card.hop_length, MODEL.card.sample_rate
+HOPS = 8  # a round
+ROUNDS = 60
+N = len(MODEL.card.latents)
+
+
+class Knobs:
+    """Latents that move and differ between voices, are shared, or stand still."""
+
+    def __init__(self, moving: bool, shared: bool) -> None:
+        self.moving, self.shared = moving, shared
+
+    def latents(self, voices, times):
+        voice = np.zeros(len(voices)) if self.shared else np.asarray(voices)
+        time = times if self.moving else np.zeros(len(times))
+        return (0.5 + 0.4 * np.sin(np.outer(time / 9000 + voice, np.arange(1, N + 1)))).astype(np.float32)
+
+    def bend_semitones(self, voices, times):
+        return np.zeros(len(voices))
+
+
+def engine(voices: int, block: int, knobs: Knobs):
+    """A function that renders `HOPS` hops of voices on keys over three octaves."""
+    made = SpectrumEngine(MODEL, 16384)
+    streams = [made.begin(48 + 5 * i % 36, 0) for i in range(voices)]
+    time = 0
+
+    def play() -> None:
+        nonlocal time
+        for _ in range(HOPS * HOP // block):
+            made.render(streams, knobs, time, block)
+            time += block
+
+    return play
+
+
+def floor(voices: int):
+    """The bare work of `HOPS` hops."""
+    rng = np.random.default_rng(0)
+    latents = rng.random((voices, N), dtype=np.float32)
+    chroma = np.arange(voices) % 12
+    phases = np.exp(2j * np.pi * rng.random((voices, FRAME // 2 + 1))).astype(np.complex64)
+    shape = window("hann", FRAME)
+    sounding = np.zeros((voices, FRAME + HOP), np.float32)
+
+    def play() -> None:
+        for _ in range(HOPS):
+            frames = np.fft.irfft(MODEL.decode(latents, chroma) * phases) * shape
+            sounding[:, :FRAME] += frames
+            sounding[:, :-HOP] = sounding[:, HOP:]
+            sounding[:, -HOP:] = 0
+
+    return play
+
+
+def row(name: str, times: Times, against: Times) -> None:
+    print(
+        f"{name:<44}{times.median / HOPS * 1e3:8.3f} ms a hop   p99 {times.p99 / HOPS * 1e3:7.3f}"
+        f"   {ratio(times, against):5.2f} x floor"
+    )
+
+
+def main() -> None:
+    for voices in (8, 16, 32):
+        moving = Knobs(moving=True, shared=False)
+        bare, by_hop, by_block = side_by_side(
+            floor(voices), engine(voices, HOP, moving), engine(voices, 128, moving), rounds=ROUNDS
+        )
+        row(f"{voices} voices, floor", bare, bare)
+        row(f"{voices} voices, all knobs move, blocks of {HOP}", by_hop, bare)
+        row(f"{voices} voices, all knobs move, blocks of 128", by_block, bare)
+    bare, still, shared = side_by_side(
+        floor(16), engine(64, HOP, Knobs(False, True)), engine(64, HOP, Knobs(True, True)), rounds=ROUNDS
+    )
+    row("16 voices, floor", bare, bare)
+    row(f"64 voices, knobs still, blocks of {HOP}", still, bare)
+    row(f"64 voices share moving knobs, blocks of {HOP}", shared, bare)
+
+
+if __name__ == "__main__":
+    main()

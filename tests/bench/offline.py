@@ -1,0 +1,84 @@
+"""Offline: a minute of eight voices with moving knobs, against the bare decode and inverse transform of its frames.
+
+The bare work takes as many frames in batches of 128 on one thread, and does nothing else with them.
+"""
+
+import cProfile
+import os
+import pstats
+import statistics
+import time
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+
+from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
+from timbrel.host.library import Patch, open_patch
+from timbrel.host.midi.file import Performance
+from timbrel.host.rack import Rack
+from timbrel.host.render import blocks
+
+SECONDS, VOICES, ROUNDS = 60, 8, 5
+PATCH: Patch = open_patch("gm-chroma-8")
+CARD = PATCH.model.card
+RATE = CARD.sample_rate
+
+
+def performance() -> Performance:
+    """Eight voices sound all the time; every knob moves every 20 ms; every second a voice takes another key."""
+    length = SECONDS * RATE
+    events: list[Event] = []
+    for voice in range(VOICES):
+        for start in range(voice * RATE // VOICES, length, RATE):
+            key = 48 + (7 * voice + 3 * (start // RATE)) % 36
+            events += [NoteOn(start, 0, key, 100), NoteOff(min(length, start + RATE), 0, key)]
+    for tick in range(0, length, RATE // 50):
+        for knob in range(len(CARD.latents)):
+            value = round(63.5 + 63.5 * np.sin(tick / RATE * (1 + knob / 3)))
+            events.append(ControlChange(tick, 0, 70 + knob, value))
+    events.sort(key=lambda event: (event.time, isinstance(event, NoteOn)))
+    return Performance(events=events, length=length, channels=[0], warnings=[])
+
+
+def host(played: Performance, threads: int) -> float:
+    began = time.perf_counter()
+    for _ in blocks(Rack({0: PATCH}, RATE, threads), played, 0.0, RATE):
+        pass
+    return time.perf_counter() - began
+
+
+def bare(frames: int) -> float:
+    rng = np.random.default_rng(0)
+    latents = rng.random((128, len(CARD.latents)), dtype=np.float32)
+    chroma = np.arange(128) % 12
+    phases = np.exp(2j * np.pi * rng.random((128, CARD.frame_width))).astype(np.complex64)
+    began = time.perf_counter()
+    for _ in range(frames // 128):
+        np.fft.irfft(PATCH.model.decode(latents, chroma) * phases)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    played = performance()
+    frames = VOICES * SECONDS * RATE // CARD.hop_length
+    host(played, 1)
+    rows = [(bare(frames), host(played, 1), host(played, 2)) for _ in range(ROUNDS)]
+    floor, one, two = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"bare decode + irfft of {frames} frames: {floor:.2f} s")
+    against = statistics.median(b / a for a, b, _ in rows)
+    print(f"render, one thread:  {one:.2f} s, {SECONDS / one:.0f} x real time, {against:.2f} x bare")
+    faster = statistics.median(b / c for _, b, c in rows)
+    print(f"render, two threads: {two:.2f} s, {SECONDS / two:.0f} x real time, {faster:.2f} x as fast as one")
+    profile = cProfile.Profile()
+    profile.runcall(host, played, 1)
+    stats = pstats.Stats(profile)
+    total = stats.total_tt  # type: ignore[attr-defined]
+    spent = stats.stats.items()  # type: ignore[attr-defined]
+    model = sum(row[2] for (_, _, name), row in spent if "onnxruntime" in name or name == "run")
+    transform = sum(row[3] for (_, _, name), row in spent if name == "_transform")
+    print(f"of its time (profiled): decoder {model / total:.0%}, inverse transform {transform / total:.0%}, the rest is host")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""How the shipped models and presets sound: are keys obeyed, are scales right, does anything click, clip or drift?"""
+
+from pathlib import Path
+
+import numpy as np
+
+from timbrel.export.listen import listen, uniform_codes
+from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.instrument import Instrument
+from timbrel.host.library import open_patch, shipped_models, shipped_presets
+from timbrel.host.model import Model
+from timbrel.host.pitch import sounding_note
+from timbrel.host.preset import EnvelopeSettings, PlaySettings, Preset
+from timbrel.host.rack import Rack
+from timbrel.host.units import note_name
+
+RATE = 44100
+CODES = 200
+DARK_HZ, CLICK_HZ = 8000.0, 10000.0
+SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
+
+
+class DarkModel(Model):
+    """A model whose frames end at `DARK_HZ`: what then sounds above `CLICK_HZ` is a click."""
+
+    def decode(self, latent, chroma):
+        frame = super().decode(latent, chroma).copy()
+        frame[:, round(DARK_HZ * self.card.frame_length / self.card.sample_rate) :] = 0
+        return frame
+
+
+def obedience(name: str, path: Path) -> None:
+    model = Model(path)
+    marks = model.card.landmarks
+    codes = np.array([mark.latent for mark in marks[:: max(1, len(marks) // CODES)]], np.float32)
+    for what, chosen in (("training codes", codes), ("uniform codes", uniform_codes(model, CODES))):
+        found = listen(model, chosen)
+        print(
+            f"{name:<14}{what:<16}{found.notes} notes: pitch class right {100 * found.pitch_class:.1f} %, "
+            f"octave too {100 * found.octave:.1f} %"
+        )
+
+
+def scale(name: str) -> None:
+    """A C major scale through a preset: every note right, no clipping, no NaN, no DC."""
+    patch = open_patch(name)
+    envelope = patch.preset.envelope
+    seconds = envelope.attack_seconds + max(0.8, envelope.attack_seconds + 0.5)
+    rack = Rack({0: patch}, RATE)
+    length = round(seconds * RATE)
+    notes, pieces = [], []
+    for index, key in enumerate(SCALE):
+        start = index * 2 * length
+        events = [NoteOn(start, 0, key, 100), NoteOff(start + length, 0, key)]
+        sound, _ = rack.process(events, 2 * length)
+        pieces.append(sound)
+        begun = round(envelope.attack_seconds * RATE) + rack.latency_samples
+        notes.append(sounding_note(sound.sum(0)[begun : length + rack.latency_samples], RATE))
+    sound = np.concatenate(pieces, axis=1)
+    wrong = [f"{note_name(k)} sounds {n:.1f}" for k, n in zip(SCALE, notes, strict=True) if not abs(n - k) < 0.5]
+    level = np.sqrt(np.mean(np.square(sound)))
+    dc = 20 * np.log10(max(abs(float(sound.mean())), 1e-12) / level)
+    print(
+        f"{name:<14}scale {len(SCALE) - len(wrong)} of {len(SCALE)} right{''.join(', ' + w for w in wrong)}; "
+        f"peak {np.abs(sound).max():.2f}, finite {bool(np.isfinite(sound).all())}, DC {dc:.0f} dB"
+    )
+
+
+def click(name: str, path: Path, steal: bool) -> float:
+    """Energy above 10 kHz in the 20 ms after a voice is stolen or released, against the sound's before, in dB."""
+    model = DarkModel(path)
+    preset = Preset(
+        format=1,
+        model=name,
+        play=PlaySettings(voices=1),
+        envelope=EnvelopeSettings(attack_seconds=0.005, release_seconds=0.005),
+    )
+    worst = -200.0
+    for key in range(60, 65):  # with the fifth above, in the octave where frames stay where they are
+        instrument = Instrument(preset, model, Path(), RATE)
+        event_time = RATE // 2
+        second = NoteOn(event_time, 0, key + 7, 127) if steal else NoteOff(event_time, 0, key)
+        sound = instrument.process([NoteOn(0, 0, key, 127), second], RATE)[0].astype(np.float64)
+        around = sound[event_time - 512 : event_time + 1024]
+        before = sound[event_time - 8192 : event_time]
+        spectrum = np.abs(np.fft.rfft(around * np.blackman(len(around)))) ** 2
+        hz = np.fft.rfftfreq(len(around), 1 / RATE)
+        total = np.sum(np.abs(np.fft.rfft(before[-1536:] * np.blackman(1536))) ** 2)
+        worst = max(worst, 10 * np.log10(spectrum[hz > CLICK_HZ].sum() / total))
+    return worst
+
+
+def main() -> None:
+    for name, path in shipped_models().items():
+        obedience(name, path)
+    for name in shipped_presets():
+        scale(name)
+    for name, path in shipped_models().items():
+        print(f"{name:<14}clicks: {click(name, path, True):.0f} dB stealing, {click(name, path, False):.0f} dB note-off")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Cold starts as whole processes: a one-second note rendered, against the imports it cannot do without."""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from timbrel.host.library import shipped_models
+
+ROUNDS = 11
+NOTE = bytes.fromhex("4d546864 00000006 0000 0001 01e0  4d54726b 0000000d 00903c64 8740803c00 00ff2f00")
+FLOOR = """
+import onnxruntime, pedalboard, soundfile, pydantic, typer
+from onnxruntime import InferenceSession, SessionOptions
+options = SessionOptions(); options.intra_op_num_threads = 1
+InferenceSession({model!r}, options)
+"""
+
+
+def seconds(*command: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def compare(names: tuple[str, str], commands: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
+    for command in commands:
+        seconds(*command)
+    rows = [tuple(seconds(*command) for command in commands) for _ in range(ROUNDS)]
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        print(f"{name:<46}{statistics.median(column):6.3f} s   slowest {max(column):6.3f}")
+    print(f"{'ratio':<46}{statistics.median(a / b for a, b in rows):6.2f}")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        midi, sound = Path(folder) / "note.mid", Path(folder) / "note.wav"
+        midi.write_bytes(NOTE)
+        render = ("-m", "timbrel", "render", "gm-chroma-8", str(midi), "-o", str(sound), "--overwrite")
+        floor = ("-c", FLOOR.format(model=str(shipped_models()["gm-chroma-8"])))
+        compare(("timbrel render of a one-second note", "its imports and the open model alone"), (render, floor))
+        subprocess.run([sys.executable, *render], check=True, capture_output=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"{'peak memory of the largest of these processes':<46}{peak:6.0f} MB")
+    compare(("timbrel --help", "python -c 'import typer'"), (("-m", "timbrel", "--help"), ("-c", "import typer")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Errors, hints and outputs: what exists is kept, what fails leaves nothing, what appears is a file like any other."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timbrel.host.errors import Failure, TimbrelError, UserError, nearest
+from timbrel.host.files import building_folder, check_new_folder, check_output, replacing
+from timbrel.host.units import PITCH_CLASSES, db_to_gain, gain_to_db, note_name, octave_of, semitones_to_ratio
+
+
+def refusal(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_the_user_gave_is_status_2_and_what_broke_is_status_1():
+    assert (UserError("x").exit_status, Failure("x").exit_status) == (2, 1)
+    assert issubclass(UserError, TimbrelError)
+    assert issubclass(Failure, TimbrelError)
+
+
+def test_the_nearest_word_is_offered_and_where_none_is_near_all_are():
+    assert nearest("resverb", ["Reverb", "reverb", "delay"]) == "; did you mean 'reverb'?"
+    assert nearest("xyz", ["b", "a"]) == "; known: a, b"
+    assert nearest("xyz", []) == ""
+
+
+@given(st.text(max_size=20), st.lists(st.text(min_size=1, max_size=10), max_size=5))
+def test_a_hint_names_only_what_exists(word, known):
+    hint = nearest(word, known)
+    assert any(name in hint or repr(name) in hint for name in known) or (hint == "" and not known)
+
+
+def test_an_output_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    assert "does not exist; make it first" in refusal(check_output, tmp_path / "none" / "out.wav")
+    (tmp_path / "file").write_text("")
+    assert "does not exist" in refusal(check_output, tmp_path / "file" / "out.wav")
+
+
+def test_an_output_that_is_a_folder_is_refused_even_to_overwrite(tmp_path):
+    for overwrite in (False, True):
+        assert "it is a folder" in refusal(check_output, tmp_path, overwrite)
+
+
+def test_an_output_that_exists_is_refused_unless_overwritten(tmp_path):
+    path = tmp_path / "out.wav"
+    path.write_text("mine")
+    assert "--overwrite" in refusal(check_output, path)
+    check_output(path, overwrite=True)
+
+
+def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    assert "no right to write" in refusal(check_output, tmp_path / "out.wav")
+    assert "no right to write" in refusal(check_new_folder, tmp_path / "new")
+
+
+def test_a_file_appears_whole_when_the_block_ends_and_not_before(tmp_path):
+    path = tmp_path / "out.wav"
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".wav"
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, UserError])
+def test_what_stops_a_block_leaves_nothing_and_keeps_what_was_there(tmp_path, error):
+    path = tmp_path / "out.wav"
+    path.write_text("mine")
+
+    def stop():
+        with replacing(path, overwrite=True) as temporary:
+            temporary.write_text("half")
+            raise error("stop")
+
+    with pytest.raises(error):
+        stop()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("out.wav", "mine")]
+
+
+def test_a_full_disk_is_a_failure_that_names_the_file(tmp_path):
+    said = r"out\.wav: No space left on device; nothing was kept"
+    with pytest.raises(Failure, match=said), replacing(tmp_path / "out.wav"):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_larger_than_allowed_is_one_failure_in_a_real_process(tmp_path):
+    code = f"""
+        import resource, signal
+        from pathlib import Path
+        from timbrel.host.errors import Failure
+        from timbrel.host.files import replacing
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            with replacing(Path({str(tmp_path / "out.bin")!r})) as temporary:
+                temporary.write_bytes(b"x" * 5000)
+        except Failure as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert "out.bin: File too large; nothing was kept" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_get_the_rights_of_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with replacing(tmp_path / "out") as temporary:
+        temporary.write_text("")
+    with building_folder(tmp_path / "folder"):
+        pass
+    (tmp_path / "plain folder").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / "folder").stat().st_mode == (tmp_path / "plain folder").stat().st_mode
+
+
+def test_new_folders_are_refused_where_something_is_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thing").write_text("")
+    assert "a file has that name" in refusal(check_new_folder, tmp_path / "file")
+    assert "is not empty" in refusal(check_new_folder, tmp_path / "full")
+    assert "does not exist; make it first" in refusal(check_new_folder, tmp_path / "none" / "new")
+    (tmp_path / "empty").mkdir()
+    check_new_folder(tmp_path / "empty")
+    check_new_folder(tmp_path / "new")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_takes_its_name_only_when_it_is_finished(tmp_path, exists):
+    path = tmp_path / "corpus"
+    if exists:
+        path.mkdir()
+
+    def fail():
+        with building_folder(path) as temporary:
+            (temporary / "half").write_text("")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    assert path.exists() == exists
+    assert len(list(tmp_path.iterdir())) == exists
+    with building_folder(path) as temporary:
+        (temporary / "whole").write_text("")
+    assert [file.name for file in path.iterdir()] == ["whole"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_while_building_a_folder_is_a_failure(tmp_path):
+    with pytest.raises(Failure, match="corpus: No space left on device"), building_folder(tmp_path / "corpus"):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.floats(-120, 40, allow_subnormal=False))
+def test_decibels_turn_into_gains_and_back(level_db):
+    assert gain_to_db(db_to_gain(level_db)) == pytest.approx(level_db, abs=1e-9)
+
+
+def test_notes_and_intervals_have_their_names_and_ratios():
+    assert [note_name(note) for note in (0, 21, 60, 61, 69, 108, 127)] == ["C-1", "A0", "C4", "C#4", "A4", "C8", "G9"]
+    assert [octave_of(note) for note in (0, 59, 60, 127)] == [-1, 3, 4, 9]
+    assert semitones_to_ratio(12) == 2
+    assert semitones_to_ratio(-7) == pytest.approx(2 / 3, rel=0.002)
+    assert len(PITCH_CLASSES) == 12
+    assert gain_to_db(0) == -float("inf")

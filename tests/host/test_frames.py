@@ -1,0 +1,159 @@
+"""Decoded frames: which are computed, that none is computed twice, and where they lie after a move."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.host.engines.frames import BATCH, RowCache, SpectrumSource
+
+
+def rows_of(keys):
+    """What a row is for each key, in closed form."""
+    return np.array([[key, key**2, -key] for key in keys], np.float32)
+
+
+BATCHES = st.lists(st.lists(st.integers(0, 400), min_size=1, max_size=BATCH), min_size=1, max_size=12)
+
+
+@given(BATCHES)
+@settings(max_examples=60)
+def test_a_cache_gives_the_row_of_every_key_and_computes_each_new_one_once(batches):
+    cache = RowCache()
+    for keys in batches:
+        asked = []
+
+        def compute(positions, keys=keys, asked=asked):
+            asked.extend(keys[position] for position in positions)
+            return rows_of(asked)
+
+        assert np.array_equal(cache.rows(keys, compute), rows_of(keys))
+        assert len(asked) == len(set(asked))
+
+
+def test_a_cache_remembers_what_64_voices_use_and_forgets_what_is_long_past():
+    cache = RowCache()
+    kept = list(range(64))
+    cache.rows(kept, lambda positions: rows_of([kept[i] for i in positions]))
+    assert np.array_equal(cache.rows(kept[::-1], pytest.fail), rows_of(kept[::-1]))
+    for first in range(100, 10_000, BATCH):
+        keys = list(range(first, first + BATCH))
+        cache.rows(keys, lambda positions, keys=keys: rows_of([keys[i] for i in positions]))
+    asked = []
+    cache.rows([3], lambda positions: asked.append(positions) or rows_of([3]))
+    assert asked
+
+
+class Counting:
+    """A model that counts the rows it decodes."""
+
+    def __init__(self, model):
+        self.card, self.model, self.rows = model.card, model, 0
+
+    def decode(self, latent, chroma):
+        self.rows += len(latent)
+        return self.model.decode(latent, chroma)
+
+
+@pytest.fixture
+def counting(tiny):
+    return Counting(tiny())
+
+
+def whole(part, rows):
+    return part(slice(0, rows))
+
+
+def halves(part, rows):
+    return np.concatenate([part(slice(0, rows // 2)), part(slice(rows // 2, rows))])
+
+
+def centroid(spectra):
+    return spectra @ np.arange(spectra.shape[-1]) / spectra.sum(-1)
+
+
+def test_frames_of_the_models_octave_are_the_models(tiny, counting):
+    codes = np.random.default_rng(1).uniform(0, 1, (24, 2)).astype(np.float32)
+    pitch = np.arange(24) % 12
+    spectra = SpectrumSource(counting, whole).spectra(codes, pitch, np.ones(24))
+    assert np.array_equal(spectra, tiny().decode(codes, pitch))
+
+
+def test_equal_codes_and_pitch_classes_are_decoded_once_whatever_their_octaves(counting):
+    source = SpectrumSource(counting, whole)
+    codes = np.full((60, 2), 0.5, np.float32)
+    pitch, ratios = np.arange(60) % 12, 2.0 ** (np.arange(60) // 12 - 2)
+    source.spectra(codes, pitch, ratios)
+    assert counting.rows == 12
+    source.spectra(codes, pitch, ratios)
+    assert counting.rows == 12
+
+
+def test_a_caller_that_writes_into_its_frames_does_not_change_the_next(counting):
+    source = SpectrumSource(counting, whole)
+    codes, pitch = np.full((6, 2), 0.5, np.float32), np.array([0, 0, 1, 1, 2, 2])
+    first = source.spectra(codes, pitch, np.ones(6))
+    expected = first.copy()
+    first[:] = 0
+    assert np.array_equal(source.spectra(codes, pitch, np.ones(6)), expected)
+
+
+@pytest.mark.parametrize("settings", [{}, {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}])
+@pytest.mark.parametrize("semitones", [-36, -24, -12, -7, -1, -0.1, 0.1, 1, 7, 12, 24])
+def test_a_moved_spectrum_lies_where_it_was_moved_to_with_the_energy_it_had(tiny, settings, semitones):
+    model = tiny(brightest_hz=2500.0, **settings)
+    ratio = 2 ** (semitones / 12)
+    codes, pitch = np.full((12, 2), 0.5, np.float32), np.arange(12)
+    plain = model.decode(codes, pitch)
+    moved = SpectrumSource(model, whole).spectra(codes, pitch, np.full(12, ratio))
+    assert moved.min() >= 0
+    assert moved.shape == plain.shape
+    assert centroid(moved) == pytest.approx(ratio * centroid(plain), rel=0.01, abs=0.5)
+    decibels = 10 * np.log10(np.square(moved).sum(1) / np.square(plain).sum(1))
+    assert np.abs(decibels).max() < 0.5
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 2.0, 4.0])
+def test_a_peak_goes_to_the_bin_of_its_new_frequency(tiny, ratio):
+    model = tiny(sample_rate=44100, frame_length=4096, hop_length=1024)
+    codes, pitch = np.full((12, 2), 0.5, np.float32), np.arange(12)
+    moved = SpectrumSource(model, whole).spectra(codes, pitch, np.full(12, ratio))
+    fundamental = 440 * 2 ** ((60 + pitch - 69) / 12) * ratio * 4096 / 44100
+    for row, expected in zip(moved, fundamental, strict=True):
+        lowest = row[: round(1.5 * expected)]  # what lies below the second harmonic
+        assert abs(lowest.argmax() - expected) <= max(1.0, ratio)  # lobes get wider as they go up
+
+
+def test_what_is_moved_out_of_range_is_gone(tiny):
+    model = tiny()
+    moved = SpectrumSource(model, whole).spectra(np.full((1, 2), 0.5, np.float32), np.zeros(1, int), np.array([1000.0]))
+    assert np.all(moved == 0)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5, 2.0, 1.01])
+def test_silent_frames_stay_silent(tiny, ratio):
+    model = tiny()
+    dark = np.full((2, 2), -10.0, np.float32)  # every bin below 0, so cut off
+    moved = SpectrumSource(model, whole).spectra(dark, np.zeros(2, int), np.full(2, ratio))
+    assert np.all(np.isfinite(moved))
+    assert moved.max() < 1e-3
+
+
+def test_rows_are_the_same_to_the_bit_alone_in_batches_and_in_halves(tiny):
+    rng = np.random.default_rng(6)
+    codes = rng.uniform(0, 1, (100, 2)).astype(np.float32)
+    pitch, ratios = rng.integers(0, 12, 100), 2.0 ** rng.choice([-1, 0, 0.5, 1, 1 / 12], 100)
+    together = SpectrumSource(tiny(), whole).spectra(codes, pitch, ratios)
+    divided = SpectrumSource(tiny(), halves).spectra(codes, pitch, ratios)
+    one = SpectrumSource(tiny(), whole)
+    alone = [one.spectra(codes[i : i + 1], pitch[i : i + 1], ratios[i : i + 1])[0] for i in range(100)]
+    assert np.array_equal(divided, together)
+    assert np.array_equal(np.array(alone), together)
+
+
+def test_thousands_of_ratios_as_a_bend_gives_them_are_moved_right(tiny):
+    source = SpectrumSource(tiny(), halves)
+    codes, pitch = np.full((8, 2), 0.5, np.float32), np.arange(8)
+    for ratio in np.exp2(np.linspace(-1, 1, 600)):
+        moved = source.spectra(codes, pitch, np.full(8, ratio))
+    again = SpectrumSource(tiny(), whole).spectra(codes, pitch, np.full(8, 2.0))
+    assert np.array_equal(moved, again)

@@ -1,0 +1,114 @@
+"""Progress: a moving line on a terminal, a line now and then in a log, silence for what is quick."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timbrel.host import progress
+from timbrel.host.progress import LOG_SECONDS, Display, clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0:00"), (0.4, "0:00"), (59.6, "1:00"), (245, "4:05"), (3599.7, "1:00:00"), (36_061, "10:01:01")],
+)
+def test_durations_are_written_for_people(seconds, text):
+    assert clock(seconds) == text
+
+
+@given(st.floats(0, 1e6, allow_subnormal=False))
+def test_minutes_and_seconds_never_reach_sixty(seconds):
+    *_, minutes, rest = (int(part) for part in ("0:" + clock(seconds)).split(":"))
+    assert rest < 60
+    assert minutes < 60
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that a test sets."""
+
+    class Clock:
+        seconds = 100.0
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.seconds)
+    return Clock
+
+
+def test_quick_work_says_nothing_in_a_log(capsys, now):
+    with Display() as display:
+        display.stage("rendering")
+        for step in range(100):
+            now.seconds += LOG_SECONDS / 200
+            display.update(step / 100)
+    assert capsys.readouterr().err == ""
+
+
+def test_long_work_says_a_line_every_ten_seconds_with_the_time_to_its_end(capsys, now):
+    with Display() as display:
+        display.stage("training")
+        for step in range(1, 101):
+            now.seconds += 1
+            display.update(step / 100, f"loss {step}")
+    lines = capsys.readouterr().err.splitlines()
+    assert 8 <= len(lines) <= 10
+    assert lines[0] == "training: 11 %, loss 11, 1:29 left"
+
+
+def test_the_time_to_the_end_is_taken_from_who_knows_it(capsys, now):
+    with Display() as display:
+        display.stage("training")
+        now.seconds += LOG_SECONDS + 1
+        display.update(0.5, seconds_left=3700)
+    assert capsys.readouterr().err == "training: 50 %, 1:01:40 left\n"
+
+
+def test_a_new_stage_reckons_its_own_time(capsys, now):
+    with Display() as display:
+        display.stage("one")
+        now.seconds += 1000
+        display.stage("two")
+        now.seconds += LOG_SECONDS + 1
+        display.update(0.5)
+    assert capsys.readouterr().err == "two: 50 %, 0:11 left\n"
+
+
+def test_what_is_said_stays_in_the_log_as_it_is(capsys):
+    with Display() as display:
+        display.say("a [bold]line[/bold]")
+    assert capsys.readouterr().err == "a [bold]line[/bold]\n"
+
+
+def test_a_terminal_shows_a_bar_that_goes_and_lines_that_stay():
+    code = (
+        "from timbrel.host.progress import Display\n"
+        "with Display() as d:\n"
+        " d.stage('cooking'); d.say('[kept]'); d.stage('eating'); d.update(0.5, 'half', 65.0)\n"
+        "print('done')"
+    )
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=follower, env=environment)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # how Linux ends a terminal
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+    for words in (b"cooking", b"half, 1:05 left", b"[kept]", b"eating"):
+        assert words in shown
+
+
+def test_an_error_inside_ends_the_display_and_passes(capsys):
+    with pytest.raises(ValueError), Display():
+        raise ValueError
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,282 @@
+"""The overlap-add engine against scipy's inverse transform of the same spectra, and what it decodes when."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.signal
+from timbrel.host.engines.phase import NoisePhase
+from timbrel.host.engines.spectrum import SpectrumEngine
+from timbrel.host.pitch import sounding_note
+from timbrel.host.units import midi_to_hz
+
+BLOCK = 16384
+SIZES = {
+    "small": {},
+    "as published": {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024},
+    "odd frame": {"frame_length": 1003, "hop_length": 250},
+    "hop that does not divide": {"frame_length": 1024, "hop_length": 300},
+}
+
+
+class Still:
+    """Knobs that rest, the same for all voices."""
+
+    def __init__(self, latents=2, semitones=0.0):
+        self.values, self.semitones = [0.5] * latents, semitones
+
+    def latents(self, voices, times):
+        return np.tile(np.array(self.values, np.float32), (len(times), 1))
+
+    def bend_semitones(self, voices, times):
+        return np.full(len(times), self.semitones)
+
+
+class Turning(Still):
+    """Knobs that never rest, the same for all voices."""
+
+    def latents(self, voices, times):
+        return np.stack([np.sin(times / 5000), np.cos(times / 7000)], axis=1).astype(np.float32) / 2 + 0.5
+
+
+class Apart(Still):
+    """A code for every voice that never rests."""
+
+    def latents(self, voices, times):
+        return np.stack([np.sin(times / 5000 + voices), np.cos(times / 7000 + voices)], axis=1).astype(np.float32)
+
+
+class Counting:
+    """A model that notes how many rows each call decodes."""
+
+    def __init__(self, model):
+        self.card, self.model, self.calls = model.card, model, []
+
+    def decode(self, latent, chroma):
+        self.calls.append(len(latent))
+        return self.model.decode(latent, chroma)
+
+
+def sound_of(engine, streams, motion, count, sizes=(BLOCK,), start=0):
+    """Samples ``start`` to ``count``, [streams, count - start], copied block by block."""
+    blocks, at, turn = [], start, 0
+    while at < count:
+        size = min(sizes[turn % len(sizes)], count - at)
+        blocks.append(np.array([np.array(row) for row in engine.render(streams, motion, at, size)]))
+        at, turn = at + size, turn + 1
+    return np.concatenate(blocks, axis=1)
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """Every spectrum that phases are given to, with the voice's state, in order."""
+    given = []
+    apply = NoisePhase.apply
+
+    def spy(self, magnitudes, states):
+        spectra = apply(self, magnitudes, states)
+        given.extend(zip([id(state) for state in states], spectra.copy(), strict=True))
+        return spectra
+
+    monkeypatch.setattr(NoisePhase, "apply", spy)
+    return given
+
+
+def test_the_sound_is_scipys_inverse_transform_of_the_same_spectra(tiny, heard):
+    model = tiny(**SIZES["as published"])
+    card = model.card
+    engine = SpectrumEngine(model, BLOCK)
+    on = 777
+    streams = [engine.begin(57 + 5 * i, on) for i in range(5)]
+    firsts = [stream.next_frame for stream in streams]
+    sound = sound_of(engine, streams, Turning(), 12 * card.frame_length, sizes=(1000,))
+    lowest = np.arange(card.frame_width) * card.sample_rate / card.frame_length < 20
+    window = scipy.signal.get_window("hann", card.frame_length)
+    for stream, first, row in zip(streams, firsts, sound, strict=True):
+        spectra = np.array([s for state, s in heard if state == id(stream.phase)], np.complex128)
+        spectra[:, lowest] = 0
+        with warnings.catch_warnings(action="ignore"):  # the ends lack overlap, says scipy
+            _, expected = scipy.signal.istft(
+                spectra.T / window.sum(),
+                window="hann",
+                nperseg=card.frame_length,
+                noverlap=card.frame_length - card.hop_length,
+                boundary=False,
+            )
+        inside = slice(card.frame_length, len(row) - card.frame_length)
+        assert row[inside] == pytest.approx(expected[inside.start - first : inside.stop - first], abs=1e-7)
+        assert np.abs(row[inside]).max() > 1e-4
+        assert np.all(row[:on] == 0)
+
+
+@pytest.mark.parametrize("settings", SIZES.values(), ids=SIZES)
+def test_the_sound_is_that_of_a_plain_loop(tiny, heard, settings):
+    model = tiny(**settings)
+    n, hop = model.card.frame_length, model.card.hop_length
+    engine = SpectrumEngine(model, BLOCK)
+    stream = engine.begin(64, 300)
+    first = stream.next_frame
+    sound = sound_of(engine, [stream], Still(), 9 * n, sizes=(n, 17, 555))[0]
+    t = np.arange(n)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * t / n)
+    expected = np.zeros(12 * n + n)
+    for index, (_, spectrum) in enumerate(heard):
+        bins = spectrum * (np.arange(len(spectrum)) * model.card.sample_rate / n >= 20)
+        at = first + index * hop + 2 * n  # so that frames before sample 0 have a place
+        if at + n <= len(expected):
+            frame = window * np.fft.irfft(bins, n)
+            expected[at : at + n] += frame - window * frame.sum() / window.sum()  # no direct current
+    expected = expected[2 * n :] * hop / np.sum(window**2)
+    assert np.all(sound[:300] == 0)
+    assert sound[300:] == pytest.approx(expected[300 : 9 * n], abs=1e-7)
+
+
+@pytest.mark.parametrize("settings", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("sizes", [(1,), (63, 64, 65), (128,), (8193,), (5, 5000, 1, 16384)], ids=str)
+def test_division_into_blocks_changes_no_bit(tiny, settings, sizes):
+    model = tiny(**settings)
+    count = 2000 if sizes == (1,) else 40_000
+
+    def run(sizes, threads=1):
+        engine = SpectrumEngine(model, BLOCK, threads)
+        streams = [engine.begin(50 + 3 * i, 100 * i) for i in range(6)]
+        return sound_of(engine, streams, Turning(semitones=0.3), count, sizes)
+
+    whole = run((BLOCK,))
+    assert np.array_equal(run(sizes), whole)
+    assert np.array_equal(run(sizes, threads=2), whole)
+
+
+@pytest.mark.parametrize("settings", [SIZES["small"], SIZES["as published"]], ids=["small", "as published"])
+def test_the_first_five_milliseconds_are_as_loud_as_the_rest(tiny, settings):
+    model = tiny(**settings)
+    rate = model.card.sample_rate
+    engine = SpectrumEngine(model, BLOCK)
+    on = np.random.default_rng(2).integers(0, 3000, 96)
+    streams = [engine.begin(48 + i % 36, int(time)) for i, time in enumerate(on)]
+    sound = sound_of(engine, streams, Still(), 3000 + rate)
+    start = np.mean([np.square(row[t : t + rate // 200]).mean() for row, t in zip(sound, on, strict=True)])
+    later = np.mean([np.square(row[t + rate // 10 :]).mean() for row, t in zip(sound, on, strict=True)])
+    assert 10 * np.log10(start / later) == pytest.approx(0, abs=1.0)
+
+
+def test_no_eighth_of_a_hop_holds_more_than_a_quarter_of_the_frames_of_many_voices(tiny):
+    model = Counting(tiny(**SIZES["as published"]))
+    engine = SpectrumEngine(model, BLOCK)
+    streams = [engine.begin(48 + i, 0) for i in range(32)]
+    sound_of(engine, streams, Apart(), 8192)
+    model.calls.clear()
+    work = []
+    for block in range(64, 128):
+        engine.render(streams, Apart(), 128 * block, 128)
+        work.append(sum(model.calls))
+        model.calls.clear()
+    assert sum(work) == 32 * 8
+    assert max(work) <= 8
+
+
+def test_still_knobs_decode_nothing_new(tiny):
+    model = Counting(tiny())
+    engine = SpectrumEngine(model, BLOCK)
+    streams = [engine.begin(48 + i, 0) for i in range(16)]
+    sound_of(engine, streams, Still(), 4096)
+    assert sum(model.calls) == 12
+    engine.render(streams, Still(), 4096, BLOCK)
+    assert sum(model.calls) == 12
+
+
+def test_64_voices_that_share_turning_knobs_need_at_most_twelve_rows_a_hop(tiny):
+    model = Counting(tiny())
+    hop = model.card.hop_length
+    engine = SpectrumEngine(model, BLOCK)
+    streams = [engine.begin(30 + i, 0) for i in range(64)]
+    sound_of(engine, streams, Turning(), 20 * hop)
+    model.calls.clear()
+    hops = 40
+    for block in range(20 * 4, (20 + hops) * 4):
+        engine.render(streams, Turning(), block * hop // 4, hop // 4)
+    assert 0 < sum(model.calls) <= 12 * hops
+
+
+def test_all_voices_that_are_due_are_decoded_in_one_run(tiny):
+    model = Counting(tiny())
+    engine = SpectrumEngine(model, BLOCK)
+    streams = [engine.begin(48 + i, 0) for i in range(8)]
+    sound_of(engine, streams, Apart(), 4096)
+    model.calls.clear()
+    engine.render(streams, Apart(), 4096, model.card.hop_length)
+    assert model.calls == [8]
+
+
+@pytest.mark.parametrize("settings", [SIZES["small"], SIZES["as published"]], ids=["small", "as published"])
+@pytest.mark.parametrize("octaves", [-2, -1, 0, 1, 2])
+def test_an_octave_moves_the_sounding_note_by_an_octave(tiny, settings, octaves):
+    model = tiny(**settings)
+    rate = model.card.sample_rate
+    engine = SpectrumEngine(model, BLOCK)
+    keys = [60 + 12 * octaves + step for step in (0, 4, 9, 11)]
+    sound = sound_of(engine, [engine.begin(key, 0) for key in keys], Still(), 2 * rate)
+    for key, row in zip(keys, sound, strict=True):
+        assert sounding_note(row, rate) == pytest.approx(key, abs=0.35)
+        hz, power = scipy.signal.welch(row, rate, nperseg=8192)
+        width = rate / model.card.frame_length  # the fundamental is the strongest; its lobe is this wide
+        assert hz[power.argmax()] == pytest.approx(midi_to_hz(key), abs=max(1.0, 2.0**octaves) * width)
+
+
+@pytest.mark.parametrize("semitones", [-2.0, -0.5, 0.5, 1.0, 2.0, 7.0])
+def test_a_bend_moves_the_note_by_its_semitones(tiny, semitones):
+    model = tiny(**SIZES["as published"])
+    engine = SpectrumEngine(model, BLOCK)
+    sound = sound_of(engine, [engine.begin(64, 0)], Still(semitones=semitones), 60_000)
+    assert sounding_note(sound[0], 44100) == pytest.approx(64 + semitones, abs=0.25)
+
+
+@pytest.mark.parametrize("octaves", [-2, -1, 1, 2])
+def test_a_moved_note_is_as_loud_as_it_was(tiny, octaves):
+    model = tiny(sample_rate=44100, frame_length=4096, hop_length=1024, brightest_hz=2500.0)
+    engine = SpectrumEngine(model, BLOCK)
+    keys = [60 + step for step in range(12)]
+    streams = [engine.begin(key, 0) for key in keys] + [engine.begin(key + 12 * octaves, 0) for key in keys]
+    power = np.square(sound_of(engine, streams, Still(), 88_200)).mean(1)
+    assert 10 * np.log10(power[12:].mean() / power[:12].mean()) == pytest.approx(0, abs=1.5)
+
+
+def test_without_chroma_every_key_moves_the_spectrum_and_middle_c_does_not(tiny):
+    model = tiny(chroma=False, **SIZES["as published"])
+    engine = SpectrumEngine(model, BLOCK)
+    keys = [48, 55, 60, 61, 66, 71, 72, 77]
+    sound = sound_of(engine, [engine.begin(key, 0) for key in keys], Still(), 60_000)
+    assert [sounding_note(row, 44100) for row in sound] == pytest.approx(keys, abs=0.25)
+
+
+@pytest.mark.parametrize("settings", [SIZES["small"], SIZES["as published"]], ids=["small", "as published"])
+@pytest.mark.parametrize("key", [24, 41, 60, 84])
+def test_there_is_no_direct_current(tiny, settings, key):
+    model = tiny(**settings)
+    engine = SpectrumEngine(model, BLOCK)
+    sound = sound_of(engine, [engine.begin(key, 0)], Still(), 60_000)[0].astype(np.float64)
+    window = scipy.signal.get_window("blackman", len(sound))
+    offset = np.sum(sound * window) / window.sum()
+    assert 20 * np.log10(np.abs(offset) / np.sqrt(np.mean(sound**2))) < -60
+
+
+def test_a_stream_that_sounds_for_long_does_not_grow(tiny):
+    model = tiny()
+    engine = SpectrumEngine(model, 512)
+    stream = engine.begin(60, 0)
+    length = len(stream.pending)
+    sound = sound_of(engine, [stream], Still(), 200_000, sizes=(512, 100))
+    assert len(stream.pending) == length
+    quarter = np.square(sound[0].reshape(4, -1)).mean(1)
+    assert 10 * np.log10(quarter / quarter.mean()) == pytest.approx(np.zeros(4), abs=1.5)
+
+
+def test_voices_begun_late_sound_as_they_would_have_at_the_start(tiny):
+    model = tiny()
+    hop = model.card.hop_length
+
+    def run(on):
+        engine = SpectrumEngine(model, BLOCK)
+        return sound_of(engine, [engine.begin(60, on)], Still(), on + 5000, start=on - 50)[0]
+
+    assert np.array_equal(run(100), run(100 + 400 * hop))

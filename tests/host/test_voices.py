@@ -1,0 +1,304 @@
+"""Keys, pedal, polyphony and stealing, on voices that make no sound."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timbrel.host.envelope import Envelope
+from timbrel.host.voices import Voices
+
+RATE = 44100
+STEAL = 220  # 5 ms
+RELEASE = 4000
+
+
+def make(limit=4, mode="poly", sustain=1.0):
+    return Voices(
+        limit,
+        mode,
+        RATE,
+        begin=lambda key, time: SimpleNamespace(key=key, on=time),
+        shape=lambda time: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
+        release=lambda: RELEASE,
+    )
+
+
+def state(voices, time):
+    """What each key does at a sample: held, released, stolen; ended voices left out."""
+    found = []
+    for voice in voices:
+        end = voice.envelope.end
+        if end is not None and time >= end:
+            continue
+        if voice.stolen_at is None:
+            found.append((voice.key, "held" if voice.envelope.off is None else "released"))
+        elif time < voice.stolen_at + STEAL:
+            found.append((voice.key, "stolen"))
+    return found
+
+
+def held(voices, time):
+    return [key for key, what in state(voices, time) if what == "held"]
+
+
+def test_a_key_holds_its_voice_until_it_comes_up():
+    voices = make()
+    voices.note_on(0, 60, 1.0)
+    voices.note_off(500, 60)
+    assert state(voices, 500) == [(60, "released")]
+    voices.retire(500 + RELEASE - 1)
+    assert len(voices) == 1
+    voices.retire(500 + RELEASE)
+    assert len(voices) == 0
+
+
+def test_a_note_off_without_note_on_does_nothing():
+    for mode in ("poly", "mono"):
+        voices = make(mode=mode)
+        voices.note_off(0, 60)
+        voices.note_on(10, 61, 1.0)
+        voices.note_off(20, 60)
+        assert state(voices, 30) == [(61, "held")]
+
+
+def test_the_same_key_again_releases_its_first_voice_and_one_note_off_ends_both():
+    voices = make()
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(100, 60, 1.0)
+    assert state(voices, 100) == [(60, "released"), (60, "held")]
+    voices.note_off(200, 60)
+    assert [voice.envelope.off for voice in voices] == [100, 200]
+    voices.note_off(300, 60)
+    assert [voice.envelope.off for voice in voices] == [100, 200]
+
+
+def test_the_voice_released_longest_ago_gives_way_first():
+    voices = make(limit=3)
+    for time, key in enumerate((60, 62, 64)):
+        voices.note_on(time, key, 1.0)
+    voices.note_off(100, 62)
+    voices.note_off(101, 60)
+    voices.note_on(200, 65, 1.0)
+    assert state(voices, 200) == [(60, "released"), (62, "stolen"), (64, "held"), (65, "held")]
+    voices.note_on(201, 67, 1.0)
+    assert state(voices, 201) == [(60, "stolen"), (62, "stolen"), (64, "held"), (65, "held"), (67, "held")]
+
+
+def test_where_none_is_released_the_oldest_gives_way():
+    voices = make(limit=3)
+    for time, key in enumerate((60, 62, 64, 65, 67)):
+        voices.note_on(time, key, 1.0)
+    assert held(voices, 10) == [64, 65, 67]
+
+
+def test_a_stolen_voice_is_gone_after_five_milliseconds_and_its_note_off_means_nothing():
+    voices = make(limit=1)
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(1000, 62, 1.0)
+    voices.note_off(1001, 60)
+    first = next(iter(voices))
+    fade = first.level(1000, STEAL + 10, STEAL)
+    assert fade[0] == 1
+    assert fade[STEAL - 1] > 0
+    assert np.all(fade[STEAL:] == 0)
+    assert np.abs(np.diff(fade)).max() <= 3 / STEAL
+    voices.retire(1000 + STEAL)
+    assert state(voices, 1000 + STEAL) == [(62, "held")]
+
+
+def test_a_voice_stolen_at_its_own_sample_never_was():
+    voices = make(limit=1)
+    for key in (60, 62, 64):
+        voices.note_on(5, key, 1.0)
+    assert [voice.key for voice in voices] == [64]
+
+
+def test_a_voice_that_ended_does_not_count_against_the_limit():
+    voices = make(limit=1)
+    voices.note_on(0, 60, 1.0)
+    voices.note_off(10, 60)
+    voices.note_on(10 + RELEASE, 62, 1.0)
+    assert [voice.stolen_at for voice in voices] == [None, None]
+
+
+@pytest.mark.parametrize("retired", [True, False])
+def test_a_voice_that_died_away_by_itself_does_not_count_though_its_key_comes_up_later(retired):
+    voices = make(limit=1, sustain=0.0)
+    voices.note_on(0, 60, 1.0)
+    if retired:
+        voices.retire(500)
+    voices.note_off(1000, 60)
+    voices.note_on(1001, 62, 1.0)
+    assert all(voice.stolen_at is None for voice in voices)
+
+
+def test_the_pedal_holds_what_is_released_and_lets_it_go_when_it_comes_up():
+    voices = make()
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(1, 64, 1.0)
+    voices.pedal(10, True)
+    voices.note_off(20, 60)
+    assert held(voices, 20) == [60, 64]
+    voices.pedal(30, False)
+    assert state(voices, 30) == [(60, "released"), (64, "held")]
+    assert next(iter(voices)).envelope.off == 30
+
+
+def test_the_pedal_after_the_note_off_is_too_late():
+    voices = make()
+    voices.note_on(0, 60, 1.0)
+    voices.note_off(10, 60)
+    voices.pedal(11, True)
+    assert state(voices, 12) == [(60, "released")]
+
+
+def test_a_key_struck_again_under_the_pedal_is_held_by_the_key_again():
+    voices = make()
+    voices.pedal(0, True)
+    voices.note_on(1, 60, 1.0)
+    voices.note_off(2, 60)
+    voices.note_on(3, 60, 1.0)
+    voices.pedal(4, False)
+    assert held(voices, 5) == [60]
+    voices.note_off(6, 60)
+    assert held(voices, 7) == []
+
+
+@pytest.mark.parametrize("mode", ["poly", "mono"])
+def test_all_notes_off_waits_for_the_pedal_and_all_sound_off_does_not(mode):
+    voices = make(mode=mode)
+    voices.note_on(0, 60, 1.0)
+    voices.pedal(1, True)
+    voices.release_all(2)
+    assert state(voices, 3) == [(60, "held")]
+    voices.pedal(4, False)
+    assert state(voices, 5) == [(60, "released")]
+    voices.note_on(6, 62, 1.0)
+    voices.pedal(7, True)
+    voices.silence(8)
+    assert held(voices, 9) == []
+    voices.retire(8 + STEAL)
+    assert (62, "released") not in state(voices, 8 + STEAL)
+
+
+@pytest.mark.parametrize("mode", ["poly", "mono"])
+def test_after_all_notes_off_nothing_is_held_that_could_come_back(mode):
+    voices = make(mode=mode)
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(1, 62, 1.0)
+    voices.release_all(10)
+    assert held(voices, 10) == []
+    voices.note_off(11, 62)
+    voices.pedal(12, True)
+    voices.pedal(13, False)
+    assert held(voices, 14) == []
+
+
+def test_mono_sounds_the_last_key_and_returns_to_those_still_held():
+    voices = make(mode="mono")
+    for time, key in enumerate((60, 64, 67)):
+        voices.note_on(time, key, key / 100)
+    assert held(voices, 3) == [67]
+    voices.note_off(10, 64)
+    assert held(voices, 10) == [67]
+    voices.note_off(20, 67)
+    assert held(voices, 20) == [60]
+    assert [v.gain for v in voices if v.stolen_at is None] == [0.6]
+    voices.note_off(30, 60)
+    assert held(voices, 30) == []
+    assert state(voices, 1000) == [(60, "released")]
+
+
+def test_mono_sounds_one_voice_at_a_time_but_for_five_milliseconds():
+    voices = make(mode="mono")
+    voices.note_on(0, 60, 1.0)
+    voices.note_off(100, 60)
+    voices.note_on(200, 62, 1.0)
+    assert state(voices, 200) == [(60, "stolen"), (62, "held")]
+    assert state(voices, 200 + STEAL) == [(62, "held")]
+
+
+def test_mono_forgets_a_key_that_came_up_while_another_sounded():
+    voices = make(mode="mono")
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(1, 62, 1.0)
+    voices.note_off(2, 60)
+    voices.note_off(3, 62)
+    assert held(voices, 4) == []
+
+
+def test_mono_under_the_pedal_keeps_the_last_note_and_returns_when_the_pedal_comes_up():
+    voices = make(mode="mono")
+    voices.note_on(0, 60, 1.0)
+    voices.pedal(1, True)
+    voices.note_on(2, 62, 1.0)
+    voices.note_off(3, 62)
+    assert held(voices, 4) == [62]
+    voices.pedal(5, False)
+    assert held(voices, 6) == [60]
+    voices.pedal(7, False)
+    voices.note_off(8, 60)
+    assert held(voices, 9) == []
+
+
+@pytest.mark.parametrize("retired", [True, False])
+def test_mono_returns_to_a_held_key_also_when_the_last_note_had_died_away(retired):
+    voices = make(mode="mono", sustain=0.0)
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(500, 62, 1.0)
+    if retired:
+        voices.retire(1000)
+    voices.note_off(1000, 62)
+    assert held(voices, 1000) == [60]
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.integers(0, 300),
+        st.one_of(
+            st.tuples(st.just("on"), st.integers(60, 66)),
+            st.tuples(st.just("off"), st.integers(60, 66)),
+            st.tuples(st.just("pedal"), st.booleans()),
+            st.tuples(st.sampled_from(["release", "silence"]), st.just(0)),
+        ),
+    ),
+    max_size=40,
+)
+
+
+def act(voices, time, what, value):
+    match what:
+        case "on":
+            voices.note_on(time, value, 1.0)
+        case "off":
+            voices.note_off(time, value)
+        case "pedal":
+            voices.pedal(time, value)
+        case "release":
+            voices.release_all(time)
+        case "silence":
+            voices.silence(time)
+
+
+@given(ACTIONS, st.integers(1, 4), st.sampled_from(["poly", "mono"]), st.sampled_from([0.0, 1.0]))
+def test_whatever_is_played_the_limit_holds_nothing_hangs_and_forgetting_ended_voices_changes_nothing(
+    actions, limit, mode, sustain
+):
+    kept, swept = make(limit, mode, sustain), make(limit, mode, sustain)
+    time = 0
+    for wait, (what, value) in actions:
+        time += wait
+        swept.retire(time)
+        act(kept, time, what, value)
+        act(swept, time, what, value)
+        assert state(kept, time) == state(swept, time)
+        assert sum(what != "stolen" for _, what in state(kept, time)) <= (1 if mode == "mono" else limit)
+    for voices in (kept, swept):
+        voices.pedal(time, False)
+        for key in range(60, 67):
+            voices.note_off(time, key)
+        assert held(voices, time) == []
+        voices.retire(time + max(RELEASE, STEAL))
+        assert len(voices) == 0

@@ -1,0 +1,436 @@
+"""Training learns, keeps its budget and schedule, says when it fails, and leaves what it promises."""
+
+import json
+import math
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from timbrel.host.errors import Failure, UserError
+from timbrel.train import checkpoint, families, loop
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import chroma_data
+from timbrel.train.loop import Options, start
+from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.recipe import load_recipe, shipped_recipes
+from timbrel.train.run import Run
+
+CPU = Options(accelerator="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def train(tone_corpus, small, tmp_path):
+    """Train a small recipe on the tones: the outcome and the run."""
+
+    def run(name="tuned-8", *changes, options=CPU, folder="run", corpus=tone_corpus):
+        outcome = start(load_recipe(name, [*small, *changes]), corpus, tmp_path / folder, options)
+        return outcome, Run.open(tmp_path / folder)
+
+    return run
+
+
+class Clock:
+    """Time that passes with every look at it."""
+
+    def __init__(self, tick):
+        self.now, self.tick = 1000.0, tick
+
+    def monotonic(self):
+        self.now += self.tick
+        return self.now
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rate of every step, as Adam had it."""
+    seen, original = [], loop._Loop._step
+
+    def step(self, indices, done):
+        loss = original(self, indices, done)
+        seen.append(self.optimizer.param_groups[0]["lr"])
+        assert all(group["lr"] == seen[-1] for group in self.optimizer.param_groups)
+        return loss
+
+    monkeypatch.setattr(loop._Loop, "_step", step)
+    return seen
+
+
+def broken_total(monkeypatch, at, value):
+    """From the given training step on, the loss is not a number."""
+    original, calls = ChromaAutoencoder.total, []
+
+    def total(self, terms):
+        if torch.is_grad_enabled():
+            calls.append(1)
+        loss = original(self, terms)
+        return loss * value if len(calls) > at else loss
+
+    monkeypatch.setattr(ChromaAutoencoder, "total", total)
+
+
+# ---- learning
+
+
+@pytest.mark.parametrize("recipe", [["tuned-8"], ["chroma-8"], ["chroma-8-vae", "loss.divergence=1e-6"]])
+def test_the_loss_falls_on_frames_that_were_not_trained_on(train, monkeypatch, recipe):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    outcome, run = train(*recipe, "training.steps=250", "training.learning_rate=5e-3")
+    totals = [entry["total"] for entry in run.logged()]
+    assert outcome.step == 250
+    assert totals[-1] < 0.75 * totals[0]
+    assert outcome.validation == totals[-1]
+    assert not outcome.dead
+    assert not outcome.interrupted
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_recipe_trains_a_step(tone_corpus, tmp_path, name):
+    """At its full size, on frames as it cuts them."""
+    recipe = load_recipe(name, ["training.steps=1", "training.batch_size=8", "frames.rows=1000"])
+    outcome = start(recipe, tone_corpus, tmp_path / "run", CPU)
+    assert outcome.step == 1
+    assert math.isfinite(outcome.validation)
+    assert Run.open(tmp_path / "run").recipe == recipe
+
+
+def test_a_run_holds_its_recipe_checkpoints_and_log_and_nothing_else(train, tone_corpus):
+    outcome, run = train()
+    assert {path.name for path in run.folder.iterdir()} == {
+        "run.json",
+        "recipe.toml",
+        "last.ckpt",
+        "best.ckpt",
+        "log.jsonl",
+    }
+    assert run.info.tonal
+    assert run.info.clips == 14
+    assert run.info.seconds == pytest.approx(14 * 0.7, abs=0.1)
+    assert run.corpus().folder.resolve() == tone_corpus.resolve()
+    entry = run.logged()[-1]
+    assert entry["step"] == outcome.step == 60
+    assert {"seconds", "squares", "root_squares", "consistency", "uniformity", "total"} <= set(entry)
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(train, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    _, run = train("tuned-8", "training.steps=200", "training.learning_rate=0.05", "training.schedule=constant")
+    logged = {entry["step"]: entry["total"] for entry in run.logged()}
+    best = checkpoint.progress_of(checkpoint.load(run.best))
+    assert best.best == pytest.approx(min(logged.values()))
+    assert logged[best.step] == min(logged.values())
+    assert checkpoint.progress_of(checkpoint.load(run.last)).step == 200
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(train):
+    weights = [
+        checkpoint.load(train("tuned-8", f"training.seed={seed}", folder=f"run{index}")[1].last)["model"]
+        for index, seed in enumerate((3, 3, 4))
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["output.weight"], weights[2]["output.weight"])
+
+
+def test_an_epoch_shows_every_frame_once_in_an_order_of_its_own(train, monkeypatch):
+    seen = []
+    original = families.ChromaData.batch
+    monkeypatch.setattr(
+        families.ChromaData, "batch", lambda self, frames, rng: seen.append(frames) or original(self, frames, rng)
+    )
+    recipe = load_recipe("chroma-8", ["frames.frame_length=1024", "frames.hop_length=256"])
+    _, run = train("chroma-8", "training.epochs=2", "training.batch_size=32")
+    count = len(chroma_data(run.corpus(), recipe, run.folder, True))
+    steps = count // 32
+    assert len(seen) == 2 * steps
+    epochs = [np.concatenate(seen[:steps]), np.concatenate(seen[steps:])]
+    for epoch in epochs:
+        assert len(np.unique(epoch)) == len(epoch) == steps * 32  # what does not fill a batch waits
+        assert epoch.max() < count
+    assert not np.array_equal(*epochs)
+
+
+def test_targets_are_the_same_frame_on_another_key(tone_corpus, small, tmp_path):
+    recipe = load_recipe("tuned-8", small)
+    data = chroma_data(Corpus.open(tone_corpus), recipe, tmp_path, True)
+    chosen = np.arange(0, len(data), 7)
+    frames, chroma, targets, target_chroma = data.batch(chosen, np.random.default_rng(0))
+    assert not torch.any(chroma.argmax(1) == target_chroma.argmax(1))
+    for index, frame, key, target, other in zip(
+        chosen, frames, chroma.argmax(1), targets, target_chroma.argmax(1), strict=True
+    ):
+        keys = list(data.train.pitch_classes[index])
+        assert np.array_equal(frame, data.train.rows[index, keys.index(key)].astype(np.float32))
+        assert np.array_equal(target, data.train.rows[index, keys.index(other)].astype(np.float32))
+
+
+# ---- schedule and budget
+
+
+def test_a_constant_schedule_never_changes_the_rate(train, rates):
+    train("chroma-8")
+    assert rates == [5e-4] * 60
+
+
+def test_a_cosine_schedule_warms_up_and_ends_near_its_floor(train, rates):
+    train("tuned-8", "training.steps=200")
+    top = int(np.argmax(rates))
+    assert rates[0] < 0.05 * 1e-3
+    assert 2 <= top <= 5  # 2 % of the steps
+    assert rates[top] == pytest.approx(1e-3, rel=0.01)
+    assert all(np.diff(rates[top:]) < 0)
+    middle = loop.FLOOR + (1 - loop.FLOOR) / 2
+    assert rates[100] == pytest.approx(middle * 1e-3, rel=0.01)
+    assert rates[-1] == pytest.approx(loop.FLOOR * 1e-3, rel=0.05)
+
+
+def test_a_budget_in_minutes_ends_with_the_schedule_made_for_it(train, monkeypatch, rates):
+    monkeypatch.setattr(loop, "time", Clock(0.01))
+    outcome, run = train("tuned-8", "training.minutes=0.1")
+    progress = checkpoint.progress_of(checkpoint.load(run.last))
+    assert not outcome.interrupted
+    assert outcome.step > 100
+    assert progress.seconds == pytest.approx(6.0, abs=0.3)
+    assert rates[-1] == pytest.approx(loop.FLOOR * 1e-3, rel=0.1)
+    assert max(rates) == pytest.approx(1e-3, rel=0.01)
+    assert all(np.diff(rates[int(np.argmax(rates)) :]) < 0)
+
+
+def test_a_budget_in_epochs_is_that_many_passes(train, tone_corpus, small):
+    outcome, run = train("chroma-8", "training.epochs=3")
+    recipe = load_recipe("chroma-8", small)
+    frames = len(chroma_data(run.corpus(), recipe, run.folder, True))
+    assert outcome.step == 3 * (frames // 32)
+
+
+def test_a_batch_larger_than_the_corpus_is_the_corpus(train):
+    outcome, _ = train("chroma-8", "training.batch_size=60000", "training.epochs=2")
+    assert outcome.step == 2
+
+
+def test_reports_say_where_it_is_and_when_it_ends(train, monkeypatch):
+    monkeypatch.setattr(loop, "time", Clock(0.05))
+    reports = []
+    train("tuned-8", options=Options("cpu", on_report=reports.append))
+    assert len(reports) > 3
+    assert [r.step for r in reports] == sorted({r.step for r in reports})
+    assert all(r.done == pytest.approx(r.step / 60) for r in reports)
+    assert all(r.loss > 0 and r.examples_per_second > 0 for r in reports)
+    # The clock ticks a steady number of times a step, so the time left falls straight to zero.
+    ends = [r.seconds_left / (1 - r.done) for r in reports if r.done < 1]
+    assert max(ends) < 1.5 * min(ends)
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_with_a_line_and_the_last_good_checkpoint_stays(train, monkeypatch, value):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    broken_total(monkeypatch, at=70, value=value)
+    with pytest.raises(Failure) as caught:
+        train("tuned-8", "training.steps=100000")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "diverged" in text
+    assert "lower training.learning_rate than 0.001" in text
+    assert "last.ckpt" in text
+    run = Run.open(Path(text.rsplit("checkpoint is ", 1)[1]).parent)
+    assert {path.name for path in run.folder.iterdir()} == {
+        "run.json",
+        "recipe.toml",
+        "last.ckpt",
+        "best.ckpt",
+        "log.jsonl",
+    }
+    for file in (run.last, run.best):
+        content = checkpoint.load(file)
+        assert all(torch.isfinite(value).all() for value in content["model"].values())
+        assert checkpoint.progress_of(content).step <= 70
+    assert all(math.isfinite(entry["total"]) for entry in run.logged())
+
+
+def test_a_loss_that_is_no_number_from_the_start_points_to_no_checkpoint(train, monkeypatch):
+    broken_total(monkeypatch, at=0, value=math.nan)
+    with pytest.raises(Failure, match=r"diverged; train again with a lower training\.learning_rate than 0\.001$"):
+        train("tuned-8", "training.steps=5")
+
+
+class Dead(ChromaAutoencoder):
+    """Its encoder has stopped listening."""
+
+    def _distribution(self, frames, chroma):
+        mean, log_variance = super()._distribution(frames, chroma)
+        return mean * 0 + 0.5, log_variance
+
+
+class OneAlive(ChromaAutoencoder):
+    """Seven of its eight latents are dead."""
+
+    def _distribution(self, frames, chroma):
+        mean, log_variance = super()._distribution(frames, chroma)
+        return torch.cat([mean[:, :1], mean[:, 1:] * 0 + 0.5], 1), log_variance
+
+
+def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setitem(families.NETWORKS, "chroma", Dead)
+    said = []
+    outcome, run = train("tuned-8", "training.epochs=4", options=Options("cpu", on_message=said.append))
+    assert outcome.dead
+    warnings = [line for line in said if "latents have stopped varying" in line]
+    assert len(warnings) >= 3
+    assert warnings[0].startswith("step ")
+    assert "training.seed" in warnings[0]
+    assert not run.best.exists()
+    assert run.last.exists()
+
+
+def test_one_living_latent_is_enough_to_go_on(train, monkeypatch):
+    monkeypatch.setitem(families.NETWORKS, "chroma", OneAlive)
+    said = []
+    outcome, run = train("tuned-8", options=Options("cpu", on_message=said.append))
+    assert not outcome.dead
+    assert run.best.exists()
+    assert not [line for line in said if "stopped varying" in line]
+
+
+def test_a_steady_sound_in_the_validation_split_is_not_taken_for_dead_latents(train, make_tone, tmp_path):
+    """Its frames are all the same, and so are their codes; the training frames' are not."""
+    (tmp_path / "sounds").mkdir()
+    time = np.arange(30870) / 44100
+    steady = sum(0.1 / k * np.sin(2 * np.pi * 44100 / 256 * k * time) for k in (1, 2, 3))  # whole periods a hop
+    soundfile.write(tmp_path / "sounds" / "steady.wav", steady, 44100, subtype="FLOAT")
+    for note in (60, 64, 67, 70):
+        soundfile.write(tmp_path / "sounds" / f"{note}.wav", make_tone(note, brightness=note / 100), 44100)
+    listed = {"train": [f"{note}.wav" for note in (60, 64, 67, 70)], "val": ["steady.wav"]}
+    (tmp_path / "split.json").write_text(json.dumps(listed), encoding="utf-8")
+    build([tmp_path / "sounds"], tmp_path / "corpus", split=str(tmp_path / "split.json"))
+    outcome, run = train("chroma-8", "training.steps=100", corpus=tmp_path / "corpus")
+    assert not outcome.dead
+    assert run.best.exists()
+
+
+def test_a_corpus_without_validation_clips_is_watched_on_its_training_frames(train, tones, tmp_path):
+    build([tones], tmp_path / "corpus", split="1/0/0")
+    outcome, run = train("tuned-8", corpus=tmp_path / "corpus")
+    assert math.isfinite(outcome.validation)
+    assert run.best.exists()
+
+
+def test_a_corpus_at_another_rate_is_refused_with_both_ways_out(train, tones, tmp_path):
+    build([tones], tmp_path / "corpus", rate=22050)
+    with pytest.raises(UserError, match=r"at 22050 Hz.*--rate 44100.*frames\.sample_rate=22050"):
+        train(corpus=tmp_path / "corpus")
+    assert not (tmp_path / "run").exists()
+    outcome, _ = train("tuned-8", "frames.sample_rate=22050", corpus=tmp_path / "corpus")
+    assert outcome.step == 60
+
+
+def test_a_corpus_whose_clips_are_shorter_than_a_frame_is_refused_and_leaves_nothing(train, tones, tmp_path):
+    with pytest.raises(UserError, match="no training frame that sounds"):
+        train("chroma-8", "frames.frame_length=32768")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [Options("abacus"), Options("cuda"), Options("cpu", devices=0)])
+def test_an_accelerator_that_is_not_there_is_refused_and_leaves_nothing(train, tmp_path, options):
+    if options.accelerator == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match=f"--accelerator {options.accelerator} --devices {options.devices}: "):
+        train(options=options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_exists_is_never_overwritten(train):
+    _, run = train()
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(UserError, match="exists and is not empty"):
+        train("chroma-2")
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+def test_a_full_disk_stops_with_a_line_and_the_last_good_checkpoint_stays(train, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    saved, original = [], torch.save
+
+    def save(content, file):
+        if len(saved) > 4:
+            raise OSError(28, "No space left on device")
+        saved.append(content["progress"]["step"])
+        original(content, file)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(Failure, match="No space left on device"):
+        train("tuned-8", "training.steps=1000")
+    assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).step in saved
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+# ---- signals
+
+
+def test_signal_handlers_are_as_before_when_training_ends(train, monkeypatch):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    train("tuned-8", "training.steps=2")
+    broken_total(monkeypatch, at=0, value=math.nan)
+    with pytest.raises(Failure):
+        train("tuned-8", "training.steps=2", folder="other")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_ctrl_c_ends_at_once(train, monkeypatch):
+    original = loop._Loop._step
+
+    def step(self, indices, done):
+        if self.progress.step == 20:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return original(self, indices, done)
+
+    monkeypatch.setattr(loop._Loop, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+
+
+# ---- on request
+
+
+def test_tensorboard_is_written_when_it_is_asked_for_and_not_otherwise(train):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _, run = train("tuned-8", "training.steps=5")
+    assert not (run.folder / "tensorboard").exists()
+    _, run = train("tuned-8", "training.steps=5", options=Options("cpu", tensorboard=True), folder="logged")
+    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    logged = run.logged()[-1]
+    assert set(events.Tags()["scalars"]) == {f"val/{name}" for name in logged if name not in ("step", "seconds")}
+    last = events.Scalars("val/total")[-1]
+    assert (last.step, last.value) == (5, pytest.approx(logged["total"], rel=1e-6))
+
+
+def test_sounds_to_listen_to_appear_while_it_trains(train, monkeypatch):
+    monkeypatch.setattr(loop, "PREVIEW_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    _, run = train("tuned-8", "training.steps=40")
+    steps = [entry["step"] for entry in run.logged()]
+    assert sorted(path.name for path in (run.folder / "preview").iterdir()) == [f"step-{s:07d}.wav" for s in steps]
+
+
+def test_no_preview_appears_before_its_time(train):
+    assert not (train()[1].folder / "preview").exists()
+
+

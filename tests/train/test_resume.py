@@ -1,0 +1,381 @@
+"""A run that was stopped, or killed, goes on as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from timbrel.host.errors import Failure, UserError
+from timbrel.train import checkpoint, loop
+from timbrel.train.loop import Options, resume, start
+from timbrel.train.recipe import load_recipe
+from timbrel.train.run import Run
+
+CPU = Options(accelerator="cpu")
+PATIENCE_SECONDS = 120  # for a process of our own on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Press Ctrl-C during the given steps, once each."""
+
+    def at(*steps):
+        waiting, original = set(steps), loop._Loop._step
+
+        def step(self, indices, done):
+            if self.progress.step in waiting:
+                waiting.remove(self.progress.step)
+                signal.raise_signal(signal.SIGINT)
+            return original(self, indices, done)
+
+        monkeypatch.setattr(loop._Loop, "_step", step)
+
+    return at
+
+
+def command(*arguments):
+    """A process of the command line, one thread a process as in these tests."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "timbrel", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(path, process):
+    """Until the file is there."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.02)
+
+
+def same(one, two):
+    """Whether two nested values are equal to the bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(same(a, b) for a, b in zip(one, two, strict=True))
+    return one == two
+
+
+def assert_same_run(one, two):
+    """Weights, optimiser and place of the last checkpoint, and the best one's weights, to the bit."""
+    last = [checkpoint.load(run.last) for run in (one, two)]
+    assert last[0]["progress"]["step"] == last[1]["progress"]["step"]
+    assert same(last[0]["model"], last[1]["model"])
+    assert same(last[0]["optimizer"], last[1]["optimizer"])
+    assert last[0]["progress"]["best"] == last[1]["progress"]["best"]
+    assert same(checkpoint.load(one.best)["model"], checkpoint.load(two.best)["model"])
+
+
+# ---- Ctrl-C
+
+
+@pytest.mark.parametrize("budget", ["training.steps=60", "training.epochs=4"])
+@pytest.mark.parametrize("name", ["tuned-8", "chroma-8", "chroma-8-vae"])
+def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
+    tone_corpus, small, tmp_path, monkeypatch, stop_at, name, budget
+):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)  # after every epoch, so that there is a best one to differ
+    recipe = load_recipe(name, [*small, "loss.divergence=1e-6", budget])
+    whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
+    stop_at(7, 29)  # both within an epoch
+    steps = []
+    outcome = start(recipe, tone_corpus, tmp_path / "parts", CPU)
+    while outcome.interrupted:
+        steps.append(outcome.step)
+        outcome = resume(tmp_path / "parts", recipe, CPU)
+    assert steps == [8, 30]
+    assert outcome.step == whole.step
+    assert outcome.validation == whole.validation
+    assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "parts"))
+
+
+def test_what_was_stopped_within_an_epoch_is_saved_there(tone_corpus, small, tmp_path, stop_at):
+    stop_at(5)
+    outcome = start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
+    run = Run.open(tmp_path / "run")
+    assert (outcome.step, outcome.interrupted) == (6, True)
+    assert checkpoint.progress_of(checkpoint.load(run.last)).step == 6
+    assert run.logged()[-1]["step"] == 6
+    assert {path.name for path in run.folder.iterdir()} <= {
+        "run.json",
+        "recipe.toml",
+        "last.ckpt",
+        "best.ckpt",
+        "log.jsonl",
+    }
+
+
+def test_ctrl_c_in_the_last_step_is_an_end_and_no_interruption(tone_corpus, small, tmp_path, stop_at):
+    stop_at(59)
+    assert not start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU).interrupted
+
+
+def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(
+    tone_corpus, small, tmp_path, timbrel
+):
+    folder = tmp_path / "run"
+    changes = [part for change in [*small, "training.steps=1000000"] for part in ("--set", change)]
+    process = command("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
+    wait_for(folder / "log.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    step = checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step
+    assert f"{folder}: {step} steps" in out
+    exported = timbrel("export", folder, "-o", tmp_path / "model.onnx")
+    assert exported.status == 0, exported.err
+    hint = out.split("go on with: timbrel ")[1].split()
+    assert hint == ["train", f"{folder}/recipe.toml", "--corpus", str(tone_corpus), "-o", str(folder), "--resume"]
+    ended = timbrel(*hint, "--set", f"training.steps={step + 5}")
+    assert ended.status == 0, ended.err
+    assert checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step == step + 5
+
+
+# ---- kill -9
+
+
+def killed_runs(corpus, small, folder, kills):
+    """Train in processes that are killed after a while; yields the run after each."""
+    changes = [*small, "training.batch_size=1", "training.steps=100000"]
+    options = ["--corpus", corpus, "-o", folder, "--accelerator", "cpu"]
+    randomness = random.Random(5)
+    for kill in range(kills):
+        resumed = ["--resume"] if kill else []
+        process = command(
+            "train", "tuned-8", *options, *resumed, *(part for change in changes for part in ("--set", change))
+        )
+        before = (folder / "last.ckpt").stat().st_mtime if kill else 0
+        wait_for(folder / "last.ckpt", process)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while (folder / "last.ckpt").stat().st_mtime == before and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(randomness.random())
+        process.kill()
+        process.communicate()
+        yield Run.open(folder)
+
+
+def assert_survived(run, epoch_steps):
+    """At most the epoch under way is lost: a line is logged at each epoch's end, just before it is saved."""
+    content = checkpoint.load(run.last)
+    step = checkpoint.progress_of(content).step
+    assert step % epoch_steps == 0
+    assert step >= run.logged()[-1]["step"] - epoch_steps
+    assert all(torch.isfinite(value).all() for value in content["model"].values())
+    left = {path.name for path in run.folder.iterdir()}
+    assert left <= {"run.json", "recipe.toml", "last.ckpt", "best.ckpt", "log.jsonl", "last.partial", "best.partial"}
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(tone_corpus, small, tmp_path, kills):
+    epoch_steps = 0
+    for run in killed_runs(tone_corpus, small, tmp_path / "run", kills):
+        epoch_steps = epoch_steps or run.logged()[0]["step"]
+        assert epoch_steps >= loop.VALIDATION_STEPS  # each epoch is saved
+        assert_survived(run, epoch_steps)
+    step = checkpoint.progress_of(checkpoint.load(run.last)).step + epoch_steps
+    changes = [*small, "training.batch_size=1", f"training.steps={step}"]
+    resume(run.folder, load_recipe("tuned-8", changes), CPU)
+    start(load_recipe("tuned-8", changes), tone_corpus, tmp_path / "whole", CPU)
+    whole = Run.open(tmp_path / "whole")
+    assert same(checkpoint.load(run.last)["model"], checkpoint.load(whole.last)["model"])
+    assert {path.name for path in run.folder.iterdir()} == {path.name for path in whole.folder.iterdir()}
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tone_corpus, small, tmp_path):
+    recipe = load_recipe("tuned-8", small)
+    start(recipe, tone_corpus, tmp_path / "whole", CPU)
+    start(recipe, tone_corpus, tmp_path / "killed", CPU)
+    for name in ("last.ckpt", "best.ckpt", "log.jsonl"):
+        (tmp_path / "killed" / name).unlink()
+    assert resume(tmp_path / "killed", recipe, CPU).step == 60
+    assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "killed"))
+
+
+# ---- what may change
+
+
+def test_a_larger_budget_goes_on_from_the_end(tone_corpus, small, tmp_path):
+    start(load_recipe("chroma-8", small), tone_corpus, tmp_path / "run", CPU)
+    longer = load_recipe("chroma-8", [*small, "training.steps=90"])
+    assert resume(tmp_path / "run", longer, CPU).step == 90
+    start(longer, tone_corpus, tmp_path / "whole", CPU)
+    last = [checkpoint.load(tmp_path / name / "last.ckpt") for name in ("run", "whole")]
+    assert same(last[0]["model"], last[1]["model"])  # its schedule is constant
+    assert Run.open(tmp_path / "run").recipe == longer
+
+
+@pytest.mark.parametrize("changes", [[], ["training.steps=30"]])
+def test_a_finished_run_stays_as_it_is(tone_corpus, small, tmp_path, changes):
+    start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
+    before = checkpoint.load(tmp_path / "run" / "last.ckpt")
+    outcome = resume(tmp_path / "run", load_recipe("tuned-8", [*small, *changes]), CPU)
+    assert (outcome.step, outcome.interrupted) == (60, False)
+    assert same(before["model"], checkpoint.load(tmp_path / "run" / "last.ckpt")["model"])
+
+
+@pytest.mark.parametrize(
+    "change", ["training.seed=1", "training.learning_rate=1e-4", "network.latents=3", "frames.views=2", "loss.squares=2"]
+)
+def test_another_recipe_is_refused(tone_corpus, small, tmp_path, change):
+    start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(UserError, match=r"another recipe.*give .*run/recipe\.toml") as caught:
+        resume(tmp_path / "run", load_recipe("tuned-8", [*small, change]), CPU)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, small, tmp_path):
+    recipe = load_recipe("tuned-8", small)
+    with pytest.raises(UserError, match="does not exist"):
+        resume(tmp_path / "none", recipe, CPU)
+    start(recipe, tone_corpus, tmp_path / "run", CPU)
+    (tmp_path / "run" / "last.ckpt").write_bytes(b"no longer a checkpoint")
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
+        resume(tmp_path / "run", recipe, CPU)
+    start(load_recipe("chroma-2", small), tone_corpus, tmp_path / "other", CPU)
+    (tmp_path / "other" / "last.ckpt").replace(tmp_path / "run" / "last.ckpt")
+    with pytest.raises(UserError, match="does not fit"):
+        resume(tmp_path / "run", recipe, CPU)
+
+
+def test_a_diverged_run_resumes_from_its_last_good_checkpoint(tone_corpus, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    recipe = load_recipe("tuned-8", small)
+    original = loop._Loop._step
+
+    def step(self, indices, done):
+        loss = original(self, indices, done)
+        return loss * float("nan") if self.progress.step >= 40 else loss
+
+    with monkeypatch.context() as patch, pytest.raises(Failure, match="diverged"):
+        patch.setattr(loop._Loop, "_step", step)
+        start(recipe, tone_corpus, tmp_path / "run", CPU)
+    assert 0 < checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).step
+    assert resume(tmp_path / "run", recipe, CPU).step == 60
+
+
+# ---- minutes
+
+
+class Clock:
+    """Time that passes with every look at it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 0.01
+        return self.now
+
+
+def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, small, tmp_path, monkeypatch, stop_at):
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", clock)
+    recipe = load_recipe("tuned-8", [*small, "training.minutes=0.2"])  # 12 s
+    stop_at(150)
+    first = start(recipe, tone_corpus, tmp_path / "run", CPU)
+    assert first.interrupted
+    passed = checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).seconds
+    assert 3 < passed < 9
+    clock.now += 10_000  # the night between
+    before = clock.now
+    rates, original = [], loop._Loop._learning_rate
+    monkeypatch.setattr(
+        loop._Loop, "_learning_rate", lambda self, done: rates.append(original(self, done)) or rates[-1]
+    )
+    second = resume(tmp_path / "run", recipe, CPU)
+    assert not second.interrupted
+    assert second.step > first.step
+    assert clock.now - before == pytest.approx(12 - passed, abs=0.5)
+    assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).seconds == pytest.approx(12, abs=0.5)
+    assert rates[0] < 0.95 * 1e-3  # on its way down already
+    assert rates[-1] == pytest.approx(loop.FLOOR * 1e-3, rel=0.2)
+
+
+# ---- several processes
+
+
+def totals(folder):
+    return {entry["step"]: entry["total"] for entry in Run.open(folder).logged()}
+
+
+def test_two_processes_give_the_loss_of_one_within_rounding(tone_corpus, small, tmp_path):
+    changes = [*small, "training.batch_size=8", "training.steps=300"]  # three validations: 150 steps an epoch
+    start(load_recipe("chroma-8", changes), tone_corpus, tmp_path / "one", CPU)
+    options = [part for change in changes for part in ("--set", change)]
+    process = command(
+        *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "two"),
+        *("--devices", "2", "--accelerator", "cpu", *options),
+    )
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, err
+    assert "300 steps" in out
+    one, two = totals(tmp_path / "one"), totals(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert two == pytest.approx(one, rel=1e-4)
+    weights = [checkpoint.load(tmp_path / name / "last.ckpt")["model"] for name in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    assert not same(*weights) or one == two
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [True, False])
+def test_two_processes_stop_at_ctrl_c_save_and_go_on(tone_corpus, small, tmp_path, group):
+    """From a terminal it reaches all of them, from `kill` the first alone."""
+    folder = tmp_path / "run"
+    changes = [part for change in [*small, "training.minutes=100"] for part in ("--set", change)]
+    arguments = ["train", "chroma-8", "--corpus", tone_corpus, "-o", folder, "--devices", "2", "--accelerator", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "timbrel", *map(str, arguments), *changes],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(folder / "log.jsonl", process)
+    (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130, err
+    assert "go on with: timbrel train" in out
+    step = checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step
+    recipe = load_recipe(str(folder / "recipe.toml"), [f"training.steps={step + 3}"])
+    assert resume(folder, recipe, CPU).step == step + 3
+
+
+@pytest.mark.slow
+def test_two_processes_say_a_diverged_loss_in_one_line(tone_corpus, small, tmp_path):
+    changes = [part for change in [*small, "loss.mean_square=1e308"] for part in ("--set", change)]
+    process = command(
+        *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "run"),
+        *("--devices", "2", "--accelerator", "cpu", *changes),
+    )
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("timbrel: the loss is nan")

@@ -1,0 +1,74 @@
+"""Pictures, each drawn once for light pages and once for dark ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+WIDTH = 9.0  # inches
+DPI = 140  # 1260 pixels a picture: sharp on a page of 960
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours for one kind of page. ``span`` is the part of the pitch-class map that stands out from ``paper``."""
+
+    paper: str
+    ink: str
+    faint: str
+    first: str
+    second: str
+    span: tuple[float, float]
+
+    def settings(self) -> dict[Any, Any]:
+        """Matplotlib's settings."""
+        return {
+            "figure.facecolor": self.paper,
+            "axes.facecolor": self.paper,
+            "axes.edgecolor": self.faint,
+            "axes.labelcolor": self.ink,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "font.size": 9,
+            "grid.color": self.faint,
+            "grid.alpha": 0.35,
+            "grid.linewidth": 0.5,
+            "legend.frameon": False,
+            "text.color": self.ink,
+            "xtick.color": self.faint,
+            "xtick.labelcolor": self.ink,
+            "ytick.color": self.faint,
+            "ytick.labelcolor": self.ink,
+        }
+
+    def pitch_classes(self) -> ListedColormap:
+        """A colour a pitch class from a perceptually uniform map: C is darkest, B lightest."""
+        return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
+
+
+LIGHT = Theme("#ffffff", "#24292f", "#a8b0ba", "#2f6f9f", "#d9822b", (0.0, 0.95))
+DARK = Theme("#1d2026", "#dfe3e8", "#626b78", "#6cb2e0", "#f0a04b", (0.13, 1.0))
+THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What stands on the page: ``name`` of the file, a caption that says how to read it, and its width in inches."""
+
+    name: str
+    caption: str
+    draw: Callable[[Theme], Figure]
+    width: float = WIDTH
+
+    def save(self, folder: Path) -> None:
+        """Write ``name.png`` and ``name-dark.png``."""
+        for suffix, theme in THEMES.items():
+            with matplotlib.rc_context(theme.settings()):
+                self.draw(theme).savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
