@@ -4,65 +4,49 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ..host.card import Chroma, Landmark, Latent
-from ..host.dsp import chroma
+from ..host.errors import UserError
 from ..host.units import octave_of
 from ..train.corpus.store import Corpus
 from ..train.families import Network
-from ..train.frames import Source, moved_frame, sources
+from ..train.keys import trained
 from ..train.recipe import Recipe
+from ..train.sample import draw, encode
 
 Array = npt.NDArray[np.float32]
 
 CODES = 6000  # training frames encoded for the statistics: percentiles to a part in a hundred
+SEED = 0
 LANDMARKS = 256  # what a card holds at the most
 SPAN = (1.0, 99.0)  # percentiles: a knob's whole way sounds like the corpus, stray codes left out
 NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs low < high
+MIDDLE_OCTAVE = octave_of(60)  # where sounds without pitch are said to lie
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Encoded training frames: latents [frames, n], pitch classes [frames] and labels."""
+    """Encoded training frames: latents [frames, n], pitch classes [frames], octaves [frames] and labels."""
 
     latents: Array
     pitch_classes: npt.NDArray[np.int64]
     labels: list[str]
-    octaves: npt.NDArray[np.int64]
+    octaves: list[int]
 
 
 def encode_corpus(network: Network, recipe: Recipe, corpus: Corpus, tonal: bool) -> Codes:
-    """Codes of training frames spread evenly over the corpus."""
-    settings = recipe.frames
-    fold = settings.octave is not None and tonal
-    found = list(sources(corpus, "train", settings, tonal=fold))
-    found = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(CODES, len(found))).astype(int))]
-    latents: list[Array] = []
-    pitch_classes: list[int] = []
-    octaves: list[int] = []
-    for first in range(0, len(found), 512):
-        part = found[first : first + 512]
-        pairs = [_frame(corpus, source, recipe, fold) for source in part]
-        frames = torch.from_numpy(np.stack([frame for frame, _ in pairs]))
-        classes = torch.tensor([pitch_class for _, pitch_class in pairs])
-        with torch.no_grad():
-            latents.append(network.encode(frames, torch.nn.functional.one_hot(classes, 12).float()).numpy())
-        pitch_classes.extend(classes.tolist())
-        octaves.extend(octave_of(round(s.note)) if np.isfinite(s.note) else octave_of(60) for s in part)
-    labels = [source.clip.label or source.clip.name for source in found]
-    return Codes(np.concatenate(latents), np.array(pitch_classes), labels, np.array(octaves))
+    """Codes of training frames drawn from all over the corpus, in its order.
 
-
-def _frame(corpus: Corpus, source: Source, recipe: Recipe, fold: bool) -> tuple[Array, int]:
-    settings = recipe.frames
-    samples = corpus.samples(source.clip)
-    if fold:
-        assert settings.octave is not None
-        key = round(source.note) % 12
-        return moved_frame(samples, source, 12 * (settings.octave + 1) + key, settings), key
-    frame = moved_frame(samples, source, source.note, settings)
-    return frame, int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
+    Raises:
+        UserError: no training frame sounds.
+    """
+    folded = recipe.frames.octave is not None and tonal
+    sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
+    if sample is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
+    labels = [source.clip.label or source.clip.name for source in sample.sources]
+    return Codes(encode(network, sample.spectra, sample.pitch_classes), sample.pitch_classes, labels, octaves)
 
 
 def landmarks(codes: Codes) -> list[Landmark]:
@@ -110,6 +94,6 @@ def latents(codes: Codes, defaults: list[float]) -> list[Latent]:
 
 def chroma_of(codes: Codes, recipe: Recipe, tonal: bool) -> Chroma:
     """Pitch classes of the training set, and the octave its decoded frames sound in."""
-    if recipe.frames.octave is not None and tonal:
-        return Chroma(trained=list(range(12)), octave=recipe.frames.octave)
-    return Chroma(trained=sorted({int(p) for p in codes.pitch_classes}), octave=int(np.median(codes.octaves)))
+    folded = recipe.frames.octave is not None and tonal
+    octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(codes.octaves))
+    return Chroma(trained=trained(codes.pitch_classes, recipe.frames, folded), octave=octave)

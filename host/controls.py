@@ -1,7 +1,7 @@
 """Values that knobs move: each a function of time that never steps."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,7 @@ class Ramp:
         last = self._segments[-1]
         if value == last.last:
             return
-        first = float(self.at(np.array([time]))[0])
+        first = float(_glide(np.float64(time), *last))
         segment = _Segment(time, self._ramp_samples, first, value)
         if last.start == time:
             self._segments[-1] = segment
@@ -73,10 +73,11 @@ class Ramp:
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Values at sample times, [times] in any order, none earlier than the last ``forget``."""
-        start, length, first, last = np.array(self._segments).T
-        which = np.maximum(np.searchsorted(start, times, side="right") - 1, 0)
-        done = np.clip((times - start[which]) / length[which], 0.0, 1.0)
-        return np.where(done < 1.0, first[which] + (last[which] - first[which]) * done, last[which])
+        if len(self._segments) == 1:
+            return _glide(times, *self._segments[0])
+        columns = [np.array(column) for column in zip(*self._segments, strict=True)]
+        which = np.maximum(np.searchsorted(columns[0], times, side="right") - 1, 0)
+        return _glide(times, *(column[which] for column in columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
         """Values at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""
@@ -89,6 +90,13 @@ class Ramp:
         """Drop what only matters before ``time``."""
         while len(self._segments) > 1 and self._segments[1].start <= time:
             del self._segments[0]
+
+
+def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDArray[np.float64]:
+    """Values of a segment at times, or of a segment for each time."""
+    done = np.clip((time - start) / length, 0.0, 1.0)
+    values: npt.NDArray[np.float64] = np.where(done < 1.0, first + (last - first) * done, last)
+    return values
 
 
 def knob(value: int, low: float, high: float, curve: float) -> float:

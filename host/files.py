@@ -88,6 +88,33 @@ def building_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of ``path`` when the block ends well; else the old one stays.
+
+    Raises:
+        UserError: its parent cannot be written.
+        Failure: the disk is full, or it cannot be written for another reason.
+    """
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; make {path.parent} writable or copy it") from None
+    new, old = temporary / "new", temporary / "old"
+    try:
+        new.mkdir()
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}; what was there is kept") from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _share_like_new(path: Path) -> None:
     """mkstemp makes files for the owner alone; outputs get the rights that any new file would."""
     path.chmod(0o666 & ~_umask())

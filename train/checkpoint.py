@@ -63,7 +63,7 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many classes for the many ways a zip of tensors can be broken
         reason = (str(error) or type(error).__name__).splitlines()[0][:80]
         raise UserError(f"checkpoint {path} is damaged ({reason}); train again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not PARTS <= content.keys():
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= PARTS:
         raise UserError(f"checkpoint {path} is not of format {FORMAT}; train again with this timbrel")
     return content
 

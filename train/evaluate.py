@@ -1,18 +1,15 @@
 """A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
 
-import contextlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from ..host.errors import Failure, UserError
+from ..host.errors import UserError
+from ..host.files import replacing_folder
 from ..host.units import PITCH_CLASSES, note_name
 from . import checkpoint, figures, keys, measures, page
 from .corpus.store import Corpus, Split
@@ -79,7 +76,7 @@ def evaluate(
     say(0.0, "cutting frames")
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
-    with _replacing(run.folder / "report") as folder:
+    with replacing_folder(run.folder / "report") as folder:
         found, pictures = _figures(work, which, step, mesh_points, say)
         say(0.75, "drawing")
         for picture in pictures:
@@ -237,7 +234,7 @@ def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
 def _divergence(work: _Work) -> Array | None:
     """From the standard normal prior, in nats, a mean over the training frames: [latents]."""
     one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
-    mean, log_variance = work.network._distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
+    mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
     if log_variance is None:
         return None
     each: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
@@ -287,25 +284,3 @@ def _loss(run: Run, step: int) -> tuple[Figures, list[Picture]]:
     terms = {name: [weights[name] * line[name] for line in lines] for name in names}
     terms["total"] = [line["total"] for line in lines]
     return {"steps": steps, "terms": terms}, [figures.loss_curve(steps, terms, step)]
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of ``path`` when the block ends well; else the old one stays."""
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; make {path.parent} writable or copy it") from None
-    new, old = temporary / "new", temporary / "old"
-    try:
-        new.mkdir()
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}; what was there is kept") from error
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)

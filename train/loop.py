@@ -199,7 +199,6 @@ class _Stop:
 def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     """Train a run to the end of its budget, in this process."""
     recipe = run.recipe
-    torch.set_flush_denormal(True)
     torch.manual_seed(recipe.training.seed)
     plain = NETWORKS[recipe.family](recipe)
     plain_optimizer = _optimizer(plain, recipe)
@@ -208,8 +207,13 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     if options.on_message and not progress.step:
         options.on_message("cutting frames")
     data = DATA[recipe.family](run.corpus(), recipe, run.folder, run.info.tonal)
-    with _Stop() as stop:
-        return _Loop(fabric, run, options, (plain, plain_optimizer), (network, optimizer), progress, data, stop).run()
+    torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
+    try:
+        with _Stop() as stop:
+            loop = _Loop(fabric, run, options, (plain, plain_optimizer), (network, optimizer), progress, data, stop)
+            return loop.run()
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -273,7 +277,7 @@ class _Loop:
             if self.progress.step % self.epoch_steps == 0:
                 self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
         self._check(float(loss))
-        self._validate()
+        self._validate(may_be_best=done >= 1.0)  # where Ctrl-C came must not decide which weights are exported
         self._save()
         if self.writer:
             self.writer.close()
@@ -342,7 +346,7 @@ class _Loop:
             )
 
     @torch.no_grad()
-    def _validate(self) -> None:
+    def _validate(self, may_be_best: bool = True) -> None:
         self.plain.eval()
         sums: dict[str, float] = {}
         count = 0
@@ -371,7 +375,7 @@ class _Loop:
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code; "
                 "such a model cannot be played: stop, and train with another training.seed or a lower learning rate"
             )
-        if means["total"] < self.progress.best and not self.dead:
+        if may_be_best and means["total"] < self.progress.best and not self.dead:
             self.progress.best = means["total"]
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizer, self.progress)
         if time.monotonic() - self.previewed > PREVIEW_SECONDS:

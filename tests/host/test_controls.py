@@ -126,3 +126,12 @@ def test_controllers_with_a_fixed_meaning_are_reserved_and_the_usual_knobs_are_f
 def test_every_play_control_has_a_range_and_a_unit():
     assert all(control.low < control.high and control.unit for control in PLAY_CONTROLS.values())
     assert all(name == control.name for name, control in PLAY_CONTROLS.items())
+
+
+def test_a_move_at_every_sample_is_followed_as_fast_as_the_ramp_allows():
+    ramp = Ramp(0.0, 100)
+    for time in range(3000):
+        ramp.move(time, float(time % 2))
+    path = ramp.block(0, 3200)
+    assert np.abs(np.diff(path)).max() <= 0.01 + 1e-6
+    assert path[-1] == ramp.target == 1.0

@@ -13,7 +13,7 @@ import pytest
 import scipy.signal
 import scipy.stats
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
@@ -262,7 +262,7 @@ def test_the_divergence_is_that_of_torchs_own_distributions(tmp_path, corpus):
     ]
     chroma = np.eye(12, dtype=np.float32)[[strongest_class(frame) for frame in frames]]
     with torch.no_grad():
-        mean, log_variance = network._distribution(torch.from_numpy(np.stack(frames)), torch.from_numpy(chroma))
+        mean, log_variance = network.distribution(torch.from_numpy(np.stack(frames)), torch.from_numpy(chroma))
         normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
         wanted = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).mean(0)
     assert [d["divergence"] for d in found["dimensions"]] == pytest.approx(wanted.tolist(), rel=1e-4, abs=1e-6)
@@ -443,6 +443,22 @@ def test_a_network_that_keeps_the_sound_but_not_the_key_errs_on_another_key_alon
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_a_network_that_gives_the_sound_on_the_asked_key_is_right_on_its_own_and_on_another_key(tuned, monkeypatch):
+    opened = tuned.corpus()
+    by_key = {round(s.note) % 12: s for s in sources(opened, "test", SETTINGS, tonal=True)}  # all of one brightness
+    answers = [moved_frame(opened.samples(by_key[k].clip), by_key[k], 60 + k, SETTINGS) for k in range(12)]
+
+    class Transposer(ChromaAutoencoder):
+        def decode(self, latents, chroma):
+            return chroma @ torch.from_numpy(np.stack(answers))
+
+    monkeypatch.setitem(families.NETWORKS, "chroma", Transposer)
+    found = measured(tuned)["reconstruction"]
+    assert found["same_key"]["spectral_convergence_db"]["value"] < -30
+    assert found["another_key"]["spectral_convergence_db"]["value"] < -10  # moving takes partials past half the rate
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_trained_run_is_nearer_than_before_it_was_trained(small_run, tmp_path):
     folder = shutil.copytree(small_run, tmp_path / "run")
     info = json.loads((folder / "run.json").read_text())
@@ -557,6 +573,8 @@ def test_a_page_shows_the_pictures_beside_it_on_light_and_dark_screens_and_twice
     tmp_path, corpus, monkeypatch, recipe, changes, shown
 ):
     monkeypatch.setattr(picture, "DPI", 40)
+    monkeypatch.setattr(evaluate, "TRAINING_FRAMES", 60)  # so that chance chooses
+    monkeypatch.setattr(evaluate, "TEST_FRAMES", 30)
     run = make_run(tmp_path / "run", corpus, recipe, *changes)
     found = measured(run)
     report = run.folder / "report"
@@ -724,10 +742,11 @@ def test_the_verdict_says_what_the_figures_mean(text, words):
 
 
 @given(st.integers(0, 10**6))
+@example(999_999)
 def test_a_share_reads_100_percent_only_where_nothing_is_missing(millionths):
     share = millionths / 10**6
     text = percent(share)
-    assert (text == "100 %") == (share == 1)
+    assert text.startswith("100") == (share == 1)
     assert float(text.removesuffix(" %")) == pytest.approx(100 * share, abs=0.1001)
 
 

@@ -83,13 +83,13 @@ def broken_total(monkeypatch, at, value):
 # ---- learning
 
 
-@pytest.mark.parametrize("recipe", [["tuned-8"], ["chroma-8"], ["chroma-8-vae", "loss.divergence=1e-6"]])
+@pytest.mark.parametrize("recipe", [["tuned-8"], ["chroma-8"], ["chroma-8-vae", "loss.mean_square=1000"]])
 def test_the_loss_falls_on_frames_that_were_not_trained_on(train, monkeypatch, recipe):
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     outcome, run = train(*recipe, "training.steps=250", "training.learning_rate=5e-3")
     totals = [entry["total"] for entry in run.logged()]
     assert outcome.step == 250
-    assert totals[-1] < 0.75 * totals[0]
+    assert totals[-1] < 0.85 * totals[0]
     assert outcome.validation == totals[-1]
     assert not outcome.dead
     assert not outcome.interrupted

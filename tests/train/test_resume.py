@@ -109,6 +109,20 @@ def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
     assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "parts"))
 
 
+def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, small, tmp_path, monkeypatch, stop_at):
+    """The loss only rises here: a look at it on the way must not become the best that is exported."""
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop._Loop, "_learning_rate", lambda self, done: -1e-3)
+    recipe = load_recipe("tuned-8", small)
+    whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
+    stop_at(0)
+    assert start(recipe, tone_corpus, tmp_path / "parts", CPU).step == 1
+    low = Run.open(tmp_path / "parts").logged()[-1]["total"]
+    assert low < min(entry["total"] for entry in Run.open(tmp_path / "whole").logged())
+    assert resume(tmp_path / "parts", recipe, CPU).step == whole.step
+    assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "parts"))
+
+
 def test_what_was_stopped_within_an_epoch_is_saved_there(tone_corpus, small, tmp_path, stop_at):
     stop_at(5)
     outcome = start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
@@ -157,7 +171,7 @@ def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(
 
 def killed_runs(corpus, small, folder, kills):
     """Train in processes that are killed after a while; yields the run after each."""
-    changes = [*small, "training.batch_size=1", "training.steps=100000"]
+    changes = [*small, "training.batch_size=1", "training.schedule=constant", "training.steps=100000"]
     options = ["--corpus", corpus, "-o", folder, "--accelerator", "cpu"]
     randomness = random.Random(5)
     for kill in range(kills):
@@ -195,7 +209,7 @@ def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(tone_corpus, sma
         assert epoch_steps >= loop.VALIDATION_STEPS  # each epoch is saved
         assert_survived(run, epoch_steps)
     step = checkpoint.progress_of(checkpoint.load(run.last)).step + epoch_steps
-    changes = [*small, "training.batch_size=1", f"training.steps={step}"]
+    changes = [*small, "training.batch_size=1", "training.schedule=constant", f"training.steps={step}"]
     resume(run.folder, load_recipe("tuned-8", changes), CPU)
     start(load_recipe("tuned-8", changes), tone_corpus, tmp_path / "whole", CPU)
     whole = Run.open(tmp_path / "whole")
@@ -319,29 +333,23 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, small, t
 # ---- several processes
 
 
-def totals(folder):
-    return {entry["step"]: entry["total"] for entry in Run.open(folder).logged()}
-
-
 def test_two_processes_give_the_loss_of_one_within_rounding(tone_corpus, small, tmp_path):
-    changes = [*small, "training.batch_size=8", "training.steps=300"]  # three validations: 150 steps an epoch
-    start(load_recipe("chroma-8", changes), tone_corpus, tmp_path / "one", CPU)
-    options = [part for change in changes for part in ("--set", change)]
+    start(load_recipe("chroma-8", small), tone_corpus, tmp_path / "one", CPU)
+    options = [part for change in small for part in ("--set", change)]
     process = command(
         *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "two"),
         *("--devices", "2", "--accelerator", "cpu", *options),
     )
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, err
-    assert "300 steps" in out
-    one, two = totals(tmp_path / "one"), totals(tmp_path / "two")
-    assert one.keys() == two.keys()
-    assert two == pytest.approx(one, rel=1e-4)
-    weights = [checkpoint.load(tmp_path / name / "last.ckpt")["model"] for name in ("one", "two")]
+    assert "60 steps" in out
+    one, two = (Run.open(tmp_path / name) for name in ("one", "two"))
+    assert [entry["step"] for entry in two.logged()] == [entry["step"] for entry in one.logged()] == [60]
+    assert two.logged()[0]["total"] == pytest.approx(one.logged()[0]["total"], rel=1e-6)
+    weights = [checkpoint.load(run.last)["model"] for run in (one, two)]
     assert weights[0].keys() == weights[1].keys()
-    assert not same(*weights) or one == two
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, atol=2e-3, rtol=1e-2)
+        torch.testing.assert_close(weights[1][name], value, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ class ChromaAutoencoder(nn.Module):
 
     def encode(self, frames: Tensor, chroma: Tensor) -> Tensor:
         """Latents of frames; of a variational network, the means."""
-        return self._distribution(frames, chroma)[0]
+        return self.distribution(frames, chroma)[0]
 
     def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
         """Frames of latents: magnitudes >= 0."""
@@ -63,7 +63,7 @@ class ChromaAutoencoder(nn.Module):
             targets, target_chroma: the same sound on another key, or the same frames: what decoding must give.
             generator: on the CPU; all that is random here comes from it.
         """
-        mean, log_variance = self._distribution(frames, chroma)
+        mean, log_variance = self.distribution(frames, chroma)
         latents = mean
         terms: dict[str, Tensor] = {}
         if log_variance is not None:
@@ -87,7 +87,8 @@ class ChromaAutoencoder(nn.Module):
         weights = self.weights.model_dump()
         return torch.stack([weights[name] * term for name, term in terms.items() if weights[name]]).sum()
 
-    def _distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
+    def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Latents of frames, and of a variational network the logarithms of their variances."""
         value = frames.sqrt() if self.settings.domain == "root" else frames
         if self.settings.augmentation == "difference":
             value = torch.cat([value, value[:, 1:] - value[:, :-1]], 1)
