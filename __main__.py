@@ -57,6 +57,9 @@ Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processe
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
 
+BUDGETS = ("training.epochs", "training.steps", "training.minutes")
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(__version__)
@@ -175,12 +178,17 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in RUN/tensorboard.")] = False,
 ) -> None:
     """Train a recipe on a corpus. Ctrl-C saves and stops."""
+    changes = list(change or [])
+    if minutes is not None:
+        if other := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
+            raise UserError(f"--minutes {minutes:g} and --set {other} are two budgets; give one of them")
+        changes.append(f"training.minutes={minutes}")
+
     from .host.progress import Display
     from .train.loop import Options, start
     from .train.loop import resume as go_on
     from .train.recipe import load_recipe
 
-    changes = [*(change or []), *([] if minutes is None else [f"training.minutes={minutes}"])]
     loaded = load_recipe(recipe, changes)
     with Display() as display:
         display.stage(f"training {loaded.name}")
@@ -368,7 +376,7 @@ def _channel_patches(options: list[str]) -> "dict[int, Patch]":
 
 def main() -> None:
     """Run the command line; what goes wrong is one line and an exit status."""
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     status = 0
     command = typer.main.get_command(app)
@@ -392,6 +400,8 @@ def main() -> None:
             status = _complain(
                 f"{error.name} is not installed; install it with: pip install 'timbrel[{_extra()}]'", 2, debug
             )
+        elif isinstance(error, OSError) and error.filename:
+            status = _complain(f"cannot use {error.filename}: {error.strerror}; check the path and your rights", 1, debug)
         elif isinstance(error, MemoryError):
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:

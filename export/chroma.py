@@ -17,7 +17,7 @@ class Decoder(nn.Module):
         self.network = network
 
     def forward(self, latent: Tensor, chroma: Tensor | None = None) -> Tensor:
-        return self.network.decode(latent, chroma if chroma is not None else latent.new_zeros(len(latent), 12))
+        return self.network.decode(latent, chroma if chroma is not None else latent.new_zeros(latent.shape[0], 12))
 
 
 class Encoder(nn.Module):
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         spectrum = torch.view_as_real(torch.fft.rfft(audio * self.window))
         magnitude = spectrum.square().sum(-1).sqrt()
         frames = magnitude / magnitude.amax(1, keepdim=True).clamp_min(DIVISOR)
-        return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(len(audio), 12))
+        return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12))
 
 
 def wants_chroma(network: ChromaAutoencoder) -> tuple[bool, bool]:

@@ -69,7 +69,7 @@ def export(
         Failure: onnxruntime's results are not torch's, or the model's latents do not vary.
     """
     if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
-        raise UserError(f"-o {path} must be a model's name, such as {path.with_suffix('').stem}.onnx")
+        raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
     check_output(path, overwrite)
     check_output(encoder_path(path), overwrite)
     network, step = _network(run, which)
@@ -197,13 +197,14 @@ def probes(codes: Codes, count: int, seed: int) -> tuple[Array, npt.NDArray[np.i
 
 
 def _parity(network: Network, model: Model, codes: Codes, weights: Weights) -> Parity:
-    absolute, span = 0.0, 0.0
+    differences, span = [], 0.0
     for batch in BATCHES:
         for seed in range(max(1, 64 // batch)):
             latent, chroma = probes(codes, batch, seed)
             expected = network.decode(torch.from_numpy(latent), torch.from_numpy(ONE_HOT[chroma])).numpy()
-            absolute = max(absolute, float(np.abs(model.decode(latent, chroma) - expected).max()))
+            differences.append(np.abs(model.decode(latent, chroma) - expected).max())
             span = max(span, float(np.ptp(expected)))
+    absolute = float(np.max(differences))  # NaN where there is one
     relative = absolute / max(span, 1e-9)
     if not relative <= TOLERANCES[weights]:
         raise Failure(

@@ -60,6 +60,7 @@ def make(
         Failure: training diverged, or every sound got the same code.
         Stopped: Ctrl-C during training; everything is saved.
     """
+    load_recipe(RECIPE, [f"training.minutes={minutes}"])  # refuses a wrong number before any work
     corpus = _corpus(sounds, output, display)
     run, outcome = _train(output, minutes, corpus, display)
     if outcome.interrupted:

@@ -65,11 +65,7 @@ class Ramp:
         if value == last.last:
             return
         first = float(_glide(np.float64(time), *last))
-        segment = _Segment(time, self._ramp_samples, first, value)
-        if last.start == time:
-            self._segments[-1] = segment
-        else:
-            self._segments.append(segment)
+        self._segments.append(_Segment(time, self._ramp_samples, first, value))
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Values at sample times, [times] in any order, none earlier than the last ``forget``."""

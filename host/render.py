@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float32]
 
 BLOCK = 16384  # samples: long blocks decode in large batches
 SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-bit sound
-SILENT_SECONDS = 0.5  # for this long, so that an echo is waited for
+SILENT_SECONDS = 2.0  # for this long, so that an echo is waited for
 RATES = (44100, 48000, 96000)
 
 

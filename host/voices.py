@@ -63,7 +63,7 @@ class Voices:
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._voices: list[Voice] = []
         self._held: list[_Held] = []  # mono: keys that are down, the last one last
-        self._last: int | None = None  # mono: the key that sounds, down or held by the pedal
+        self._last: int | None = None  # mono: the key that sounded last, down or held by the pedal
         self._pedal = False
 
     def __iter__(self) -> Iterator[Voice]:
@@ -127,7 +127,6 @@ class Voices:
     def silence(self, time: int) -> None:
         """All sound off (CC 120): everything fades in 5 ms."""
         self._held.clear()
-        self._last = None
         self._cut_all(time)
 
     def retire(self, time: int) -> None:
@@ -148,7 +147,6 @@ class Voices:
         self._sound(time, held.key, held.gain)
 
     def _let_all_go(self, time: int) -> None:
-        self._last = None
         for voice in self._voices:
             self._let_go(voice, time)
 

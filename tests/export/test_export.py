@@ -260,7 +260,7 @@ def test_the_card_says_where_the_weights_come_from(chroma_run, chroma_model, sma
         assert (training["corpus"], training["clips"]) == ("tones", 14)
         assert training["seconds"] == pytest.approx(run.info.seconds, abs=0.06)
         assert training["validation"]["total"] == pytest.approx(best.best, abs=1e-6)
-        assert training["versions"]["torch"] == torch.__version__.partition("+")[0]
+        assert training["versions"]["torch"] == torch.__version__
         assert training["hardware"]
         assert card["name"] == path.stem
         assert card["license"] == "CC0-1.0"  # the corpus's
@@ -420,15 +420,15 @@ def test_a_run_without_a_checkpoint_is_refused(chroma_run, tmp_path):
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_the_checkpoint_that_is_asked_for_is_exported(trained, tmp_path):
+def test_the_checkpoint_that_is_asked_for_is_exported(trained):
     run = trained("chroma-2")
     content = checkpoint.load(run.best)
     content["progress"]["step"] = 13
     torch.save(content, run.best)
-    assert export(run, tmp_path / "best.onnx").training.steps == 13
-    assert export(run, tmp_path / "last.onnx", which="last").training.steps == 60
+    assert exporting._network(run, "best")[1] == 13
+    assert exporting._network(run, "last")[1] == 60
     run.best.unlink()
-    assert export(run, tmp_path / "only.onnx").training.steps == 60
+    assert exporting._network(run, "best")[1] == 60
 
 
 def test_a_run_whose_corpus_is_gone_is_refused(chroma_run, tmp_path):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from timbrel.host.card import Card, read_card
+from timbrel.host.describe import describe
 from timbrel.host.errors import UserError
 
 SOURCE = "folder/model.onnx"
@@ -136,3 +137,25 @@ def test_a_long_value_is_cut_in_the_complaint(fields):
 def test_a_card_made_of_numpy_numbers_is_refused_or_plain(fields):
     fields["loudness_lufs"] = np.float64(-20.0)
     assert Card.model_validate(fields).loudness_lufs == -20.0
+
+
+def test_a_card_is_described_with_its_numbers_and_a_line_a_knob(fields):
+    text = describe(read_card(json.dumps(fields), SOURCE), 5_640_000)
+    for words in ("analytic", "CC0-1.0", "22050 Hz", "1024 samples (46 ms)", "256 samples (11.6 ms)", "5.6 MB"):
+        assert words in text
+    assert "all twelve pitch classes, sounding in octave 4" in text
+    assert "uniform on [0, 1]" in text
+    assert text.splitlines()[-2:] == [f"   {i}  latent {i}        0.000 to   1.000   default   0.500" for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"chroma": None}, "none: keys move the spectrum as a whole"),
+        ({"chroma": {"trained": [0, 4, 7], "octave": 3}}, "C E G pitch classes, sounding in octave 3"),
+        ({"prior": None}, "none"),
+        ({"prior": {"normal": [0.0, 5.0]}}, "normal, mean 0, deviation 5"),
+    ],
+)
+def test_what_a_card_lacks_or_narrows_is_said(fields, changes, words):
+    assert words in describe(read_card(json.dumps(fields | changes), SOURCE), 1000)

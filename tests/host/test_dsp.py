@@ -121,6 +121,10 @@ def test_the_limiter_has_no_memory(audio, cut):
     assert np.array_equal(np.concatenate([limit(audio[:cut]), limit(audio[cut:])]), limit(audio))
 
 
+def test_the_louder_a_sound_the_nearer_the_limiter_comes_to_full_scale():
+    assert limit(np.float32([1.0, 10.0, 1000.0])) == pytest.approx([0.85, 0.99062, 0.99991], abs=1e-4)
+
+
 def test_the_limiter_bends_without_a_corner():
     ramp = np.linspace(0.5, 0.9, 40_001).astype(np.float32)
     slope = np.gradient(limit(ramp).astype(np.float64), ramp.astype(np.float64))

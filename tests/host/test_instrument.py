@@ -181,6 +181,7 @@ def test_a_note_ends_on_its_very_sample(make_instrument, play, off):
     sound = play(make_instrument(envelope=SHARP), events, 4000)
     assert np.array_equal(sound[:, : off + 1], held[:, : off + 1])
     assert np.all(sound[:, off + 1] != held[:, off + 1])
+    assert np.any(sound[:, off + 15] != 0)
     assert np.all(sound[:, off + 23 :] == 0)  # the shortest release: 1 ms
 
 
@@ -224,6 +225,24 @@ def test_a_note_is_as_late_as_the_instrument_says(make_instrument, play, tiny, r
 def test_a_key_sounds_its_note(make_instrument, play, tiny, key):
     sound = play(make_instrument(44100, tiny(**LARGE)), [NoteOn(0, 0, key, 100)], 40_000)
     assert sounding_note(sound.sum(0), 44100) == pytest.approx(key, abs=0.25)
+
+
+def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(make_instrument, play, tiny):
+    from timbrel.host.engines.spectrum import SpectrumEngine
+    from timbrel.host.instrument import VOICE_LUFS
+
+    class Still:
+        def latents(self, voices, times):
+            return np.full((len(times), 2), 0.5, np.float32)
+
+        def bend_semitones(self, voices, times):
+            return np.zeros(len(times))
+
+    engine = SpectrumEngine(tiny(), 4000)
+    bare = engine.render([engine.begin(60, 0)], Still(), 0, 4000)[0]
+    gain = 10 ** ((VOICE_LUFS - tiny().card.loudness_lufs) / 20)
+    sound = play(make_instrument(envelope=SHARP), [NoteOn(0, 0, 60, 127)], 4000)
+    assert sound[:, 100:] == pytest.approx(np.stack([bare, bare])[:, 100:] * gain * 0.5**0.5, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("velocity", [1, 32, 64, 100, 127])
@@ -335,20 +354,46 @@ def test_a_turned_latent_sounds_as_a_preset_that_rests_there(make_instrument, pl
         ([], 2),
         (rpn(0, 12), 12),
         (rpn(0, 24), 24),
-        (rpn(0, 1, 50), 1.5),
+        (rpn(0, 6, 50), 6.5),
         (rpn(0, 12) + rpn(1, 3), 3),
         ([*rpn(0, 5), ControlChange(1, 0, 101, 127), ControlChange(1, 0, 100, 127), ControlChange(2, 0, 6, 24)], 5),
         ([*rpn(0, 5), ControlChange(1, 0, 99, 1), ControlChange(1, 0, 98, 8), ControlChange(2, 0, 6, 24)], 5),
+        ([*rpn(0, 5), ControlChange(1, 0, 99, 1), ControlChange(2, 0, 6, 24)], 5),
+        ([*rpn(0, 5), ControlChange(1, 0, 98, 8), ControlChange(2, 0, 6, 24)], 5),
         ([*rpn(0, 5), ControlChange(1, 0, 101, 0), ControlChange(1, 0, 100, 1), ControlChange(2, 0, 6, 24)], 5),
         ([*rpn(0, 5), ControlChange(1, 0, 121, 0), ControlChange(2, 0, 6, 24)], 5),
         ([ControlChange(0, 0, 6, 24), ControlChange(0, 0, 38, 50)], 2),
+        ([ControlChange(0, 0, 100, 0), ControlChange(0, 0, 6, 24)], 2),
+        ([ControlChange(0, 0, 101, 0), ControlChange(0, 0, 6, 24)], 2),
     ],
-    ids=["default", "12", "24", "cents", "twice", "null", "nrpn", "another rpn", "reset", "no rpn"],
+    ids=[
+        "default",
+        "12",
+        "24",
+        "cents",
+        "twice",
+        "null",
+        "nrpn",
+        "nrpn 99",
+        "nrpn 98",
+        "another rpn",
+        "reset",
+        "no rpn",
+        "half an rpn",
+        "the other half",
+    ],
 )
 def test_the_bend_range_is_set_by_its_registered_parameter_alone(make_instrument, play, tiny, controls, semitones):
     events = [*controls, PitchBend(3, 0, 4096), NoteOn(3000, 0, 60, 100)]
     sound = play(make_instrument(44100, tiny(**LARGE)), events, 40_000)
     assert sounding_note(sound[0, 4000:], 44100) == pytest.approx(60 + semitones / 2, abs=0.25)
+
+
+@pytest.mark.parametrize(("cents", "semitones"), [(0, 1.0), (99, 1.99), (127, 1.99)])
+def test_the_fine_part_of_the_bend_range_is_in_cents(make_instrument, play, tiny, cents, semitones):
+    events = [*rpn(0, 1, cents), PitchBend(3, 0, 8191), NoteOn(3000, 0, 72, 100)]
+    sound = play(make_instrument(44100, tiny(**LARGE)), events, 90_000)
+    assert sounding_note(sound[0, 4000:], 44100) == pytest.approx(72 + semitones, abs=0.12)
 
 
 def test_a_preset_sets_the_bend_range_and_a_controller_replaces_it_whole(make_instrument, play, tiny):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -173,6 +174,14 @@ def test_a_row_is_the_same_to_the_bit_in_every_batch(wide, size):
     assert np.array_equal(np.concatenate(parts), whole)
     order = rng.permutation(128)
     assert np.array_equal(wide.decode(codes[order], pitch[order]), whole[order])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_a_model_starts_no_thread(tiny_path):
+    before = len(list(Path("/proc/self/task").iterdir()))
+    model = Model(tiny_path())
+    model.decode(np.full((64, 2), 0.5, np.float32), np.zeros(64, int))
+    assert len(list(Path("/proc/self/task").iterdir())) == before
 
 
 def test_a_model_proves_itself(tiny):

@@ -32,6 +32,16 @@ def test_a_weak_or_missing_fundamental_does_not_move_the_note():
     assert sounding_note(strong, 44_100) == pytest.approx(57, abs=0.25)
 
 
+@pytest.mark.parametrize("loud", [2, 3, 5])
+@pytest.mark.parametrize("note", [45, 57, 69])
+def test_one_partial_far_above_the_others_does_not_take_the_note_away(note, loud):
+    time = np.arange(30_000) / 44_100
+    partials = [
+        (10 if k == loud else 1) * np.sin(2 * np.pi * k * midi_to_hz(note) * time + k * k) for k in range(1, 13)
+    ]
+    assert sounding_note(np.sum(partials, axis=0), 44_100) == pytest.approx(note, abs=0.25)
+
+
 @pytest.mark.parametrize("note", range(48, 85, 5))
 def test_sound_of_noise_phase_has_its_note_though_no_period_repeats(note):
     rng = np.random.default_rng(note)

@@ -131,9 +131,16 @@ def test_a_reverb_rings_out_after_the_voices_have_ended(rendered, make_patch):
 
 def test_an_echo_after_a_silence_is_waited_for(rendered, make_patch):
     tune = performance(note(60, 0, 4000), 0.1)
-    effects = [{"plugin": "Delay", "delay_seconds": 0.5, "feedback": 0.3}]
+    effects = [{"plugin": "Delay", "delay_seconds": 1.9, "feedback": 0.3}]
     audio, _ = rendered({0: make_patch(envelope=SHORT, effects=effects)}, tune)
-    assert np.abs(audio[:, round(1.5 * RATE) : round(1.6 * RATE)]).max() > 1e-3  # the third echo
+    assert np.abs(audio[:, round(5.7 * RATE) : round(5.8 * RATE)]).max() > 1e-3  # the third echo
+
+
+def test_a_voice_is_waited_for_however_soft_it_is(rendered, make_patch):
+    tune = performance(note(60, 0, 10_000, velocity=1), 0.5)
+    audio, _ = rendered({0: make_patch(envelope={"release_seconds": 5.0}, play={"gain_db": -6.0})}, tune)
+    assert np.abs(audio).max() < 10 ** (-90 / 20)
+    assert audio.shape[1] > 10_000 + 5 * RATE - 16_384
 
 
 @pytest.mark.parametrize("tail", [0.0, 0.1, 1.0])

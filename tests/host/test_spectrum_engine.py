@@ -260,6 +260,32 @@ def test_there_is_no_direct_current(tiny, settings, key):
     assert 20 * np.log10(np.abs(offset) / np.sqrt(np.mean(sound**2))) < -60
 
 
+@pytest.mark.parametrize("settings", SIZES.values(), ids=SIZES)
+def test_a_model_that_is_all_rumble_gives_none(tiny, settings):
+    class Rumbling:
+        card = tiny(**settings).card
+
+        def decode(self, latent, chroma):
+            return np.ones((len(latent), self.card.frame_width), np.float32)
+
+    engine = SpectrumEngine(Rumbling(), BLOCK)
+    sound = sound_of(engine, [engine.begin(60, 0)], Still(), 120_000)[0].astype(np.float64)
+    rate = Rumbling.card.sample_rate
+    hz, power = scipy.signal.periodogram(sound, rate, "blackman", detrend=False, scaling="spectrum")
+    assert 10 * np.log10(power[hz < 1].sum() / power.sum()) < -60
+    lowest = np.ceil(20 * Rumbling.card.frame_length / rate) * rate / Rumbling.card.frame_length
+    assert power[(hz > lowest) & (hz < 4 * lowest)].sum() > 100 * power[hz < 5].sum()
+
+
+@pytest.mark.parametrize("on", [0, 1, 255, 256, 257, 4000])
+def test_every_frame_that_overlaps_the_note_on_is_made(tiny, on):
+    model = tiny()
+    n, hop = model.card.frame_length, model.card.hop_length
+    engine = SpectrumEngine(model, BLOCK)
+    for _ in range(40):
+        assert on - n < engine.begin(60, on).next_frame <= on - n + hop
+
+
 def test_a_stream_that_sounds_for_long_does_not_grow(tiny):
     model = tiny()
     engine = SpectrumEngine(model, 512)

@@ -243,6 +243,14 @@ def test_mono_under_the_pedal_keeps_the_last_note_and_returns_when_the_pedal_com
     assert held(voices, 9) == []
 
 
+def test_mono_does_not_strike_again_a_key_that_is_down_when_the_pedal_comes_up():
+    voices = make(mode="mono")
+    voices.note_on(0, 60, 1.0)
+    voices.pedal(1, True)
+    voices.pedal(500, False)
+    assert [(voice.envelope.on, voice.stolen_at) for voice in voices] == [(0, None)]
+
+
 @pytest.mark.parametrize("retired", [True, False])
 def test_mono_returns_to_a_held_key_also_when_the_last_note_had_died_away(retired):
     voices = make(mode="mono", sustain=0.0)

@@ -225,7 +225,7 @@ def test_what_cannot_be_used_is_named_with_its_reason(sounds, tmp_path):
 
 def test_a_short_clip_is_judged_by_its_length_at_the_corpus_rate(tmp_path):
     write(tmp_path / "sounds" / "a.wav", sine(seconds=4000 / RATE))
-    with pytest.raises(UserError, match=r"1 too short; a clip needs 4096 samples at 44100 Hz"):
+    with pytest.raises(UserError, match=r"1 too short \(a.wav\); a clip needs 4096 samples at 44100 Hz"):
         build([tmp_path / "sounds"], tmp_path / "corpus")
     assert build([tmp_path / "sounds"], tmp_path / "corpus", rate=48000).clips == 1
 
@@ -357,7 +357,8 @@ def test_a_corpus_with_nothing_in_it_says_why(tmp_path):
     (sounds / "text.wav").write_text("text")
     write(sounds / "silent.wav", np.zeros(9000))
     write(sounds / "short.wav", np.ones(9))
-    with pytest.raises(UserError, match="can be used: 1 unreadable, 1 silent, 1 too short"):
+    message = r"1 unreadable \(text.wav: .+\), 1 silent \(silent.wav\), 1 too short \(short.wav\)"
+    with pytest.raises(UserError, match=message):
         build([sounds], tmp_path / "corpus")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sounds"]
 

@@ -54,14 +54,16 @@ class Report(BaseModel):
         self.split_seconds[split] = self.split_seconds.get(split, 0.0) + seconds
 
     def left_out_line(self) -> str:
-        """What was not used, by kind and number: ``"2 unreadable, 1 silent"``; empty when all was."""
-        kinds = {
-            "unreadable": len(self.unreadable),
-            "silent": len(self.silent),
-            "too short": len(self.too_short),
-            "not listed in the split file": self.left_out,
-        }
-        return ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
+        """What was not used, by kind and number, with an example: ``"2 unreadable (a.wav: empty)"``.
+
+        Empty when all was used.
+        """
+        unreadable = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
+        kinds = {"unreadable": unreadable, "silent": self.silent, "too short": self.too_short}
+        parts = [f"{len(names)} {kind} ({names[0]})" for kind, names in kinds.items() if names]
+        if self.left_out:
+            parts.append(f"{self.left_out} not listed in the split file")
+        return ", ".join(parts)
 
     def text(self) -> str:
         """The report for people: lines of at most 20 names a kind."""

@@ -1,0 +1,304 @@
+"""One command turns recordings into an instrument, says how well it plays, and goes on where it was stopped."""
+
+import shutil
+import signal
+import tomllib
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.export import make as making
+from timbrel.export.make import Stopped, make
+from timbrel.host.errors import Failure, UserError
+from timbrel.host.library import open_patch
+from timbrel.host.model import Model
+from timbrel.host.pitch import sounding_note
+from timbrel.host.progress import Display
+from timbrel.train import checkpoint, evaluate, families, loop
+from timbrel.train.corpus.store import Corpus
+from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.recipe import load_recipe
+from timbrel.train.run import Run
+
+PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}
+SMALL = ["network.hidden=[128,64,32]", "frames.rows=2000", "training.batch_size=64"]
+MINUTES = 0.05  # three seconds
+
+
+class Notes(Display):
+    """A display that keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages, self.said = [], []
+
+    def stage(self, name):
+        self.stages.append(name)
+
+    def say(self, message):
+        self.said.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """A small network, and fewer codes listened to, so that a whole instrument takes seconds."""
+    monkeypatch.setattr(making, "load_recipe", lambda name, changes=(): load_recipe(name, [*changes, *SMALL]))
+    monkeypatch.setattr(evaluate, "HEARD_CODES", 2)
+    monkeypatch.setattr(evaluate, "TEST_FRAMES", 64)
+    listen = making.listen
+    monkeypatch.setattr(making, "listen", lambda model, progress: listen(model, _few(model), progress))
+
+
+def _few(model):
+    return np.array([mark.latent for mark in model.card.landmarks[::80]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def recordings(tones, tmp_path_factory):
+    """Ten tones of an octave, and one that is lower."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for note in range(60, 70):
+        shutil.copy(tones / f"tone_{note}.wav", folder)
+    shutil.copy(tones / "tone_57.wav", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def noises(tmp_path_factory):
+    """Six recordings of rain, light and heavy."""
+    folder = tmp_path_factory.mktemp("noises")
+    for index in range(6):
+        noise = np.random.default_rng(index).standard_normal(40000)
+        tilted = np.convolve(noise, np.exp(-np.arange(30) * (0.1 + 0.3 * index)), mode="same")
+        soundfile.write(folder / f"rain{index}.wav", 0.3 * tilted / np.abs(tilted).max(), 44100)
+    return folder
+
+
+def made(sounds, output, **options):
+    display = Notes()
+    summary = make([sounds], output, **{"minutes": MINUTES, "family": "auto", "display": display, **options})
+    return summary, display
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# ---- what is made
+
+
+def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
+    output = tmp_path / "bells"
+    summary, display = made(recordings, output)
+    assert {path.name for path in output.iterdir()} == PARTS
+    assert [path for path in output.rglob("*.toml") if "run" not in path.parts] == [output / "preset.toml"]
+    assert display.stages == ["reading sounds", "training tuned-8", "evaluating", "exporting", "listening"]
+    assert str(output) in summary.splitlines()[0]
+    assert "knobs" in summary
+    assert "8 knobs" in summary
+    assert "% of" in summary
+    assert f"timbrel render {output / 'preset.toml'} YOUR.mid -o OUT.wav" in summary
+    assert not [line for line in display.said if "no clear pitch" in line]
+
+    corpus = Corpus.open(output / "corpus")
+    assert (corpus.name, len(corpus.clips())) == ("bells", 11)
+    model = Model(output / "model.onnx")
+    assert model.verify().passed
+    assert model.card.name == "bells"
+    assert (output / "report" / "index.html").stat().st_size > 1000
+    assert (output / "report" / "report.json").exists()
+    assert not (output / "run" / "report").exists()
+
+    patch = open_patch(str(output / "preset.toml"))
+    assert patch.warnings == ()
+    preset, knobs = patch.preset, model.card.latents
+    assert preset.model == "model.onnx"  # so that the folder can be moved
+    assert preset.model_sha256 == model.sha256
+    assert [(c.number, c.target, c.low, c.high) for c in preset.cc] == [
+        (70 + i, f"latent.{i}", knob.low, knob.high) for i, knob in enumerate(knobs)
+    ]
+    start = np.array(preset.latent.values)
+    assert min(np.abs(start - mark.latent).max() for mark in model.card.landmarks) < 1e-5
+    first = (output / "preset.toml").read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# Starts from a moment of tone_")
+
+    scale, rate = soundfile.read(output / "scale.wav", dtype="float32")
+    assert (rate, scale.shape[1]) == (44100, 2)
+    assert np.isfinite(scale).all()
+    for index in range(8):  # each note sounds, and none clips
+        note = scale[index * 22050 + 2000 : (index + 1) * 22050 - 4000]
+        assert 0.005 < np.abs(note).max() < 1
+        assert np.isfinite(sounding_note(note.sum(1), rate))
+
+    (output).rename(tmp_path / "moved")
+    assert open_patch(str(tmp_path / "moved" / "preset.toml")).warnings == ()
+
+
+@pytest.mark.slow
+def test_the_instrument_plays_the_right_notes(recordings, tmp_path, monkeypatch):
+    """With the recipe as it ships and a minute of training."""
+    monkeypatch.setattr(making, "load_recipe", load_recipe)
+    summary, _ = made(recordings, tmp_path / "bells", minutes=1.0)
+    assert "it plays in tune" in summary
+    scale, rate = soundfile.read(tmp_path / "bells" / "scale.wav", dtype="float32")
+    for index, step in enumerate(making.SCALE):
+        note = scale[index * 22050 + 4000 : (index + 1) * 22050 - 4000].sum(1)
+        assert sounding_note(note, rate) == pytest.approx(60 + step, abs=0.5)
+
+
+def test_recordings_without_pitch_become_an_instrument_that_says_so(noises, tmp_path):
+    summary, display = made(noises, tmp_path / "rain")
+    assert {path.name for path in (tmp_path / "rain").iterdir()} == PARTS
+    assert any("no clear pitch" in line for line in display.said)
+    assert "no clear pitch" in summary
+    assert "in tune" not in summary
+    assert Run.open(tmp_path / "rain" / "run").recipe.loss.consistency == 0
+    assert open_patch(str(tmp_path / "rain" / "preset.toml")).model.verify().passed
+
+
+def test_the_summary_does_not_claim_what_was_not_heard(recordings, tmp_path, monkeypatch):
+    from timbrel.export.listen import Obedience
+
+    for heard, words in ((0.99, "it plays in tune: 99.0 %"), (0.94, "it is not yet in tune: 94.0 %")):
+        monkeypatch.setattr(making, "listen", lambda model, progress, heard=heard: Obedience(1.0, heard, 384))
+        monkeypatch.setattr(making, "_train", lambda *arguments: (run, outcome))
+        run = Run.open(_trained_once(recordings, tmp_path))
+        outcome = loop.Outcome(10, 1.0, False, False)
+        output = tmp_path / words[:12].strip().replace(" ", "-")
+        shutil.copytree(tmp_path / "once" / "corpus", output / "corpus")
+        summary = make([recordings], output, minutes=MINUTES, family="auto", display=Notes())
+        assert words in summary
+
+
+def _trained_once(recordings, folder):
+    """A run of its own for each instrument: its report moves away."""
+    from timbrel.train.corpus.build import build
+    from timbrel.train.loop import Options, start
+
+    if not (folder / "once").exists():
+        (folder / "once").mkdir()
+        build([recordings], folder / "once" / "corpus")
+        recipe = load_recipe("tuned-8", [*SMALL, "training.steps=20"])
+        start(recipe, folder / "once" / "corpus", folder / "once" / "run", Options("cpu"))
+    return folder / "once" / "run"
+
+
+# ---- stopping and going on
+
+
+def interrupt_at(monkeypatch, step_number):
+    original = loop._Loop._step
+
+    def step(self, indices, done):
+        if self.progress.step == step_number:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, indices, done)
+
+    monkeypatch.setattr(loop._Loop, "_step", step)
+
+
+def test_ctrl_c_while_it_trains_saves_and_the_same_command_goes_on(recordings, tmp_path, monkeypatch, timbrel):
+    output = tmp_path / "bells"
+    command = ["make", recordings, "-o", output, "--minutes", MINUTES]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        stopped = timbrel(*command)
+    assert stopped.status == 130
+    assert stopped.err.splitlines()[-1] == (
+        "timbrel: stopped at step 6, all is saved; the same command goes on from there"
+    )
+    assert {path.name for path in output.iterdir()} == {"corpus", "run"}
+    before = (output / "corpus" / "corpus.json").stat().st_mtime_ns
+    ended = timbrel(*command)
+    assert ended.status == 0, ended.err
+    assert {path.name for path in output.iterdir()} == PARTS
+    assert (output / "corpus" / "corpus.json").stat().st_mtime_ns == before  # not built again
+    last = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt"))
+    assert last.step > 6
+    assert 60 * MINUTES <= last.seconds < 60 * MINUTES + 30
+
+
+@pytest.mark.parametrize("part", ["evaluate", "export", "listen", "_write_scale"])
+def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypatch, part):
+    output = tmp_path / "bells"
+    run = _trained_once(recordings, tmp_path)
+    shutil.copytree(run, output / "run")
+    shutil.copytree(tmp_path / "once" / "corpus", output / "corpus")
+    recipe = (output / "run" / "recipe.toml").read_text(encoding="utf-8")
+    (output / "run" / "recipe.toml").write_text(recipe.replace("steps = 20", "minutes = 0.05"), encoding="utf-8")
+    content = checkpoint.load(output / "run" / "last.ckpt")
+    content["progress"]["seconds"] = 4.0
+    import torch
+
+    torch.save(content, output / "run" / "last.ckpt")
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(making, part, interrupted)
+        made(recordings, output)
+    made(recordings, output)
+    assert {path.name for path in output.iterdir()} == PARTS
+    assert checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step == 20
+
+
+def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("timbrel.train.corpus.build.pitch_track", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(recordings, tmp_path / "bells")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- what goes wrong
+
+
+def test_an_instrument_that_exists_is_kept(recordings, tmp_path):
+    (tmp_path / "bells").mkdir()
+    (tmp_path / "bells" / "preset.toml").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="bells holds an instrument already; give another name, or delete it first"):
+        made(recordings, tmp_path / "bells")
+    assert contents(tmp_path) == {tmp_path / "bells" / "preset.toml": b"mine"}
+
+
+def test_a_folder_that_holds_something_else_is_kept(recordings, tmp_path):
+    (tmp_path / "bells").mkdir()
+    (tmp_path / "bells" / "letter.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="exists and is not empty"):
+        made(recordings, tmp_path / "bells")
+    assert contents(tmp_path) == {tmp_path / "bells" / "letter.txt": b"mine"}
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("minutes", [MINUTES, 0.0, -1.0, float("nan"), float("inf")])
+def test_what_cannot_be_made_leaves_everything_as_it_was(tmp_path, minutes, existing, recordings):
+    (tmp_path / "empty").mkdir()
+    if existing:
+        (tmp_path / "bells").mkdir()
+    sounds = tmp_path / "empty" if minutes == MINUTES else recordings
+    with pytest.raises(UserError):
+        made(sounds, tmp_path / "bells", minutes=minutes)
+    assert (tmp_path / "bells").exists() == existing
+    assert contents(tmp_path) == {}
+
+
+class Dead(ChromaAutoencoder):
+    """Its encoder has stopped listening."""
+
+    def _distribution(self, frames, chroma):
+        mean, log_variance = super()._distribution(frames, chroma)
+        return mean * 0 + 0.5, log_variance
+
+
+def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, monkeypatch):
+    monkeypatch.setitem(families.NETWORKS, "chroma", Dead)
+    with pytest.raises(Failure, match="every sound got the same code.*run make again"):
+        made(recordings, tmp_path / "bells", minutes=0.02)
+    assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "run"}
+
+
+def test_stopped_has_the_status_that_shells_expect():
+    assert Stopped.exit_status == 128 + signal.SIGINT

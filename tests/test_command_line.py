@@ -1,0 +1,301 @@
+"""The command line is quick to start, answers in one line when it fails, and keeps its promises about exit statuses."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import typer
+from timbrel import __main__ as command_line
+from timbrel import __version__
+from timbrel.host.errors import Failure, UserError
+
+COMMANDS = [
+    ("demo",),
+    ("corpus",),
+    ("corpus", "build"),
+    ("corpus", "soundfont"),
+    ("recipes",),
+    ("train",),
+    ("evaluate",),
+    ("export",),
+    ("make",),
+    ("info",),
+    ("verify",),
+    ("presets",),
+    ("render",),
+]
+HEAVY = "torch onnxruntime onnx pedalboard numpy scipy librosa matplotlib soundfile tomlkit lightning_fabric rich".split()
+
+
+def python(code, *arguments):
+    """Run a script in a process of its own; what it printed."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def one_line(ended, status):
+    """The single line on stderr of a command that failed."""
+    assert ended.status == status, ended
+    lines = ended.err.splitlines()
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("timbrel: ")
+    assert "Traceback" not in ended.out
+    return lines[0].removeprefix("timbrel: ")
+
+
+# ---- starting
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = f"""if True:
+        import contextlib, io, sys
+        from timbrel.__main__ import main
+        for arguments in (["--help"], ["--version"], []):
+            sys.argv = ["timbrel", *arguments]
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+                main()
+        print(*(name for name in {HEAVY!r} if name in sys.modules))
+    """
+    assert python(code).split() == []
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    code = f"""if True:
+        import contextlib, io, sys
+        from timbrel.__main__ import main
+        for command in {COMMANDS!r}:
+            sys.argv = ["timbrel", *command, "--help"]
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+                main()
+        print(*(name for name in {HEAVY!r} if name in sys.modules))
+    """
+    assert python(code).split() == []
+
+
+@pytest.mark.parametrize(
+    ("command", "unwanted"),
+    [
+        (["recipes"], ["torch", "onnxruntime", "pedalboard", "scipy", "librosa", "matplotlib"]),
+        (["presets"], ["torch", "scipy", "librosa", "matplotlib", "lightning_fabric"]),
+    ],
+)
+def test_a_command_imports_only_its_own_room(command, unwanted):
+    code = f"""if True:
+        import contextlib, io, sys
+        from timbrel.__main__ import main
+        sys.argv = ["timbrel", *{command!r}]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+            main()
+        print(*(name for name in {unwanted!r} if name in sys.modules))
+    """
+    assert python(code).split() == []
+
+
+def test_the_package_runs_as_a_module_and_as_a_command():
+    for start in ([sys.executable, "-m", "timbrel"], [os.path.join(os.path.dirname(sys.executable), "timbrel")]):
+        done = subprocess.run([*start, "--version"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize("buffered", [[], ["-u"]])
+def test_what_is_printed_into_a_closed_pipe_ends_quietly(buffered):
+    """As `timbrel recipes | head -1` may find it."""
+    process = subprocess.Popen(
+        [sys.executable, *buffered, "-m", "timbrel", "recipes"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() in (0, 1)
+    assert error == ""
+
+
+# ---- help
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(timbrel, command):
+    ended = timbrel(*command, "--help")
+    assert ended.status == 0
+    assert ended.err == ""
+    assert ended.out.startswith(f"Usage: timbrel {' '.join(command)} ")
+    assert len(ended.out.splitlines()) > 5
+    assert not [line for line in ended.out.splitlines() if len(line) > 120]
+
+
+def test_the_help_names_every_command(timbrel):
+    text = timbrel("--help").out
+    assert all(f"\n  {command[0]} " in text for command in COMMANDS)
+    assert timbrel().out == text  # who types the name alone learns what it can do
+
+
+def test_every_option_and_argument_has_its_help():
+    def parts(command):
+        yield from command.params
+        for child in getattr(command, "commands", {}).values():
+            yield from parts(child)
+
+    for part in parts(typer.main.get_command(command_line.app)):
+        assert part.name == "help" or part.help, part.name
+
+
+def test_recipes_are_listed_with_a_line_each(timbrel):
+    from timbrel.train.recipe import shipped_recipes
+
+    lines = timbrel("recipes").out.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped_recipes())
+    assert all(len(line.split(maxsplit=1)[1]) > 10 for line in lines)
+
+
+# ---- wrong words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--loud"], "--loud"),
+        (["sing"], "sing"),
+        (["corpus", "sing"], "sing"),
+        (["render", "--loud"], "--loud"),
+        (["train"], "recipe"),
+        (["train", "tuned-8"], "--corpus"),
+        (["train", "tuned-8", "--corpus", "c"], "--output"),
+        (["train", "tuned-8", "--corpus"], "--corpus"),
+        (["train", "tuned-8", "--corpus", "c", "-o", "r", "--devices", "two"], "--devices"),
+        (["train", "tuned-8", "--corpus", "c", "-o", "r", "--devices", "0"], "--devices"),
+        (["train", "tuned-8", "--corpus", "c", "-o", "r", "--minutes", "soon"], "--minutes"),
+        (["export", "r", "-o", "m.onnx", "--weights", "float8"], "--weights"),
+        (["evaluate", "r", "--checkpoint", "worst"], "--checkpoint"),
+        (["make", "s", "-o", "d", "--family", "choir"], "--family"),
+        (["make", "-o", "d"], "sounds"),
+        (["render", "p", "m.mid", "-o", "o.wav", "--tail", "-1"], "--tail"),
+        (["render", "p", "m.mid", "-o", "o.wav", "--tail", "601"], "--tail"),
+        (["render", "p", "m.mid", "-o", "o.wav", "--rate", "high"], "--rate"),
+        (["render", "p", "m.mid", "-o", "o.wav", "--rate", "22050"], "--rate 22050"),
+        (["render", "p", "m.mid", "more", "-o", "o.wav"], "more"),
+        (["demo", "loud"], "loud"),
+        (["info"], "model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_wrong_word_is_one_line_and_status_2(timbrel, tmp_path, monkeypatch, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    assert named in one_line(timbrel(*arguments), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- what breaks
+
+
+def failing(monkeypatch, error):
+    """Make `timbrel recipes` fail in the given way."""
+
+    def broken():
+        raise error
+
+    monkeypatch.setattr("timbrel.train.recipe.shipped_recipes", broken)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (UserError("your file is wrong"), 2, "your file is wrong"),
+        (Failure("the disk is full"), 1, "the disk is full"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError(), 1, "memory is used up"),
+        (ValueError("of\ntwo lines"), 1, "internal error: ValueError: of two lines; run again with --debug"),
+        (ModuleNotFoundError("no", name="torch"), 2, "torch is not installed; install it with: pip install 'timbrel["),
+        (UserError("two\nlines   and  a\ttab"), 2, "two lines and a tab"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_kind_of_failure_has_its_status_and_one_line(timbrel, monkeypatch, error, status, text):
+    failing(monkeypatch, error)
+    assert text in one_line(timbrel("recipes"), status)
+
+
+@pytest.mark.parametrize("error", [UserError("your file is wrong"), ValueError("a fault")])
+def test_debug_shows_a_traceback_and_the_same_last_line(timbrel, monkeypatch, error):
+    failing(monkeypatch, error)
+    plain = timbrel("recipes")
+    ended = timbrel("--debug", "recipes")
+    assert "Traceback (most recent call last)" in ended.err
+    assert "in broken" in ended.err
+    assert ended.err.splitlines()[-1] == plain.err.splitlines()[-1]
+    assert ended.status == plain.status
+
+
+def test_a_missing_extra_is_named_before_any_work(timbrel, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for module in [name for name in sys.modules if name.startswith("timbrel.train.loop")]:
+        monkeypatch.delitem(sys.modules, module)
+    text = one_line(timbrel("train", "tuned-8", "--corpus", "c", "-o", "r"), 2)
+    assert text == "torch is not installed; install it with: pip install 'timbrel[train]'"
+
+
+# ---- what commands say
+
+
+def test_two_budgets_on_one_line_are_refused(timbrel, tmp_path, tone_corpus):
+    ended = timbrel(
+        *("train", "tuned-8", "--corpus", tone_corpus, "-o", tmp_path / "run"),
+        *("--minutes", "2", "--set", "training.epochs=3"),
+    )
+    assert one_line(ended, 2) == "--minutes 2 and --set training.epochs=3 are two budgets; give one of them"
+    assert not (tmp_path / "run").exists()
+
+
+def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, tmp_path, monkeypatch):
+    """The commands one after the other, as the README has them, each saying where its work is."""
+    monkeypatch.chdir(tmp_path)
+    built = timbrel("corpus", "build", tones, "-o", "corpus", "--split", "0.7/0.15/0.15")
+    assert (built.status, built.err) == (0, "")
+    assert built.out.startswith("clips           14")
+    changes = [part for change in small for part in ("--set", change)]
+    trained = timbrel("train", "tuned-2", "--corpus", "corpus", "-o", "run", *changes, "--accelerator", "cpu")
+    assert trained.status == 0, trained.err
+    assert trained.out.startswith("run: 60 steps, validation loss ")
+    assert trained.out.splitlines()[-1] == "next: timbrel evaluate run, or timbrel export run -o MODEL.onnx"
+    exported = timbrel("export", "run", "-o", "bells.onnx", "--license", "CC0-1.0", "--description", "fourteen tones")
+    assert exported.status == 0, exported.err
+    assert exported.out.startswith("bells.onnx: 2 latents, within ")
+    assert "bells.encoder.onnx: its encoder" in exported.out
+    shown = timbrel("info", "bells.onnx").out
+    assert all(text in shown for text in ("bells", "fourteen tones", "CC0-1.0", "tuned-2", "60 steps", "latent 1"))
+    from timbrel.host.card import read_card
+
+    assert read_card(timbrel("info", "bells.onnx", "--json").out, "info").name == "bells"
+    passed = timbrel("verify", "bells.onnx")
+    assert passed.status == 0
+    assert passed.out.startswith("bells.onnx passes: off by ")
+    monkeypatch.setattr("timbrel.host.model.Verdict.passed", property(lambda self: False))
+    failed = timbrel("verify", "bells.onnx")
+    assert failed.status == 1
+    assert failed.out.startswith("bells.onnx FAILS: off by ")
+
+
+def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpus, tmp_path):
+    from timbrel.train import loop
+
+    seen = []
+
+    def start(recipe, corpus, folder, options):
+        seen.append((recipe, corpus, folder, options))
+        return loop.Outcome(1, 0.5, False, False)
+
+    monkeypatch.setattr(loop, "start", start)
+    arguments = ["train", "chroma-2", "--corpus", tone_corpus, "-o", tmp_path / "run"]
+    timbrel(*arguments, "--set", "training.seed=9", "--devices", "3", "--accelerator", "cpu", "--tensorboard")
+    recipe, corpus, folder, options = seen[0]
+    assert (recipe.name, recipe.training.seed) == ("chroma-2", 9)
+    assert (corpus, folder) == (tone_corpus, tmp_path / "run")
+    assert (options.devices, options.accelerator, options.tensorboard) == (3, "cpu", True)
+    timbrel(*arguments, "--minutes", "2.5")
+    assert seen[1][0].training.minutes == 2.5
+    assert seen[1][3].tensorboard is False
