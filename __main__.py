@@ -401,7 +401,9 @@ def main() -> None:
                 f"{error.name} is not installed; install it with: pip install 'timbrel[{_extra()}]'", 2, debug
             )
         elif isinstance(error, OSError) and error.filename:
-            status = _complain(f"cannot use {error.filename}: {error.strerror}; check the path and your rights", 1, debug)
+            status = _complain(
+                f"cannot use {error.filename}: {error.strerror}; check the path and your rights", 1, debug
+            )
         elif isinstance(error, MemoryError):
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:

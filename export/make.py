@@ -11,7 +11,7 @@ from ..host.card import Card
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.events import Event, NoteOff, NoteOn
 from ..host.files import check_new_folder, replacing
-from ..host.library import FIRST_KNOB_CC, open_patch
+from ..host.library import FIRST_KNOB_CC, Patch
 from ..host.midi.file import Performance
 from ..host.model import Model
 from ..host.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
@@ -79,9 +79,10 @@ def make(
     model = Model(output / "model.onnx")
     display.stage("listening")
     obedience = listen(model, progress=display.update)
-    with replacing(output / PRESET) as file:
-        file.write_text(_preset_text(card, model), encoding="utf-8")
-    _write_scale(output, card)
+    preset, heading = _preset(card, model)
+    _write_scale(output, Patch("preset", preset, model, output), card)
+    with replacing(output / PRESET) as file:  # last: what has a preset is whole
+        file.write_text(preset.to_toml(heading), encoding="utf-8")
     return _summary(output, run, card, obedience)
 
 
@@ -124,8 +125,8 @@ def _train(output: Path, minutes: float, corpus: Corpus, display: Display) -> tu
     return Run.open(folder), outcome
 
 
-def _preset_text(card: Card, model: Model) -> str:
-    """A preset that starts from a real sound, its knobs spanning what the corpus spans."""
+def _preset(card: Card, model: Model) -> tuple[Preset, str]:
+    """A preset that starts from a real sound, its knobs spanning what the corpus spans; and what to say of it."""
     knobs = [
         CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
         for i, latent in enumerate(card.latents[:KNOBS])
@@ -142,10 +143,10 @@ def _preset_text(card: Card, model: Model) -> str:
         cc=knobs,
     )
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
-    return preset.to_toml(f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.")
+    return preset, f"Starts from a moment of {nearest.label}; each knob spans what the recordings span."
 
 
-def _write_scale(output: Path, card: Card) -> None:
+def _write_scale(output: Path, patch: Patch, card: Card) -> None:
     """Render a major scale in the octave of the recordings."""
     lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
     length = round(NOTE_SECONDS * RATE)
@@ -154,7 +155,6 @@ def _write_scale(output: Path, card: Card) -> None:
         events.append(NoteOn(index * length, 0, lowest + step, 100))
         events.append(NoteOff((index + 1) * length - length // 8, 0, lowest + step))
     performance = Performance(events=events, length=len(SCALE) * length, channels=[0], warnings=[])
-    patch = open_patch(str(output / PRESET))
     render({0: patch}, performance, output / "scale.wav", sample_rate=RATE, overwrite=True)
 
 

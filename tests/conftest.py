@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: a folder of tones, the corpus of them, a small run and its model, the command."""
+"""What the tests of several rooms share: tones, the corpus of them, a small run and its model, and the command line."""
 
 import contextlib
 import io

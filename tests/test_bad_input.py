@@ -192,7 +192,11 @@ BAD = {
     "train text.toml --corpus corpus -o new": ["text.toml", "TOML"],
     "train tuned-8 --corpus corpus -o new --set training.stepps=5": ["'training.stepps'", "did you mean 'steps'"],
     "train tuned-8 --corpus corpus -o new --set training.steps": ["'training.steps'", "key=value"],
-    "train tuned-8 --corpus corpus -o new --set training.steps=0": ["training.steps", "greater than or equal to 1", "0"],
+    "train tuned-8 --corpus corpus -o new --set training.steps=0": [
+        "training.steps",
+        "greater than or equal to 1",
+        "0",
+    ],
     "train tuned-8 --corpus corpus -o new --set network.bottleneck=tanh": ["network.bottleneck", "'tanh'", "'lrelu'"],
     "train tuned-8 --corpus corpus -o new --minutes 0": ["training.minutes", "greater than 0"],
     "train tuned-8 --corpus corpus -o new --set frames.sample_rate=48000": ["44100 Hz", "wants 48000", "--rate 48000"],

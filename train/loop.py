@@ -316,7 +316,9 @@ class _Loop:
         if self.fabric.world_size == 1:
             return self._done(), self.stop.asked
         mine = torch.tensor([self._done(), float(self.stop.asked), float(not math.isfinite(loss))])
-        done, asked, diverged = self.fabric.all_reduce(mine, reduce_op="max").tolist()
+        agreed = self.fabric.all_reduce(mine, reduce_op="max")
+        assert isinstance(agreed, torch.Tensor)
+        done, asked, diverged = agreed.tolist()
         self._check(math.nan if diverged else 0.0)
         return done, bool(asked)
 

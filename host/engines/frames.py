@@ -1,5 +1,6 @@
 """Decoded frames, computed only when they are new."""
 
+import functools
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from ..model import Model
 
 Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
 
 BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
 SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
@@ -52,7 +54,6 @@ class SpectrumSource:
         self._run = run
         self._decoded = RowCache()
         self._moved = RowCache()
-        self._moves: dict[float, tuple[npt.NDArray[np.intp], Array]] = {}
 
     def spectra(self, latents: Array, pitch_classes: npt.NDArray[np.intp], ratios: npt.NDArray[np.float64]) -> Array:
         """Spectra of many voices in as few decoder rows as there are different ones.
@@ -74,53 +75,98 @@ class SpectrumSource:
         decoded = self._decoded.rows(plain, decode)
         if np.all(ratios == 1.0):
             return decoded
-        keys = list(zip(plain, ratios.tolist(), strict=True))
-        return self._moved.rows(
-            keys, lambda new: self._run(lambda part: self._move(decoded, ratios, new[part]), len(new))
-        )
 
-    def _move(self, frames: Array, ratios: npt.NDArray[np.float64], rows: list[int]) -> Array:
-        """Each bin takes the magnitude that lies under it after the move."""
-        moved = np.empty((len(rows), frames.shape[1]), np.float32)
-        groups: dict[float, list[int]] = {}
-        for place, row in enumerate(rows):
-            groups.setdefault(float(ratios[row]), []).append(place)
-        for ratio, places in groups.items():
-            source = frames[[rows[place] for place in places]]
-            moved[places] = source if ratio == 1.0 else self._move_group(source, ratio)
-        return moved
+        def move(new: list[int]) -> Array:
+            frames, some_ratios = decoded[new], ratios[new]
+            return self._run(lambda part: moved(frames[part], some_ratios[part]), len(new))
 
-    def _move_group(self, source: Array, ratio: float) -> Array:
-        """Integrate each spectrum between the moved edges of the bins, and give it the energy it had.
-
-        Sums in place of samples: going down, no lobe falls between two bins. In float32 the running sum is good to
-        -100 dB of the peak. The energy is that of the bins that stay in range: lobes get wider or narrower, and
-        without this a note three octaves down would be 5 dB too soft.
-        """
-        edges = self._moves.get(ratio)
-        if edges is None:
-            if len(self._moves) > REMEMBERED:  # a bend passes through any number of ratios
-                self._moves.clear()  # another thread may do so at any moment
-            edges = self._moves[ratio] = _edges(source.shape[1], ratio)
-        index, fraction = edges
-        total = np.empty((len(source), source.shape[1] + 2), np.float32)
-        total[:, 0] = 0
-        np.cumsum(source, axis=1, out=total[:, 1:-1])
-        total[:, -1] = total[:, -2]
-        below = total.take(index, axis=1)  # four times as fast as total[:, index]
-        rest = total.take(index + 1, axis=1)
-        rest -= below
-        rest *= fraction
-        below += rest
-        moved: Array = below[:, 1:] - below[:, :-1]
-        had = np.square(source[:, : index[-1]]).sum(axis=1)
-        has = np.square(moved).sum(axis=1)
-        moved *= np.sqrt(had / np.maximum(has, SILENT))[:, np.newaxis]
-        return moved
+        return self._moved.rows(list(zip(plain, ratios.tolist(), strict=True)), move)
 
 
-def _edges(bins: int, ratio: float) -> tuple[npt.NDArray[np.intp], Array]:
-    """Where the edges of the moved bins lie in the source: whole bins and the fraction beyond, [bins + 1] each."""
-    edge = np.clip((np.arange(bins + 1) - 0.5) / ratio + 0.5, 0.0, bins)
+def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
+    """Spectra moved along the frequency axis, each with the energy of the bins that stay in range.
+
+    Each bin takes the sum of what lies between its edges before the move: going down, no lobe falls between two bins.
+    Lobes get wider or narrower; without the energy put right, a note three octaves down would be 5 dB too soft.
+
+    Args:
+        frames: magnitudes, [rows, bins].
+        ratios: [rows], 2 is an octave up.
+    """
+    result = frames.copy()
+    for rows, way in ((ratios > 1.0, _stretched), (ratios < 1.0, _squeezed)):
+        if rows.all():
+            return way(frames, ratios)
+        if rows.any():
+            result[rows] = way(frames[rows], ratios[rows])
+    return result
+
+
+def _stretched(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
+    """Upward: a moved bin covers a part of one bin, or of two neighbours."""
+    below, above, kept = _stretch(frames.shape[1], ratios.tobytes())
+    padded = np.zeros((len(frames), frames.shape[1] + 1), np.float32)
+    np.multiply(frames, kept, out=padded[:, :-1])
+    flat = padded.ravel()
+    index, share = below
+    result = flat.take(index)  # four times as fast as flat[index]
+    result *= share
+    index, share = above
+    neighbour = flat.take(index)
+    neighbour *= share
+    result += neighbour
+    return _with_energy_of(padded, result)
+
+
+def _squeezed(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
+    """Downward: a moved bin covers many; differences of the running sum, in float32 good to -100 dB of the peak."""
+    index, fraction = _squeeze(frames.shape[1], ratios.tobytes())
+    total = np.empty((len(frames), frames.shape[1] + 2), np.float32)
+    total[:, 0] = 0
+    np.cumsum(frames, axis=1, out=total[:, 1:-1])
+    total[:, -1] = total[:, -2]
+    flat = total.ravel()
+    below = flat.take(index)
+    rest = flat.take(index + 1)
+    rest -= below
+    rest *= fraction
+    below += rest
+    return _with_energy_of(frames, below[:, 1:] - below[:, :-1])
+
+
+def _with_energy_of(source: Array, result: Array) -> Array:
+    had, has = np.einsum("ij,ij->i", source, source), np.einsum("ij,ij->i", result, result)
+    result *= np.sqrt(had / np.maximum(has, SILENT))[:, np.newaxis]
+    return result
+
+
+@functools.lru_cache(maxsize=8)  # voices that stay on their keys ask for the same moves every hop, in eight fours
+def _stretch(bins: int, ratios: bytes) -> tuple[tuple[Indices, Array], tuple[Indices, Array], Array]:
+    """For each moved bin the source bin under its lower edge and the next, with the share of each; and what is kept.
+
+    Indices are into rows of ``bins + 1``, end to end.
+    """
+    edge = _edges(bins, ratios)
+    low, high = edge[:, :-1], edge[:, 1:]
+    index = np.minimum(low.astype(np.intp), bins - 1)
+    first = np.minimum(high, index + 1.0) - low
+    second = np.maximum(high - (index + 1.0), 0.0)
+    rows = (bins + 1) * np.arange(len(edge), dtype=np.intp)[:, np.newaxis]
+    kept = np.arange(bins) < edge[:, -1:]
+    index += rows
+    return (index, first.astype(np.float32)), (index + 1, second.astype(np.float32)), kept.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _squeeze(bins: int, ratios: bytes) -> tuple[Indices, Array]:
+    """Where the edges of the moved bins lie in running sums of ``bins + 2``, end to end: whole bins and the rest."""
+    edge = _edges(bins, ratios)
     index = edge.astype(np.intp)
-    return index, (edge - index).astype(np.float32)
+    fraction = (edge - index).astype(np.float32)
+    return index + (bins + 2) * np.arange(len(edge), dtype=np.intp)[:, np.newaxis], fraction
+
+
+def _edges(bins: int, ratios: bytes) -> npt.NDArray[np.float64]:
+    """Where the edges of the moved bins were before the move, [rows, bins + 1]."""
+    ratio = np.frombuffer(ratios, np.float64)[:, np.newaxis]
+    return np.clip((np.arange(bins + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))

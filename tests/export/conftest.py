@@ -32,7 +32,7 @@ def combs(octave, semitones):
 
 @pytest.fixture
 def analytic(tmp_path):
-    """Write and open ``frame = chroma @ combs * (1 + latent)``; ``semitones`` is how far each key sounds from itself."""
+    """Write and open ``frame = chroma @ combs * (1 + latent)``; keys sound ``semitones`` away from themselves."""
 
     def make(octave=4, semitones=(0,) * 12, lufs=-20.0, name="analytic"):
         weights = combs(octave, semitones)

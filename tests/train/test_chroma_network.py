@@ -211,7 +211,7 @@ def test_the_divergence_is_that_of_torch_distributions():
     with torch.no_grad():
         network.bottleneck.bias.add_(torch.randn(16, generator=generator()))
         terms = network(frames, chroma, targets, target_chroma, generator())
-        mean, log_variance = network._distribution(frames, chroma)
+        mean, log_variance = network.distribution(frames, chroma)
     normal = torch.distributions.Normal
     each = torch.distributions.kl_divergence(normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0))
     assert float(terms["divergence"]) == pytest.approx(float(each.sum(1).mean()), rel=1e-5)
@@ -227,7 +227,7 @@ def test_a_variational_network_decodes_draws_in_training_and_means_in_use():
     )
     assert once == again
     assert once != other
-    assert torch.equal(network.encode(frames, chroma), network._distribution(frames, chroma)[0])
+    assert torch.equal(network.encode(frames, chroma), network.distribution(frames, chroma)[0])
     assert network.encode(frames, chroma).shape == (BATCH, 8)
 
 
@@ -239,7 +239,7 @@ def test_draws_of_a_variational_network_have_the_mean_and_deviation_it_gives():
     with torch.no_grad():
         network.bottleneck.bias[:8] += 2.0  # the means
         network.bottleneck.bias[8:] += -1.0  # the logarithms of the variances
-        mean, log_variance = network._distribution(frames, chroma)
+        mean, log_variance = network.distribution(frames, chroma)
         for seed in range(400):
             network(frames, chroma, frames, chroma, generator(seed))
     draws = torch.stack(seen)
@@ -250,7 +250,9 @@ def test_draws_of_a_variational_network_have_the_mean_and_deviation_it_gives():
 def test_consistency_is_minus_the_log_of_the_share_of_the_asked_pitch_class():
     network = network_of("tuned-8", *SMALL)
     bins = torch.from_numpy(chroma_bins(44100, 1024).copy())
-    numbers = [int(torch.argmax((bins[:, k] > 0.99) * torch.arange(513))) for k in range(12)]  # a bin wholly of each class
+    numbers = [
+        int(torch.argmax((bins[:, k] > 0.99) * torch.arange(513))) for k in range(12)
+    ]  # a bin wholly of each class
 
     def obeys(latents, chroma):
         return torch.nn.functional.one_hot(torch.tensor(numbers)[chroma.argmax(1)], 513).float()

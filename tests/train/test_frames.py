@@ -149,7 +149,7 @@ def test_rows_beyond_the_cap_are_left_out_evenly(tone_corpus, tmp_path, rows, vi
     octave = 4 if views > 1 else None
     everything = cut(corpus, tmp_path, octave=octave, views=views)
     store = cut(corpus, tmp_path, rows=rows, octave=octave, views=views)
-    assert 1 <= len(store)
+    assert len(store) >= 1
     assert len(store) * views <= max(rows, views)
     places = [everything.sources.index(source) for source in store.sources]
     gaps = set(np.diff([*places, len(everything)])[:-1])

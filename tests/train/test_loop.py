@@ -270,16 +270,16 @@ def test_a_loss_that_is_no_number_from_the_start_points_to_no_checkpoint(train, 
 class Dead(ChromaAutoencoder):
     """Its encoder has stopped listening."""
 
-    def _distribution(self, frames, chroma):
-        mean, log_variance = super()._distribution(frames, chroma)
+    def distribution(self, frames, chroma):
+        mean, log_variance = super().distribution(frames, chroma)
         return mean * 0 + 0.5, log_variance
 
 
 class OneAlive(ChromaAutoencoder):
     """Seven of its eight latents are dead."""
 
-    def _distribution(self, frames, chroma):
-        mean, log_variance = super()._distribution(frames, chroma)
+    def distribution(self, frames, chroma):
+        mean, log_variance = super().distribution(frames, chroma)
         return torch.cat([mean[:, :1], mean[:, 1:] * 0 + 0.5], 1), log_variance
 
 
@@ -432,5 +432,3 @@ def test_sounds_to_listen_to_appear_while_it_trains(train, monkeypatch):
 
 def test_no_preview_appears_before_its_time(train):
     assert not (train()[1].folder / "preview").exists()
-
-

@@ -106,7 +106,7 @@ def test_a_run_and_its_corpus_move_together(tone_corpus, tmp_path):
 
 
 def test_a_corpus_that_is_gone_is_named(run):
-    with pytest.raises(UserError, match="corpus .*corpus does not exist"):
+    with pytest.raises(UserError, match=r"corpus .*corpus does not exist"):
         run.corpus()
 
 
