@@ -1,6 +1,7 @@
 """Decoded frames, computed only when they are new."""
 
 import functools
+import math
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
@@ -13,7 +14,7 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
-SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
+SILENT = 1e-30  # energy of a frame that holds nothing
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB of 2049 bins, more than 64 voices can tell apart
 
 
@@ -94,79 +95,44 @@ def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
         ratios: [rows], 2 is an octave up.
     """
     result = frames.copy()
-    for rows, way in ((ratios > 1.0, _stretched), (ratios < 1.0, _squeezed)):
+    for rows in (ratios > 1.0, ratios < 1.0):  # upward, a bin covers parts of two; downward, of as many as it takes
         if rows.all():
-            return way(frames, ratios)
+            return _moved_one_way(frames, ratios)
         if rows.any():
-            result[rows] = way(frames[rows], ratios[rows])
+            result[rows] = _moved_one_way(frames[rows], ratios[rows])
     return result
 
 
-def _stretched(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
-    """Upward: a moved bin covers a part of one bin, or of two neighbours."""
-    below, above, kept = _stretch(frames.shape[1], ratios.tobytes())
-    padded = np.zeros((len(frames), frames.shape[1] + 1), np.float32)
-    np.multiply(frames, kept, out=padded[:, :-1])
-    flat = padded.ravel()
-    index, share = below
-    result = flat.take(index)  # four times as fast as flat[index]
-    result *= share
-    index, share = above
-    neighbour = flat.take(index)
-    neighbour *= share
-    result += neighbour
-    return _with_energy_of(padded, result)
-
-
-def _squeezed(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
-    """Downward: a moved bin covers many; differences of the running sum, in float32 good to -100 dB of the peak."""
-    index, fraction = _squeeze(frames.shape[1], ratios.tobytes())
-    total = np.empty((len(frames), frames.shape[1] + 2), np.float32)
-    total[:, 0] = 0
-    np.cumsum(frames, axis=1, out=total[:, 1:-1])
-    total[:, -1] = total[:, -2]
-    flat = total.ravel()
-    below = flat.take(index)
-    rest = flat.take(index + 1)
-    rest -= below
-    rest *= fraction
-    below += rest
-    return _with_energy_of(frames, below[:, 1:] - below[:, :-1])
-
-
-def _with_energy_of(source: Array, result: Array) -> Array:
-    had, has = np.einsum("ij,ij->i", source, source), np.einsum("ij,ij->i", result, result)
-    result *= np.sqrt(had / np.maximum(has, SILENT))[:, np.newaxis]
+def _moved_one_way(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
+    index, shares, kept = _taps(frames.shape[1], ratios.tobytes())
+    flat = frames.ravel()
+    result = np.zeros_like(frames)
+    covered = result[:, : index.shape[1]]
+    for tap, share in enumerate(shares):
+        part = flat[tap:].take(index)  # four times as fast as flat[tap:][index]
+        part *= share
+        covered += part
+    for after, before, end in zip(result, frames, kept, strict=True):
+        energy = float(before[:end] @ before[:end])
+        after *= np.float32(math.sqrt(energy / max(float(after @ after), SILENT)))
     return result
 
 
 @functools.lru_cache(maxsize=8)  # voices that stay on their keys ask for the same moves every hop, in eight fours
-def _stretch(bins: int, ratios: bytes) -> tuple[tuple[Indices, Array], tuple[Indices, Array], Array]:
-    """For each moved bin the source bin under its lower edge and the next, with the share of each; and what is kept.
+def _taps(bins: int, ratios: bytes) -> tuple[Indices, Array, list[int]]:
+    """What each moved bin covers of the spectra before the move.
 
-    Indices are into rows of ``bins + 1``, end to end.
+    Returns:
+        The first bin that it covers, [rows, moved bins], counted over rows end to end; the shares of that bin and of
+        those that follow, [taps, rows, moved bins]; the number of bins that stay in range, one a row.
     """
-    edge = _edges(bins, ratios)
-    low, high = edge[:, :-1], edge[:, 1:]
-    index = np.minimum(low.astype(np.intp), bins - 1)
-    first = np.minimum(high, index + 1.0) - low
-    second = np.maximum(high - (index + 1.0), 0.0)
-    rows = (bins + 1) * np.arange(len(edge), dtype=np.intp)[:, np.newaxis]
-    kept = np.arange(bins) < edge[:, -1:]
-    index += rows
-    return (index, first.astype(np.float32)), (index + 1, second.astype(np.float32)), kept.astype(np.float32)
-
-
-@functools.lru_cache(maxsize=8)
-def _squeeze(bins: int, ratios: bytes) -> tuple[Indices, Array]:
-    """Where the edges of the moved bins lie in running sums of ``bins + 2``, end to end: whole bins and the rest."""
-    edge = _edges(bins, ratios)
-    index = edge.astype(np.intp)
-    fraction = (edge - index).astype(np.float32)
-    return index + (bins + 2) * np.arange(len(edge), dtype=np.intp)[:, np.newaxis], fraction
-
-
-def _edges(bins: int, ratios: bytes) -> npt.NDArray[np.float64]:
-    """Where the edges of the moved bins were before the move, [rows, bins + 1]."""
     ratio = np.frombuffer(ratios, np.float64)[:, np.newaxis]
-    return np.clip((np.arange(bins + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))
+    count = min(bins, math.ceil(bins * ratio.max()) + 1)  # going down, nothing is above
+    taps = min(bins, math.floor(1 / ratio.min()) + 2)
+    edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))
+    low, high = edge[:, :-1], edge[:, 1:]
+    index = np.minimum(low.astype(np.intp), bins - taps)
+    tops = index + np.arange(1.0, taps + 1.0)[:, np.newaxis, np.newaxis]
+    shares = np.clip(np.minimum(high, tops) - np.maximum(low, tops - 1.0), 0.0, None).astype(np.float32)
+    rows = bins * np.arange(len(edge), dtype=np.intp)[:, np.newaxis]
+    return index + rows, shares, np.ceil(edge[:, -1]).astype(int).tolist()

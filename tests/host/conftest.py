@@ -1,6 +1,8 @@
 """Tiny models whose every frame is known in closed form, and ways to play them."""
 
+import ctypes
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -18,6 +20,12 @@ RATE = 22050
 # Machines are busy: how long an example takes says nothing.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Switch denormals on again behind the last test here: sessions switch them off, and hypothesis wants them."""
+    if nextitem is not None and nextitem.path.parent != item.path.parent and sys.platform == "linux":
+        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV
 
 
 def hann_lobe(distance):
