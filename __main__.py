@@ -400,10 +400,9 @@ def main() -> None:
             status = _complain(
                 f"{error.name} is not installed; install it with: pip install 'timbrel[{_extra()}]'", 2, debug
             )
-        elif isinstance(error, OSError) and error.filename:
-            status = _complain(
-                f"cannot use {error.filename}: {error.strerror}; check the path and your rights", 1, debug
-            )
+        elif isinstance(error, OSError) and error.strerror:
+            where = f"cannot use {error.filename}: " if error.filename else ""
+            status = _complain(f"{where}{error.strerror}; check the path, your rights and the room on disk", 1, debug)
         elif isinstance(error, MemoryError):
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:

@@ -51,7 +51,7 @@ def stock_training(folder, corpus, run):
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 2}), encoding="utf-8")
     shutil.copytree(corpus, folder / "corpus-cut-off")
     os.truncate(folder / "corpus-cut-off" / "audio.f32", 1000)
-    for name in ("run", "run-untrained", "run-of-tomorrow", "run-damaged", "run-foreign"):
+    for name in ("run", "run-untrained", "run-of-tomorrow", "run-damaged", "run-foreign", "run-mixed-up"):
         shutil.copytree(run, folder / name)
         info = json.loads((folder / name / "run.json").read_text())
         (folder / name / "run.json").write_text(json.dumps({**info, "corpus": "../corpus"}), encoding="utf-8")
@@ -59,6 +59,9 @@ def stock_training(folder, corpus, run):
         (folder / "run-untrained" / name).unlink()
         (folder / "run-damaged" / name).write_bytes((folder / "run" / name).read_bytes()[:1000])
         torch.save({"state_dict": {}}, folder / "run-foreign" / name)
+        content = torch.load(folder / "run" / name, weights_only=True)
+        content["model"]["output.bias"] = torch.zeros(7)
+        torch.save(content, folder / "run-mixed-up" / name)
     info = json.loads((folder / "run" / "run.json").read_text())
     (folder / "run-of-tomorrow" / "run.json").write_text(json.dumps({**info, "format": 2}), encoding="utf-8")
     (folder / "wrong.toml").write_text('base = "chroma-8"\nnetwork.latnts = 3\n', encoding="utf-8")
@@ -210,10 +213,12 @@ BAD = {
     "evaluate run-of-tomorrow": ["format 2"],
     "evaluate run-damaged": ["is damaged"],
     "evaluate run-foreign": ["not of format 1"],
+    "evaluate run-mixed-up": ["best.ckpt does not fit the recipe beside it"],
     "evaluate empty": ["empty is not a run"],
     "export run-untrained -o new.onnx": ["has no checkpoint", "train it first"],
     "export run-damaged -o new.onnx": ["best.ckpt is damaged"],
     "export run-foreign -o new.onnx": ["not of format 1"],
+    "export run-mixed-up -o new.onnx": ["best.ckpt does not fit the recipe beside it"],
     "export empty -o new.onnx": ["empty is not a run"],
     "export run -o new.wav": ["new.wav", "new.onnx"],
     "export run -o new.encoder.onnx": ["new.encoder.onnx", "new.onnx"],

@@ -208,6 +208,8 @@ def failing(monkeypatch, error):
         (Failure("the disk is full"), 1, "the disk is full"),
         (KeyboardInterrupt(), 130, "stopped"),
         (MemoryError(), 1, "memory is used up"),
+        (OSError(28, "No space left on device"), 1, "No space left on device; check"),
+        (PermissionError(13, "Permission denied", "/a/b"), 1, "cannot use /a/b: Permission denied; check"),
         (ValueError("of\ntwo lines"), 1, "internal error: ValueError: of two lines; run again with --debug"),
         (ModuleNotFoundError("no", name="torch"), 2, "torch is not installed; install it with: pip install 'timbrel["),
         (UserError("two\nlines   and  a\ttab"), 2, "two lines and a tab"),

@@ -90,11 +90,10 @@ def evaluate(
 
 def _network(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
     file = run.best if which == "best" and run.best.exists() else run.last
-    content = checkpoint.load(file)
     network = NETWORKS[run.recipe.family](run.recipe)
-    network.load_state_dict(content["model"])
+    step = checkpoint.restore(file, network).step
     network.eval()
-    return network, file.stem, checkpoint.progress_of(content).step
+    return network, file.stem, step
 
 
 def _prepare(run: Run, network: Network) -> _Work:

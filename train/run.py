@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ..host.errors import UserError
-from ..host.files import check_new_folder
+from ..host.errors import Failure, UserError
+from ..host.files import building_folder, replacing
 from .corpus.store import Corpus
 from .recipe import Recipe, load_recipe
 
@@ -60,11 +60,11 @@ class Run:
 
         Raises:
             UserError: it exists and is not empty, or cannot be made.
+            Failure: the disk is full.
         """
-        check_new_folder(folder)
-        folder.mkdir(exist_ok=True)
-        (folder / "run.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        with building_folder(folder) as new:
+            (new / "run.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            (new / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
         return Run(folder, recipe, info)
 
     @staticmethod
@@ -94,7 +94,8 @@ class Run:
 
     def with_recipe(self, recipe: Recipe) -> "Run":
         """The run with another recipe, written in place of its own."""
-        (self.folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        with replacing(self.folder / "recipe.toml", overwrite=True) as file:
+            file.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
@@ -106,9 +107,17 @@ class Run:
         return Corpus.open((self.folder / self.info.corpus).resolve())
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Append a line to ``log.jsonl``."""
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append a line to ``log.jsonl``.
+
+        Raises:
+            Failure: the disk is full, or the file cannot be written for another reason.
+        """
+        path = self.folder / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise Failure(f"cannot write {path}: {error.strerror or error}; go on with --resume") from error
 
     def logged(self) -> list[dict[str, Any]]:
         """The lines of ``log.jsonl``; one cut off by a crash is left out."""

@@ -94,45 +94,38 @@ def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
         frames: magnitudes, [rows, bins].
         ratios: [rows], 2 is an octave up.
     """
-    result = frames.copy()
-    for rows in (ratios > 1.0, ratios < 1.0):  # upward, a bin covers parts of two; downward, of as many as it takes
-        if rows.all():
-            return _moved_one_way(frames, ratios)
-        if rows.any():
-            result[rows] = _moved_one_way(frames[rows], ratios[rows])
+    result = np.empty_like(frames)
+    for ratio in set(ratios.tolist()):
+        rows = np.flatnonzero(ratios == ratio)
+        result[rows] = frames[rows] if ratio == 1.0 else _moved_alike(frames[rows], ratio)
     return result
 
 
-def _moved_one_way(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
-    index, shares, kept = _taps(frames.shape[1], ratios.tobytes())
-    flat = frames.ravel()
+def _moved_alike(frames: Array, ratio: float) -> Array:
+    indices, shares, kept = _taps(frames.shape[1], ratio)
     result = np.zeros_like(frames)
-    covered = result[:, : index.shape[1]]
-    for tap, share in enumerate(shares):
-        part = flat[tap:].take(index)  # four times as fast as flat[tap:][index]
+    covered = result[:, : indices.shape[1]]
+    for index, share in zip(indices, shares, strict=True):
+        part = frames.take(index, axis=1)  # four times as fast as frames[:, index]
         part *= share
         covered += part
-    for after, before, end in zip(result, frames, kept, strict=True):
-        energy = float(before[:end] @ before[:end])
-        after *= np.float32(math.sqrt(energy / max(float(after @ after), SILENT)))
+    for after, before in zip(result, frames[:, :kept], strict=True):
+        after *= np.float32(math.sqrt(float(before @ before) / max(float(after @ after), SILENT)))
     return result
 
 
-@functools.lru_cache(maxsize=8)  # voices that stay on their keys ask for the same moves every hop, in eight fours
-def _taps(bins: int, ratios: bytes) -> tuple[Indices, Array, list[int]]:
-    """What each moved bin covers of the spectra before the move.
+@functools.lru_cache(maxsize=REMEMBERED)  # a bend passes through any number of ratios
+def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
+    """What each moved bin covers of a spectrum before the move.
 
     Returns:
-        The first bin that it covers, [rows, moved bins], counted over rows end to end; the shares of that bin and of
-        those that follow, [taps, rows, moved bins]; the number of bins that stay in range, one a row.
+        The bins that it covers, [taps, moved bins]; the share of each, [taps, moved bins]; the number of bins that
+        stay in range.
     """
-    ratio = np.frombuffer(ratios, np.float64)[:, np.newaxis]
-    count = min(bins, math.ceil(bins * ratio.max()) + 1)  # going down, nothing is above
-    taps = min(bins, math.floor(1 / ratio.min()) + 2)
+    count = min(bins, math.ceil(bins * ratio) + 1)  # going down, nothing is above
+    taps = min(bins, math.floor(1 / ratio) + 2)  # going up, parts of two bins; going down, of as many as it takes
     edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))
-    low, high = edge[:, :-1], edge[:, 1:]
-    index = np.minimum(low.astype(np.intp), bins - taps)
-    tops = index + np.arange(1.0, taps + 1.0)[:, np.newaxis, np.newaxis]
-    shares = np.clip(np.minimum(high, tops) - np.maximum(low, tops - 1.0), 0.0, None).astype(np.float32)
-    rows = bins * np.arange(len(edge), dtype=np.intp)[:, np.newaxis]
-    return index + rows, shares, np.ceil(edge[:, -1]).astype(int).tolist()
+    low, high = edge[:-1], edge[1:]
+    indices = np.minimum(low.astype(np.intp), bins - taps) + np.arange(taps)[:, np.newaxis]
+    shares = np.clip(np.minimum(high, indices + 1.0) - np.maximum(low, indices), 0.0, None).astype(np.float32)
+    return indices, shares, math.ceil(edge[-1])

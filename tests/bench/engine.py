@@ -10,7 +10,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from side_by_side import Times, ratio, side_by_side
-
 from timbrel.host.dsp import window
 from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.library import shipped_models

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-
 from timbrel.export.listen import listen, uniform_codes
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.instrument import Instrument
@@ -96,7 +95,9 @@ def main() -> None:
     for name in shipped_presets():
         scale(name)
     for name, path in shipped_models().items():
-        print(f"{name:<14}clicks: {click(name, path, True):.0f} dB stealing, {click(name, path, False):.0f} dB note-off")
+        print(
+            f"{name:<14}clicks: {click(name, path, True):.0f} dB stealing, {click(name, path, False):.0f} dB note-off"
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from timbrel.train.corpus.store import writing
 from timbrel.train.loop import Options, start
 from timbrel.train.models.chroma import ChromaAutoencoder
@@ -118,7 +117,9 @@ def main() -> None:
     print(f"timbrel's loop         {ours:7.0f} examples/s")
     print(f"bare torch loop        {bare:7.0f} examples/s   {statistics.median(a / b for a, b, _ in rows):.2f} of it")
     if with_keras:
-        print(f"Keras 3 fit            {peer:7.0f} examples/s   {statistics.median(a / c for a, _, c in rows):.2f} of it")
+        print(
+            f"Keras 3 fit            {peer:7.0f} examples/s   {statistics.median(a / c for a, _, c in rows):.2f} of it"
+        )
     else:
         print("Keras 3 is not installed: pip install keras tensorflow to compare")
 

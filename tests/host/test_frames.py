@@ -129,6 +129,16 @@ def test_what_is_moved_out_of_range_is_gone(tiny):
     assert np.all(moved == 0)
 
 
+@pytest.mark.parametrize("ratio", [1 / 40, 1 / 300, 1 / 512, 1 / 513, 1 / 2000, 1e-6])
+def test_what_is_moved_below_everything_is_squeezed_into_the_lowest_bins(tiny, ratio):
+    codes, pitch = np.full((3, 2), 0.5, np.float32), np.arange(3)
+    plain = tiny().decode(codes, pitch)
+    moved = SpectrumSource(tiny(), whole).spectra(codes, pitch, np.array([ratio, 0.5, ratio]))
+    squeezed = moved[[0, 2]]
+    assert np.square(squeezed).sum(1) == pytest.approx(np.square(plain[[0, 2]]).sum(1), rel=0.01)
+    assert np.all(squeezed[:, int(513 * ratio) + 2 :] == 0)
+
+
 @pytest.mark.parametrize("ratio", [1.0, 0.5, 2.0, 1.01])
 def test_silent_frames_stay_silent(tiny, ratio):
     model = tiny()

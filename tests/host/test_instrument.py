@@ -405,6 +405,15 @@ def test_a_preset_sets_the_bend_range_and_a_controller_replaces_it_whole(make_in
     assert sounding_note(sound[0, 4000:], 44100) == pytest.approx(53, abs=0.25)
 
 
+@pytest.mark.parametrize("key", [0, 60, 127])
+@pytest.mark.parametrize("bend", [-8192, 8191])
+def test_the_widest_bend_of_the_lowest_and_highest_keys_is_played(make_instrument, play, key, bend):
+    events = [*rpn(0, 127, 99), NoteOn(0, 0, key, 100), PitchBend(500, 0, bend)]
+    sound = play(make_instrument(), events, 9000)
+    assert np.all(np.isfinite(sound))
+    assert np.array_equal(play(make_instrument(), events, 9000, [100]), sound)
+
+
 def test_a_bend_range_that_is_set_while_bent_moves_the_note(make_instrument, play, tiny):
     events = [PitchBend(0, 0, 8191), NoteOn(0, 0, 60, 100), *rpn(1000, 12)]
     sound = play(make_instrument(44100, tiny(**LARGE)), events, 60_000)

@@ -1,10 +1,12 @@
 """A run's folder opens again, moves with its corpus, and is refused in one line when something in it is wrong."""
 
+import contextlib
 import json
+import resource
 import shutil
 
 import pytest
-from timbrel.host.errors import UserError
+from timbrel.host.errors import Failure, UserError
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run, RunInfo, relative_to
 
@@ -57,6 +59,34 @@ def test_what_a_folder_holds_is_never_overwritten(run, tmp_path):
         Run.create(tmp_path / "no" / "run", load_recipe("chroma-2"), INFO)
     assert Run.open(run.folder).recipe.name == "chroma-8"
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+@contextlib.contextmanager
+def full_disk(limit):
+    """No file grows beyond ``limit`` bytes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def test_a_full_disk_leaves_no_half_of_a_run(tmp_path):
+    with full_disk(100), pytest.raises(Failure, match=r"cannot write .*run: File too large"):
+        Run.create(tmp_path / "run", load_recipe("chroma-8"), INFO)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_recipe_and_the_log_that_are_there(run):
+    run.log({"step": 1})
+    with full_disk(15):
+        with pytest.raises(Failure, match=r"cannot write .*log\.jsonl: File too large; go on with --resume"):
+            run.log({"step": 2})
+        with pytest.raises(Failure, match=r"cannot write .*recipe\.toml: File too large"):
+            run.with_recipe(load_recipe("chroma-2"))
+    assert run.logged()[0] == {"step": 1}
+    assert Run.open(run.folder).recipe == load_recipe("chroma-8")
 
 
 def test_an_empty_folder_becomes_a_run(tmp_path):
