@@ -4,7 +4,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .audio.effects import Effect
@@ -122,6 +121,8 @@ class Preset(_Part):
 
     def to_toml(self, heading: str = "") -> str:
         """The preset as TOML text, with what is not set left out; ``heading`` becomes its first comment."""
+        import tomlkit  # only who writes a preset waits for it
+
         document = tomlkit.document()
         if heading:
             document.add(tomlkit.comment(heading))

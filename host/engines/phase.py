@@ -13,6 +13,18 @@ SEED = 2020
 STRIDE = 29  # frames between the places where successive voices begin; odd, so 64 voices begin at 64 places
 
 
+def white_noise(count: int) -> Array:
+    """Uniform noise on [-1, 1), [count], the same for ever and everywhere: no library's generator may change it.
+
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a counter, mixed.
+    """
+    value = np.arange(SEED, SEED + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    value ^= value >> np.uint64(31)
+    return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
+
+
 class PhaseState:
     """Where one voice is in its phases."""
 
@@ -30,7 +42,7 @@ class NoisePhase:
     """
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
-        loop = np.random.default_rng(SEED).standard_normal(LOOP_FRAMES * hop_length).astype(np.float32)
+        loop = white_noise(LOOP_FRAMES * hop_length)
         wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
         spectra = stft(wrapped, frame_length, hop_length)
         self._table: Spectrum = (spectra / np.maximum(np.abs(spectra), 1e-20)).astype(np.complex64)

@@ -93,7 +93,7 @@ def main() -> None:
     model = sum(row[2] for (_, _, name), row in spent if "onnxruntime" in name or name == "run")
     transform = sum(row[3] for (_, _, name), row in spent if name == "_transform")
     print(
-        f"of its time (profiled): decoder {model / total:.0%}, inverse transform {transform / total:.0%}, the rest is host"
+        f"profiled: decoder {model / total:.0%} of it, inverse transform {transform / total:.0%}, the rest is host"
     )
 
 

@@ -13,7 +13,7 @@ from timbrel.host.library import shipped_models
 ROUNDS = 11
 NOTE = bytes.fromhex("4d546864 00000006 0000 0001 01e0  4d54726b 0000000d 00903c64 8740803c00 00ff2f00")
 FLOOR = """
-import onnxruntime, pedalboard, soundfile, pydantic, typer
+import onnxruntime, pedalboard, soundfile, mido, pydantic, typer
 from onnxruntime import InferenceSession, SessionOptions
 options = SessionOptions(); options.intra_op_num_threads = 1
 InferenceSession({model!r}, options)
