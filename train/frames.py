@@ -27,8 +27,8 @@ QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: what is quieter is tail
 SILENT = 10 ** (-80 / 20)  # of full scale
 PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
 IN_MEMORY_BYTES = 1 << 30  # more than this is mapped from disk
-RELEASE_BYTES = 256 << 20  # mapped pages are given back after this much reading: memory stays small for any corpus
-AROUND_BYTES = 1 << 16  # what Linux maps around a page that is touched
+RELEASE_BYTES = 256 << 20  # mapped pages are given back after this much cutting: memory stays small for any corpus
+TAKE = 128  # mapped rows taken before pages are given back: the kernel maps up to 2 MB around each
 PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
 
@@ -51,7 +51,6 @@ class FrameStore:
         self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int64], sources: list[Source]
     ) -> None:
         self.rows, self.pitch_classes, self.sources = rows, pitch_classes, sources
-        self._read = 0
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -63,10 +62,10 @@ class FrameStore:
 
     def take(self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.int64]]:
         """Spectra [rows, bins] and pitch classes [rows] of the given frames and views of them."""
-        taken = self.rows[frames, views].astype(np.float32)
-        self._read += taken.nbytes // 2 + len(taken) * AROUND_BYTES
-        if self._read > RELEASE_BYTES:
-            self._read = 0
+        taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
+        for first in range(0, len(frames), TAKE):
+            part = slice(first, first + TAKE)
+            taken[part] = self.rows[frames[part], views[part]]
             _release(self.rows)
         return taken, self.pitch_classes[frames, views]
 

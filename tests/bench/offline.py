@@ -92,9 +92,7 @@ def main() -> None:
     spent = stats.stats.items()  # type: ignore[attr-defined]
     model = sum(row[2] for (_, _, name), row in spent if "onnxruntime" in name or name == "run")
     transform = sum(row[3] for (_, _, name), row in spent if name == "_transform")
-    print(
-        f"profiled: decoder {model / total:.0%} of it, inverse transform {transform / total:.0%}, the rest is host"
-    )
+    print(f"profiled: decoder {model / total:.0%} of it, inverse transform {transform / total:.0%}, the rest is host")
 
 
 if __name__ == "__main__":

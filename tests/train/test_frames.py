@@ -255,12 +255,13 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_other_views(tone_c
     assert not np.array_equal(one.pitch_classes, other.pitch_classes)
 
 
-@pytest.mark.parametrize("release", [1, 50_000, 1 << 30])
-def test_mapped_frames_are_those_in_memory(tone_corpus, tmp_path, monkeypatch, release):
+@pytest.mark.parametrize(("release", "take"), [(1, 1), (50_000, 7), (1 << 30, 128)])
+def test_mapped_frames_are_those_in_memory(tone_corpus, tmp_path, monkeypatch, release, take):
     corpus = Corpus.open(tone_corpus)
     kept = cut(corpus, tmp_path, octave=4, views=3)
     monkeypatch.setattr(frames, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(frames, "RELEASE_BYTES", release)
+    monkeypatch.setattr(frames, "TAKE", take)
     mapped = cut(corpus, tmp_path, octave=4, views=3)
     assert isinstance(mapped.rows, np.memmap)
     assert not isinstance(kept.rows, np.memmap)
@@ -317,7 +318,7 @@ MEASURE = """
 
     name, corpus, run, *changes = sys.argv[1:]
     if name == "cut":
-        frames.IN_MEMORY_BYTES, frames.RELEASE_BYTES, frames.PIECE = 0, 8 << 20, 1024
+        frames.IN_MEMORY_BYTES, frames.RELEASE_BYTES, frames.PIECE, frames.TAKE = 0, 8 << 20, 1024, 4
         settings = load_recipe("chroma-8").frames.model_copy(update={"frame_length": 16384})
         before = peak()
         store = frames.build(Corpus.open(Path(corpus)), "train", settings, Path(run), 0)
@@ -356,6 +357,7 @@ def test_long_recordings_take_little_memory(tmp_path, make_tone, clips):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["chroma-8", "tuned-8"])
 def test_ten_hours_of_sound_train_in_2_gb(tmp_path, make_tone, name):
     if shutil.disk_usage(tmp_path).free < 20 << 30:

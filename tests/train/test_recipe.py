@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.train.recipe import Frames, Loss, Network, Recipe, Training, load_recipe, shipped_recipes
@@ -147,6 +147,7 @@ def recipes(draw):
 
 
 @given(recipes())
+@settings(deadline=None)  # machines are busy: how long an example takes says nothing
 def test_a_recipe_comes_back_from_its_toml_as_it_was(tmp_path_factory, recipe):
     path = write(tmp_path_factory.getbasetemp(), "again", recipe.to_toml())
     assert load_recipe(path) == recipe
@@ -307,6 +308,35 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(change):
     text = refused("chroma-8", change)
     assert text.startswith(f"recipe chroma-8: {change.partition('=')[0]}"), text
     assert "got " in text
+
+
+KEYS = [f"{part}.{key}" for part, of in (("training", Training), ("network", Network)) for key in of.model_fields]
+VALUES = ["", "1979-05-27", "[[]]", "{a = 1}", '"""', "\\", "1e999", "0x10", "-0", "true", "[1, 'a']", "\n[x]\ny = 1"]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=30),
+            st.builds(
+                "{}={}".format,
+                st.one_of(st.sampled_from(KEYS), st.text(max_size=8)),
+                st.one_of(st.sampled_from(VALUES), st.text(max_size=12), st.integers().map(str), st.floats().map(str)),
+            ),
+        ),
+        max_size=3,
+    )
+)
+@settings(deadline=None)
+def test_any_change_is_taken_or_refused_in_one_line(changes):
+    try:
+        recipe = load_recipe("chroma-8", changes)
+    except UserError as error:
+        refusal = str(error)
+    else:
+        refusal = "none"
+        assert Recipe.model_validate(recipe.model_dump()) == recipe
+    assert len(refusal.splitlines()) == 1
 
 
 def test_values_that_do_not_go_together_are_refused():
