@@ -15,6 +15,7 @@ import scipy.stats
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from timbrel.host import files
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train import checkpoint, evaluate, families, figures, keys, measures, page, picture, sample
@@ -695,7 +696,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tuned, monkeypatch):
     def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(evaluate.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
     with pytest.raises(UserError) as error:
         measured(tuned)
     assert f"cannot write {tuned.folder / 'report'}: Permission denied" in one_line(error)
