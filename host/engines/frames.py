@@ -77,11 +77,8 @@ class SpectrumSource:
         if np.all(ratios == 1.0):
             return decoded
 
-        def move(new: list[int]) -> Array:
-            frames, some_ratios = decoded[new], ratios[new]
-            return self._run(lambda part: moved(frames[part], some_ratios[part]), len(new))
-
-        return self._moved.rows(list(zip(plain, ratios.tolist(), strict=True)), move)
+        keys = list(zip(plain, ratios.tolist(), strict=True))
+        return self._moved.rows(keys, lambda new: moved(decoded[new], ratios[new]))
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dsp import window
-from ..model import Model
+from ..model import Model, open_session
 from .frames import BATCH, SpectrumSource
 from .phase import NoisePhase, PhaseState
 
@@ -63,7 +63,10 @@ class SpectrumEngine:
         self._max_block = max_block
         self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if threads > 1:
+            # Opening a session switches denormals off in the thread that does it, and only there.
+            self._pool = ThreadPoolExecutor(threads - 1, initializer=open_session, initargs=(model.path,))
         self._source = SpectrumSource(model, self._parallel)
         self._phase = NoisePhase(self._frame, self._hop)
         shape = window(card.window, self._frame)
@@ -160,4 +163,5 @@ class SpectrumEngine:
             return part(slice(0, rows))
         edges = [rows * i // self._threads for i in range(self._threads + 1)]
         slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
-        return np.concatenate(list(self._pool.map(part, slices)))
+        others = [self._pool.submit(part, piece) for piece in slices[1:]]
+        return np.concatenate([part(slices[0]), *(other.result() for other in others)])
