@@ -19,6 +19,7 @@ Times = npt.NDArray[np.int64]
 
 INAUDIBLE_HZ = 20.0  # bins below are left out: no DC, no rumble
 TOGETHER = 4  # voices due at one moment: from four on, a decoder row costs the same in any batch
+WORTH_SHARING = 32  # rows: one or two voices are done before another thread has begun
 MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
 MOMENTS = (0, 4, 2, 6, 1, 5, 3, 7)  # eighths of a hop at which successive fours are due: as far apart as can be
 
@@ -159,7 +160,7 @@ class SpectrumEngine:
 
     def _parallel(self, part: Callable[[slice], Array], rows: int) -> Array:
         """Compute rows in slices, one a thread; the rows do not depend on how they are divided."""
-        if self._pool is None or rows < 4 * self._threads:
+        if self._pool is None or rows < WORTH_SHARING:
             return part(slice(0, rows))
         edges = [rows * i // self._threads for i in range(self._threads + 1)]
         slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
