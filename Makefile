@@ -23,10 +23,10 @@ types: .venv/dev.done .types/timbrel
 	@echo "== types"
 	@$(BIN)/python -m mypy
 
-# Two processes of one thread each: torch's threads wait for each other in spins, which a busy machine punishes.
+# One thread: torch's threads wait for each other in spins, which a busy machine punishes.
 tests: .venv/dev.done system
 	@echo "== tests (long ones are left out: make slow)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
 
 slow: .venv/dev.done system
 	@$(BIN)/python -m pytest -q -m slow
