@@ -68,16 +68,6 @@ def test_a_glide_is_followed_through_all_pieces_of_a_long_clip():
     assert np.abs(track - notes[::1024])[EDGE:-EDGE].max() < 0.15
 
 
-def test_librosa_hears_the_same_in_a_trembling_tone():
-    librosa = pytest.importorskip("librosa")
-    time = np.arange(2 * RATE) / RATE
-    phase = 2 * np.pi * (300 * time + 0.25 * np.sin(2 * np.pi * 5 * time))
-    wave = sum(np.sin(k * phase) / k for k in range(1, 10)).astype(np.float32)
-    theirs = librosa.yin(wave, fmin=33, fmax=2100, sr=RATE, frame_length=4096, hop_length=1024)
-    ours = pitch_track(wave, RATE)
-    assert np.abs(ours - librosa.hz_to_midi(theirs)[: len(ours)])[EDGE:-EDGE].max() < 0.25
-
-
 @pytest.mark.parametrize("tilt", [0.0, 0.5, 1.0])
 def test_noise_has_no_pitch_in_19_of_20_windows(tilt):
     assert np.isfinite(pitch_track(noise(10, tilt), RATE)).mean() < 0.05
