@@ -44,7 +44,6 @@ def test_a_second_host_plays_the_right_note_from_the_card_alone(tiny_path, key):
     check(tiny_path(sample_rate=44100, frame_length=4096, hop_length=1024), key)
 
 
-@pytest.mark.skipif(not shipped_models(), reason="no model ships yet")
 @pytest.mark.parametrize("key", range(60, 73))
 def test_a_second_host_plays_every_shipped_model_from_its_card_alone(key):
     for path in shipped_models().values():

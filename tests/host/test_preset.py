@@ -284,7 +284,6 @@ def test_a_bare_model_plays_its_default_code_with_knobs_over_its_spans(tiny_path
     ]
 
 
-@pytest.mark.skipif(not shipped_presets(), reason="no preset ships yet")
 def test_every_shipped_preset_opens_without_warning_and_is_playable():
     for name in shipped_presets():
         patch = open_patch(name)
@@ -294,7 +293,6 @@ def test_every_shipped_preset_opens_without_warning_and_is_playable():
         Rack({0: patch}, 48000)
 
 
-@pytest.mark.skipif(not shipped_models(), reason="no model ships yet")
 def test_every_shipped_model_opens_by_its_name_and_proves_itself():
     for name, path in shipped_models().items():
         patch = open_patch(name)
