@@ -42,6 +42,11 @@ class _Segment(NamedTuple):
     first: float
     last: float
 
+    def at(self, time: int) -> float:
+        """The value at one sample: `_glide` without arrays, which take ten times as long for one number."""
+        done = min(max((time - self.start) / self.length, 0.0), 1.0)
+        return self.first + (self.last - self.first) * done if done < 1.0 else self.last
+
 
 class Ramp:
     """A value that glides to wherever it is sent.
@@ -64,7 +69,7 @@ class Ramp:
         last = self._segments[-1]
         if value == last.last:
             return
-        first = float(_glide(np.float64(time), *last))
+        first = last.at(time)
         self._segments.append(_Segment(time, self._ramp_samples, first, value))
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -39,19 +39,26 @@ class Envelope:
         settled = self.on + self.attack + self.decay
         if start >= settled and (self.off is None or self.off >= start + count):
             return np.float32(self.sustain)
-        time = np.arange(start, start + count)
         if self.off is None:
-            return self._held(time)
-        level = self._held(np.minimum(time, self.off))
-        left = np.clip((self.off + self.release - time) / self.release, 0.0, 1.0)
-        return (level * (left * left * left).astype(np.float32)).astype(np.float32)
+            return self._held(start, count)
+        held = min(max(self.off - start, 0), count)
+        level = np.empty(count, np.float32)
+        level[:held] = self._held(start, held)
+        left = np.clip((self.off + self.release - np.arange(start + held, start + count)) / self.release, 0.0, 1.0)
+        level[held:] = self._held(self.off, 1) * (left * left * left).astype(np.float32)
+        return level
 
     def level(self, time: int) -> float:
         """Level at one sample."""
         return float(np.max(self.block(time, 1)))
 
-    def _held(self, time: npt.NDArray[np.int64]) -> Array:
-        rise = np.clip((time - self.on) / self.attack, 0.0, 1.0)
-        left = np.clip((self.on + self.attack + self.decay - time) / self.decay, 0.0, 1.0)
-        fall = self.sustain + (1.0 - self.sustain) * (left * left * left)
-        return np.where(time < self.on + self.attack, rise, fall).astype(np.float32)
+    def _held(self, start: int, count: int) -> Array:
+        """Levels of a note that is held; each part is computed only where it lies."""
+        level = np.full(count, self.sustain, np.float32)
+        top, settled = self.on + self.attack, self.on + self.attack + self.decay
+        silent, risen, fallen = (min(max(edge - start, 0), count) for edge in (self.on, top, settled))
+        level[:silent] = 0.0
+        level[silent:risen] = (np.arange(start + silent, start + risen) - self.on) / self.attack
+        left = (settled - np.arange(start + risen, start + fallen)) / self.decay
+        level[risen:fallen] = self.sustain + (1.0 - self.sustain) * (left * left * left)
+        return level

@@ -19,7 +19,7 @@ from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
 from .events import ControlChange, Event, NoteOff, NoteOn, PitchBend
 from .model import Model
-from .preset import Preset
+from .preset import CCMap, Preset
 from .units import db_to_gain
 from .voices import Voices
 
@@ -76,7 +76,6 @@ class Instrument:
             )
         effects = EffectChain(preset.effects, sample_rate, folder)
         preset.check_targets(card, effects.targets())
-        self._preset = preset
         self._rate = card.sample_rate
         self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads)
         self._voices = Voices(
@@ -93,9 +92,12 @@ class Instrument:
         }
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
-        self._mapped = {entry.number for entry in preset.cc}
+        self._mapped: dict[int, list[CCMap]] = {}
+        for entry in preset.cc:
+            self._mapped.setdefault(entry.number, []).append(entry)
         self._now = 0
         self._motion = Motion(preset.latent_values(card), self._gains(), self._rate)
+        self._knobs = {f"latent.{index}": ramp for index, ramp in enumerate(self._motion.knobs)}
         self._output = Output(self._rate, sample_rate, effects, self._synthesize)
 
     @property
@@ -128,6 +130,8 @@ class Instrument:
         for event in events:
             self._apply(event)
         voices = list(self._voices)
+        for voice in voices:
+            voice.stream.end = voice.end(self._voices.steal_samples)
         streams = self._engine.render([v.stream for v in voices], self._motion, start, count)
         mix = np.zeros(count, np.float32)
         for voice, sound in zip(voices, streams, strict=True):
@@ -151,10 +155,9 @@ class Instrument:
                 self._control(time, number, value)
 
     def _control(self, time: int, number: int, value: int) -> None:
-        for entry in self._preset.cc:
-            if entry.number == number:
-                self._set(time, entry.target, knob(value, entry.low, entry.high, entry.curve))
         if number in self._mapped:
+            for entry in self._mapped[number]:
+                self._set(time, entry.target, knob(value, entry.low, entry.high, entry.curve))
             return
         match number:
             case 6 if self._parameter == (0, 0):  # semitones; cents begin at 0 again (MIDI 1.0, on MSB and LSB)
@@ -195,8 +198,8 @@ class Instrument:
         self._set_gain(time)
 
     def _set(self, time: int, target: str, value: float) -> None:
-        if target.startswith("latent."):
-            self._motion.knobs[int(target.removeprefix("latent."))].move(time, value)
+        if target in self._knobs:
+            self._knobs[target].move(time, value)
         elif target in PLAY_CONTROLS:
             self._play[target] = value
             if target in ("gain", "pan"):

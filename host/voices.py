@@ -24,6 +24,14 @@ class Voice:
     down: bool = True
     stolen_at: int | None = None
 
+    def end(self, steal: int) -> int | None:
+        """First sample from which nothing sounds any more, or None while that is open."""
+        end = self.envelope.end
+        if self.stolen_at is None:
+            return end
+        stolen = self.stolen_at + steal
+        return stolen if end is None else min(stolen, end)
+
     def level(self, start: int, count: int, steal: int) -> np.float32 | Array:
         """Envelope × velocity (× the fade of a stolen voice) over a block: one number, or [count]."""
         level = self.envelope.block(start, count) * np.float32(self.gain)
@@ -175,7 +183,5 @@ class Voices:
                 self._voices.remove(voice)
 
     def _ended(self, voice: Voice, time: int) -> bool:
-        if voice.stolen_at is not None and time >= voice.stolen_at + self._steal:
-            return True
-        end = voice.envelope.end
+        end = voice.end(self._steal)
         return end is not None and time >= end

@@ -1,8 +1,9 @@
 """Decoded frames, computed only when they are new."""
 
 import functools
+import itertools
 import math
-from collections import deque
+import threading
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -14,16 +15,16 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
-SILENT = 1e-30  # energy of a frame that holds nothing
+SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB of 2049 bins, more than 64 voices can tell apart
 
 
 class RowCache:
-    """The rows last computed, by key. Batches are kept as they came and forgotten in the order they came."""
+    """The rows last computed, by key, for any number of threads; forgotten in the order in which they came."""
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Array] = {}
-        self._batches: deque[list[Hashable]] = deque()
+        self._lock = threading.Lock()  # never held while rows are computed
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
         """The row of each key, [keys, width], not to be written to.
@@ -31,28 +32,28 @@ class RowCache:
         Args:
             compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
         """
-        first = {key: position for position, key in reversed(list(enumerate(keys))) if key not in self._rows}
-        new = sorted(first.values())
-        fresh: Array | None = None
-        if new:
-            fresh = compute(new)
-            batch = [keys[position] for position in new]
-            self._rows.update(zip(batch, fresh, strict=True))
-            self._batches.append(batch)
-        rows = fresh if fresh is not None and len(new) == len(keys) else np.stack([self._rows[key] for key in keys])
-        while len(self._rows) > REMEMBERED:
-            for key in self._batches.popleft():
+        first = {key: position for position, key in reversed(list(enumerate(keys)))}
+        with self._lock:
+            known = {key: self._rows[key] for key in first if key in self._rows}
+        new = sorted(position for key, position in first.items() if key not in known)
+        if not new:
+            return np.stack([known[key] for key in keys])
+        fresh = compute(new)
+        place = {keys[position]: row for row, position in enumerate(new)}
+        with self._lock:
+            self._rows.update(zip(place, fresh, strict=True))
+            for key in list(itertools.islice(self._rows, max(0, len(self._rows) - REMEMBERED))):
                 del self._rows[key]
-        return rows
+        if known:
+            return np.stack([fresh[place[key]] if key in place else known[key] for key in keys])
+        return fresh if len(new) == len(keys) else fresh[[place[key] for key in keys]]
 
 
 class SpectrumSource:
     """Magnitude frames of a model, moved along the frequency axis to where a key wants them."""
 
-    def __init__(self, model: Model, run: Callable[[Callable[[slice], Array], int], Array]) -> None:
-        """``run(part, rows)`` computes ``part`` over slices that make up ``rows``, on as many cores as it likes."""
+    def __init__(self, model: Model) -> None:
         self._model = model
-        self._run = run
         self._decoded = RowCache()
         self._moved = RowCache()
 
@@ -69,11 +70,7 @@ class SpectrumSource:
         """
         plain = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitch_classes.tolist())]
 
-        def decode(new: list[int]) -> Array:
-            some_latents, some_chroma = latents[new], pitch_classes[new]
-            return self._run(lambda part: self._model.decode(some_latents[part], some_chroma[part]), len(new))
-
-        decoded = self._decoded.rows(plain, decode)
+        decoded = self._decoded.rows(plain, lambda new: self._model.decode(latents[new], pitch_classes[new]))
         if np.all(ratios == 1.0):
             return decoded
 
@@ -106,8 +103,9 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
         part = frames.take(index, axis=1)  # four times as fast as frames[:, index]
         part *= share
         covered += part
-    for after, before in zip(result, frames[:, :kept], strict=True):
-        after *= np.float32(math.sqrt(float(before @ before) / max(float(after @ after), SILENT)))
+    before = frames[:, :kept]
+    energies = np.vecdot(before, before) / np.maximum(np.vecdot(covered, covered), SILENT)
+    covered *= np.sqrt(energies)[:, np.newaxis]
     return result
 
 

@@ -1,7 +1,7 @@
 """Overlap-add of decoded spectra: the engine of models of kind ``spectrum``."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,6 +46,10 @@ class Stream:
     origin: int
     pending: Array
     phase: PhaseState
+    end: int | None = None  # set once it is known from which sample on nothing is heard
+
+
+Due = tuple[int, Stream, int]  # a frame to make: the voice's number and stream, and the sample at which it begins
 
 
 class SpectrumEngine:
@@ -58,7 +62,7 @@ class SpectrumEngine:
     """
 
     def __init__(self, model: Model, max_block: int, threads: int = 1) -> None:
-        """``max_block``: the longest block that `render` will be asked for. ``threads``: 2 helps only offline."""
+        """``max_block``: the longest block that `render` will be asked for. ``threads``: more than 1 only offline."""
         card = model.card
         self._frame, self._hop = card.frame_length, card.hop_length
         self._max_block = max_block
@@ -68,7 +72,7 @@ class SpectrumEngine:
         if threads > 1:
             # Opening a session switches denormals off in the thread that does it, and only there.
             self._pool = ThreadPoolExecutor(threads - 1, initializer=open_session, initargs=(model.path,))
-        self._source = SpectrumSource(model, self._parallel)
+        self._source = SpectrumSource(model)
         self._phase = NoisePhase(self._frame, self._hop)
         shape = window(card.window, self._frame)
         overlap = np.square(shape).sum() / self._hop
@@ -89,7 +93,7 @@ class SpectrumEngine:
         self._begun += 1
         silent = time - self._frame  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
-        pending = np.zeros(self._room + self._max_block + self._frame, np.float32)
+        pending = np.zeros(self._room + self._max_block + self._frame + self._hop, np.float32)
         return Stream(key, time, first, first, pending, self._phase.begin())
 
     def render(self, streams: Sequence[Stream], motion: Motion, start: int, count: int) -> list[Array]:
@@ -100,18 +104,27 @@ class SpectrumEngine:
         Levels: a spectrum whose largest magnitude is 1 gives the partials of a full-scale frame's transform / N.
         """
         assert count <= self._max_block
-        voices: list[int] = []
-        times: list[int] = []
+        due: list[Due] = []
         for voice, stream in enumerate(streams):
             if start - stream.origin > self._room:
                 self._compact(stream, start)
-            while stream.next_frame < start + count:
-                voices.append(voice)
-                times.append(stream.next_frame)
+            end = start + count if stream.end is None else min(start + count, stream.end)
+            while stream.next_frame < end:
+                due.append((voice, stream, stream.next_frame))
                 stream.next_frame += self._hop
-        for first in range(0, len(voices), BATCH):
-            self._add_frames(streams, motion, voices[first : first + BATCH], times[first : first + BATCH])
+        self._add_all(due, motion)
         return [self._take(stream, start, count) for stream in streams]
+
+    def _add_all(self, due: list[Due], motion: Motion) -> None:
+        """Make all frames, on several threads where that pays; the sound does not depend on how they are divided."""
+        if self._pool is None or len(due) < WORTH_SHARING:
+            self._add(due, motion)
+            return
+        shares = _shares(due, self._threads)
+        others = [self._pool.submit(self._add, share, motion) for share in shares[1:]]
+        self._add(shares[0], motion)
+        for other in others:
+            other.result()
 
     def _take(self, stream: Stream, start: int, count: int) -> Array:
         at = start - stream.origin
@@ -122,21 +135,36 @@ class SpectrumEngine:
         sound[begun:] = stream.pending[at + begun : at + count]
         return sound
 
-    def _add_frames(self, streams: Sequence[Stream], motion: Motion, voices: list[int], times: list[int]) -> None:
-        when = np.array([max(t - t % self._hop, streams[v].on) for v, t in zip(voices, times, strict=True)], np.int64)
-        latents = motion.latents(voices, when)
-        pitch_classes, away = self._places(np.array([streams[v].key for v in voices], np.intp))
-        ratios = np.exp2((away + motion.bend_semitones(voices, when)) / 12.0)
-        magnitudes = self._source.spectra(latents, pitch_classes, ratios)
-        spectra = self._phase.apply(magnitudes, [streams[v].phase for v in voices])
-        spectra[:, : self._lowest_bin] = 0
-        if self._lowest_bin == 1:
-            spectra[:, 0] = self._spill * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
-        frames = self._parallel(lambda rows: self._transform(spectra[rows]), len(voices))
-        for voice, time, frame in zip(voices, times, frames, strict=True):
-            stream = streams[voice]
-            at = time - stream.origin
-            stream.pending[at : at + self._frame] += frame
+    def _add(self, due: Sequence[Due], motion: Motion) -> None:
+        for batch in (due[first : first + BATCH] for first in range(0, len(due), BATCH)):
+            voices = [voice for voice, _, _ in batch]
+            when = np.array([max(time - time % self._hop, stream.on) for _, stream, time in batch], np.int64)
+            pitch_classes, away = self._places(np.array([stream.key for _, stream, _ in batch], np.intp))
+            ratios = np.exp2((away + motion.bend_semitones(voices, when)) / 12.0)
+            magnitudes = self._source.spectra(motion.latents(voices, when), pitch_classes, ratios)
+            spectra = self._phase.apply(magnitudes, [stream.phase for _, stream, _ in batch])
+            sound = self._transform(spectra)
+            done = 0
+            for _, group in itertools.groupby(batch, key=lambda frame: frame[0]):
+                frames = list(group)
+                _, stream, time = frames[0]
+                self._overlap_add(stream, time, sound[done : done + len(frames)])
+                done += len(frames)
+
+    def _overlap_add(self, stream: Stream, time: int, frames: Array) -> None:
+        """Add successive frames of a stream, the first at sample ``time``.
+
+        All last hops of the frames are added first, then all those before: each sample gets its frames in order of
+        time, as if they came one by one.
+        """
+        at = time - stream.origin
+        if len(frames) == 1:
+            stream.pending[at : at + self._frame] += frames[0]
+            return
+        for begin in reversed(range(0, self._frame, self._hop)):
+            end = min(begin + self._hop, self._frame)
+            hops = stream.pending[at + begin : at + begin + len(frames) * self._hop].reshape(len(frames), self._hop)
+            hops[:, : end - begin] += frames[:, begin:end]
 
     def _places(self, keys: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """The pitch classes to decode, and the semitones by which their spectra then move: octaves, or any interval."""
@@ -146,6 +174,9 @@ class SpectrumEngine:
 
     def _transform(self, spectra: npt.NDArray[np.complex64]) -> Array:
         """Windowed sound of spectra, [rows, frame_length]; numpy keeps float32, whatever its stubs say."""
+        spectra[:, : self._lowest_bin] = 0
+        if self._lowest_bin == 1:
+            spectra[:, 0] = self._spill * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
         frames: Array = np.fft.irfft(spectra, self._frame, axis=-1).astype(np.float32, copy=False)
         frames *= self._window
         return frames
@@ -158,11 +189,10 @@ class SpectrumEngine:
         stream.pending[: len(ahead)] = ahead
         stream.origin = now
 
-    def _parallel(self, part: Callable[[slice], Array], rows: int) -> Array:
-        """Compute rows in slices, one a thread; the rows do not depend on how they are divided."""
-        if self._pool is None or rows < WORTH_SHARING:
-            return part(slice(0, rows))
-        edges = [rows * i // self._threads for i in range(self._threads + 1)]
-        slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
-        others = [self._pool.submit(part, piece) for piece in slices[1:]]
-        return np.concatenate([part(slices[0]), *(other.result() for other in others)])
+
+def _shares(due: list[Due], count: int) -> list[list[Due]]:
+    """Frames in about equal shares, those of a stream together: no two threads then add to the same sound."""
+    shares: list[list[Due]] = [[] for _ in range(count)]
+    for _, frames in itertools.groupby(due, key=lambda frame: frame[0]):
+        min(shares, key=len).extend(frames)
+    return [share for share in shares if share]

@@ -306,3 +306,23 @@ def test_voices_begun_late_sound_as_they_would_have_at_the_start(tiny):
         return sound_of(engine, [engine.begin(60, on)], Still(), on + 5000, start=on - 50)[0]
 
     assert np.array_equal(run(100), run(100 + 400 * hop))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_frames_that_come_together_add_up_as_if_they_came_one_by_one(tiny, name):
+    model = tiny(**SIZES[name])
+    whole, hops = (SpectrumEngine(model, 16384) for _ in range(2))
+    count = 16000
+    a = whole.render([whole.begin(60, 0)], Still(), 0, count)[0].copy()
+    b = sound_of(hops, [hops.begin(60, 0)], Still(), count, sizes=(64,))
+    assert np.array_equal(a, b[0])
+
+
+def test_a_stream_makes_no_frame_that_begins_after_its_end(tiny):
+    counting = Counting(tiny())
+    engine = SpectrumEngine(counting, 16384)
+    stream = engine.begin(60, 0)
+    stream.end = 1
+    engine.render([stream], Turning(), 0, 16384)
+    overlapping = -(-counting.card.frame_length // counting.card.hop_length)
+    assert sum(counting.calls) <= overlapping
