@@ -1,5 +1,6 @@
 """The command line: joins the rooms' commands, and imports a room only when one of its commands is called."""
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -376,6 +377,8 @@ def _channel_patches(options: list[str]) -> "dict[int, Patch]":
 
 def main() -> None:
     """Run the command line; what goes wrong is one line and an exit status."""
+    # A script's background job is born deaf to SIGINT, but a stop that was sent to it must still save its work.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     status = 0

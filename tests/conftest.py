@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ import pytest
 import soundfile
 
 RATE = 44100
+
+# A background job of a script ignores SIGINT, and hands that on to what it starts: the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tone(note, seconds=0.7, rate=RATE, brightness=0.6):

@@ -1,5 +1,6 @@
 """One plain training loop for every family."""
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -33,6 +35,7 @@ PREVIEW_SECONDS = 60.0
 DEAD_DEVIATION = 1e-3  # of a latent over training frames: below this it says nothing
 DEAD_FRAMES = 512  # training frames that show it; the validation split may hold one steady sound
 WARM_UP = 0.02  # of the budget
+PARTING = timedelta(seconds=5)  # how long a process waits for its peers before it leaves them
 FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
 
 
@@ -164,6 +167,15 @@ def _train_beside_others(fabric: Fabric, run: Run, options: Options) -> Outcome 
         return train(fabric, run, options)
     except TimbrelError as error:
         return error
+    finally:
+        _part()
+
+
+def _part() -> None:
+    """Leave the other processes when they leave too: a peer that is suddenly gone aborts those that listen to it."""
+    with contextlib.suppress(RuntimeError):  # a peer failed alone: there is nobody to wait for
+        torch.distributed.barrier(async_op=True).wait(PARTING)
+        torch.distributed.destroy_process_group()
 
 
 @dataclass
