@@ -1,9 +1,11 @@
 """What a player does, each with the sample at which it takes effect.
 
-``time`` counts samples of the output from the start of the performance; ``channel`` is 0 to 15.
+``time`` counts samples of the output from the start of the performance; ``channel`` is 0 to 15. The rack and its
+instruments take events in order of time.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +46,40 @@ class PitchBend:
     value: int
 
 
-Event = NoteOn | NoteOff | ControlChange | PitchBend
+@dataclass(frozen=True, slots=True)
+class ChannelPressure:
+    """All keys of a channel are pressed harder or softer: ``value`` 0-127."""
+
+    time: int
+    channel: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressure:
+    """One key is pressed harder or softer: ``value`` 0-127."""
+
+    time: int
+    channel: int
+    key: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramChange:
+    """A channel asks for another sound: ``program`` 0-127."""
+
+    time: int
+    channel: int
+    program: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The MIDI clock, which has no channel: a tick is a 24th of a quarter note."""
+
+    time: int
+    message: Literal["tick", "start", "continue", "stop"]
+
+
+Event = NoteOn | NoteOff | ControlChange | PitchBend | ChannelPressure | KeyPressure | ProgramChange | Clock

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .dsp import limit
 from .errors import UserError
-from .events import Event
+from .events import Clock, Event
 from .instrument import Instrument
 from .library import Patch
 
@@ -47,7 +47,11 @@ class Rack:
         mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():
             late = self._latency - instrument.latency_samples
-            mine = [e if not late else replace(e, time=e.time + late) for e in events if e.channel == channel]
+            mine = [
+                e if not late else replace(e, time=e.time + late)
+                for e in events
+                if isinstance(e, Clock) or e.channel == channel
+            ]
             parts[channel] = instrument.process(mine, count)
             mix += parts[channel]
         return limit(mix), parts
