@@ -1,14 +1,15 @@
 """A MIDI file as events in samples of the output."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
 from ..errors import UserError
-from ..events import ControlChange, Event, NoteOff, NoteOn, PitchBend
+from ..events import Clock, Event, NoteOff, NoteOn
+from .decode import CLOCK, channel_event
 from .smf import Broken, Track, parse
 
 LONGEST_SECONDS = 36_000  # ten hours: longer is a broken delta time, not music
@@ -21,7 +22,8 @@ FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 3
 class Performance:
     """What a MIDI file asks for, in samples from its start.
 
-    ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on.
+    ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on,
+    except in what timbrel recorded, which keeps the order in which it was played.
     ``length`` is the end of the longest track, ``channels`` those that notes use, ``warnings`` one line each.
     """
 
@@ -34,8 +36,9 @@ class Performance:
 def read_performance(path: Path, sample_rate: int) -> Performance:
     """Read a Standard MIDI File of any type, in metrical or SMPTE time.
 
-    Times are summed in whole ticks and rounded to samples once, so nothing drifts. System exclusive and meta events,
-    programs and pressure are passed over; the tempo map is taken from all tracks.
+    Times are summed in whole ticks and rounded to samples once, so nothing drifts. Channel messages become events, and
+    so does the MIDI clock where a file holds it (F7 escapes); system exclusive and meta events are passed over. The
+    tempo map is taken from all tracks.
 
     Raises:
         UserError: the file is missing, empty, cut off, broken, no MIDI file, or longer than ten hours.
@@ -101,14 +104,15 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
             hours = float(end * clock.unit_seconds / 3600)
             raise Broken(f"it lasts {hours:.3g} hours; at most {LONGEST_SECONDS // 3600} can be played")
         messages = sorted((message for track in tracks for message in track.messages), key=lambda message: message[0])
-        played = [
-            event
+        events_here = [
+            _event(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)
             for tick, status, data in messages
-            for event in _events(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)
         ]
-        settled, hanging = _settle(played)
+        if not any(track.in_order for track in tracks):
+            events_here = _settle(events_here)
+        hanging = _left_down(events_here)
         unreleased += len(hanging)
-        events += settled
+        events += events_here
         events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in hanging]
         start = end
     channels = sorted({event.channel for event in events if isinstance(event, NoteOn)})
@@ -126,46 +130,52 @@ def _round(value: Fraction) -> int:
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
-def _events(time: int, status: int, data: bytes) -> Iterator[Event]:
-    """The event of one channel message; none for programs and pressure."""
-    channel = status & 0x0F
-    match status >> 4:
-        case 0x9 if data[1] > 0:
-            yield NoteOn(time, channel, data[0], data[1])
-        case 0x8 | 0x9:  # a note-on of velocity 0 is a note-off
-            yield NoteOff(time, channel, data[0])
-        case 0xB:
-            yield ControlChange(time, channel, data[0], data[1])
-        case 0xE:
-            yield PitchBend(time, channel, (data[1] << 7 | data[0]) - 8192)
+def _event(time: int, status: int, data: bytes) -> Event:
+    """The event of one message of a track."""
+    if status in CLOCK:
+        return Clock(time, CLOCK[status])
+    return channel_event(time, status, data[0], data[-1])
 
 
-def _settle(events: Sequence[Event]) -> tuple[list[Event], list[tuple[int, int]]]:
+def _settle(events: Sequence[Event]) -> list[Event]:
     """Put the note-off of a sounding key before that key's new note-on at the same sample.
 
-    Returns the events, and the (channel, key) that are still down after them. A note-off whose key was silent stays
-    behind its note-on: that is a note of no length.
+    A note-off whose key was silent stays behind its note-on: that is a note of no length.
     """
     settled: list[Event] = []
-    down: dict[tuple[int, int], None] = {}
+    down: set[tuple[int, int]] = set()
     for _, group in groupby(events, key=lambda event: event.time):
         together: list[Event] = []
         struck: dict[tuple[int, int], NoteOn] = {}
         for event in group:
             if isinstance(event, NoteOn):
                 struck.setdefault((event.channel, event.key), event)
-            if isinstance(event, NoteOff) and (note := (event.channel, event.key)) in struck and note in down:
-                together.insert(together.index(struck[note]), event)
-                del down[note]
-            else:
-                together.append(event)
+            if isinstance(event, NoteOff):
+                note = (event.channel, event.key)
+                if note in struck and note in down:
+                    together.insert(together.index(struck[note]), event)
+                    down.discard(note)
+                    continue
+                down.discard(note)
+            together.append(event)
         for event in together:
             if isinstance(event, NoteOn):
-                down[event.channel, event.key] = None
+                down.add((event.channel, event.key))
             elif isinstance(event, NoteOff):
-                down.pop((event.channel, event.key), None)
+                down.discard((event.channel, event.key))
         settled += together
-    return settled, list(down)
+    return settled
+
+
+def _left_down(events: Iterable[Event]) -> list[tuple[int, int]]:
+    """The (channel, key) that are still down after the events, in the order in which they were struck."""
+    down: dict[tuple[int, int], None] = {}
+    for event in events:
+        if isinstance(event, NoteOn):
+            down[event.channel, event.key] = None
+        elif isinstance(event, NoteOff):
+            down.pop((event.channel, event.key), None)
+    return list(down)
 
 
 def _read_midi_bytes(path: Path) -> bytes:

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from struct import unpack
 
-MESSAGE_LENGTHS = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}  # data bytes after each channel status
+from .decode import CLOCK, MESSAGE_LENGTHS
+
+# A sequencer-specific meta event (7D: for non-commercial use) by which the recorder says that events at one tick are
+# in the order in which they were played.
+IN_ORDER = b"\x7f\x7dtimbrel"
 
 
 class Broken(Exception):
@@ -17,11 +21,15 @@ class Broken(Exception):
 
 @dataclass
 class Track:
-    """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks."""
+    """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks.
+
+    A message is a channel message, or a status of the MIDI clock without data. ``in_order`` is said by `IN_ORDER`.
+    """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
     tempos: list[tuple[int, int]] = field(default_factory=list)
     end: int = 0
+    in_order: bool = False
 
 
 def parse(data: bytes) -> tuple[int, int, list[Track]]:
@@ -68,6 +76,10 @@ def _parse_track(body: bytes, number: int) -> Track:
         for track.end, status, data in _raw_events(body):
             if status < 0xF0:
                 track.messages.append((track.end, status, data))
+            elif status == 0xF7:  # any bytes: of those that may stand anywhere, the clock's are kept
+                track.messages += [(track.end, byte, b"") for byte in data if byte in CLOCK]
+            elif status == 0xFF and data == IN_ORDER:
+                track.in_order = True
             elif status == 0xFF and data[0] == 0x2F:
                 break
             elif status == 0xFF and data[0] == 0x51:

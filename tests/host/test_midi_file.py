@@ -8,7 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.events import (
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    ProgramChange,
+)
 from timbrel.host.midi.file import Performance, read_performance
 
 RATE = 48000
@@ -54,7 +63,8 @@ def test_every_kind_of_message_becomes_its_event(read):
             "83 60 e3 00 40"  # after 480 ticks, half a second: wheel at rest
             "00 e3 00 00"  # wheel at its lowest
             "00 e3 7f 7f"  # wheel at its highest
-            "00 c3 05  00 d3 22  00 a3 3c 11"  # program, channel pressure and key pressure: passed over
+            "00 c3 05  00 d3 22  00 a3 3c 11"  # program, channel pressure and key pressure
+            "00 f7 01 f8  00 f7 01 fa  00 f7 02 fb fc"  # the MIDI clock, which only escapes can hold
             "83 60 83 3c 40" + END  # after 480 more: note-off
         )
     )
@@ -64,6 +74,13 @@ def test_every_kind_of_message_becomes_its_event(read):
         PitchBend(24000, 3, 0),
         PitchBend(24000, 3, -8192),
         PitchBend(24000, 3, 8191),
+        ProgramChange(24000, 3, 5),
+        ChannelPressure(24000, 3, 0x22),
+        KeyPressure(24000, 3, 60, 0x11),
+        Clock(24000, "tick"),
+        Clock(24000, "start"),
+        Clock(24000, "continue"),
+        Clock(24000, "stop"),
         NoteOff(48000, 3, 60),
     ]
     assert (performance.length, performance.channels, performance.warnings) == (48000, [3], [])
@@ -85,13 +102,14 @@ def test_sysex_escapes_and_meta_events_of_any_content_are_passed_over(read):
     performance = read(
         midi(
             "00 f0 03 43 12 f7"  # system exclusive
-            "00 f7 02 fa ff"  # an escape with bytes above 0x7f
+            "00 f7 02 fe ff"  # an escape with bytes above 0x7f
+            "00 f0 02 43 f8"  # a clock's byte in system exclusive data, where it is none
             "00 ff 59 02 0a 07"  # a key signature of ten sharps in an unknown mode
             "00 ff 7f 00  00 ff 60 01 ff"  # sequencer-specific and unknown ones
             "00 90 3c 64  60 80 3c 00" + END
         )
     )
-    assert notes(performance) == [(0, "on", 60), (4800, "off", 60)]
+    assert performance.events == [NoteOn(0, 0, 60, 100), NoteOff(4800, 0, 60)]
 
 
 def test_without_a_tempo_a_quarter_note_lasts_half_a_second(read):
@@ -176,6 +194,12 @@ def test_a_note_of_no_length_keeps_its_order_and_a_pedal_its_place(read):
         NoteOn(4800, 0, 60, 100),
         NoteOff(4800, 0, 60),
     ]
+    assert performance.warnings == []
+
+
+def test_a_held_key_that_is_struck_anew_for_no_time_does_not_hang(read):
+    performance = read(midi("00 90 3c 64  60 80 3c 00  00 90 3c 64  00 80 3c 00  60 b0 4a 00" + END))
+    assert notes(performance) == [(0, "on", 60), (4800, "off", 60), (4800, "on", 60), (4800, "off", 60)]
     assert performance.warnings == []
 
 
