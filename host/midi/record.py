@@ -1,0 +1,178 @@
+"""A performance as it is played, into a Standard MIDI File."""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import Failure
+from ..events import (
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    Event,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    ProgramChange,
+)
+from ..files import replacing
+from .decode import CLOCK
+from .smf import IN_ORDER
+
+LONGEST_DELTA = 0x0FFFFFFF  # ticks: 28 bits, an hour and a half at 48 kHz
+MOST_TICKS = 0x7FFF  # a quarter note
+RELEASE_VELOCITY = 64  # what a note-off says where nothing is known of it
+NOTHING = b"\xff\x01\x00"  # an empty text, to wait in for longer than a delta time can
+TRACK_END = b"\xff\x2f\x00"
+TRACK_AT = 22  # bytes before the first event: the header and the head of the track
+CLOCK_BYTES = {message: byte for byte, message in CLOCK.items()}
+
+
+class Recorder:
+    """Events on their way into a file of type 0, whose ticks are samples wherever the format allows.
+
+    `read_performance` at the same rate gives the same events at the same samples in the same order, and the same
+    length. The file takes its name when the ``with`` block is left, even by Ctrl-C or an error; by an error before
+    anything was played it does not. Until then a temporary file beside it is whole after every `spill`.
+    """
+
+    def __init__(self, path: Path, sample_rate: int, overwrite: bool = False) -> None:
+        """Begin a file for events at ``sample_rate`` in Hz, 4000 or more.
+
+        Raises:
+            UserError: as `host.files.check_output`.
+            Failure: the file cannot be written.
+        """
+        self._path = path
+        division, tempo = _grid(sample_rate)
+        self._scale = (division * 1_000_000, tempo * sample_rate)  # ticks a sample, as a fraction
+        self._waiting: deque[Event] = deque()
+        self._length = 0  # samples
+        self._tick = 0  # of the last event written
+        self._end = TRACK_AT  # bytes of the file that will not change
+        self._anything = self._failed = False
+        head = _meta(0x51, tempo.to_bytes(3)) + _meta(IN_ORDER[0], IN_ORDER[1:])
+        self._open = contextlib.ExitStack()
+        self._temporary = self._open.enter_context(replacing(path, overwrite))
+        try:
+            self._temporary.write_bytes(
+                b"MThd\0\0\0\6\0\0\0\1" + division.to_bytes(2) + b"MTrk" + len(head).to_bytes(4) + head
+            )
+            self._end += len(head)
+            self._write(b"", 0)
+        except BaseException as error:
+            self._open.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take events in order of time; from any one thread, without waiting for the disk."""
+        self._waiting.extend(events)
+
+    def spill(self, length: int) -> None:
+        """Write what came in so far, of a performance that is ``length`` samples long by now.
+
+        To be called about once a second by a thread that makes no sound, which keeps memory small and a kill cheap.
+
+        Raises:
+            Failure: the disk is full, or the file is gone. Recording ends; what was written before stays playable.
+        """
+        written, tick = bytearray(), self._tick
+        self._length = max(self._length, length)
+        for _ in range(len(self._waiting)):
+            event = self._waiting.popleft()
+            then, tick = tick, max(tick, self._ticks(event.time))
+            self._length = max(self._length, event.time)
+            written += _delta(tick - then) + _message(event)
+        if self._failed:
+            return
+        try:
+            self._write(bytes(written), tick)
+        except OSError as error:
+            self._failed = True
+            with contextlib.suppress(OSError):
+                self._write(b"", self._tick)
+            raise Failure(
+                f"cannot record to {self._path}: {error.strerror or error}; what was played before is kept"
+            ) from error
+        self._anything = self._anything or bool(written)
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not self._anything and not self._waiting:
+            self._open.__exit__(kind, error, trace)
+            return
+        try:
+            self.spill(self._length)
+        finally:
+            self._open.close()
+
+    def _ticks(self, samples: int) -> int:
+        """The nearest tick; there is one within half a sample, so that reading comes back to the sample."""
+        above, below = self._scale
+        return (2 * samples * above + below) // (2 * below)
+
+    def _write(self, events: bytes, tick: int) -> None:
+        """Append events, the last at ``tick``, and the end of the track."""
+        track_end = _delta(max(0, self._ticks(self._length) - tick)) + TRACK_END
+        with self._temporary.open("r+b") as file:
+            file.seek(self._end)
+            file.write(events + track_end)
+            file.truncate()
+            file.seek(TRACK_AT - 4)
+            file.write((self._end + len(events) + len(track_end) - TRACK_AT).to_bytes(4))
+        self._end += len(events)
+        self._tick = tick
+
+
+def _grid(sample_rate: int) -> tuple[int, int]:
+    """(ticks a quarter note, microseconds a quarter note): a tick is a sample, or less where no tempo makes it one."""
+    for tempo in (500_000, 250_000, 125_000, 1_000_000):
+        division, rest = divmod(tempo * sample_rate, 1_000_000)
+        if rest == 0 and division <= MOST_TICKS:
+            return division, tempo
+    return MOST_TICKS, MOST_TICKS * 1_000_000 // sample_rate
+
+
+def _delta(ticks: int) -> bytes:
+    """The delta time before an event, seven bits a byte; what is longer than one can say waits in empty texts."""
+    waits = b""
+    while ticks > LONGEST_DELTA:
+        waits += b"\xff\xff\xff\x7f" + NOTHING
+        ticks -= LONGEST_DELTA
+    groups = [ticks & 0x7F]
+    while ticks := ticks >> 7:
+        groups.append(ticks & 0x7F | 0x80)
+    return waits + bytes(reversed(groups))
+
+
+def _meta(kind: int, data: bytes) -> bytes:
+    """A meta event at once."""
+    return bytes([0, 0xFF, kind, len(data)]) + data
+
+
+def _message(event: Event) -> bytes:
+    """What a track holds of an event, after its delta time."""
+    match event:
+        case NoteOn(_, channel, key, velocity):
+            return bytes([0x90 | channel, key, velocity])
+        case NoteOff(_, channel, key):
+            return bytes([0x80 | channel, key, RELEASE_VELOCITY])
+        case KeyPressure(_, channel, key, value):
+            return bytes([0xA0 | channel, key, value])
+        case ControlChange(_, channel, number, value):
+            return bytes([0xB0 | channel, number, value])
+        case ProgramChange(_, channel, program):
+            return bytes([0xC0 | channel, program])
+        case ChannelPressure(_, channel, value):
+            return bytes([0xD0 | channel, value])
+        case PitchBend(_, channel, value):
+            return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
+        case Clock(_, message):
+            return bytes([0xF7, 1, CLOCK_BYTES[message]])
