@@ -1,6 +1,8 @@
 """Values that knobs move: each a function of time that never steps."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 RAMP_SECONDS = 0.02  # long enough to hide the 128 steps of a knob, short enough to feel immediate
 # What these controllers do is fixed by the MIDI specification, so no map may take them.
 RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
+NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class _Segment(NamedTuple):
     """A straight line from (start, first) to (start + length, last), flat afterwards."""
 
     start: int
-    length: int
+    length: float
     first: float
     last: float
 
@@ -46,6 +49,9 @@ class _Segment(NamedTuple):
         """The value at one sample: `_glide` without arrays, which take ten times as long for one number."""
         done = min(max((time - self.start) / self.length, 0.0), 1.0)
         return self.first + (self.last - self.first) * done if done < 1.0 else self.last
+
+
+_start = attrgetter("start")
 
 
 class Ramp:
@@ -64,13 +70,23 @@ class Ramp:
         """Where the value will rest."""
         return self._segments[-1].last
 
-    def move(self, time: int, value: float) -> None:
-        """From sample ``time`` on, glide to ``value``. Times never go back."""
+    def move(self, time: int, value: float, samples: float | None = None) -> None:
+        """From sample ``time`` on, glide to ``value``, in ``samples`` > 0 or the ramp's own. Times never go back."""
         last = self._segments[-1]
         if value == last.last:
             return
         first = last.at(time)
-        self._segments.append(_Segment(time, self._ramp_samples, first, value))
+        self._segments.append(_Segment(time, samples or self._ramp_samples, first, value))
+
+    def jump(self, time: int, value: float) -> None:
+        """Be at ``value`` from sample ``time`` on: for what is not heard itself."""
+        self._segments.append(_Segment(time, 1, value, value))
+
+    def value(self, time: int) -> float:
+        """The value at one sample, to the bit what `at` gives; not earlier than the last ``forget``."""
+        if len(self._segments) == 1:
+            return self._segments[0].at(time)
+        return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Values at sample times, [times] in any order, none earlier than the last ``forget``."""
@@ -100,11 +116,23 @@ def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDA
     return values
 
 
-def knob(value: int, low: float, high: float, curve: float) -> float:
-    """What a CC value 0-127 means on a knob that spans low to high: ``low + (high - low) * (value / 127) ** curve``.
+def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> float:
+    """What a controller's value 0 to ``top`` means: ``low + (high - low) * (value / top) ** curve``.
 
     Both ends are hit exactly, and rounding never leaves the span: effects refuse what lies beyond theirs.
     """
-    turned = float((value / 127) ** curve)
+    return _turned(value / top, low, high, curve)
+
+
+def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
+    """Where a knob that stands for ``value`` comes to by ``steps`` 127ths of its way up, or down if negative."""
+    if low == high:
+        return low
+    place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
+    return _turned(min(max(place + steps / 127, 0.0), 1.0), low, high, curve)
+
+
+def _turned(place: float, low: float, high: float, curve: float) -> float:
+    turned = float(place**curve)
     between = low * (1.0 - turned) + high * turned
     return min(max(between, min(low, high)), max(low, high))
