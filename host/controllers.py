@@ -1,0 +1,71 @@
+"""Well-known controllers: which CC their knobs and faders send, and knobs laid onto a model's latents."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .card import Card, first_complaint
+from .controls import RESERVED_CC
+from .errors import UserError, nearest
+from .library import PRESETS
+from .preset import CCMap
+
+CONTROLLERS = PRESETS / "controllers"
+
+Number = Annotated[int, Field(ge=0, le=127)]
+
+
+class Controller(BaseModel):
+    """A device as it leaves the factory: CC numbers in physical order, by rows from left to right.
+
+    ``source`` says where the numbers come from, ``channel`` (1 to 16) where it sends, None if that is set on it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    source: str
+    notes: str = ""
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    knobs: list[Number] = []
+    faders: list[Number] = []
+
+
+def shipped_controllers() -> dict[str, Path]:
+    """What users type, and the files."""
+    return {path.stem: path for path in sorted(CONTROLLERS.glob("*.toml"))}
+
+
+def read_controller(name: str) -> Controller:
+    """A shipped controller, or one of the user's own from a ``.toml`` file of the same keys.
+
+    Raises:
+        UserError: there is none of that name, or the file cannot be used.
+    """
+    shipped = shipped_controllers()
+    path = shipped.get(name, Path(name))
+    if name not in shipped and path.suffix != ".toml":
+        raise UserError(f"no controller is named {name!r}{nearest(name, shipped)}")
+    try:
+        return Controller.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"controller {path} cannot be read: {error.strerror or error}") from None
+    except ValidationError as error:
+        raise UserError(f"controller {path}: {first_complaint(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"controller {path} is not TOML: {error}") from None
+
+
+def bindings(controller: Controller, card: Card) -> list[CCMap]:
+    """Knobs, then faders, in order onto latents 0, 1 and so on, each over its latent's whole span.
+
+    Numbers that have a fixed meaning in MIDI are passed over; latents beyond the last fader get none. The maps listen
+    on any channel, so that a template on another one works too.
+    """
+    free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
+    return [
+        CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)
+        for index, (number, latent) in enumerate(zip(free, card.latents, strict=False))
+    ]

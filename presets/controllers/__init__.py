@@ -1,0 +1,1 @@
+"""Maps of well-known controllers."""
