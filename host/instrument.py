@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from .audio.effects import EffectChain
 from .audio.output import Output
-from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp, knob
+from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
 from .engines.spectrum import SpectrumEngine
 from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
-from .events import ControlChange, Event, NoteOff, NoteOn, PitchBend
+from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
+from .mapping import Mapper
 from .model import Model
-from .preset import CCMap, Preset
+from .motion import Latents
+from .preset import Preset
 from .units import db_to_gain
 from .voices import Voices
 
@@ -33,17 +35,17 @@ DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, Genera
 
 
 class Motion:
-    """Every value that knobs and wheels move, as functions of time."""
+    """Every value that moves while notes sound, as functions of time."""
 
-    def __init__(self, latents: Sequence[float], gains: tuple[float, float], sample_rate: int) -> None:
+    def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
-        self.knobs = [Ramp(value, ramp) for value in latents]
+        self.codes = codes
         self.bend = Ramp(0.0, ramp)
         self.left, self.right = (Ramp(gain, ramp) for gain in gains)
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
         """[rows, n_latents]: the same for all voices."""
-        return np.stack([ramp.at(times) for ramp in self.knobs], axis=1).astype(np.float32)
+        return self.codes.at(times)
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         """[rows]."""
@@ -51,7 +53,8 @@ class Motion:
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
-        for ramp in (*self.knobs, self.bend, self.left, self.right):
+        self.codes.forget(time)
+        for ramp in (self.bend, self.left, self.right):
             ramp.forget(time)
 
 
@@ -92,12 +95,11 @@ class Instrument:
         }
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
-        self._mapped: dict[int, list[CCMap]] = {}
-        for entry in preset.cc:
-            self._mapped.setdefault(entry.number, []).append(entry)
         self._now = 0
-        self._motion = Motion(preset.latent_values(card), self._gains(), self._rate)
-        self._knobs = {f"latent.{index}": ramp for index, ramp in enumerate(self._motion.knobs)}
+        self._motion = Motion(Latents(preset, card, self._rate), self._gains(), self._rate)
+        self._knobs = {f"latent.{index}": index for index in range(len(card.latents))}
+        self._effects = preset.effect_values()
+        self._mapper = Mapper(preset.cc, self._present, self._set)
         self._output = Output(self._rate, sample_rate, effects, self._synthesize)
 
     @property
@@ -112,7 +114,7 @@ class Instrument:
 
     def latent_values(self) -> list[float]:
         """Where each knob is heading."""
-        return [ramp.target for ramp in self._motion.knobs]
+        return [ramp.target for ramp in self._motion.codes.knobs]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """The next ``count`` samples, [2, count], not limited yet.
@@ -146,18 +148,24 @@ class Instrument:
         match event:
             case NoteOn(time, _, key, velocity):
                 self._voices.note_on(time, key, self._voice_gain * (velocity / 127) ** 2)
+                self._mapper.note_on(event.channel, key)
             case NoteOff(time, _, key):
                 self._voices.note_off(time, key)
+                self._mapper.note_off(time, event.channel, key)
             case PitchBend(time, _, value):
                 self._bend_value = value
                 self._move_bend(time)
-            case ControlChange(time, _, number, value):
-                self._control(time, number, value)
+            case ControlChange(time, channel, number, value):
+                self._control(time, channel, number, value)
+            case ChannelPressure(time, channel, value):
+                self._mapper.channel_pressure(time, channel, value)
+            case KeyPressure(time, channel, key, value):
+                self._mapper.key_pressure(time, channel, key, value)
+            case Clock():
+                self._motion.codes.clock(event)
 
-    def _control(self, time: int, number: int, value: int) -> None:
-        if number in self._mapped:
-            for entry in self._mapped[number]:
-                self._set(time, entry.target, knob(value, entry.low, entry.high, entry.curve))
+    def _control(self, time: int, channel: int, number: int, value: int) -> None:
+        if self._mapper.control(time, channel, number, value):
             return
         match number:
             case 6 if self._parameter == (0, 0):  # semitones; cents begin at 0 again (MIDI 1.0, on MSB and LSB)
@@ -197,14 +205,21 @@ class Instrument:
         self._move_bend(time)
         self._set_gain(time)
 
+    def _present(self, target: str) -> float:
+        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
+        if target in self._knobs:
+            return self._motion.codes.knobs[self._knobs[target]].target
+        return self._play[target] if target in self._play else self._effects.get(target, 0.0)
+
     def _set(self, time: int, target: str, value: float) -> None:
         if target in self._knobs:
-            self._knobs[target].move(time, value)
+            self._motion.codes.turn(time, self._knobs[target], value)
         elif target in PLAY_CONTROLS:
             self._play[target] = value
             if target in ("gain", "pan"):
                 self._set_gain(time)
         else:
+            self._effects[target] = value
             self._output.set_effect(time, target, value)
 
     def _set_gain(self, time: int) -> None:

@@ -1,5 +1,6 @@
 """A preset: which model, where its knobs rest, what moves them, how it is played."""
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .audio.effects import Effect
 from .card import Card, first_complaint
-from .controls import PLAY_CONTROLS, RESERVED_CC
+from .controls import NULL_PARAMETER, PLAY_CONTROLS, RESERVED_CC
 from .errors import UserError, nearest
 
 FORMAT = 1
@@ -45,20 +46,91 @@ class EnvelopeSettings(_Part):
 
 
 class CCMap(_Part):
-    """One knob: controller ``number`` moves ``target`` from low to high along ``(value / 127) ** curve``."""
+    """One knob: what it listens to moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
-    number: Annotated[int, Field(ge=0, le=127)]
+    It listens to one of ``number`` (a CC; with 14 bits its fine half is CC ``number + 32``), ``nrpn`` and ``pressure``
+    (of the channel, or of the key that is pressed hardest), on ``channel`` 1 to 16 or on any that reaches the preset.
+    ``takeover`` is what happens where knob and target disagree: the target jumps; it waits for the knob to pass
+    (pickup); or the rest of its way follows the rest of the knob's (scale).
+    """
+
+    number: Annotated[int, Field(ge=0, le=127)] | None = None
+    bits: Literal[7, 14] = 7
+    nrpn: Annotated[int, Field(ge=0, le=NULL_PARAMETER)] | None = None
+    pressure: Literal["channel", "key"] | None = None
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
     target: str
     low: float
     high: float
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
+    takeover: Literal["jump", "pickup", "scale"] = "jump"
+
+    @property
+    def source(self) -> str:
+        """What it listens to, in words."""
+        if self.number is not None:
+            return f"CC {self.number}"
+        return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
 
     @field_validator("number")
     @classmethod
-    def _free(cls, number: int) -> int:
+    def _free(cls, number: int | None) -> int | None:
         if number in RESERVED_CC:
             raise ValueError(f"CC {number} has a fixed meaning in MIDI; use another, such as 1, 16-19 or 70-79")
         return number
+
+    @field_validator("nrpn")
+    @classmethod
+    def _not_null(cls, nrpn: int | None) -> int | None:
+        if nrpn == NULL_PARAMETER:
+            raise ValueError(f"NRPN {nrpn} selects nothing in MIDI; use 0 to {NULL_PARAMETER - 1}")
+        return nrpn
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "CCMap":
+        given = [name for name in ("number", "nrpn", "pressure") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{' and '.join(given) or 'nothing'} to listen to; give one of number, nrpn, pressure")
+        if self.bits == 14 and (self.number is None or self.number > 31):
+            raise ValueError(f"bits = 14 goes with number 1 to 31, whose fine half is 32 above, not with {self.source}")
+        return self
+
+
+class MotionSettings(_Part):
+    """What moves by itself: ``target``, a latent, around its knob; or all latents along a closed ``path`` of codes.
+
+    A cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
+    """
+
+    target: str | None = None
+    shape: Literal["sine", "triangle", "saw", "square", "random"] = "sine"
+    depth: float | None = None
+    low: float | None = None
+    high: float | None = None
+    path: Annotated[list[list[float]], Field(min_length=2)] | None = None
+    rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
+    beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
+    phase: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def offsets(self) -> tuple[float, float]:
+        """What is added to the knob's value where the shape is lowest and highest."""
+        if self.depth is not None:
+            return -self.depth, self.depth
+        return self.low or 0.0, self.high or 0.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "MotionSettings":
+        if (self.target is None) == (self.path is None):
+            raise ValueError("give one of target (a latent) and path (a list of codes)")
+        if (self.rate_hz is None) == (self.beats is None):
+            raise ValueError("give one of rate_hz (cycles a second) and beats (quarter notes a cycle)")
+        spans = {"depth", "low", "high"} & {name for name, value in self if value is not None}
+        if self.path is None and spans not in ({"depth"}, {"low", "high"}):
+            raise ValueError("give depth, or low and high: what is added to the knob's value")
+        if self.path is not None and (spans or "shape" in self.model_fields_set):
+            raise ValueError("a path has neither shape nor depth, low and high; leave them out")
+        return self
 
 
 class Preset(_Part):
@@ -68,19 +140,32 @@ class Preset(_Part):
     model: str
     description: str = ""
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    tempo_bpm: Annotated[float, Field(ge=20, le=400)] = 120.0  # of motion in beats while no MIDI clock is heard
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
     envelope: EnvelopeSettings = EnvelopeSettings()
     cc: list[CCMap] = []
+    motion: list[MotionSettings] = []
     effects: list[Effect] = []
 
     @model_validator(mode="after")
     def _one_map_a_target(self) -> "Preset":
-        seen: set[tuple[int, str]] = set()
-        for entry in self.cc:
-            if (entry.number, entry.target) in seen:
-                raise ValueError(f"CC {entry.number} is mapped to {entry.target!r} twice; remove one [[cc]]")
-            seen.add((entry.number, entry.target))
+        for entry, other in itertools.combinations(self.cc, 2):
+            if None not in (entry.channel, other.channel) and entry.channel != other.channel:
+                continue
+            if (entry.source, entry.target) == (other.source, other.target):
+                raise ValueError(f"{entry.source} is mapped to {entry.target!r} twice; remove one [[cc]]")
+            for whole, half in ((entry, other), (other, entry)):
+                if whole.bits == 14 and whole.number is not None and half.number == whole.number + 32:
+                    raise ValueError(
+                        f"{half.source} is the fine half of {whole.source}, which has bits = 14; use another"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _one_path(self) -> "Preset":
+        if sum(motion.path is not None for motion in self.motion) > 1:
+            raise ValueError("two motions have a path, and a path moves all latents; keep one")
         return self
 
     def latent_values(self, card: Card) -> list[float]:
@@ -100,7 +185,7 @@ class Preset(_Part):
         return values
 
     def check_targets(self, card: Card, effect_targets: dict[str, tuple[float, float]]) -> None:
-        """Every CC target exists, and its range is allowed.
+        """Every target exists, and its range is allowed.
 
         Raises:
             UserError: naming the first that does not.
@@ -115,8 +200,39 @@ class Preset(_Part):
             for name, value in (("low", entry.low), ("high", entry.high)):
                 if allowed is not None and not allowed[0] <= value <= allowed[1]:
                     raise UserError(
-                        f"cc {entry.number} to {entry.target!r}: {name} = {value:g} is out of range "
+                        f"{entry.source} to {entry.target!r}: {name} = {value:g} is out of range "
                         f"[{allowed[0]:g}, {allowed[1]:g}]"
+                    )
+            if entry.takeover != "jump" and entry.target in effect_targets and entry.target not in self.effect_values():
+                _, index, parameter = entry.target.split(".", 2)
+                raise UserError(
+                    f"{entry.source} to {entry.target!r}: takeover = {entry.takeover!r} needs to know where it starts; "
+                    f"set {parameter} in effect {index}"
+                )
+        self._check_motion(card)
+
+    def effect_values(self) -> dict[str, float]:
+        """What the preset sets of its effects, by target: ``effects.N.parameter``; numbers only."""
+        return {
+            f"effects.{index}.{name}": float(value)
+            for index, effect in enumerate(self.effects)
+            for name, value in (effect.model_extra or {}).items()
+            if isinstance(value, int | float)
+        }
+
+    def _check_motion(self, card: Card) -> None:
+        latents = [f"latent.{index}" for index in range(len(card.latents))]
+        for index, motion in enumerate(self.motion):
+            if motion.target is not None and motion.target not in latents:
+                raise UserError(
+                    f"motion.{index}: target {motion.target!r} is no latent of model {card.name!r}"
+                    f"{nearest(motion.target, latents)}"
+                )
+            for point, code in enumerate(motion.path or []):
+                if len(code) != len(latents):
+                    raise UserError(
+                        f"motion.{index}: path.{point} has {len(code)} numbers, model {card.name!r} has "
+                        f"{len(latents)} latents; give {len(latents)}"
                     )
 
     def to_toml(self, heading: str = "") -> str:
@@ -173,6 +289,7 @@ def _explain(error: ValidationError) -> str:
         "play": PlaySettings,
         "envelope": EnvelopeSettings,
         "cc": CCMap,
+        "motion": MotionSettings,
     }
     part = parts.get(parents[0] if parents else "", Preset)
     where = ".".join([*parents, key])

@@ -1,0 +1,188 @@
+"""From what a player moves to what it moves: which controller turns which target, how far, and from when on."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .controls import NULL_PARAMETER, knob, nudge
+from .preset import CCMap
+
+CHANNELS = range(16)
+
+
+@dataclass(slots=True, eq=False)
+class _Binding:
+    """One map on one channel, and the value of its target at which the controller stood last."""
+
+    entry: CCMap
+    stood: float | None = None
+
+    def turned(self, value: int, top: int, present: float) -> float | None:
+        """What the target becomes when the controller says ``value`` of ``top``, or None where it stays.
+
+        While the target is where the controller last put it, it follows. Else something else moved it, or nothing yet.
+        """
+        entry = self.entry
+        now = knob(value, entry.low, entry.high, entry.curve, top)
+        before, self.stood = self.stood, now
+        if entry.takeover == "jump" or present == before:
+            return now
+        if before is None or now == before:
+            return None
+        if entry.takeover == "scale":
+            return _scaled(
+                before, now, present, entry.high if (now > before) == (entry.high > entry.low) else entry.low
+            )
+        reached = min(max(present, min(entry.low, entry.high)), max(entry.low, entry.high))
+        return now if min(before, now) <= reached <= max(before, now) else None
+
+
+def _scaled(before: float, now: float, present: float, end: float) -> float:
+    """Go as large a part of the way to ``end`` as the controller does: both arrive together."""
+    if now == end:
+        return end
+    value = present + (end - present) * (now - before) / (end - before)
+    return min(max(value, min(present, end)), max(present, end))
+
+
+@dataclass(slots=True, eq=False)
+class _Knob:
+    """A controller of one channel. Until a fine half is heard, the coarse one spans the whole way by itself."""
+
+    bindings: list[_Binding] = field(default_factory=list)
+    coarse: int = 0
+    fine: int | None = None
+
+
+class Mapper:
+    """The maps of one preset, by what they listen to; channels are 0 to 15, times in samples."""
+
+    def __init__(
+        self,
+        entries: Iterable[CCMap],
+        present: Callable[[str], float],
+        move: Callable[[int, str, float], None],
+    ) -> None:
+        """``present(target)`` is where a target is heading, ``move(time, target, value)`` sends it elsewhere."""
+        self._present, self._move = present, move
+        self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
+        self._fine: dict[tuple[int, int], _Knob] = {}
+        self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
+        self._pressures: dict[int, _Knob] = {}  # by channel
+        self._key_pressures: dict[int, _Knob] = {}
+        self._held: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
+        self._selected = dict.fromkeys(CHANNELS, NULL_PARAMETER)
+        for entry in entries:
+            for channel in CHANNELS if entry.channel is None else (entry.channel - 1,):
+                self._listen(channel, entry)
+
+    def _listen(self, channel: int, entry: CCMap) -> None:
+        if entry.number is not None:
+            source = self._coarse.setdefault((channel, entry.number), _Knob())
+            if entry.bits == 14:
+                self._fine[channel, entry.number + 32] = source
+        elif entry.nrpn is not None:
+            source = self._parameters.setdefault((channel, entry.nrpn), _Knob())
+        elif entry.pressure == "channel":
+            source = self._pressures.setdefault(channel, _Knob())
+        else:
+            source = self._key_pressures.setdefault(channel, _Knob())
+            self._held[channel] = {}
+        source.bindings.append(_Binding(entry))
+
+    def control(self, time: int, channel: int, number: int, value: int) -> bool:
+        """A controller moves. Says whether the preset maps it: then it has no other meaning."""
+        place = (channel, number)
+        if place in self._coarse:
+            self._turn_coarse(time, self._coarse[place], value)
+            return True
+        if place in self._fine:
+            self._turn_fine(time, self._fine[place], value)
+            return True
+        match number:
+            case 6 | 38 | 96 | 97:
+                return self._enter(time, channel, number, value)
+            case 98:
+                self._selected[channel] = self._selected[channel] & ~127 | value
+            case 99:
+                self._selected[channel] = self._selected[channel] & 127 | value << 7
+            case 100 | 101:  # a registered parameter: data entry no longer means ours
+                self._selected[channel] = NULL_PARAMETER
+            case 120 | 123 | 124 | 125 | 126 | 127:  # all keys come up
+                self._press(time, channel, {})
+            case 121:  # pressures fall to 0 and no parameter is selected (MIDI RP-015)
+                self._selected[channel] = NULL_PARAMETER
+                self.channel_pressure(time, channel, 0)
+                self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
+        return False
+
+    def channel_pressure(self, time: int, channel: int, value: int) -> None:
+        """All keys of a channel are pressed harder or softer."""
+        source = self._pressures.get(channel)
+        if source is not None and source.coarse != value:
+            self._turn_coarse(time, source, value)
+
+    def key_pressure(self, time: int, channel: int, key: int, value: int) -> None:
+        """One key is pressed harder or softer; the hardest pressed of those that are down counts."""
+        held = self._held.get(channel)
+        if held is not None and key in held:
+            self._press(time, channel, held | {key: value})
+
+    def note_on(self, channel: int, key: int) -> None:
+        """A key goes down."""
+        if channel in self._held:
+            self._held[channel].setdefault(key, 0)
+
+    def note_off(self, time: int, channel: int, key: int) -> None:
+        """A key comes up, and its pressure ends."""
+        held = self._held.get(channel)
+        if held is not None and key in held:
+            self._press(time, channel, {k: pressure for k, pressure in held.items() if k != key})
+
+    def _press(self, time: int, channel: int, held: dict[int, int]) -> None:
+        if channel not in self._held:
+            return
+        self._held[channel] = held
+        source, hardest = self._key_pressures[channel], max(held.values(), default=0)
+        if hardest != source.coarse:
+            self._turn_coarse(time, source, hardest)
+
+    def _enter(self, time: int, channel: int, number: int, value: int) -> bool:
+        """Data entry, increment or decrement: ours if the parameter that is selected is mapped."""
+        source = self._parameters.get((channel, self._selected[channel]))
+        if source is None:
+            return False
+        match number:
+            case 6:
+                self._turn_coarse(time, source, value)
+            case 38:
+                self._turn_fine(time, source, value)
+            case _:
+                self._step(time, source, 1 if number == 96 else -1)
+        return True
+
+    def _turn_coarse(self, time: int, source: _Knob, value: int) -> None:
+        source.coarse = value
+        if source.fine is not None:
+            source.fine = 0  # a coarse half begins at fine 0 (MIDI 1.0)
+        self._turn(time, source)
+
+    def _turn_fine(self, time: int, source: _Knob, value: int) -> None:
+        source.fine = value
+        self._turn(time, source)
+
+    def _turn(self, time: int, source: _Knob) -> None:
+        value, top = source.coarse, 127
+        if source.fine is not None:
+            value, top = source.coarse << 7 | source.fine, 16383
+        for binding in source.bindings:
+            to = binding.turned(value, top, self._present(binding.entry.target))
+            if to is not None:
+                self._move(time, binding.entry.target, to)
+
+    def _step(self, time: int, source: _Knob, steps: int) -> None:
+        """An endless knob: it knows no place, so it moves its targets from where they are."""
+        for binding in source.bindings:
+            entry = binding.entry
+            to = nudge(self._present(entry.target), steps, entry.low, entry.high, entry.curve)
+            binding.stood = to
+            self._move(time, entry.target, to)

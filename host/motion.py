@@ -1,0 +1,209 @@
+"""Where the latents are: their knobs, and what moves them by itself, as functions of time."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .card import Card
+from .controls import RAMP_SECONDS, Ramp
+from .engines.phase import white_noise
+from .events import Clock
+from .preset import MotionSettings, Preset
+
+Array = npt.NDArray[np.float32]
+
+TICKS_A_BEAT = 24  # of the MIDI clock, in a quarter note
+FOR_EVER = 2.0**50  # samples: 700 years, and a power of two, so that dividing by it rounds nothing
+AVERAGED = 24  # ticks from whose distance the next one is foretold: a beat evens out the jitter of a USB port
+LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
+RANDOM_VALUES = 4096  # cycles until a random motion repeats: more than an hour at one a second
+RANDOM_STRIDE = 997  # values between the places where successive random motions begin
+
+
+class Beats:
+    """Quarter notes since the start, as a function of time that never steps but to 0.
+
+    Without a MIDI clock they pass at the preset's tempo. A tick says where the beat is, and how fast it goes: from
+    there the beat moves on to where the next tick will be, at the time when that is due, and waits there if it is late.
+    """
+
+    def __init__(self, tempo_bpm: float, sample_rate: int) -> None:
+        samples = 60 * sample_rate / tempo_bpm
+        self._line = Ramp(0.0, 1)
+        self._line.move(0, FOR_EVER / samples, FOR_EVER)
+        self._interval = samples / TICKS_A_BEAT
+        self._longest = LONGEST_TICK_SECONDS * sample_rate
+        self._heard: deque[int] = deque(maxlen=AVERAGED + 1)
+        self._ticks: float | None = None  # where the last tick was, in ticks
+        self._running = True
+
+    def value(self, time: int) -> float:
+        """At one sample."""
+        return self._line.value(time)
+
+    def clock(self, event: Clock) -> None:
+        """A message of the MIDI clock."""
+        match event.message:
+            case "tick":
+                self._listen(event.time)
+                if self._running:
+                    self._advance(event.time)
+            case "start":  # the next tick is beat 0 (MIDI 1.0)
+                self._running, self._ticks = True, -1.0
+                self._heard.clear()
+                self._line.jump(event.time, 0.0)
+            case "stop":
+                self._running = False
+                self._line.jump(event.time, self.value(event.time))
+            case "continue":
+                self._running = True
+                self._heard.clear()
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        self._line.forget(time)
+
+    def _listen(self, time: int) -> None:
+        if self._heard and time - self._heard[-1] > self._longest:
+            self._heard.clear()
+        self._heard.append(time)
+        if len(self._heard) > 1:
+            self._interval = max(1.0, (self._heard[-1] - self._heard[0]) / (len(self._heard) - 1))
+
+    def _advance(self, time: int) -> None:
+        self._ticks = self.value(time) * TICKS_A_BEAT if self._ticks is None else self._ticks + 1
+        self._line.move(time, (self._ticks + 1) / TICKS_A_BEAT, self._interval)
+
+
+class Mover:
+    """One motion of a preset: what it adds to its latent, or where its path is."""
+
+    def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int) -> None:
+        """``number`` tells random motions apart; ``tempo_bpm`` is the nominal tempo."""
+        self.target = None if settings.target is None else int(settings.target.removeprefix("latent."))
+        self.in_beats = settings.beats is not None
+        self._phase = settings.phase
+        if settings.beats is not None:
+            self._pace, rate_hz = 1 / settings.beats, tempo_bpm / 60 / settings.beats
+        else:
+            rate_hz = settings.rate_hz or 0.0
+            self._pace = rate_hz / sample_rate
+        self._edge = min(0.5, rate_hz * RAMP_SECONDS)  # cycles that a saw takes to fall: nothing steps
+        self._shape = settings.shape
+        self._low, self._high = settings.offsets
+        self._noise: list[float] = []
+        if settings.shape == "random":
+            begin = number * RANDOM_STRIDE
+            self._noise = white_noise(begin + RANDOM_VALUES)[begin:].tolist()
+        self._path = settings.path or []
+
+    def at(self, place: float) -> list[float]:
+        """The latents of a path, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
+        cycles = place * self._pace + self._phase
+        if not self._path:
+            level = (1.0 + self._wave(cycles)) / 2
+            return [self._low * (1.0 - level) + self._high * level]
+        way = cycles % 1.0 * len(self._path)
+        leg = math.floor(way)
+        first, then = (self._path[point % len(self._path)] for point in (leg, leg + 1))
+        return [a + (b - a) * (way - leg) for a, b in zip(first, then, strict=True)]
+
+    def _wave(self, cycles: float) -> float:
+        """-1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
+        part = cycles % 1.0
+        match self._shape:
+            case "sine":
+                return math.sin(2 * math.pi * part)
+            case "triangle":
+                return _triangle(part)
+            case "square":
+                return min(max(_triangle(part) / (2 * self._edge), -1.0), 1.0)
+            case "saw":
+                return min(2 * part / (1 - self._edge) - 1, 2 * (1 - part) / self._edge - 1)
+            case "random":
+                cycle = math.floor(cycles)
+                first, then = (self._noise[count % RANDOM_VALUES] for count in (cycle, cycle + 1))
+                return first + (then - first) * part
+
+
+class Latents:
+    """The latents of a preset at any time.
+
+    A path takes the place of the knobs, other motion is added to them; what moves stays in the range that the card
+    gives. When the beat begins anew, what follows it glides there as a knob would.
+    """
+
+    def __init__(self, preset: Preset, card: Card, sample_rate: int) -> None:
+        """``sample_rate`` is that of all times."""
+        ramp = round(RAMP_SECONDS * sample_rate)
+        self.knobs = [Ramp(value, ramp) for value in preset.latent_values(card)]
+        movers = [Mover(m, number, preset.tempo_bpm, sample_rate) for number, m in enumerate(preset.motion)]
+        movers.sort(key=lambda mover: mover.target is not None)  # a path first: the others are added to it
+        # What is left of where a mover was when its beat began anew fades away.
+        self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
+        self._beats = Beats(preset.tempo_bpm, sample_rate)
+        self._spans = [(latent.low, latent.high) for latent in card.latents]
+        targets = {mover.target for mover in movers}
+        self._moved = [i for i in range(len(self.knobs)) if None in targets or i in targets]
+        self._rows: dict[int, tuple[float, ...]] = {}
+
+    def at(self, times: npt.NDArray[np.int64]) -> Array:
+        """[times, n_latents], none earlier than the last ``forget``."""
+        rows = self._rows  # all voices ask for the same times
+        for time in times.tolist():
+            if time not in rows:
+                rows[time] = self.row(time)
+        return np.array([rows[time] for time in times.tolist()], np.float32)
+
+    def row(self, time: int) -> tuple[float, ...]:
+        """The latents at one sample."""
+        values = [ramp.value(time) for ramp in self.knobs]
+        for mover, left in self._movers:
+            offsets = self._offsets(mover, left, time)
+            if mover.target is None:
+                values = offsets
+            else:
+                values[mover.target] += offsets[0]
+        for index in self._moved:
+            low, high = self._spans[index]
+            values[index] = min(max(values[index], low), high)
+        return tuple(values)
+
+    def turn(self, time: int, knob: int, value: float) -> None:
+        """Turn a knob from sample ``time`` on; times of turns and clock messages never go back."""
+        self.knobs[knob].move(time, value)
+        self._drop(lambda known: known >= time)
+
+    def clock(self, event: Clock) -> None:
+        """A message of the MIDI clock; a start takes the beat back to 0."""
+        followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
+        before = [self._offsets(mover, left, event.time) for mover, left in followers]
+        self._beats.clock(event)
+        for (mover, left), was in zip(followers, before, strict=True):
+            for ramp, old, new in zip(left, was, mover.at(self._beats.value(event.time)), strict=True):
+                ramp.jump(event.time, old - new)
+                ramp.move(event.time, 0.0)
+        self._drop(lambda known: known >= event.time)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        self._beats.forget(time)
+        for ramps in (self.knobs, *(left for _, left in self._movers)):
+            for ramp in ramps:
+                ramp.forget(time)
+        self._drop(lambda known: known < time)
+
+    def _drop(self, which: Callable[[int], bool]) -> None:
+        for known in [known for known in self._rows if which(known)]:
+            del self._rows[known]
+
+    def _offsets(self, mover: Mover, left: Sequence[Ramp], time: int) -> list[float]:
+        place = self._beats.value(time) if mover.in_beats else time
+        return [value + ramp.value(time) for value, ramp in zip(mover.at(place), left, strict=True)]
+
+
+def _triangle(part: float) -> float:
+    return 2 * abs(2 * ((part - 0.25) % 1.0) - 1) - 1

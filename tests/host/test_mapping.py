@@ -1,0 +1,286 @@
+"""Maps by properties and by what a player does: which controller turns which target, how far, and from when on."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timbrel.host.controls import RESERVED_CC, knob
+from timbrel.host.mapping import Mapper
+from timbrel.host.preset import CCMap
+
+FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
+BYTE = st.integers(0, 127)
+VALUE = st.floats(-100, 100, allow_subnormal=False)
+
+
+class Player:
+    """A mapper and the targets that it moves."""
+
+    def __init__(self, *entries, present=None):
+        self.values = {"x": 0.0, "y": 0.0} | (present or {})
+        self.moves = []
+        maps = [CCMap.model_validate({"target": "x", "low": 0.0, "high": 1.0} | entry) for entry in entries]
+        self.mapper = Mapper(maps, self.values.__getitem__, self._move)
+
+    def _move(self, time, target, value):
+        self.moves.append((time, target, value))
+        self.values[target] = value
+
+    def cc(self, number, *values, channel=0):
+        """What the target x is after each value."""
+        after = []
+        for value in values:
+            self.taken = self.mapper.control(7, channel, number, value)
+            after.append(self.values["x"])
+        return after
+
+    def nrpn(self, number, *entries, channel=0):
+        """Select a parameter, then send (controller, value) pairs."""
+        for controller, value in [(99, number >> 7), (98, number & 127), *entries]:
+            self.cc(controller, value, channel=channel)
+        return self.values["x"]
+
+
+@given(FREE, BYTE, VALUE, VALUE, st.floats(0.1, 8), st.integers(0, 15))
+def test_a_plain_map_gives_its_knobs_value_at_the_time_of_the_event(number, value, low, high, curve, channel):
+    player = Player({"number": number, "low": low, "high": high, "curve": curve})
+    assert player.mapper.control(123, channel, number, value)
+    assert player.moves == [(123, "x", knob(value, low, high, curve))]
+
+
+@given(FREE, FREE, BYTE)
+def test_only_a_mapped_controller_loses_its_usual_meaning(mapped, sent, value):
+    player = Player({"number": mapped})
+    player.cc(sent, value)
+    assert player.taken == (mapped == sent)
+    assert len(player.moves) == (mapped == sent)
+
+
+@given(st.integers(1, 16), st.integers(0, 15))
+def test_a_map_with_a_channel_hears_that_channel_alone(listens, channel):
+    player = Player({"number": 20, "channel": listens})
+    player.cc(20, 127, channel=channel)
+    assert player.taken == (listens == channel + 1)
+    assert player.values["x"] == float(listens == channel + 1)
+
+
+def test_two_channels_turn_two_targets_with_one_number():
+    player = Player({"number": 20, "channel": 1}, {"number": 20, "channel": 2, "target": "y"})
+    player.cc(20, 127, channel=1)
+    assert player.values == {"x": 0.0, "y": 1.0}
+
+
+def test_one_controller_turns_all_its_targets():
+    player = Player({"number": 20}, {"number": 20, "target": "y", "low": 5.0, "high": 4.0})
+    player.cc(20, 127)
+    assert player.values == {"x": 1.0, "y": 4.0}
+
+
+@given(st.integers(1, 31).filter(lambda number: number != 6), BYTE, BYTE)
+def test_fourteen_bits_come_in_two_halves(number, coarse, fine):
+    player = Player({"number": number, "bits": 14})
+    player.cc(number, coarse)
+    player.cc(number + 32, fine)
+    assert player.taken
+    assert player.values["x"] == (coarse * 128 + fine) / 16383
+
+
+def test_a_coarse_half_alone_reaches_both_ends():
+    assert Player({"number": 16, "bits": 14}).cc(16, 0, 64, 127) == [0.0, 64 / 127, 1.0]
+
+
+def test_a_coarse_half_after_a_fine_one_begins_at_fine_0():
+    player = Player({"number": 16, "bits": 14})
+    player.cc(16, 10)
+    player.cc(48, 100)
+    assert player.cc(16, 11) == [11 * 128 / 16383]
+
+
+def test_the_fine_half_of_a_seven_bit_map_is_a_controller_of_its_own():
+    player = Player({"number": 16}, {"number": 48, "target": "y"})
+    player.cc(16, 127)
+    player.cc(48, 0)
+    assert player.values == {"x": 1.0, "y": 0.0}
+
+
+@given(st.integers(0, 16382), BYTE, BYTE)
+def test_an_nrpn_is_selected_and_entered_in_two_halves(number, coarse, fine):
+    assert Player({"nrpn": number}).nrpn(number, (6, coarse), (38, fine)) == (coarse * 128 + fine) / 16383
+    assert Player({"nrpn": number}).nrpn(number, (6, coarse)) == coarse / 127
+
+
+@given(st.integers(0, 16382), st.integers(0, 16382))
+def test_data_entry_reaches_only_the_parameter_that_is_selected(mapped, selected):
+    player = Player({"nrpn": mapped})
+    player.nrpn(selected, (6, 127))
+    assert player.taken == (mapped == selected)
+    assert player.values["x"] == float(mapped == selected)
+
+
+@pytest.mark.parametrize("between", [(101, 0), (100, 0), (121, 0)], ids=str)
+@pytest.mark.parametrize("entry", [6, 38, 96, 97])
+def test_a_registered_parameter_or_a_reset_ends_the_selection(between, entry):
+    player = Player({"nrpn": 300})
+    player.nrpn(300, between, (entry, 127))
+    assert not player.taken
+    assert player.moves == []
+
+
+def test_each_channel_selects_its_own_parameter():
+    player = Player({"nrpn": 300}, {"nrpn": 301, "target": "y"})
+    player.nrpn(300, channel=0)
+    player.nrpn(301, channel=1)
+    player.cc(6, 127, channel=0)
+    assert player.values == {"x": 1.0, "y": 0.0}
+
+
+@given(st.floats(0, 1), st.lists(st.sampled_from([96, 97]), max_size=300))
+def test_increments_walk_from_where_the_target_is_by_127ths(begin, steps):
+    player = Player({"nrpn": 5, "low": -1.0, "high": 1.0}, present={"x": 2 * begin - 1})
+    player.nrpn(5)
+    place = begin
+    for step in steps:
+        player.cc(step, 0)
+        place = min(max(place + (1 if step == 96 else -1) / 127, 0.0), 1.0)
+        assert player.values["x"] == pytest.approx(2 * place - 1, abs=1e-9)
+
+
+@given(st.integers(0, 126), st.floats(0.2, 5))
+def test_an_increment_follows_the_curve_as_the_knob_does(value, curve):
+    player = Player({"nrpn": 5, "low": 3.0, "high": -2.0, "curve": curve})
+    player.nrpn(5, (6, value), (96, 0))
+    assert player.values["x"] == pytest.approx(knob(value + 1, 3.0, -2.0, curve), abs=1e-6)
+
+
+def test_an_increment_of_a_map_without_a_span_stays_where_it_is():
+    assert Player({"nrpn": 5, "low": 2.0, "high": 2.0}).nrpn(5, (96, 0)) == 2.0
+
+
+def test_channel_pressure_turns_its_target():
+    player = Player({"pressure": "channel", "high": 127.0, "channel": 3})
+    player.mapper.channel_pressure(1, 2, 90)
+    player.mapper.channel_pressure(2, 1, 50)
+    assert player.moves == [(1, "x", 90.0)]
+
+
+def test_the_hardest_pressed_key_that_is_down_counts():
+    player = Player({"pressure": "key", "high": 127.0})
+    press = player.mapper.key_pressure
+    for key in (60, 64):
+        player.mapper.note_on(0, key)
+    heard = []
+    for act in (
+        lambda: press(0, 0, 60, 50),
+        lambda: press(0, 0, 64, 80),
+        lambda: press(0, 0, 64, 30),
+        lambda: press(0, 0, 70, 127),  # not down
+        lambda: press(0, 0, 64, 90),
+        lambda: player.mapper.note_off(0, 0, 64),
+        lambda: press(0, 0, 64, 99),  # no longer down
+        lambda: player.mapper.note_off(0, 0, 60),
+    ):
+        act()
+        heard.append(player.values["x"])
+    assert heard == [50, 80, 50, 50, 90, 50, 50, 0]
+
+
+KEYS = st.integers(60, 63)
+ACTS = st.one_of(
+    st.tuples(st.just("on"), KEYS),
+    st.tuples(st.just("off"), KEYS),
+    st.tuples(st.just("press"), KEYS, BYTE),
+    st.tuples(st.just("cc"), st.sampled_from([120, 121, 123])),
+)
+
+
+@given(st.lists(ACTS, max_size=40))
+def test_key_pressure_is_always_the_largest_of_the_keys_that_are_down(acts):
+    player, down = Player({"pressure": "key", "high": 127.0}), {}
+    for act, key, *value in acts:
+        if act == "on":
+            player.mapper.note_on(0, key)
+            down.setdefault(key, 0)
+        elif act == "off":
+            player.mapper.note_off(0, 0, key)
+            down.pop(key, None)
+        elif act == "press":
+            player.mapper.key_pressure(0, 0, key, *value)
+            down |= {key: value[0]} if key in down else {}
+        else:
+            player.cc(key, 0)
+            down = dict.fromkeys(down, 0) if key == 121 else {}
+        assert player.values["x"] == max(down.values(), default=0)
+
+
+def test_reset_controllers_takes_pressure_away_but_moves_nothing_that_was_not_pressed():
+    player = Player({"pressure": "channel", "low": 0.25}, present={"x": 0.7})
+    player.cc(121, 0)
+    assert player.values["x"] == 0.7
+    player.mapper.channel_pressure(0, 0, 127)
+    player.cc(121, 0)
+    assert player.values["x"] == 0.25
+
+
+@pytest.mark.parametrize("takeover", ["pickup", "scale"])
+def test_the_first_message_of_a_knob_only_tells_where_it_stands(takeover):
+    player = Player({"number": 20, "takeover": takeover}, present={"x": 0.5})
+    assert player.cc(20, 100) == [0.5]
+
+
+@given(st.floats(0, 1), st.lists(BYTE, min_size=1, max_size=30))
+def test_pickup_moves_nothing_until_the_knob_passes_the_value_and_then_all(present, values):
+    player = Player({"number": 20, "takeover": "pickup"}, present={"x": present})
+    passed, before = False, None
+    for value in values:
+        after = player.cc(20, value)[0]
+        if before is not None and min(before, value) / 127 <= present <= max(before, value) / 127 and value != before:
+            passed = True
+        assert after == (value / 127 if passed else present)
+        before = value
+
+
+def test_pickup_of_a_value_beyond_the_knobs_range_is_at_its_end():
+    player = Player({"number": 20, "takeover": "pickup", "low": 0.5}, present={"x": 0.2})
+    assert player.cc(20, 64, 1) == [0.2, 0.2]
+    assert player.cc(20, 0, 127) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("takeover", ["pickup", "scale"])
+def test_a_knob_loses_its_target_to_another_that_moves_it(takeover):
+    player = Player({"number": 20, "takeover": takeover}, {"number": 21})
+    assert player.cc(20, 0, 64) == [0.0, 64 / 127]
+    assert player.cc(21, 127) == [1.0]
+    assert player.cc(20, 63)[0] > 0.9
+
+
+@given(st.floats(0, 1), st.floats(0.2, 5), st.lists(BYTE, min_size=2, max_size=30))
+def test_scaled_takeover_never_goes_against_the_knob_and_meets_it_at_both_ends(present, curve, values):
+    player = Player({"number": 20, "takeover": "scale", "curve": curve}, present={"x": present})
+    path = [present, *player.cc(20, values[0])]
+    for before, value in itertools.pairwise(values):
+        path += player.cc(20, value)
+        assert (path[-1] - path[-2]) * (value - before) >= 0
+        assert 0 <= path[-1] <= 1
+    if values[-1] != values[-2] and values[-1] in (0, 127):
+        assert path[-1] == values[-1] / 127
+        assert player.cc(20, 77) == [knob(77, 0.0, 1.0, curve)]
+
+
+@given(st.floats(0.01, 0.99), BYTE, BYTE)
+def test_scaled_takeover_covers_the_part_of_its_way_that_the_knob_covers_of_its_own(present, first, second):
+    player = Player({"number": 20, "takeover": "scale"}, present={"x": present})
+    found = player.cc(20, first, second)[-1]
+    if second > first:
+        expected = present + (1 - present) * (second - first) / (127 - first)
+    else:
+        expected = present * second / first if first else present
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@given(VALUE, VALUE, VALUE, st.floats(0.1, 8), st.lists(BYTE, max_size=20), st.sampled_from(["pickup", "scale"]))
+def test_no_takeover_leaves_the_span_of_its_range_and_the_value_it_began_at(low, high, present, curve, values, how):
+    entry = {"number": 20, "takeover": how, "low": low, "high": high, "curve": curve}
+    player = Player(entry, present={"x": present})
+    for after in player.cc(20, *values):
+        assert min(low, high, present) <= after <= max(low, high, present)
