@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import RESERVED_CC, knob
+from timbrel.host.errors import UserError
 from timbrel.host.mapping import Mapper
-from timbrel.host.preset import CCMap
+from timbrel.host.preset import CCMap, read_preset
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
 BYTE = st.integers(0, 127)
 VALUE = st.floats(-100, 100, allow_subnormal=False)
+PART = st.floats(0, 1, allow_subnormal=False)
 
 
 class Player:
@@ -135,7 +137,7 @@ def test_each_channel_selects_its_own_parameter():
     assert player.values == {"x": 1.0, "y": 0.0}
 
 
-@given(st.floats(0, 1), st.lists(st.sampled_from([96, 97]), max_size=300))
+@given(PART, st.lists(st.sampled_from([96, 97]), max_size=300))
 def test_increments_walk_from_where_the_target_is_by_127ths(begin, steps):
     player = Player({"nrpn": 5, "low": -1.0, "high": 1.0}, present={"x": 2 * begin - 1})
     player.nrpn(5)
@@ -228,7 +230,7 @@ def test_the_first_message_of_a_knob_only_tells_where_it_stands(takeover):
     assert player.cc(20, 100) == [0.5]
 
 
-@given(st.floats(0, 1), st.lists(BYTE, min_size=1, max_size=30))
+@given(PART, st.lists(BYTE, min_size=1, max_size=30))
 def test_pickup_moves_nothing_until_the_knob_passes_the_value_and_then_all(present, values):
     player = Player({"number": 20, "takeover": "pickup"}, present={"x": present})
     passed, before = False, None
@@ -254,7 +256,7 @@ def test_a_knob_loses_its_target_to_another_that_moves_it(takeover):
     assert player.cc(20, 63)[0] > 0.9
 
 
-@given(st.floats(0, 1), st.floats(0.2, 5), st.lists(BYTE, min_size=2, max_size=30))
+@given(PART, st.floats(0.2, 5), st.lists(BYTE, min_size=2, max_size=30))
 def test_scaled_takeover_never_goes_against_the_knob_and_meets_it_at_both_ends(present, curve, values):
     player = Player({"number": 20, "takeover": "scale", "curve": curve}, present={"x": present})
     path = [present, *player.cc(20, values[0])]
@@ -284,3 +286,58 @@ def test_no_takeover_leaves_the_span_of_its_range_and_the_value_it_began_at(low,
     player = Player(entry, present={"x": present})
     for after in player.cc(20, *values):
         assert min(low, high, present) <= after <= max(low, high, present)
+
+
+HEAD = 'format = 1\nmodel = "m.onnx"\n'
+CC = HEAD + "[[cc]]\nnumber = 20\ntarget = 'gain'\nlow = -6\nhigh = 0\n"
+MORE = "[[cc]]\ntarget = 'gain'\nlow = -6\nhigh = 0\n"
+WRONG = {
+    CC.replace("number = 20", ""): "cc.0: nothing to listen to; give one of number, nrpn, pressure",
+    CC + "nrpn = 3": "number and nrpn to listen to; give one",
+    CC + "pressure = 'key'": "number and pressure to listen to; give one",
+    CC.replace("number = 20", "pressure = 'poly'"): "'channel' or 'key' (got 'poly')",
+    CC.replace("number = 20", "nrpn = 16384"): "cc.0.nrpn",
+    CC.replace("number = 20", "nrpn = 16383"): "NRPN 16383 selects nothing in MIDI; use 0 to 16382",
+    CC.replace("number = 20", "nrpn = 5\nbits = 14"): "bits = 14 goes with number 1 to 31",
+    CC.replace("20", "74\nbits = 14"): "whose fine half is 32 above, not with CC 74",
+    CC.replace("20", "32\nbits = 14"): "CC 32 has a fixed meaning in MIDI",
+    CC.replace("20", "6\nbits = 14"): "CC 6 has a fixed meaning in MIDI",
+    CC + "bits = 8": "7 or 14 (got 8)",
+    CC + "channel = 0": "cc.0.channel",
+    CC + "channel = 17": "cc.0.channel",
+    CC + "takeover = 'catch'": "'jump', 'pickup' or 'scale' (got 'catch')",
+    CC + "takover = 'jump'": "unknown key 'cc.0.takover'; did you mean 'takeover'?",
+    CC + MORE + "number = 20\nchannel = 3": "CC 20 is mapped to 'gain' twice",
+    CC + "bits = 14\n" + MORE + "number = 52": "CC 52 is the fine half of CC 20, which has bits = 14; use another",
+    HEAD + 2 * (MORE + "nrpn = 7\n"): "NRPN 7 is mapped to 'gain' twice",
+    HEAD + 2 * (MORE + "pressure = 'key'\n"): "key pressure is mapped to 'gain' twice",
+}
+
+
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
+def test_a_wrong_map_is_refused_with_what_is_allowed(tmp_path, text):
+    path = tmp_path / "made.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_preset(path)
+    assert WRONG[text] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_maps_that_never_meet_may_share_a_number(make_preset):
+    entry = {"number": 20, "target": "gain", "low": -6.0, "high": 0.0}
+    make_preset(cc=[entry | {"channel": 1, "bits": 14}, entry | {"channel": 2}, entry | {"channel": 3, "number": 52}])
+
+
+@pytest.mark.parametrize("takeover", ["pickup", "scale"])
+def test_takeover_of_an_effect_asks_for_the_value_that_it_starts_at(make_instrument, takeover):
+    entry = {"number": 20, "target": "effects.0.room_size", "low": 0.0, "high": 1.0, "takeover": takeover}
+    with pytest.raises(UserError, match=rf"takeover = '{takeover}' needs .* starts; set room_size in effect 0"):
+        make_instrument(cc=[entry], effects=[{"plugin": "Reverb"}])
+    make_instrument(cc=[entry], effects=[{"plugin": "Reverb", "room_size": 0.3}])
+
+
+def test_a_map_out_of_range_is_named_by_its_source(make_instrument):
+    entry = {"nrpn": 300, "target": "pan", "low": -2.0, "high": 1.0}
+    with pytest.raises(UserError, match=r"NRPN 300 to 'pan': low = -2 is out of range \[-1, 1\]"):
+        make_instrument(cc=[entry])

@@ -1,0 +1,399 @@
+"""What moves by itself: shapes in closed form, the beat of the clock by properties, and the sound of both in blocks."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.host.controls import RAMP_SECONDS
+from timbrel.host.engines.phase import white_noise
+from timbrel.host.errors import UserError
+from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
+from timbrel.host.motion import Beats, Latents
+from timbrel.host.preset import read_preset
+
+RATE = 22050
+RAMP = round(RAMP_SECONDS * RATE)
+PART = st.floats(0, 0.5, allow_subnormal=False)
+SHAPES = ["sine", "triangle", "saw", "square", "random"]
+PATH = [[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]]
+
+
+@pytest.fixture(scope="session")
+def make_latents(make_preset, tiny):
+    """A function that makes the latents of a preset with these motions on the smallest model, whose span is 0 to 1."""
+
+    def make(*motions, **keys):
+        return Latents(make_preset(motion=list(motions), **keys), tiny().card, RATE)
+
+    return make
+
+
+def path_of(latents, times):
+    """Latents at times, [times, n_latents], one at a time."""
+    return np.array([latents.row(int(time)) for time in times])
+
+
+def lfo(shape="sine", **keys):
+    return {"target": "latent.0", "shape": shape, "depth": 0.25, "rate_hz": 2.0} | keys
+
+
+@given(st.floats(0.01, 20), PART, PART, st.lists(st.integers(0, 10**8), min_size=1))
+def test_a_sine_goes_around_its_knob(make_latents, rate_hz, phase, depth, times):
+    found = path_of(make_latents(lfo(rate_hz=rate_hz, phase=phase, depth=depth)), times)
+    cycles = rate_hz * np.array(times) / RATE + phase
+    assert found[:, 0] == pytest.approx(0.5 + depth * np.sin(2 * np.pi * cycles), abs=1e-6)
+    assert np.all(found[:, 1] == 0.5)
+
+
+REFERENCES = {
+    "triangle": lambda angle: scipy.signal.sawtooth(angle + np.pi / 2, 0.5),
+    "saw": scipy.signal.sawtooth,
+    "square": scipy.signal.square,
+}
+
+
+@pytest.mark.parametrize("shape", REFERENCES)
+def test_a_shape_is_the_textbooks_but_for_its_edges(make_latents, shape):
+    times = np.arange(3, 3 * RATE, 37)
+    found = path_of(make_latents(lfo(shape, rate_hz=1.0, depth=0.5)), times)[:, 0]
+    part = times / RATE % 1.0
+    far = np.minimum.reduce([np.abs(part - edge) for edge in (0.0, 0.5, 1.0)]) > RAMP_SECONDS
+    expected = 0.5 + 0.5 * REFERENCES[shape](2 * np.pi * times / RATE)
+    assert found[far] == pytest.approx(expected[far], abs=0.025 if shape == "saw" else 1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("speed", [{"rate_hz": 1.0}, {"rate_hz": 20.0}, {"rate_hz": None, "beats": 0.125}], ids=str)
+def test_no_shape_goes_faster_than_a_knob_or_a_sine_of_its_rate(make_latents, shape, speed):
+    found = path_of(make_latents(lfo(shape, depth=0.5, **speed)), range(RATE))[:, 0]
+    fastest_hz = 20.0
+    assert np.abs(np.diff(found)).max() <= max(1 / RAMP, np.pi * fastest_hz / RATE) * 1.01
+    assert np.ptp(found) > 0.15
+
+
+def test_low_and_high_are_added_to_the_knob(make_latents):
+    latents = make_latents(lfo(depth=None, low=-0.1, high=0.4, rate_hz=1.0))
+    found = path_of(latents, range(0, RATE, 10))[:, 0]
+    assert found.min() == pytest.approx(0.4, abs=1e-6)
+    assert found.max() == pytest.approx(0.9, abs=1e-6)
+
+
+def test_a_random_motion_goes_straight_from_one_stored_value_to_the_next(make_latents):
+    found = path_of(make_latents(lfo("random", rate_hz=1.0, depth=0.5)), range(0, 5 * RATE, RATE // 2))[:, 0]
+    values = 0.5 + 0.5 * white_noise(5).astype(np.float64)
+    assert found[::2] == pytest.approx(values, abs=1e-6)
+    assert found[1:-1:2] == pytest.approx((values[:-1] + values[1:]) / 2, abs=1e-6)
+
+
+def test_two_random_motions_go_two_ways(make_latents):
+    latents = make_latents(lfo("random"), lfo("random", target="latent.1"))
+    found = path_of(latents, range(0, 60 * RATE, 999))
+    assert abs(np.corrcoef(found.T)[0, 1]) < 0.3
+
+
+def test_motions_of_one_latent_add_up_and_stay_in_the_span_of_the_card(make_latents):
+    motions = [lfo(depth=0.3, rate_hz=1.0), lfo("triangle", depth=0.4, rate_hz=3.0)]
+    times = range(0, RATE, 50)
+    both = path_of(make_latents(*motions), times)[:, 0]
+    apart = [path_of(make_latents(motion), times)[:, 0] - 0.5 for motion in motions]
+    assert both == pytest.approx(np.clip(0.5 + apart[0] + apart[1], 0.0, 1.0), abs=1e-12)
+    assert both.max() == 1.0
+
+
+def test_a_latent_that_nothing_moves_may_be_turned_beyond_its_span(make_latents):
+    latents = make_latents(lfo())
+    latents.turn(0, 1, 3.0)
+    latents.turn(0, 0, 3.0)
+    assert latents.row(RAMP) == (1.0, 3.0)
+
+
+def test_a_path_visits_its_codes_in_turn_by_straight_lines_and_returns(make_latents):
+    latents = make_latents({"path": PATH, "rate_hz": 1.0})
+    times = np.arange(0, 2 * RATE, 50)
+    corners = np.array([*PATH, *PATH, PATH[0]])
+    expected = [np.interp(times, np.arange(7) * RATE / 3, corners[:, latent]) for latent in (0, 1)]
+    assert path_of(latents, times) == pytest.approx(np.array(expected).T, abs=1e-9)
+
+
+def test_a_path_takes_the_place_of_the_knobs_and_a_shape_is_added_to_it(make_latents):
+    still = {"path": [[0.3, 0.6]] * 2, "rate_hz": 1.0}
+    latents = make_latents(lfo(rate_hz=1.0), still)  # in any order
+    latents.turn(0, 0, 0.9)
+    assert latents.row(RATE // 4)[0] == pytest.approx(0.3 + 0.25, abs=1e-6)
+    assert latents.row(RATE // 4)[1] == 0.6
+
+
+@given(st.floats(20, 400), st.floats(0.125, 64), st.integers(0, 10**7))
+def test_without_a_clock_beats_pass_at_the_presets_tempo(make_latents, tempo, beats, time):
+    latents = make_latents(lfo(rate_hz=None, beats=beats), tempo_bpm=tempo)
+    cycles = time / RATE * tempo / 60 / beats
+    assert latents.row(time)[0] == pytest.approx(0.5 + 0.25 * np.sin(2 * np.pi * cycles), abs=1e-6)
+
+
+def ticks(first, interval, count):
+    return [Clock(first + round(interval * index), "tick") for index in range(count)]
+
+
+def heard(messages, tempo=120.0):
+    beats = Beats(tempo, RATE)
+    for message in messages:
+        beats.clock(message)
+    return beats
+
+
+@pytest.mark.parametrize("tempo", [30, 97.3, 240])
+def test_a_steady_clock_is_followed_exactly_from_its_second_beat_on(tempo):
+    interval = RATE * 60 / tempo / 24
+    beats = heard([Clock(500, "start"), *ticks(1000, interval, 480)])
+    for time in range(round(1000 + 24 * interval), round(1000 + 470 * interval), 311):
+        assert beats.value(time) == pytest.approx((time - 1000) / interval / 24, abs=2 / interval / 24)
+
+
+def test_jitter_of_the_clock_moves_the_beat_by_no_more_than_itself():
+    rng, interval = np.random.default_rng(3), 459.375  # 120 BPM
+    late = rng.integers(0, 30, 480)  # up to 1.4 ms, as USB ports have it
+    beats = heard([Clock(0, "start"), *(Clock(round(100 + interval * i) + int(late[i]), "tick") for i in range(480))])
+    for time in range(20_000, 200_000, 77):
+        assert abs(beats.value(time) - (time - 100) / interval / 24) < 40 / interval / 24
+
+
+def test_a_clock_that_changes_its_tempo_is_never_more_than_two_ticks_off():
+    fast, slow = ticks(0, 200, 240), ticks(240 * 200, 600, 240)
+    again = ticks(240 * 800, 200, 240)
+    messages = [Clock(0, "start"), *fast, *slow, *again]
+    beats = heard(messages)
+    for number, tick in enumerate([*fast, *slow, *again]):
+        assert number - 2 <= beats.value(tick.time) * 24 <= number + 1e-9
+
+
+MESSAGES = st.lists(
+    st.tuples(st.integers(0, 2000), st.sampled_from(["tick"] * 8 + ["start", "stop", "continue"])), max_size=40
+)
+
+
+def timed(messages):
+    times = itertools.accumulate(wait for wait, _ in messages)
+    return [Clock(time, message) for time, (_, message) in zip(times, messages, strict=True)]
+
+
+@given(MESSAGES)
+def test_the_beat_never_goes_back_nor_steps_but_to_0_and_its_past_stays_as_it_was(messages):
+    beats, before, past = Beats(120.0, RATE), 0.0, np.zeros(0)
+    for message in timed(messages):
+        times = range(max(0, message.time - 50), message.time)
+        past = np.array([beats.value(time) for time in times])
+        before = beats.value(message.time)
+        beats.clock(message)
+        assert np.array_equal(past, [beats.value(time) for time in times])
+        assert beats.value(message.time) == (0.0 if message.message == "start" else pytest.approx(before, abs=1e-9))
+        after = np.array([beats.value(message.time + ahead) for ahead in range(0, 3000, 100)])
+        assert np.all(np.diff(after) >= 0)
+
+
+def test_a_start_waits_at_0_for_its_first_tick_and_a_stop_holds_where_it_is():
+    beats = heard([Clock(1000, "start")])
+    assert beats.value(999) > 0
+    assert [beats.value(time) for time in (1000, 5000)] == [0.0, 0.0]
+    beats = heard([Clock(0, "start"), *ticks(0, 400, 25), Clock(9700, "stop"), *ticks(10_000, 400, 9)])
+    held = beats.value(9700)
+    assert held == pytest.approx(9700 / 400 / 24, abs=1e-9)
+    assert beats.value(20_000) == held
+
+
+def test_a_continued_clock_goes_on_with_the_next_tick():
+    messages = [Clock(0, "start"), *ticks(0, 400, 25), Clock(9700, "stop"), Clock(50_000, "continue")]
+    beats = heard([*messages, *ticks(50_100, 400, 24)])
+    assert beats.value(50_100) == pytest.approx(9700 / 400 / 24, abs=1e-9)
+    for number in range(2, 24):
+        assert beats.value(50_100 + 400 * number) * 24 == pytest.approx(25 + number, abs=1e-6)
+
+
+def test_ticks_without_a_start_go_on_from_the_presets_tempo():
+    beats = heard(ticks(22_050, 918.75, 48))  # 60 BPM, where the preset said 120: beat 2 after a second
+    assert beats.value(22_050) == pytest.approx(2.0)
+    assert beats.value(22_050 + round(918.75 * 47)) == pytest.approx(2.0 + 47 / 24, abs=1e-3)
+
+
+def test_a_clock_that_ceases_holds_the_beat_and_a_pause_is_no_tempo():
+    messages = [Clock(0, "start"), *ticks(0, 400, 25)]
+    assert heard(messages).value(10**6) * 24 == pytest.approx(25)
+    beats = heard([*messages, *ticks(10**6, 400, 3)])
+    assert beats.value(10**6 + 800) * 24 == pytest.approx(27, abs=1e-6)
+
+
+@given(MESSAGES, st.sampled_from(SHAPES), st.integers(0, 1000))
+@settings(max_examples=30)
+def test_no_clock_message_makes_a_latent_step(make_latents, messages, shape, begin):
+    moving = {"rate_hz": None, "beats": 4.0}
+    latents = make_latents(lfo(shape, **moving), lfo("sine", target="latent.1", depth=0.2, **moving))
+    for message in [Clock(begin, "tick"), *timed([(wait + begin, what) for wait, what in messages])]:
+        if message.time < begin:
+            continue
+        before = np.array(latents.row(message.time))
+        latents.clock(message)
+        assert np.array(latents.row(message.time)) == pytest.approx(before, abs=1e-9)
+
+
+def test_a_start_glides_to_the_beginning_as_a_knob_would(make_latents):
+    latents = make_latents({"path": PATH, "beats": 8.0})
+    before = np.array(latents.row(40_000))
+    latents.clock(Clock(40_000, "start"))
+    halfway = np.array(latents.row(40_000 + RAMP // 2))
+    assert halfway == pytest.approx((before + PATH[0]) / 2, abs=0.01)
+    assert latents.row(40_000 + RAMP) == tuple(PATH[0])
+
+
+def test_a_motion_in_hertz_does_not_hear_the_clock(make_latents):
+    free, clocked = make_latents(lfo()), make_latents(lfo())
+    for message in [*ticks(0, 300, 30), Clock(9000, "start"), Clock(9001, "stop")]:
+        clocked.clock(message)
+    assert np.array_equal(path_of(free, range(0, 30_000, 99)), path_of(clocked, range(0, 30_000, 99)))
+
+
+def test_who_looks_at_the_latents_early_does_not_keep_them_from_moving(make_latents):
+    seen, unseen = make_latents(lfo(rate_hz=None, beats=1.0)), make_latents(lfo(rate_hz=None, beats=1.0))
+    ahead = np.arange(1000, 4000, 100)
+    seen.at(ahead)
+    for latents in (seen, unseen):
+        latents.turn(1000, 0, 0.9)
+    assert np.array_equal(seen.at(ahead), unseen.at(ahead))
+    for latents in (seen, unseen):
+        latents.clock(Clock(1500, "start"))
+    assert np.array_equal(seen.at(ahead), unseen.at(ahead))
+    assert seen.at(ahead).dtype == np.float32
+
+
+MOTIONS = [
+    {"path": PATH, "beats": 2.0, "phase": 0.3},
+    lfo("random", rate_hz=6.0),
+    lfo("saw", rate_hz=None, beats=0.5, target="latent.1"),
+    lfo("square", rate_hz=None, beats=1.5, depth=0.1),
+]
+MAPS = [
+    {"number": 16, "bits": 14, "target": "latent.0", "low": 0.0, "high": 1.0, "takeover": "scale"},
+    {"nrpn": 300, "target": "effects.0.cutoff_frequency_hz", "low": 300.0, "high": 8000.0, "takeover": "pickup"},
+    {"pressure": "channel", "target": "gain", "low": 0.0, "high": -20.0},
+    {"pressure": "key", "target": "latent.1", "low": 0.0, "high": 1.0},
+    {"number": 20, "target": "pan", "low": -1.0, "high": 1.0, "takeover": "pickup", "channel": 1},
+]
+EFFECTS = [{"plugin": "LowpassFilter", "cutoff_frequency_hz": 2000.0}, {"plugin": "Chorus"}]
+
+
+def performance(seed, count, motions):
+    """Notes, every source that a map can hear, and a clock that starts, stops and wavers."""
+    rng = np.random.default_rng(seed)
+    events = []
+    for _ in range(12):
+        on, key = int(rng.integers(count)), int(rng.integers(48, 80))
+        events += [NoteOn(on, 0, key, 100), NoteOff(on + int(rng.integers(200, 6000)), 0, key)]
+        events += [KeyPressure(on + wait, 0, key, int(rng.integers(128))) for wait in (5, 300, 1200)]
+    for _ in range(60):
+        time = int(rng.integers(count))
+        events.append(ControlChange(time, 0, int(rng.choice([16, 48, 20, 6, 38, 96, 97])), int(rng.integers(128))))
+        events.append(ChannelPressure(int(rng.integers(count)), 0, int(rng.integers(128))))
+    events += [ControlChange(50, 0, 99, 2), ControlChange(50, 0, 98, 44), ControlChange(count // 2, 0, 121, 0)]
+    if motions:
+        events += [Clock(int(rng.integers(count)), what) for what in ("start", "start", "stop", "continue")]
+        events += [Clock(time, "tick") for time in np.cumsum(rng.integers(150, 400, 40)).tolist()]
+    return sorted((event for event in events if event.time < count), key=lambda event: event.time)
+
+
+@pytest.mark.parametrize("rate", [RATE, 48000])
+@pytest.mark.parametrize("motions", [[], MOTIONS], ids=["still", "moving"])
+def test_maps_and_motion_sound_the_same_in_blocks_of_any_size_and_in_two_threads(make_instrument, play, rate, motions):
+    keys = {"cc": MAPS, "effects": EFFECTS, "motion": motions}
+    events = performance(5, 14_000, motions)
+    expected = play(make_instrument(rate, **keys), events, 14_000)
+    assert np.abs(expected).max() > 0.01
+    for sizes in ([64], [128], [999], [8193], [1, 7, 500, 64, 3000, 128]):
+        assert np.array_equal(play(make_instrument(rate, **keys), events, 14_000, sizes), expected)
+    assert np.array_equal(play(make_instrument(rate, threads=2, **keys), events, 14_000), expected)
+
+
+def test_motion_is_heard(make_instrument, play):
+    note = [NoteOn(0, 0, 60, 100)]
+    still = play(make_instrument(), note, 10_000)
+    assert not np.array_equal(play(make_instrument(motion=[lfo()]), note, 10_000), still)
+    held = {"path": [[0.5, 0.5], [0.5, 0.5]], "rate_hz": 1.0}
+    assert np.array_equal(play(make_instrument(motion=[held]), note, 10_000), still)
+
+
+def test_voices_that_move_together_share_decodes(make_instrument, tiny, monkeypatch):
+    model, rows = tiny(), []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda latents, *rest: rows.append(len(latents)) or decode(latents, *rest))
+    instrument = make_instrument(model=model, motion=MOTIONS)
+    hop = model.card.hop_length
+    instrument.process([NoteOn(0, 0, 12 * octave, 100) for octave in range(2, 10)], hop)
+    rows.clear()
+    for _ in range(40):
+        instrument.process([], hop)
+    assert sum(rows) <= 41
+
+
+def test_a_pickup_starts_at_what_the_preset_sets_of_its_effect(make_instrument, play):
+    keys = {"effects": EFFECTS, "cc": MAPS}
+    low = [NoteOn(0, 0, 60, 100), *(ControlChange(i, 0, n, v) for i, (n, v) in enumerate([(99, 2), (98, 44), (6, 0)]))]
+    untouched = play(make_instrument(**keys), low[:1], 8000)
+    assert np.array_equal(play(make_instrument(**keys), [*low, ControlChange(9, 0, 6, 10)], 8000), untouched)
+    assert not np.array_equal(play(make_instrument(**keys), [*low, ControlChange(9, 0, 6, 90)], 8000), untouched)
+
+
+HEAD = 'format = 1\nmodel = "m.onnx"\n'
+LFO = HEAD + "[[motion]]\ntarget = 'latent.0'\ndepth = 0.1\nrate_hz = 1\n"
+WRONG = {
+    LFO.replace("target = 'latent.0'", ""): "motion.0: give one of target (a latent) and path",
+    LFO + "path = [[0.1], [0.2]]": "give one of target (a latent) and path",
+    LFO.replace("rate_hz = 1", ""): "give one of rate_hz (cycles a second) and beats",
+    LFO + "beats = 4": "give one of rate_hz (cycles a second) and beats",
+    LFO.replace("depth = 0.1", ""): "give depth, or low and high",
+    LFO.replace("depth = 0.1", "low = 0.1"): "give depth, or low and high",
+    LFO + "low = 0.1\nhigh = 0.2": "give depth, or low and high",
+    LFO + "shape = 'sin'": "motion.0.shape",
+    LFO + "phase = 1.5": "motion.0.phase",
+    LFO + "rate = 1": "unknown key 'motion.0.rate'; did you mean",
+    LFO.replace("rate_hz = 1", "rate_hz = 21"): "motion.0.rate_hz",
+    LFO.replace("rate_hz = 1", "rate_hz = 0"): "motion.0.rate_hz",
+    LFO.replace("rate_hz = 1", "beats = 0.1"): "motion.0.beats",
+    LFO.replace("depth = 0.1", "depth = nan"): "motion.0.depth",
+    HEAD + "[[motion]]\npath = [[0.1]]\nbeats = 4": "motion.0.path",
+    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\nshape = 'sine'": "a path has neither shape nor depth",
+    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\ndepth = 1": "a path has neither shape nor depth",
+    HEAD + 2 * "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\n": "two motions have a path",
+    "tempo_bpm = 10\n" + HEAD: "tempo_bpm",
+    "tempo_bpm = 401\n" + HEAD: "tempo_bpm",
+}
+
+
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
+def test_a_wrong_motion_is_refused_with_what_is_allowed(tmp_path, text):
+    path = tmp_path / "made.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_preset(path)
+    assert WRONG[text] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("motion", "words"),
+    [
+        (lfo(target="latent.2"), "motion.0: target 'latent.2' is no latent of model 'analytic'; did you mean 'latent."),
+        (lfo(target="gain"), "target 'gain' is no latent of model 'analytic'"),
+        ({"path": [[0.1, 0.2], [0.3]], "beats": 1.0}, "path.1 has 1 numbers, model 'analytic' has 2 latents; give 2"),
+    ],
+)
+def test_a_motion_that_does_not_fit_the_model_is_refused(make_instrument, motion, words):
+    with pytest.raises(UserError) as caught:
+        make_instrument(motion=[motion])
+    assert words in str(caught.value)
+
+
+def test_a_preset_with_motion_reads_back_as_it_was_written(make_preset, tmp_path):
+    preset = make_preset(motion=MOTIONS, cc=MAPS, tempo_bpm=97.5)
+    path = tmp_path / "made.toml"
+    path.write_text(preset.to_toml("moves"))
+    assert read_preset(path) == preset
