@@ -58,19 +58,20 @@ class Model:
         """Hex digest of the file, as presets carry it."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def decode(self, latent: Array, chroma: npt.NDArray[np.intp]) -> Array:
+    def decode(self, latent: Array, chroma: npt.NDArray[np.intp] | Array) -> Array:
         """Frames of a batch.
 
         Args:
             latent: [voice, n_latents].
-            chroma: [voice], pitch class 0-11 of each row; ignored by models without chroma.
+            chroma: pitch class 0-11 of each row, [voice], or how much there is of each, [voice, 12]; ignored by
+                models without chroma.
 
         Returns:
             [voice, frame_width].
         """
         feeds = {"latent": latent}
         if self.card.chroma is not None:
-            feeds["chroma"] = ONE_HOT[chroma]
+            feeds["chroma"] = ONE_HOT[chroma] if chroma.ndim == 1 else chroma.astype(np.float32, copy=False)
         frame: Array = self.session.run(["frame"], feeds)[0]
         return frame
 

@@ -57,20 +57,21 @@ class SpectrumSource:
         self._decoded = RowCache()
         self._moved = RowCache()
 
-    def spectra(self, latents: Array, pitch_classes: npt.NDArray[np.intp], ratios: npt.NDArray[np.float64]) -> Array:
+    def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
         """Spectra of many voices in as few decoder rows as there are different ones.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
-            pitch_classes: [rows].
+            chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
             ratios: [rows], how far each spectrum moves: 2 is an octave up.
 
         Returns:
             Magnitudes, [rows, bins].
         """
-        plain = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitch_classes.tolist())]
+        pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
+        plain: list[Hashable] = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
 
-        decoded = self._decoded.rows(plain, lambda new: self._model.decode(latents[new], pitch_classes[new]))
+        decoded = self._decoded.rows(plain, lambda new: self._model.decode(latents[new], chroma[new]))
         if np.all(ratios == 1.0):
             return decoded
 

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..controls import Ramp
 from ..dsp import window
 from ..model import Model, open_session
-from .frames import BATCH, SpectrumSource
+from .frames import BATCH, Indices, SpectrumSource
 from .phase import NoisePhase, PhaseState
 
 Array = npt.NDArray[np.float32]
@@ -47,6 +48,8 @@ class Stream:
     pending: Array
     phase: PhaseState
     end: int | None = None  # set once it is known from which sample on nothing is heard
+    pitch: Ramp | None = None  # where the key goes, in semitones as keys are; None: it stays
+    chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
 
 
 Due = tuple[int, Stream, int]  # a frame to make: the voice's number and stream, and the sample at which it begins
@@ -139,9 +142,9 @@ class SpectrumEngine:
         for batch in (due[first : first + BATCH] for first in range(0, len(due), BATCH)):
             voices = [voice for voice, _, _ in batch]
             when = np.array([max(time - time % self._hop, stream.on) for _, stream, time in batch], np.int64)
-            pitch_classes, away = self._places(np.array([stream.key for _, stream, _ in batch], np.intp))
+            chroma, away = self._places([stream for _, stream, _ in batch], when)
             ratios = np.exp2((away + motion.bend_semitones(voices, when)) / 12.0)
-            magnitudes = self._source.spectra(motion.latents(voices, when), pitch_classes, ratios)
+            magnitudes = self._source.spectra(motion.latents(voices, when), chroma, ratios)
             spectra = self._phase.apply(magnitudes, [stream.phase for _, stream, _ in batch])
             sound = self._transform(spectra)
             done = 0
@@ -166,11 +169,33 @@ class SpectrumEngine:
             hops = stream.pending[at + begin : at + begin + len(frames) * self._hop].reshape(len(frames), self._hop)
             hops[:, : end - begin] += frames[:, begin:end]
 
-    def _places(self, keys: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """The pitch classes to decode, and the semitones by which their spectra then move: octaves, or any interval."""
+    def _places(self, streams: Sequence[Stream], times: Times) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
+        """The chroma to decode, [rows] or [rows, 12], and the semitones by which its spectra then move.
+
+        Between two keys the nearer one is decoded: while a pitch glides, no spectrum moves by more than half a
+        semitone and octaves, as its timbre goes through that of each key on the way. The target's chroma from the
+        start would give the first half of a glide another key's formants, moved by the whole interval.
+        """
+        pitches = np.array(
+            [
+                stream.key if stream.pitch is None else stream.pitch.value(time)
+                for stream, time in zip(streams, times.tolist(), strict=True)
+            ],
+            np.float64,
+        )
         if self._octave is None:
-            return np.zeros_like(keys), keys - MIDDLE_C
-        return keys % 12, 12 * (keys // 12 - 1 - self._octave)
+            return np.zeros(len(streams), np.intp), pitches - MIDDLE_C
+        keys = np.floor(pitches + 0.5).astype(np.intp)
+        away = 12 * (keys // 12 - 1 - self._octave) + (pitches - keys)
+        if streams[0].chord is None:
+            return keys % 12, away
+        sets = np.array(
+            [
+                0 if stream.chord is None else int(stream.chord.value(time))
+                for stream, time in zip(streams, times.tolist(), strict=True)
+            ]
+        )
+        return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32), away
 
     def _transform(self, spectra: npt.NDArray[np.complex64]) -> Array:
         """Windowed sound of spectra, [rows, frame_length]; numpy keeps float32, whatever its stubs say."""
