@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .audio.effects import EffectChain
 from .audio.output import Output
-from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
+from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp, knob
 from .engines.spectrum import SpectrumEngine
 from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
@@ -21,9 +21,10 @@ from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, N
 from .mapping import Mapper
 from .model import Model
 from .motion import Latents
+from .mpe import Fingers
 from .preset import Preset
 from .units import db_to_gain
-from .voices import Voices
+from .voices import Poly, Solo
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
@@ -32,6 +33,9 @@ ENGINES = {"spectrum": SpectrumEngine}
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
 DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
+LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
+GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
+SHED = 128  # no controller of MIDI has this number: it is the host that gives up a voice, in order with what is played
 
 
 class Motion:
@@ -81,9 +85,26 @@ class Instrument:
         preset.check_targets(card, effects.targets())
         self._rate = card.sample_rate
         self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads)
-        self._voices = Voices(
-            preset.play.voices, preset.play.mode, self._rate, self._engine.begin, self._shape, self._release_samples
+        play = preset.play
+        if play.mode == "chord" and card.chroma is None:
+            raise UserError(
+                f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
+                "or a model trained with chroma"
+            )
+        spans = [(latent.low, latent.high) for latent in card.latents]
+        ramp = round(RAMP_SECONDS * self._rate)
+        self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, preset.mpe.enabled, ramp)
+        makers = (self._engine.begin, self._shape, self._release_samples, self._fingers.touch)
+        self._voices: Poly | Solo = (
+            Poly(play.voices, self._rate, *makers)
+            if play.mode == "poly"
+            else Solo(play.legato, play.mode == "chord", self._rate, *makers)
         )
+        self._velocity_exponent = 2 * play.velocity_curve
+        self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
+        self._always_gliding = self._gliding
+        self._set_glide()
+        self._shedding = 0  # voices that will be given up once their sample comes
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
         self._play = {
             "gain": preset.play.gain_db,
@@ -116,6 +137,31 @@ class Instrument:
         """Where each knob is heading."""
         return [ramp.target for ramp in self._motion.codes.knobs]
 
+    @property
+    def keys_down(self) -> list[int]:
+        """Keys that are pressed, lowest first."""
+        return self._voices.keys_down
+
+    def current_latents(self) -> list[float]:
+        """The code of the sample that is computed next, without what fingers do to single notes."""
+        return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
+
+    def spare(self) -> tuple[bool, float] | None:
+        """How dear the voice is that `shed` would take: whether it is held, and since when, in seconds before now.
+
+        None if there is none to take.
+        """
+        voice = self._voices.victim(self._now)
+        if voice is None or self._voices.count(self._now) <= self._shedding:
+            return None
+        off = voice.envelope.off
+        return off is None, ((voice.envelope.on if off is None else off) - self._now) / self._rate
+
+    def shed(self, time: int) -> None:
+        """Give up a voice from output sample ``time`` on: the one released longest ago, else the oldest; in 5 ms."""
+        self._shedding += 1
+        self._output.schedule(ControlChange(time, 0, SHED, 0))
+
     def process(self, events: Sequence[Event], count: int) -> Array:
         """The next ``count`` samples, [2, count], not limited yet.
 
@@ -134,7 +180,9 @@ class Instrument:
         voices = list(self._voices)
         for voice in voices:
             voice.stream.end = voice.end(self._voices.steal_samples)
-        streams = self._engine.render([v.stream for v in voices], self._motion, start, count)
+        touches = [voice.touch for voice in voices]
+        motion = self._fingers.motion(self._motion, touches) if any(touches) else self._motion
+        streams = self._engine.render([v.stream for v in voices], motion, start, count)
         mix = np.zeros(count, np.float32)
         for voice, sound in zip(voices, streams, strict=True):
             mix += sound * voice.level(start, count, self._voices.steal_samples)
@@ -142,16 +190,26 @@ class Instrument:
         self._voices.retire(self._now)
         stereo = np.stack([mix * self._motion.left.block(start, count), mix * self._motion.right.block(start, count)])
         self._motion.forget(self._now - self._engine.lookback)
+        self._voices.forget(self._now - self._engine.lookback)
         return stereo
 
     def _apply(self, event: Event) -> None:
         match event:
-            case NoteOn(time, _, key, velocity):
-                self._voices.note_on(time, key, self._voice_gain * (velocity / 127) ** 2)
+            case ControlChange(time, _, number) if number == SHED:
+                self._shedding -= 1
+                self._voices.shed(time)
+            case ControlChange(time) if self._fingers.configured(event):
+                self._reset_controllers(time)
+                self._voices.release_all(time)
+            case NoteOn(time, channel, key, velocity):
+                gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
+                self._voices.note_on(time, key, gain, channel)
                 self._mapper.note_on(event.channel, key)
-            case NoteOff(time, _, key):
-                self._voices.note_off(time, key)
+            case NoteOff(time, channel, key):
+                self._voices.note_off(time, key, channel)
                 self._mapper.note_off(time, event.channel, key)
+            case _ if self._fingers.is_member(event):
+                self._fingers.move(event, self._voices.touches)
             case PitchBend(time, _, value):
                 self._bend_value = value
                 self._move_bend(time)
@@ -174,6 +232,9 @@ class Instrument:
             case 38 if self._parameter == (0, 0):  # cents
                 self._bend_range = int(self._bend_range) + min(value, 99) / 100
                 self._move_bend(time)
+            case 5:
+                self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
+                self._set_glide()
             case 7:
                 self._volume = value
                 self._set_gain(time)
@@ -185,6 +246,11 @@ class Instrument:
                 self._set_gain(time)
             case 64:
                 self._voices.pedal(time, value >= 64)
+            case 65:
+                self._gliding = value >= 64
+                self._set_glide()
+            case 66:
+                self._voices.sostenuto(time, value >= 64)
             case 98 | 99:  # an NRPN: data entry no longer means the bend range
                 self._parameter = (127, 127)
             case 100:
@@ -202,6 +268,9 @@ class Instrument:
         """What CC 121 resets: bend, expression, pedal and the parameter number; not volume and pan (MIDI RP-015)."""
         self._bend_value, self._expression, self._parameter = 0, 127, (127, 127)
         self._voices.pedal(time, False)
+        self._voices.sostenuto(time, False)
+        self._gliding = self._always_gliding
+        self._set_glide()
         self._move_bend(time)
         self._set_gain(time)
 
@@ -234,6 +303,10 @@ class Instrument:
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
         angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
         return gain * float(np.cos(angle)), gain * float(np.sin(angle))
+
+    def _set_glide(self) -> None:
+        if isinstance(self._voices, Solo):
+            self._voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
 
     def _move_bend(self, time: int) -> None:
         self._motion.bend.move(time, self._bend_range * self._bend_value / 8192)

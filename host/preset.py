@@ -26,14 +26,36 @@ class LatentSettings(_Part):
 
 
 class PlaySettings(_Part):
-    """How keys become voices."""
+    """How keys become voices.
 
-    mode: Literal["poly", "mono"] = "poly"
+    Poly: each key is a voice, at most ``voices``. Mono: the last key sounds; ``legato`` keys that are pressed while
+    another is down do not strike anew, and the pitch slides from key to key in ``glide_seconds``. Chord: one voice has
+    the pitch classes of all keys, as far as the model can: of those shipped, trained on single notes, two keys are both
+    heard (each some 11 dB softer than alone), of three mostly one or two.
+
+    A note's level is ``(velocity / 127) ** (2 * velocity_curve)``: 0 is the same for all, 1 the MIDI default.
+    """
+
+    mode: Literal["poly", "mono", "chord"] = "poly"
     voices: Annotated[int, Field(ge=1, le=64)] = 16
+    legato: bool = False
+    glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
+    velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
     phase: Literal["noise"] = "noise"
     gain_db: Annotated[float, Field(ge=-60, le=12)] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1)] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
+
+
+class MpeSettings(_Part):
+    """What each finger moves for its note alone, in a zone of MPE: ``latent.N``, ``gain`` or nothing.
+
+    A controller begins a zone by a message; ``enabled`` begins with a lower zone of all channels.
+    """
+
+    enabled: bool = False
+    pressure: str | None = None
+    slide: str | None = None
 
 
 class EnvelopeSettings(_Part):
@@ -144,6 +166,7 @@ class Preset(_Part):
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
     envelope: EnvelopeSettings = EnvelopeSettings()
+    mpe: MpeSettings = MpeSettings()
     cc: list[CCMap] = []
     motion: list[MotionSettings] = []
     effects: list[Effect] = []
@@ -288,6 +311,7 @@ def _explain(error: ValidationError) -> str:
         "latent": LatentSettings,
         "play": PlaySettings,
         "envelope": EnvelopeSettings,
+        "mpe": MpeSettings,
         "cc": CCMap,
         "motion": MotionSettings,
     }

@@ -1,4 +1,4 @@
-"""Several instruments side by side, one a MIDI channel, mixed and limited."""
+"""Several instruments side by side, one a MIDI channel or MPE zone, mixed and limited."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from .dsp import limit
 from .errors import UserError
-from .events import Clock, Event
+from .events import Event
 from .instrument import Instrument
 from .library import Patch
+from .mpe import Zones
 
 Array = npt.NDArray[np.float32]
 
@@ -19,11 +20,12 @@ class Rack:
     """What live playing and rendering drive: events of any channel in, the mix out."""
 
     def __init__(self, patches: Mapping[int, Patch], sample_rate: int, threads: int = 1) -> None:
-        """``patches``: by MIDI channel 0-15; events of other channels are not heard.
+        """``patches``: by MIDI channel 0-15; events of other channels are heard if an MPE zone has them.
 
         Raises:
-            UserError: a preset, which is named, does not fit its model or its effects.
+            UserError: a preset, which is named, does not fit its model or its effects, or leaves no channel to others.
         """
+        self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()})
         self._instruments = {channel: _instrument(patch, sample_rate, threads) for channel, patch in patches.items()}
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
 
@@ -37,21 +39,48 @@ class Rack:
         """Voices that sound."""
         return sum(instrument.sounding for instrument in self._instruments.values())
 
+    @property
+    def held_notes(self) -> list[int]:
+        """Keys that are pressed on any channel, lowest first. As all that is asked here, between two blocks."""
+        return sorted(key for instrument in self._instruments.values() for key in instrument.keys_down)
+
     def latent_values(self, channel: int) -> list[float]:
         """Where the knobs of a channel's instrument are heading."""
         return self._instruments[channel].latent_values()
 
+    def current_latents(self, channel: int) -> list[float]:
+        """Where the latents of a channel's instrument are after the last block, with all that moves them."""
+        return self._instruments[channel].current_latents()
+
+    def shed(self, time: int) -> bool:
+        """Give up one voice, from output sample ``time`` on: that released longest ago, else the oldest; in 5 ms.
+
+        Args:
+            time: not before the block that is processed next.
+
+        Returns:
+            Whether there was one.
+        """
+        spare = {channel: cost for channel, i in self._instruments.items() if (cost := i.spare()) is not None}
+        if not spare:
+            return False
+        chosen = self._instruments[min(spare, key=lambda channel: spare[channel])]
+        chosen.shed(time + self._latency - chosen.latency_samples)
+        return True
+
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """The next ``count`` samples: the limited mix [2, count], and each channel before the limiter."""
+        heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
+        for event in events:
+            for channel, message in self._zones.route(event):
+                for listener in heard if channel is None else (channel,):
+                    if listener in heard:
+                        heard[listener].append(message)
         parts: dict[int, Array] = {}
         mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():
             late = self._latency - instrument.latency_samples
-            mine = [
-                e if not late else replace(e, time=e.time + late)
-                for e in events
-                if isinstance(e, Clock) or e.channel == channel
-            ]
+            mine = [replace(e, time=e.time + late) for e in heard[channel]] if late else heard[channel]
             parts[channel] = instrument.process(mine, count)
             mix += parts[channel]
         return limit(mix), parts

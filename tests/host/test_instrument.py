@@ -54,7 +54,9 @@ def busy(seed, count, controllers=(16, 17, 18, 19, 70, 71, 72, 73), notes=60):
     for _ in range(notes):
         events.append(PitchBend(int(rng.integers(count)), 0, int(rng.integers(-8192, 8192))))
         events.append(ControlChange(int(rng.integers(count)), 0, 64, int(rng.integers(128))))
-        events.append(ControlChange(int(rng.integers(count)), 0, int(rng.choice([7, 10, 11])), int(rng.integers(128))))
+        events.append(
+            ControlChange(int(rng.integers(count)), 0, int(rng.choice([5, 7, 10, 11, 65, 66])), int(rng.integers(128)))
+        )
     for number in controllers:
         start = int(rng.integers(count // 2))
         events += [ControlChange(start + 7 * i, 0, number, int(rng.integers(128))) for i in range(40)]
@@ -69,6 +71,9 @@ SETTINGS = {
     "plain": {"cc": MAPS},
     "stealing": {"cc": MAPS, "play": {"voices": 2}},
     "mono": {"cc": MAPS, "play": {"mode": "mono"}},
+    "legato": {"cc": MAPS, "play": {"mode": "mono", "legato": True, "glide_seconds": 0.05}},
+    "portamento": {"cc": MAPS, "play": {"mode": "mono", "glide_seconds": 0.05}},
+    "chord": {"cc": MAPS, "play": {"mode": "chord"}},
     "dying notes": {"cc": MAPS, "play": {"voices": 3}, "envelope": {"sustain": 0.0, "decay_seconds": 0.05}},
     "effects": {"cc": MAPS + TURNED, "effects": EFFECTS, "play": {"voices": 4}},
 }
@@ -139,7 +144,7 @@ EVENTS = st.lists(
 @given(
     EVENTS,
     st.sampled_from([RATE, 44100, 48000]),
-    st.sampled_from(["poly", "mono"]),
+    st.sampled_from(["poly", "mono", "chord"]),
     st.booleans(),
     st.lists(st.integers(1, 1500), min_size=1, max_size=4),
 )
@@ -147,7 +152,7 @@ EVENTS = st.lists(
 def test_whatever_is_played_is_finite_inside_full_scale_and_the_same_in_blocks(
     make_patch, events, rate, mode, effects, sizes
 ):
-    keys = {"cc": MAPS, "play": {"mode": mode, "voices": 3, "gain_db": 12.0}}
+    keys = {"cc": MAPS, "play": {"mode": mode, "voices": 3, "gain_db": 12.0, "legato": True, "glide_seconds": 0.01}}
     if effects:
         keys |= {"effects": EFFECTS, "cc": MAPS + TURNED}
 
@@ -493,6 +498,9 @@ CLICKS = {
         [NoteOn(20_011 + 50 * i, 0, 55 + i, 127) for i in range(8)],
     ),
     "mono": ({"play": {"mode": "mono"}}, NOTES, [NoteOn(20_011, 0, 67, 127), NoteOff(20_500, 0, 67)]),
+    "legato": ({"play": {"mode": "mono", "legato": True}}, NOTES, [NoteOn(20_011, 0, 67, 20)]),
+    "glide": ({"play": {"mode": "mono", "glide_seconds": 0.01}}, NOTES, [NoteOn(20_011, 0, 72, 127)]),
+    "chord": ({"play": {"mode": "chord"}}, NOTES, [NoteOn(20_011, 0, 67, 20), NoteOff(20_011, 0, 60)]),
     "the same key": ({}, NOTES, [NoteOn(20_011, 0, 60, 127)]),
     "all sound off": ({}, NOTES, [ControlChange(20_011, 0, 120, 0)]),
     "volume": ({}, NOTES, [ControlChange(20_011, 0, 7, 0)]),

@@ -7,22 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.envelope import Envelope
-from timbrel.host.voices import Voices
+from timbrel.host.voices import Poly, Solo
 
 RATE = 44100
 STEAL = 220  # 5 ms
 RELEASE = 4000
 
 
-def make(limit=4, mode="poly", sustain=1.0):
-    return Voices(
-        limit,
-        mode,
-        RATE,
-        begin=lambda key, time: SimpleNamespace(key=key, on=time),
-        shape=lambda time: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
-        release=lambda: RELEASE,
-    )
+def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE):
+    makers = {
+        "begin": lambda key, time: SimpleNamespace(key=key, on=time, pitch=None, chord=None),
+        "shape": lambda time: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
+        "release": lambda: release,
+        "touch": lambda channel: None,
+    }
+    return Poly(limit, RATE, **makers) if mode == "poly" else Solo(legato, mode == "chord", RATE, **makers)
 
 
 def state(voices, time):
@@ -205,7 +204,7 @@ def test_mono_sounds_the_last_key_and_returns_to_those_still_held():
     assert held(voices, 10) == [67]
     voices.note_off(20, 67)
     assert held(voices, 20) == [60]
-    assert [v.gain for v in voices if v.stolen_at is None] == [0.6]
+    assert [v.gain.target for v in voices if v.stolen_at is None] == [0.6]
     voices.note_off(30, 60)
     assert held(voices, 30) == []
     assert state(voices, 1000) == [(60, "released")]
@@ -262,14 +261,188 @@ def test_mono_returns_to_a_held_key_also_when_the_last_note_had_died_away(retire
     assert held(voices, 1000) == [60]
 
 
+def pitches(voices, times):
+    """Pitch of the voice that sounds at each time."""
+    return [[v for v in voices if v.stolen_at is None][-1].stream.pitch.value(time) for time in times]
+
+
+def pitch_classes(voices, time):
+    chord = int([v for v in voices if v.stolen_at is None][-1].stream.chord.value(time))
+    return {n for n in range(12) if chord >> n & 1}
+
+
+def test_legato_leads_one_voice_from_key_to_key_and_strikes_only_the_first():
+    voices = make(mode="mono", legato=True)
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(1000, 67, 0.5)
+    voices.note_off(2000, 67)
+    (voice,) = voices
+    assert (voice.envelope.on, voice.envelope.off, voice.key) == (0, None, 60)
+    assert pitches(voices, [0, 999, 1000, 1999, 2000]) == [60, 60, 67, 67, 60]
+    assert voice.gain.target == 1.0
+    voices.note_off(3000, 60)
+    assert voice.envelope.off == 3000
+    voices.note_on(3001, 62, 1.0)
+    assert state(voices, 3001) == [(60, "stolen"), (62, "held")]
+
+
+def test_legato_goes_to_the_level_of_the_new_key_without_a_step():
+    voices = make(mode="mono", legato=True)
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(1000, 67, 0.25)
+    level = next(iter(voices)).level(900, 2000, STEAL)
+    assert (level[0], level[-1]) == (1.0, 0.25)
+    assert np.abs(np.diff(level)).max() < 0.75 / 880
+
+
+def test_a_key_that_only_the_pedal_holds_is_not_tied_to_the_next():
+    voices = make(mode="mono", legato=True)
+    voices.note_on(0, 60, 1.0)
+    voices.pedal(10, True)
+    voices.note_off(20, 60)
+    voices.note_on(30, 62, 1.0)
+    assert state(voices, 30) == [(60, "stolen"), (62, "held")]
+
+
+@pytest.mark.parametrize("legato", [True, False])
+def test_a_glide_is_a_straight_line_of_semitones_that_begins_where_the_last_one_was(legato):
+    voices = make(mode="mono", legato=legato)
+    voices.glide_samples = 1000
+    voices.note_on(0, 60, 1.0)
+    assert pitches(voices, [0, 500]) == [60, 60]
+    voices.note_on(2000, 72, 1.0)
+    assert pitches(voices, [2000, 2250, 2500, 3000, 9000]) == pytest.approx([60, 63, 66, 72, 72])
+    assert sum(v.stolen_at is None for v in voices) == 1
+    voices.note_on(4000, 62, 1.0)
+    voices.note_on(4500, 77, 1.0)  # in the middle of the way from 72 to 62
+    assert pitches(voices, [4500, 4600, 5500]) == pytest.approx([67, 68, 77])
+
+
+def test_without_legato_the_voice_that_fades_keeps_its_pitch():
+    voices = make(mode="mono")
+    voices.glide_samples = 1000
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(2000, 72, 1.0)
+    old, new = voices
+    assert [old.stream.pitch.value(t) for t in (2000, 2100)] == [60, 60]
+    assert (old.stolen_at, new.envelope.on) == (2000, 2000)
+
+
+def test_a_chord_has_the_pitch_classes_of_the_keys_that_are_held_and_the_octave_of_the_lowest():
+    voices = make(mode="chord")
+    voices.note_on(0, 64, 1.0)
+    voices.note_on(100, 60, 0.5)
+    voices.note_on(200, 79, 0.25)
+    voices.note_off(300, 60)
+    (voice,) = voices
+    found = [pitch_classes(voices, time) for time in (0, 99, 100, 200, 299, 300)]
+    assert found == [{4}, {4}, {0, 4}, {0, 4, 7}, {0, 4, 7}, {4, 7}]
+    assert pitches(voices, [0, 100, 200, 300]) == [64, 60, 60, 64]
+    assert voice.gain.target == 0.25
+    voices.note_off(400, 79)
+    assert voice.envelope.off is None
+    voices.note_off(500, 64)
+    assert (voice.envelope.on, voice.envelope.off) == (0, 500)
+    assert pitch_classes(voices, 9999) == {4}
+
+
+def test_a_chord_under_the_pedal_keeps_its_keys_and_a_new_one_strikes():
+    voices = make(mode="chord")
+    voices.note_on(0, 60, 1.0)
+    voices.pedal(10, True)
+    voices.note_off(20, 60)
+    assert pitch_classes(voices, 20) == {0}
+    voices.note_on(30, 67, 1.0)
+    assert pitch_classes(voices, 30) == {0, 7}
+    assert state(voices, 30) == [(60, "stolen"), (67, "held")]
+    voices.pedal(40, False)
+    assert pitch_classes(voices, 40) == {7}
+
+
+def test_the_same_pitch_class_twice_counts_once():
+    voices = make(mode="chord")
+    for time, key in enumerate((60, 72, 48)):
+        voices.note_on(time, key, 1.0)
+    assert (pitch_classes(voices, 5), pitches(voices, [5])) == ({0}, [48])
+
+
+@pytest.mark.parametrize("mode", ["poly", "mono", "chord"])
+def test_the_sostenuto_pedal_holds_what_was_down_and_nothing_that_came_later(mode):
+    voices = make(mode=mode)
+    voices.note_on(0, 60, 1.0)
+    voices.sostenuto(10, True)
+    voices.note_off(20, 60)
+    assert held(voices, 20) == [60]
+    voices.note_on(30, 64, 1.0)
+    voices.sostenuto(35, True)  # already down: what it holds stays
+    voices.note_off(40, 64)
+    assert held(voices, 40) == [60]
+    voices.sostenuto(50, False)
+    assert held(voices, 50) == []
+
+
+def test_a_key_that_sostenuto_holds_rings_on_however_often_it_is_struck():
+    voices = make()
+    voices.note_on(0, 60, 1.0)
+    voices.sostenuto(10, True)
+    voices.note_off(20, 60)
+    voices.note_on(30, 60, 1.0)
+    voices.note_off(40, 60)
+    assert state(voices, 40) == [(60, "released"), (60, "held")]
+
+
+def test_what_one_pedal_lets_go_the_other_still_holds():
+    voices = make()
+    voices.note_on(0, 60, 1.0)
+    voices.sostenuto(1, True)
+    voices.pedal(2, True)
+    voices.note_off(3, 60)
+    voices.sostenuto(4, False)
+    assert held(voices, 4) == [60]
+    voices.sostenuto(5, True)  # the key is up: nothing to hold
+    voices.pedal(6, False)
+    assert held(voices, 6) == []
+
+
+def test_the_same_key_on_two_channels_is_two_notes():
+    voices = make()
+    voices.note_on(0, 60, 1.0, channel=1)
+    voices.note_on(1, 60, 1.0, channel=2)
+    assert held(voices, 1) == [60, 60]
+    voices.note_off(2, 60, channel=1)
+    assert [voice.envelope.off for voice in voices] == [2, None]
+    assert voices.keys_down == [60]
+
+
+def test_the_voice_that_is_shed_is_the_one_released_longest_ago_else_the_oldest_and_fades():
+    voices = make(limit=8)
+    for time, key in enumerate((60, 62, 64)):
+        voices.note_on(time, key, 1.0)
+    voices.note_off(10, 64)
+    voices.note_off(11, 62)
+    for time in (20, 21, 22, 23):
+        voices.shed(time)
+    assert {voice.key: voice.stolen_at for voice in voices} == {64: 20, 62: 21, 60: 22}
+    assert voices.victim(23) is None
+    assert voices.keys_down == [60]
+
+
+def test_a_mono_voice_that_was_shed_comes_back_with_the_next_key():
+    voices = make(mode="mono", legato=True)
+    voices.note_on(0, 60, 1.0)
+    voices.shed(10)
+    voices.note_on(20, 62, 1.0)
+    assert held(voices, 20) == [62]
+
+
 ACTIONS = st.lists(
     st.tuples(
         st.integers(0, 300),
         st.one_of(
             st.tuples(st.just("on"), st.integers(60, 66)),
             st.tuples(st.just("off"), st.integers(60, 66)),
-            st.tuples(st.just("pedal"), st.booleans()),
-            st.tuples(st.sampled_from(["release", "silence"]), st.just(0)),
+            st.tuples(st.sampled_from(["pedal", "sostenuto"]), st.booleans()),
+            st.tuples(st.sampled_from(["release", "silence", "shed"]), st.just(0)),
         ),
     ),
     max_size=40,
@@ -284,17 +457,27 @@ def act(voices, time, what, value):
             voices.note_off(time, value)
         case "pedal":
             voices.pedal(time, value)
+        case "sostenuto":
+            voices.sostenuto(time, value)
+        case "shed":
+            voices.shed(time)
         case "release":
             voices.release_all(time)
         case "silence":
             voices.silence(time)
 
 
-@given(ACTIONS, st.integers(1, 4), st.sampled_from(["poly", "mono"]), st.sampled_from([0.0, 1.0]))
+@given(
+    ACTIONS,
+    st.integers(1, 4),
+    st.sampled_from(["poly", "mono", "chord"]),
+    st.sampled_from([0.0, 1.0]),
+    st.booleans(),
+)
 def test_whatever_is_played_the_limit_holds_nothing_hangs_and_forgetting_ended_voices_changes_nothing(
-    actions, limit, mode, sustain
+    actions, limit, mode, sustain, legato
 ):
-    kept, swept = make(limit, mode, sustain), make(limit, mode, sustain)
+    kept, swept = (make(limit, mode, sustain, legato) for _ in range(2))
     time = 0
     for wait, (what, value) in actions:
         time += wait
@@ -302,9 +485,10 @@ def test_whatever_is_played_the_limit_holds_nothing_hangs_and_forgetting_ended_v
         act(kept, time, what, value)
         act(swept, time, what, value)
         assert state(kept, time) == state(swept, time)
-        assert sum(what != "stolen" for _, what in state(kept, time)) <= (1 if mode == "mono" else limit)
+        assert sum(what != "stolen" for _, what in state(kept, time)) <= (limit if mode == "poly" else 1)
     for voices in (kept, swept):
         voices.pedal(time, False)
+        voices.sostenuto(time, False)
         for key in range(60, 67):
             voices.note_off(time, key)
         assert held(voices, time) == []
