@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.controls import PLAY_CONTROLS, RESERVED_CC, Ramp, knob
+from timbrel.host.controls import PLAY_CONTROLS, RESERVED_CC, Ramp, knob, nudge
 
 VALUES = st.floats(-1000, 1000, allow_subnormal=False)
 MOVES = st.lists(st.tuples(st.integers(0, 60), VALUES), max_size=8)  # samples since the move before, and where to
@@ -135,3 +135,47 @@ def test_a_move_at_every_sample_is_followed_as_fast_as_the_ramp_allows():
     path = ramp.block(0, 3200)
     assert np.abs(np.diff(path)).max() <= 0.01 + 1e-6
     assert path[-1] == ramp.target == 1.0
+
+
+@given(VALUES, LENGTHS, MOVES, st.integers(0, 300))
+def test_one_value_is_to_the_bit_what_an_array_of_times_gives(value, length, moves, forgotten):
+    ramp, times = moved(value, length, moves)
+    ramp.forget(forgotten)
+    ahead = np.arange(forgotten, (times[-1] if times else 0) + forgotten + length + 5)
+    assert [ramp.value(int(time)) for time in ahead] == ramp.at(ahead).tolist()
+
+
+@given(VALUES, LENGTHS, MOVES, VALUES)
+def test_a_jump_is_there_at_once_and_a_move_after_it_begins_there(value, length, moves, target):
+    ramp, times = moved(value, length, moves)
+    time = (times[-1] if times else 0) + 3
+    before = ramp.at(np.arange(time))
+    ramp.jump(time, target)
+    assert ramp.value(time) == ramp.value(time + 1000) == ramp.target == target
+    ramp.move(time, target + 10.0)
+    assert ramp.value(time) == target
+    assert np.array_equal(ramp.at(np.arange(time)), before)
+
+
+def test_a_move_may_take_a_time_of_its_own():
+    ramp = Ramp(0.0, 10)
+    ramp.move(5, 1.0, 400.5)
+    assert ramp.value(105) == 100 / 400.5
+    assert ramp.value(406) == 1.0
+
+
+@given(st.integers(0, 16383), st.floats(0.1, 8))
+def test_a_finer_knob_goes_the_same_way_as_a_coarse_one(value, curve):
+    assert knob(value, 2.0, 5.0, curve, 16383) == pytest.approx(2.0 + 3.0 * (value / 16383) ** curve)
+
+
+@given(st.floats(-50, 50, allow_subnormal=False), st.integers(-200, 200), st.floats(0.2, 5))
+def test_a_nudge_never_leaves_the_knobs_range(value, steps, curve):
+    assert -1.0 <= nudge(value, steps, -1.0, 1.0, curve) <= 1.0
+    assert -1.0 <= nudge(value, steps, 1.0, -1.0, curve) <= 1.0
+
+
+@given(st.integers(1, 126), st.integers(-1, 1), st.floats(0.2, 5))
+def test_a_nudge_is_a_step_of_the_knob(value, steps, curve):
+    found = nudge(knob(value, 3.0, -4.0, curve), steps, 3.0, -4.0, curve)
+    assert found == pytest.approx(knob(value + steps, 3.0, -4.0, curve), abs=1e-6)
