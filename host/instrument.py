@@ -63,7 +63,7 @@ class Motion:
 
 
 class Instrument:
-    """One preset, played on one MIDI channel."""
+    """One preset, played on one MIDI channel, or on those of an MPE zone."""
 
     def __init__(self, preset: Preset, model: Model, folder: Path, sample_rate: int, threads: int = 1) -> None:
         """Make it ready to sound.
@@ -265,7 +265,7 @@ class Instrument:
                 self._voices.release_all(time)
 
     def _reset_controllers(self, time: int) -> None:
-        """What CC 121 resets: bend, expression, pedal and the parameter number; not volume and pan (MIDI RP-015)."""
+        """What CC 121 resets: bend, expression, pedals, glide, parameter number; not volume and pan (MIDI RP-015)."""
         self._bend_value, self._expression, self._parameter = 0, 127, (127, 127)
         self._voices.pedal(time, False)
         self._voices.sostenuto(time, False)
