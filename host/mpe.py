@@ -245,8 +245,12 @@ class Zones:
     that recordings in which only the members have notes find their sound.
     """
 
-    def __init__(self, enabled: Mapping[int, bool]) -> None:
-        """``enabled``: by channel that has an instrument, whether its preset begins with a lower zone.
+    def __init__(self, enabled: Mapping[int, bool], others: int | None = None) -> None:
+        """Begin with the zones of the presets.
+
+        Args:
+            enabled: by channel that has an instrument, whether its preset begins with a lower zone.
+            others: the channel whose instrument plays zones in which none is.
 
         Raises:
             UserError: some presets do and others do not: a whole zone leaves no channel to others.
@@ -258,6 +262,7 @@ class Zones:
                 "play them apart"
             )
         self._patched = sorted(enabled)
+        self._others = others
         self._parameters = Parameters()
         self._sizes = {LOWER: MOST_MEMBERS if any(enabled.values()) else 0, UPPER: 0}
         self._owner: dict[int, int] = {}
@@ -303,6 +308,6 @@ class Zones:
         for master, size in self._sizes.items():
             step = 1 if master == LOWER else -1
             channels = [master + step * n for n in range(size + 1)] if size else []
-            player = next((channel for channel in channels if channel in self._patched), None)
-            if player is not None:
+            player = next((channel for channel in channels if channel in self._patched), self._others)
+            if channels and player is not None:
                 self._owner |= dict.fromkeys(channels, player)

@@ -99,6 +99,14 @@ def test_a_zone_whose_master_has_no_instrument_is_played_by_the_nearest_member()
         assert owners(zones)[5] == expected
 
 
+def test_a_zone_without_any_instrument_is_played_by_the_one_that_hears_all_channels_if_there_is_one():
+    for others in (None, 2):
+        zones = Zones({2: False}, others)
+        heard = [listener for event in zone(0, 15, 4) for listener, _ in zones.route(event)]
+        assert heard[2:] == ([] if others is None else [2, 2, 2])
+        assert owners(zones)[11:] == ([11, 12, 13, 14, 15] if others is None else [2] * 5)
+
+
 def test_the_clock_is_for_everybody():
     assert Zones({}).route(Clock(0, "tick")) == [(None, Clock(0, "tick"))]
 
