@@ -29,9 +29,8 @@ class _Binding:
         if before is None or now == before:
             return None
         if entry.takeover == "scale":
-            return _scaled(
-                before, now, present, entry.high if (now > before) == (entry.high > entry.low) else entry.low
-            )
+            upward = (now > before) == (entry.high > entry.low)
+            return _scaled(before, now, present, entry.high if upward else entry.low)
         reached = min(max(present, min(entry.low, entry.high)), max(entry.low, entry.high))
         return now if min(before, now) <= reached <= max(before, now) else None
 

@@ -53,14 +53,12 @@ class Beats:
                     self._advance(event.time)
             case "start":  # the next tick is beat 0 (MIDI 1.0)
                 self._running, self._ticks = True, -1.0
-                self._heard.clear()
                 self._line.jump(event.time, 0.0)
             case "stop":
                 self._running = False
                 self._line.jump(event.time, self.value(event.time))
             case "continue":
                 self._running = True
-                self._heard.clear()
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""

@@ -1,6 +1,7 @@
 """What moves by itself: shapes in closed form, the beat of the clock by properties, and the sound of both in blocks."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -38,6 +39,14 @@ def path_of(latents, times):
 
 def lfo(shape="sine", **keys):
     return {"target": "latent.0", "shape": shape, "depth": 0.25, "rate_hz": 2.0} | keys
+
+
+MOTIONS = [
+    {"path": PATH, "beats": 2.0, "phase": 0.3},
+    lfo("random", rate_hz=6.0),
+    lfo("saw", rate_hz=None, beats=0.5, target="latent.1"),
+    lfo("square", rate_hz=None, beats=1.5, depth=0.1),
+]
 
 
 @given(st.floats(0.01, 20), PART, PART, st.lists(st.integers(0, 10**8), min_size=1))
@@ -254,24 +263,30 @@ def test_a_motion_in_hertz_does_not_hear_the_clock(make_latents):
 
 
 def test_who_looks_at_the_latents_early_does_not_keep_them_from_moving(make_latents):
-    seen, unseen = make_latents(lfo(rate_hz=None, beats=1.0)), make_latents(lfo(rate_hz=None, beats=1.0))
+    latents = make_latents(lfo(rate_hz=None, beats=1.0))
     ahead = np.arange(1000, 4000, 100)
-    seen.at(ahead)
-    for latents in (seen, unseen):
-        latents.turn(1000, 0, 0.9)
-    assert np.array_equal(seen.at(ahead), unseen.at(ahead))
-    for latents in (seen, unseen):
-        latents.clock(Clock(1500, "start"))
-    assert np.array_equal(seen.at(ahead), unseen.at(ahead))
-    assert seen.at(ahead).dtype == np.float32
+    seen = latents.at(ahead)
+    for act in (lambda: latents.turn(1000, 0, 0.9), lambda: latents.clock(Clock(1500, "start"))):
+        act()
+        assert not np.array_equal(latents.at(ahead), seen)
+        seen = latents.at(ahead)
+        assert seen.dtype == np.float32
+        assert np.array_equal(seen, path_of(latents, ahead).astype(np.float32))
 
 
-MOTIONS = [
-    {"path": PATH, "beats": 2.0, "phase": 0.3},
-    lfo("random", rate_hz=6.0),
-    lfo("saw", rate_hz=None, beats=0.5, target="latent.1"),
-    lfo("square", rate_hz=None, beats=1.5, depth=0.1),
-]
+def test_what_is_past_takes_no_memory_and_changes_nothing_to_come(make_latents):
+    kept, forgetful = make_latents(*MOTIONS), make_latents(*MOTIONS)
+    sizes = []
+    for tick in ticks(100, 300.5, 2000):
+        for latents in (kept, forgetful):
+            latents.turn(tick.time, 0, tick.time % 7 / 7)
+            latents.clock(tick)
+        assert np.array_equal(forgetful.at(np.array([tick.time + 100])), kept.at(np.array([tick.time + 100])))
+        forgetful.forget(tick.time)
+        sizes.append(len(pickle.dumps(forgetful)))
+    assert max(sizes[100:]) < 1.1 * max(sizes[:100])
+
+
 MAPS = [
     {"number": 16, "bits": 14, "target": "latent.0", "low": 0.0, "high": 1.0, "takeover": "scale"},
     {"nrpn": 300, "target": "effects.0.cutoff_frequency_hz", "low": 300.0, "high": 8000.0, "takeover": "pickup"},
