@@ -68,15 +68,21 @@ class SpectrumSource:
         Returns:
             Magnitudes, [rows, bins].
         """
-        pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
-        plain: list[Hashable] = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
-
-        decoded = self._decoded.rows(plain, lambda new: self._model.decode(latents[new], chroma[new]))
+        plain, decoded = self._decode(latents, chroma)
         if np.all(ratios == 1.0):
             return decoded
 
         keys = list(zip(plain, ratios.tolist(), strict=True))
         return self._moved.rows(keys, lambda new: moved(decoded[new], ratios[new]))
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
+        """Decode rows that `spectra` will soon be asked for."""
+        self._decode(latents, chroma)
+
+    def _decode(self, latents: Array, chroma: Indices | Array) -> tuple[list[Hashable], Array]:
+        pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
+        plain: list[Hashable] = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
+        return plain, self._decoded.rows(plain, lambda new: self._model.decode(latents[new], chroma[new]))
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

@@ -22,7 +22,9 @@ INAUDIBLE_HZ = 20.0  # bins below are left out: no DC, no rumble
 TOGETHER = 4  # voices due at one moment: from four on, a decoder row costs the same in any batch
 WORTH_SHARING = 32  # rows: one or two voices are done before another thread has begun
 MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
-MOMENTS = (0, 4, 2, 6, 1, 5, 3, 7)  # eighths of a hop at which successive fours are due: as far apart as can be
+MOMENTS = (1, 5, 3, 7, 2, 6, 4, 8)  # ninths of a hop at which successive fours are due: as far apart as can be
+NINTHS = len(MOMENTS) + 1  # the knobs are read at the first, when no voice is due
+AHEAD = 6  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
 
 
 class Motion(Protocol):
@@ -50,6 +52,7 @@ class Stream:
     end: int | None = None  # set once it is known from which sample on nothing is heard
     pitch: Ramp | None = None  # where the key goes, in semitones as keys are; None: it stays
     chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
+    prepared: int | None = None  # the frame that is decoded already
 
 
 Due = tuple[int, Stream, int]  # a frame to make: the voice's number and stream, and the sample at which it begins
@@ -60,7 +63,8 @@ class SpectrumEngine:
 
     A voice's frames begin ``hop_length`` apart. On note-on, the frames that overlap it are made at once: the first
     sample has the full overlap, and the envelope shapes the attack. Voices are due in fours, one batch each, and the
-    fours are spread over the hop, so that the work of a block stays near the mean. Knobs are read once a hop, at the
+    fours are spread over the hop; short blocks in which none is due decode ahead: the work of a block stays near the
+    mean. Knobs are read once a hop, at the
     same moment for all voices (and at note-on): voices that share them need at most twelve decoder rows a hop.
     """
 
@@ -92,7 +96,7 @@ class SpectrumEngine:
 
     def begin(self, key: int, time: int) -> Stream:
         """A stream for a note-on at sample ``time``."""
-        moment = MOMENTS[self._begun // TOGETHER % len(MOMENTS)] * self._hop // len(MOMENTS)
+        moment = MOMENTS[self._begun // TOGETHER % len(MOMENTS)] * self._hop // NINTHS
         self._begun += 1
         silent = time - self._frame  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
@@ -115,7 +119,10 @@ class SpectrumEngine:
             while stream.next_frame < end:
                 due.append((voice, stream, stream.next_frame))
                 stream.next_frame += self._hop
-        self._add_all(due, motion)
+        if due:
+            self._add_all(due, motion)
+        elif count < self._hop:
+            self._prepare(streams, motion, start + count)
         return [self._take(stream, start, count) for stream in streams]
 
     def _add_all(self, due: list[Due], motion: Motion) -> None:
@@ -129,6 +136,26 @@ class SpectrumEngine:
         for other in others:
             other.result()
 
+    def _prepare(self, streams: Sequence[Stream], motion: Motion, now: int) -> None:
+        """In a block in which nothing is due, decode what will be due next and what the knobs are known for."""
+        waiting = [
+            (stream.next_frame, voice, stream)
+            for voice, stream in enumerate(streams)
+            if stream.prepared != stream.next_frame and self._read_at(stream, stream.next_frame) < now
+        ]
+        if not waiting:
+            return
+        soonest = sorted(waiting, key=lambda entry: entry[:2])[:AHEAD]
+        when = np.array([self._read_at(stream, frame) for frame, _, stream in soonest], np.int64)
+        chroma, _ = self._places([stream for _, _, stream in soonest], when)
+        self._source.prepare(motion.latents([voice for _, voice, _ in soonest], when), chroma)
+        for frame, _, stream in soonest:
+            stream.prepared = frame
+
+    def _read_at(self, stream: Stream, frame: int) -> int:
+        """The sample at which the knobs are read for a frame that begins at sample ``frame``."""
+        return max(frame - frame % self._hop, stream.on)
+
     def _take(self, stream: Stream, start: int, count: int) -> Array:
         at = start - stream.origin
         if stream.on <= start:
@@ -141,7 +168,7 @@ class SpectrumEngine:
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
         for batch in (due[first : first + BATCH] for first in range(0, len(due), BATCH)):
             voices = [voice for voice, _, _ in batch]
-            when = np.array([max(time - time % self._hop, stream.on) for _, stream, time in batch], np.int64)
+            when = np.array([self._read_at(stream, time) for _, stream, time in batch], np.int64)
             chroma, away = self._places([stream for _, stream, _ in batch], when)
             ratios = np.exp2((away + motion.bend_semitones(voices, when)) / 12.0)
             magnitudes = self._source.spectra(motion.latents(voices, when), chroma, ratios)
