@@ -12,6 +12,8 @@ from . import __version__
 from .host.errors import TimbrelError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .host.library import Patch
     from .host.progress import Display
     from .train.loop import Outcome, Report
@@ -344,7 +346,9 @@ def render(
     warnings = [*performance.warnings, *default.warnings, *(w for patch in others.values() for w in patch.warnings)]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    by_channel = {number: others.get(number, default) for number in performance.channels}
+    as_live = performance.recorded and not others  # one preset heard all channels
+    channels = [0] if as_live else performance.channels
+    by_channel = {number: others.get(number, default) for number in channels}
     with Display() as display:
         display.stage("rendering")
         threads = min(2, os.cpu_count() or 1)  # what more cores would decode, one core cannot mix
@@ -357,10 +361,100 @@ def render(
             stems=stems,
             overwrite=overwrite,
             threads=threads,
+            omni=as_live,
             progress=display.update,
         )
     for file in files:
         print(file)
+
+
+@app.command()
+def play(
+    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    device: Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")] = None,
+    block: Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")] = 128,
+    voices: Annotated[int | None, typer.Option(min=1, max=64, help="Most voices at a time; the preset's.")] = None,
+    midi_port: Annotated[
+        list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual.")
+    ] = None,
+    midi_api: Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm.")] = None,
+    lowest_latency: Annotated[
+        bool, typer.Option("--lowest-latency", help="Events take effect at the next block, not after a constant delay.")
+    ] = False,
+    programs: Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")] = None,
+    null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Play on the computer's keyboard, without MIDI.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
+    record_midi: Annotated[Path | None, typer.Option(help="Write the performance, a .mid for 'render'.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play live: MIDI in, sound out, until Ctrl-C."""
+    import contextlib
+
+    from .host.messages import Setup
+    from .host.play import Recording, play
+    from .host.screen import Full, Plain
+
+    low, high = 16, 8192
+    if not low <= block <= high:
+        raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if keys and not terminal:
+        raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
+    setup = Setup(
+        preset=preset,
+        device=device,
+        null=null,
+        rate=rate,
+        block=block,
+        depth=1 if lowest_latency else 2,
+        voices=voices,
+        midi_ports=tuple(midi_port or ()),
+        midi_api=midi_api,
+        midi=not keys,
+        lowest_latency=lowest_latency,
+        programs=_set_of(programs),
+    )
+    watched = Path(preset) if preset.endswith(".toml") else None
+    with contextlib.ExitStack() as closing:
+        screen = Plain() if plain or not terminal else closing.enter_context(Full(keys))
+        play(setup, screen, Recording(record, record_midi), overwrite, watched)
+
+
+def _set_of(folder: Path | None) -> tuple[str, ...]:
+    """The presets of a folder in order of name: program 1 is the first."""
+    if folder is None:
+        return ()
+    if not folder.is_dir():
+        raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
+    presets = tuple(str(path) for path in sorted(folder.glob("*.toml")))
+    if not presets:
+        raise UserError(f"--set {folder} holds no preset (.toml); put some there")
+    return presets
+
+
+@app.command()
+def devices() -> None:
+    """List sound cards and MIDI ports, with what to type to choose one."""
+    from .host.audio.device import cards
+    from .host.midi.ports import port_names
+
+    for card in _or_complaint(cards):
+        mark = "  (default)" if card.default else ""
+        print(f'sound card  --device "{card.name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
+    for name in _or_complaint(port_names):
+        print(f'MIDI port   --midi-port "{name}"')
+
+
+def _or_complaint(ask: "Callable[[], list[Any]]") -> list[Any]:
+    """What there is; what is missing is said, and the rest of the list goes on."""
+    try:
+        return ask()
+    except UserError as error:
+        print(error)
+        return []
 
 
 def _channel_patches(options: list[str]) -> "dict[int, Patch]":
@@ -415,7 +509,8 @@ def main() -> None:
 
 def _extra() -> str:
     """The extra that holds what a command needs."""
-    return "picture" if "demo" in sys.argv[1:2] else "train"
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    return {"demo": "picture", "play": "live", "devices": "live", "learn": "live"}.get(command, "train")
 
 
 def _complain(message: str, status: int, debug: bool) -> int:

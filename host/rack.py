@@ -19,13 +19,18 @@ Array = npt.NDArray[np.float32]
 class Rack:
     """What live playing and rendering drive: events of any channel in, the mix out."""
 
-    def __init__(self, patches: Mapping[int, Patch], sample_rate: int, threads: int = 1) -> None:
-        """``patches``: by MIDI channel 0-15; events of other channels are heard if an MPE zone has them.
+    def __init__(self, patches: Mapping[int, Patch], sample_rate: int, threads: int = 1, omni: bool = False) -> None:
+        """Make its instruments ready.
+
+        Args:
+            patches: by MIDI channel 0-15.
+            omni: the first of them hears channels that have none; else these are heard only if an MPE zone has them.
 
         Raises:
             UserError: a preset, which is named, does not fit its model or its effects, or leaves no channel to others.
         """
-        self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()})
+        self._others = next(iter(patches)) if omni else None  # who hears channels without an instrument
+        self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._others)
         self._instruments = {channel: _instrument(patch, sample_rate, threads) for channel, patch in patches.items()}
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
 
@@ -73,8 +78,8 @@ class Rack:
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
-                for listener in heard if channel is None else (channel,):
-                    if listener in heard:
+                for listener in heard if channel is None else (channel if channel in heard else self._others,):
+                    if listener is not None:
                         heard[listener].append(message)
         parts: dict[int, Array] = {}
         mix = np.zeros((2, count), np.float32)

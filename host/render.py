@@ -32,6 +32,7 @@ def render(
     stems: bool = False,
     overwrite: bool = False,
     threads: int = 1,
+    omni: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> list[Path]:
     """Render a performance to a file, and its channels to files beside it.
@@ -41,13 +42,14 @@ def render(
         performance: events in samples at ``sample_rate``.
         path: ``.wav``, ``.flac`` or ``.ogg``.
         tail_seconds: the longest that sound may go on after the performance; it ends earlier once it is silent.
+        omni: the first patch hears channels that have none, as when one preset is played live.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
         progress: told the part that is done, 0 to 1.
 
     Returns:
         The files written. All appear, or none.
     """
-    rack = Rack(patches, sample_rate, threads)
+    rack = Rack(patches, sample_rate, threads, omni)
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in patches}
     with contextlib.ExitStack() as stack:
         mix_file = stack.enter_context(sound_writer(path, sample_rate, overwrite=overwrite))

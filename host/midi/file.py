@@ -25,12 +25,14 @@ class Performance:
     ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on,
     except in what timbrel recorded, which keeps the order in which it was played.
     ``length`` is the end of the longest track, ``channels`` those that notes use, ``warnings`` one line each.
+    ``recorded`` says that timbrel wrote it while it was played live, when one preset hears all channels.
     """
 
     events: list[Event]
     length: int
     channels: list[int]
     warnings: list[str]
+    recorded: bool = False
 
 
 def read_performance(path: Path, sample_rate: int) -> Performance:
@@ -123,7 +125,8 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
         warnings.append("no notes: the output is silence")
     if unreleased:
         warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
-    return Performance(events, _round(samples_a_unit * start), channels, warnings)
+    recorded = any(track.in_order for sequence in sequences for track in sequence)
+    return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded)
 
 
 def _round(value: Fraction) -> int:

@@ -1,0 +1,35 @@
+"""What of this machine is not set for steady sound, and what to do about it."""
+
+import sys
+from pathlib import Path
+
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+STEADY = ("performance", "schedutil")
+
+
+def advice() -> list[str]:
+    """A line for each thing that may make sound stutter on this machine; none where all is well."""
+    lines: list[str] = []
+    try:
+        governor = GOVERNOR.read_text(encoding="ascii").strip()
+    except OSError:  # no such setting here, as in virtual machines
+        governor = STEADY[0]
+    if governor not in STEADY:
+        lines.append(f"the processor saves power ({governor}); for steady sound: cpupower frequency-set -g performance")
+    if sys.platform == "linux" and not _may_hurry():
+        lines.append("no right to realtime priority; join the group 'audio' and log in again (limits: rtprio 95)")
+    return lines
+
+
+def bluetooth(device: str) -> str | None:
+    """A warning for an output by Bluetooth, whose delay no setting here shortens."""
+    if any(word in device.casefold() for word in ("bluetooth", "bluez", "airpods")):
+        return f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"
+    return None
+
+
+def _may_hurry() -> bool:
+    import os
+    import resource
+
+    return os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[1] != 0

@@ -1,0 +1,262 @@
+"""Sound cards, by PortAudio: a ring in C lies between the thread that renders and the card's callback.
+
+PortAudio is loaded when a function here is first called, never on import.
+"""
+
+import ctypes
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UserError, nearest
+
+Array = npt.NDArray[np.float32]
+
+CLIENT = b"timbrel"  # what JACK and its patch bays call us
+CHANNELS = 2
+SAMPLE_BYTES = 4 * CHANNELS
+RATES = (44100, 48000, 88200, 96000, 176400, 192000)
+BLOCKS = (16, 8192)  # samples: below, the callback costs more than the sound; above, a key is felt late
+
+
+@dataclass(frozen=True)
+class Card:
+    """An output that PortAudio knows: ``index`` and names as it gives them, ``rate`` its own in Hz."""
+
+    index: int
+    name: str
+    api: str
+    rate: int
+    channels: int
+    default: bool
+
+
+class Sink(Protocol):
+    """Where blocks go: a sound card, or a clock that only counts."""
+
+    rate: int
+    block: int
+    depth: int
+    written: int
+    underruns: int
+
+    @property
+    def latency_seconds(self) -> float:
+        """Between the ring's end and the loudspeaker, as far as the driver knows."""
+        ...
+
+    @property
+    def taken(self) -> int:
+        """Samples taken of those that were written; less than 0 while the silence before them is taken."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """False once the card has gone."""
+        ...
+
+    def write(self, sound: Array) -> None:
+        """Append a block, [2, block]."""
+        ...
+
+    def close(self) -> None:
+        """Give the device back."""
+        ...
+
+
+@functools.cache
+def _portaudio() -> Any:
+    """The sounddevice module, with PortAudio initialised under our name."""
+    try:
+        import sounddevice
+    except ImportError:
+        raise UserError("playing live needs more packages; install them with: pip install 'timbrel[live]'") from None
+    except OSError:
+        raise UserError(
+            "the PortAudio library is missing; install it (Debian: apt install libportaudio2) or use --null"
+        ) from None
+    try:
+        name_client = ctypes.CDLL(sounddevice._libname).PaJack_SetClientName
+    except (OSError, AttributeError):  # built without JACK
+        return sounddevice
+    sounddevice._terminate()  # the name counts from the next initialisation on
+    name_client(CLIENT)
+    sounddevice._initialize()
+    return sounddevice
+
+
+def cards() -> list[Card]:
+    """The outputs of this machine."""
+    portaudio = _portaudio()
+    apis, chosen = portaudio.query_hostapis(), portaudio.default.device[1]
+    if chosen < 0:  # PortAudio's own choice: the default output of the first API that has one
+        chosen = next((a["default_output_device"] for a in apis if a["default_output_device"] >= 0), -1)
+    return [
+        Card(
+            index=index,
+            name=device["name"],
+            api=apis[device["hostapi"]]["name"],
+            rate=round(device["default_samplerate"]),
+            channels=device["max_output_channels"],
+            default=index == chosen,
+        )
+        for index, device in enumerate(portaudio.query_devices())
+        if device["max_output_channels"] > 0
+    ]
+
+
+def find_card(name: str | None) -> Card:
+    """The card of a name, of any distinctive part of it, or the default.
+
+    Raises:
+        UserError: there is none, or several fit.
+    """
+    known = cards()
+    if not known:
+        raise UserError("no sound card was found; connect one or start JACK, or try --null, which plays to nowhere")
+    if name is None:
+        return next((card for card in known if card.default), known[0])
+    wanted = name.casefold()
+    exact = [card for card in known if card.name.casefold() == wanted]
+    fitting = exact or [card for card in known if wanted in f"{card.name} ({card.api})".casefold()]
+    names = [card.name for card in known]
+    if not fitting:
+        raise UserError(f"no sound card is named {name!r}{nearest(name, names)}")
+    if len(fitting) > 1:
+        several = ", ".join(repr(f"{card.name} ({card.api})") for card in fitting)
+        raise UserError(f"--device {name!r} fits {len(fitting)} cards: {several}; give more of the name")
+    return fitting[0]
+
+
+def check_block(block: int) -> None:
+    """Refuse a block size that no card plays well.
+
+    Raises:
+        UserError: it is out of range.
+    """
+    low, high = BLOCKS
+    if not low <= block <= high:
+        raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
+
+
+class CardSink:
+    """A card's stream. Its callback, in C, only copies from the ring, whatever the interpreter does meanwhile."""
+
+    def __init__(self, card: Card, rate: int, block: int, depth: int) -> None:
+        """Open the card and start it on silence.
+
+        Args:
+            rate: Hz.
+            block: samples that the card takes at a time.
+            depth: blocks that the ring is kept ahead of the card.
+
+        Raises:
+            UserError: the card is busy, or does not do this rate.
+        """
+        portaudio = _portaudio()
+        import rtmixer
+
+        check_block(block)
+        self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
+        _check_rate(portaudio, card, rate)
+        try:
+            self._stream = rtmixer.Mixer(
+                device=card.index, channels=CHANNELS, samplerate=rate, blocksize=block, latency="low"
+            )
+        except portaudio.PortAudioError as error:
+            raise UserError(f"sound card {card.name!r} cannot be opened: {_reason(error)}; is it in use?") from None
+        self._ring = rtmixer.RingBuffer(SAMPLE_BYTES, 1 << ((depth + 1) * block - 1).bit_length())
+        self._interleaved = np.zeros((block, CHANNELS), np.float32)
+        self._ring.write(bytes(SAMPLE_BYTES * depth * block))
+        self.written = 0
+        self._action = self._stream.play_ringbuffer(self._ring)
+        self._stream.start()
+
+    @property
+    def latency_seconds(self) -> float:
+        return float(self._stream.latency)
+
+    @property
+    def taken(self) -> int:
+        return self.written - int(self._ring.read_available)
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._stream.active)
+
+    def write(self, sound: Array) -> None:
+        self._interleaved[:] = sound.T
+        self._ring.write(self._interleaved)
+        self.written += self.block
+        if self._action not in self._stream.actions:  # the ring ran empty, and the callback has let go of it
+            self.underruns += 1
+            self._action = self._stream.play_ringbuffer(self._ring)
+
+    def close(self) -> None:
+        if self.alive:  # a JACK client whose server has died hangs here
+            self._stream.close()
+
+
+class NullSink:
+    """No card: a clock takes the blocks."""
+
+    latency_seconds = 0.0
+    alive = True
+
+    def __init__(self, rate: int, block: int, depth: int) -> None:
+        check_block(block)
+        self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
+        self.written = 0
+        self._began = time.perf_counter()
+
+    @property
+    def taken(self) -> int:
+        blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
+        return (blocks - self.depth) * self.block
+
+    def write(self, sound: Array) -> None:
+        self.written += self.block
+        behind = self.taken - self.written
+        if behind > 0:
+            self.underruns += 1
+            self._began += behind / self.rate
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _check_rate(portaudio: Any, card: Card, rate: int) -> None:
+    if _does(portaudio, card, rate):
+        return
+    done = [other for other in RATES if _does(portaudio, card, other)]
+    if not done:
+        raise UserError(f"sound card {card.name!r} plays at no rate that timbrel knows; is it in use?")
+    raise UserError(
+        f"--rate {rate}: sound card {card.name!r} does not play at this rate; "
+        f"it does {', '.join(map(str, done))} Hz; leave --rate out to take its own"
+    )
+
+
+def _does(portaudio: Any, card: Card, rate: int) -> bool:
+    try:
+        portaudio.check_output_settings(device=card.index, channels=CHANNELS, dtype="float32", samplerate=rate)
+    except (portaudio.PortAudioError, ValueError):
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(part) for part in error.args[:1]).strip()
+
+
+def by_api(known: Sequence[Card]) -> dict[str, list[Card]]:
+    """Cards grouped by the system that gives them."""
+    groups: dict[str, list[Card]] = {}
+    for card in known:
+        groups.setdefault(card.api, []).append(card)
+    return groups

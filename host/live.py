@@ -1,0 +1,318 @@
+"""Live: events as they come, blocks as the card takes them.
+
+`Player` is the part without a clock: racks in turn, and the events that wait for their sample. `Loop` is the thread
+that renders: it gives events their sample, renders a block whenever the ring has room, and measures.
+"""
+
+import bisect
+import gc
+import itertools
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio.device import Sink
+from .dsp import limit
+from .events import Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend, ProgramChange
+from .midi.ports import Timed
+from .rack import Rack
+
+Array = npt.NDArray[np.float32]
+
+SWITCH_SECONDS = 5e-6  # how long another Python thread may keep the interpreter from the one that renders
+NEW_NOTES = 8  # that begin in one block: each costs four transforms at once, and 128 keys can be pressed together
+LEAVING = 3  # racks of earlier presets that may ring on
+FADE_SECONDS = 0.02  # over which a rack that must end does so
+RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
+TIGHT = 0.9  # of a block's time: rendering that takes more costs a voice
+POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
+EARLY = 0.8  # of a period: how long to sleep after the card took a block
+PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
+FORGET_SECONDS = 10.0  # how slowly the card's clock is followed
+REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48 kHz
+CARRIED = (1, 5, 7, 10, 11, 64, 65, 66)  # whose last values a new preset must know: wheel, glide, levels, pedals
+
+
+class Source(Protocol):
+    """What gives events: MIDI inputs, or a keyboard."""
+
+    def poll(self) -> list[Timed]:
+        """What came in since the last call."""
+        ...
+
+
+@dataclass
+class _Seat:
+    """A rack and the sample at which it began: it counts from 0."""
+
+    rack: Rack
+    since: int
+    silent: int = 0  # samples since its last voice ended
+    fade: int | None = None  # the sample from which it fades
+
+
+class Player:
+    """Racks in turn, driven block by block.
+
+    Every event takes effect on its sample, whatever the blocks. A rack that is swapped in takes the keys that are
+    pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
+    """
+
+    def __init__(self, rack: Rack, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._fade = max(1, round(FADE_SECONDS * sample_rate))
+        self._seats = [_Seat(rack, 0)]
+        self._next: Rack | None = None
+        self._queue: list[Event] = []
+        self._carried: dict[tuple[int, int], ControlChange] = {}
+        self._bends: dict[int, PitchBend] = {}
+        self._held: set[int] = set()
+        self.now = 0  # samples given
+        self.shed = 0  # voices that were given up for want of time
+
+    @property
+    def rack(self) -> Rack:
+        """The one that takes new notes."""
+        return self._seats[-1].rack
+
+    @property
+    def sounding(self) -> int:
+        """Voices that sound."""
+        return sum(seat.rack.sounding for seat in self._seats)
+
+    @property
+    def held(self) -> list[int]:
+        """Keys that are down."""
+        return sorted(self._held)
+
+    def schedule(self, event: Event) -> None:
+        """Take an event, its time in samples; what is late already takes effect with the next sample."""
+        if event.time < self.now:
+            event = replace(event, time=self.now)
+        bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
+
+    def swap(self, rack: Rack) -> None:
+        """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this."""
+        self._next = rack
+
+    def give_up_a_voice(self) -> None:
+        """The voice that is missed least fades out: there was not the time for all."""
+        for seat in self._seats:
+            if seat.rack.shed(self.now - seat.since):
+                self.shed += 1
+                return
+
+    def block(self, count: int) -> tuple[Array, list[Event]]:
+        """The next ``count`` samples, [2, count], limited; and the events that took effect in them."""
+        self._take_seat()
+        due = self._due(self.now + count)
+        for event in due:
+            if isinstance(event, ControlChange):
+                self._carried[event.channel, event.number] = event
+            elif isinstance(event, PitchBend):
+                self._bends[event.channel] = event
+            elif isinstance(event, NoteOn):
+                self._held.add(event.key)
+            elif isinstance(event, NoteOff):
+                self._held.discard(event.key)
+        mix = self._seats[-1].rack.process(_since(due, self._seats[-1].since), count)[0]
+        for seat in self._seats[:-1]:
+            mix = mix + self._leave(seat, due, count)
+        self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._gone(seat)]
+        self.now += count
+        return (mix if len(self._seats) == 1 else limit(mix)), due
+
+    def _due(self, end: int) -> list[Event]:
+        """Events before sample ``end``; of many new notes, the later ones wait for the next block."""
+        count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
+        notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
+        cut = next(itertools.islice(notes, NEW_NOTES, None), count)
+        due = self._queue[:cut]
+        self._queue[cut:count] = [replace(event, time=end) for event in self._queue[cut:count]]
+        del self._queue[:cut]
+        return due
+
+    def _take_seat(self) -> None:
+        rack, self._next = self._next, None
+        if rack is None:
+            return
+        self._seats.append(_Seat(rack, self.now))
+        known = [event for event in self._carried.values() if event.number in CARRIED]
+        states: list[Event] = [*known, *self._bends.values()]
+        # In front of what is due now: it moves on from there.
+        self._queue[:0] = [replace(event, time=self.now) for event in states]
+        for seat in self._seats[: -1 - LEAVING]:
+            seat.fade = self.now if seat.fade is None else seat.fade
+
+    def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
+        """A block of a rack that takes no more notes."""
+        kept = [event for event in due if not isinstance(event, NoteOn)]
+        sound = seat.rack.process(_since(kept, seat.since), count)[0]
+        seat.silent = 0 if seat.rack.sounding else seat.silent + count
+        if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
+            seat.fade = self.now + count
+        if seat.fade is None or seat.fade >= self.now + count:
+            return sound
+        left = np.clip((seat.fade + self._fade - np.arange(self.now, self.now + count)) / self._fade, 0.0, 1.0)
+        return sound * left.astype(np.float32)
+
+    def _gone(self, seat: _Seat) -> bool:
+        return seat.fade is not None and self.now >= seat.fade + self._fade
+
+
+def _since(events: Sequence[Event], start: int) -> list[Event]:
+    return list(events) if start == 0 else [replace(event, time=event.time - start) for event in events]
+
+
+@dataclass
+class Load:
+    """How much of a block's time rendering takes, for the last `REMEMBERED` blocks."""
+
+    parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
+    count: int = 0
+
+    def add(self, part: float) -> None:
+        """1 is all the time there is."""
+        self.parts[self.count % REMEMBERED] = part
+        self.count += 1
+
+    def percentiles(self, *which: float) -> list[float]:
+        """0 before the first block."""
+        known = self.parts[: min(self.count, REMEMBERED)]
+        return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
+
+
+class Timeline:
+    """Which sample the card was taking at a moment, from what it has taken at others.
+
+    A card takes a block at a time: what was seen says that its clock is at least there, and less than a block further.
+    Within these bounds the earliest view counts, and is forgotten slowly, for clocks drift apart.
+    """
+
+    def __init__(self, sample_rate: int, block: int) -> None:
+        self._rate, self._block = sample_rate, block
+        self._offset: float | None = None
+        self._seen = 0.0
+
+    def saw(self, taken: int, seconds: float) -> None:
+        """At ``seconds`` the card had taken ``taken`` samples."""
+        least = taken - seconds * self._rate
+        if self._offset is None:
+            self._offset = least
+        self._offset += (least - self._offset) * min(1.0, (seconds - self._seen) / FORGET_SECONDS)
+        self._offset = min(max(self._offset, least), least + self._block)
+        self._seen = seconds
+
+    def sample(self, seconds: float) -> int:
+        """The sample that was next to be taken at a moment."""
+        return round(seconds * self._rate + (self._offset or 0.0))
+
+
+class Loop:
+    """Renders into a sink until it is told to stop, or the sink is gone."""
+
+    def __init__(
+        self,
+        player: Player,
+        sink: Sink,
+        sources: Sequence[Source],
+        lowest_latency: bool = False,
+        on_block: Callable[[Array, list[Event]], None] | None = None,
+    ) -> None:
+        """``on_block`` is told each block and the events that took effect in it; it must not wait."""
+        self.player, self.sink = player, sink
+        self.sources = sources
+        self.load = Load()
+        self.peak = 0.0  # of the level since it was last asked for
+        self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
+        self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
+        self._lowest = lowest_latency
+        self._on_block = on_block
+        self._timeline = Timeline(sink.rate, sink.block)
+        self._taken_at = 0.0  # when the card was last seen to take a block
+        self._ending = threading.Event()
+
+    @property
+    def delay_samples(self) -> int:
+        """From an event's arrival to the sample on which it takes effect: constant, or at most this much."""
+        return (self.sink.depth + (0 if self._lowest else 1)) * self.sink.block
+
+    def stop(self) -> None:
+        """End after the block under way. Any thread may call this."""
+        self._ending.set()
+
+    def run(self) -> None:
+        """Render until stopped or until the card has gone; on the thread that is to make the sound."""
+        with _undisturbed():
+            while not self._ending.is_set() and self.sink.alive:
+                if not self._wait():
+                    continue
+                began = time.perf_counter()
+                self._listen()
+                sound, events = self.player.block(self.sink.block)
+                self.sink.write(sound)
+                part = (time.perf_counter() - began) * self.sink.rate / self.sink.block
+                self.load.add(part)
+                if part > TIGHT:
+                    self.player.give_up_a_voice()
+                self.peak = max(self.peak, float(sound.max()), -float(sound.min()))
+                if self._on_block is not None:
+                    self._on_block(sound, events)
+
+    def _wait(self) -> bool:
+        """Sleep until the card has taken a block and there is room for the next, a few blocks at most; whether so."""
+        sink, period = self.sink, self.sink.block / self.sink.rate
+        full = (sink.depth - 1) * sink.block
+        until = time.perf_counter() + PATIENCE_BLOCKS * period
+        while True:
+            now, taken = time.perf_counter(), sink.taken
+            self._timeline.saw(taken, now)
+            if sink.written - taken <= full:
+                self._taken_at = now
+                return True
+            if now > until:
+                return False
+            rest = self._taken_at + EARLY * period - now  # most of a period is slept, the rest is watched
+            time.sleep(rest if 0 < rest < period else POLL_SECONDS)
+
+    def _listen(self) -> None:
+        for source in self.sources:
+            for timed in source.poll():
+                time_samples = self.player.now
+                if not self._lowest:
+                    # Of the block that was under way then, by the start of the ring: constant, whatever we slept.
+                    since = self._timeline.sample(timed.seconds) - self.sink.block
+                    time_samples = max(time_samples, since + self.delay_samples)
+                self.player.schedule(replace(timed.event, time=time_samples))
+                if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
+                    self.programs.append(timed.event)
+                if not isinstance(timed.event, Clock):
+                    self.heard.append(timed)
+
+
+def _selects_bank(event: Event) -> bool:
+    return isinstance(event, ControlChange) and event.number in (0, 32)
+
+
+class _undisturbed:
+    """While sound is made: no collector, and no other thread keeps the interpreter for long."""
+
+    def __enter__(self) -> None:
+        self._interval, self._collected = sys.getswitchinterval(), gc.isenabled()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        sys.setswitchinterval(self._interval)
+        gc.unfreeze()
+        if self._collected:
+            gc.enable()

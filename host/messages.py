@@ -1,0 +1,46 @@
+"""What the process that sounds and its parent say to each other: light to import, so that playing starts soon."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is to be played, on what."""
+
+    preset: str
+    device: str | None = None
+    null: bool = False
+    rate: int | None = None
+    block: int = 128
+    depth: int = 2
+    voices: int | None = None
+    midi_ports: tuple[str, ...] = ()
+    midi_api: str | None = None
+    midi: bool = True
+    lowest_latency: bool = False
+    programs: tuple[str, ...] = ()
+    recording: bool = False
+
+
+@dataclass
+class Report:
+    """What the parent shows."""
+
+    device: str
+    rate: int
+    block: int
+    latency_ms: dict[str, float]
+    load: tuple[float, float]
+    underruns: int
+    voices: int
+    shed: int
+    held: list[int]
+    latents: list[float]
+    peak_db: float
+    preset: str
+    ports: list[str]
+    last: str
+
+
+Message = tuple[Literal["ready", "report", "say", "lost", "refused", "error", "sound", "events"], Any]

@@ -1,0 +1,220 @@
+"""MIDI inputs, by RtMidi: found by any part of their name, several at once, and found again when plugged in again.
+
+RtMidi queues what comes in on a thread of its own, in C++; `Inputs.poll` empties the queues and never waits.
+"""
+
+import ctypes
+import ctypes.util
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, nearest
+from ..events import Event, NoteOff, NoteOn
+from .decode import Decoder
+
+CLIENT = "timbrel-midi"
+VIRTUAL = "virtual"
+QUEUE = 8192  # messages; a sweep of eight knobs is 400 a second
+APIS = ("alsa", "jack", "coremidi", "winmm")
+FORGET_SECONDS = 60.0  # how slowly the estimate of a port's clock follows a drift
+THROUGH = "midi through"  # ALSA's loop: it would bring back what others play
+
+
+@dataclass(frozen=True)
+class Timed:
+    """An event and when it came in, in seconds of `time.perf_counter`."""
+
+    seconds: float
+    event: Event
+    port: str
+
+
+@dataclass
+class _Port:
+    """An open input, its decoder, and its clock against ours."""
+
+    name: str
+    source: Any
+    decoder: Decoder = field(default_factory=Decoder)
+    clock: float = 0.0  # seconds by RtMidi's stamps, which count from the message before
+    offset: float | None = None  # the least seen between our clock and the stamps: what came without waiting
+    seen: float = 0.0
+    down: set[tuple[int, int]] = field(default_factory=set)
+
+    def poll(self) -> list[Timed]:
+        arrived: list[Timed] = []
+        while (message := self.source.get_message()) is not None:
+            data, since = message
+            now = time.perf_counter()
+            self.clock += since
+            lead = now - self.clock
+            if self.offset is None or lead < self.offset:
+                self.offset = lead
+            else:
+                self.offset += (lead - self.offset) * min(1.0, (now - self.seen) / FORGET_SECONDS)
+            self.seen = now
+            for event in self.decoder.feed(bytes(data), 0):
+                self._remember(event)
+                arrived.append(Timed(self.clock + self.offset, event, self.name))
+        return arrived
+
+    def released(self) -> list[Timed]:
+        """Note-offs for what is still held, for a port that has gone."""
+        now = time.perf_counter()
+        held = [Timed(now, NoteOff(0, channel, key), self.name) for channel, key in sorted(self.down)]
+        self.down.clear()
+        return held
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, NoteOn):
+            self.down.add((event.channel, event.key))
+        elif isinstance(event, NoteOff):
+            self.down.discard((event.channel, event.key))
+
+
+class Inputs:
+    """The MIDI inputs that are listened to.
+
+    `poll` belongs to the thread that renders, `rescan` to any other, once a second or so.
+    """
+
+    def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
+        """Open ports.
+
+        Args:
+            names: parts of port names, or ``virtual``; none means all ports there are or will be, and a virtual one.
+            api: one of `APIS`; None takes the first that works here.
+
+        Raises:
+            UserError: no such API or port, or no right to it.
+        """
+        self._rtmidi = _load()
+        self._api = _choose(self._rtmidi, api)
+        self._names = tuple(names)
+        self._ports: tuple[_Port, ...] = ()
+        self._gone: deque[_Port] = deque()
+        self._finder = _client(self._rtmidi, self._api, "list")
+        if VIRTUAL in self._names or not self._names:
+            self._open_virtual()
+        present = self.present()
+        for name in self._names:
+            if name != VIRTUAL and not _fitting(name, present):
+                raise UserError(f"no MIDI port is named {name!r}{nearest(name, [*present, VIRTUAL])}")
+        self.rescan()
+
+    @property
+    def open(self) -> list[str]:
+        """Names of the ports that are listened to."""
+        return [port.name for port in self._ports]
+
+    def present(self) -> list[str]:
+        """Names of the ports that others offer."""
+        return [name for name in self._finder.get_ports() if _foreign(name)]
+
+    def poll(self) -> list[Timed]:
+        """What came in since the last call, in order of time for each port."""
+        arrived: list[Timed] = []
+        while self._gone:
+            arrived += self._gone.popleft().released()
+        for port in self._ports:
+            arrived += port.poll()
+        return arrived
+
+    def rescan(self) -> list[str]:
+        """Open ports that have come and close those that have gone; a line for each."""
+        said: list[str] = []
+        listed = self._finder.get_ports()
+        for port in self._ports:
+            if port.name != VIRTUAL and port.name not in listed:
+                self._ports = tuple(other for other in self._ports if other is not port)
+                self._gone.append(port)
+                said.append(f"MIDI port {port.name!r} has gone; its notes are released")
+        for index, name in enumerate(listed):
+            if _foreign(name) and self._wanted(name) and name not in self.open:
+                source = _client(self._rtmidi, self._api, "in")
+                try:
+                    source.open_port(index, name="in")
+                except (self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
+                    said.append(f"MIDI port {name!r} cannot be opened: {error}")
+                    continue
+                self._ports += (_Port(name, source),)
+                said.append(f"MIDI port {name!r} is here")
+        return said
+
+    def _open_virtual(self) -> None:
+        source = _client(self._rtmidi, self._api, "in")
+        try:
+            source.open_virtual_port("in")
+        except (self._rtmidi.RtMidiError, NotImplementedError) as error:
+            if self._names:
+                raise UserError(f"a virtual MIDI port cannot be opened here: {error}; name a port instead") from None
+            return
+        self._ports += (_Port(VIRTUAL, source),)
+
+    def _wanted(self, name: str) -> bool:
+        if not self._names:
+            return True
+        return any(name in _fitting(wanted, [name]) for wanted in self._names if wanted != VIRTUAL)
+
+
+def port_names(api: str | None = None) -> list[str]:
+    """MIDI ports that can be listened to now.
+
+    Raises:
+        UserError: no MIDI system is here.
+    """
+    rtmidi = _load()
+    client = _client(rtmidi, _choose(rtmidi, api), "list")
+    return [name for name in client.get_ports() if _foreign(name)]
+
+
+def _load() -> Any:
+    if sys.platform == "linux" and (jack := ctypes.util.find_library("jack")):
+        ctypes.CDLL(jack, mode=ctypes.RTLD_GLOBAL)  # rtmidi's wheel brings a libjack that cannot reach JACK 2
+    try:
+        import rtmidi
+    except ImportError:
+        raise UserError("playing live needs more packages; install them with: pip install 'timbrel[live]'") from None
+    return rtmidi
+
+
+def _choose(rtmidi: Any, api: str | None) -> int:
+    numbers = {
+        "alsa": rtmidi.API_LINUX_ALSA,
+        "jack": rtmidi.API_UNIX_JACK,
+        "coremidi": rtmidi.API_MACOSX_CORE,
+        "winmm": rtmidi.API_WINDOWS_MM,
+    }
+    compiled = rtmidi.get_compiled_api()
+    here = [name for name in APIS if numbers[name] in compiled and (name != "alsa" or Path("/dev/snd/seq").exists())]
+    if api is not None:
+        if api not in APIS:
+            raise UserError(f"--midi-api {api!r} is not one of {', '.join(APIS)}; choose one of them")
+        if api not in here:
+            raise UserError(f"--midi-api {api} does not work on this machine; here: {', '.join(here) or 'none'}")
+        return int(numbers[api])
+    if not here:
+        raise UserError("this machine has no MIDI system; start JACK, or play on the computer's keyboard with --keys")
+    return int(numbers[here[0]])
+
+
+def _client(rtmidi: Any, api: int, what: str) -> Any:
+    try:
+        client = rtmidi.MidiIn(api, name=f"{CLIENT}-{what}", queue_size_limit=QUEUE)
+    except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
+        raise UserError(f"no MIDI port can be opened ({error}); start JACK, or give --midi-api or --keys") from None
+    client.ignore_types(sysex=True, timing=False, active_sense=True)
+    return client
+
+
+def _foreign(name: str) -> bool:
+    return not name.startswith(CLIENT) and THROUGH not in name.casefold()
+
+
+def _fitting(wanted: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if wanted.casefold() in name.casefold()]

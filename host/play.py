@@ -1,0 +1,286 @@
+"""`timbrel play`: the parent of the process that sounds shows, records, and starts it again when the card is back."""
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .advice import advice
+from .errors import Failure, UserError
+from .files import check_output
+from .messages import Message, Report, Setup
+
+if TYPE_CHECKING:
+    from .audio.files import SoundWriter
+    from .midi.record import Recorder
+
+CHANNELS = 2
+AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
+PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
+LOOK_SECONDS = 0.5  # between looks at the preset's file
+SPILL_SECONDS = 1.0
+STUCK_SECONDS = 3.0  # without a report: the card's driver hangs
+
+
+class Screen(Protocol):
+    """What shows how playing goes."""
+
+    def show(self, report: Report) -> None:
+        """The newest report."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Something that happened."""
+        ...
+
+    def typed(self) -> list[tuple[int, bool] | str]:
+        """Keys that were typed since the last call: notes that go down or up, or ``quit``."""
+        ...
+
+
+@dataclass
+class Recording:
+    """Where the sound and the performance go; either may be None."""
+
+    sound: Path | None = None
+    midi: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.sound is not None or self.midi is not None
+
+
+def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, watched: Path | None) -> None:
+    """Play until SIGINT, SIGTERM or the quit key.
+
+    Args:
+        watched: the preset's file; when it changes, it is played anew.
+
+    Raises:
+        UserError: the card, a port, the preset or an output cannot be used.
+        Failure: what should have worked did not.
+    """
+    for path in (recording.sound, recording.midi):
+        if path is not None:
+            check_output(path, overwrite)
+    for line in advice():
+        screen.say(line)
+    with _asked_to_stop() as stop, contextlib.ExitStack() as files:
+        setup = replace(setup, recording=bool(recording))
+        tape: _Tape | None = None
+        underruns = 0
+        came_up = False
+        while not stop.is_set():
+            sounding = _Sounding(setup)
+            try:
+                ready = sounding.wait_until_ready(stop)
+                if ready is None:
+                    return
+                if came_up:
+                    screen.say(f"{ready.device} is back")
+                came_up = True
+                if recording and tape is None:
+                    tape = files.enter_context(
+                        _Tape(recording, ready.rate, round(_instrument_samples(ready)), overwrite)
+                    )
+                _watch(sounding, screen, stop, tape, watched, underruns)
+                return
+            except _Lost as lost:
+                if not came_up:
+                    raise Failure(str(lost)) from None
+                underruns += sounding.underruns
+                screen.say(f"{lost}; waiting for it to come back")
+            except UserError:
+                if not came_up:
+                    raise
+            finally:
+                sounding.end()
+            stop.wait(AGAIN_SECONDS)
+
+
+def _sound(pipe: Connection, setup: Setup) -> None:
+    """The process that sounds; what it needs is imported there alone."""
+    from .session import run
+
+    run(pipe, setup)
+
+
+class _Lost(Exception):
+    """The card has gone."""
+
+
+class _Sounding:
+    """The process that sounds, seen from its parent."""
+
+    def __init__(self, setup: Setup) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe: Connection
+        self._pipe, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._heard = time.monotonic()
+        self.underruns = 0
+
+    def wait_until_ready(self, stop: threading.Event) -> Report | None:
+        """The first report; None if playing was stopped before."""
+        while not stop.is_set():
+            for kind, what in self.messages(0.05):
+                if kind == "ready":
+                    return what  # type: ignore[no-any-return]
+        return None
+
+    def messages(self, seconds: float) -> Iterator[Message]:
+        """What has been reported, waiting at most so long for the first.
+
+        Raises:
+            _Lost: the card has gone.
+            UserError, Failure: what the process says.
+        """
+        try:
+            if not self._pipe.poll(seconds):
+                if time.monotonic() - self._heard > STUCK_SECONDS:
+                    raise _Lost("the sound card's driver no longer answers")
+                return
+            while self._pipe.poll(0):
+                kind, what = self._pipe.recv()
+                self._heard = time.monotonic()
+                if kind == "lost":
+                    raise _Lost(what)
+                if kind == "error":
+                    message, status = what
+                    raise (UserError if status == 2 else Failure)(message)
+                if kind == "report":
+                    self.underruns = what.underruns
+                yield kind, what
+        except (EOFError, ConnectionError):
+            raise _Lost("the sound process has ended") from None
+
+    def send(self, command: str, what: Any = None) -> None:
+        """A command; one that has no listener any more is dropped."""
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            self._pipe.send((command, what))
+
+    def end(self) -> None:
+        """Stop it, by force if it does not listen."""
+        self.send("stop")
+        self._process.join(PATIENCE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+
+def _watch(
+    sounding: _Sounding,
+    screen: Screen,
+    stop: threading.Event,
+    tape: "_Tape | None",
+    watched: Path | None,
+    underruns: int,
+) -> None:
+    """Show, record and pass on, until it is time to stop."""
+    changed, next_look = _changed(watched), time.monotonic() + LOOK_SECONDS
+    while not stop.is_set():
+        for kind, what in sounding.messages(0.05):
+            match kind:
+                case "report":
+                    screen.show(replace(what, underruns=what.underruns + underruns))
+                case "say":
+                    screen.say(what)
+                case "refused":
+                    screen.say(f"{what}; what was played before goes on")
+                case "sound" | "events" if tape is not None:
+                    tape.take(kind, what)
+        for key in screen.typed():
+            if key == "quit":
+                return
+            sounding.send("key", key)
+        if watched is not None and time.monotonic() >= next_look:
+            next_look = time.monotonic() + LOOK_SECONDS
+            if (now := _changed(watched)) != changed and now is not None:
+                changed = now
+                sounding.send("load", str(watched))
+
+
+def _changed(path: Path | None) -> int | None:
+    try:
+        return None if path is None else path.stat().st_mtime_ns
+    except OSError:  # an editor is between deleting and renaming
+        return None
+
+
+@dataclass
+class _Tape:
+    """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
+
+    recording: Recording
+    rate: int
+    skip: int
+    overwrite: bool
+    _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _sound: "SoundWriter | None" = None
+    _midi: "Recorder | None" = None
+    _samples: int = 0
+    _next_spill: float = 0.0
+
+    def __enter__(self) -> "_Tape":
+        from .audio.files import sound_writer
+        from .midi.record import Recorder
+
+        if self.recording.sound is not None:
+            self._sound = self._files.enter_context(
+                sound_writer(self.recording.sound, self.rate, CHANNELS, self.overwrite)
+            )
+        if self.recording.midi is not None:
+            self._midi = self._files.enter_context(Recorder(self.recording.midi, self.rate, self.overwrite))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._midi is not None:
+            self._midi.spill(self._samples)
+        self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
+
+    def take(self, kind: str, what: Any) -> None:
+        """A block of sound, or events."""
+        if kind == "events":
+            if self._midi is not None:
+                self._midi.add(what)
+            return
+        import numpy as np
+
+        sound = np.frombuffer(what, np.float32).reshape(-1, CHANNELS).T
+        self._samples += sound.shape[1]
+        skipped, self.skip = min(self.skip, sound.shape[1]), max(0, self.skip - sound.shape[1])
+        if self._sound is not None and skipped < sound.shape[1]:
+            self._sound.write(sound[:, skipped:])
+        if self._midi is not None and time.monotonic() > self._next_spill:
+            self._next_spill = time.monotonic() + SPILL_SECONDS
+            self._midi.spill(self._samples)
+
+
+def _instrument_samples(report: Report) -> float:
+    return report.latency_ms["instrument"] * report.rate / 1000
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Set by SIGINT and SIGTERM, also where a script's background job was born deaf to them."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
