@@ -31,7 +31,8 @@ NEW_NOTES = 8  # that begin in one block: each costs four transforms at once, an
 LEAVING = 3  # racks of earlier presets that may ring on
 FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
-TIGHT = 0.9  # of a block's time: rendering that takes more costs a voice
+TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
+STRAIN_BLOCKS = 8
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -236,6 +237,7 @@ class Loop:
         self._lowest = lowest_latency
         self._on_block = on_block
         self._timeline = Timeline(sink.rate, sink.block)
+        self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
         self._ending = threading.Event()
 
@@ -260,8 +262,7 @@ class Loop:
                 self.sink.write(sound)
                 part = (time.perf_counter() - began) * self.sink.rate / self.sink.block
                 self.load.add(part)
-                if part > TIGHT:
-                    self.player.give_up_a_voice()
+                self._keep_up(part)
                 self.peak = max(self.peak, float(sound.max()), -float(sound.min()))
                 if self._on_block is not None:
                     self._on_block(sound, events)
@@ -281,6 +282,13 @@ class Loop:
                 return False
             rest = self._taken_at + EARLY * period - now  # most of a period is slept, the rest is watched
             time.sleep(rest if 0 < rest < period else POLL_SECONDS)
+
+    def _keep_up(self, part: float) -> None:
+        """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts."""
+        self._strain += (part - self._strain) / STRAIN_BLOCKS
+        if self._strain > TIGHT:
+            self.player.give_up_a_voice()
+            self._strain = 0.5 * TIGHT  # wait and see
 
     def _listen(self) -> None:
         for source in self.sources:
