@@ -253,6 +253,7 @@ class Loop:
     def run(self) -> None:
         """Render until stopped or until the card has gone; on the thread that is to make the sound."""
         with _undisturbed():
+            self.sink.start()
             while not self._ending.is_set() and self.sink.alive:
                 if not self._wait():
                     continue

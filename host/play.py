@@ -89,7 +89,9 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, wa
                 if came_up:
                     screen.say(f"{ready.device} is back")
                 came_up = True
-                if recording and tape is None:
+                if tape is not None:
+                    tape.go_on()
+                elif recording:
                     tape = files.enter_context(
                         _Tape(recording, ready.rate, round(_instrument_samples(ready)), overwrite)
                     )
@@ -233,6 +235,7 @@ class _Tape:
     _sound: "SoundWriter | None" = None
     _midi: "Recorder | None" = None
     _samples: int = 0
+    _began: int = 0  # samples that were recorded before the process that sounds now
     _next_spill: float = 0.0
 
     def __enter__(self) -> "_Tape":
@@ -252,11 +255,15 @@ class _Tape:
             self._midi.spill(self._samples)
         self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
 
+    def go_on(self) -> None:
+        """Another process sounds from here on, and counts from 0."""
+        self._began = self._samples
+
     def take(self, kind: str, what: Any) -> None:
         """A block of sound, or events."""
         if kind == "events":
             if self._midi is not None:
-                self._midi.add(what)
+                self._midi.add(replace(event, time=event.time + self._began) for event in what)
             return
         import numpy as np
 

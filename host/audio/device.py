@@ -60,6 +60,10 @@ class Sink(Protocol):
         """False once the card has gone."""
         ...
 
+    def start(self) -> None:
+        """Begin to take blocks: silence first, as deep as the ring."""
+        ...
+
     def write(self, sound: Array) -> None:
         """Append a block, [2, block]."""
         ...
@@ -148,7 +152,7 @@ class CardSink:
     """A card's stream. Its callback, in C, only copies from the ring, whatever the interpreter does meanwhile."""
 
     def __init__(self, card: Card, rate: int, block: int, depth: int) -> None:
-        """Open the card and start it on silence.
+        """Open the card.
 
         Args:
             rate: Hz.
@@ -175,7 +179,6 @@ class CardSink:
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0
         self._action = self._stream.play_ringbuffer(self._ring)
-        self._stream.start()
 
     @property
     def latency_seconds(self) -> float:
@@ -188,6 +191,9 @@ class CardSink:
     @property
     def alive(self) -> bool:
         return bool(self._stream.active)
+
+    def start(self) -> None:
+        self._stream.start()
 
     def write(self, sound: Array) -> None:
         self._interleaved[:] = sound.T
@@ -218,6 +224,9 @@ class NullSink:
     def taken(self) -> int:
         blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
         return (blocks - self.depth) * self.block
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
 
     def write(self, sound: Array) -> None:
         self.written += self.block
