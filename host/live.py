@@ -233,6 +233,7 @@ class Loop:
         self.load = Load()
         self.peak = 0.0  # of the level since it was last asked for
         self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
+        self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
         self._lowest = lowest_latency
         self._on_block = on_block
@@ -300,6 +301,7 @@ class Loop:
                     since = self._timeline.sample(timed.seconds) - self.sink.block
                     time_samples = max(time_samples, since + self.delay_samples)
                 self.player.schedule(replace(timed.event, time=time_samples))
+                self.measured.append(time_samples - self._timeline.sample(timed.seconds))
                 if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
                     self.programs.append(timed.event)
                 if not isinstance(timed.event, Clock):

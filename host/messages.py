@@ -30,7 +30,8 @@ class Report:
     device: str
     rate: int
     block: int
-    latency_ms: dict[str, float]
+    latency_ms: dict[str, float]  # computed, by its parts
+    measured_ms: float | None  # from the arrival of the last events to their samples at the card; None before the first
     load: tuple[float, float]
     underruns: int
     voices: int

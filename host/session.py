@@ -6,6 +6,7 @@ process whose JACK server has died. The parent sends commands and gets reports t
 
 import os
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -250,6 +251,7 @@ def _report(stage: _Stage) -> Report:
         rate=sink.rate,
         block=sink.block,
         latency_ms={name: 1000 * seconds for name, seconds in parts.items()},
+        measured_ms=_measured_ms(loop),
         load=(p50, p99),
         underruns=sink.underruns,
         voices=player.sounding,
@@ -261,6 +263,12 @@ def _report(stage: _Stage) -> Report:
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=_words(stage, loop.heard[-1].event) if loop.heard else "",
     )
+
+
+def _measured_ms(loop: Loop) -> float | None:
+    if not loop.measured:
+        return None
+    return 1000 * (statistics.fmean(list(loop.measured)) / loop.sink.rate + loop.sink.latency_seconds)
 
 
 def _words(stage: _Stage, event: Event) -> str:
