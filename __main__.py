@@ -457,6 +457,18 @@ def _or_complaint(ask: "Callable[[], list[Any]]") -> list[Any]:
         return []
 
 
+@app.command()
+def bench(
+    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    seconds: Annotated[float, typer.Option(help="For each block size and number of voices, 0.5 to 600.")] = 3.0,
+) -> None:
+    """Measure which block sizes and how many voices this machine plays live."""
+    from .host.bench import bench
+
+    for line in bench(preset, seconds):
+        print(line, flush=True)
+
+
 def _channel_patches(options: list[str]) -> "dict[int, Patch]":
     from .host.library import open_patch
 
