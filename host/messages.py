@@ -20,6 +20,7 @@ class Setup:
     midi: bool = True
     lowest_latency: bool = False
     programs: tuple[str, ...] = ()
+    controller: str | None = None
     recording: bool = False
 
 
@@ -38,6 +39,7 @@ class Report:
     shed: int
     held: list[int]
     latents: list[float]
+    spans: list[tuple[float, float]]  # of the latents
     peak_db: float
     preset: str
     ports: list[str]

@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from .audio.device import CardSink, NullSink, Sink, find_card
+from .controllers import bindings, read_controller
+from .controls import knob
 from .errors import TimbrelError
 from .events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
 from .library import Patch, open_patch
 from .live import Loop, Player, Source
 from .messages import Message, Report, Setup
 from .midi.ports import Inputs, Timed
+from .preset import CCMap
 from .rack import Rack
 from .units import gain_to_db
 
@@ -32,6 +35,15 @@ RESCAN_SECONDS = 1.0  # between looks for ports that came or went
 NULL_RATE = 48000
 WARM_KEYS = range(36, 84, 4)  # played unheard, so that the first key finds everything loaded
 WARM_BLOCKS = 60
+USUAL = {
+    5: "glide time",
+    7: "volume",
+    10: "pan",
+    11: "expression",
+    64: "sustain pedal",
+    65: "glide",
+    66: "sostenuto pedal",
+}  # what controllers do that no map has
 BESIDES, SOUND = 1, 2  # realtime priorities: lower than those that cards' own threads have
 
 
@@ -64,6 +76,7 @@ class _Stage:
     device: str = ""
     rate: int = 0
     patch: Patch | None = None
+    last: ControlChange | None = None
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     outbox: deque[Message] = field(default_factory=deque)
@@ -78,6 +91,7 @@ def run(pipe: Connection, setup: Setup) -> None:
     """The process: sounds until the parent says stop, goes away, or the card does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which says stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
     _hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
     stage = _Stage(setup, pipe)
     thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
@@ -105,13 +119,15 @@ def _sound(stage: _Stage) -> None:
     """The thread that renders: opens all it needs itself, says that it is ready, and goes on to the end."""
     try:
         setup = stage.setup
-        patch = _with_voices(open_patch(setup.preset), setup.voices)
+        patch = _fitted(open_patch(setup.preset), setup)
         sink = _open_sink(stage)
         rack = Rack({0: patch}, sink.rate, omni=True)
         _warm_up(patch, sink.rate, sink.block)
         stage.inputs = Inputs(setup.midi_ports, setup.midi_api) if setup.midi else None
         sources: list[Source] = [stage.keyboard] if stage.inputs is None else [stage.inputs, stage.keyboard]
         stage.patch, stage.preset, stage.rate = patch, patch.name, sink.rate
+        for warning in patch.warnings:
+            stage.send("say", warning)
         loop = Loop(
             Player(rack, sink.rate), sink, sources, setup.lowest_latency, _recorder(stage) if setup.recording else None
         )
@@ -216,10 +232,11 @@ def _load(stage: _Stage, name: str) -> None:
     """Open another preset while this one sounds, and swap it in; one that is no good is told and forgotten."""
     assert stage.loop is not None
     try:
-        patch = _with_voices(open_patch(name), stage.setup.voices)
+        patch = _fitted(open_patch(name), stage.setup)
         rack = Rack({0: patch}, stage.rate, omni=True)
-    except TimbrelError as error:
-        stage.send("refused", str(error))
+    except Exception as error:  # whatever is wrong with it, what sounds goes on
+        fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
+        stage.send("refused", f"{fault}{error}")
         return
     stage.loop.player.swap(rack)
     stage.patch, stage.preset = patch, patch.name
@@ -227,11 +244,29 @@ def _load(stage: _Stage, name: str) -> None:
         stage.send("say", warning)
 
 
-def _with_voices(patch: Patch, voices: int | None) -> Patch:
-    if voices is None:
-        return patch
-    play = patch.preset.play.model_copy(update={"voices": voices})
-    return replace(patch, preset=patch.preset.model_copy(update={"play": play}))
+def _fitted(patch: Patch, setup: Setup) -> Patch:
+    """A patch with what the player asked for beside it: voices, and a controller's knobs."""
+    preset = patch.preset
+    if setup.voices is not None:
+        preset = preset.model_copy(update={"play": preset.play.model_copy(update={"voices": setup.voices})})
+    if setup.controller is not None:
+        preset = preset.model_copy(update={"cc": [*preset.cc, *_knobs(patch, setup.controller)]})
+    return replace(patch, preset=preset)
+
+
+def _knobs(patch: Patch, controller: str) -> list[CCMap]:
+    """A controller's knobs on the latents: with the range and curve of the preset's own map, where a latent has one.
+
+    Numbers that the preset itself maps stay its own.
+    """
+    own = [entry for entry in patch.preset.cc if entry.number is not None]
+    taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
+    maps = {entry.target: entry for entry in reversed(own)}
+    return [
+        maps.get(entry.target, entry).model_copy(update={"number": entry.number, "bits": 7, "channel": None})
+        for entry in bindings(read_controller(controller), patch.model.card)
+        if entry.number not in taken
+    ]
 
 
 def _report(stage: _Stage) -> Report:
@@ -258,10 +293,11 @@ def _report(stage: _Stage) -> Report:
         shed=player.shed,
         held=player.held,
         latents=player.rack.current_latents(0),
+        spans=[(latent.low, latent.high) for latent in stage.patch.model.card.latents] if stage.patch else [],
         peak_db=gain_to_db(peak),
         preset=stage.preset,
         ports=stage.inputs.open if stage.inputs is not None else [],
-        last=_words(stage, loop.heard[-1].event) if loop.heard else "",
+        last=_last(stage, loop),
     )
 
 
@@ -271,12 +307,31 @@ def _measured_ms(loop: Loop) -> float | None:
     return 1000 * (statistics.fmean(list(loop.measured)) / loop.sink.rate + loop.sink.latency_seconds)
 
 
-def _words(stage: _Stage, event: Event) -> str:
-    """What came in last, and what it did."""
-    if not isinstance(event, ControlChange):
+def _last(stage: _Stage, loop: Loop) -> str:
+    """The knob that was moved last, and what it did."""
+    moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
+    stage.last = next(moved, stage.last)
+    event = stage.last
+    if event is None or stage.patch is None:
         return ""
-    targets = [entry.target for entry in stage.patch.preset.cc if entry.number == event.number] if stage.patch else []
-    return f"CC {event.number} = {event.value} -> {', '.join(targets) or 'nothing'}"
+    values = loop.player.rack.latent_values(0)
+    did = [
+        _effect(entry, event, values)
+        for entry in stage.patch.preset.cc
+        if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
+        and entry.channel in (None, event.channel + 1)
+    ]
+    return f"CC {event.number} = {event.value} -> {', '.join(did) or USUAL.get(event.number, 'nothing')}"
+
+
+def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
+    """A target, and where it is heading, as far as the knob alone tells."""
+    kind, _, rest = entry.target.partition(".")
+    if kind == "latent":
+        return f"{entry.target} = {latents[int(rest)]:.3g}"
+    if entry.takeover == "jump" and entry.bits == 7:
+        return f"{entry.target} = {knob(event.value, entry.low, entry.high, entry.curve):.3g}"
+    return entry.target
 
 
 def _stopped(stage: _Stage) -> bool:
@@ -287,5 +342,8 @@ def _tell_problem(stage: _Stage) -> None:
     error = stage.problem
     if isinstance(error, TimbrelError):
         stage.pipe.send(("error", (str(error), error.exit_status)))
+    elif isinstance(error, ModuleNotFoundError):
+        line = f"{error.name} is not installed; install it with: pip install 'timbrel[live]'"
+        stage.pipe.send(("error", (line, 2)))
     else:
         stage.pipe.send(("error", (f"internal error: {type(error).__name__}: {error}", 1)))
