@@ -5,6 +5,7 @@ from pathlib import Path
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STEADY = ("performance", "schedutil")
+WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the names that systems give to such outputs
 
 
 def advice() -> list[str]:
@@ -21,11 +22,11 @@ def advice() -> list[str]:
     return lines
 
 
-def bluetooth(device: str) -> str | None:
-    """A warning for an output by Bluetooth, whose delay no setting here shortens."""
-    if any(word in device.casefold() for word in ("bluetooth", "bluez", "airpods")):
-        return f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"
-    return None
+def bluetooth(device: str) -> list[str]:
+    """A line for an output by Bluetooth, whose delay no setting here shortens; none for another."""
+    if any(word in device.casefold() for word in WIRELESS):
+        return [f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"]
+    return []
 
 
 def _may_hurry() -> bool:

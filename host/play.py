@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .advice import advice
+from .advice import advice, bluetooth
 from .errors import Failure, UserError
 from .files import check_output
 from .messages import Message, Report, Setup
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .midi.record import Recorder
 
 CHANNELS = 2
+MIDI_SUFFIXES = (".mid", ".midi")
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
@@ -70,11 +71,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, wa
         UserError: the card, a port, the preset or an output cannot be used.
         Failure: what should have worked did not.
     """
-    for path in (recording.sound, recording.midi):
-        if path is not None:
-            check_output(path, overwrite)
-    for line in advice():
-        screen.say(line)
+    _check(recording, overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
         setup = replace(setup, recording=bool(recording))
         tape: _Tape | None = None
@@ -88,6 +85,9 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, wa
                     return
                 if came_up:
                     screen.say(f"{ready.device} is back")
+                else:
+                    for line in (*advice(), *bluetooth(ready.device)):
+                        screen.say(line)
                 came_up = True
                 if tape is not None:
                     tape.go_on()
@@ -107,7 +107,29 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, wa
                     raise
             finally:
                 sounding.end()
-            stop.wait(AGAIN_SECONDS)
+            _pause(screen, stop)
+
+
+def _check(recording: Recording, overwrite: bool) -> None:
+    """Refuse what cannot be recorded before a note is played."""
+    for path in (recording.sound, recording.midi):
+        if path is not None:
+            check_output(path, overwrite)
+    if recording.sound is not None:
+        from .audio.files import FORMATS
+
+        if recording.sound.suffix.lower() not in FORMATS:
+            raise UserError(f"--record {recording.sound} must end in {', '.join(FORMATS)}; give such a name")
+    if recording.midi is not None and recording.midi.suffix.lower() not in MIDI_SUFFIXES:
+        raise UserError(f"--record-midi {recording.midi} must end in {', '.join(MIDI_SUFFIXES)}; give such a name")
+
+
+def _pause(screen: Screen, stop: threading.Event) -> None:
+    """Let a moment pass before the next attempt; the quit key works meanwhile."""
+    until = time.monotonic() + AGAIN_SECONDS
+    while time.monotonic() < until and not stop.wait(0.05):
+        if "quit" in screen.typed():
+            stop.set()
 
 
 def _sound(pipe: Connection, setup: Setup) -> None:
@@ -283,13 +305,16 @@ def _instrument_samples(report: Report) -> float:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Set by SIGINT and SIGTERM, also where a script's background job was born deaf to them."""
+    """Set by SIGINT, SIGTERM, also where a script's background job was born deaf to them, and a terminal that closes."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    asks = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        asks.append(signal.SIGHUP)
+    old = {number: signal.signal(number, ask) for number in asks}
     try:
         yield stop
     finally:
