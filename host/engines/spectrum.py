@@ -64,8 +64,8 @@ class SpectrumEngine:
     A voice's frames begin ``hop_length`` apart. On note-on, the frames that overlap it are made at once: the first
     sample has the full overlap, and the envelope shapes the attack. Voices are due in fours, one batch each, and the
     fours are spread over the hop; short blocks in which none is due decode ahead: the work of a block stays near the
-    mean. Knobs are read once a hop, at the
-    same moment for all voices (and at note-on): voices that share them need at most twelve decoder rows a hop.
+    mean. Knobs are read once a hop, at the same moment for all voices: voices that share them need at most twelve
+    decoder rows a hop.
     """
 
     def __init__(self, model: Model, max_block: int, threads: int = 1) -> None:
@@ -88,6 +88,8 @@ class SpectrumEngine:
         self._lowest_bin = int(np.ceil(INAUDIBLE_HZ * self._frame / card.sample_rate))
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._begun = 0
+        self._foreseen = -1  # the hop for whose knobs all pitch classes are decoded, but for those in `_classes`
+        self._classes: list[int] = []
 
     @property
     def lookback(self) -> int:
@@ -137,23 +139,42 @@ class SpectrumEngine:
             other.result()
 
     def _prepare(self, streams: Sequence[Stream], motion: Motion, now: int) -> None:
-        """In a block in which nothing is due, decode what will be due next and what the knobs are known for."""
+        """In a block in which nothing is due, decode what will be due next and what the knobs are known for.
+
+        That is all pitch classes where the first voice's knobs are, also those of keys that may be pressed soon: a
+        note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
+        """
+        hop = now - 1 - (now - 1) % self._hop
+        if streams and self._octave is not None and hop != self._foreseen:
+            self._foreseen = hop
+            soon = [stream.key % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
+            self._classes = list(dict.fromkeys([*soon, *range(12)]))
+        if streams and self._classes:
+            classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
+            latents = motion.latents([0] * len(classes), np.full(len(classes), self._foreseen))
+            self._source.prepare(latents, np.array(classes, np.intp))
+            return
         waiting = [
             (stream.next_frame, voice, stream)
             for voice, stream in enumerate(streams)
-            if stream.prepared != stream.next_frame and self._read_at(stream, stream.next_frame) < now
+            if stream.prepared != stream.next_frame and self._bend_at(stream, stream.next_frame) < now
         ]
         if not waiting:
             return
         soonest = sorted(waiting, key=lambda entry: entry[:2])[:AHEAD]
-        when = np.array([self._read_at(stream, frame) for frame, _, stream in soonest], np.int64)
-        chroma, _ = self._places([stream for _, _, stream in soonest], when)
-        self._source.prepare(motion.latents([voice for _, voice, _ in soonest], when), chroma)
+        knobs = np.array([self._knobs_at(stream, frame) for frame, _, stream in soonest], np.int64)
+        bends = np.array([self._bend_at(stream, frame) for frame, _, stream in soonest], np.int64)
+        chroma, _ = self._places([stream for _, _, stream in soonest], bends)
+        self._source.prepare(motion.latents([voice for _, voice, _ in soonest], knobs), chroma)
         for frame, _, stream in soonest:
             stream.prepared = frame
 
-    def _read_at(self, stream: Stream, frame: int) -> int:
+    def _knobs_at(self, stream: Stream, frame: int) -> int:
         """The sample at which the knobs are read for a frame that begins at sample ``frame``."""
+        return max(frame - frame % self._hop, stream.on - stream.on % self._hop)
+
+    def _bend_at(self, stream: Stream, frame: int) -> int:
+        """The sample at which its pitch is read: not before the note, which may begin where no bend has gone yet."""
         return max(frame - frame % self._hop, stream.on)
 
     def _take(self, stream: Stream, start: int, count: int) -> Array:
@@ -168,10 +189,11 @@ class SpectrumEngine:
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
         for batch in (due[first : first + BATCH] for first in range(0, len(due), BATCH)):
             voices = [voice for voice, _, _ in batch]
-            when = np.array([self._read_at(stream, time) for _, stream, time in batch], np.int64)
-            chroma, away = self._places([stream for _, stream, _ in batch], when)
-            ratios = np.exp2((away + motion.bend_semitones(voices, when)) / 12.0)
-            magnitudes = self._source.spectra(motion.latents(voices, when), chroma, ratios)
+            knobs = np.array([self._knobs_at(stream, time) for _, stream, time in batch], np.int64)
+            bends = np.array([self._bend_at(stream, time) for _, stream, time in batch], np.int64)
+            chroma, away = self._places([stream for _, stream, _ in batch], bends)
+            ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
+            magnitudes = self._source.spectra(motion.latents(voices, knobs), chroma, ratios)
             spectra = self._phase.apply(magnitudes, [stream.phase for _, stream, _ in batch])
             sound = self._transform(spectra)
             done = 0

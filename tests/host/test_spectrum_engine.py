@@ -326,3 +326,16 @@ def test_a_stream_makes_no_frame_that_begins_after_its_end(tiny):
     engine.render([stream], Turning(), 0, 16384)
     overlapping = -(-counting.card.frame_length // counting.card.hop_length)
     assert sum(counting.calls) <= overlapping
+
+
+def test_a_key_beside_others_finds_its_frames_decoded_while_knobs_turn(tiny):
+    counting = Counting(tiny(**SIZES["as published"]))
+    engine = SpectrumEngine(counting, 16384)
+    streams, motion, block = [engine.begin(60, 0)], Turning(), 64
+    for start in range(0, 5 * 1024 + 800, block):
+        engine.render(streams, motion, start, block)
+    counting.calls.clear()
+    start += block
+    streams.append(engine.begin(67, start))
+    engine.render(streams, motion, start, block)
+    assert counting.calls == []
