@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -27,7 +27,8 @@ from .rack import Rack
 Array = npt.NDArray[np.float32]
 
 SWITCH_SECONDS = 5e-6  # how long another Python thread may keep the interpreter from the one that renders
-NEW_NOTES = 8  # that begin in one block: each costs four transforms at once, and 128 keys can be pressed together
+NEW_NOTES = 8  # that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together
+NOTE_SAMPLES = 16  # of a longer block's time for each new note
 LEAVING = 3  # racks of earlier presets that may ring on
 FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
@@ -36,8 +37,10 @@ STRAIN_BLOCKS = 8
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
+LOOK_SECONDS = 0.1  # between looks at what people are shown
 FORGET_SECONDS = 10.0  # how slowly the card's clock is followed
 REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48 kHz
+ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
 CARRIED = (1, 5, 7, 10, 11, 64, 65, 66)  # whose last values a new preset must know: wheel, glide, levels, pedals
 
 
@@ -70,7 +73,7 @@ class Player:
         self._rate = sample_rate
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats = [_Seat(rack, 0)]
-        self._next: Rack | None = None
+        self._next: deque[Rack] = deque(maxlen=1)
         self._queue: list[Event] = []
         self._carried: dict[tuple[int, int], ControlChange] = {}
         self._bends: dict[int, PitchBend] = {}
@@ -101,7 +104,7 @@ class Player:
 
     def swap(self, rack: Rack) -> None:
         """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this."""
-        self._next = rack
+        self._next.append(rack)
 
     def give_up_a_voice(self) -> None:
         """The voice that is missed least fades out: there was not the time for all."""
@@ -117,34 +120,37 @@ class Player:
         for event in due:
             if isinstance(event, ControlChange):
                 self._carried[event.channel, event.number] = event
+                if event.number in ALL_OFF:
+                    self._held.clear()
             elif isinstance(event, PitchBend):
                 self._bends[event.channel] = event
             elif isinstance(event, NoteOn):
                 self._held.add(event.key)
             elif isinstance(event, NoteOff):
                 self._held.discard(event.key)
-        mix = self._seats[-1].rack.process(_since(due, self._seats[-1].since), count)[0]
-        for seat in self._seats[:-1]:
-            mix = mix + self._leave(seat, due, count)
-        self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._gone(seat)]
+        last = self._seats[-1]
+        mix, parts = last.rack.process(_since(due, last.since), count)
+        if len(self._seats) > 1:  # what is limited once bends as one rack bends it
+            mix = limit(sum((self._leave(seat, due, count) for seat in self._seats[:-1]), _sum(parts)))
+            self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._gone(seat)]
         self.now += count
-        return (mix if len(self._seats) == 1 else limit(mix)), due
+        return mix, due
 
     def _due(self, end: int) -> list[Event]:
-        """Events before sample ``end``; of many new notes, the later ones wait for the next block."""
+        """Events before sample ``end``; of more new notes than there is time for, the later ones wait."""
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
-        cut = next(itertools.islice(notes, NEW_NOTES, None), count)
+        most = max(NEW_NOTES, (end - self.now) // NOTE_SAMPLES)
+        cut = next(itertools.islice(notes, most, None), count)
         due = self._queue[:cut]
         self._queue[cut:count] = [replace(event, time=end) for event in self._queue[cut:count]]
         del self._queue[:cut]
         return due
 
     def _take_seat(self) -> None:
-        rack, self._next = self._next, None
-        if rack is None:
+        if not self._next:
             return
-        self._seats.append(_Seat(rack, self.now))
+        self._seats.append(_Seat(self._next.pop(), self.now))
         known = [event for event in self._carried.values() if event.number in CARRIED]
         states: list[Event] = [*known, *self._bends.values()]
         # In front of what is due now: it moves on from there.
@@ -153,9 +159,9 @@ class Player:
             seat.fade = self.now if seat.fade is None else seat.fade
 
     def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
-        """A block of a rack that takes no more notes."""
+        """A block of a rack that takes no more notes, before the limiter."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
-        sound = seat.rack.process(_since(kept, seat.since), count)[0]
+        sound = _sum(seat.rack.process(_since(kept, seat.since), count)[1])
         seat.silent = 0 if seat.rack.sounding else seat.silent + count
         if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
             seat.fade = self.now + count
@@ -166,6 +172,11 @@ class Player:
 
     def _gone(self, seat: _Seat) -> bool:
         return seat.fade is not None and self.now >= seat.fade + self._fade
+
+
+def _sum(parts: Mapping[int, Array]) -> Array:
+    total: Array = np.sum(list(parts.values()), axis=0)
+    return total
 
 
 def _since(events: Sequence[Event], start: int) -> list[Event]:
@@ -232,6 +243,7 @@ class Loop:
         self.sources = sources
         self.load = Load()
         self.peak = 0.0  # of the level since it was last asked for
+        self.latents = player.rack.current_latents(0)  # where they were of late; the rack itself belongs to this thread
         self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
@@ -240,6 +252,7 @@ class Loop:
         self._timeline = Timeline(sink.rate, sink.block)
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
+        self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._ending = threading.Event()
 
     @property
@@ -265,6 +278,8 @@ class Loop:
                 part = (time.perf_counter() - began) * self.sink.rate / self.sink.block
                 self.load.add(part)
                 self._keep_up(part)
+                if self.load.count % self._look_blocks == 0:
+                    self.latents = self.player.rack.current_latents(0)
                 self.peak = max(self.peak, float(sound.max()), -float(sound.min()))
                 if self._on_block is not None:
                     self._on_block(sound, events)

@@ -292,7 +292,7 @@ def _report(stage: _Stage) -> Report:
         voices=player.sounding,
         shed=player.shed,
         held=player.held,
-        latents=player.rack.current_latents(0),
+        latents=loop.latents,
         spans=[(latent.low, latent.high) for latent in stage.patch.model.card.latents] if stage.patch else [],
         peak_db=gain_to_db(peak),
         preset=stage.preset,
