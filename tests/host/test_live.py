@@ -1,0 +1,595 @@
+"""Live playing without a device: the same samples as offline, whatever the blocks, the racks and the clocks do."""
+
+import gc
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from timbrel.host import live
+from timbrel.host.dsp import LIMIT_KNEE
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange
+from timbrel.host.live import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Load, Loop, Player, Timeline
+from timbrel.host.midi.decode import Decoder, let_go
+from timbrel.host.midi.file import Performance, read_performance
+from timbrel.host.midi.ports import Timed
+from timbrel.host.midi.record import Recorder
+from timbrel.host.rack import Rack
+from timbrel.host.render import blocks
+
+BLOCKS = [16, 63, 64, 65, 128, 480, 512, 2048, 8193]
+RATE = 22050
+PLAYED = {
+    "play": {"voices": 6},
+    "tempo_bpm": 100.0,
+    "cc": [
+        {"number": 70, "target": "latent.0", "low": 0.0, "high": 1.0},
+        {"number": 71, "target": "envelope.release_seconds", "low": 0.01, "high": 0.3},
+        {"number": 91, "target": "effects.1.wet_level", "low": 0.0, "high": 0.6},
+        {"number": 93, "target": "effects.0.mix", "low": 0.0, "high": 0.6},
+    ],
+    "motion": [{"target": "latent.1", "shape": "sine", "depth": 0.3, "beats": 1.0}],
+    "effects": [{"plugin": "Chorus", "mix": 0.3}, {"plugin": "Reverb", "room_size": 0.3}],
+}
+
+
+def performance(rate, seconds=1.6):
+    """Notes, knobs, wheel, pedals and a clock, as a player would give them; all keys come up in the end."""
+    random = np.random.default_rng(3)
+    end = round(seconds * rate)
+    events = []
+    for _ in range(22):
+        on, key = int(random.integers(0, end * 3 // 4)), int(random.integers(40, 80))
+        length = int(random.choice([1, 40, 3000, end // 6]))  # some within a block, some across many
+        events += [NoteOn(on, 0, key, int(random.integers(20, 128))), NoteOff(on + length, 0, key)]
+    for number in (70, 71, 91, 93, 7, 10, 11, 64, 66):
+        times = np.sort(random.integers(0, end, 9))
+        events += [ControlChange(int(time), 0, number, int(random.integers(0, 128))) for time in times]
+    events += [PitchBend(int(time), 0, int(random.integers(-8192, 8192))) for time in random.integers(0, end, 12)]
+    events += [Clock(0, "start"), *(Clock(round(t * rate / 44), "tick") for t in range(1, 60)), Clock(end // 2, "stop")]
+    events += [event for event in let_go(end) if event.channel == 0]
+    return sorted(events, key=lambda event: event.time)
+
+
+def perform(player, events, count, sizes):
+    """Drive a player: each event is scheduled before the block in which it is due, as it would arrive."""
+    sounds, played, at, turn = [], [], 0, 0
+    waiting = list(events)
+    while at < count:
+        size = min(sizes[turn % len(sizes)], count - at)
+        while waiting and waiting[0].time < at + size:
+            player.schedule(waiting.pop(0))
+        sound, due = player.block(size)
+        assert sound.shape == (2, size)
+        sounds.append(sound)
+        played += due
+        at, turn = at + size, turn + 1
+    return np.concatenate(sounds, axis=1), played
+
+
+def offline(rack, events, rate, seconds):
+    parts = [mix for _, mix, _ in blocks(rack, Performance(events, events[-1].time, [0], []), seconds, rate)]
+    return np.concatenate(parts, axis=1)
+
+
+def player_of(make_patch, rate=RATE, **keys):
+    return Player(Rack({0: make_patch(**keys)}, rate, omni=True), rate)
+
+
+LONG_RELEASE = {"envelope": {"attack_seconds": 0.0, "release_seconds": 0.1}}
+RANDOM_MIX = np.random.default_rng(8).choice([1, 16, 63, 64, 65, 128, 480, 2048], 400).tolist()
+
+
+@pytest.fixture(scope="module")
+def rendered(make_patch, tiny):
+    """A function that gives a rack, and the performance with its sound offline, at a rate."""
+    made = {}
+
+    def at(rate):
+        patch = make_patch(tiny(sample_rate=44100), **PLAYED)
+        if rate not in made:
+            events = performance(rate)
+            made[rate] = events, offline(Rack({0: patch}, rate, omni=True), events, rate, 2.0)
+        return Rack({0: patch}, rate, omni=True), *made[rate]
+
+    return at
+
+
+@pytest.mark.parametrize("sizes", [*([size] for size in BLOCKS), RANDOM_MIX], ids=[*map(str, BLOCKS), "mix"])
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_live_is_offline_to_the_sample_in_blocks_of_any_size(rendered, rate, sizes):
+    rack, events, expected = rendered(rate)
+    latency = rack.latency_samples
+    sound, played = perform(Player(rack, rate), events, expected.shape[1], sizes)
+    assert latency > 0
+    assert played == events
+    assert np.abs(expected).max() > 0.05
+    assert np.array_equal(sound[:, latency:], expected[:, : expected.shape[1] - latency])
+
+
+def test_a_recording_of_what_took_effect_renders_to_what_was_heard(make_patch, tmp_path):
+    random = np.random.default_rng(0)
+    player = player_of(make_patch, 48000, play={"voices": 16}, **LONG_RELEASE)
+    sounds = []
+    with Recorder(tmp_path / "take.mid", 48000) as recorder:
+        for count in range(300):
+            for _ in range(int(random.integers(0, 14)) if count % 9 == 0 and count < 200 else 0):  # too many, and late
+                time = player.now + int(random.integers(-500, 300))
+                player.schedule(NoteOn(time, int(random.integers(0, 3)), int(random.integers(30, 90)), 90))
+            if count % 17 == 0:
+                player.schedule(ControlChange(player.now + 5, 1, 64, 127 * (count // 17 % 2)))
+                player.schedule(ControlChange(player.now + 70, 2, 123, 0))
+            sound, events = player.block(128)
+            sounds.append(sound)
+            recorder.add(events)
+        recorder.spill(player.now)
+    heard = np.concatenate(sounds, axis=1)
+    written = read_performance(tmp_path / "take.mid", 48000)
+    rack = Rack({0: make_patch(play={"voices": 16}, **LONG_RELEASE)}, 48000, omni=True)
+    again = np.concatenate([mix for _, mix, _ in blocks(rack, written, 2.0, 48000)], axis=1)
+    latency = rack.latency_samples
+    assert np.abs(heard).max() > 0.1
+    assert np.array_equal(heard[:, latency:], again[:, : heard.shape[1] - latency])
+
+
+def test_a_late_event_takes_effect_with_the_next_sample(make_patch):
+    player = player_of(make_patch)
+    player.block(1000)
+    player.schedule(NoteOn(17, 0, 60, 100))
+    _, played = player.block(100)
+    assert played == [NoteOn(1000, 0, 60, 100)]
+
+
+def test_events_of_one_sample_keep_the_order_in_which_they_came(make_patch):
+    player = player_of(make_patch)
+    events = [NoteOn(50, 0, 60, 100), NoteOff(50, 0, 60), NoteOn(50, 0, 60, 90), ControlChange(50, 0, 64, 127)]
+    for event in [*events, NoteOn(20, 0, 70, 100)]:
+        player.schedule(event)
+    assert player.block(128)[1] == [NoteOn(20, 0, 70, 100), *events]
+
+
+def test_more_new_notes_than_a_block_has_time_for_begin_in_those_that_follow(make_patch):
+    player = player_of(make_patch, play={"voices": 64})
+    notes = [NoteOn(3, 0, key, 100) for key in range(30, 30 + 3 * NEW_NOTES)]
+    for event in [*notes, NoteOff(4, 0, 30)]:
+        player.schedule(event)
+    played = [player.block(128)[1] for _ in range(4)]
+    assert [len(events) for events in played] == [NEW_NOTES, NEW_NOTES, NEW_NOTES + 1, 0]
+    assert [event.key for events in played for event in events] == [*range(30, 30 + 3 * NEW_NOTES), 30]
+    assert [{event.time for event in events} for events in played[1:]] == [{128}, {256}, set()]
+
+
+def test_a_long_block_has_time_for_as_many_notes_as_the_short_ones_in_it(make_patch):
+    player = player_of(make_patch, play={"voices": 64})
+    notes = [NoteOn(40 * i, 0, 30 + i, 100) for i in range(40)]
+    for note in notes:
+        player.schedule(note)
+    assert player.block(2048)[1] == notes
+
+
+def test_a_voice_that_is_given_up_is_counted_and_there_may_be_none(make_patch):
+    player = player_of(make_patch)
+    player.give_up_a_voice()
+    assert player.shed == 0
+    player.schedule(NoteOn(0, 0, 60, 100))
+    player.schedule(NoteOn(5, 0, 67, 100))
+    player.block(500)
+    player.give_up_a_voice()
+    assert player.shed == 1
+    player.block(500)
+    assert player.sounding == 1
+
+
+def test_held_keys_are_told_until_they_come_up_or_all_notes_are_off(make_patch):
+    player = player_of(make_patch)
+    for event in (NoteOn(0, 0, 60, 100), NoteOn(1, 0, 50, 100), NoteOn(2, 0, 70, 100), NoteOff(3, 0, 60)):
+        player.schedule(event)
+    player.block(64)
+    assert player.held == [50, 70]
+    player.schedule(ControlChange(70, 0, 123, 0))
+    player.block(64)
+    assert player.held == []
+
+
+class Swapped:
+    """A player on one rack, and what it gives with and without another that is swapped in."""
+
+    def __init__(self, make_patch, first, second, rate=RATE):
+        self.make_patch, self.first, self.second, self.rate = make_patch, first, second, rate
+
+    def rack(self, which):
+        return Rack({0: self.make_patch(**which)}, self.rate, omni=True)
+
+    def sound(self, events, at, count, size=100):
+        player = Player(self.rack(self.first), self.rate)
+        before, _ = perform(player, [e for e in events if e.time < at], at, [size])
+        if at < count:
+            player.swap(self.rack(self.second))
+        sounds = [before]
+        waiting = [event for event in events if event.time >= at]
+        while player.now < count:
+            while waiting and waiting[0].time < player.now + size:
+                player.schedule(waiting.pop(0))
+            sounds.append(player.block(size)[0])
+        return np.concatenate(sounds, axis=1)
+
+
+def test_held_notes_go_on_as_if_nothing_had_been_swapped(make_patch):
+    pair = Swapped(make_patch, LONG_RELEASE, {"latent": {"values": [0.9, 0.1]}})
+    events = [NoteOn(0, 0, 60, 100), ControlChange(3000, 0, 7, 60), NoteOff(7000, 0, 60)]
+    assert np.array_equal(pair.sound(events, 4000, 15_000), pair.sound(events, 15_000, 15_000))
+
+
+def test_new_notes_sound_on_the_new_rack_alone_as_if_it_had_played_from_its_start(make_patch):
+    second = {"latent": {"values": [0.9, 0.1]}, **LONG_RELEASE}
+    pair = Swapped(make_patch, LONG_RELEASE, second)
+    sound = pair.sound([NoteOn(4050, 0, 64, 100), NoteOff(6000, 0, 64)], 4000, 9000)
+    alone = pair.rack(second).process([NoteOn(50, 0, 64, 100), NoteOff(2000, 0, 64)], 5000)[0]
+    assert np.all(sound[:, :4000] == 0)
+    assert np.array_equal(sound[:, 4000:], alone)
+
+
+def test_a_new_rack_knows_wheels_levels_and_pedals(make_patch):
+    wheel = {"number": 1, "target": "latent.0", "low": 0.0, "high": 1.0}
+    pair = Swapped(make_patch, LONG_RELEASE, {"cc": [wheel], **LONG_RELEASE})
+    moved = [
+        ControlChange(100, 0, 7, 50),
+        ControlChange(200, 0, 1, 127),
+        PitchBend(300, 0, 4000),
+        ControlChange(400, 0, 64, 127),
+    ]
+    sound = pair.sound([*moved, NoteOn(5000, 0, 64, 100), NoteOff(6000, 0, 64)], 4000, 9000)
+    rack = pair.rack(pair.second)
+    rack.process([replace(event, time=0) for event in (moved[0], moved[1], moved[3], moved[2])], 1000)
+    alone = rack.process([NoteOn(1000, 0, 64, 100), NoteOff(2000, 0, 64)], 4000)[0]
+    assert np.array_equal(sound[:, 5000:], alone)
+
+
+def test_no_sample_jumps_when_loud_racks_come_and_go(make_patch):
+    loud = {"play": {"gain_db": 12.0}, **LONG_RELEASE}
+    pair = Swapped(make_patch, loud, loud)
+    events = [NoteOn(0, 0, 60 + 4 * i, 127) for i in range(4)]
+    plain = pair.sound(events, 20_000, 20_000)
+    assert np.abs(plain).max() > LIMIT_KNEE + 0.1
+    assert np.array_equal(pair.sound(events, 6000, 20_000), plain)
+
+
+def test_only_so_many_racks_ring_on_and_the_oldest_fades_without_a_click(make_patch):
+    player = player_of(make_patch, **LONG_RELEASE)
+    sounds = []
+    for turn in range(LEAVING + 2):
+        if turn:
+            player.swap(Rack({0: make_patch(**LONG_RELEASE)}, RATE, omni=True))
+        player.schedule(NoteOn(player.now, 0, 48 + 5 * turn, 100))
+        for _ in range(20):
+            sounds.append(player.block(100)[0])
+    assert player.sounding == LEAVING + 1
+    alone, _ = perform(player_of(make_patch, **LONG_RELEASE), [NoteOn(0, 0, 48, 100)], 12_000, [100])
+    fade = round(FADE_SECONDS * RATE)
+    sound, swapped_at = np.concatenate(sounds, axis=1), 2000 * (LEAVING + 1)
+    others = sum(
+        np.pad(
+            Rack({0: make_patch(**LONG_RELEASE)}, RATE, omni=True).process(
+                [NoteOn(0, 0, 48 + 5 * turn, 100)], sound.shape[1] - 2000 * turn
+            )[0],
+            ((0, 0), (2000 * turn, 0)),
+        )
+        for turn in range(1, LEAVING + 2)
+    )
+    left = np.clip((swapped_at + fade - np.arange(sound.shape[1])) / fade, 0, 1)
+    expected = others + left * np.pad(alone, ((0, 0), (0, sound.shape[1])))[:, : sound.shape[1]]
+    assert np.abs(expected).max() < LIMIT_KNEE
+    assert sound[:, : swapped_at + 2000] == pytest.approx(expected[:, : swapped_at + 2000], abs=1e-6)
+
+
+def test_a_rack_leaves_once_its_effects_have_had_time_to_ring_out(make_patch):
+    player = player_of(make_patch, **LONG_RELEASE)
+    player.schedule(NoteOn(0, 0, 60, 100))
+    player.block(1000)
+    player.swap(Rack({0: make_patch()}, RATE, omni=True))
+    player.block(1000)
+    player.schedule(NoteOff(player.now, 0, 60))
+    for _ in range(round((RING_SECONDS - 1) * RATE / 1000)):
+        player.block(1000)
+    assert len(player._seats) == 2
+    for _ in range(round(2 * RATE / 1000)):
+        player.block(1000)
+    assert len(player._seats) == 1
+
+
+def test_a_swap_by_another_thread_is_never_lost(make_patch):
+    player = player_of(make_patch)
+    racks = [Rack({0: make_patch()}, RATE, omni=True) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(300):
+            other = threading.Thread(target=player.swap, args=(racks[turn % 2],))
+            other.start()
+            while other.is_alive():
+                player._take_seat()
+            player._take_seat()
+            assert player.rack is racks[turn % 2]
+            del player._seats[:-1]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+PIECES = st.one_of(
+    st.binary(max_size=12),
+    st.builds(lambda key, velocity: bytes([0x90, key, velocity]), st.integers(0, 127), st.integers(0, 127)),
+    st.builds(lambda number, value: bytes([0xB0, number, value]), st.integers(0, 127), st.integers(0, 127)),
+    st.sampled_from(
+        [
+            b"\xf0\x7e\x7f\x09\x01\xf7",  # system exclusive
+            b"\xf0\x43\x12",  # and one that never ends
+            b"\x90\x3c",  # cut off
+            b"\x40\x50\x3e\x7f",  # running status
+            b"\xfe",  # active sensing
+            b"\x90\xf8\x3c\xfe\x64",  # real-time bytes inside a message
+            b"\xff",
+            b"\xfa\xf8\xf8\xfc",
+            b"\xe0\x00\x7f",
+            b"\xb0\x65\x00\xb0\x64\x06\xb0\x06\x07",  # an MPE zone
+        ]
+    ),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    pieces=st.lists(st.tuples(PIECES, st.integers(1, 300), st.integers(-200, 400)), max_size=25),
+    mode=st.sampled_from(["poly", "mono", "chord"]),
+)
+def test_no_bytes_stop_the_sound_and_after_all_notes_off_it_is_silent_within_the_release(make_patch, pieces, mode):
+    player = player_of(make_patch, play={"mode": mode, "gain_db": 12.0}, envelope={"release_seconds": 0.05})
+    decoder = Decoder()
+    for data, size, ahead in pieces:
+        for event in decoder.feed(data, 0):
+            player.schedule(replace(event, time=player.now + ahead))
+        sound, _ = player.block(size)
+        assert np.isfinite(sound).all()
+        assert np.abs(sound).max() <= 1.0
+    player.block(400)
+    for event in let_go(player.now):
+        player.schedule(event)
+    player.block(1000)
+    player.block(round(0.05 * RATE) + 50)  # and the notes that had to wait for their block
+    assert np.all(player.block(500)[0] == 0)
+    assert (player.sounding, player.held) == (0, [])
+
+
+class Card:
+    """A clock that takes blocks: late by up to ``jitter`` of a block, of its own rate, and asleep now and then."""
+
+    def __init__(self, rate, block, drift, jitters, stalls):
+        period = block / rate * (1 + drift)
+        self.block, self.rate, self.begins = block, rate * (1 - drift), []
+        at, asleep = 0.0, 0.0
+        for index, jitter in enumerate(jitters):
+            asleep += stalls.get(index, 0.0)
+            at = index * period + asleep
+            self.begins.append(at + jitter * period)
+
+    def taken(self, seconds):
+        return self.block * int(np.searchsorted(self.begins, seconds, side="right"))
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    block=st.sampled_from([16, 128, 512]),
+    drift=st.integers(-300, 300),
+    stalls=st.dictionaries(st.integers(20, 900), st.integers(1, 500), max_size=3),
+)
+def test_the_timeline_is_within_a_block_of_a_card_that_jitters_drifts_and_stalls(seed, block, drift, stalls):
+    random = np.random.default_rng(seed)
+    stalls = {index: milliseconds / 1000 for index, milliseconds in stalls.items()}
+    card = Card(48000, block, drift / 1e6, random.uniform(0, 0.9, 1000), stalls)
+    timeline, now = Timeline(48000, block), 1e-9
+    while now < card.begins[-1]:
+        taken = card.taken(now)
+        timeline.saw(taken, now)
+        assert taken - 1 <= timeline.sample(now) <= taken + block + 1
+        now += random.uniform(0, 1.5) * block / 48000
+
+
+def test_the_timeline_tells_moments_apart_that_lie_in_one_block():
+    random = np.random.default_rng(2)
+    card = Card(48000, 128, 1e-4, random.uniform(0, 0.02, 6000), {})
+    timeline, offsets, now = Timeline(48000, 128), [], 1e-9
+    while now < card.begins[-1]:
+        timeline.saw(card.taken(now), now)
+        offsets.append(timeline.sample(now) - card.rate * now)
+        now += random.uniform(0, 0.2) * 128 / 48000
+    settled = np.array(offsets[len(offsets) // 2 :])
+    assert np.ptp(settled) < 8  # samples; a block's start alone would leave 128
+
+
+def test_load_keeps_what_came_last_and_is_nothing_at_first():
+    load = Load()
+    assert load.percentiles(50, 99) == [0.0, 0.0]
+    load.add(0.5)
+    assert load.percentiles(50, 100) == [0.5, 0.5]
+    for _ in range(live.REMEMBERED):
+        load.add(0.25)
+    assert load.percentiles(0, 50, 100) == [0.25] * 3
+
+
+class Hours:
+    """A clock that only sleeping moves on."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class FakeSink:
+    """Takes a block each period of a clock, for so many blocks."""
+
+    latency_seconds = 0.0
+
+    def __init__(self, hours, rate=48000, block=128, depth=2, blocks=400, stalled=()):
+        self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
+        self.hours, self.began, self.written, self.sounds = hours, hours.now, 0, []
+        self.blocks, self.stalled = blocks, stalled
+
+    @property
+    def taken(self):
+        periods = int((self.hours.now - self.began) * self.rate / self.block)
+        return (min(periods, self.written // self.block + self.depth) - self.depth) * self.block
+
+    @property
+    def alive(self):
+        return len(self.sounds) < self.blocks
+
+    def write(self, sound):
+        self.sounds.append(sound.copy())
+        self.written += self.block
+
+    def start(self):
+        self.began = self.hours.now
+
+    def close(self):
+        pass
+
+
+class FakeSource:
+    """Gives each event at the first look after its moment."""
+
+    def __init__(self, hours, timed):
+        self.hours, self.timed = hours, list(timed)
+
+    def poll(self):
+        due = [timed for timed in self.timed if timed.seconds <= self.hours.now]
+        self.timed = [timed for timed in self.timed if timed.seconds > self.hours.now]
+        return due
+
+
+@pytest.fixture
+def hours(monkeypatch):
+    clock = Hours()
+    monkeypatch.setattr(live, "time", clock)
+    return clock
+
+
+def looped(make_patch, hours, timed, lowest=False, **settings):
+    sink, told = FakeSink(hours, **settings), []
+    player = player_of(make_patch, 48000)
+    loop = Loop(player, sink, [FakeSource(hours, timed)], lowest, lambda sound, events: told.append((sound, events)))
+    return loop, sink, told
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("lowest", [False, True])
+def test_an_event_is_late_by_the_delay_that_is_told_and_without_lowest_latency_by_no_less(
+    make_patch, hours, depth, lowest
+):
+    moments = [100.1 + 0.0071 * i for i in range(100)]
+    timed = [Timed(moment, ControlChange(0, 0, 1, i), "port") for i, moment in enumerate(moments)]
+    loop, _, told = looped(make_patch, hours, timed, lowest, depth=depth)
+    loop.run()
+    played = [event for _, events in told for event in events]
+    assert [event.value for event in played] == list(range(100))
+    # A sample that is written when `depth` blocks wait in the ring is taken that much later.
+    heard = [(event.time + 128 * depth) / 48000 for event in played]
+    late = np.array([at - (moment - 100.0) for at, moment in zip(heard, moments, strict=True)]) * 48000
+    assert late.max() <= loop.delay_samples + 1
+    if not lowest:
+        assert np.ptp(late) <= 1
+        assert late.min() >= loop.delay_samples - 128 - 1
+
+
+def test_a_loop_gives_the_samples_of_its_player_and_tells_each_block(make_patch, hours):
+    timed = [Timed(100.05, NoteOn(0, 0, 60, 100), "port"), Timed(100.3, NoteOff(0, 0, 60), "port")]
+    loop, sink, told = looped(make_patch, hours, timed)
+    loop.run()
+    sound = np.concatenate(sink.sounds, axis=1)
+    events = [event for _, events in told for event in events]
+    expected, _ = perform(player_of(make_patch, 48000), events, sound.shape[1], [1000])
+    assert np.abs(sound).max() > 0.01
+    assert np.array_equal(sound, expected)
+    assert np.array_equal(sound, np.concatenate([block for block, _ in told], axis=1))
+    assert loop.load.count == len(sink.sounds)
+    assert loop.peak == pytest.approx(np.abs(sound).max())
+
+
+def test_a_loop_ends_when_told_and_when_its_card_has_gone(make_patch, hours):
+    loop, sink, _ = looped(make_patch, hours, [], blocks=7)
+    loop.run()
+    assert len(sink.sounds) == 7
+    loop, sink, told = looped(make_patch, hours, [])
+    loop.stop()
+    loop.run()
+    assert told == []
+
+
+def test_program_changes_and_bank_selects_are_left_to_who_loads_and_clocks_are_not_shown(make_patch, hours):
+    asked = [ControlChange(0, 0, 0, 1), ControlChange(0, 0, 32, 2), ProgramChange(0, 0, 5)]
+    others = [Clock(0, "tick"), ControlChange(0, 0, 70, 9)]
+    loop, _, _ = looped(make_patch, hours, [Timed(100.02, event, "port") for event in [*others, *asked]])
+    loop.run()
+    assert [replace(event, time=0) for event in loop.programs] == asked
+    assert [timed.event for timed in loop.heard] == [others[1], *asked]
+
+
+def test_while_a_loop_runs_nothing_is_collected_and_afterwards_all_is_as_before(make_patch, hours):
+    seen = []
+    loop, _, _ = looped(make_patch, hours, [], blocks=3)
+    loop._on_block = lambda sound, events: seen.append((gc.isenabled(), sys.getswitchinterval()))
+    before = gc.isenabled(), sys.getswitchinterval()
+    loop.run()
+    assert [collects for collects, _ in seen] == [False] * 3
+    assert all(interval == pytest.approx(live.SWITCH_SECONDS) for _, interval in seen)
+    assert (gc.isenabled(), sys.getswitchinterval()) == before
+
+
+def test_blocks_that_take_longer_than_they_last_cost_voices_until_they_do_not(make_patch, hours):
+    loop, _, _ = looped(make_patch, hours, [Timed(100.01, NoteOn(0, 0, 50 + i, 90), "port") for i in range(6)])
+    block = loop.player.block
+
+    def slow(count):
+        hours.now += (0.3 + 0.2 * loop.player.sounding) * count / 48000
+        return block(count)
+
+    loop.player.block = slow
+    loop.run()
+    assert loop.player.shed >= 3
+    assert loop.player.sounding >= 1
+
+
+def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_patch, hours):
+    motion = [{"target": "latent.0", "shape": "sine", "depth": 0.3, "rate_hz": 3.0}]
+    knob = {"number": 70, "target": "latent.1", "low": 0.0, "high": 1.0}
+    timed = [Timed(100 + i / 500, ControlChange(0, 0, 70, i % 128), "port") for i in range(500)]
+    timed += [Timed(100.01 + i / 100, NoteOn(0, 0, 40 + i, 100), "port") for i in range(20)]
+    sink = FakeSink(hours)
+    player = player_of(make_patch, 48000, motion=motion, cc=[knob])
+    loop = Loop(player, sink, [FakeSource(hours, sorted(timed, key=lambda one: one.seconds))])
+    problems, looks, ended = [], [], threading.Event()
+
+    def look():
+        try:
+            while not ended.is_set():
+                looks.append((loop.latents, player.held, player.sounding, loop.load.percentiles(50)))
+        except Exception as error:
+            problems.append(error)
+
+    other = threading.Thread(target=look)
+    other.start()
+    try:
+        loop.run()
+    finally:
+        ended.set()
+        other.join()
+    assert problems == []
+    assert len({tuple(latents) for latents, *_ in looks}) > 2
+    assert all(len(latents) == 2 for latents, *_ in looks)
