@@ -1,7 +1,10 @@
 """The command line: joins the rooms' commands, and imports a room only when one of its commands is called."""
 
+import contextlib
+import os
 import signal
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +15,11 @@ from . import __version__
 from .host.errors import TimbrelError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from .host.learn import Moment
     from .host.library import Patch
+    from .host.midi.ports import Inputs
     from .host.progress import Display
     from .train.loop import Outcome, Report
 
@@ -56,10 +61,18 @@ Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
 CorpusName = Annotated[str | None, typer.Option(help="The corpus's name; the folder's by default.")]
 Licence = Annotated[str | None, typer.Option(help="Under which the sounds may be used; models carry it on.")]
 Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
+MidiPort = Annotated[
+    list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual; all by default.")
+]
+MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
 
+BLOCKS = (16, 8192)  # samples: as host.audio.device has it, which would load numpy
+RATES = (8000, 192_000)  # Hz
+MOMENT_SECONDS = 0.05  # between looks at what came in
+RESCAN_SECONDS = 1.0  # between looks for ports that came or went
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -332,8 +345,6 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
-    import os
-
     from .host.library import open_patch
     from .host.midi.file import read_performance
     from .host.progress import Display
@@ -374,35 +385,44 @@ def play(
     device: Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")] = None,
     rate: Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")] = None,
     block: Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")] = 128,
-    voices: Annotated[int | None, typer.Option(min=1, max=64, help="Most voices at a time; the preset's.")] = None,
-    midi_port: Annotated[
-        list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual.")
+    voices: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Most voices at a time; as the preset says by default.")
     ] = None,
-    midi_api: Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm.")] = None,
+    midi_port: MidiPort = None,
+    midi_api: MidiApi = None,
+    controller: Annotated[
+        str | None, typer.Option(help="Put its knobs on the latents: a name from 'timbrel devices', or a .toml file.")
+    ] = None,
     lowest_latency: Annotated[
         bool, typer.Option("--lowest-latency", help="Events take effect at the next block, not after a constant delay.")
     ] = False,
     programs: Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")] = None,
     null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
-    keys: Annotated[bool, typer.Option("--keys", help="Play on the computer's keyboard, without MIDI.")] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Play on the computer's keyboard; MIDI is heard if --midi-port names it.")
+    ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
     record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
     record_midi: Annotated[Path | None, typer.Option(help="Write the performance, a .mid for 'render'.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
-    import contextlib
-
     from .host.messages import Setup
     from .host.play import Recording, play
-    from .host.screen import Full, Plain
+    from .host.screen import Full, Plain, Typist, can_draw, can_type
 
-    low, high = 16, 8192
-    if not low <= block <= high:
-        raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if keys and not terminal:
+    _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
+    if rate is not None:
+        _check_range("--rate", rate, RATES, "Hz; leave it out to take the card's own")
+    if null and device is not None:
+        raise UserError(f"--null and --device {device} are two outputs; give one of them")
+    typist = Typist(keys) if can_type() else None
+    if keys and typist is None:
         raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
+    if controller is not None:
+        from .host.controllers import read_controller
+
+        read_controller(controller)
     setup = Setup(
         preset=preset,
         device=device,
@@ -413,14 +433,21 @@ def play(
         voices=voices,
         midi_ports=tuple(midi_port or ()),
         midi_api=midi_api,
-        midi=not keys,
+        midi=not keys or bool(midi_port),
         lowest_latency=lowest_latency,
         programs=_set_of(programs),
+        controller=controller,
     )
     watched = Path(preset) if preset.endswith(".toml") else None
-    with contextlib.ExitStack() as closing:
-        screen = Plain() if plain or not terminal else closing.enter_context(Full(keys))
+    drawn = typist is not None and can_draw() and not plain
+    with Full(typist) if typist is not None and drawn else Plain(typist) as screen:
         play(setup, screen, Recording(record, record_midi), overwrite, watched)
+
+
+def _check_range(option: str, value: int, span: tuple[int, int], advice: str) -> None:
+    low, high = span
+    if not low <= value <= high:
+        raise UserError(f"{option} {value} is out of range [{low}, {high}] {advice}")
 
 
 def _set_of(folder: Path | None) -> tuple[str, ...]:
@@ -437,24 +464,97 @@ def _set_of(folder: Path | None) -> tuple[str, ...]:
 
 @app.command()
 def devices() -> None:
-    """List sound cards and MIDI ports, with what to type to choose one."""
+    """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
     from .host.audio.device import cards
+    from .host.controllers import read_controller, shipped_controllers
     from .host.midi.ports import port_names
 
-    for card in _or_complaint(cards):
+    found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
+    names = [card.name for card in found]
+    for card in found:
+        name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
         mark = "  (default)" if card.default else ""
-        print(f'sound card  --device "{card.name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
-    for name in _or_complaint(port_names):
-        print(f'MIDI port   --midi-port "{name}"')
+        print(f'sound card  --device "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
+    for port in _or_complaint(
+        port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
+    ):
+        print(f'MIDI port   --midi-port "{port}"')
+    for name in shipped_controllers():
+        print(f"controller  --controller {name}  {read_controller(name).name}")
 
 
-def _or_complaint(ask: "Callable[[], list[Any]]") -> list[Any]:
+def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
     """What there is; what is missing is said, and the rest of the list goes on."""
     try:
-        return ask()
+        with _hushed():
+            found = ask()
     except UserError as error:
         print(error)
         return []
+    if not found:
+        print(none)
+    return found
+
+
+@contextlib.contextmanager
+def _hushed() -> "Iterator[None]":
+    """Without what JACK and ALSA write to standard error unasked when they are opened."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@app.command()
+def learn(
+    preset: Annotated[str, typer.Argument(help="A .toml preset; of a shipped one a copy is made in this folder.")],
+    target: Annotated[
+        str | None, typer.Option(help="What it moves, such as latent.0, gain or pan; all latents in turn by default.")
+    ] = None,
+    midi_port: MidiPort = None,
+    midi_api: MidiApi = None,
+) -> None:
+    """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
+    from .host.learn import learn
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if not learn(preset, target, _Moments(tuple(midi_port or ()), midi_api, say), say):
+        raise KeyboardInterrupt
+
+
+class _Moments:
+    """What comes in by MIDI, until Ctrl-C; the ports are opened when it is first asked for."""
+
+    def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
+        self._names, self._api, self._say = names, api, say
+
+    def __iter__(self) -> "Iterator[Moment]":
+        from .host.midi.ports import VIRTUAL, Inputs
+
+        with _hushed():
+            inputs = Inputs(self._names, self._api)
+        heard = [name for name in inputs.open if name != VIRTUAL]
+        self._say(f"listening to {', '.join(heard)}" if heard else "no controller is here yet; connect one")
+        return self._moments(inputs)
+
+    def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
+        next_scan = time.monotonic()
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
+                    yield timed.seconds, timed.event
+                yield time.perf_counter(), None
+                time.sleep(MOMENT_SECONDS)
+                if time.monotonic() >= next_scan:
+                    next_scan = time.monotonic() + RESCAN_SECONDS
+                    for line in inputs.rescan():
+                        self._say(line)
 
 
 @app.command()

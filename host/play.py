@@ -305,7 +305,7 @@ def _instrument_samples(report: Report) -> float:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Set by SIGINT, SIGTERM, also where a script's background job was born deaf to them, and a terminal that closes."""
+    """Set by SIGINT and SIGTERM, also where a background job was born deaf to them, and by a terminal that closes."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

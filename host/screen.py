@@ -1,7 +1,10 @@
-"""What the player sees: one calm screen on a terminal, or a line a second."""
+"""What the player sees: one calm screen on a terminal, or a line a second; and keys that are typed."""
 
 import contextlib
+import os
+import re
 import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,45 +18,94 @@ if TYPE_CHECKING:
     import rich.live
 
 LINE_SECONDS = 1.0
-SAID = 4  # last lines that stay on the screen
+SAID = 4  # lines that stay on the screen, empty or not, so that nothing below them moves
+WIDTH = 79  # columns at most, of which `LABEL` and two spaces hold the names
+LABEL = 8
 METER_DB, METER_WIDTH = 48, 32
-KNOB_WIDTH = 12
+KNOBS, KNOBS_A_ROW = 16, 4  # latents that are shown
+KNOB_WIDTH = 5
+HELD = 12  # keys that are shown
+SILENT_DB = -100
+DUMB = ("", "dumb", "unknown")  # terminals that cannot go back up a line
 OCTAVE_KEYS = "awsedftgyhujkolp"  # two rows as a piano: a is C
 NOTE_SECONDS = 0.35  # a terminal tells no key-up: a note lasts this long, and on while the key repeats
 MIDDLE = 60
+ESCAPE = "\x1b"
+# What arrow and function keys send: ECMA-48 control sequences, single shifts, and Alt with a key.
+SEQUENCE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|O.|[^\x1b\\[O])", re.DOTALL)
+
+
+class Typist:
+    """Keys of the computer's keyboard: one that quits, and in a ``piano`` letters that play; z and x change octave."""
+
+    def __init__(self, piano: bool) -> None:
+        self._piano = Piano() if piano else None
+        self._waiting = ""  # an escape that may begin a sequence
+
+    @property
+    def hint(self) -> str:
+        """What the keys do."""
+        return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
+
+    def typed(self) -> list[tuple[int, bool] | str]:
+        """Notes that go down or up since the last call, or ``quit``."""
+        return self.read(_typed(), time.monotonic())
+
+    def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
+        """The same for what was typed up to ``now``, in seconds."""
+        escaped = self._waiting == ESCAPE and not text  # nothing came behind it: the key itself
+        text = SEQUENCE.sub("", self._waiting + text)
+        self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not escaped else ""
+        text = text.removesuffix(self._waiting)
+        if self._piano is None:
+            return ["quit"] if "q" in text.casefold() else []
+        return ["quit"] if escaped else list(self._piano.moves(text, now))
 
 
 class Plain:
     """A line a second, flushed: for logs, pipes and screen readers."""
 
-    def __init__(self) -> None:
+    def __init__(self, typist: Typist | None = None) -> None:
+        """``typist``: who gives keys, if there is a terminal to type in."""
+        self._typist = typist
         self._next = 0.0
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> "Plain":
+        if self._typist is not None:
+            self._closing.enter_context(_raw_terminal())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._closing.close()
 
     def show(self, report: Report) -> None:
+        """A line, if the last was a second ago."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + LINE_SECONDS
         print(summary(report), flush=True)
 
     def say(self, line: str) -> None:
+        """A line by itself, on stderr."""
         print(line, file=sys.stderr, flush=True)
 
     def typed(self) -> list[tuple[int, bool] | str]:
-        return []
+        """See `Typist`."""
+        return self._typist.typed() if self._typist is not None else []
 
 
 def summary(report: Report) -> str:
     """One line of a report."""
     p50, p99 = report.load
-    total = sum(report.latency_ms.values())
-    peak = f"{report.peak_db:.0f} dB" if report.peak_db > -100 else "silent"
     parts = (
         f"underruns {report.underruns}",
         f"load {p50:.0%} p99 {p99:.0%}",
         f"voices {report.voices}",
         f"shed {report.shed}",
-        f"latency {total:.1f} ms",
-        f"peak {peak}",
+        f"held {len(report.held)}",
+        f"latency {sum(report.latency_ms.values()):.1f} ms",
+        f"peak {_decibels(report.peak_db)}",
         f"preset {report.preset}",
         f"{report.device} {report.rate} Hz {report.block}",
     )
@@ -63,68 +115,93 @@ def summary(report: Report) -> str:
 class Full:
     """A screen that is drawn again ten times a second, on a terminal."""
 
-    def __init__(self, piano: bool) -> None:
-        """``piano``: letters play notes; z and x change the octave."""
+    def __init__(self, typist: Typist) -> None:
         from rich.live import Live
 
-        self._piano = Piano() if piano else None
+        self._typist = typist
         self._said: deque[str] = deque(maxlen=SAID)
-        self._live: rich.live.Live = Live(auto_refresh=False, screen=False)
-        self._quit = False
+        self._report: Report | None = None
+        self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
+        self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> "Full":
-        self._closing = contextlib.ExitStack()
         self._closing.enter_context(_raw_terminal())
-        self._closing.enter_context(self._live)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._closing.close()
 
     def show(self, report: Report) -> None:
-        self._live.update(self._page(report), refresh=True)
+        """The newest report."""
+        if self._report is None:  # only now: what is refused before is one line, without a screen around it
+            self._closing.enter_context(self._live)
+        self._report = report
+        self._draw()
 
     def say(self, line: str) -> None:
-        self._said.append(line)
+        """A line that stays until others push it out."""
+        self._said.extend(textwrap.wrap(line, WIDTH))
+        self._draw()
 
     def typed(self) -> list[tuple[int, bool] | str]:
-        typed = _typed()
-        if "\x1b" in typed or ("q" in typed and self._piano is None):
-            return ["quit"]
-        return list(self._piano.moves(typed, time.monotonic())) if self._piano is not None else []
+        """See `Typist`."""
+        return self._typist.typed()
+
+    def _draw(self) -> None:
+        if self._report is not None:
+            self._live.update(self._page(self._report), refresh=True)
 
     def _page(self, report: Report) -> "rich.console.Group":
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", justify="right")
-        table.add_column()
-        for name, value in rows(report):
-            table.add_row(name, value)
-        leave = "Esc quits; a to p play, z and x change the octave" if self._piano is not None else "q quits"
-        return Group(table, *(Text(line, style="yellow") for line in self._said), Text(leave, style="dim"))
+        said = [*self._said, *[""] * (SAID - len(self._said))]
+        lines = [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(report)]
+        lines += [Text(line, style="yellow") for line in said] + [Text(self._typist.hint, style="dim")]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+            line.truncate(WIDTH, overflow="ellipsis")
+        return Group(*lines)
 
 
 def rows(report: Report) -> list[tuple[str, str]]:
-    """What the screen says, name and value."""
+    """What the screen says, name and value: as many rows for every report of a preset."""
     p50, p99 = report.load
-    latency = "  ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
-    held = " ".join(note_name(key) for key in report.held[:12]) or "-"
-    lit = min(METER_WIDTH, max(0, round((1 + report.peak_db / METER_DB) * METER_WIDTH))) if report.peak_db > -99 else 0
+    parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
+    measured = "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
+    held = " ".join(note_name(key) for key in report.held[:HELD]) + (" ..." if len(report.held) > HELD else "")
     return [
         ("preset", report.preset),
         ("card", f"{report.device}, {report.rate} Hz, blocks of {report.block}"),
-        ("latency", f"{sum(report.latency_ms.values()):.1f} ms ({latency})"),
-        ("load", f"{p50:.0%} of a block, p99 {p99:.0%}; underruns {report.underruns}"),
-        ("voices", f"{report.voices}" + (f" ({report.shed} given up)" if report.shed else "")),
-        ("keys", held),
-        ("latents", " ".join(f"{value:+.2f}" for value in report.latents)),
-        ("level", "#" * lit + "." * (METER_WIDTH - lit)),
-        ("ports", ", ".join(report.ports) or "none"),
+        ("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}"),
+        ("measured", measured),
+        ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
+        ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "")),
+        ("keys", held or "-"),
+        *(("latents" if index == 0 else "", line) for index, line in enumerate(_knobs(report))),
+        ("level", f"[{_bar((report.peak_db + METER_DB) / METER_DB, METER_WIDTH)}] {_decibels(report.peak_db)}"),
+        ("MIDI", ", ".join(report.ports) or "none"),
         ("last", report.last or "-"),
     ]
+
+
+def _knobs(report: Report) -> list[str]:
+    """Latents as bars within their spans, a few a row."""
+    knobs = [
+        f"{index:2d} [{_bar((value - low) / (high - low) if high > low else 0.0, KNOB_WIDTH)}]{value:+6.2f}"
+        for index, (value, (low, high)) in enumerate(zip(report.latents, report.spans, strict=False))
+    ]
+    lines = [" ".join(knobs[start : start + KNOBS_A_ROW]) for start in range(0, min(KNOBS, len(knobs)), KNOBS_A_ROW)]
+    return [*lines, f"and {len(knobs) - KNOBS} more"] if len(knobs) > KNOBS else lines
+
+
+def _bar(part: float, width: int) -> str:
+    lit = round(min(max(part, 0.0), 1.0) * width)
+    return "#" * lit + "." * (width - lit)
+
+
+def _decibels(level: float) -> str:
+    return f"{level:.0f} dB" if level > SILENT_DB else "silent"
 
 
 class Piano:
@@ -149,15 +226,32 @@ class Piano:
             yield key, False
 
 
+def can_type() -> bool:
+    """Whether keys can be typed: standard input is a terminal, and ours to read."""
+    if not _is_terminal(sys.stdin):
+        return False
+    # Who reads a terminal from the background is stopped by the system.
+    return sys.platform == "win32" or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+
+
+def can_draw() -> bool:
+    """Whether a screen can be drawn: standard output is a terminal that knows how to go up a line."""
+    return _is_terminal(sys.stdout) and (sys.platform == "win32" or os.environ.get("TERM", "") not in DUMB)
+
+
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
 def _typed() -> str:
     """What was typed, without waiting."""
-    import os
     import select
 
     if sys.platform == "win32":
         import msvcrt
 
-        return "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
+        keys = "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
+        return re.sub("[\0\xe0].", "", keys)  # arrow and function keys come as two
     ready, _, _ = select.select([sys.stdin], [], [], 0)
     return os.read(sys.stdin.fileno(), 256).decode(errors="ignore") if ready else ""
 
