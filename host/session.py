@@ -304,7 +304,9 @@ def _report(stage: _Stage) -> Report:
 def _measured_ms(loop: Loop) -> float | None:
     if not loop.measured:
         return None
-    return 1000 * (statistics.fmean(list(loop.measured)) / loop.sink.rate + loop.sink.latency_seconds)
+    # The clock of the card says what it takes next: a sample is heard a block after the clock has passed it.
+    samples = statistics.fmean(list(loop.measured)) + loop.sink.block
+    return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
 
 
 def _last(stage: _Stage, loop: Loop) -> str:
@@ -327,7 +329,7 @@ def _last(stage: _Stage, loop: Loop) -> str:
 def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
     """A target, and where it is heading, as far as the knob alone tells."""
     kind, _, rest = entry.target.partition(".")
-    if kind == "latent":
+    if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
         return f"{entry.target} = {latents[int(rest)]:.3g}"
     if entry.takeover == "jump" and entry.bits == 7:
         return f"{entry.target} = {knob(event.value, entry.low, entry.high, entry.curve):.3g}"
