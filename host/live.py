@@ -250,6 +250,7 @@ class Loop:
         self._lowest = lowest_latency
         self._on_block = on_block
         self._timeline = Timeline(sink.rate, sink.block)
+        self._extra = 0  # blocks by which the ring is deeper for now
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
         self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
@@ -259,6 +260,13 @@ class Loop:
     def delay_samples(self) -> int:
         """From an event's arrival to the sample on which it takes effect: constant, or at most this much."""
         return (self.sink.depth + (0 if self._lowest else 1)) * self.sink.block
+
+    def brace(self, blocks: int) -> None:
+        """Keep the ring deeper by so many blocks, 0 or 1, while other threads are busy. Any thread may call this.
+
+        Events keep their delay: it has a block in hand.
+        """
+        self._extra = blocks
 
     def stop(self) -> None:
         """End after the block under way. Any thread may call this."""
@@ -287,7 +295,7 @@ class Loop:
     def _wait(self) -> bool:
         """Sleep until the card has taken a block and there is room for the next, a few blocks at most; whether so."""
         sink, period = self.sink, self.sink.block / self.sink.rate
-        full = (sink.depth - 1) * sink.block
+        full = (sink.depth - 1 + self._extra) * sink.block
         until = time.perf_counter() + PATIENCE_BLOCKS * period
         while True:
             now, taken = time.perf_counter(), sink.taken

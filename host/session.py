@@ -231,6 +231,7 @@ def _programs(stage: _Stage) -> list[str]:
 def _load(stage: _Stage, name: str) -> None:
     """Open another preset while this one sounds, and swap it in; one that is no good is told and forgotten."""
     assert stage.loop is not None
+    stage.loop.brace(1)
     try:
         patch = _fitted(open_patch(name), stage.setup)
         rack = Rack({0: patch}, stage.rate, omni=True)
@@ -238,6 +239,8 @@ def _load(stage: _Stage, name: str) -> None:
         fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
         stage.send("refused", f"{fault}{error}")
         return
+    finally:
+        stage.loop.brace(0)
     stage.loop.player.swap(rack)
     stage.patch, stage.preset = patch, patch.name
     for warning in patch.warnings:
