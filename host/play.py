@@ -32,6 +32,7 @@ PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
 LOOK_SECONDS = 0.5  # between looks at the preset's file
 SPILL_SECONDS = 1.0
 STUCK_SECONDS = 3.0  # without a report: the card's driver hangs
+START_SECONDS = 20.0  # until the first one, on a slow or busy machine
 
 
 class Screen(Protocol):
@@ -155,6 +156,7 @@ class _Sounding:
         self._process.start()
         theirs.close()
         self._heard = time.monotonic()
+        self._patience = START_SECONDS
         self.underruns = 0
 
     def wait_until_ready(self, stop: threading.Event) -> Report | None:
@@ -162,6 +164,7 @@ class _Sounding:
         while not stop.is_set():
             for kind, what in self.messages(0.05):
                 if kind == "ready":
+                    self._patience = STUCK_SECONDS
                     return what  # type: ignore[no-any-return]
         return None
 
@@ -174,7 +177,7 @@ class _Sounding:
         """
         try:
             if not self._pipe.poll(seconds):
-                if time.monotonic() - self._heard > STUCK_SECONDS:
+                if time.monotonic() - self._heard > self._patience:
                     raise _Lost("the sound card's driver no longer answers")
                 return
             while self._pipe.poll(0):
