@@ -31,7 +31,7 @@ AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
 PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
 LOOK_SECONDS = 0.5  # between looks at the preset's file
 SPILL_SECONDS = 1.0
-STUCK_SECONDS = 3.0  # without a report: the card's driver hangs
+STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
 START_SECONDS = 20.0  # until the first one, on a slow or busy machine
 
 
