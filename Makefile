@@ -32,7 +32,7 @@ slow: .venv/dev.done system
 	@$(BIN)/python -m pytest -q -m slow
 
 bench: .venv/dev.done
-	@for name in engine offline training startup sound; do \
+	@for name in engine live latency offline training startup sound; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 
 system:

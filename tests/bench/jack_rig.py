@@ -1,0 +1,190 @@
+"""A JACK server without a card, the process that sounds, and a client that plays it and listens, sample by sample."""
+
+import contextlib
+import math
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from timbrel.host import session
+from timbrel.host.live import Load, Loop
+from timbrel.host.play import HUGE_PAGES
+
+RATE = 48000
+CARD = "system (jack"  # the dummy driver's, as PortAudio names it
+KNOBS = range(70, 78)
+MOVE_SAMPLES = RATE // 50  # between moves of a knob: as fast as a hand makes them
+PATIENCE_SECONDS = 10.0
+
+
+def need(*programs):
+    """Leave, with a line, where a program is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            print(f"left out: {program} is missing; install it (Debian: apt install jackd2 fluidsynth)")
+            sys.exit(0)
+
+
+@contextlib.contextmanager
+def jack_server(block):
+    """A server with the dummy driver, under a name that clients of this process and its children then use."""
+    name = f"timbrel_bench_{os.getpid()}"
+    os.environ |= {"JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
+    command = ["jackd", "--no-realtime", "-n", name, "-d", "dummy", "-r", str(RATE), "-p", str(block)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait = ["jack_wait", "-s", name, "-w", "-t", str(round(PATIENCE_SECONDS))]
+            subprocess.run(wait, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            yield
+        finally:
+            server.terminate()
+
+
+class Rig:
+    """A JACK client: sends MIDI at exact frames, which count from `start`, and records what it is connected to."""
+
+    def __init__(self, events, seconds=0.0):
+        """``events``: (frame, bytes). ``seconds``: how much is recorded."""
+        import jack
+
+        self.client = jack.Client("rig", servername=os.environ["JACK_DEFAULT_SERVER"])
+        self.midi = self.client.midi_outports.register("out")
+        self.ear = self.client.inports.register("in")
+        self.sound = np.zeros(round(seconds * RATE), np.float32)
+        self.events = sorted(events)
+        self.frame, self.sent, self.xruns = 0, 0, 0
+        self.heard = None  # when the first sound came, by time.perf_counter
+        self.client.set_process_callback(self._process)
+        self.client.set_xrun_callback(self._missed)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.client.deactivate()
+        self.client.close()
+
+    def start(self, audio, midi):
+        """Connect to the first output and the first MIDI input of the clients so named, and begin."""
+        self.client.activate()
+        self.client.connect(self.ports(audio, is_audio=True, is_output=True)[0], self.ear)
+        self.client.connect(self.midi, self.ports(midi, is_midi=True, is_input=True)[0])
+        self.frame = 0
+
+    def ports(self, name, **kind):
+        """Those of a client, once they are there."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (found := self.client.get_ports(f"^{name}:", **kind)):
+            if time.monotonic() > until:
+                sys.exit(f"no JACK port of {name} appeared in {PATIENCE_SECONDS:g} s")
+            time.sleep(0.005)
+        return found
+
+    def wait_for(self, frame):
+        while self.frame < frame:
+            time.sleep(0.05)
+
+    def _process(self, count):
+        self.midi.clear_buffer()
+        start, end = self.frame, self.frame + count
+        while self.sent < len(self.events) and self.events[self.sent][0] < end:
+            frame, message = self.events[self.sent]
+            self.midi.write_midi_event(max(0, frame - start), message)
+            self.sent += 1
+        ear = self.ear.get_array()
+        if self.heard is None and ear.any():
+            self.heard = time.perf_counter()
+        if end <= len(self.sound):
+            self.sound[start:end] = ear
+        self.frame = end
+
+    def _missed(self, delay):
+        self.xruns += 1
+
+
+class Sounding:
+    """The process that sounds, as `timbrel play` starts it; it keeps every block's load."""
+
+    def __init__(self, setup, folder):
+        os.environ.setdefault(*HUGE_PAGES)
+        self._loads = Path(folder) / "loads.npy"
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_sound, args=(theirs, setup, self._loads), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.report = self._wait_until_ready()
+
+    def watch(self, seconds):
+        """Take reports for a while; the last of them."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._pipe.poll(0.05):
+                self._take(*self._pipe.recv())
+        return self.report
+
+    def memory(self):
+        """Kinds of resident memory in MB."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii").splitlines()
+        fields = (line.split() for line in lines if line.startswith("Rss"))
+        return {name.rstrip(":"): int(kilobytes) / 1024 for name, kilobytes, _ in fields}
+
+    def end(self):
+        """Stop it; the load of each block."""
+        self._pipe.send(("stop", None))
+        self._process.join(PATIENCE_SECONDS)
+        return np.load(self._loads)
+
+    def _wait_until_ready(self):
+        while True:
+            kind, what = self._pipe.recv()
+            if kind == "ready":
+                return what
+            self._take(kind, what)
+
+    def _take(self, kind, what):
+        if kind == "report":
+            self.report = what
+        elif kind in ("error", "lost"):
+            sys.exit(f"the process that sounds: {what}")
+
+
+class _EveryLoad(Load):
+    """Forgets nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.all = []
+
+    def add(self, part):
+        super().add(part)
+        self.all.append(part)
+
+
+class _KeptLoop(Loop):
+    """Writes all loads down at the end."""
+
+    path = Path()
+
+    def run(self):
+        self.load = _EveryLoad()
+        super().run()
+        np.save(self.path, np.array(self.load.all, np.float32))
+
+
+def _sound(pipe, setup, path):
+    _KeptLoop.path, session.Loop = path, _KeptLoop
+    session.run(pipe, setup)
+
+
+def moving_knobs(first, seconds):
+    """All knobs turn, from a frame on, each at a speed of its own."""
+    for move in range(round(seconds * RATE / MOVE_SAMPLES)):
+        for index, number in enumerate(KNOBS):
+            value = round(63.5 + 60 * math.sin(move / 30 * (1 + index / 3)))
+            yield first + move * MOVE_SAMPLES, bytes([0xB0, number, value])

@@ -1,0 +1,116 @@
+"""Live playing over JACK's dummy driver: load, voices that hold, block sizes, the start, memory.
+
+Everything goes the way of `timbrel play`: MIDI by JACK into the process that sounds, sound back into JACK. All knobs
+move all the time.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+from jack_rig import CARD, RATE, Rig, Sounding, jack_server, moving_knobs, need
+from timbrel.host.messages import Setup
+
+MODEL = "gm-chroma-8"
+BLOCK, VOICES = 128, 16
+SWEEP = (32, 64, 128, 256, 512, 1024, 2048)
+COUNTS = (16, 24, 32, 40, 48, 56, 64)
+LOWEST_KEY = 36
+KEY_SAMPLES = 480  # between the keys that are pressed first
+SETTLING_SECONDS = 1.0  # after the last key, before anything counts
+STARTS = 9
+
+
+@dataclass
+class Held:
+    """What holding keys took: the load of each block, what was missed, and memory in MB before and after."""
+
+    load: np.ndarray
+    underruns: int
+    given_up: int
+    memory: tuple[dict[str, float], dict[str, float]]
+
+    @property
+    def holds(self):
+        return self.underruns == self.given_up == 0
+
+
+def held(block, voices, seconds, folder):
+    """Hold keys while knobs move, on a server that runs; print a line of it."""
+    keys = [(RATE // 10 + KEY_SAMPLES * n, bytes([0x90, LOWEST_KEY + n, 80])) for n in range(voices)]
+    settling = SETTLING_SECONDS + keys[-1][0] / RATE
+    setup = Setup(preset=MODEL, device=CARD, block=block, voices=voices, midi_ports=("virtual",), midi_api="jack")
+    sounding = Sounding(setup, folder)
+    with Rig([*keys, *moving_knobs(RATE // 10, settling + seconds)]) as rig:
+        rig.start("timbrel", "timbrel-midi-in")
+        missed, early, xruns = sounding.watch(settling).underruns, sounding.memory(), rig.xruns
+        report = sounding.watch(seconds)
+        late, xruns = sounding.memory(), rig.xruns - xruns
+        load = sounding.end()[-round(seconds * RATE / block) :]
+    done = Held(load, report.underruns - missed, report.shed, (early, late))
+    p50, p99, p999 = np.percentile(load, (50, 99, 99.9))
+    print(
+        f"blocks of {block:<5}{voices:>3} voices {seconds:5g} s   load p50 {p50:4.0%}  p99 {p99:4.0%}  "
+        f"p99.9 {p999:4.0%}  mean {load.mean():4.0%}   underruns {done.underruns}  given up {done.given_up}  "
+        f"JACK's xruns {xruns}",
+        flush=True,
+    )
+    return done
+
+
+def start():
+    """Seconds from the command to the first sound of a key that is pressed again and again, on a server that runs."""
+    with Rig([(frame, bytes([0x90, 60, 100])) for frame in range(0, 10 * RATE, RATE // 50)]) as rig:
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "timbrel", "play", MODEL, "--device", CARD, "--midi-api", "jack", "--plain"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as play:
+            try:
+                rig.start("timbrel", "timbrel-midi-in")
+                while rig.heard is None:
+                    time.sleep(0.005)
+                return rig.heard - began
+            finally:
+                play.terminate()
+
+
+def most_voices(seconds, folder):
+    """The largest of `COUNTS` that holds, as do all smaller ones."""
+    most = 0
+    for voices in COUNTS:
+        if not held(BLOCK, voices, seconds, folder).holds:
+            break
+        most = voices
+    return most
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=40.0, help="of 16 voices; each other run takes an eighth")
+    seconds = parser.parse_args().seconds
+    need("jackd", "jack_wait")
+    with tempfile.TemporaryDirectory() as folder:
+        with jack_server(BLOCK):
+            done = held(BLOCK, VOICES, seconds, folder)
+            for when, memory in zip(("before", "after"), done.memory, strict=True):
+                print(f"memory {when}: " + "  ".join(f"{kind} {size:.0f} MB" for kind, size in memory.items()))
+            print(f"{most_voices(seconds / 8, folder)} voices hold, of those tried\n")
+            starts = [start() for _ in range(STARTS)]
+            print(f"from the command to a key that sounds: {median(starts):.2f} s, slowest {max(starts):.2f} s\n")
+        means = []
+        for block in SWEEP:
+            with jack_server(block):
+                means.append(float(held(block, VOICES, seconds / 8, folder).load.mean()))
+    rising = [f"{b} to {c}" for (b, c), (m, n) in zip(pairwise(SWEEP), pairwise(means), strict=True) if n > m]
+    print(
+        f"mean load rises from blocks of {', of '.join(rising)}" if rising else "mean load never rises with the block"
+    )
+
+
+if __name__ == "__main__":
+    main()
