@@ -156,8 +156,9 @@ class Full:
         from rich.text import Text
 
         said = [*self._said, *[""] * (SAID - len(self._said))]
-        lines = [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(report)]
-        lines += [Text(line, style="yellow") for line in said] + [Text(self._typist.hint, style="dim")]
+        lines = [Text(self._typist.hint, style="dim")]  # first, so that a low window shows it
+        lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(report)]
+        lines += [Text(line, style="yellow") for line in said]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
             line.truncate(WIDTH, overflow="ellipsis")

@@ -1,0 +1,330 @@
+"""The screen keeps its lines and its width whatever is reported, and tells typed keys from what terminals send."""
+
+import contextlib
+import fcntl
+import io
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timbrel.host import advice, screen
+from timbrel.host.messages import Report
+from timbrel.host.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
+
+REPORT = Report(
+    device="system (JACK Audio Connection Kit)",
+    rate=48000,
+    block=128,
+    latency_ms={"card": 2.7, "ring": 5.3, "timing": 2.7, "instrument": 1.5},
+    measured_ms=None,
+    load=(0.08, 0.21),
+    underruns=0,
+    voices=0,
+    shed=0,
+    held=[],
+    latents=[0.5] * 8,
+    spans=[(0.0, 1.0)] * 8,
+    peak_db=float("-inf"),
+    preset="gm-keys",
+    ports=["virtual"],
+    last="",
+)
+BUSY = {
+    "device": "a very long name of a sound card, as drivers like to give them " * 3,
+    "measured_ms": 10.71,
+    "load": (0.934, 12.5),
+    "underruns": 123_456,
+    "voices": 64,
+    "shed": 99_999,
+    "held": list(range(128)),
+    "peak_db": 0.0,
+    "ports": ["a controller of eight knobs", "a keyboard of 88 keys", "a pad"] * 3,
+    "last": "CC 74 = 127 -> latent.0 = -12.3, effects.0.cutoff_frequency_hz = 1.23e+04, envelope.release_seconds = 30",
+    "preset": "the preset of a " + "long " * 30 + "name",
+}
+
+
+def report(**changes):
+    return Report(**{**vars(REPORT), **changes})
+
+
+def drawn(*reports, said=(), piano=False, monkeypatch):
+    """The lines of the page after these reports, as a terminal of 80 columns gets them."""
+    from rich.console import Console
+
+    full = Full(Typist(piano))
+    full.say("before anything is shown")
+    for line in said:
+        full.say(line)
+    monkeypatch.setattr(full._live, "start", lambda refresh=False: None)
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=False)
+    for one in reports:
+        full.show(one)
+        out.truncate(out.seek(0))
+        console.print(full._live.renderable)
+    full._closing.pop_all()
+    return out.getvalue().splitlines()
+
+
+# ---- what is drawn
+
+
+def test_no_report_moves_a_line_or_is_wider_than_the_terminal(monkeypatch):
+    calm = drawn(REPORT, monkeypatch=monkeypatch)
+    words = ["the card has gone " * 20, "it is back"]
+    busy = drawn(report(**BUSY), said=words, monkeypatch=monkeypatch)
+    assert len(calm) == len(busy) <= 24
+    assert [line[: screen.LABEL] for line in calm[1:-4]] == [line[: screen.LABEL] for line in busy[1:-4]]
+    assert max(map(len, calm + busy)) <= WIDTH < 80
+
+
+def test_the_screen_says_all_that_a_player_asks(monkeypatch):
+    shown = report(
+        measured_ms=10.7, held=[60, 64], voices=2, underruns=3, shed=1, peak_db=-6.2, last="CC 7 = 9 -> volume"
+    )
+    text = "\n".join(drawn(shown, said=["no right to realtime priority"], monkeypatch=monkeypatch))
+    for words in (
+        "q quits",
+        "system (JACK Audio Connection Kit), 48000 Hz, blocks of 128",
+        "12.2 ms = card 2.7 + ring 5.3 + timing 2.7 + instrument 1.5",
+        "10.7 ms",
+        "8% of a block, p99  21%; underruns 3",
+        "2  (1 given up)",
+        "C4 E4",
+        "-6 dB",
+        "virtual",
+        "CC 7 = 9 -> volume",
+        "no right to realtime priority",
+    ):
+        assert words in text
+
+
+def test_the_screen_of_a_piano_says_how_to_play_and_that_esc_quits(monkeypatch):
+    assert "Esc quits; a to p play" in drawn(REPORT, piano=True, monkeypatch=monkeypatch)[0]
+
+
+@given(st.lists(st.tuples(*[st.floats(-1e3, 1e3)] * 3), max_size=40))
+def test_latents_are_bars_within_their_spans(values):
+    knobs = [(min(low, high), max(low, high), value) for low, high, value in values]
+    shown = rows(report(latents=[k[2] for k in knobs], spans=[k[:2] for k in knobs]))
+    text = " ".join(value for name, value in shown if name in ("latents", ""))
+    bars = [part.split("]")[0] for part in text.split("[")[1:]]
+    assert len(bars) == min(len(knobs), 16)
+    for bar, (low, high, value) in zip(bars, knobs, strict=False):
+        part = min(max((value - low) / (high - low), 0), 1) if high > low else 0
+        assert len(bar) == screen.KNOB_WIDTH
+        assert abs(bar.count("#") - part * screen.KNOB_WIDTH) <= 0.5 + 1e-6
+    assert (f"and {len(knobs) - 16} more" in text) == (len(knobs) > 16)
+
+
+@pytest.mark.parametrize(("level", "lit"), [(float("-inf"), 0), (-48.0, 0), (-24.0, 16), (0.0, 32), (6.0, 32)])
+def test_the_meter_spans_48_db(level, lit):
+    assert dict(rows(report(peak_db=level)))["level"].count("#") == lit
+
+
+def test_plain_prints_a_line_a_second_and_words_on_stderr(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    plain = Plain()
+    for tick in range(31):
+        now[0] = 100 + tick / 10
+        plain.show(report(underruns=tick))
+    plain.say("the card has gone")
+    printed = capsys.readouterr()
+    assert [line.split("  ")[0] for line in printed.out.splitlines()] == [f"underruns {n}" for n in (0, 10, 20, 30)]
+    assert printed.err == "the card has gone\n"
+    assert plain.typed() == []
+
+
+def test_a_summary_is_one_line_that_begins_with_underruns_and_ends_with_the_last_knob():
+    line = summary(report(**BUSY))
+    assert "\n" not in line
+    assert line.startswith("underruns 123456  load 93% p99 1250%  voices 64  shed 99999  held 128  latency 12.2 ms  ")
+    assert line.endswith(BUSY["last"])
+
+
+# ---- what is typed
+
+ARROWS = ["\x1b[A", "\x1b[1;5D", "\x1bOB", "\x1b[15~", "\x1b[3;2~", "\x1bOP", "\x1bq", "\x1b[200~"]
+
+
+@pytest.mark.parametrize("piano", [False, True])
+@pytest.mark.parametrize("sequence", ARROWS)
+@pytest.mark.parametrize("cut", range(1, 7))
+def test_arrow_and_function_keys_neither_quit_nor_play_even_in_pieces(piano, sequence, cut):
+    typist = Typist(piano)
+    pieces = [sequence[:cut], sequence[cut:]] if cut < len(sequence) else [sequence]
+    for time_, piece in enumerate([*pieces, "", ""]):
+        assert typist.read(piece, float(time_)) == []
+    assert typist.read("\x1b" if piano else "q", 9.0) == ([] if piano else ["quit"])
+    assert typist.read("", 10.0) == (["quit"] if piano else [])
+
+
+def test_q_quits_but_in_a_piano_only_esc_does():
+    assert Typist(False).read("xq", 0) == ["quit"]
+    assert Typist(False).read("\x1b", 0) == []
+    piano = Typist(True)
+    assert piano.read("q", 0) == []
+    assert piano.read("\x1b", 0) == []
+    assert piano.read("", 0.05) == ["quit"]
+
+
+def test_letters_are_keys_that_last_as_long_as_they_repeat():
+    typist = Typist(True)
+    assert typist.read("aw", 0.0) == [(60, True), (61, True)]
+    assert typist.read("a", 0.3) == []
+    assert typist.read("", NOTE_SECONDS + 0.01) == [(61, False)]
+    assert typist.read("", 0.3 + NOTE_SECONDS + 0.01) == [(60, False)]
+    assert typist.read("xp", 2.0) == [(60 + 12 + 15, True)]
+    assert typist.read("zzA", 2.1) == [(48, True)]
+
+
+@given(st.lists(st.text("azx\x1b[OA;5~", max_size=6), max_size=20))
+def test_every_key_that_goes_down_comes_up(pieces):
+    typist, down = Typist(True), set()
+    for turn in range(len(pieces) + 20):
+        for move in typist.read(pieces[turn] if turn < len(pieces) else "", turn / 10):
+            if move != "quit":
+                key, goes_down = move
+                assert (key in down) != goes_down
+                assert 0 <= key <= 127
+                down ^= {key}
+    assert not down
+
+
+# ---- where it is drawn
+
+
+@pytest.mark.parametrize(
+    ("term", "draws"), [("xterm-256color", True), ("dumb", False), ("", False), ("unknown", False)]
+)
+def test_a_dumb_terminal_gets_lines(monkeypatch, term, draws):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert screen.can_draw() is draws
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert not screen.can_draw()
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()], ids=["closed", "file"])
+def test_where_nothing_can_be_typed_it_is_known(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert not screen.can_type()
+
+
+@contextlib.contextmanager
+def on_a_terminal(*arguments, term="xterm"):
+    """The command line on a terminal of its own: the end that types and reads, and the process."""
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "timbrel", *arguments],
+        stdin=far,
+        stdout=far,
+        stderr=far,
+        env={**os.environ, "TERM": term, "COLUMNS": "80", "LINES": "24"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(far)
+    try:
+        yield near, process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(near)
+
+
+def read_until(near, words, seconds=30.0):
+    """What the terminal got up to some words."""
+    text, until = "", time.monotonic() + seconds
+    while words not in text and time.monotonic() < until:
+        if select.select([near], [], [], 0.2)[0]:
+            try:
+                text += os.read(near, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed
+                break
+    assert words in text, text
+    return text
+
+
+def drained(near, process, seconds=30.0):
+    """How the process ends, while what it still says is read."""
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        if select.select([near], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):
+                os.read(near, 65536)
+    return process.poll()
+
+
+@pytest.mark.parametrize(("term", "screen_of"), [("xterm", "Esc quits"), ("dumb", "underruns 0")])
+def test_the_computers_keyboard_plays_and_esc_quits_on_a_terminal_without_a_card(term, screen_of):
+    with on_a_terminal("play", "gm-keys", "--null", "--keys", term=term) as (near, process):
+        text = read_until(near, screen_of)
+        assert ("\x1b[" in text) == (term == "xterm")
+        os.write(near, b"\x1b[A")  # an arrow, and a key
+        for _ in range(40):
+            os.write(near, b"a")
+            time.sleep(0.05)
+        read_until(near, "C4" if term == "xterm" else "held 1")
+        os.write(near, b"\x1b")
+        assert drained(near, process) == 0
+
+
+def test_a_preset_that_is_edited_to_nonsense_is_told_and_the_old_one_plays_on(tmp_path):
+    shipped = Path(screen.__file__).parent.parent / "presets" / "gm-keys.toml"
+    mine = tmp_path / "mine.toml"
+    mine.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+    with on_a_terminal("play", str(mine), "--null", "--keys", "--plain") as (near, process):
+        read_until(near, "preset mine")
+        mine.write_text(mine.read_text(encoding="utf-8").replace("[play]", "[pley]"), encoding="utf-8")
+        said = " ".join(read_until(near, "goes on").split())
+        assert "unknown key 'pley'; did you mean 'play'?; what was played before goes on" in said
+        read_until(near, "preset mine")
+        process.send_signal(signal.SIGINT)
+        assert drained(near, process) == 0
+
+
+# ---- advice
+
+
+@pytest.mark.parametrize("device", ["WH-1000XM4 (bluez)", "John's AirPods Pro", "Headset Bluetooth (WASAPI)"])
+def test_a_bluetooth_output_is_warned_of(device):
+    [line] = advice.bluetooth(device)
+    assert line.startswith(device)
+    assert "cable" in line
+
+
+def test_a_wired_output_is_not_warned_of():
+    assert advice.bluetooth("HDA Intel PCH: ALC257 Analog (ALSA)") == []
+
+
+@pytest.mark.parametrize(("governor", "told"), [("powersave", True), ("performance", False), ("schedutil", False)])
+def test_a_processor_that_saves_power_is_told_with_the_remedy(monkeypatch, tmp_path, governor, told):
+    (tmp_path / "governor").write_text(f"{governor}\n", encoding="ascii")
+    monkeypatch.setattr(advice, "GOVERNOR", tmp_path / "governor")
+    monkeypatch.setattr(advice, "_may_hurry", lambda: True)
+    assert [governor in line and "cpupower" in line for line in advice.advice()] == ([True] if told else [])
+
+
+def test_where_realtime_is_not_allowed_the_remedy_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(advice, "GOVERNOR", tmp_path / "none")
+    monkeypatch.setattr(advice, "_may_hurry", lambda: False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    [line] = advice.advice()
+    assert "realtime" in line
+    assert "'audio'" in line
