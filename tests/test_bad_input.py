@@ -273,6 +273,33 @@ BAD = {
     f"{RENDER} --rate 22050": ["--rate 22050", "44100, 48000, 96000"],
     f"{RENDER} --channel 17=model.onnx": ["'17=model.onnx'", "1 to 16"],
     f"{RENDER} --channel model.onnx": ["'model.onnx'", "NUMBER=PRESET"],
+    # playing live
+    "play good.toml --null --block 0": ["--block 0", "[16, 8192]", "128 or 256"],
+    "play good.toml --null --block 100000": ["--block 100000", "[16, 8192]"],
+    "play good.toml --null --rate 0": ["--rate 0", "[8000, 192000]", "card's own"],
+    "play good.toml --null --rate -48000": ["--rate -48000"],
+    "play good.toml --null --device system": ["--null and --device system"],
+    "play good.toml --null --keys": ["--keys needs a terminal", "MIDI"],
+    "play good.toml --null --controller knobs": ["'knobs'", "did you mean 'eight-knobs'"],
+    "play good.toml --null --controller xyz": ["'xyz'", "eight-knobs, launch-control-xl, midi-mix, nanokontrol2"],
+    "play good.toml --null --controller none.toml": ["none.toml cannot be read"],
+    "play good.toml --null --set none": ["--set none is not a folder"],
+    "play good.toml --null --set empty": ["--set empty holds no preset"],
+    "play good.toml --null --record old.wav": ["old.wav exists", "--overwrite"],
+    "play good.toml --null --record none/new.wav": ["none does not exist", "make it first"],
+    "play good.toml --null --record new.mp9": ["--record new.mp9", ".wav, .flac, .ogg"],
+    "play good.toml --null --record-midi good.mid": ["good.mid exists", "--overwrite"],
+    "play good.toml --null --record-midi none/new.mid": ["none does not exist"],
+    "play good.toml --null --record-midi new.wav": ["--record-midi new.wav", ".mid"],
+    "play none --null": ["'none'"],
+    "play wrong-part.toml --null": ["wrong-part.toml", "'play.vioces'", "did you mean 'voices'"],
+    "play of-another-kind.onnx --null": ["'grain'", "spectrum"],
+    "play good.toml --null --midi-api abacus": ["--midi-api 'abacus'", "alsa, jack, coremidi, winmm"],
+    "learn none": ["'none'"],
+    "learn wrong-key.toml": ["wrong-key.toml", "'modle'"],
+    "learn good.toml --target latent.9": ["'latent.9'", "did you mean 'latent."],
+    "learn good.toml --target volume": ["'volume'", "latent.0"],
+    "learn good.toml --midi-api abacus": ["--midi-api 'abacus'", "alsa, jack, coremidi, winmm"],
 }
 
 
@@ -281,6 +308,107 @@ def test_what_cannot_be_used_is_refused_in_a_line(pantry, timbrel, line):
     said = one_line(timbrel(*line.split()))
     for words in BAD[line]:
         assert words in said
+
+
+CARDS = """
+import os
+default = type("", (), {"device": (-1, -1)})
+class PortAudioError(Exception):
+    pass
+def query_hostapis():
+    return [{"name": "ALSA", "default_output_device": 0}]
+def query_devices():
+    card = {"name": "Wave 9", "hostapi": 0, "default_samplerate": 48000.0, "max_output_channels": 2}
+    return [] if os.environ["TROUBLE"] == "no card" else [card]
+def check_output_settings(samplerate, **settings):
+    if os.environ["TROUBLE"] == "rates" and samplerate not in (44100, 48000):
+        raise PortAudioError("Invalid sample rate")
+"""
+MIXER = """
+import sounddevice
+def Mixer(**settings):
+    raise sounddevice.PortAudioError("Device unavailable")
+"""
+TROUBLES = {
+    "missing": ("", ["needs more packages", "pip install 'timbrel[live]'"]),
+    "no library": ("", ["PortAudio library is missing", "apt install libportaudio2", "--null"]),
+    "no card": ("", ["no sound card was found", "JACK", "--null"]),
+    "no such card": ("--device Wive", ["no sound card is named 'Wive'", "did you mean 'Wave 9'"]),
+    "rates": ("--rate 96000", ["--rate 96000", "'Wave 9'", "44100, 48000 Hz", "leave --rate out"]),
+    "busy": ("", ["'Wave 9' cannot be opened: Device unavailable", "in use"]),
+    "no mixer": ("", ["rtmixer is not installed", "pip install 'timbrel[live]'"]),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_trouble_with_the_sound_card_is_a_line_that_says_what_to_do(pantry, tmp_path, trouble):
+    """With stand-ins for the packages that open cards, in all processes of the command."""
+    options, words = TROUBLES[trouble]
+    broken = {"missing": "raise ImportError", "no library": "raise OSError('PortAudio library not found')"}
+    (tmp_path / "sounddevice.py").write_text(broken.get(trouble, CARDS), encoding="utf-8")
+    mixer = "raise ModuleNotFoundError('no', name='rtmixer')" if trouble == "no mixer" else MIXER
+    (tmp_path / "rtmixer.py").write_text(mixer, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "timbrel", "play", "good.toml", *options.split()],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "TROUBLE": trouble},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("timbrel: ")
+    for word in words:
+        assert word in line
+
+
+PORTS = """
+API_LINUX_ALSA, API_UNIX_JACK, API_MACOSX_CORE, API_WINDOWS_MM = range(4)
+class RtMidiError(Exception):
+    pass
+SystemError = RtMidiError
+def get_compiled_api():
+    return [API_WINDOWS_MM]
+class MidiIn:
+    def __init__(self, *arguments, **settings):
+        pass
+    def ignore_types(self, **types):
+        pass
+    def get_ports(self):
+        return ["Knobs 0"]
+    def open_port(self, *arguments, **settings):
+        raise RtMidiError("error creating Windows MM MIDI input port")
+    def open_virtual_port(self, name):
+        raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize(
+    ("ports", "options", "words"),
+    [
+        (PORTS, "--midi-port knobs", ["'Knobs 0' cannot be opened", "close the program that uses it"]),
+        (PORTS, "--midi-port knebs", ["'knebs'", "did you mean 'Knobs 0'"]),
+        (PORTS, "--midi-port virtual", ["virtual MIDI port cannot be opened", "name a port instead"]),
+        (PORTS, "--midi-api coremidi", ["--midi-api coremidi", "here: winmm"]),
+        ("raise ImportError", "", ["needs more packages", "pip install 'timbrel[live]'"]),
+    ],
+    ids=["busy", "misspelt", "virtual", "api", "missing"],
+)
+@pytest.mark.parametrize("command", ["play good.toml --null", "learn good.toml"])
+def test_trouble_with_a_midi_port_is_a_line_that_says_what_to_do(pantry, tmp_path, command, ports, options, words):
+    (tmp_path / "rtmidi.py").write_text(ports, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "timbrel", *command.split(), *options.split()],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("timbrel: ")
+    for word in words:
+        assert word in line
 
 
 def test_a_line_ends_a_process_with_status_2_and_without_a_traceback(pantry):

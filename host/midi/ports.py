@@ -98,6 +98,7 @@ class Inputs:
         self._names = tuple(names)
         self._ports: tuple[_Port, ...] = ()
         self._gone: deque[_Port] = deque()
+        self._refused: dict[str, str] = {}  # ports that another program keeps for itself, and what was said of them
         self._finder = _client(self._rtmidi, self._api, "list")
         if VIRTUAL in self._names or not self._names:
             self._open_virtual()
@@ -106,6 +107,9 @@ class Inputs:
             if name != VIRTUAL and not _fitting(name, present):
                 raise UserError(f"no MIDI port is named {name!r}{nearest(name, [*present, VIRTUAL])}")
         self.rescan()
+        if self._names and self._refused:
+            raise UserError(next(iter(self._refused.values())))
+        self._refused.clear()  # the next look says it
 
     @property
     def open(self) -> list[str]:
@@ -129,6 +133,7 @@ class Inputs:
         """Open ports that have come and close those that have gone; a line for each."""
         said: list[str] = []
         listed = self._finder.get_ports()
+        self._refused = {name: line for name, line in self._refused.items() if name in listed}
         for port in self._ports:
             if port.name != VIRTUAL and port.name not in listed:
                 self._ports = tuple(other for other in self._ports if other is not port)
@@ -140,8 +145,11 @@ class Inputs:
                 try:
                     source.open_port(index, name="in")
                 except (self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
-                    said.append(f"MIDI port {name!r} cannot be opened: {error}")
+                    line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
+                    said += [] if name in self._refused else [line]
+                    self._refused[name] = line
                     continue
+                self._refused.pop(name, None)
                 self._ports += (_Port(name, source),)
                 said.append(f"MIDI port {name!r} is here")
         return said
