@@ -1,7 +1,10 @@
 """The command line is quick to start, answers in one line when it fails, and keeps its promises about exit statuses."""
 
+import os
+import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,8 +27,13 @@ COMMANDS = [
     ("verify",),
     ("presets",),
     ("render",),
+    ("play",),
+    ("devices",),
+    ("learn",),
+    ("bench",),
 ]
 HEAVY = ["torch", "onnxruntime", "onnx", "pedalboard", "numpy", "scipy", "librosa", "matplotlib", "soundfile", "rich"]
+HEAVY += ["sounddevice", "rtmixer", "rtmidi"]
 
 
 def python(code, *arguments):
@@ -178,6 +186,15 @@ def test_recipes_are_listed_with_a_line_each(timbrel):
         (["render", "p", "m.mid", "-o", "o.wav", "--rate", "high"], "--rate"),
         (["render", "p", "m.mid", "-o", "o.wav", "--rate", "22050"], "--rate 22050"),
         (["render", "p", "m.mid", "more", "-o", "o.wav"], "more"),
+        (["play"], "preset"),
+        (["play", "p", "--voices", "0"], "--voices"),
+        (["play", "p", "--voices", "65"], "--voices"),
+        (["play", "p", "--block", "small"], "--block"),
+        (["play", "p", "--blocks", "64"], "--blocks"),
+        (["play", "p", "more"], "more"),
+        (["learn"], "preset"),
+        (["learn", "p", "latent.0"], "latent.0"),
+        (["devices", "all"], "all"),
         (["demo", "loud"], "loud"),
         (["info"], "model"),
     ],
@@ -301,3 +318,123 @@ def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpu
     timbrel(*arguments, "--minutes", "2.5")
     assert seen[1][0].training.minutes == 2.5
     assert seen[1][3].tensorboard is False
+
+
+# ---- devices and learn, with stand-ins for the packages that open them
+
+MIDI = """
+import os, time
+API_LINUX_ALSA, API_UNIX_JACK, API_MACOSX_CORE, API_WINDOWS_MM = range(4)
+class RtMidiError(Exception):
+    pass
+SystemError = RtMidiError
+def get_compiled_api():
+    return [API_WINDOWS_MM]
+class MidiIn:
+    def __init__(self, *arguments, **settings):
+        os.write(2, b"what a library writes unasked\\n")
+        self.waiting, self.began = [], time.perf_counter()
+    def ignore_types(self, **types):
+        pass
+    def get_ports(self):
+        return os.environ["PORTS"].split(",") if os.environ["PORTS"] else []
+    def open_port(self, *arguments, **settings):
+        knobs = [int(number) for number in os.environ["KNOBS"].split()]
+        turns = [(1.5 * i + value / 640, [0xB0, n, value]) for i, n in enumerate(knobs) for value in range(0, 128, 4)]
+        self.waiting = turns
+    def open_virtual_port(self, name):
+        pass
+    def get_message(self):
+        if not self.waiting or time.perf_counter() - self.began < self.waiting[0][0]:
+            return None
+        seconds, message = self.waiting.pop(0)
+        return message, 0.0
+"""
+CARDS = """
+import os
+default = type("", (), {"device": (-1, 1)})
+def query_hostapis():
+    return [{"name": "MME", "default_output_device": 1}, {"name": "WASAPI", "default_output_device": 2}]
+def query_devices():
+    names = [("Mic", 0, 0), ("Speakers", 0, 2), ("Speakers", 1, 2), ("Wave 9", 1, 8)]
+    return [
+        {"name": name, "hostapi": api, "default_samplerate": 44100.0, "max_output_channels": channels}
+        for name, api, channels in names
+    ]
+"""
+
+
+@pytest.fixture
+def timbrel_with(tmp_path):
+    """A function that starts the command line where ports and knobs are as it says, in a folder of its own."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "rtmidi.py").write_text(MIDI, encoding="utf-8")
+    (tmp_path / "packages" / "sounddevice.py").write_text(CARDS, encoding="utf-8")
+
+    def start(*arguments, ports="Knobs,Pads", knobs=""):
+        return subprocess.Popen(
+            [sys.executable, "-m", "timbrel", *arguments],
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "packages"), "PORTS": ports, "KNOBS": knobs},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with):
+    from timbrel.host.controllers import shipped_controllers
+
+    process = timbrel_with("devices")
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines() == [
+        'sound card  --device "Speakers (MME)"  MME, 44100 Hz, 2 channels  (default)',
+        'sound card  --device "Speakers (WASAPI)"  WASAPI, 44100 Hz, 2 channels',
+        'sound card  --device "Wave 9"  WASAPI, 44100 Hz, 8 channels',
+        'MIDI port   --midi-port "Knobs"',
+        'MIDI port   --midi-port "Pads"',
+        *(line for line in out.splitlines() if line.startswith("controller  --controller ")),
+    ]
+    assert all(f"--controller {name} " in out for name in shipped_controllers())
+
+
+def test_devices_says_what_is_missing_and_what_to_do_without_it(timbrel_with):
+    out, _ = timbrel_with("devices", ports="").communicate()
+    assert "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'\n" in out
+
+
+def test_learn_binds_the_knob_that_moves_to_the_target(timbrel_with, tmp_path):
+    process = timbrel_with("learn", "gm-keys", "--target", "gain", ports="Knobs", knobs="21")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines() == [
+        "listening to Knobs",
+        "gain: move the knob for it",
+        "CC 21 moves gain (gm-keys.toml)",
+    ]
+    [entry] = [cc for cc in tomllib.loads((tmp_path / "gm-keys.toml").read_text())["cc"] if cc["target"] == "gain"]
+    assert entry["number"] == 21
+
+
+def test_ctrl_c_ends_learning_and_what_was_bound_stays_bound(timbrel_with, tmp_path):
+    process = timbrel_with("learn", "gm-keys", knobs="21 22")
+    lines = [process.stdout.readline() for _ in range(6)]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert lines[-2:] == ["CC 22 moves latent.1 (gm-keys.toml)\n", "latent.2: move the knob for it\n"]
+    maps = {entry["target"]: entry["number"] for entry in tomllib.loads((tmp_path / "gm-keys.toml").read_text())["cc"]}
+    assert [maps["latent.0"], maps["latent.1"], maps["latent.2"]] == [21, 22, 72]
+
+
+def test_ctrl_c_before_any_knob_moved_leaves_no_file(timbrel_with, tmp_path):
+    process = timbrel_with("learn", "gm-keys", ports="")
+    assert process.stdout.readline() == "no controller is here yet; connect one\n"
+    assert process.stdout.readline() == "latent.0: move the knob for it\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "timbrel: stopped\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["packages"]

@@ -1,0 +1,130 @@
+"""What the process that sounds makes of a preset, of a controller and of the last knob that was moved."""
+
+from collections import deque
+from dataclasses import replace
+from multiprocessing import Pipe
+from types import SimpleNamespace
+
+import pytest
+from timbrel.host.controllers import read_controller
+from timbrel.host.events import ControlChange, NoteOn
+from timbrel.host.library import open_patch
+from timbrel.host.messages import Setup
+from timbrel.host.midi.ports import Timed
+from timbrel.host.preset import Preset
+from timbrel.host.rack import Rack
+from timbrel.host.session import Keyboard, _fitted, _last, _Stage
+
+SPAN = {"low": 0.0, "high": 1.0}
+
+
+@pytest.fixture
+def patch():
+    """A function that gives gm-chroma-8 with these maps."""
+
+    def make(*cc):
+        shipped = open_patch("gm-chroma-8")
+        return replace(shipped, preset=Preset(format=1, model="gm-chroma-8", cc=list(cc)))
+
+    return make
+
+
+def knobs_of(patch, **setup):
+    return [(e.number, e.target, e.low, e.high) for e in _fitted(patch, Setup("any", **setup)).preset.cc]
+
+
+def test_a_controllers_knobs_span_the_latents_that_a_preset_leaves_free(patch):
+    bare = patch()
+    numbers = read_controller("nanokontrol2").knobs
+    spans = [(latent.low, latent.high) for latent in bare.model.card.latents]
+    expected = [(numbers[i], f"latent.{i}", *span) for i, span in enumerate(spans)]
+    assert knobs_of(bare, controller="nanokontrol2") == expected
+    assert knobs_of(bare) == []
+
+
+def test_a_controllers_knob_keeps_the_range_curve_and_takeover_of_the_presets_own_map(patch):
+    own = {"number": 74, "target": "latent.2", "low": 0.4, "high": 0.3, "curve": 2.0, "takeover": "pickup"}
+    fitted = _fitted(patch({**own, "bits": 7, "channel": 5}), Setup("any", controller="nanokontrol2")).preset.cc
+    assert fitted[0].number == 74
+    [entry] = [e for e in fitted[1:] if e.target == "latent.2"]
+    assert (entry.low, entry.high, entry.curve, entry.takeover) == (0.4, 0.3, 2.0, "pickup")
+    assert (entry.number, entry.channel) == (read_controller("nanokontrol2").knobs[2], None)
+
+
+@pytest.mark.parametrize(
+    ("own", "kept"),
+    [({"number": 18, "target": "gain"}, 18), ({"number": 18 - 16, "target": "pan"}, None)],
+)
+def test_numbers_that_a_preset_maps_stay_its_own(patch, own, kept):
+    fitted = knobs_of(patch({**own, **SPAN, "high": 0.5}), controller="nanokontrol2")
+    moved = [target for number, target, *_ in fitted if number == 18]
+    assert moved == (["gain"] if kept else ["latent.2"])
+
+
+def test_the_fine_half_of_a_knob_of_14_bits_stays_its_own(patch, tmp_path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\nsource = "me"\nknobs = [33, 34]\n', encoding="utf-8")
+    own = {"number": 1, "bits": 14, "target": "gain", **SPAN}
+    fitted = knobs_of(patch(own), controller=str(tmp_path / "mine.toml"))
+    assert [(number, target) for number, target, *_ in fitted] == [(1, "gain"), (34, "latent.1")]
+
+
+@pytest.mark.parametrize("name", ["gm-keys", "gm-chroma-2", "gm-chroma-8"])
+@pytest.mark.parametrize("controller", ["eight-knobs", "launch-control-xl", "midi-mix", "nanokontrol2"])
+def test_every_shipped_controller_fits_what_ships(name, controller):
+    fitted = _fitted(open_patch(name), Setup(name, controller=controller, voices=3))
+    Preset.model_validate(fitted.preset.model_dump(exclude_none=True))  # no number is mapped to a target twice
+    assert fitted.preset.play.voices == 3
+    Rack({0: fitted}, 48_000, omni=True)
+
+
+# ---- what the last knob did
+
+
+def told(patch, *events, latents=(0.25,) * 8):
+    """What is said of the last knob, after these events."""
+    stage = _Stage(Setup("any"), Pipe()[0], patch=patch)
+    rack = SimpleNamespace(latent_values=lambda channel: list(latents))
+    heard = deque(Timed(0.0, event, "port") for event in events)
+    loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
+    first = _last(stage, loop)
+    heard.clear()
+    assert _last(stage, loop) == first  # as long as no other moves
+    return first
+
+
+@pytest.mark.parametrize(
+    ("cc", "event", "words"),
+    [
+        ({"number": 74, "target": "latent.1"}, (74, 64), "CC 74 = 64 -> latent.1 = 0.25"),
+        ({"number": 74, "target": "pan"}, (74, 127), "CC 74 = 127 -> pan = 1"),
+        ({"number": 74, "target": "pan", "curve": 2.0}, (74, 0), "CC 74 = 0 -> pan = 0"),
+        ({"number": 74, "target": "pan", "takeover": "pickup"}, (74, 9), "CC 74 = 9 -> pan"),
+        ({"number": 7, "bits": 14, "target": "pan"}, (39, 9), "CC 39 = 9 -> pan"),
+        ({"number": 74, "target": "pan", "channel": 2}, (74, 9), "CC 74 = 9 -> nothing"),
+        ({"number": 74, "target": "pan"}, (64, 127), "CC 64 = 127 -> sustain pedal"),
+        ({"number": 74, "target": "pan"}, (20, 1), "CC 20 = 1 -> nothing"),
+        ({"pressure": "key", "target": "pan"}, (20, 1), "CC 20 = 1 -> nothing"),
+    ],
+)
+def test_the_last_knob_tells_its_target_and_value(patch, cc, event, words):
+    assert told(patch({**SPAN, **cc}), ControlChange(0, 0, *event), NoteOn(0, 0, 60, 100)) == words
+
+
+def test_a_knob_of_two_targets_tells_both_and_keys_tell_nothing(patch):
+    both = patch({"number": 5, "target": "latent.0", **SPAN}, {"number": 5, "target": "gain", **SPAN})
+    assert told(both, ControlChange(0, 0, 5, 0)) == "CC 5 = 0 -> latent.0 = 0.25, gain = 0"
+    assert told(both, NoteOn(0, 0, 60, 100)) == ""
+
+
+def test_a_preset_of_more_latents_that_is_just_coming_in_is_no_fault(patch):
+    wide = patch({"number": 5, "target": "latent.7", **SPAN})
+    assert told(wide, ControlChange(0, 0, 5, 127), latents=(0.5, 0.5)) == "CC 5 = 127 -> latent.7 = 1"
+
+
+def test_the_computers_keys_are_notes_in_the_order_they_were_pressed():
+    keyboard = Keyboard()
+    for key, down in ((60, True), (64, True), (60, False)):
+        keyboard.press(key, down)
+    events = [timed.event for timed in keyboard.poll()]
+    assert [(type(event).__name__, event.key) for event in events] == [("NoteOn", 60), ("NoteOn", 64), ("NoteOff", 60)]
+    assert keyboard.poll() == []
