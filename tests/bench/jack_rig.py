@@ -39,7 +39,8 @@ def jack_server(block):
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             wait = ["jack_wait", "-s", name, "-w", "-t", str(round(PATIENCE_SECONDS))]
-            subprocess.run(wait, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if subprocess.run(wait, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+                sys.exit(f"the JACK server does not come up; see what it says: {' '.join(command)}")
             yield
         finally:
             server.terminate()

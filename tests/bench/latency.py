@@ -18,11 +18,10 @@ BLOCK = 128
 DEPTHS = (1, 2, 3, 4)
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 FLUIDSYNTH = "reference"  # its name in JACK
-ORGAN = 16  # a General MIDI program, counted from 0, that begins and ends at once
+SQUARE = 80  # a General MIDI program, counted from 0, that sounds from its first sample on, as timbrel does
 FIRST = 5 * RATE  # the frame of the first note: FluidSynth offers its ports before its sounds are loaded
 HELD, APART, JITTER = 2400, 4800, 1000  # samples: of a key, from key to key, and at random on top
-BEFORE = 200  # samples in front of a note that tell what is silence
-LOUDER, SILENCE = 4.0, 1e-5  # than what was before, and than nothing, is a first sample
+SILENCE = 1e-5  # -100 dB: what is louder is a note
 PRESET = """format = 1
 model = "gm-chroma-8"
 [play]
@@ -37,15 +36,16 @@ def notes(count):
     """Frames of note-ons that fall anywhere in a block, and all events."""
     jitter = np.random.default_rng(0).integers(0, JITTER, count)
     frames = FIRST + np.cumsum(APART + jitter)
-    events = [(FIRST - RATE, bytes([0xC0, ORGAN]))]
+    events = [(FIRST - RATE, bytes([0xC0, SQUARE]))]
     for index, frame in enumerate(frames.tolist()):
         key = 60 + index % 12
         events += [(frame, bytes([0x90, key, 100])), (frame + HELD, bytes([0x80, key, 0]))]
+        events.append((frame + HELD + 1, bytes([0xB0, 120, 0])))  # all sound off: the next note begins from silence
     return frames, events
 
 
 def delays(count, audio, midi):
-    """Samples from each note to its first sample, in what is connected; NaN where none came. And the rig's xruns."""
+    """Samples from each note to its first sample, NaN where none came out of silence; and the rig's xruns."""
     frames, events = notes(count)
     end = int(frames[-1]) + APART
     with Rig(events, end / RATE + 1) as rig:
@@ -54,16 +54,15 @@ def delays(count, audio, midi):
         level, xruns = np.abs(rig.sound), rig.xruns
     found = np.full(count, np.nan)
     for index, frame in enumerate(frames.tolist()):
-        floor = max(SILENCE, LOUDER * float(level[frame - BEFORE : frame].max()))
-        heard = np.flatnonzero(level[frame : frame + HELD] > floor)
-        if len(heard):
+        heard = np.flatnonzero(level[frame : frame + HELD] > SILENCE)
+        if level[frame] <= SILENCE and len(heard):
             found[index] = heard[0]
     return found, xruns
 
 
 def timbrel(count, folder, depth, lowest):
     """Delays of the process that sounds, and its underruns."""
-    preset = Path(folder) / "organ.toml"
+    preset = Path(folder) / "short.toml"
     preset.write_text(PRESET, encoding="utf-8")
     setup = Setup(
         preset=str(preset),
