@@ -248,11 +248,12 @@ def on_a_terminal(*arguments, term="xterm"):
         os.close(near)
 
 
-def read_until(near, words, seconds=30.0):
-    """What the terminal got up to some words."""
+def read_until(near, words, typing=b"", seconds=60.0):
+    """What the terminal got up to some words, while a key is typed again and again."""
     text, until = "", time.monotonic() + seconds
     while words not in text and time.monotonic() < until:
-        if select.select([near], [], [], 0.2)[0]:
+        os.write(near, typing)
+        if select.select([near], [], [], 0.05)[0]:
             try:
                 text += os.read(near, 65536).decode(errors="replace")
             except OSError:  # the other end is closed
@@ -277,10 +278,7 @@ def test_the_computers_keyboard_plays_and_esc_quits_on_a_terminal_without_a_card
         text = read_until(near, screen_of)
         assert ("\x1b[" in text) == (term == "xterm")
         os.write(near, b"\x1b[A")  # an arrow, and a key
-        for _ in range(40):
-            os.write(near, b"a")
-            time.sleep(0.05)
-        read_until(near, "C4" if term == "xterm" else "held 1")
+        read_until(near, "C4" if term == "xterm" else "held 1", b"a")
         os.write(near, b"\x1b")
         assert drained(near, process) == 0
 
