@@ -1,0 +1,173 @@
+"""What the parent says and when, with a stand-in for the process that sounds."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from timbrel.host import play as playing
+from timbrel.host.errors import UserError
+from timbrel.host.messages import Report, Setup
+from timbrel.host.play import Recording, play
+
+REPORT = Report(
+    **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
+    **{"load": (0.1, 0.2), "underruns": 2, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": []},
+    **{"peak_db": -100.0, "preset": "p", "ports": [], "last": ""},
+)
+
+
+class Screen:
+    """Remembers what it was told, and types what it is given."""
+
+    def __init__(self, *typed):
+        self.said, self.reports, self._typed = [], [], list(typed)
+
+    def show(self, report):
+        self.reports.append(report)
+
+    def say(self, line):
+        self.said.append(line)
+
+    def typed(self):
+        return self._typed.pop(0) if self._typed else ["quit"]
+
+
+@pytest.fixture
+def sounding(monkeypatch):
+    """A function that lets processes report these lists in turn, an exception for one that is raised."""
+
+    def script(*lives):
+        left, sent = list(lives), []
+
+        class Stand:
+            underruns = 2
+
+            def __init__(self, setup):
+                self.waiting = list(left.pop(0))
+
+            def wait_until_ready(self, stop):
+                kind, what = next(self.messages(0))
+                assert kind == "ready"
+                return what
+
+            def messages(self, seconds):
+                while self.waiting:
+                    message = self.waiting.pop(0)
+                    if isinstance(message, BaseException):
+                        raise message
+                    yield message
+
+            def send(self, command, what=None):
+                sent.append((command, what))
+
+            def end(self):
+                sent.append(("end", None))
+
+        monkeypatch.setattr(playing, "_Sounding", Stand)
+        monkeypatch.setattr(playing, "AGAIN_SECONDS", 0.1)
+        monkeypatch.setattr(playing, "advice", lambda: ["the processor saves power"])
+        return sent
+
+    return script
+
+
+READY, SHOWN = ("ready", REPORT), ("report", REPORT)
+
+
+def go(screen, **settings):
+    play(Setup("p"), screen, Recording(**settings), False, None)
+
+
+def test_warnings_come_once_sound_does_and_only_once(sounding):
+    sounding([READY, playing._Lost("the card has gone")], [UserError("no sound card")], [READY, SHOWN])
+    screen = Screen([], [], [], [], [], [], [], [])
+    go(screen)
+    assert screen.said[0] == "the processor saves power"
+    assert "Bluetooth" in screen.said[1]
+    assert screen.said[2:] == ["the card has gone; waiting for it to come back", "AirPods is back"]
+    assert [report.underruns for report in screen.reports] == [4]  # those before the card went are counted on
+
+
+def test_what_is_refused_is_said_without_a_warning_in_front(sounding):
+    sent = sounding([UserError("no preset")])
+    screen = Screen()
+    with pytest.raises(UserError, match="no preset"):
+        go(screen)
+    assert screen.said == []
+    assert sent == [("end", None)]
+
+
+def test_the_quit_key_works_while_the_card_is_away(sounding):
+    sounding([READY, playing._Lost("the card has gone")])  # another process would have nothing to say
+    go(Screen())
+
+
+def test_keys_go_to_the_process_and_quit_ends_it(sounding):
+    sent = sounding([READY])
+    go(Screen([(60, True)], [(60, False), "quit", (61, True)]))
+    assert sent == [("key", (60, True)), ("key", (60, False)), ("end", None)]
+
+
+def test_a_preset_that_was_refused_is_told_with_what_goes_on(sounding):
+    sounding([READY, ("refused", "preset x: unknown key 'y'"), ("say", "MIDI port 'k' is here")])
+    screen = Screen([], [])
+    go(screen)
+    assert screen.said[2:] == ["preset x: unknown key 'y'; what was played before goes on", "MIDI port 'k' is here"]
+
+
+def test_a_file_that_changes_is_loaded_and_one_that_is_gone_for_a_moment_is_waited_for(sounding, tmp_path, monkeypatch):
+    monkeypatch.setattr(playing, "LOOK_SECONDS", 0.0)
+    sent = sounding([READY])
+    file = tmp_path / "p.toml"
+    file.write_text("a", encoding="utf-8")
+
+    class Editor(Screen):
+        turn = 0
+
+        def typed(self):
+            self.turn += 1
+            if self.turn == 2:
+                file.unlink()
+            if self.turn == 4:
+                file.write_text("b", encoding="utf-8")
+            return ["quit"] if self.turn == 6 else []
+
+    play(Setup(str(file)), Editor(), Recording(), False, file)
+    assert sent == [("load", str(file)), ("end", None)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_playing_at_once_and_the_handlers_are_as_before(sounding, number):
+    sounding([READY])
+    before = signal.getsignal(number)
+
+    class Patient(Screen):
+        asked = 0
+
+        def typed(self):
+            self.asked += 1
+            if self.asked == 3:
+                signal.raise_signal(number)
+            return []
+
+    screen = Patient()
+    go(screen)
+    assert screen.asked == 3
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"sound": Path("a.mp9")}, "--record a.mp9"),
+        ({"sound": Path("a")}, "--record a "),
+        ({"midi": Path("a.wav")}, "--record-midi a.wav"),
+        ({"midi": Path("none/a.mid")}, "none does not exist"),
+    ],
+)
+def test_a_name_that_cannot_be_recorded_to_is_refused_at_once(sounding, monkeypatch, tmp_path, settings, words):
+    monkeypatch.chdir(tmp_path)
+    sent = sounding()
+    with pytest.raises(UserError, match=words):
+        go(Screen(), **settings)
+    assert sent == []
