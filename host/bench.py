@@ -145,6 +145,8 @@ def _measure(pipe: Connection, preset: str, seconds: float) -> None:
         pipe.send(error)
     except (KeyboardInterrupt, BrokenPipeError):
         return  # the parent says so
+    except Exception as error:
+        pipe.send(Failure(f"internal error: {type(error).__name__}: {error}"))
 
 
 def _row(patch: Patch, block: int, voices: int, seconds: float) -> Row:

@@ -138,3 +138,16 @@ def test_an_unknown_preset_is_refused_with_the_nearest(monkeypatch):
     monkeypatch.setattr(bench, "_measured", lambda *_: pytest.fail("nothing is to be measured"))
     with pytest.raises(UserError, match="did you mean 'gm-keys'"):
         next(bench.bench("gm-kays", 3.0))
+
+
+def test_a_fault_of_the_process_is_one_line_without_a_traceback(monkeypatch, capfd):
+    class Pipe(list):
+        send = list.append
+
+    said = Pipe()
+    monkeypatch.setattr(bench, "_hurry", lambda priority: None)
+    monkeypatch.setattr(bench, "_row", lambda *_: 1 / 0)
+    bench._measure(said, "gm-keys", 0.5)
+    assert [type(what) for what in said] == [Failure]
+    assert str(said[0]) == "internal error: ZeroDivisionError: division by zero"
+    assert "Traceback" not in capfd.readouterr().err
