@@ -20,7 +20,7 @@ SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 FLUIDSYNTH = "reference"  # its name in JACK
 SQUARE = 80  # a General MIDI program, counted from 0, that sounds from its first sample on, as timbrel does
 FIRST = 5 * RATE  # the frame of the first note: FluidSynth offers its ports before its sounds are loaded
-HELD, APART, JITTER = 2400, 4800, 1000  # samples: of a key, from key to key, and at random on top
+HELD, APART, JITTER = 1200, 2880, 960  # samples: of a key, from key to key, and at random on top
 SILENCE = 1e-5  # -100 dB: what is louder is a note
 PRESET = """format = 1
 model = "gm-chroma-8"
