@@ -16,10 +16,12 @@ from timbrel.host.live import Load, Loop
 from timbrel.host.play import HUGE_PAGES
 
 RATE = 48000
+SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed
 CARD = "system (jack"  # the dummy driver's, as PortAudio names it
 KNOBS = range(70, 78)
 MOVE_SAMPLES = RATE // 50  # between moves of a knob: as fast as a hand makes them
 PATIENCE_SECONDS = 10.0
+MOST_BLOCKS = 2**21  # of a run: 23 minutes of 32 samples
 
 
 def need(*programs):
@@ -32,13 +34,12 @@ def need(*programs):
 
 @contextlib.contextmanager
 def jack_server(block):
-    """A server with the dummy driver, under a name that clients of this process and its children then use."""
-    name = f"timbrel_bench_{os.getpid()}"
-    os.environ |= {"JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
-    command = ["jackd", "--no-realtime", "-n", name, "-d", "dummy", "-r", str(RATE), "-p", str(block)]
+    """A server with the dummy driver, which clients of this process and its children then use."""
+    os.environ |= {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER": "1"}
+    command = ["jackd", "--no-realtime", "-n", SERVER, "-d", "dummy", "-r", str(RATE), "-p", str(block)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            wait = ["jack_wait", "-s", name, "-w", "-t", str(round(PATIENCE_SECONDS))]
+            wait = ["jack_wait", "-s", SERVER, "-w", "-t", str(round(PATIENCE_SECONDS))]
             if subprocess.run(wait, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
                 sys.exit(f"the JACK server does not come up; see what it says: {' '.join(command)}")
             yield
@@ -113,7 +114,7 @@ class Sounding:
 
     def __init__(self, setup, folder):
         os.environ.setdefault(*HUGE_PAGES)
-        self._loads = Path(folder) / "loads.npy"
+        self._loads = Path(folder) / "loads"
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_sound, args=(theirs, setup, self._loads), daemon=True)
@@ -139,7 +140,8 @@ class Sounding:
         """Stop it; the load of each block."""
         self._pipe.send(("stop", None))
         self._process.join(PATIENCE_SECONDS)
-        return np.load(self._loads)
+        loads = np.fromfile(self._loads, np.float32)
+        return loads[: np.count_nonzero(loads)]
 
     def _wait_until_ready(self):
         while True:
@@ -156,26 +158,25 @@ class Sounding:
 
 
 class _EveryLoad(Load):
-    """Forgets nothing."""
+    """Forgets nothing: writes each load where the parent finds it, however the process ends."""
 
-    def __init__(self):
+    def __init__(self, path):
         super().__init__()
-        self.all = []
+        self._all = np.memmap(path, np.float32, "w+", shape=(MOST_BLOCKS,))
 
     def add(self, part):
         super().add(part)
-        self.all.append(part)
+        self._all[self.count - 1] = part
 
 
 class _KeptLoop(Loop):
-    """Writes all loads down at the end."""
+    """Keeps every load."""
 
     path = Path()
 
     def run(self):
-        self.load = _EveryLoad()
+        self.load = _EveryLoad(self.path)
         super().run()
-        np.save(self.path, np.array(self.load.all, np.float32))
 
 
 def _sound(pipe, setup, path):
