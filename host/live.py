@@ -26,7 +26,9 @@ from .rack import Rack
 
 Array = npt.NDArray[np.float32]
 
-SWITCH_SECONDS = 5e-6  # how long another Python thread may keep the interpreter from the one that renders
+# How long another Python thread may keep the interpreter from the one that renders. Who waits for it wakes that often:
+# at 5 us the waiter, before all others, left the one that holds it no time to go on, and a busy machine stood still.
+SWITCH_SECONDS = 5e-5
 NEW_NOTES = 8  # that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together
 NOTE_SAMPLES = 16  # of a longer block's time for each new note
 LEAVING = 3  # racks of earlier presets that may ring on
