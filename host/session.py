@@ -20,7 +20,7 @@ import numpy as np
 from .audio.device import CardSink, NullSink, Sink, find_card
 from .controllers import bindings, read_controller
 from .controls import knob
-from .errors import TimbrelError
+from .errors import TimbrelError, UserError
 from .events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
 from .library import Patch, open_patch
 from .live import Loop, Player, Source
@@ -123,7 +123,7 @@ def _sound(stage: _Stage) -> None:
         sink = _open_sink(stage)
         rack = Rack({0: patch}, sink.rate, omni=True)
         _warm_up(patch, sink.rate, sink.block)
-        stage.inputs = Inputs(setup.midi_ports, setup.midi_api) if setup.midi else None
+        stage.inputs = _open_inputs(stage)
         sources: list[Source] = [stage.keyboard] if stage.inputs is None else [stage.inputs, stage.keyboard]
         stage.patch, stage.preset, stage.rate = patch, patch.name, sink.rate
         for warning in patch.warnings:
@@ -150,6 +150,20 @@ def _open_sink(stage: _Stage) -> Sink:
     return CardSink(card, setup.rate or card.rate, setup.block, setup.depth)
 
 
+def _open_inputs(stage: _Stage) -> Inputs | None:
+    """MIDI inputs; where nobody asked for one and no card either, their lack is only told."""
+    setup = stage.setup
+    if not setup.midi:
+        return None
+    try:
+        return Inputs(setup.midi_ports, setup.midi_api)
+    except UserError as error:
+        if not setup.null or setup.midi_ports or setup.midi_api is not None:
+            raise
+        stage.send("say", f"{error}; playing on without MIDI")
+        return None
+
+
 def _warm_up(patch: Patch, rate: int, block: int) -> None:
     rack = Rack({0: patch}, rate, omni=True)
     for count in range(WARM_BLOCKS):
@@ -168,9 +182,9 @@ def _hurry(priority: int) -> None:
 
 def _recorder(stage: _Stage) -> Any:
     def keep(sound: np.ndarray, events: list[Event]) -> None:
-        stage.outbox.append(("sound", sound.T.tobytes()))
-        if events:
+        if events:  # first: wherever the recording ends, it knows all that is heard on it
             stage.outbox.append(("events", events))
+        stage.outbox.append(("sound", sound.T.tobytes()))
 
     return keep
 
