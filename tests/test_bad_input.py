@@ -354,6 +354,7 @@ def test_trouble_with_the_sound_card_is_a_line_that_says_what_to_do(pantry, tmp_
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
@@ -390,7 +391,7 @@ class MidiIn:
         (PORTS, "--midi-port knebs", ["'knebs'", "did you mean 'Knobs 0'"]),
         (PORTS, "--midi-port virtual", ["virtual MIDI port cannot be opened", "name a port instead"]),
         (PORTS, "--midi-api coremidi", ["--midi-api coremidi", "here: winmm"]),
-        ("raise ImportError", "", ["needs more packages", "pip install 'timbrel[live]'"]),
+        ("raise ImportError", "--midi-port knobs", ["needs more packages", "pip install 'timbrel[live]'"]),
     ],
     ids=["busy", "misspelt", "virtual", "api", "missing"],
 )
@@ -403,6 +404,7 @@ def test_trouble_with_a_midi_port_is_a_line_that_says_what_to_do(pantry, tmp_pat
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
