@@ -21,6 +21,7 @@ MODEL = "gm-chroma-8"
 BLOCK, VOICES = 128, 16
 SWEEP = (32, 64, 128, 256, 512, 1024, 2048)
 COUNTS = (16, 24, 32, 40, 48, 56, 64)
+TRIES = 2  # of a number of voices: a busy machine drops a block of its own accord
 LOWEST_KEY = 36
 KEY_SAMPLES = 480  # between the keys that are pressed first
 SETTLING_SECONDS = 1.0  # after the last key, before anything counts
@@ -80,10 +81,10 @@ def start():
 
 
 def most_voices(seconds, folder):
-    """The largest of `COUNTS` that holds, as do all smaller ones."""
+    """The largest of `COUNTS` that holds, as do all smaller ones, each in one of `TRIES`."""
     most = 0
     for voices in COUNTS:
-        if not held(BLOCK, voices, seconds, folder).holds:
+        if not any(held(BLOCK, voices, seconds, folder).holds for _ in range(TRIES)):
             break
         most = voices
     return most
