@@ -28,6 +28,7 @@ MIDI_SUFFIXES = (".mid", ".midi")
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
+REST_SECONDS = 0.3  # that what was recorded last may take on its way
 PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
 LOOK_SECONDS = 0.5  # between looks at the preset's file
 SPILL_SECONDS = 1.0
@@ -199,6 +200,14 @@ class _Sounding:
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             self._pipe.send((command, what))
 
+    def rest(self) -> Iterator[Message]:
+        """Tell it to stop, and what it reports until it has ended or `REST_SECONDS` are over."""
+        self.send("stop")
+        until = time.monotonic() + REST_SECONDS
+        with contextlib.suppress(EOFError, ConnectionError):
+            while (left := until - time.monotonic()) > 0 and self._pipe.poll(left):
+                yield self._pipe.recv()
+
     def end(self) -> None:
         """Stop it, by force if it does not listen."""
         self.send("stop")
@@ -232,13 +241,17 @@ def _watch(
                     tape.take(kind, what)
         for key in screen.typed():
             if key == "quit":
-                return
-            sounding.send("key", key)
+                stop.set()
+            else:
+                sounding.send("key", key)
         if watched is not None and time.monotonic() >= next_look:
             next_look = time.monotonic() + LOOK_SECONDS
             if (now := _changed(watched)) != changed and now is not None:
                 changed = now
                 sounding.send("load", str(watched))
+    for kind, what in sounding.rest():
+        if tape is not None and kind in ("sound", "events"):
+            tape.take(kind, what)
 
 
 def _changed(path: Path | None) -> int | None:

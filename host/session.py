@@ -4,6 +4,7 @@ A process of its own, so that no screen or file disturbs it, and because PortAud
 process whose JACK server has died. The parent sends commands and gets reports through a pipe.
 """
 
+import contextlib
 import os
 import signal
 import statistics
@@ -109,6 +110,8 @@ def run(pipe: Connection, setup: Setup) -> None:
     if stage.loop is not None:
         stage.loop.stop()
         thread.join(0.5)
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            _flush(stage)
         if not thread.is_alive() and stage.loop.sink.alive:
             stage.loop.sink.close()
     sys.stdout.flush()
@@ -196,8 +199,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
     wanted: list[str] = []
     next_report = next_scan = time.monotonic()
     while True:
-        while stage.outbox:
-            stage.pipe.send(stage.outbox.popleft())
+        _flush(stage)
         if not thread.is_alive():
             if stage.problem is None:
                 stage.pipe.send(("lost", f"{stage.device} has gone"))
@@ -223,6 +225,17 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
             loading = threading.Thread(target=_load, args=(stage, wanted[-1]), name="load", daemon=True)
             wanted.clear()
             loading.start()
+
+
+def _flush(stage: _Stage) -> None:
+    """Write what waits to the pipe, what is recorded of many blocks together: each message costs the parent time."""
+    waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
+    events = [event for kind, what in waiting if kind == "events" for event in what]
+    sound = b"".join(what for kind, what in waiting if kind == "sound")
+    told = [message for message in waiting if message[0] not in ("events", "sound")]
+    for message in (("events", events), ("sound", sound), *told):
+        if message[1]:
+            stage.pipe.send(message)
 
 
 def _programs(stage: _Stage) -> list[str]:
