@@ -157,8 +157,9 @@ class Player:
         states: list[Event] = [*known, *self._bends.values()]
         # In front of what is due now: it moves on from there.
         self._queue[:0] = [replace(event, time=self.now) for event in states]
-        for seat in self._seats[: -1 - LEAVING]:
-            seat.fade = self.now if seat.fade is None else seat.fade
+        leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
+        for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
+            seat.fade = self.now
 
     def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
         """A block of a rack that takes no more notes, before the limiter."""

@@ -285,6 +285,18 @@ def test_only_so_many_racks_ring_on_and_the_oldest_fades_without_a_click(make_pa
     assert sound[:, : swapped_at + 2000] == pytest.approx(expected[:, : swapped_at + 2000], abs=1e-6)
 
 
+def test_a_rack_whose_voices_have_ended_leaves_before_one_that_is_held(make_patch):
+    player = player_of(make_patch, **LONG_RELEASE)
+    player.schedule(NoteOn(0, 0, 60, 100))
+    for _ in range(3 * LEAVING):
+        player.block(1000)
+        player.swap(Rack({0: make_patch(**LONG_RELEASE)}, RATE, omni=True))
+    for _ in range(2):
+        player.block(1000)
+    assert player.sounding == 1
+    assert len(player._seats) == LEAVING + 1
+
+
 def test_a_rack_leaves_once_its_effects_have_had_time_to_ring_out(make_patch):
     player = player_of(make_patch, **LONG_RELEASE)
     player.schedule(NoteOn(0, 0, 60, 100))
