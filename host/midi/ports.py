@@ -98,6 +98,7 @@ class Inputs:
         self._names = tuple(names)
         self._ports: tuple[_Port, ...] = ()
         self._gone: deque[_Port] = deque()
+        self._closing: list[_Port] = []  # kept until the thread that renders has let go: closing takes milliseconds
         self._refused: dict[str, str] = {}  # ports that another program keeps for itself, and what was said of them
         self._finder = _client(self._rtmidi, self._api, "list")
         if VIRTUAL in self._names or not self._names:
@@ -133,11 +134,13 @@ class Inputs:
         """Open ports that have come and close those that have gone; a line for each."""
         said: list[str] = []
         listed = self._finder.get_ports()
+        self._closing = list(self._gone)
         self._refused = {name: line for name, line in self._refused.items() if name in listed}
         for port in self._ports:
             if port.name != VIRTUAL and port.name not in listed:
                 self._ports = tuple(other for other in self._ports if other is not port)
                 self._gone.append(port)
+                self._closing.append(port)
                 said.append(f"MIDI port {port.name!r} has gone; its notes are released")
         for index, name in enumerate(listed):
             if _foreign(name) and self._wanted(name) and name not in self.open:
