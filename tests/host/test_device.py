@@ -1,0 +1,162 @@
+"""Sound cards by name, rate and block; a JACK server is one, and what PortAudio would say is made up where needed."""
+
+import time
+
+import numpy as np
+import pytest
+from timbrel.host.audio import device
+from timbrel.host.audio.device import Card, CardSink, NullSink, by_api, cards, check_block, find_card
+from timbrel.host.errors import UserError
+
+KNOWN = [
+    Card(0, "HDA Intel PCH: ALC295 Analog", "ALSA", 44100, 2, False),
+    Card(1, "Scarlett 2i2 USB", "ALSA", 48000, 2, True),
+    Card(2, "Scarlett 18i8 USB", "ALSA", 48000, 8, False),
+    Card(3, "system", "JACK Audio Connection Kit", 96000, 2, False),
+    Card(4, "system monitor", "PulseAudio", 48000, 2, False),
+]
+
+
+@pytest.fixture
+def known(monkeypatch):
+    monkeypatch.setattr(device, "cards", lambda: KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        (None, 1),
+        ("2i2", 1),
+        ("intel", 0),
+        ("scarlett 18", 2),
+        ("system", 3),  # the whole name of one goes before a part of another
+        ("JACK", 3),
+        ("pulse", 4),
+    ],
+)
+def test_a_card_is_named_by_any_distinctive_part_or_is_the_default(known, name, index):
+    assert find_card(name).index == index
+
+
+def test_a_part_of_several_names_lists_them(known):
+    with pytest.raises(UserError, match=r"^--device 'scarlett' fits 2 cards: 'Scarlett 2i2 USB \(ALSA\)', 'Scar.*more"):
+        find_card("scarlett")
+
+
+def test_an_unknown_card_names_the_nearest(known):
+    with pytest.raises(UserError, match=r"^no sound card is named 'Scarlet 2i2 USB'; did you mean 'Scarlett 2i2 USB'"):
+        find_card("Scarlet 2i2 USB")
+
+
+def test_without_any_card_null_is_offered(monkeypatch):
+    monkeypatch.setattr(device, "cards", list)
+    with pytest.raises(UserError, match=r"^no sound card was found; .*--null"):
+        find_card(None)
+
+
+def test_cards_are_grouped_by_their_system(known):
+    assert {api: [card.index for card in group] for api, group in by_api(KNOWN).items()} == {
+        "ALSA": [0, 1, 2],
+        "JACK Audio Connection Kit": [3],
+        "PulseAudio": [4],
+    }
+
+
+@pytest.mark.parametrize("block", [-1, 0, 15, 8193, 100_000])
+def test_a_block_that_no_card_plays_well_is_refused_with_the_range(block):
+    with pytest.raises(UserError, match=rf"^--block {block} is out of range \[16, 8192\] samples"):
+        check_block(block)
+    with pytest.raises(UserError, match="out of range"):
+        NullSink(48000, block, 2)
+
+
+@pytest.mark.parametrize("block", [16, 63, 8192])
+def test_blocks_of_the_range_are_taken_as_they_are(block):
+    check_block(block)
+    assert NullSink(48000, block, 2).block == block
+
+
+class Hours:
+    """A clock that is set by hand."""
+
+    now = 5.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_nowhere_takes_a_block_a_period_silence_first_and_counts_what_came_too_late(monkeypatch):
+    hours = Hours()
+    monkeypatch.setattr(device, "time", hours)
+    sink = NullSink(48000, 480, 2)
+    hours.now += 3
+    sink.start()
+    assert sink.taken == -960
+    hours.now += 0.0101
+    assert sink.taken == -480
+    for _ in range(2):
+        sink.write(np.zeros((2, 480), np.float32))
+    hours.now += 0.03
+    assert (sink.taken, sink.underruns) == (960, 0)
+    hours.now += 0.05
+    sink.write(np.zeros((2, 480), np.float32))
+    assert (sink.taken, sink.written, sink.underruns) == (1440, 1440, 1)
+    assert sink.alive
+
+
+def jack_card():
+    found = [card for card in cards() if "JACK" in card.api]
+    if not found:
+        pytest.skip("PortAudio is missing, or built without JACK")
+    return found[0]
+
+
+@pytest.fixture
+def portaudio(jack_server):
+    """PortAudio that has found the server: it looks for cards when it is initialised, and only then."""
+    try:
+        import sounddevice
+    except (ImportError, OSError):
+        pytest.skip("sounddevice or PortAudio is not installed")
+    if not sounddevice._initialized:
+        sounddevice._initialize()
+    device._portaudio.cache_clear()
+    device._portaudio()
+    yield
+    device._portaudio.cache_clear()
+    while sounddevice._initialized:  # while the server is there: without it PortAudio aborts the process
+        sounddevice._terminate()
+
+
+def test_a_jack_server_is_a_card_of_its_own_rate(portaudio):
+    assert jack_card().rate == 48000
+
+
+def test_a_rate_that_a_card_does_not_do_lists_those_it_does(portaudio):
+    with pytest.raises(
+        UserError, match=r"^--rate 44100: sound card 'system' does not play at this rate; it does 48000"
+    ):
+        CardSink(jack_card(), 44100, 128, 2)
+
+
+def test_a_card_takes_silence_then_what_was_written_and_an_empty_ring_is_counted_once(portaudio, jack_rig):
+    sink = CardSink(jack_card(), 48000, 128, 3)
+    try:
+        assert not sink.underruns
+        sink.start()
+        ramp = np.arange(1, 128 * 40 + 1, dtype=np.float32).reshape(40, 1, 128) / 8192
+        for block in ramp:
+            until = time.monotonic() + 2
+            while sink.written - sink.taken > 2 * 128 and time.monotonic() < until:
+                time.sleep(0.0002)
+            sink.write(np.concatenate([block, -block]))
+        assert sink.written == 40 * 128
+        assert sink.alive
+        assert 0 < sink.latency_seconds < 0.1
+        before = sink.underruns
+        time.sleep(0.1)
+        assert sink.taken == sink.written
+        sink.write(np.zeros((2, 128), np.float32))
+        assert sink.underruns == before + 1
+    finally:
+        sink.close()

@@ -1,0 +1,164 @@
+"""MIDI inputs over JACK: named by any part, several at once, found again, and let go when they vanish."""
+
+import contextlib
+import time
+from itertools import pairwise
+
+import pytest
+from timbrel.host.errors import UserError
+from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.midi.ports import Inputs, port_names
+
+jack = pytest.importorskip(
+    "jack", reason="JACK-Client is not installed, or finds no libjack", exc_type=(ImportError, OSError)
+)
+
+
+SETTLED = 0.3  # seconds
+
+
+@pytest.fixture(autouse=True)
+def rtmidi(jack_server):
+    return pytest.importorskip("rtmidi")
+
+
+def listen(names, api="jack"):
+    """Inputs that are plugged in: a connection counts from the server's next cycles on."""
+    inputs = Inputs(names, api)
+    time.sleep(SETTLED)
+    return inputs
+
+
+@contextlib.contextmanager
+def controller(name):
+    """A JACK client with one MIDI output, and a function that sends bytes from it."""
+    client = jack.Client(name, no_start_server=True)
+    port, waiting = client.midi_outports.register("out"), []
+
+    def process(frames):
+        port.clear_buffer()
+        while waiting:
+            port.write_midi_event(0, waiting.pop(0))
+
+    client.set_process_callback(process)
+    client.activate()
+    try:
+        yield waiting.append
+    finally:
+        client.deactivate()
+        client.close()
+
+
+def heard(inputs, count, seconds=3.0):
+    """The first events that come in, with their ports."""
+    arrived, until = [], time.monotonic() + seconds
+    while len(arrived) < count and time.monotonic() < until:
+        arrived += inputs.poll()
+        time.sleep(0.005)
+    return [(timed.port, timed.event) for timed in arrived]
+
+
+def test_a_port_is_named_by_any_part_of_its_name_and_no_other_is_heard():
+    with controller("Keystation 49") as keys, controller("nanoKONTROL2") as knobs:
+        assert {"Keystation 49:out", "nanoKONTROL2:out"} <= set(port_names("jack"))
+        inputs = listen(["STATION"])
+        assert inputs.open == ["Keystation 49:out"]
+        knobs(b"\xb0\x10\x05")
+        keys(b"\x90\x3c\x64")
+        assert heard(inputs, 1) == [("Keystation 49:out", NoteOn(0, 0, 60, 100))]
+        assert heard(inputs, 1, 0.2) == []
+
+
+def test_several_ports_are_heard_at_once_and_all_of_them_where_none_is_named():
+    with controller("Keystation 49") as keys, controller("nanoKONTROL2") as knobs:
+        for names in ([], ["keystation", "nano"]):
+            inputs = listen(names)
+            assert {"Keystation 49:out", "nanoKONTROL2:out"} <= set(inputs.open)
+            assert ("virtual" in inputs.open) == (not names)
+            keys(b"\x90\x3c\x64")
+            knobs(b"\xb0\x10\x05")
+            assert sorted(heard(inputs, 2), key=str) == [
+                ("Keystation 49:out", NoteOn(0, 0, 60, 100)),
+                ("nanoKONTROL2:out", ControlChange(0, 0, 16, 5)),
+            ]
+            del inputs
+
+
+def test_an_unknown_name_lists_the_nearest():
+    with (
+        controller("Keystation 49"),
+        pytest.raises(UserError, match=r"^no MIDI port is named 'Keystatoin 49:out'.*Key"),
+    ):
+        Inputs(["Keystatoin 49:out"], "jack")
+
+
+def test_an_api_that_is_none_is_refused_with_those_there_are():
+    with pytest.raises(UserError, match=r"^--midi-api 'oss' is not one of alsa, jack, coremidi, winmm"):
+        Inputs([], "oss")
+    with pytest.raises(UserError, match=r"^--midi-api winmm does not work on this machine; here: .*jack"):
+        Inputs([], "winmm")
+
+
+@pytest.mark.parametrize("names", [[], ["Keystation"]], ids=["all", "named"])
+def test_a_controller_that_goes_is_let_go_and_when_it_comes_back_it_is_heard_again(names):
+    with controller("Keystation 49") as keys:
+        inputs = listen(names)
+        keys(b"\x90\x3c\x64\x92\x40\x64")
+        keys(b"\x90\x43\x64")
+        keys(b"\x80\x43\x00")
+        down = heard(inputs, 4)
+        assert [event for _, event in down] == [
+            NoteOn(0, 0, 60, 100),
+            NoteOn(0, 2, 64, 100),
+            NoteOn(0, 0, 67, 100),
+            NoteOff(0, 0, 67),
+        ]
+    assert "MIDI port 'Keystation 49:out' has gone; its notes are released" in inputs.rescan()
+    assert "Keystation 49:out" not in inputs.open
+    assert [event for _, event in heard(inputs, 2)] == [NoteOff(0, 0, 60), NoteOff(0, 2, 64)]
+    assert inputs.rescan() == []
+    with controller("Keystation 49") as keys:
+        assert "MIDI port 'Keystation 49:out' is here" in inputs.rescan()
+        time.sleep(SETTLED)
+        keys(b"\x90\x30\x01")
+        assert [event for _, event in heard(inputs, 1)] == [NoteOn(0, 0, 48, 1)]
+        assert inputs.rescan() == []
+
+
+def test_a_controller_that_comes_later_is_found():
+    inputs = listen([])
+    with controller("Late") as late:
+        assert inputs.rescan() == ["MIDI port 'Late:out' is here"]
+        time.sleep(SETTLED)
+        late(b"\x90\x30\x01")
+        assert heard(inputs, 1) == [("Late:out", NoteOn(0, 0, 48, 1))]
+
+
+def test_what_has_gone_is_closed_by_the_thread_that_looks_not_by_the_one_that_plays():
+    """Closing a port takes milliseconds, and the one that plays has none."""
+    with controller("Keystation 49"):
+        inputs = listen(["Keystation"])
+        (port,) = inputs._ports
+    inputs.rescan()
+    inputs.poll()
+    holders = [kept for kept in vars(inputs).values() if isinstance(kept, list | tuple) and port in kept]
+    assert len(holders) == 1
+    inputs.rescan()
+    assert not any(port in kept for kept in vars(inputs).values() if isinstance(kept, list | tuple))
+
+
+def test_moments_of_arrival_keep_their_distance_however_late_they_are_looked_at():
+    with controller("Clock") as send:
+        inputs = listen(["Clock"])
+        send(bytes([0xB0, 20, 127]))
+        assert len(heard(inputs, 1)) == 1  # from here on the port's clock is known
+        sent = []
+        for turn in range(12):
+            send(bytes([0xB0, 20, turn]))
+            sent.append(time.perf_counter())
+            time.sleep(0.02)
+        arrived = inputs.poll()  # all at once, a quarter of a second after the first
+        assert [timed.event.value for timed in arrived] == list(range(12))
+        gaps = [b.seconds - a.seconds for a, b in pairwise(arrived)]
+        expected = [b - a for a, b in pairwise(sent)]
+        assert gaps == pytest.approx(expected, abs=0.015)
