@@ -153,7 +153,7 @@ def preset(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def player(jack_server, preset):
     with play(preset) as played:
         played.wait_line(1)
@@ -171,69 +171,68 @@ def onsets(sound, starts):
     return late
 
 
-def test_500_notes_sound_in_order_at_one_delay_within_a_block(jack_rig, player):
-    random = np.random.default_rng(1)
-    starts = np.cumsum(random.integers(1950, 2250, 500))
-    sides = random.integers(0, 2, 500)
-    events = []
-    for index, (start, side) in enumerate(zip(starts.tolist(), sides, strict=True)):
-        key = 60 + index % 12
-        events += [control(start - 1050, 10, 127 * int(side)), control(start - 1050, 70, index % 128)]
-        events += [on(start, key), off(start + 500, key)]
-    with jack_rig(30) as rig:
-        rig.connect()
-        before = player.underruns()
-        begin = rig.play(events)
-        rig.wait(begin + int(starts[-1]) + 4800)
-        underruns = player.underruns() - before
-        sure = ~disturbed(rig, begin + starts)
-        starts, sides = starts[sure], sides[sure]
-        late = onsets(rig.sound, starts + begin)
-        assert None not in late
-        assert np.ptp(late) <= 3 * BLOCK
-        ordered, spare = np.sort(late), len(late) // 100
-        widths = ordered[len(late) - spare - 1 :] - ordered[: spare + 1]
-        assert widths.min() <= BLOCK + 16  # 99 % of them
-        places = begin + starts + np.array(late)
-        heard = [np.square(rig.sound[:, place : place + 400]).sum(axis=1) for place in places]
-        assert [int(right > left) for left, right in heard] == sides.tolist()
-        assert underruns == 0 or rig.lost
+class TestOnePlayer:
+    """One process for all of these, which has ended before others begin: they would share names."""
 
+    def test_500_notes_sound_in_order_at_one_delay_within_a_block(self, jack_rig, player):
+        random = np.random.default_rng(1)
+        starts = np.cumsum(random.integers(1950, 2250, 500))
+        sides = random.integers(0, 2, 500)
+        events = []
+        for index, (start, side) in enumerate(zip(starts.tolist(), sides, strict=True)):
+            key = 60 + index % 12
+            events += [control(start - 1050, 10, 127 * int(side)), control(start - 1050, 70, index % 128)]
+            events += [on(start, key), off(start + 500, key)]
+        with jack_rig(30) as rig:
+            rig.connect()
+            before = player.underruns()
+            begin = rig.play(events)
+            rig.wait(begin + int(starts[-1]) + 4800)
+            underruns = player.underruns() - before
+            sure = ~disturbed(rig, begin + starts)
+            starts, sides = starts[sure], sides[sure]
+            late = onsets(rig.sound, starts + begin)
+            assert None not in late
+            assert np.ptp(late) <= 3 * BLOCK
+            ordered, spare = np.sort(late), len(late) // 100
+            widths = ordered[len(late) - spare - 1 :] - ordered[: spare + 1]
+            assert widths.min() <= BLOCK + 16  # 99 % of them
+            places = begin + starts + np.array(late)
+            heard = [np.square(rig.sound[:, place : place + 400]).sum(axis=1) for place in places]
+            assert [int(right > left) for left, right in heard] == sides.tolist()
+            assert underruns == 0 or rig.lost
 
-def test_a_held_tone_has_no_gap(jack_rig, player):
-    with jack_rig(30) as rig:
-        rig.connect()
-        held_without_a_gap(rig, player, 3)
+    def test_a_held_tone_has_no_gap(self, jack_rig, player):
+        with jack_rig(30) as rig:
+            rig.connect()
+            held_without_a_gap(rig, player, 3)
 
+    def test_all_128_keys_at_once_leave_no_gap(self, jack_rig, player):
+        with jack_rig(30) as rig:
+            rig.connect()
+            held_without_a_gap(rig, player, 2, range(128))
 
-def test_all_128_keys_at_once_leave_no_gap(jack_rig, player):
-    with jack_rig(30) as rig:
-        rig.connect()
-        held_without_a_gap(rig, player, 2, range(128))
+    def test_a_preset_that_is_edited_while_a_note_is_held_leaves_no_gap(self, jack_rig, player, preset):
+        def edit():
+            for turn in range(4):
+                time.sleep(0.9)
+                preset.write_text(PRESET.replace("0.001", f"0.00{2 + turn}"))
 
+        with jack_rig(12) as rig:
+            rig.connect()
+            held_without_a_gap(rig, player, 4.5, during=edit)
 
-def test_a_preset_that_is_edited_while_a_note_is_held_leaves_no_gap(jack_rig, player, preset):
-    def edit():
-        for turn in range(4):
-            time.sleep(0.9)
-            preset.write_text(PRESET.replace("0.001", f"0.00{2 + turn}"))
-
-    with jack_rig(12) as rig:
-        rig.connect()
-        held_without_a_gap(rig, player, 4.5, during=edit)
-
-
-def test_a_preset_that_is_edited_to_nonsense_is_refused_with_the_reason_and_the_old_one_plays_on(
-    jack_rig, player, preset
-):
-    with jack_rig(12) as rig:
-        rig.connect()
-        try:
-            held_without_a_gap(rig, player, 1.5, during=lambda: preset.write_text(PRESET + "\n[play"))
-            player.wait_said("live.toml.*what was played before goes on")
-        finally:
-            preset.write_text(PRESET)
-        held_without_a_gap(rig, player, 0.5)
+    def test_a_preset_that_is_edited_to_nonsense_is_refused_with_the_reason_and_the_old_one_plays_on(
+        self, jack_rig, player, preset
+    ):
+        with jack_rig(12) as rig:
+            rig.connect()
+            try:
+                held_without_a_gap(rig, player, 1.5, during=lambda: preset.write_text(PRESET + "\n[play"))
+                player.wait_said("live.toml.*what was played before goes on")
+            finally:
+                preset.write_text(PRESET)
+            held_without_a_gap(rig, player, 0.5)
 
 
 HOGGED = """
