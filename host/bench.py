@@ -24,7 +24,7 @@ from .midi.ports import Timed
 from .play import HUGE_PAGES
 from .preset import CCMap, MpeSettings
 from .rack import Rack
-from .session import BESIDES, SOUND, _hurry
+from .session import BESIDES, SOUND, hurry
 
 Array = npt.NDArray[np.float32]
 
@@ -134,9 +134,9 @@ def _measured(preset: str, seconds: float) -> Iterator[Row]:
 def _measure(pipe: Connection, preset: str, seconds: float) -> None:
     """The process: a row for each size and number, then None."""
     try:
-        _hurry(BESIDES)
+        hurry(BESIDES)
         patch = open_patch(preset)
-        _hurry(SOUND)
+        hurry(SOUND)
         for block in BLOCKS:
             for voices in VOICES:
                 pipe.send(_row(patch, block, voices, seconds))

@@ -240,8 +240,16 @@ class Loop:
         sources: Sequence[Source],
         lowest_latency: bool = False,
         on_block: Callable[[Array, list[Event]], None] | None = None,
+        whole_blocks: bool = False,
     ) -> None:
-        """``on_block`` is told each block and the events that took effect in it; it must not wait."""
+        """Join what plays, what listens and what takes the sound.
+
+        Args:
+            lowest_latency: events take effect with the next block, in place of a constant delay.
+            on_block: told each block and the events that took effect in it; it must not wait.
+            whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: they come in
+                at once then, and their constant delay needs but a part of a block for what makes them late.
+        """
         self.player, self.sink = player, sink
         self.sources = sources
         self.load = Load()
@@ -251,6 +259,7 @@ class Loop:
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
         self._lowest = lowest_latency
+        self._in_hand = 0 if lowest_latency else sink.block // 4 if whole_blocks else sink.block
         self._on_block = on_block
         self._timeline = Timeline(sink.rate, sink.block)
         self._extra = 0  # blocks by which the ring is deeper for now
@@ -262,12 +271,12 @@ class Loop:
     @property
     def delay_samples(self) -> int:
         """From an event's arrival to the sample on which it takes effect: constant, or at most this much."""
-        return (self.sink.depth + (0 if self._lowest else 1)) * self.sink.block
+        return self.sink.depth * self.sink.block + self._in_hand
 
     def brace(self, blocks: int) -> None:
         """Keep the ring deeper by so many blocks, 0 or 1, while other threads are busy. Any thread may call this.
 
-        Events keep their delay: it has a block in hand.
+        Events keep their delay, where it has a block in hand.
         """
         self._extra = blocks
 

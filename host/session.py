@@ -31,6 +31,8 @@ from .preset import CCMap
 from .rack import Rack
 from .units import gain_to_db
 
+JACK = "JACK"  # in the name that PortAudio gives to this system
+LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
 REPORT_SECONDS = 0.1  # between reports
 RESCAN_SECONDS = 1.0  # between looks for ports that came or went
 NULL_RATE = 48000
@@ -93,7 +95,7 @@ def run(pipe: Connection, setup: Setup) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which says stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
-    _hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
+    hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
     stage = _Stage(setup, pipe)
     thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
     thread.start()
@@ -132,9 +134,14 @@ def _sound(stage: _Stage) -> None:
         for warning in patch.warnings:
             stage.send("say", warning)
         loop = Loop(
-            Player(rack, sink.rate), sink, sources, setup.lowest_latency, _recorder(stage) if setup.recording else None
+            Player(rack, sink.rate),
+            sink,
+            sources,
+            setup.lowest_latency,
+            _recorder(stage) if setup.recording else None,
+            whole_blocks=stage.inputs is not None and stage.inputs.whole_blocks and JACK in stage.device,
         )
-        _hurry(SOUND)
+        hurry(SOUND)
         stage.loop = loop
         stage.ready.set()
         loop.run()
@@ -174,13 +181,18 @@ def _warm_up(patch: Patch, rate: int, block: int) -> None:
         rack.process([NoteOn(count * block, 0, key, 1) for key in keys], block)
 
 
-def _hurry(priority: int) -> None:
+def hurry(priority: int) -> None:
     """Ask the system to run this thread, and those that it starts, before all others, where that is allowed."""
-    if hasattr(os, "sched_setscheduler"):
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-        except PermissionError:
-            return
+    if sys.platform != "linux":
+        return
+    import resource
+
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        return
+    # Whatever goes wrong in a process that goes before all others, the machine stays usable.
+    resource.setrlimit(resource.RLIMIT_RTTIME, (LONGEST_SPIN, LONGEST_SPIN))
 
 
 def _recorder(stage: _Stage) -> Any:

@@ -113,6 +113,11 @@ class Inputs:
         self._refused.clear()  # the next look says it
 
     @property
+    def whole_blocks(self) -> bool:
+        """Whether events are stamped with the beginning of a block of the card, and no finer."""
+        return bool(self._api == self._rtmidi.API_UNIX_JACK)
+
+    @property
     def open(self) -> list[str]:
         """Names of the ports that are listened to."""
         return [port.name for port in self._ports]

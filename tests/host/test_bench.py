@@ -145,7 +145,7 @@ def test_a_fault_of_the_process_is_one_line_without_a_traceback(monkeypatch, cap
         send = list.append
 
     said = Pipe()
-    monkeypatch.setattr(bench, "_hurry", lambda priority: None)
+    monkeypatch.setattr(bench, "hurry", lambda priority: None)
     monkeypatch.setattr(bench, "_row", lambda *_: 1 / 0)
     bench._measure(said, "gm-keys", 0.5)
     assert [type(what) for what in said] == [Failure]

@@ -605,3 +605,11 @@ def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_pat
     assert problems == []
     assert len({tuple(latents) for latents, *_ in looks}) > 2
     assert all(len(latents) == 2 for latents, *_ in looks)
+
+
+def test_events_stamped_with_whole_blocks_wait_for_a_quarter_of_one(make_patch):
+    sink = FakeSink(Hours(), RATE, 128, 2)
+    player = Player(Rack({0: make_patch()}, RATE), RATE)
+    assert Loop(player, sink, []).delay_samples == 3 * 128
+    assert Loop(player, sink, [], whole_blocks=True).delay_samples == 2 * 128 + 32
+    assert Loop(player, sink, [], lowest_latency=True, whole_blocks=True).delay_samples == 2 * 128
