@@ -242,8 +242,8 @@ def _watch(
         for key in screen.typed():
             if key == "quit":
                 stop.set()
-            else:
-                sounding.send("key", key)
+                break
+            sounding.send("key", key)
         if watched is not None and time.monotonic() >= next_look:
             next_look = time.monotonic() + LOOK_SECONDS
             if (now := _changed(watched)) != changed and now is not None:

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ def jack_server(block):
                 sys.exit(f"the JACK server does not come up; see what it says: {' '.join(command)}")
             yield
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # by which it leaves JACK's list of servers
 
 
 class Rig:

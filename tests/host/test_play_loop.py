@@ -60,6 +60,9 @@ def sounding(monkeypatch):
             def send(self, command, what=None):
                 sent.append((command, what))
 
+            def rest(self):
+                return iter(())
+
             def end(self):
                 sent.append(("end", None))
 
