@@ -34,6 +34,7 @@ from .units import gain_to_db
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
 REPORT_SECONDS = 0.1  # between reports
+SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
 RESCAN_SECONDS = 1.0  # between looks for ports that came or went
 NULL_RATE = 48000
 WARM_KEYS = range(36, 84, 4)  # played unheard, so that the first key finds everything loaded
@@ -277,13 +278,14 @@ def _load(stage: _Stage, name: str) -> None:
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
         stage.send("refused", f"{fault}{error}")
-        return
-    finally:
         stage.loop.brace(0)
+        return
     stage.loop.player.swap(rack)
     stage.patch, stage.preset = patch, patch.name
     for warning in patch.warnings:
         stage.send("say", warning)
+    time.sleep(SETTLE_SECONDS)
+    stage.loop.brace(0)
 
 
 def _fitted(patch: Patch, setup: Setup) -> Patch:

@@ -1,5 +1,7 @@
 """Phases for spectra that a decoder gives without any."""
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +27,17 @@ def white_noise(count: int) -> Array:
     return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound find it made
+def _phases(frame_length: int, hop_length: int) -> Spectrum:
+    """Spectra of the loop of noise, all magnitudes 1, [frames, bins]."""
+    loop = white_noise(LOOP_FRAMES * hop_length)
+    wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
+    spectra = stft(wrapped, frame_length, hop_length)
+    table: Spectrum = (spectra / np.maximum(np.abs(spectra), 1e-20)).astype(np.complex64)
+    table.setflags(write=False)
+    return table
+
+
 class PhaseState:
     """Where one voice is in its phases."""
 
@@ -42,10 +55,7 @@ class NoisePhase:
     """
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
-        loop = white_noise(LOOP_FRAMES * hop_length)
-        wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
-        spectra = stft(wrapped, frame_length, hop_length)
-        self._table: Spectrum = (spectra / np.maximum(np.abs(spectra), 1e-20)).astype(np.complex64)
+        self._table = _phases(frame_length, hop_length)
         self._begun = 0
 
     def begin(self) -> PhaseState:
