@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins
 
-.PHONY: demo test lint types tests slow bench system clean
+.PHONY: demo test lint types tests slow realtime bench system clean
 
 demo: .venv/base.done
 	@$(BIN)/python -m timbrel demo
@@ -25,11 +25,14 @@ types: .venv/dev.done .types/timbrel
 
 # One thread: torch's threads wait for each other in spins, which a busy machine punishes.
 tests: .venv/dev.done system
-	@echo "== tests (long ones are left out: make slow)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
+	@echo "== tests (left out: long ones, make slow; those that want the machine for themselves, make realtime)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not realtime"
 
 slow: .venv/dev.done system
 	@$(BIN)/python -m pytest -q -m slow
+
+realtime: .venv/dev.done system
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m realtime
 
 bench: .venv/dev.done
 	@for name in engine live latency offline training startup sound; do \
