@@ -166,7 +166,8 @@ class _Sounding:
             for kind, what in self.messages(0.05):
                 if kind == "ready":
                     self._patience = STUCK_SECONDS
-                    return what  # type: ignore[no-any-return]
+                    report: Report = what
+                    return report
         return None
 
     def messages(self, seconds: float) -> Iterator[Message]:

@@ -149,10 +149,10 @@ class Inputs:
                 said.append(f"MIDI port {port.name!r} has gone; its notes are released")
         for index, name in enumerate(listed):
             if _foreign(name) and self._wanted(name) and name not in self.open:
-                source = _client(self._rtmidi, self._api, "in")
                 try:
+                    source = _client(self._rtmidi, self._api, "in")
                     source.open_port(index, name="in")
-                except (self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
+                except (UserError, self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
                     line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
                     said += [] if name in self._refused else [line]
                     self._refused[name] = line
