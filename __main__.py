@@ -529,7 +529,7 @@ def learn(
 
 
 class _Moments:
-    """What comes in by MIDI, until Ctrl-C; the ports are opened when it is first asked for."""
+    """What comes in by MIDI, for ever; the ports are opened when it is first asked for."""
 
     def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
         self._names, self._api, self._say = names, api, say
@@ -545,16 +545,15 @@ class _Moments:
 
     def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
         next_scan = time.monotonic()
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
-                    yield timed.seconds, timed.event
-                yield time.perf_counter(), None
-                time.sleep(MOMENT_SECONDS)
-                if time.monotonic() >= next_scan:
-                    next_scan = time.monotonic() + RESCAN_SECONDS
-                    for line in inputs.rescan():
-                        self._say(line)
+        while True:
+            for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
+                yield timed.seconds, timed.event
+            yield time.perf_counter(), None
+            time.sleep(MOMENT_SECONDS)
+            if time.monotonic() >= next_scan:
+                next_scan = time.monotonic() + RESCAN_SECONDS
+                for line in inputs.rescan():
+                    self._say(line)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from .model import Model
 from .motion import Latents
 from .mpe import Fingers
 from .preset import Preset
+from .tuning import tuned_keys
 from .units import db_to_gain
 from .voices import Poly, Solo
 
@@ -69,12 +70,12 @@ class Instrument:
         """Make it ready to sound.
 
         Args:
-            folder: where the preset's relative paths (VST3) begin.
+            folder: where the preset's relative paths (VST3, Scala files) begin.
             sample_rate: of the output, Hz.
             threads: cores for decoding; 2 or more only where nothing is in real time.
 
         Raises:
-            UserError: the model's kind has no engine, or the preset does not fit the model or its effects.
+            UserError: the model's kind has no engine, or the preset does not fit the model, its effects or its files.
         """
         card = model.card
         if card.kind not in ENGINES:
@@ -94,7 +95,8 @@ class Instrument:
         spans = [(latent.low, latent.high) for latent in card.latents]
         ramp = round(RAMP_SECONDS * self._rate)
         self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, preset.mpe.enabled, ramp)
-        makers = (self._engine.begin, self._shape, self._release_samples, self._fingers.touch)
+        self._tuning = tuned_keys(preset.tuning, folder)
+        makers = (self._engine.begin, self._shape, self._release_samples, self._fingers.touch, self._tuning)
         self._voices: Poly | Solo = (
             Poly(play.voices, self._rate, *makers)
             if play.mode == "poly"
@@ -201,6 +203,8 @@ class Instrument:
             case ControlChange(time) if self._fingers.configured(event):
                 self._reset_controllers(time)
                 self._voices.release_all(time)
+            case NoteOn(_, _, key) if key not in self._tuning:
+                pass
             case NoteOn(time, channel, key, velocity):
                 gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
                 self._voices.note_on(time, key, gain, channel)

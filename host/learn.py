@@ -1,5 +1,6 @@
 """`timbrel learn`: the knob that is moved is bound to the target that is named, in the preset file."""
 
+import contextlib
 import os
 import re
 import tomllib
@@ -69,7 +70,7 @@ def learn(
         say: told what to do and what was done, a line at a time.
 
     Returns:
-        What was bound, one line each: fewer than were asked for, if the moments ended first.
+        What was bound, one line each: fewer than were asked for, if the moments ended first or Ctrl-C was pressed.
 
     Raises:
         UserError: the preset or the target cannot be used, or the copy would replace a file.
@@ -84,15 +85,16 @@ def learn(
     incoming = iter(moments)
     learned: list[str] = []
     taken: dict[int, str] = {}
-    for place, name in enumerate(wanted):
-        say(f"{name}: move the knob for it")
-        number = _moved(incoming, taken, say)
-        if number is None:
-            break
-        others = [other for other in file.bind(number, name, ranges[name]) if other not in wanted[place:]]
-        taken[number] = name
-        learned.append(f"CC {number} moves {name}")
-        say(f"{learned[-1]}{''.join(f', and {other} as before' for other in others)} ({file.path})")
+    with contextlib.suppress(KeyboardInterrupt):  # wherever it strikes: each binding is written whole, or not
+        for place, name in enumerate(wanted):
+            say(f"{name}: move the knob for it")
+            number = _moved(incoming, taken, say)
+            if number is None:
+                break
+            others = [other for other in file.bind(number, name, ranges[name]) if other not in wanted[place:]]
+            taken[number] = name
+            learned.append(f"CC {number} moves {name}")
+            say(f"{learned[-1]}{''.join(f', and {other} as before' for other in others)} ({file.path})")
     return learned
 
 

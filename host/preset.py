@@ -67,6 +67,25 @@ class EnvelopeSettings(_Part):
     release_seconds: Annotated[float, Field(ge=0, le=30)] = 0.2
 
 
+class TuningSettings(_Part):
+    """Which pitch each key has: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
+
+    Paths are relative to the preset. A keymap brings its own reference frequency.
+    """
+
+    a4_hz: Annotated[float, Field(ge=220, le=880)] = 440.0
+    scale: str | None = None
+    keymap: str | None = None
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> "TuningSettings":
+        if self.keymap is not None and self.scale is None:
+            raise ValueError(f"keymap {self.keymap!r} maps keys to the notes of a scale; give scale too")
+        if self.keymap is not None and "a4_hz" in self.model_fields_set:
+            raise ValueError("a4_hz and keymap, which says its own frequency; give one of them")
+        return self
+
+
 class CCMap(_Part):
     """One knob: what it listens to moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
@@ -167,6 +186,7 @@ class Preset(_Part):
     play: PlaySettings = PlaySettings()
     envelope: EnvelopeSettings = EnvelopeSettings()
     mpe: MpeSettings = MpeSettings()
+    tuning: TuningSettings = TuningSettings()
     cc: list[CCMap] = []
     motion: list[MotionSettings] = []
     effects: list[Effect] = []
@@ -312,6 +332,7 @@ def _explain(error: ValidationError) -> str:
         "play": PlaySettings,
         "envelope": EnvelopeSettings,
         "mpe": MpeSettings,
+        "tuning": TuningSettings,
         "cc": CCMap,
         "motion": MotionSettings,
     }

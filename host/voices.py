@@ -1,7 +1,8 @@
 """Which voices sound: keys, pedals, polyphony and stealing, and the one voice that several keys share."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,17 +76,20 @@ class Voices(ABC):
     def __init__(
         self,
         sample_rate: int,
-        begin: Callable[[int, int], Stream],
+        begin: Callable[[float, int], Stream],
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
+        tuning: Mapping[int, float],
     ) -> None:
         """Where a voice comes from.
 
-        ``begin(key, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
-        ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own.
+        ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
+        ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own. ``tuning`` has
+        the pitch of each key that may go down, in equal-tempered semitones where 69 is 440 Hz.
         """
         self._begin, self._shape, self._release, self._touch = begin, shape, release, touch
+        self._tuning = tuning
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
@@ -184,7 +188,8 @@ class Voices(ABC):
 
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
-        voice = Voice(note, Ramp(gain, self._ramp), self._shape(time), self._begin(key, time), self._touch(channel))
+        stream = self._begin(self._tuning[key], time)
+        voice = Voice(note, Ramp(gain, self._ramp), self._shape(time), stream, self._touch(channel))
         self._voices.append(voice)
         return voice
 
@@ -217,13 +222,14 @@ class Poly(Voices):
         self,
         limit: int,
         sample_rate: int,
-        begin: Callable[[int, int], Stream],
+        begin: Callable[[float, int], Stream],
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
+        tuning: Mapping[int, float],
     ) -> None:
         """``limit``: voices that sound at a time, those that fade for another not counted."""
-        super().__init__(sample_rate, begin, shape, release, touch)
+        super().__init__(sample_rate, begin, shape, release, touch, tuning)
         self._limit = limit
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
@@ -266,8 +272,8 @@ class Solo(Voices):
     or, ``legato``, a key that is pressed while another is down leads the same voice on: its envelope goes on, its
     level ramps to the new velocity. ``glide_samples`` long its pitch slides, in even semitones, from where it was.
 
-    Chord: the voice has the pitch classes of all keys that are held, in the octave of the lowest, and the velocity of
-    the last; always legato.
+    Chord: the voice has the pitch classes nearest to all keys that are held, in the octave of the lowest, and the
+    velocity of the last; always legato.
     """
 
     def __init__(
@@ -275,13 +281,14 @@ class Solo(Voices):
         legato: bool,
         chord: bool,
         sample_rate: int,
-        begin: Callable[[int, int], Stream],
+        begin: Callable[[float, int], Stream],
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
+        tuning: Mapping[int, float],
     ) -> None:
         """``chord``: with the pitch classes of all keys, and ``legato`` whatever it says."""
-        super().__init__(sample_rate, begin, shape, release, touch)
+        super().__init__(sample_rate, begin, shape, release, touch, tuning)
         self._legato, self._chord = legato or chord, chord
         self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
         self._last: Note | None = None  # what sounded last
@@ -332,8 +339,8 @@ class Solo(Voices):
         for voice in list(self._voices):
             self._cut(voice, time)
         voice = self._sound(time, last.note, last.gain)
-        key = voice.key
-        voice.stream.pitch = Ramp(key if self._pitch is None else self._pitch.value(time), 1)
+        begin = self._tuning[voice.key] if self._pitch is None else self._pitch.value(time)
+        voice.stream.pitch = Ramp(begin, 1)
         if self._chord:
             voice.stream.chord = Ramp(0, 1)
         self._lead(voice, time)
@@ -346,12 +353,13 @@ class Solo(Voices):
         voice.gain.move(time, last.gain)
         if voice.touch is not None and (touch := self._touch(last.note[0])) is not None:
             voice.touch.follow(time, touch)
-        keys = [held.note[1] for held in self._held]
+        pitches = [self._tuning[held.note[1]] for held in self._held]
         if voice.stream.chord is not None:
-            voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in {key % 12 for key in keys}))
-            pitch.jump(time, min(keys))
+            classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models know no others
+            voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
+            pitch.jump(time, min(pitches))
         elif self.glide_samples > 0:
-            pitch.move(time, keys[-1], self.glide_samples)
+            pitch.move(time, pitches[-1], self.glide_samples)
         else:
-            pitch.jump(time, keys[-1])
+            pitch.jump(time, pitches[-1])
         self._pitch = pitch

@@ -145,9 +145,17 @@ def test_what_was_learned_before_an_interruption_is_written(pad):
         yield from sweep(20, 0) + rest(1)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        taught(moments(), None)
+    assert taught(moments(), None)[0] == ["CC 20 moves latent.0"]
     assert {entry.target: entry.number for entry in read_preset(pad).cc}["latent.0"] == 20
+
+
+def test_an_interruption_before_the_first_move_leaves_the_file(pad):
+    def moments():
+        raise KeyboardInterrupt
+        yield
+
+    assert taught(moments(), None)[0] == []
+    assert pad.read_text(encoding="utf-8") == PRESET
 
 
 def test_moments_that_end_leave_what_was_not_learned(pad):
