@@ -1,0 +1,79 @@
+"""The best phases that spectra allow: found by going to and fro between spectra and sound, offline."""
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+Spectrum = npt.NDArray[np.complex64]
+
+MOMENTUM = np.float32(0.99)  # Perraudin et al.: faster the nearer to 1, and beyond it no longer sure to settle
+LEAST_SHARE = 1e-4  # of the full overlap: a sample that less than this reaches would be noise, divided by nothing
+
+
+def refine(
+    magnitudes: Array,
+    start: Spectrum,
+    window: Array,
+    hop_length: int,
+    rounds: int,
+    past: Array | None = None,
+) -> Spectrum:
+    """Spectra of the given magnitudes whose phases fit each other better with each round.
+
+    Fast Griffin-Lim (Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim algorithm", WASPAA 2013, algorithm 2): a
+    round gives the spectra their magnitudes back, makes the sound whose spectra are nearest to them (Griffin and Lim
+    1984, equation 6), takes its spectra, and goes on in the direction of the last step by `MOMENTUM` times its length.
+    It comes the deeper the better the phases it begins with: how deep, `tests/bench/phase.py` says.
+
+    A long sound can be refined piece by piece: what the frames before a piece leave sounding is its ``past``, and
+    frames that are refined beyond a piece's end, then left to the next one, let its end know what follows.
+
+    Args:
+        magnitudes: [frames, bins], ``bins = frame_length // 2 + 1``; frame t begins at sample ``t * hop_length``.
+        start: [frames, bins]; only its phases matter.
+        window: [frame_length], periodic; of the analysis, and of the synthesis too.
+        hop_length: samples, at most ``frame_length``.
+        rounds: 0 or more; 0 gives the phases of ``start``.
+        past: [frame_length - hop_length], the sum of the earlier frames' inverse transforms times ``window``, not
+            divided by anything, from the first sample of frame 0 on; zeros where silence sounded before. None: frame 0
+            is the first, and nothing is known about the sound before it.
+
+    Returns:
+        [frames, bins].
+    """
+    frame_length = len(window)
+    energy = np.square(window)
+    cover = _overlap_add(np.broadcast_to(energy, (len(magnitudes), frame_length)), hop_length)
+    before = np.zeros_like(cover)
+    if past is not None:
+        before[: len(past)] = past
+        for earlier in range(hop_length, frame_length, hop_length):
+            cover[: frame_length - earlier] += energy[earlier:]
+    cover = np.maximum(cover, LEAST_SHARE * energy.sum() / hop_length)
+    found = _with_magnitudes(start, magnitudes)
+    last: Spectrum | None = None
+    for _ in range(rounds):
+        sounding = np.fft.irfft(found, frame_length, axis=-1).astype(np.float32, copy=False)
+        sounding *= window
+        sound = (before + _overlap_add(sounding, hop_length)) / cover
+        frames = np.lib.stride_tricks.sliding_window_view(sound, frame_length)[::hop_length]
+        spectra: Spectrum = np.fft.rfft(frames * window, axis=-1).astype(np.complex64, copy=False)
+        found = _with_magnitudes(spectra if last is None else spectra + MOMENTUM * (spectra - last), magnitudes)
+        last = spectra
+    return found
+
+
+def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
+    """Spectra with their phases and other magnitudes; a bin that is 0 has no phase and stays 0."""
+    turned: Spectrum = spectra * (magnitudes / np.maximum(np.abs(spectra), np.float32(1e-20)))
+    return turned
+
+
+def _overlap_add(frames: Array, hop_length: int) -> Array:
+    """Sum of frames, [frames, frame_length], each ``hop_length`` samples after the one before."""
+    count, frame_length = frames.shape
+    hops = np.zeros((count - 1 - -frame_length // hop_length, hop_length), np.float32)
+    for row, begin in enumerate(range(0, frame_length, hop_length)):
+        part = frames[:, begin : begin + hop_length]
+        hops[row : row + count, : part.shape[1]] += part
+    return hops.reshape(-1)[: (count - 1) * hop_length + frame_length]
