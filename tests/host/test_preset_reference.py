@@ -17,6 +17,7 @@ PARTS = {
     "[play]": preset.PlaySettings,
     "[envelope]": preset.EnvelopeSettings,
     "[mpe]": preset.MpeSettings,
+    "[tuning]": preset.TuningSettings,
     "[[cc]]": preset.CCMap,
     "[[motion]]": preset.MotionSettings,
 }

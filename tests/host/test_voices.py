@@ -496,3 +496,38 @@ def test_whatever_is_played_the_limit_holds_nothing_hangs_and_forgetting_ended_v
         assert held(voices, time) == []
         voices.retire(time + max(RELEASE, STEAL))
         assert len(voices) == 0
+
+
+WIDE = {key: 60 + 1.46 * (key - 60) for key in range(128)}  # about the steps of Bohlen and Pierce
+
+
+def test_a_voice_begins_at_the_tuned_pitch_of_its_key_and_is_still_known_by_the_key():
+    voices = make(tuning=WIDE)
+    voices.note_on(0, 62, 1.0)
+    voice = next(iter(voices))
+    assert (voice.key, voice.stream.key) == (62, WIDE[62])
+    voices.note_off(10, 62)
+    assert state(voices, 10) == [(62, "released")]
+
+
+def test_a_glide_goes_between_tuned_pitches():
+    voices = make(mode="mono", legato=True, tuning=WIDE)
+    voices.glide_samples = 1000
+    voices.note_on(0, 60, 1.0)
+    voices.note_on(5000, 70, 1.0)
+    pitch = next(iter(voices)).stream.pitch
+    assert [pitch.value(time) for time in (5000, 5500, 6000)] == pytest.approx([60, (60 + WIDE[70]) / 2, WIDE[70]])
+
+
+@given(st.dictionaries(st.integers(0, 127), st.floats(0, 127), min_size=1, max_size=6))
+def test_a_chord_has_the_nearest_pitch_classes_and_the_lowest_pitch_of_its_keys(tuning):
+    voices = make(mode="chord", tuning=tuning)
+    for key in tuning:
+        voices.note_on(0, key, 1.0)
+    stream = next(iter(voices)).stream
+    sounding = int(stream.chord.value(0))
+    classes = [n for n in range(12) if sounding >> n & 1]
+    apart = [[abs((pitch - n + 6) % 12 - 6) for n in classes] for pitch in tuning.values()]
+    assert max(min(row) for row in apart) <= 0.5
+    assert len(classes) <= len(tuning)
+    assert stream.pitch.value(0) == min(tuning.values())

@@ -1,0 +1,209 @@
+"""Which pitch each key has: equal temperament, or a scale and a keyboard map in Scala's formats.
+
+Both formats are Manuel Op de Coul's: "Scala scale file format" and "Keyboard mappings" in the help of Scala
+(huygens-fokker.org/scala). A scale repeats at its last note, which need be no octave. A map repeats too: every so many
+keys its entries come again, moved by the degree that it calls the formal octave.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError
+from .preset import TuningSettings
+from .units import A4_HZ, hz_to_midi
+
+KEYS = range(128)
+FIRST_KEY = 60  # degree 0 of a scale without a keyboard map
+LOWEST_HZ, HIGHEST_HZ = 1.0, 30_000.0  # a key that is tuned beyond them would not be heard
+MOST_CENTS = 120_000.0  # of one note of a scale: 100 octaves, far beyond what is heard
+LONGEST_FILE = 1 << 20  # bytes; the longest scale of Scala's archive has 100 000
+SHOWN = 40  # characters of what is wrong that a message repeats
+
+CENTS = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
+RATIO = re.compile(r"(\d{1,300})(?:/(\d{1,300}))?")
+WHOLE = re.compile(r"\d{1,9}")
+HERTZ = re.compile(r"(\d+(\.\d*)?|\.\d+)")
+
+
+def tuned_keys(settings: TuningSettings, folder: Path) -> dict[int, float]:
+    """The pitch of each MIDI key that sounds, in equal-tempered semitones, real, where 69 is 440 Hz.
+
+    Keys that a keyboard map leaves out, and those that a scale takes below 1 Hz or above 30 kHz, are left out.
+
+    Args:
+        folder: where the paths of scale and keyboard map begin.
+
+    Raises:
+        UserError: a file cannot be read or is not of its format (it names file and line), or no key is left.
+    """
+    concert = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above the usual
+    if settings.scale is None:
+        return {key: key + concert for key in KEYS}
+    path = folder / settings.scale
+    scale = read_scale(path)
+    if settings.keymap is None:
+        tuned = {key: FIRST_KEY + concert + scale.pitch(key - FIRST_KEY) for key in KEYS}
+    else:
+        path = folder / settings.keymap
+        tuned = read_keymap(path).tune(scale)
+    lowest, highest = hz_to_midi(LOWEST_HZ), hz_to_midi(HIGHEST_HZ)
+    heard = {key: pitch for key, pitch in tuned.items() if lowest <= pitch <= highest}
+    if not heard:
+        raise UserError(f"{path}: no key is tuned to {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, so none would sound")
+    return heard
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Notes above degree 0, in semitones; the last is where the scale repeats."""
+
+    notes: Sequence[float]
+
+    def pitch(self, degree: int) -> float:
+        """Semitones above degree 0, for any degree."""
+        repeats, step = divmod(degree, len(self.notes))
+        return repeats * self.notes[-1] + (self.notes[step - 1] if step else 0.0)
+
+
+@dataclass(frozen=True)
+class Keymap:
+    """Which degree of a scale each key plays, and the frequency of one key.
+
+    ``degrees`` belong to the key ``middle`` and those above it, ``size`` keys until they come again; None, and what is
+    missing at the end, are keys that do not sound. ``octave``: the degree by which they are moved then, 0 for the
+    scale's last. ``size`` 0: every key is the next degree. Only keys ``first`` to ``last`` sound.
+    """
+
+    path: Path
+    size: int
+    first: int
+    last: int
+    middle: int
+    reference: int
+    reference_hz: float
+    octave: int
+    degrees: Sequence[int | None]
+
+    def tune(self, scale: Scale) -> dict[int, float]:
+        """The pitch of each key that sounds, in equal-tempered semitones.
+
+        Raises:
+            UserError: the key that has the frequency plays no degree.
+        """
+        start = self._pitch(self.reference, scale)
+        if start is None:
+            raise UserError(
+                f"{self.path}: the reference key {self.reference} is not mapped, so {self.reference_hz:g} Hz tunes "
+                "nothing; map it, or refer to a key that is"
+            )
+        pitches = {key: self._pitch(key, scale) for key in range(self.first, self.last + 1)}
+        at = hz_to_midi(self.reference_hz)
+        return {key: at + (pitch - start) for key, pitch in pitches.items() if pitch is not None}
+
+    def _pitch(self, key: int, scale: Scale) -> float | None:
+        """Semitones above the middle key's degree 0."""
+        if self.size == 0:
+            return scale.pitch(key - self.middle)
+        repeats, place = divmod(key - self.middle, self.size)
+        degree = self.degrees[place] if place < len(self.degrees) else None
+        return None if degree is None else repeats * scale.pitch(self.octave or len(scale.notes)) + scale.pitch(degree)
+
+
+def read_scale(path: Path) -> Scale:
+    """Read a Scala scale, .scl.
+
+    Raises:
+        UserError: it cannot be read, or what is wrong in which line.
+    """
+    lines = _Lines(path, "scale")
+    lines.next("a description", blank=True)
+    count = lines.whole("the number of notes", 1, LONGEST_FILE)
+    return Scale([_note(lines, lines.next(f"note {place} of {count}")) for place in range(1, count + 1)])
+
+
+def read_keymap(path: Path) -> Keymap:
+    """Read a Scala keyboard map, .kbm.
+
+    Raises:
+        UserError: it cannot be read, or what is wrong in which line.
+    """
+    lines, most = _Lines(path, "keymap"), 10**9 - 1
+    size = lines.whole("the size of the map", 0, most)
+    first = lines.whole("the first key", 0, KEYS[-1])
+    last = lines.whole("the last key", first, KEYS[-1])
+    middle = lines.whole("the middle key", 0, KEYS[-1])
+    reference = lines.whole("the reference key", 0, KEYS[-1])
+    hertz = lines.next("the reference frequency")
+    if not HERTZ.fullmatch(hertz) or not LOWEST_HZ <= float(hertz) <= HIGHEST_HZ:
+        raise lines.wrong(hertz, f"the reference frequency is {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, such as 440.0")
+    octave = lines.whole("the degree of the formal octave", 0, most)
+    degrees: list[int | None] = []
+    while len(degrees) < size and lines.left:
+        degree = lines.next("a degree")
+        if degree not in ("x", "X") and not WHOLE.fullmatch(degree):
+            raise lines.wrong(degree, "a key of the map is a degree, 0 or more, or x")
+        degrees.append(int(degree) if WHOLE.fullmatch(degree) else None)
+    return Keymap(path, size, first, last, middle, reference, float(hertz), octave, degrees)
+
+
+class _Lines:
+    """The first words of a Scala file's lines, in turn, without comments; what follows the first word is a remark."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """``key``: the preset's, for messages."""
+        if not path.is_file():
+            raise UserError(f"tuning.{key}: {path} is no file; give a path relative to the preset")
+        try:
+            with path.open("rb") as file:
+                data = file.read(LONGEST_FILE + 1)
+        except OSError as error:
+            raise UserError(f"tuning.{key}: {path} cannot be read: {error.strerror or error}") from None
+        if len(data) > LONGEST_FILE:
+            raise UserError(f"tuning.{key}: {path} is longer than {LONGEST_FILE >> 20} MiB, so it is no Scala file")
+        texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()  # the mark that some editors put before UTF-8
+        self._path, self._line = path, 0
+        self._lines = [(number, text) for number, text in enumerate(texts, 1) if not text.startswith(b"!")]
+        self._lines.reverse()
+
+    @property
+    def left(self) -> bool:
+        """Whether any line but blank ones is still to come."""
+        return any(text.split() for _, text in reversed(self._lines))
+
+    def next(self, what: str, blank: bool = False) -> str:
+        """The next line's first word; lines without one are passed over, unless ``blank``, where it is empty."""
+        while self._lines:
+            self._line, text = self._lines.pop()
+            words = text.split(maxsplit=1)
+            if words or blank:
+                return words[0].decode("latin-1") if words else ""  # Scala knows no encoding, and values are ASCII
+        raise UserError(f"{self._path}: the file ends before {what}; write one value a line")
+
+    def whole(self, what: str, low: int, high: int) -> int:
+        """The next line's whole number, in the range."""
+        word = self.next(what)
+        if not WHOLE.fullmatch(word) or not low <= int(word) <= high:
+            raise self.wrong(word, f"{what} is a whole number, {low} to {high}")
+        return int(word)
+
+    def wrong(self, word: str, allowed: str) -> UserError:
+        """An error about the line that was read last."""
+        shown = word if len(word) <= SHOWN else word[:SHOWN] + "…"
+        return UserError(f"{self._path}, line {self._line}: {allowed} (got {shown!r})")
+
+
+def _note(lines: _Lines, word: str) -> float:
+    """A note of a scale in semitones: cents if it has a point, else a ratio or a whole number."""
+    if CENTS.fullmatch(word) and abs(float(word)) <= MOST_CENTS:
+        return float(word) / 100
+    parts = RATIO.fullmatch(word)
+    if parts is not None:
+        over, under = int(parts[1]), int(parts[2] or 1)
+        if over > 0 and under > 0:
+            return 12 * (math.log2(over) - math.log2(under))
+    raise lines.wrong(
+        word, f"a note is cents with a point, up to {MOST_CENTS:g}, or a ratio above 0, such as 701.955 or 3/2"
+    )
