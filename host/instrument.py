@@ -18,6 +18,7 @@ from .engines.spectrum import SpectrumEngine
 from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
+from .library import morph_end
 from .mapping import Mapper
 from .model import Model
 from .motion import Latents
@@ -70,7 +71,7 @@ class Instrument:
         """Make it ready to sound.
 
         Args:
-            folder: where the preset's relative paths (VST3, Scala files) begin.
+            folder: where the preset's relative paths (VST3, Scala files, another preset) begin.
             sample_rate: of the output, Hz.
             threads: cores for decoding; 2 or more only where nothing is in real time.
 
@@ -119,8 +120,8 @@ class Instrument:
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
         self._now = 0
-        self._motion = Motion(Latents(preset, card, self._rate), self._gains(), self._rate)
-        self._knobs = {f"latent.{index}": index for index in range(len(card.latents))}
+        codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
+        self._motion = Motion(codes, self._gains(), self._rate)
         self._effects = preset.effect_values()
         self._mapper = Mapper(preset.cc, self._present, self._set)
         self._output = Output(self._rate, sample_rate, effects, self._synthesize)
@@ -280,13 +281,14 @@ class Instrument:
 
     def _present(self, target: str) -> float:
         """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
-        if target in self._knobs:
-            return self._motion.codes.knobs[self._knobs[target]].target
+        codes = self._motion.codes
+        if target in codes.targets:
+            return codes.targets[target].target
         return self._play[target] if target in self._play else self._effects.get(target, 0.0)
 
     def _set(self, time: int, target: str, value: float) -> None:
-        if target in self._knobs:
-            self._motion.codes.turn(time, self._knobs[target], value)
+        if target in self._motion.codes.targets:
+            self._motion.codes.turn(time, target, value)
         elif target in PLAY_CONTROLS:
             self._play[target] = value
             if target in ("gain", "pan"):

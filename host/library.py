@@ -4,6 +4,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from .card import Card
 from .errors import UserError, nearest
 from .model import Model
 from .preset import CCMap, Preset, read_preset
@@ -73,6 +74,30 @@ def model_path(name: str, folder: Path) -> Path:
         hint = nearest(name, models) if path.suffix != ".onnx" else "; put it there, or correct the preset"
         raise UserError(f"model {name!r} of the preset does not exist ({path}){hint}")
     return path
+
+
+def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
+    """The code to which a preset in ``folder`` morphs, on the model of ``card``; None if it does not.
+
+    Raises:
+        UserError: the preset that it names cannot be used, or the code has another number of latents.
+    """
+    if preset.morph is None:
+        return None
+    name, values, given = preset.morph.to, preset.morph.values or [], "morph.values"
+    if name is not None:
+        given = f"morph.to {name!r}"
+        path = shipped_presets().get(name, folder / name)
+        try:
+            other = read_preset(path)
+            values = other.latent_values(_open_model(model_path(other.model, path.parent).resolve()).card)
+        except UserError as error:
+            raise UserError(f"{given}: {error}") from None
+    if len(values) != len(card.latents):
+        raise UserError(
+            f"{given} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; lead to a code of as many"
+        )
+    return values
 
 
 @functools.lru_cache(maxsize=16)

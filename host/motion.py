@@ -11,9 +11,11 @@ from .card import Card
 from .controls import RAMP_SECONDS, Ramp
 from .engines.phase import white_noise
 from .events import Clock
-from .preset import MotionSettings, Preset
+from .preset import MORPH, MotionSettings, Preset
 
 Array = npt.NDArray[np.float32]
+Code = Sequence[float]  # one number a latent
+Spans = Sequence[tuple[float, float]]  # low and high of each latent
 
 TICKS_A_BEAT = 24  # of the MIDI clock, in a quarter note
 FOR_EVER = 2.0**50  # samples: 700 years, and a power of two, so that dividing by it rounds nothing
@@ -21,6 +23,51 @@ AVERAGED = 24  # ticks from whose distance the next one is foretold: a beat even
 LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 RANDOM_VALUES = 4096  # cycles until a random motion repeats: more than an hour at one a second
 RANDOM_STRIDE = 997  # values between the places where successive random motions begin
+# How near to the centre (in half spans) or to opposite directions (in 1 + cosine: 18 degrees) a great circle begins to
+# go over to the straight line: there the least move of a knob would throw it to the other side.
+UNSURE = 0.05
+
+
+def straight(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
+    """The code ``part``, 0 to 1, of the way from one to another; both ends are exact."""
+    if part == 1.0:
+        return list(then)
+    return [a + (b - a) * part for a, b in zip(first, then, strict=True)]
+
+
+def great_circle(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
+    """The code ``part``, 0 to 1, of the way around the middle of the spans; both ends are exact.
+
+    Each latent counts from the middle of its span, in half spans. The distance from there changes evenly, and so does
+    the direction's angle w, as in "slerp" (Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985):
+    u(t) = (sin((1 - t) w) u(0) + sin(t w) u(1)) / sin(w). Opposite ends have no one such way, and the centre has no
+    direction: from a little before, the way goes over to the straight line, which it is there.
+    """
+    line = straight(first, then, part, spans)
+    if part in (0.0, 1.0):
+        return line
+    middles = [(low + high) / 2 for low, high in spans]
+    halves = [(high - low) / 2 for low, high in spans]
+    ends = [[(x - m) / h for x, m, h in zip(end, middles, halves, strict=True)] for end in (first, then)]
+    near, far = (math.hypot(*end) for end in ends)
+    if near == 0.0 or far == 0.0:
+        return line
+    pairs = [(a / near, b / far) for a, b in zip(*ends, strict=True)]
+    together = math.hypot(*(a + b for a, b in pairs))
+    sure = min(1.0, together * together / 2 / UNSURE, near / UNSURE, far / UNSURE)
+    angle = 2 * math.atan2(math.hypot(*(a - b for a, b in pairs)), together)
+    sine = math.sin(angle)
+    if sine <= 0.0 or sure == 0.0:  # one direction, or two opposite ones
+        return line
+    radius = near + (far - near) * part
+    before, after = (radius * math.sin(share * angle) / sine for share in (1.0 - part, part))
+    return [
+        x + sure * (m + h * (before * a + after * b) - x)
+        for x, m, h, (a, b) in zip(line, middles, halves, pairs, strict=True)
+    ]
+
+
+WAYS = {"linear": straight, "spherical": great_circle}
 
 
 class Beats:
@@ -77,11 +124,11 @@ class Beats:
 
 
 class Mover:
-    """One motion of a preset: what it adds to its latent, or where its path is."""
+    """One motion of a preset: what it adds to its target, or where its path is."""
 
-    def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int) -> None:
+    def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int, spans: Spans) -> None:
         """``number`` tells random motions apart; ``tempo_bpm`` is the nominal tempo."""
-        self.target = None if settings.target is None else int(settings.target.removeprefix("latent."))
+        self.target = settings.target  # None: all latents, along a path
         self.in_beats = settings.beats is not None
         self._phase = settings.phase
         if settings.beats is not None:
@@ -97,6 +144,7 @@ class Mover:
             begin = number * RANDOM_STRIDE
             self._noise = white_noise(begin + RANDOM_VALUES)[begin:].tolist()
         self._path = settings.path or []
+        self._way, self._spans = WAYS[settings.legs], spans
 
     def at(self, place: float) -> list[float]:
         """The latents of a path, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
@@ -107,7 +155,7 @@ class Mover:
         way = cycles % 1.0 * len(self._path)
         leg = math.floor(way)
         first, then = (self._path[point % len(self._path)] for point in (leg, leg + 1))
-        return [a + (b - a) * (way - leg) for a, b in zip(first, then, strict=True)]
+        return self._way(first, then, way - leg, self._spans)
 
     def _wave(self, cycles: float) -> float:
         """-1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
@@ -130,22 +178,32 @@ class Mover:
 class Latents:
     """The latents of a preset at any time.
 
-    A path takes the place of the knobs, other motion is added to them; what moves stays in the range that the card
-    gives. When the beat begins anew, what follows it glides there as a knob would.
+    A morph leads from the knobs to another code. A path takes the place of both, other motion is added; what moves
+    stays in the range that the card gives. When the beat begins anew, what follows it glides there as a knob would.
     """
 
-    def __init__(self, preset: Preset, card: Card, sample_rate: int) -> None:
-        """``sample_rate`` is that of all times."""
+    def __init__(self, preset: Preset, card: Card, sample_rate: int, far: Code | None = None) -> None:
+        """``sample_rate`` is that of all times; ``far`` is the code at the other end of the preset's morph."""
         ramp = round(RAMP_SECONDS * sample_rate)
         self.knobs = [Ramp(value, ramp) for value in preset.latent_values(card)]
-        movers = [Mover(m, number, preset.tempo_bpm, sample_rate) for number, m in enumerate(preset.motion)]
+        self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # what can be turned
+        self._places = {target: index for index, target in enumerate(self.targets)}
+        self._far = far
+        self._way = straight
+        if preset.morph is not None:
+            self.targets[MORPH] = Ramp(0.0, ramp)
+            self._way = WAYS[preset.morph.shape]
+        self._spans = [(latent.low, latent.high) for latent in card.latents]
+        movers = [
+            Mover(m, number, preset.tempo_bpm, sample_rate, self._spans) for number, m in enumerate(preset.motion)
+        ]
         movers.sort(key=lambda mover: mover.target is not None)  # a path first: the others are added to it
         # What is left of where a mover was when its beat began anew fades away.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
         self._beats = Beats(preset.tempo_bpm, sample_rate)
-        self._spans = [(latent.low, latent.high) for latent in card.latents]
-        targets = {mover.target for mover in movers}
-        self._moved = [i for i in range(len(self.knobs)) if None in targets or i in targets]
+        moved = {mover.target for mover in movers}
+        everything = far is not None or None in moved
+        self._moved = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
         self._rows: dict[int, tuple[float, ...]] = {}
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
@@ -159,20 +217,21 @@ class Latents:
     def row(self, time: int) -> tuple[float, ...]:
         """The latents at one sample."""
         values = [ramp.value(time) for ramp in self.knobs]
+        if self._far is not None:
+            values = self._way(values, self._far, self._morphed(time), self._spans)
         for mover, left in self._movers:
-            offsets = self._offsets(mover, left, time)
             if mover.target is None:
-                values = offsets
-            else:
-                values[mover.target] += offsets[0]
+                values = self._offsets(mover, left, time)
+            elif mover.target != MORPH:
+                values[self._places[mover.target]] += self._offsets(mover, left, time)[0]
         for index in self._moved:
             low, high = self._spans[index]
             values[index] = min(max(values[index], low), high)
         return tuple(values)
 
-    def turn(self, time: int, knob: int, value: float) -> None:
-        """Turn a knob from sample ``time`` on; times of turns and clock messages never go back."""
-        self.knobs[knob].move(time, value)
+    def turn(self, time: int, target: str, value: float) -> None:
+        """Turn the knob of a target from sample ``time`` on; times of turns and clock messages never go back."""
+        self.targets[target].move(time, value)
         self._drop(lambda known: known >= time)
 
     def clock(self, event: Clock) -> None:
@@ -189,7 +248,7 @@ class Latents:
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         self._beats.forget(time)
-        for ramps in (self.knobs, *(left for _, left in self._movers)):
+        for ramps in (self.targets.values(), *(left for _, left in self._movers)):
             for ramp in ramps:
                 ramp.forget(time)
         self._drop(lambda known: known < time)
@@ -197,6 +256,14 @@ class Latents:
     def _drop(self, which: Callable[[int], bool]) -> None:
         for known in [known for known in self._rows if which(known)]:
             del self._rows[known]
+
+    def _morphed(self, time: int) -> float:
+        """How far the morph is, 0 to 1."""
+        amount = self.targets[MORPH].value(time)
+        for mover, left in self._movers:
+            if mover.target == MORPH:
+                amount += self._offsets(mover, left, time)[0]
+        return min(max(amount, 0.0), 1.0)
 
     def _offsets(self, mover: Mover, left: Sequence[Ramp], time: int) -> list[float]:
         place = self._beats.value(time) if mover.in_beats else time

@@ -13,6 +13,10 @@ from .controls import NULL_PARAMETER, PLAY_CONTROLS, RESERVED_CC
 from .errors import UserError, nearest
 
 FORMAT = 1
+MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
+NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
+
+Way = Literal["linear", "spherical"]
 
 
 class _Part(BaseModel):
@@ -137,10 +141,25 @@ class CCMap(_Part):
         return self
 
 
-class MotionSettings(_Part):
-    """What moves by itself: ``target``, a latent, around its knob; or all latents along a closed ``path`` of codes.
+class MorphSettings(_Part):
+    """Another code to which ``morph``, 0 to 1, leads from the knobs: ``values``, or those of the preset ``to``."""
 
-    A cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
+    to: str | None = None
+    values: list[float] | None = None
+    shape: Way = "linear"
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "MorphSettings":
+        if (self.to is None) == (self.values is None):
+            raise ValueError("give one of to (a preset's name or path) and values (one number a latent)")
+        return self
+
+
+class MotionSettings(_Part):
+    """What moves by itself: ``target``, a latent or ``morph``, around its knob; or all latents along a closed ``path``.
+
+    A path is of codes, and its ``legs`` are straight lines or great circles. A cycle lasts 1 / ``rate_hz`` seconds, or
+    ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
     """
 
     target: str | None = None
@@ -149,6 +168,7 @@ class MotionSettings(_Part):
     low: float | None = None
     high: float | None = None
     path: Annotated[list[list[float]], Field(min_length=2)] | None = None
+    legs: Way = "linear"
     rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
     beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
     phase: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -169,6 +189,8 @@ class MotionSettings(_Part):
         spans = {"depth", "low", "high"} & {name for name, value in self if value is not None}
         if self.path is None and spans not in ({"depth"}, {"low", "high"}):
             raise ValueError("give depth, or low and high: what is added to the knob's value")
+        if self.path is None and "legs" in self.model_fields_set:
+            raise ValueError("legs are those of a path; leave them out, or give a path in place of target")
         if self.path is not None and (spans or "shape" in self.model_fields_set):
             raise ValueError("a path has neither shape nor depth, low and high; leave them out")
         return self
@@ -187,6 +209,7 @@ class Preset(_Part):
     envelope: EnvelopeSettings = EnvelopeSettings()
     mpe: MpeSettings = MpeSettings()
     tuning: TuningSettings = TuningSettings()
+    morph: MorphSettings | None = None
     cc: list[CCMap] = []
     motion: list[MotionSettings] = []
     effects: list[Effect] = []
@@ -236,7 +259,11 @@ class Preset(_Part):
         known: dict[str, tuple[float, float] | None] = {f"latent.{i}": None for i in range(len(card.latents))}
         known |= {c.name: (c.low, c.high) for c in PLAY_CONTROLS.values()}
         known |= effect_targets
+        if self.morph is not None:
+            known[MORPH] = (0.0, 1.0)
         for entry in self.cc:
+            if entry.target == MORPH and self.morph is None:
+                raise UserError(f"{entry.source} to {MORPH!r}: {NO_MORPH}")
             if entry.target not in known:
                 raise UserError(f"cc target {entry.target!r} does not exist{nearest(entry.target, known)}")
             allowed = known[entry.target]
@@ -266,7 +293,10 @@ class Preset(_Part):
     def _check_motion(self, card: Card) -> None:
         latents = [f"latent.{index}" for index in range(len(card.latents))]
         for index, motion in enumerate(self.motion):
-            if motion.target is not None and motion.target not in latents:
+            if motion.target == MORPH:
+                if self.morph is None:
+                    raise UserError(f"motion.{index}: target {MORPH!r}: {NO_MORPH}")
+            elif motion.target is not None and motion.target not in latents:
                 raise UserError(
                     f"motion.{index}: target {motion.target!r} is no latent of model {card.name!r}"
                     f"{nearest(motion.target, latents)}"
@@ -333,6 +363,7 @@ def _explain(error: ValidationError) -> str:
         "envelope": EnvelopeSettings,
         "mpe": MpeSettings,
         "tuning": TuningSettings,
+        "morph": MorphSettings,
         "cc": CCMap,
         "motion": MotionSettings,
     }

@@ -114,8 +114,8 @@ def test_motions_of_one_latent_add_up_and_stay_in_the_span_of_the_card(make_late
 
 def test_a_latent_that_nothing_moves_may_be_turned_beyond_its_span(make_latents):
     latents = make_latents(lfo())
-    latents.turn(0, 1, 3.0)
-    latents.turn(0, 0, 3.0)
+    latents.turn(0, "latent.1", 3.0)
+    latents.turn(0, "latent.0", 3.0)
     assert latents.row(RAMP) == (1.0, 3.0)
 
 
@@ -130,7 +130,7 @@ def test_a_path_visits_its_codes_in_turn_by_straight_lines_and_returns(make_late
 def test_a_path_takes_the_place_of_the_knobs_and_a_shape_is_added_to_it(make_latents):
     still = {"path": [[0.3, 0.6]] * 2, "rate_hz": 1.0}
     latents = make_latents(lfo(rate_hz=1.0), still)  # in any order
-    latents.turn(0, 0, 0.9)
+    latents.turn(0, "latent.0", 0.9)
     assert latents.row(RATE // 4)[0] == pytest.approx(0.3 + 0.25, abs=1e-6)
     assert latents.row(RATE // 4)[1] == 0.6
 
@@ -266,7 +266,7 @@ def test_who_looks_at_the_latents_early_does_not_keep_them_from_moving(make_late
     latents = make_latents(lfo(rate_hz=None, beats=1.0))
     ahead = np.arange(1000, 4000, 100)
     seen = latents.at(ahead)
-    for act in (lambda: latents.turn(1000, 0, 0.9), lambda: latents.clock(Clock(1500, "start"))):
+    for act in (lambda: latents.turn(1000, "latent.0", 0.9), lambda: latents.clock(Clock(1500, "start"))):
         act()
         assert not np.array_equal(latents.at(ahead), seen)
         seen = latents.at(ahead)
@@ -279,7 +279,7 @@ def test_what_is_past_takes_no_memory_and_changes_nothing_to_come(make_latents):
     sizes = []
     for tick in ticks(100, 300.5, 2000):
         for latents in (kept, forgetful):
-            latents.turn(tick.time, 0, tick.time % 7 / 7)
+            latents.turn(tick.time, "latent.0", tick.time % 7 / 7)
             latents.clock(tick)
         assert np.array_equal(forgetful.at(np.array([tick.time + 100])), kept.at(np.array([tick.time + 100])))
         forgetful.forget(tick.time)

@@ -18,6 +18,7 @@ PARTS = {
     "[envelope]": preset.EnvelopeSettings,
     "[mpe]": preset.MpeSettings,
     "[tuning]": preset.TuningSettings,
+    "[morph]": preset.MorphSettings,
     "[[cc]]": preset.CCMap,
     "[[motion]]": preset.MotionSettings,
 }
