@@ -8,8 +8,8 @@ keys its entries come again, moved by the degree that it calls the formal octave
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import UserError
 from .preset import TuningSettings
@@ -22,10 +22,11 @@ MOST_CENTS = 120_000.0  # of one note of a scale: 100 octaves, far beyond what i
 LONGEST_FILE = 1 << 20  # bytes; the longest scale of Scala's archive has 100 000
 SHOWN = 40  # characters of what is wrong that a message repeats
 
-CENTS = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
-RATIO = re.compile(r"(\d{1,300})(?:/(\d{1,300}))?")
-WHOLE = re.compile(r"\d{1,9}")
-HERTZ = re.compile(r"(\d+(\.\d*)?|\.\d+)")
+# Compiled when the first file is read: most presets have none, and a render should begin at once.
+CENTS = r"[+-]?(\d+\.\d*|\.\d+)"
+RATIO = r"(\d{1,300})(?:/(\d{1,300}))?"
+WHOLE = r"\d{1,9}"
+HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 
 
 def tuned_keys(settings: TuningSettings, folder: Path) -> dict[int, float]:
@@ -56,8 +57,7 @@ def tuned_keys(settings: TuningSettings, folder: Path) -> dict[int, float]:
     return heard
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """Notes above degree 0, in semitones; the last is where the scale repeats."""
 
     notes: Sequence[float]
@@ -68,8 +68,7 @@ class Scale:
         return repeats * self.notes[-1] + (self.notes[step - 1] if step else 0.0)
 
 
-@dataclass(frozen=True)
-class Keymap:
+class Keymap(NamedTuple):
     """Which degree of a scale each key plays, and the frequency of one key.
 
     ``degrees`` belong to the key ``middle`` and those above it, ``size`` keys until they come again; None, and what is
@@ -137,15 +136,15 @@ def read_keymap(path: Path) -> Keymap:
     middle = lines.whole("the middle key", 0, KEYS[-1])
     reference = lines.whole("the reference key", 0, KEYS[-1])
     hertz = lines.next("the reference frequency")
-    if not HERTZ.fullmatch(hertz) or not LOWEST_HZ <= float(hertz) <= HIGHEST_HZ:
+    if not re.fullmatch(HERTZ, hertz) or not LOWEST_HZ <= float(hertz) <= HIGHEST_HZ:
         raise lines.wrong(hertz, f"the reference frequency is {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, such as 440.0")
     octave = lines.whole("the degree of the formal octave", 0, most)
     degrees: list[int | None] = []
     while len(degrees) < size and lines.left:
         degree = lines.next("a degree")
-        if degree not in ("x", "X") and not WHOLE.fullmatch(degree):
+        if degree not in ("x", "X") and not re.fullmatch(WHOLE, degree):
             raise lines.wrong(degree, "a key of the map is a degree, 0 or more, or x")
-        degrees.append(int(degree) if WHOLE.fullmatch(degree) else None)
+        degrees.append(int(degree) if re.fullmatch(WHOLE, degree) else None)
     return Keymap(path, size, first, last, middle, reference, float(hertz), octave, degrees)
 
 
@@ -185,7 +184,7 @@ class _Lines:
     def whole(self, what: str, low: int, high: int) -> int:
         """The next line's whole number, in the range."""
         word = self.next(what)
-        if not WHOLE.fullmatch(word) or not low <= int(word) <= high:
+        if not re.fullmatch(WHOLE, word) or not low <= int(word) <= high:
             raise self.wrong(word, f"{what} is a whole number, {low} to {high}")
         return int(word)
 
@@ -197,9 +196,9 @@ class _Lines:
 
 def _note(lines: _Lines, word: str) -> float:
     """A note of a scale in semitones: cents if it has a point, else a ratio or a whole number."""
-    if CENTS.fullmatch(word) and abs(float(word)) <= MOST_CENTS:
+    if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
-    parts = RATIO.fullmatch(word)
+    parts = re.fullmatch(RATIO, word)
     if parts is not None:
         over, under = int(parts[1]), int(parts[2] or 1)
         if over > 0 and under > 0:

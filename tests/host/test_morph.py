@@ -20,6 +20,7 @@ HERE, THERE = [0.2, 0.6], [0.9, 0.3]
 SPANS = [(-1.0, 3.0), (0.0, 1.0), (0.5, 0.75), (-8.0, -2.0)]
 MIDDLES = np.array([1.0, 0.5, 0.625, -5.0])
 HALVES = np.array([2.0, 0.5, 0.125, 3.0])
+PART = st.floats(0, 1, allow_subnormal=False)
 PLACES = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=4, max_size=4)
 WHEEL = {"number": 1, "target": "morph", "low": 0.0, "high": 1.0}
 
@@ -45,13 +46,13 @@ def test_both_ends_are_exact_to_the_bit(way, first, then):
     assert way(code(first), code(then), 1.0, SPANS) == code(then)
 
 
-@given(PLACES, PLACES, st.floats(0, 1))
+@given(PLACES, PLACES, PART)
 def test_a_straight_way_is_the_weighted_mean(first, then, part):
     expected = (1 - part) * np.array(code(first)) + part * np.array(code(then))
     assert straight(code(first), code(then), part, SPANS) == pytest.approx(expected, abs=1e-12)
 
 
-@given(PLACES, PLACES, st.floats(0, 1))
+@given(PLACES, PLACES, PART)
 def test_a_great_circle_turns_and_grows_evenly(first, then, part):
     radii = np.linalg.norm(first), np.linalg.norm(then)
     assume(min(radii) > 0.06)
@@ -63,14 +64,14 @@ def test_a_great_circle_turns_and_grows_evenly(first, then, part):
     assert angle_between(found, then) == pytest.approx((1 - part) * angle, abs=1e-6)
 
 
-@given(st.floats(0, 1))
+@given(PART)
 def test_a_quarter_of_a_circle_is_cosine_and_sine(part):
     found = place_of(great_circle(code([0.8, 0, 0, 0]), code([0, 0.8, 0, 0]), part, SPANS))
     angle = part * np.pi / 2
     assert found == pytest.approx([0.8 * np.cos(angle), 0.8 * np.sin(angle), 0, 0], abs=1e-12)
 
 
-@given(PLACES, st.floats(0, 1), st.floats(0, 1))
+@given(PLACES, PART, PART)
 def test_opposite_codes_codes_in_one_direction_and_the_centre_are_joined_straight(place, share, part):
     for other in (-share * np.array(place), share * np.array(place), np.zeros(4)):
         for ends in ((code(place), code(other)), (code(other), code(place))):
@@ -78,7 +79,7 @@ def test_opposite_codes_codes_in_one_direction_and_the_centre_are_joined_straigh
             assert place_of(found) == pytest.approx(place_of(line), abs=1e-6)
 
 
-@given(PLACES, PLACES, PLACES, st.floats(0, 1))
+@given(PLACES, PLACES, PLACES, PART)
 def test_the_least_move_of_a_knob_moves_a_great_circle_little_wherever_it_is(first, then, toward, part):
     step = 1e-7
     moved = np.array(first) + step * np.array(toward)
