@@ -18,7 +18,7 @@ from .errors import Failure, UserError, nearest
 from .events import ControlChange, Event
 from .files import check_output, replacing
 from .library import Patch, open_patch, shipped_models, shipped_presets
-from .preset import read_preset
+from .preset import MORPH, NO_MORPH, read_preset
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
 Range = tuple[float, float]
@@ -64,7 +64,8 @@ def learn(
 
     Args:
         preset: a preset or a model, as in `open_patch`.
-        target: ``latent.N``, a play control or ``effects.N.parameter``; None for ``latent.0``, ``latent.1`` and so on.
+        target: ``latent.N``, ``morph``, a play control or ``effects.N.parameter``; None for ``latent.0``, ``latent.1``
+            and so on.
         moments: what comes in, in order of time, and a moment without an event every tenth of a second or so, by which
             a rest is noticed. Not asked for before all else has been checked.
         say: told what to do and what was done, a line at a time.
@@ -78,6 +79,8 @@ def learn(
     """
     patch = open_patch(preset)
     ranges = _ranges(patch)
+    if target == MORPH and target not in ranges:
+        raise UserError(f"target {target!r}: {NO_MORPH}")
     if target is not None and target not in ranges:
         raise UserError(f"target {target!r} does not exist{nearest(target, ranges)}")
     file = _open(preset, patch, folder)
@@ -102,8 +105,10 @@ def _ranges(patch: Patch) -> dict[str, Range]:
     """What a knob can move, and how far."""
     card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
     patch.preset.check_targets(card, effects)
-    latents = {f"latent.{index}": (latent.low, latent.high) for index, latent in enumerate(card.latents)}
-    return latents | {control.name: (control.low, control.high) for control in PLAY_CONTROLS.values()} | effects
+    ranges: dict[str, Range] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
+    if patch.preset.morph is not None:
+        ranges[MORPH] = (0.0, 1.0)
+    return ranges | {control.name: (control.low, control.high) for control in PLAY_CONTROLS.values()} | effects
 
 
 @dataclass

@@ -131,6 +131,15 @@ def test_other_targets_span_their_own_ranges(pad, target, low, high):
     assert (entry.number, entry.low, entry.high) == (74, low, high)
 
 
+def test_a_morph_is_learned_from_end_to_end_where_the_preset_has_one(pad):
+    with pytest.raises(UserError, match=r"target 'morph': the preset has no \[morph\]"):
+        taught([], "morph")
+    pad.write_text(PRESET + "\n[morph]\nvalues = [0.5, 0.5]\n", encoding="utf-8")
+    assert taught(sweep(74, 0) + rest(1), "morph")[0] == ["CC 74 moves morph"]
+    [entry] = [entry for entry in read_preset(pad).cc if entry.target == "morph"]
+    assert (entry.number, entry.low, entry.high) == (74, 0.0, 1.0)
+
+
 def test_without_a_target_the_latents_are_walked_through_and_no_knob_is_taken_twice(pad):
     moments = in_time(sweep(20, 0), rest(0, 3), sweep(20, 3), rest(3.5, 2), sweep(21, 6), rest(7))
     learned, said = taught(moments, None)
