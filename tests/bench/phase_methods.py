@@ -21,7 +21,7 @@ FLOOR_DB = 80.0  # below a note's largest magnitude: what lies deeper does not c
 ENVELOPE_SECONDS = 0.05  # of the window of the running level: tremolo up to 20 Hz or so, no beats between harmonics
 LONG = 16384  # samples of the window that tells lines from noise: four times the frame
 OFFSETS = 8  # multiples of the hop's rate, on either side of the partial, at which lines are looked for
-NEAREST_HZ = 30.0  # to a harmonic: nearer, there is its own lobe, 22 Hz wide at 4096 samples
+NEAREST_HZ = 6.0  # to a harmonic: nearer, there is its own lobe, 2 to 4 Hz wide in two to four seconds
 BAND = 32  # bins of the long window, 86 Hz at 44.1 kHz: colour is flat within it
 
 
@@ -163,23 +163,26 @@ def hop_lines_db(sound: np.ndarray, rate: int, hop: int, key_hz: float) -> float
     the key do not count.
     """
     spectrum = np.abs(np.fft.rfft(sound * scipy.signal.windows.blackmanharris(len(sound), sym=False)))
-    return _beside_db(spectrum, rate / len(sound), rate / hop, key_hz, reach=1)
+    return _beside_db(spectrum, rate / len(sound), rate / hop, key_hz, NEAREST_HZ, reach=1)
 
 
 def frame_lines_db(frame: np.ndarray, rate: int, hop: int, key_hz: float) -> float:
     """What a frame's magnitudes themselves ask for at the places that `hop_lines_db` looks at."""
-    return _beside_db(frame, rate / (2 * len(frame) - 2), rate / hop, key_hz, reach=0)
+    bin_hz = rate / (2 * len(frame) - 2)
+    return _beside_db(frame, bin_hz, rate / hop, key_hz, 2.5 * bin_hz, reach=0)
 
 
-def _beside_db(spectrum: np.ndarray, bin_hz: float, offset_hz: float, key_hz: float, reach: int) -> float:
-    """``reach``: bins to either side of a place of which the loudest counts."""
+def _beside_db(
+    spectrum: np.ndarray, bin_hz: float, offset_hz: float, key_hz: float, nearest_hz: float, reach: int
+) -> float:
+    """The loudest within ``reach`` bins of the places that are farther than ``nearest_hz`` from any harmonic."""
     top = int(np.argmax(spectrum))
     partial_hz = float(_peak_bins(spectrum)[top]) * bin_hz
     fundamental = partial_hz / max(1, round(partial_hz / key_hz))
     places = partial_hz + offset_hz * np.arange(-OFFSETS, OFFSETS + 1)
-    places = places[(places > NEAREST_HZ) & (places < bin_hz * (len(spectrum) - reach - 1))]
+    places = places[(places > nearest_hz) & (places < bin_hz * (len(spectrum) - reach - 1))]
     harmonic = fundamental * np.maximum(1, np.round(places / fundamental))
-    bins = np.round(places[np.abs(places - harmonic) > NEAREST_HZ] / bin_hz).astype(int)
+    bins = np.round(places[np.abs(places - harmonic) > nearest_hz] / bin_hz).astype(int)
     found = np.array([spectrum[at - reach : at + reach + 1].max() for at in bins])
     return 20 * float(np.log10(found.max(initial=1e-10) / spectrum[top]))
 
