@@ -7,7 +7,7 @@ import numpy as np
 from ..host.events import NoteOn
 from ..host.instrument import VOICE_LUFS, Instrument
 from ..host.model import Model
-from ..host.preset import EnvelopeSettings, Preset
+from ..host.preset import EnvelopeSettings, PlaySettings, Preset
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1
 LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS
@@ -18,6 +18,8 @@ SECONDS = 2.0
 def loudness(model: Model) -> float:
     """Integrated loudness in LUFS (ITU-R BS.1770) of one voice held at the default code, the mean over four keys.
 
+    It is played with stored noise phases, which any host can do: what other voices differ by, they make up for.
+
     ``model``'s card must say `PLAIN_LUFS`.
     """
     import pyloudnorm
@@ -25,7 +27,8 @@ def loudness(model: Model) -> float:
     card = model.card
     rate = card.sample_rate
     lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
-    preset = Preset(format=1, model=str(model.path), envelope=EnvelopeSettings(attack_seconds=0.0))
+    noise = PlaySettings(phase="noise")
+    preset = Preset(format=1, model=str(model.path), play=noise, envelope=EnvelopeSettings(attack_seconds=0.0))
     meter = pyloudnorm.Meter(rate)
     levels = []
     for pitch_class in PITCH_CLASSES:

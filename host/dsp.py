@@ -13,6 +13,7 @@ LIMIT_KNEE = 0.7  # -3 dB: below this the output is untouched, to the bit
 LOUDEST = np.float32(1e6)  # beyond this, bending would overflow float32
 LOWEST_HZ = 27.5  # A0, where the publication's chromagram begins
 HIGHEST_HZ = 4186.01  # C8, where it ends
+SEED = 2020  # of the noise that is the same everywhere
 
 
 @functools.cache
@@ -40,6 +41,18 @@ def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "
     """
     frames = np.lib.stride_tricks.sliding_window_view(signal, frame_length)[::hop_length]
     return np.fft.rfft(frames * window(window_name, frame_length), axis=-1).astype(np.complex64)
+
+
+def white_noise(count: int) -> Array:
+    """Uniform noise on [-1, 1), [count], the same for ever and everywhere: no library's generator may change it.
+
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a counter, mixed.
+    """
+    value = np.arange(SEED, SEED + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    value ^= value >> np.uint64(31)
+    return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
 
 
 @functools.cache

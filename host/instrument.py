@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .audio.effects import EffectChain
 from .audio.output import Output
 from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp, knob
+from .engines.frames import Character
 from .engines.spectrum import SpectrumEngine
 from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
@@ -86,8 +87,9 @@ class Instrument:
         effects = EffectChain(preset.effects, sample_rate, folder)
         preset.check_targets(card, effects.targets())
         self._rate = card.sample_rate
-        self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads)
         play = preset.play
+        character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
+        self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads, character)
         if play.mode == "chord" and card.chroma is None:
             raise UserError(
                 f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
@@ -186,12 +188,13 @@ class Instrument:
         touches = [voice.touch for voice in voices]
         motion = self._fingers.motion(self._motion, touches) if any(touches) else self._motion
         streams = self._engine.render([v.stream for v in voices], motion, start, count)
-        mix = np.zeros(count, np.float32)
+        mix = np.zeros((self._engine.channels, count), np.float32)
         for voice, sound in zip(voices, streams, strict=True):
             mix += sound * voice.level(start, count, self._voices.steal_samples)
         self._now = start + count
         self._voices.retire(self._now)
-        stereo = np.stack([mix * self._motion.left.block(start, count), mix * self._motion.right.block(start, count)])
+        sides = self._motion.left.block(start, count), self._motion.right.block(start, count)
+        stereo = np.stack([mix[0] * sides[0], mix[-1] * sides[1]])
         self._motion.forget(self._now - self._engine.lookback)
         self._voices.forget(self._now - self._engine.lookback)
         return stereo

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .card import Card
 from .controls import RAMP_SECONDS, Ramp
-from .engines.phase import white_noise
+from .dsp import white_noise
 from .events import Clock
 from .preset import MORPH, MotionSettings, Preset
 

@@ -45,7 +45,12 @@ class PlaySettings(_Part):
     legato: bool = False
     glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
     velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
-    phase: Literal["noise"] = "noise"
+    phase: Literal["coherent", "noise"] = "coherent"
+    noise: Annotated[float, Field(ge=0, le=1)] = 1.0
+    keep_formants: bool = False
+    unison: Annotated[int, Field(ge=1, le=8)] = 1
+    detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
+    width: Annotated[float, Field(ge=0, le=1)] = 0.0
     gain_db: Annotated[float, Field(ge=-60, le=12)] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1)] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default

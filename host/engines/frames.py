@@ -5,6 +5,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
+INAUDIBLE_HZ = 20.0  # below, nothing is made: no DC, no rumble
 SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB of 2049 bins, more than 64 voices can tell apart
 
@@ -49,40 +51,69 @@ class RowCache:
         return fresh if len(new) == len(keys) else fresh[[place[key] for key in keys]]
 
 
-class SpectrumSource:
-    """Magnitude frames of a model, moved along the frequency axis to where a key wants them."""
+class Character(NamedTuple):
+    """How a voice is made of frames: what a preset's [play] says of its sound."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._decoded = RowCache()
-        self._moved = RowCache()
+    phase: str = "coherent"
+    noise: float = 1.0
+    keep_formants: bool = False
+    unison: int = 1
+    detune_cents: float = 10.0
+    width: float = 0.0
 
-    def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
-        """Spectra of many voices in as few decoder rows as there are different ones.
+
+PLAIN = Character()
+
+
+class Decoder:
+    """Rows of a model, made ready for synthesis, in as few runs as there are different ones."""
+
+    def __init__(self, model: Model, ready: Callable[[Array, Indices | Array], Array] | None = None) -> None:
+        """``ready(frames, chroma)`` turns new frames, [rows, bins], into what is remembered, [rows, width]."""
+        self._model, self._ready = model, ready
+        self._cache = RowCache()
+
+    def rows(self, latents: Array, chroma: Indices | Array) -> Array:
+        """What each row's frame is: `keyed` without the keys."""
+        return self.keyed(latents, chroma)[1]
+
+    def keyed(self, latents: Array, chroma: Indices | Array) -> tuple[list[Hashable], Array]:
+        """Rows, and a key for each by which equal ones are known.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
             chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
-            ratios: [rows], how far each spectrum moves: 2 is an octave up.
 
         Returns:
-            Magnitudes, [rows, bins].
+            Keys [rows] and rows [rows, width], not to be written to.
         """
-        plain, decoded = self._decode(latents, chroma)
+        pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
+        keys: list[Hashable] = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
+        return keys, self._cache.rows(keys, lambda new: self._decode(latents[new], chroma[new]))
+
+    def _decode(self, latents: Array, chroma: Indices | Array) -> Array:
+        frames = self._model.decode(latents, chroma)
+        return frames if self._ready is None else self._ready(frames, chroma)
+
+
+class MovedSpectra:
+    """Magnitude frames of a model, moved along the frequency axis to where a key wants them."""
+
+    def __init__(self, model: Model) -> None:
+        self._decoder = Decoder(model)
+        self._moved = RowCache()
+
+    def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
+        """Magnitudes, [rows, bins]; ``ratios``, [rows], say how far each moves: 2 is an octave up."""
+        plain, decoded = self._decoder.keyed(latents, chroma)
         if np.all(ratios == 1.0):
             return decoded
-
         keys = list(zip(plain, ratios.tolist(), strict=True))
         return self._moved.rows(keys, lambda new: moved(decoded[new], ratios[new]))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> None:
-        """Decode rows that `spectra` will soon be asked for."""
-        self._decode(latents, chroma)
-
-    def _decode(self, latents: Array, chroma: Indices | Array) -> tuple[list[Hashable], Array]:
-        pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
-        plain: list[Hashable] = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
-        return plain, self._decoded.rows(plain, lambda new: self._model.decode(latents[new], chroma[new]))
+        """Decode what `spectra` will soon be asked for."""
+        self._decoder.keyed(latents, chroma)
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

@@ -1,30 +1,21 @@
 """Phases for spectra that a decoder gives without any."""
 
 import functools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import stft
+from ..dsp import stft, white_noise, window
+from ..model import Model
+from .frames import INAUDIBLE_HZ, Indices, MovedSpectra
 
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
 LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: longer than a loop can be heard as one
-SEED = 2020
 STRIDE = 29  # frames between the places where successive voices begin; odd, so 64 voices begin at 64 places
-
-
-def white_noise(count: int) -> Array:
-    """Uniform noise on [-1, 1), [count], the same for ever and everywhere: no library's generator may change it.
-
-    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a counter, mixed.
-    """
-    value = np.arange(SEED, SEED + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
-    value ^= value >> np.uint64(31)
-    return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)  # presets that are loaded while others sound find it made
@@ -80,3 +71,58 @@ class NoisePhase:
         spectra: Spectrum = self._table[indices]
         spectra *= magnitudes
         return spectra
+
+
+class NoiseVoicing:
+    """Frames for the engine: spectra as they are decoded, moved as a whole, with stored noise phases."""
+
+    delay = 0
+    channels = 1
+    together = 4  # from four rows on, a decoder row costs the same in any batch
+    moments: tuple[int, ...] = (
+        1,
+        5,
+        3,
+        7,
+        2,
+        6,
+        4,
+        8,
+    )  # as far apart as can be; the knobs are read at 0, when no voice is due
+    parts = 9
+
+    def __init__(self, model: Model) -> None:
+        card = model.card
+        self.frame_length, self.hop_length = card.frame_length, card.hop_length
+        self._spectra = MovedSpectra(model)
+        self._phase = NoisePhase(self.frame_length, self.hop_length)
+        shape = window(card.window, self.frame_length)
+        overlap = np.square(shape).sum() / self.hop_length
+        self._window: Array = (shape / np.float32(overlap)).astype(np.float32)
+        turn = 2 * np.pi * np.arange(self.frame_length) / self.frame_length
+        self._spill = -2 * float(shape @ np.cos(turn) / shape.sum())
+        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)
+
+    def begin(self) -> PhaseState:
+        """State of a new voice."""
+        return self._phase.begin()
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
+        """Decode what `make` will soon be asked for."""
+        self._spectra.prepare(latents, chroma)
+
+    def make(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: npt.NDArray[np.float64],
+        states: Sequence[PhaseState],
+    ) -> Array:
+        """The next frame of each row's voice, [rows, 1, frame_length]: as `CoherentVoicing.make`."""
+        spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
+        spectra[:, : self._lowest_bin] = 0
+        if self._lowest_bin == 1:
+            spectra[:, 0] = self._spill * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
+        frames: Array = np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+        frames *= self._window
+        return frames[:, np.newaxis]

@@ -1,29 +1,26 @@
 """Overlap-add of decoded spectra: the engine of models of kind ``spectrum``."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..controls import Ramp
-from ..dsp import window
 from ..model import Model, open_session
-from .frames import BATCH, Indices, SpectrumSource
-from .phase import NoisePhase, PhaseState
+from .coherent import CoherentVoicing
+from .frames import BATCH, PLAIN, Character, Indices
+from .phase import NoiseVoicing
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
-INAUDIBLE_HZ = 20.0  # bins below are left out: no DC, no rumble
-TOGETHER = 4  # voices due at one moment: from four on, a decoder row costs the same in any batch
 WORTH_SHARING = 32  # rows: one or two voices are done before another thread has begun
 MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
-MOMENTS = (1, 5, 3, 7, 2, 6, 4, 8)  # ninths of a hop at which successive fours are due: as far apart as can be
-NINTHS = len(MOMENTS) + 1  # the knobs are read at the first, when no voice is due
 AHEAD = 6  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
 
 
@@ -39,39 +36,87 @@ class Motion(Protocol):
         ...
 
 
+class Voicing(Protocol):
+    """What makes frames of what is decoded.
+
+    Attributes:
+        frame_length, hop_length: of the frames that it makes, in samples.
+        channels: of its sound.
+        delay: samples from where knobs are read to the first frame that they shape.
+        together, moments, parts: so many voices are due at one moment; successive such groups are due at these parts
+            of a hop.
+    """
+
+    frame_length: int
+    hop_length: int
+    channels: int
+    delay: int
+    together: int
+    moments: tuple[int, ...]
+    parts: int
+
+    def begin(self) -> Any:
+        """State of a new voice."""
+        ...
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
+        """Decode what `make` will soon be asked for."""
+        ...
+
+    def make(
+        self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
+    ) -> Array:
+        """[rows, channels, frame_length]."""
+        ...
+
+
 @dataclass(slots=True)
 class Stream:
-    """One voice's frames: what is summed already and sounds later."""
+    """One voice's frames: what is summed already, [channels, samples], and sounds later.
 
-    key: int
+    ``key`` is a pitch, 69.0 for 440 Hz.
+    """
+
+    key: float
     on: int
     next_frame: int
     origin: int
     pending: Array
-    phase: PhaseState
+    state: Any
     end: int | None = None  # set once it is known from which sample on nothing is heard
-    pitch: Ramp | None = None  # where the key goes, in semitones as keys are; None: it stays
+    pitch: Ramp | None = None  # where the key goes; None: it stays
     chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
-    prepared: int | None = None  # the frame that is decoded already
+    prepared: int | None = None  # the time of the knobs for which it is decoded already
 
 
 Due = tuple[int, Stream, int]  # a frame to make: the voice's number and stream, and the sample at which it begins
 
 
 class SpectrumEngine:
-    """Decodes, gives phases, transforms back, overlaps and adds.
+    """Decodes, makes frames of it, overlaps and adds.
 
-    A voice's frames begin ``hop_length`` apart. On note-on, the frames that overlap it are made at once: the first
-    sample has the full overlap, and the envelope shapes the attack. Voices are due in fours, one batch each, and the
-    fours are spread over the hop; short blocks in which none is due decode ahead: the work of a block stays near the
-    mean. Knobs are read once a hop, at the same moment for all voices: voices that share them need at most twelve
-    decoder rows a hop.
+    A voice's frames begin a hop apart. On note-on, the frames that overlap it are made at once: the first sample has
+    the full overlap, and the envelope shapes the attack. Voices are due in groups, one batch each, and the groups are
+    spread over the hop; short blocks decode ahead: the work of a block stays near the mean. Knobs are read once a hop
+    of the model, at the same moment for all voices: voices that share them need at most twelve decoder rows a hop.
     """
 
-    def __init__(self, model: Model, max_block: int, threads: int = 1) -> None:
-        """``max_block``: the longest block that `render` will be asked for. ``threads``: more than 1 only offline."""
+    def __init__(self, model: Model, max_block: int, threads: int = 1, character: Character = PLAIN) -> None:
+        """Make its tables.
+
+        Args:
+            max_block: the longest block that `render` will be asked for.
+            threads: more than 1 only offline.
+
+        Raises:
+            UserError: the model's frames cannot be given the phase that ``character`` asks for.
+        """
         card = model.card
-        self._frame, self._hop = card.frame_length, card.hop_length
+        self._voicing: Voicing = (
+            NoiseVoicing(model) if character.phase == "noise" else CoherentVoicing(model, character)
+        )
+        self._frame, self._hop = self._voicing.frame_length, self._voicing.hop_length
+        self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
         self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
         self._threads = threads
@@ -79,34 +124,34 @@ class SpectrumEngine:
         if threads > 1:
             # Opening a session switches denormals off in the thread that does it, and only there.
             self._pool = ThreadPoolExecutor(threads - 1, initializer=open_session, initargs=(model.path,))
-        self._source = SpectrumSource(model)
-        self._phase = NoisePhase(self._frame, self._hop)
-        shape = window(card.window, self._frame)
-        overlap = np.square(shape).sum() / self._hop
-        self._window: Array = (shape / np.float32(overlap)).astype(np.float32)
-        self._spill = -2 * float(shape @ np.cos(2 * np.pi * np.arange(self._frame) / self._frame) / shape.sum())
-        self._lowest_bin = int(np.ceil(INAUDIBLE_HZ * self._frame / card.sample_rate))
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._begun = 0
         self._foreseen = -1  # the hop for whose knobs all pitch classes are decoded, but for those in `_classes`
         self._classes: list[int] = []
 
     @property
+    def channels(self) -> int:
+        """1, or 2 where left and right differ."""
+        return self._voicing.channels
+
+    @property
     def lookback(self) -> int:
         """How many samples before a block the knobs may still be read."""
-        return self._hop
+        return self._knob_hop + self._delay
 
-    def begin(self, key: int, time: int) -> Stream:
-        """A stream for a note-on at sample ``time``."""
-        moment = MOMENTS[self._begun // TOGETHER % len(MOMENTS)] * self._hop // NINTHS
+    def begin(self, key: float, time: int) -> Stream:
+        """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+        voicing = self._voicing
+        place = voicing.moments[self._begun // voicing.together % len(voicing.moments)]
+        moment = place * self._hop // voicing.parts
         self._begun += 1
         silent = time - self._frame  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
-        pending = np.zeros(self._room + self._max_block + self._frame + self._hop, np.float32)
-        return Stream(key, time, first, first, pending, self._phase.begin())
+        pending = np.zeros((self.channels, self._room + self._max_block + self._frame + self._hop), np.float32)
+        return Stream(key, time, first, first, pending, voicing.begin())
 
     def render(self, streams: Sequence[Stream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Sound of each stream from sample ``start`` on, [count] each; before a stream's note-on, silence.
+        """Sound of each stream from sample ``start`` on, [channels, count]; before a stream's note-on, silence.
 
         What is returned is good until the next call.
 
@@ -123,7 +168,7 @@ class SpectrumEngine:
                 stream.next_frame += self._hop
         if due:
             self._add_all(due, motion)
-        elif count < self._hop:
+        if count < self._knob_hop and (self._delay or not due):
             self._prepare(streams, motion, start + count)
         return [self._take(stream, start, count) for stream in streams]
 
@@ -139,51 +184,53 @@ class SpectrumEngine:
             other.result()
 
     def _prepare(self, streams: Sequence[Stream], motion: Motion, now: int) -> None:
-        """In a block in which nothing is due, decode what will be due next and what the knobs are known for.
+        """Decode what will be due next and what the knobs are known for.
 
         That is all pitch classes where the first voice's knobs are, also those of keys that may be pressed soon: a
         note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
         """
-        hop = now - 1 - (now - 1) % self._hop
+        hop = now - 1 - (now - 1) % self._knob_hop
         if streams and self._octave is not None and hop != self._foreseen:
             self._foreseen = hop
-            soon = [stream.key % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
+            soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
             self._classes = list(dict.fromkeys([*soon, *range(12)]))
         if streams and self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
             latents = motion.latents([0] * len(classes), np.full(len(classes), self._foreseen))
-            self._source.prepare(latents, np.array(classes, np.intp))
+            self._voicing.prepare(latents, np.array(classes, np.intp))
             return
-        waiting = [
-            (stream.next_frame, voice, stream)
-            for voice, stream in enumerate(streams)
-            if stream.prepared != stream.next_frame and self._bend_at(stream, stream.next_frame) < now
-        ]
+        waiting: list[tuple[int, int, Stream, int]] = []
+        for voice, stream in enumerate(streams):
+            frame = max(stream.next_frame, hop + self._delay)
+            knobs = self._knobs_at(stream, frame)
+            if knobs < now and knobs != stream.prepared:
+                waiting.append((frame, voice, stream, knobs))
         if not waiting:
             return
         soonest = sorted(waiting, key=lambda entry: entry[:2])[:AHEAD]
-        knobs = np.array([self._knobs_at(stream, frame) for frame, _, stream in soonest], np.int64)
-        bends = np.array([self._bend_at(stream, frame) for frame, _, stream in soonest], np.int64)
-        chroma, _ = self._places([stream for _, _, stream in soonest], bends)
-        self._source.prepare(motion.latents([voice for _, voice, _ in soonest], knobs), chroma)
-        for frame, _, stream in soonest:
-            stream.prepared = frame
+        pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
+        times = np.array([knobs for *_, knobs in soonest], np.int64)
+        chroma, _ = self._places([stream for _, _, stream, _ in soonest], pitches)
+        self._voicing.prepare(motion.latents([voice for _, voice, _, _ in soonest], times), chroma)
+        for _, _, stream, knobs in soonest:
+            stream.prepared = knobs
 
     def _knobs_at(self, stream: Stream, frame: int) -> int:
         """The sample at which the knobs are read for a frame that begins at sample ``frame``."""
-        return max(frame - frame % self._hop, stream.on - stream.on % self._hop)
+        read = frame - self._delay
+        return max(read - read % self._knob_hop, stream.on - stream.on % self._knob_hop)
 
     def _bend_at(self, stream: Stream, frame: int) -> int:
         """The sample at which its pitch is read: not before the note, which may begin where no bend has gone yet."""
-        return max(frame - frame % self._hop, stream.on)
+        return max(frame, stream.on)
 
     def _take(self, stream: Stream, start: int, count: int) -> Array:
         at = start - stream.origin
         if stream.on <= start:
-            return stream.pending[at : at + count]
-        begun = stream.on - start
-        sound = np.zeros(count, np.float32)
-        sound[begun:] = stream.pending[at + begun : at + count]
+            return stream.pending[:, at : at + count]
+        begun = min(stream.on - start, count)
+        sound = np.zeros((self.channels, count), np.float32)
+        sound[:, begun:] = stream.pending[:, at + begun : at + count]
         return sound
 
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
@@ -193,9 +240,8 @@ class SpectrumEngine:
             bends = np.array([self._bend_at(stream, time) for _, stream, time in batch], np.int64)
             chroma, away = self._places([stream for _, stream, _ in batch], bends)
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
-            magnitudes = self._source.spectra(motion.latents(voices, knobs), chroma, ratios)
-            spectra = self._phase.apply(magnitudes, [stream.phase for _, stream, _ in batch])
-            sound = self._transform(spectra)
+            states = [stream.state for _, stream, _ in batch]
+            sound = self._voicing.make(motion.latents(voices, knobs), chroma, ratios, states)
             done = 0
             for _, group in itertools.groupby(batch, key=lambda frame: frame[0]):
                 frames = list(group)
@@ -204,19 +250,20 @@ class SpectrumEngine:
                 done += len(frames)
 
     def _overlap_add(self, stream: Stream, time: int, frames: Array) -> None:
-        """Add successive frames of a stream, the first at sample ``time``.
+        """Add successive frames of a stream, [frames, channels, frame_length], the first at sample ``time``.
 
         All last hops of the frames are added first, then all those before: each sample gets its frames in order of
         time, as if they came one by one.
         """
         at = time - stream.origin
         if len(frames) == 1:
-            stream.pending[at : at + self._frame] += frames[0]
+            stream.pending[:, at : at + self._frame] += frames[0]
             return
+        length = len(frames) * self._hop
         for begin in reversed(range(0, self._frame, self._hop)):
             end = min(begin + self._hop, self._frame)
-            hops = stream.pending[at + begin : at + begin + len(frames) * self._hop].reshape(len(frames), self._hop)
-            hops[:, : end - begin] += frames[:, begin:end]
+            hops = stream.pending[:, at + begin : at + begin + length].reshape(self.channels, len(frames), self._hop)
+            hops[:, :, : end - begin] += frames[:, :, begin:end].swapaxes(0, 1)
 
     def _places(self, streams: Sequence[Stream], times: Times) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
         """The chroma to decode, [rows] or [rows, 12], and the semitones by which its spectra then move.
@@ -246,21 +293,12 @@ class SpectrumEngine:
         )
         return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32), away
 
-    def _transform(self, spectra: npt.NDArray[np.complex64]) -> Array:
-        """Windowed sound of spectra, [rows, frame_length]; numpy keeps float32, whatever its stubs say."""
-        spectra[:, : self._lowest_bin] = 0
-        if self._lowest_bin == 1:
-            spectra[:, 0] = self._spill * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
-        frames: Array = np.fft.irfft(spectra, self._frame, axis=-1).astype(np.float32, copy=False)
-        frames *= self._window
-        return frames
-
     def _compact(self, stream: Stream, now: int) -> None:
         """Move what is still to sound to the front; seldom needed, the buffer is longer than it must be."""
         done = now - stream.origin
-        ahead = stream.pending[done : done + self._frame].copy()
+        ahead = stream.pending[:, done : done + self._frame].copy()
         stream.pending[:] = 0
-        stream.pending[: len(ahead)] = ahead
+        stream.pending[:, : self._frame] = ahead
         stream.origin = now
 
 
@@ -270,3 +308,7 @@ def _shares(due: list[Due], count: int) -> list[list[Due]]:
     for _, frames in itertools.groupby(due, key=lambda frame: frame[0]):
         min(shares, key=len).extend(frames)
     return [share for share in shares if share]
+
+
+def _nearest(pitch: float) -> int:
+    return math.floor(pitch + 0.5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.host.engines.frames import BATCH, RowCache, SpectrumSource
+from timbrel.host.engines.frames import BATCH, MovedSpectra, RowCache
 
 
 def rows_of(keys):
@@ -68,12 +68,12 @@ def centroid(spectra):
 def test_frames_of_the_models_octave_are_the_models(tiny, counting):
     codes = np.random.default_rng(1).uniform(0, 1, (24, 2)).astype(np.float32)
     pitch = np.arange(24) % 12
-    spectra = SpectrumSource(counting).spectra(codes, pitch, np.ones(24))
+    spectra = MovedSpectra(counting).spectra(codes, pitch, np.ones(24))
     assert np.array_equal(spectra, tiny().decode(codes, pitch))
 
 
 def test_equal_codes_and_pitch_classes_are_decoded_once_whatever_their_octaves(counting):
-    source = SpectrumSource(counting)
+    source = MovedSpectra(counting)
     codes = np.full((60, 2), 0.5, np.float32)
     pitch, ratios = np.arange(60) % 12, 2.0 ** (np.arange(60) // 12 - 2)
     source.spectra(codes, pitch, ratios)
@@ -83,7 +83,7 @@ def test_equal_codes_and_pitch_classes_are_decoded_once_whatever_their_octaves(c
 
 
 def test_a_caller_that_writes_into_its_frames_does_not_change_the_next(counting):
-    source = SpectrumSource(counting)
+    source = MovedSpectra(counting)
     codes, pitch = np.full((6, 2), 0.5, np.float32), np.array([0, 0, 1, 1, 2, 2])
     first = source.spectra(codes, pitch, np.ones(6))
     expected = first.copy()
@@ -98,7 +98,7 @@ def test_a_moved_spectrum_lies_where_it_was_moved_to_with_the_energy_it_had(tiny
     ratio = 2 ** (semitones / 12)
     codes, pitch = np.full((12, 2), 0.5, np.float32), np.arange(12)
     plain = model.decode(codes, pitch)
-    moved = SpectrumSource(model).spectra(codes, pitch, np.full(12, ratio))
+    moved = MovedSpectra(model).spectra(codes, pitch, np.full(12, ratio))
     assert moved.min() >= 0
     assert moved.shape == plain.shape
     assert centroid(moved) == pytest.approx(ratio * centroid(plain), rel=0.01, abs=0.5)
@@ -110,7 +110,7 @@ def test_a_moved_spectrum_lies_where_it_was_moved_to_with_the_energy_it_had(tiny
 def test_a_peak_goes_to_the_bin_of_its_new_frequency(tiny, ratio):
     model = tiny(sample_rate=44100, frame_length=4096, hop_length=1024)
     codes, pitch = np.full((12, 2), 0.5, np.float32), np.arange(12)
-    moved = SpectrumSource(model).spectra(codes, pitch, np.full(12, ratio))
+    moved = MovedSpectra(model).spectra(codes, pitch, np.full(12, ratio))
     fundamental = 440 * 2 ** ((60 + pitch - 69) / 12) * ratio * 4096 / 44100
     for row, expected in zip(moved, fundamental, strict=True):
         lowest = row[: round(1.5 * expected)]  # what lies below the second harmonic
@@ -119,7 +119,7 @@ def test_a_peak_goes_to_the_bin_of_its_new_frequency(tiny, ratio):
 
 def test_what_is_moved_out_of_range_is_gone(tiny):
     model = tiny()
-    moved = SpectrumSource(model).spectra(np.full((1, 2), 0.5, np.float32), np.zeros(1, int), np.array([1000.0]))
+    moved = MovedSpectra(model).spectra(np.full((1, 2), 0.5, np.float32), np.zeros(1, int), np.array([1000.0]))
     assert np.all(moved == 0)
 
 
@@ -127,7 +127,7 @@ def test_what_is_moved_out_of_range_is_gone(tiny):
 def test_what_is_moved_below_everything_is_squeezed_into_the_lowest_bins(tiny, ratio):
     codes, pitch = np.full((3, 2), 0.5, np.float32), np.arange(3)
     plain = tiny().decode(codes, pitch)
-    moved = SpectrumSource(tiny()).spectra(codes, pitch, np.array([ratio, 0.5, ratio]))
+    moved = MovedSpectra(tiny()).spectra(codes, pitch, np.array([ratio, 0.5, ratio]))
     squeezed = moved[[0, 2]]
     assert np.square(squeezed).sum(1) == pytest.approx(np.square(plain[[0, 2]]).sum(1), rel=0.01)
     assert np.all(squeezed[:, int(513 * ratio) + 2 :] == 0)
@@ -137,7 +137,7 @@ def test_what_is_moved_below_everything_is_squeezed_into_the_lowest_bins(tiny, r
 def test_silent_frames_stay_silent(tiny, ratio):
     model = tiny()
     dark = np.full((2, 2), -10.0, np.float32)  # every bin below 0, so cut off
-    moved = SpectrumSource(model).spectra(dark, np.zeros(2, int), np.full(2, ratio))
+    moved = MovedSpectra(model).spectra(dark, np.zeros(2, int), np.full(2, ratio))
     assert np.all(np.isfinite(moved))
     assert moved.max() < 1e-3
 
@@ -146,18 +146,18 @@ def test_rows_are_the_same_to_the_bit_alone_and_in_batches(tiny):
     rng = np.random.default_rng(6)
     codes = rng.uniform(0, 1, (100, 2)).astype(np.float32)
     pitch, ratios = rng.integers(0, 12, 100), 2.0 ** rng.choice([-1, 0, 0.5, 1, 1 / 12], 100)
-    together = SpectrumSource(tiny()).spectra(codes, pitch, ratios)
-    one = SpectrumSource(tiny())
+    together = MovedSpectra(tiny()).spectra(codes, pitch, ratios)
+    one = MovedSpectra(tiny())
     alone = [one.spectra(codes[i : i + 1], pitch[i : i + 1], ratios[i : i + 1])[0] for i in range(100)]
     assert np.array_equal(np.array(alone), together)
 
 
 def test_thousands_of_ratios_as_a_bend_gives_them_are_moved_right(tiny):
-    source = SpectrumSource(tiny())
+    source = MovedSpectra(tiny())
     codes, pitch = np.full((8, 2), 0.5, np.float32), np.arange(8)
     for ratio in np.exp2(np.linspace(-1, 1, 600)):
         moved = source.spectra(codes, pitch, np.full(8, ratio))
-    again = SpectrumSource(tiny()).spectra(codes, pitch, np.full(8, 2.0))
+    again = MovedSpectra(tiny()).spectra(codes, pitch, np.full(8, 2.0))
     assert np.array_equal(moved, again)
 
 

@@ -9,7 +9,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.controls import RAMP_SECONDS
-from timbrel.host.engines.phase import white_noise
+from timbrel.host.dsp import white_noise
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
 from timbrel.host.motion import Beats, Latents

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.engines.frames import SpectrumSource
+from timbrel.host.engines.frames import MovedSpectra
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.library import open_patch
@@ -50,14 +50,14 @@ def test_a_glide_passes_through_the_pitches_between(make_instrument, play, tiny,
 
 def test_a_glide_moves_no_spectrum_by_more_than_half_a_semitone_and_octaves(make_instrument, play, monkeypatch):
     ratios = []
-    spectra = SpectrumSource.spectra
+    spectra = MovedSpectra.spectra
 
     def spy(self, latents, chroma, moves):
         ratios.extend(moves)
         return spectra(self, latents, chroma, moves)
 
-    monkeypatch.setattr(SpectrumSource, "spectra", spy)
-    keys = {"play": {"mode": "mono", "glide_seconds": 0.5}}
+    monkeypatch.setattr(MovedSpectra, "spectra", spy)
+    keys = {"play": {"mode": "mono", "glide_seconds": 0.5, "phase": "noise"}}
     play(make_instrument(**keys), [NoteOn(0, 0, 50, 100), NoteOn(3000, 0, 69, 100)], 18_000)
     semitones = 12 * np.log2(ratios)
     away = np.abs(semitones - 12 * np.round(semitones / 12))

@@ -1,0 +1,313 @@
+"""The voice whose partials have phases of their own: in tune, steady, with noise where there is noise.
+
+A decoded frame is taken apart into partials and noise (`partials`). A partial is then no longer what some bins hold,
+but a frequency, a strength and a phase: the frequency is the key's, exactly, and the phase goes on by it from frame to
+frame. Short frames are put together from the partials' lobes and from the noise, and overlapped (inverse-FFT
+synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). As the window
+is that of the lobes themselves, what is added is a sinusoid again, whose strength and pitch may move with each frame.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dsp import white_noise
+from ..errors import UserError
+from ..model import Model
+from ..units import midi_to_hz
+from .frames import INAUDIBLE_HZ, Character, Decoder
+from .partials import FREE, HIGHEST_HARMONIC, Floats, Layout, taken_apart
+from .phase import STRIDE
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: a bend or a knob is heard within 12 ms of its middle
+OVERLAP = 4  # a four-term window added up at a quarter of its length is constant
+WINDOW = (0.35875, 0.48829, 0.14128, 0.01168)  # Blackman-Harris: beyond its lobe nothing is above -92 dB (Harris 1978)
+TAPS = 4  # bins on either side of its centre that a lobe of that window has
+STEPS = 1024  # places between two bins at which a lobe is known
+LOOP_SAMPLES = 65536  # of noise: 1.5 s, longer than a loop can be heard as one
+APART = 97  # noise frames between those of left and right, which then know nothing of each other
+TOP_BINS = 8  # below half the rate in which partials fade out: what bends past it does not end at once
+FORMANT_DB = 30.0  # by which kept formants lift or lower a harmonic at most
+# A partial of a frame with stored noise phases, for which cards state the loudness, is softer than the frame says.
+NOISE_PHASE_LOSS_DB = 1.4
+GOLDEN = 0.6180339887498949
+
+
+@functools.cache
+def _lobes() -> Array:
+    """A lobe of the window at every place between two bins, [STEPS + 1, 2 * TAPS + 1].
+
+    It is the part above 0 Hz of a sinusoid's transform, for frames that add up to amplitude 1, per sample of a frame.
+    """
+    away = np.arange(-TAPS, TAPS + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
+    lobe = WINDOW[0] * np.sinc(away)
+    for term, share in enumerate(WINDOW[1:], start=1):
+        lobe += share / 2 * (np.sinc(away - term) + np.sinc(away + term))
+    return (lobe / (2 * OVERLAP * WINDOW[0])).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _noise(frame_length: int) -> npt.NDArray[np.complex64]:
+    """Transforms of a loop of white noise of variance 1, [frames, bins], around the middle of each frame."""
+    hop = frame_length // OVERLAP
+    turn = 2 * np.pi * np.arange(frame_length) / frame_length
+    window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(WINDOW))
+    loop = np.sqrt(np.float32(3)) * white_noise(LOOP_SAMPLES)
+    wrapped = np.concatenate([loop, loop[: frame_length - hop]])
+    frames = np.lib.stride_tricks.sliding_window_view(wrapped, frame_length)[::hop] * window.astype(np.float32)
+    spectra: npt.NDArray[np.complex64] = np.fft.rfft(frames, axis=-1).astype(np.complex64)
+    spectra *= _alternating(spectra.shape[1]) / np.float32(OVERLAP * WINDOW[0])
+    spectra.setflags(write=False)
+    return spectra
+
+
+def _alternating(bins: int) -> Array:
+    """What moves a spectrum's origin from the first sample of a frame to its middle, [bins]."""
+    return np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
+
+
+class CoherentState:
+    """Where one voice is: the phases of its partials, its pitch, and its place in the noise.
+
+    Attributes:
+        turns: of the fundamental of each unison voice, in cycles, [unison].
+        first: the fundamental in the last frame, in bins; None where it had none.
+        ratio: how far the last frame was moved; None before the first.
+        free: turns of what sounded last around each bin of the decoded frame, in cycles, [unison, bins].
+        noise: which frame of the noise comes next.
+    """
+
+    __slots__ = ("first", "free", "noise", "ratio", "turns")
+
+    def __init__(self, turns: Floats, free: Floats, noise: int) -> None:
+        self.turns, self.free, self.noise = turns, free, noise
+        self.first: float | None = None
+        self.ratio: float | None = None
+
+
+class CoherentVoicing:
+    """Frames for the engine: partials and noise of what a model decodes."""
+
+    together = 8  # a batch of a few rows costs what eight cost: numpy's calls, not their work
+    moments: tuple[int, ...] = (1, 3)
+    parts = 4
+
+    def __init__(self, model: Model, character: Character) -> None:
+        """Make its tables.
+
+        Raises:
+            UserError: the model's frames are not those of a Hann window.
+        """
+        card = model.card
+        if card.window != "hann":
+            raise UserError(
+                f"play.phase = 'coherent' needs frames of a Hann window, those of {card.name!r} have "
+                f"{card.window!r}; set phase = 'noise'"
+            )
+        self.frame_length = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
+        self.hop_length = self.frame_length // OVERLAP
+        self.delay = card.hop_length * 3 // 4  # time to decode, a few rows a block, what turned knobs ask for
+        self.channels = 2 if character.width > 0 else 1
+        self._character = character
+        self._model_bins = card.frame_length // 2 + 1
+        self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
+        self._amplitude = np.float32(4 / card.frame_length * 10 ** (-NOISE_PHASE_LOSS_DB / 20))
+        self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
+        self._noise, self._lobes = _noise(self.frame_length), _lobes()
+        self._alternating = _alternating(self._noise.shape[1])
+        self._quiet = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
+        spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
+        self._detune = np.exp2(spread * character.detune_cents / 1200)
+        sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
+        self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
+        self._fundamentals = np.full(12, np.nan)
+        harmonics = 0
+        if card.chroma is not None:
+            lowest = 12 * (card.chroma.octave + 1)
+            hz = np.array([midi_to_hz(key) for key in range(lowest, lowest + 12)])
+            self._fundamentals = hz * card.frame_length / card.sample_rate
+            harmonics = min(HIGHEST_HARMONIC, int(self._model_bins / self._fundamentals[0]))
+        self._layout = Layout(harmonics, self._noise.shape[1], 1 / self._scale)
+        self._offsets = white_noise(HIGHEST_HARMONIC).astype(np.float64)
+        self._decoder = Decoder(model, self._take_apart)
+        self._begun = 0
+
+    def begin(self) -> CoherentState:
+        """State of a new voice: each begins elsewhere, so that two on one pitch do not add up to one twice as loud."""
+        self._begun += 1
+        unison = len(self._detune)
+        turns = (self._begun + np.arange(unison) / unison) * GOLDEN % 1.0
+        free = np.add.outer(turns, white_noise(self._model_bins).astype(np.float64)) % 1.0
+        return CoherentState(turns, free, self._begun * STRIDE % len(self._noise))
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
+        """Decode and take apart what `make` will soon be asked for."""
+        self._decoder.rows(latents, chroma)
+
+    def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
+        """The next frame of each row's voice.
+
+        Args:
+            latents: [rows, n_latents].
+            chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
+            ratios: [rows], how far the key is from where the model sounds as it was trained: 2 is an octave above.
+            states: one a row; a voice that stands in several rows has them in order of time.
+
+        Returns:
+            [rows, channels, frame_length], to be added up ``hop_length`` apart.
+        """
+        rows = self._decoder.rows(latents, chroma)
+        first = self._first(chroma) * self._scale * ratios
+        places, free = self._layout.free(rows)
+        turns, free_turns = self._advance(states, first, ratios, places, free)
+        strengths = self._layout.harmonic(rows)
+        if self._character.keep_formants:
+            strengths = _held(strengths, ratios)
+
+        of_harmonic, number = np.nonzero(strengths)
+        of_free, slot = np.nonzero(free)
+        frequency = np.concatenate(
+            [first[of_harmonic] * (number + 1), places[of_free, slot] * self._scale * ratios[of_free]]
+        )
+        turn = np.concatenate(
+            [
+                turns[of_harmonic] * (number + 1)[:, np.newaxis] + self._offsets[number, np.newaxis],
+                free_turns[of_free, slot],
+            ]
+        )
+        strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]]) * (
+            self._amplitude * self.frame_length
+        )
+        spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
+        if self._hiss > 0:
+            self._add_noise(spectra, self._layout.residue(rows), ratios, states)
+        spectra *= self._alternating
+        return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+
+    def _first(self, chroma: Indices | Array) -> Floats:
+        """Fundamentals of decoded frames, in their bins, [rows]; NaN where no single pitch class was asked for."""
+        if chroma.ndim == 1:
+            return self._fundamentals[chroma]
+        return np.where(np.count_nonzero(chroma, axis=1) == 1, self._fundamentals[chroma.argmax(axis=1)], np.nan)
+
+    def _take_apart(self, frames: Array, chroma: Indices | Array) -> Array:
+        return taken_apart(frames, self._first(chroma), self._layout)
+
+    def _advance(
+        self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
+    ) -> tuple[Floats, Floats]:
+        """Phases of the fundamentals, [rows, unison], and of the free partials, [rows, FREE, unison], in cycles.
+
+        Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
+        """
+        turns = np.empty((len(states), len(self._detune)))
+        free_turns = np.zeros((len(states), FREE, len(self._detune)))
+        counts = np.count_nonzero(free, axis=1).tolist()
+        rows = zip(states, first.tolist(), ratios.tolist(), counts, strict=True)
+        for row, (state, fundamental, ratio, count) in enumerate(rows):
+            if fundamental == fundamental:  # not NaN
+                before = fundamental if state.first is None else state.first
+                state.turns = (state.turns + self._detune * ((before + fundamental) / 2 / OVERLAP)) % 1.0
+                state.first = fundamental
+            turns[row] = state.turns
+            if count:
+                way = ratio if state.ratio is None else (state.ratio + ratio) / 2
+                bins = np.rint(places[row, :count]).astype(np.intp)
+                step = places[row, :count] * (self._scale * way / OVERLAP)
+                sounding = (state.free[:, bins] + self._detune[:, np.newaxis] * step) % 1.0
+                for near in (bins - 1, bins + 1, bins):
+                    state.free[:, near] = sounding
+                free_turns[row, :count] = sounding.T
+            state.ratio = ratio
+        return turns, free_turns
+
+    def _sinusoids(
+        self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array
+    ) -> npt.NDArray[np.complex64]:
+        """Spectra of sinusoids around the frames' middles, [count, channels, bins].
+
+        Args:
+            row: [partials], where each belongs.
+            frequency: [partials], in bins.
+            turn: [partials, unison], phase in cycles.
+            strength: [partials], amplitude times ``frame_length``.
+        """
+        bins = len(self._alternating)
+        width = bins + 2 * TAPS  # lobes reach below 0 and above the last bin
+        tuned = np.multiply.outer(frequency, self._detune).ravel()
+        angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
+        top = bins - 1 - tuned
+        unison = len(self._detune)
+        faded = np.repeat(strength, unison) * np.clip(top / TOP_BINS, 0.0, 1.0).astype(np.float32)
+        heard = np.flatnonzero(faded)
+        tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
+        middle = np.rint(tuned)
+        lobes = self._lobes.take(np.rint((tuned - middle + 0.5) * STEPS).astype(np.intp), axis=0)
+        at = row[heard // unison] * width + middle.astype(np.intp)
+        at = (at[:, np.newaxis] + np.arange(2 * TAPS + 1)).ravel()
+        real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
+        spectra = np.empty((count, self.channels, width), np.complex64)
+        for channel, gains in enumerate(self._gains):
+            gain = gains[voice]
+            for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
+                lobe = lobes * (value * gain)[:, np.newaxis]
+                part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
+        below = spectra[:, :, TAPS - 1 :: -1]  # what reaches below 0 belongs to the mirror image, and comes back
+        spectra[:, :, TAPS + 1 : 2 * TAPS + 1] += below.conj()
+        result = spectra[:, :, TAPS : TAPS + bins].copy()
+        result[:, :, 0] *= 2
+        return result
+
+    def _add_noise(
+        self, spectra: npt.NDArray[np.complex64], residue: Array, ratios: Floats, states: Sequence[CoherentState]
+    ) -> None:
+        level = residue * self._hiss
+        if not self._character.keep_formants and not np.all(ratios == 1.0):
+            level = _stretched(level, ratios)
+        level[:, : self._quiet] = 0
+        which = np.empty(len(states), np.intp)
+        for row, state in enumerate(states):
+            which[row] = state.noise
+            state.noise = (state.noise + 1) % len(self._noise)
+        noise = self._noise[which]
+        spectra[:, 0] += noise * level
+        if self.channels == 2:
+            alike = 1 - self._character.width
+            other = self._noise[(which + APART) % len(self._noise)]
+            spectra[:, 1] += (np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other) * level
+
+
+def _stretched(level: Array, ratios: Floats) -> Array:
+    """Noise moved along the frequency axis, [rows, bins], with the power that it has."""
+    bins = level.shape[1]
+    at = np.arange(bins) / ratios[:, np.newaxis]
+    low = np.minimum(at.astype(np.intp), bins - 2)
+    share = (at - low).astype(np.float32)
+    rows = np.arange(len(level))[:, np.newaxis]
+    moved: Array = level[rows, low] * (1 - share) + level[rows, low + 1] * share
+    moved *= (at <= bins - 1) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
+    return moved
+
+
+def _held(strengths: Array, ratios: Floats) -> Array:
+    """Harmonics of moved frames under the envelope that the frames have where they are, [rows, harmonics].
+
+    The envelope is the mean power of each harmonic and its neighbours: odd and even ones keep their difference.
+    """
+    count = strengths.shape[1]
+    power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
+    envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2
+    at = np.clip(np.arange(1, count + 1) * ratios[:, np.newaxis] - 1, 0, count - 1)
+    low = np.minimum(at.astype(np.intp), count - 2)
+    share = at - low
+    rows = np.arange(len(strengths))[:, np.newaxis]
+    there = envelope[rows, low] * (1 - share) + envelope[rows, low + 1] * share
+    limit = FORMANT_DB / 20 * math.log(10)
+    held: Array = (strengths * np.exp(np.clip(there - envelope, -limit, limit))).astype(np.float32)
+    return held
