@@ -16,7 +16,7 @@ from timbrel.host.engines.phase import NoisePhase
 Method = Callable[[np.ndarray, int, int], np.ndarray]
 
 HANN_GAMMA = 0.25645  # of the Gaussian nearest to a Hann window, over its length squared (Prusa et al. 2017, table 1)
-BEST_ROUNDS = 16
+BEST_ROUNDS = 24
 FLOOR_DB = 80.0  # below a note's largest magnitude: what lies deeper does not count for the log-spectral distance
 ENVELOPE_SECONDS = 0.05  # of the window of the running level: tremolo up to 20 Hz or so, no beats between harmonics
 LONG = 16384  # samples of the window that tells lines from noise: four times the frame
