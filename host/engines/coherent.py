@@ -122,6 +122,9 @@ class CoherentVoicing:
         self._noise, self._lobes = _noise(self.frame_length), _lobes()
         self._alternating = _alternating(self._noise.shape[1])
         self._quiet = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
+        self._lowest = math.ceil(
+            INAUDIBLE_HZ * card.frame_length / card.sample_rate
+        )  # of a decoded frame that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
@@ -197,7 +200,9 @@ class CoherentVoicing:
         return np.where(np.count_nonzero(chroma, axis=1) == 1, self._fundamentals[chroma.argmax(axis=1)], np.nan)
 
     def _take_apart(self, frames: Array, chroma: Indices | Array) -> Array:
-        return taken_apart(frames, self._first(chroma), self._layout)
+        audible = frames.copy()
+        audible[:, : self._lowest] = 0
+        return taken_apart(audible, self._first(chroma), self._layout)
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
