@@ -2,10 +2,11 @@
 
     python tests/bench/pitch.py [PRESET ...] [--phase PHASE] [--step SEMITONES]
 
-Every shipped preset without its effects, motions and envelope: the latents stand still. Three tables, a row a preset:
-keys from C2 to C7, by pYIN and by the peaks of the harmonics, in cents; bends, slow over two seconds and held, in
-cents; notes held for three seconds, how far their level swings and the strongest line at the hop's rate beside the
-strongest partial, in dB. ``--phase`` plays all of them with another phase than the preset's.
+Every shipped preset without its effects, motions, envelope and unison: the latents stand still. Three tables: keys from
+C2 to C7, by pYIN and by the peaks of the harmonics, in cents; bends, slow over two seconds and held, in cents; notes
+held for three seconds, how far their level swings and the strongest line at the hop's rate beside the strongest
+partial, in dB: without the noise fill, with it, with stationary Gaussian noise of the fill's spectrum in its place, and
+with stored noise phases. ``--phase`` plays the first two tables with another phase than the preset's.
 """
 
 import argparse
@@ -41,17 +42,16 @@ BEND_WINDOW = 4096  # samples: short enough for a bend of 2 semitones a second, 
 LONGEST_LAG = 0.15  # seconds between a bend's event and what is heard that are looked through
 
 
-def still(name: str, phase: str | None) -> Patch:
-    """A preset without what moves its sound."""
+def still(name: str, **play: object) -> Patch:
+    """A preset without what moves its sound; ``play`` are settings of its [play] to change."""
     patch = open_patch(name)
-    changed: dict[str, object] = {
+    changed = {
         "effects": [],
         "cc": [],
         "motion": [],
         "envelope": EnvelopeSettings(attack_seconds=0.005, sustain=1.0, release_seconds=0.01),
+        "play": patch.preset.play.model_copy(update={"unison": 1, **play}),
     }
-    if phase is not None:
-        changed["play"] = patch.preset.play.model_copy(update={"phase": phase})
     return replace(patch, preset=patch.preset.model_copy(update=changed))
 
 
@@ -177,21 +177,42 @@ def bends(name: str, patch: Patch) -> None:
     )
 
 
-def steadiness(name: str, patch: Patch) -> None:
-    swings, lines = [], []
+def stationary(noise: np.ndarray) -> np.ndarray:
+    """Gaussian noise of the spectrum that a noise has, [samples]."""
+    hz, power = scipy.signal.welch(noise, RATE, nperseg=4096)
+    white = np.fft.rfft(np.random.default_rng(2).standard_normal(len(noise)))
+    level = np.sqrt(np.interp(np.fft.rfftfreq(len(noise), 1 / RATE), hz, power) * RATE / 2)
+    return np.fft.irfft(white * level, len(noise))
+
+
+def steadiness(name: str) -> None:
+    pure, filled = still(name, phase="coherent", noise=0.0), still(name, phase="coherent")
+    stored = still(name, phase="noise")
+    found: dict[str, list[list[float]]] = {}
     for key in range(LOWEST, HIGHEST + 1, 5):
-        sound = played(patch, key, HELD_SECONDS)[round(SETTLED * RATE) :]
-        swings.append(modulation_db(sound, RATE))
-        lines.append([hop_lines_db(sound, RATE, hop, midi_to_hz(key)) for hop in HOPS])
-    told = ", ".join(
-        f"hop {hop}: median {np.median(of):4.0f}  worst {np.max(of):4.0f} dB"
-        for hop, of in zip(HOPS, zip(*lines, strict=True), strict=True)
-    )
-    print(
-        f"{name:<14}{len(swings)} held: level swings median {np.median(swings):4.1f}  worst {np.max(swings):4.1f} dB; "
-        f"lines at {told}",
-        flush=True,
-    )
+        partials, whole, other = (
+            played(patch, key, HELD_SECONDS)[round(SETTLED * RATE) :] for patch in (pure, filled, stored)
+        )
+        sounds = {
+            "no noise fill": partials,
+            "noise fill": whole,
+            "stationary fill": partials + stationary(whole - partials),
+            "stored phase": other,
+        }
+        for what, sound in sounds.items():
+            lines = [hop_lines_db(sound, RATE, hop, midi_to_hz(key)) for hop in HOPS]
+            found.setdefault(what, []).append([modulation_db(sound, RATE), *lines])
+    for what, many in found.items():
+        swings, *lines = zip(*many, strict=True)
+        told = ", ".join(
+            f"{hop}: median {np.median(of):4.0f}  worst {np.max(of):4.0f} dB"
+            for hop, of in zip(HOPS, lines, strict=True)
+        )
+        print(
+            f"{name:<14}{what:<16}{len(swings)} held: level swings median {np.median(swings):5.2f}  "
+            f"worst {np.max(swings):5.2f} dB; lines at hop {told}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -200,13 +221,14 @@ def main() -> None:
     parser.add_argument("--phase")
     parser.add_argument("--step", type=int, default=1, help="semitones between the keys of the first table")
     asked = parser.parse_args()
-    patches = {name: still(name, asked.phase) for name in asked.presets}
+    play = {"phase": asked.phase} if asked.phase else {}
+    patches = {name: still(name, **play) for name in asked.presets}
     for name, patch in patches.items():
         keys(name, patch, asked.step)
     for name, patch in patches.items():
         bends(name, patch)
-    for name, patch in patches.items():
-        steadiness(name, patch)
+    for name in patches:
+        steadiness(name)
 
 
 if __name__ == "__main__":
