@@ -290,13 +290,12 @@ class CoherentVoicing:
 
 def _stretched(level: Array, ratios: Floats) -> Array:
     """Noise moved along the frequency axis, [rows, bins], with the power that it has."""
-    bins = level.shape[1]
-    at = np.arange(bins) / ratios[:, np.newaxis]
-    low = np.minimum(at.astype(np.intp), bins - 2)
-    share = (at - low).astype(np.float32)
-    rows = np.arange(len(level))[:, np.newaxis]
-    moved: Array = level[rows, low] * (1 - share) + level[rows, low + 1] * share
-    moved *= (at <= bins - 1) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
+    count, bins = level.shape
+    from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
+    gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
+    from_bin += np.arange(count)[:, np.newaxis] * bins
+    moved: Array = level.take(from_bin, mode="clip")  # what lies beyond the last bin has gain 0
+    moved *= gain
     return moved
 
 

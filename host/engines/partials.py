@@ -5,7 +5,9 @@ analysis window does; what it is not is noise (sinusoids plus noise: Serra and S
 Computer Music Journal 14:4, 1990).
 """
 
+import functools
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +20,13 @@ HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins
 REACH = 2  # bins on either side of a peak that hold its energy
 CLEARED = 3  # bins on either side that are the partial's, and not noise
 SKIRT = (3, 4)  # bins on either side where a lobe has fallen by 30 dB or more, and noise has not
-QUIETEST = 1e-4  # of a frame's strongest bin: what is softer is noise
+QUIETEST = 1e-4  # of a frame's strongest bin: a harmonic that is softer is none
+QUIETEST_FREE = 1e-3  # of it: a peak that is softer and no harmonic is one of the decoder's own making
 NOISE_DB, TONE_DB = 12.0, 20.0  # what stands out of the noise by less is noise, by more a partial, in between both
 SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
 WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
+VALLEY = 1  # bins on either side of the middle between two harmonics that tell how strong the noise is
+TINY = np.float32(1e-20)
 FREE = 64  # partials of a frame that belong to no harmonic: the strongest are kept
 HIGHEST_HARMONIC = 400  # more would be those of a fundamental below 55 Hz
 
@@ -76,77 +81,98 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
     result = np.zeros((count, layout.width), np.float32)
     rest = frames.copy()
     pitched = np.flatnonzero(fundamentals > 0) if layout.harmonics else np.empty(0, np.intp)
-    inside = np.zeros(frames.shape, bool)
     if len(pitched):
-        strengths, taken, left = _harmonics(frames[pitched], fundamentals[pitched], layout.harmonics)
+        strengths, left = _harmonics(frames[pitched], fundamentals[pitched], layout.harmonics)
         layout.harmonic(result)[pitched] = strengths
-        inside[pitched], rest[pitched] = taken, left
-    row, peak, tone = _peaks(frames, inside)
-    place, strength = _lobes(frames, row, peak, tone)
-    _clear(rest, frames, row, peak, tone)
+        rest[pitched] = left
+    row, peak, tone = _peaks(frames, rest)
+    if len(row):
+        place, strength = _lobes(frames, row, peak, tone)
+        _clear(rest, frames, row, peak, tone)
+        order = np.lexsort((-strength, row))
+        begin = np.searchsorted(row[order], np.arange(count))
+        rank = np.arange(len(order)) - begin[row[order]]
+        order, rank = order[rank < FREE], rank[rank < FREE]
+        places, strengths = layout.free(result)
+        places[row[order], rank] = place[order]
+        strengths[row[order], rank] = strength[order]
     layout.residue(result)[:] = _means(rest, layout)
-
-    order = np.lexsort((-strength, row))
-    begin = np.searchsorted(row[order], np.arange(count))
-    rank = np.arange(len(order)) - begin[row[order]]
-    order, rank = order[rank < FREE], rank[rank < FREE]
-    places, strengths = layout.free(result)
-    places[row[order], rank] = place[order]
-    strengths[row[order], rank] = strength[order]
     return result
 
 
-def _harmonics(frames: Array, fundamentals: Floats, count: int) -> tuple[Array, npt.NDArray[np.bool_], Array]:
+class _Comb(NamedTuple):
+    """The bins of a fundamental's harmonics, and of what lies between them.
+
+    Attributes:
+        windows: first bins of the harmonics and of what follows each, in turn, [2 * harmonics].
+        valleys: first bins of the valleys and of what follows each, [2 * (harmonics + 1)]; the first is below the
+            fundamental.
+        owner: [bins], the harmonic that a bin belongs to, from 0; their number where it belongs to none.
+    """
+
+    windows: Indices
+    valleys: Indices
+    owner: Indices
+
+
+@functools.lru_cache(maxsize=24)  # of two models
+def _comb(first: float, count: int, bins: int) -> _Comb:
+    number = np.arange(1, count + 1)
+    wide = np.minimum(CLEARED + SPREAD * (number - 1), max(WIDEST * first, 1.0))
+
+    def ends(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> Indices:
+        pairs = np.stack([np.rint(low), np.rint(high) + 1], axis=1).astype(np.intp)
+        return np.minimum(pairs.ravel(), bins - 1)
+
+    middle = (np.arange(count + 1) + 0.5) * first
+    at = np.arange(bins)
+    nearest = np.clip(np.rint(at / first).astype(np.intp), 1, count) - 1
+    inside = np.abs(at - (nearest + 1) * first) <= wide[nearest]
+    return _Comb(
+        ends(number * first - wide, number * first + wide),
+        ends(middle - VALLEY, middle + VALLEY),
+        np.where(inside, nearest, count),
+    )
+
+
+def _harmonics(frames: Array, fundamentals: Floats, count: int) -> tuple[Array, Array]:
     """Harmonics of frames that all have a fundamental.
 
     Returns:
-        Their magnitudes, [rows, count]; which bins are theirs, [rows, bins]; frames without them, [rows, bins].
+        Their magnitudes, [rows, count], and frames without them, [rows, bins].
     """
-    bins = frames.shape[1]
-    power = np.zeros((len(frames), bins + 1))
-    np.cumsum(np.square(frames), axis=1, out=power[:, 1:])
-    first = fundamentals[:, np.newaxis]
-    number = np.arange(1, count + 1)
-    wide = np.minimum(CLEARED + SPREAD * (number - 1), np.maximum(WIDEST * first, 1.0))
-
-    def between(low: Floats, high: Floats) -> tuple[Floats, Indices]:
-        below = np.clip(np.rint(low).astype(np.intp), 0, bins)
-        above = np.clip(np.rint(high).astype(np.intp) + 1, below, bins)
-        rows = np.arange(len(frames))[:, np.newaxis]
-        return power[rows, above] - power[rows, below], above - below
-
-    energy, covered = between(number * first - wide, number * first + wide)
-    valley, wide_valley = between((np.arange(count + 1) + 0.5) * first - 1, (np.arange(count + 1) + 0.5) * first + 1)
-    valley = valley / np.maximum(wide_valley, 1)
-    noise = (valley[:, :-1] + valley[:, 1:]) / 2
-    own = np.maximum(energy - covered * noise, 0.0) / HANN_ENERGY
-    loudest = np.square(QUIETEST * frames.max(axis=1, keepdims=True))
-    tone = _tone(10 * np.log10((own + 1e-20) / (noise + 1e-20))) * (own > loudest)
+    power = np.square(frames)
+    combs = [_comb(first, count, frames.shape[1]) for first in fundamentals.tolist()]
+    windows = np.stack([np.add.reduceat(row, comb.windows)[::2] for row, comb in zip(power, combs, strict=True)])
+    valleys = np.stack([np.add.reduceat(row, comb.valleys)[::2] for row, comb in zip(power, combs, strict=True)])
+    covered = np.stack([comb.windows[1::2] - comb.windows[::2] for comb in combs])
+    valleys /= 2 * VALLEY + 1
+    noise = (valleys[:, :-1] + valleys[:, 1:]) / 2
+    own = np.maximum(windows - covered * noise, 0.0) / np.float32(HANN_ENERGY)
+    loudest = np.square(np.float32(QUIETEST) * frames.max(axis=1, keepdims=True))
+    tone = np.where(own > loudest, _tone(10 * np.log10((own + TINY) / (noise + TINY))), 0.0)
     strengths = (tone * np.sqrt(own)).astype(np.float32)
-
-    at = np.arange(bins)
-    nearest = np.clip(np.rint(at / first).astype(np.intp), 1, count) - 1
-    rows = np.arange(len(frames))[:, np.newaxis]
-    taken = (np.abs(at - (nearest + 1) * first) <= wide[rows, nearest]) & (tone[rows, nearest] > 0)
-    left = np.sqrt(np.maximum(noise, (1 - np.square(tone)) * own))[rows, nearest].astype(np.float32)
-    return strengths, taken, np.where(taken, np.minimum(frames, left), frames)
+    remains = np.full((len(frames), count + 1), np.inf, np.float32)
+    remains[:, :-1][tone > 0] = np.sqrt(np.maximum(noise, (1 - np.square(tone)) * own))[tone > 0]
+    owner = np.stack([comb.owner for comb in combs]) + (count + 1) * np.arange(len(frames))[:, np.newaxis]
+    return strengths, np.minimum(frames, remains.take(owner))
 
 
-def _tone(above_db: Floats) -> Floats:
+def _tone(above_db: Any) -> Any:
     """How much of what stands so far out of the noise is a partial: 0 to 1."""
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
-def _peaks(frames: Array, inside: npt.NDArray[np.bool_]) -> tuple[Indices, Indices, Floats]:
-    """Rows and bins of the peaks outside of what is taken, and how much of each is a partial: above 0, at most 1."""
+def _peaks(frames: Array, rest: Array) -> tuple[Indices, Indices, Floats]:
+    """Rows and bins of peaks in what harmonics leave, and how much of each is a partial: above 0, at most 1."""
     margin = max(*SKIRT, CLEARED)
-    middle = frames[:, margin:-margin]
-    left, right = frames[:, margin - 1 : -margin - 1], frames[:, margin + 1 : 1 - margin]
-    floor = QUIETEST * frames.max(axis=1, keepdims=True)
-    row, peak = np.nonzero((middle > left) & (middle >= right) & (middle > floor) & ~inside[:, margin:-margin])
+    row, peak = np.nonzero(rest[:, margin:-margin] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += margin
+    here = frames[row, peak]
+    top = (here > frames[row, peak - 1]) & (here >= frames[row, peak + 1]) & (here == rest[row, peak])
+    row, peak, here = row[top], peak[top], here[top]
     skirt = sum(np.square(frames[row, peak + side * away]) for side in (-1, 1) for away in SKIRT)
-    tone = _tone(20 * np.log10(frames[row, peak]) - 10 * np.log10(skirt / (2 * len(SKIRT)) + np.float32(1e-20)))
+    tone = _tone(10 * np.log10(np.square(here) / (skirt / np.float32(2 * len(SKIRT)) + TINY)))
     some = tone > 0
     return row[some], peak[some], tone[some]
 
@@ -166,20 +192,17 @@ def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Fl
 
 def _clear(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats) -> None:
     """Take the peaks' lobes out of ``rest``, [rows, bins], down to what is beside them."""
-    floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])
-    left = np.sqrt(1 - np.square(tone)).astype(np.float32)
-    for offset in range(-CLEARED, CLEARED + 1):
-        there = peak + offset
-        rest[row, there] = np.minimum(rest[row, there], np.maximum(floor, left * frames[row, there]))
+    floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])[:, np.newaxis]
+    left = np.sqrt(1 - np.square(tone)).astype(np.float32)[:, np.newaxis]
+    there = row[:, np.newaxis], peak[:, np.newaxis] + np.arange(-CLEARED, CLEARED + 1)
+    rest[there] = np.minimum(rest[there], np.maximum(floor, left * frames[there]))
 
 
 def _means(rest: Array, layout: Layout) -> Array:
     """Root mean square of the bins that each bin of the noise covers, [rows, noise]."""
     bins = rest.shape[1]
-    total = np.zeros((len(rest), bins + 1))
-    np.cumsum(np.square(rest), axis=1, out=total[:, 1:])
-    edge = np.clip((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5, 0, bins)
-    below = np.minimum(edge.astype(np.intp), bins - 1)
-    reached = total[:, below] + (total[:, below + 1] - total[:, below]) * (edge - below)
-    power: Floats = np.diff(reached) / np.maximum(np.diff(edge), 1e-6)
-    return np.sqrt(np.maximum(power, 0.0)).astype(np.float32)
+    edges = np.rint((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5)
+    edges = np.clip(edges, 0, bins - 1).astype(np.intp)
+    power = np.add.reduceat(np.square(rest), edges[:-1], axis=1)
+    power /= np.maximum(np.diff(edges), 1).astype(np.float32)
+    return np.sqrt(power)
