@@ -586,6 +586,7 @@ def main() -> None:
     """Run the command line; what goes wrong is one line and an exit status."""
     # A script's background job is born deaf to SIGINT, but a stop that was sent to it must still save its work.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some, pydantic asks every package here
     atexit.register(gc.freeze)  # all memory goes back at once; to search it first would take as long as a short note
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
