@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -305,3 +306,26 @@ def test_a_tuned_performance_sounds_the_same_in_any_blocks(folder, make_preset, 
         play(Instrument(preset, tiny(), folder, 22050), events, 4000, sizes) for sizes in ([4000], [1, 128, 333])
     )
     assert (whole == parts).all()
+
+
+def heard_hz(sound):
+    """The frequency of the strongest partial, from a parabola through the peak of a long padded spectrum."""
+    level = np.log(np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 4 * len(sound))) + 1e-9)
+    peak = int(np.argmax(level))
+    below, top, above = level[peak - 1 : peak + 2]
+    return (peak + (below - above) / (2 * (below - 2 * top + above))) * 44100 / (4 * len(sound))
+
+
+@pytest.mark.parametrize("chroma", [True, False])
+@pytest.mark.parametrize(("key", "ratio"), [(45, 5 / 12), (60, 1), (64, 5 / 4), (69, 5 / 3), (76, 5 / 2)])
+def test_a_rendered_note_has_the_frequency_that_it_is_tuned_to(folder, make_preset, tiny, play, key, ratio, chroma):
+    (folder / "just.scl").write_text(scl(JUST))
+    model = tiny(sample_rate=44100, frame_length=4096, hop_length=1024, chroma=chroma)
+    plain, higher, just = (
+        heard_hz(play(Instrument(preset, model, folder, 44100), [NoteOn(0, 0, key, 100)], 80_000)[0, 10_000:])
+        for preset in (make_preset(tuning=tuning) for tuning in ({}, {"a4_hz": 442}, {"scale": "just.scl"}))
+    )
+    near = 2 ** (0.02 / 1200) - 1  # a fiftieth of a cent
+    assert plain == pytest.approx(hertz(key), rel=near)
+    assert higher / plain == pytest.approx(442 / 440, rel=near)
+    assert just == pytest.approx(hertz(60) * ratio, rel=near)
