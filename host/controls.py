@@ -1,7 +1,6 @@
 """Values that knobs move: each a function of time that never steps."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -14,8 +13,7 @@ RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
 NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
 
 
-@dataclass(frozen=True)
-class Control:
+class Control(NamedTuple):
     """A play parameter that a CC can move: its unit and the range allowed."""
 
     name: str

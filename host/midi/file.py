@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn
@@ -18,8 +18,7 @@ DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's ow
 FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 30: Fraction(30)}
 
 
-@dataclass(frozen=True)
-class Performance:
+class Performance(NamedTuple):
     """What a MIDI file asks for, in samples from its start.
 
     ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on,
@@ -55,8 +54,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
         raise UserError(f"cannot read {path}: {problem}") from problem
 
 
-@dataclass(frozen=True)
-class _Clock:
+class _Clock(NamedTuple):
     """Counts time in units of ``unit_seconds``: microseconds over ticks a quarter note, or whole SMPTE ticks."""
 
     unit_seconds: Fraction
