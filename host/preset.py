@@ -45,7 +45,7 @@ class PlaySettings(_Part):
     legato: bool = False
     glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
     velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
-    phase: Literal["coherent", "noise"] = "coherent"
+    phase: Literal["coherent", "noise", "best"] = "coherent"
     noise: Annotated[float, Field(ge=0, le=1)] = 1.0
     keep_formants: bool = False
     unison: Annotated[int, Field(ge=1, le=8)] = 1

@@ -127,7 +127,7 @@ def _sound(stage: _Stage) -> None:
         setup = stage.setup
         patch = _fitted(open_patch(setup.preset), setup)
         sink = _open_sink(stage)
-        rack = Rack({0: patch}, sink.rate, omni=True)
+        rack = _rack(patch, sink.rate)
         _warm_up(patch, sink.rate, sink.block)
         stage.inputs = _open_inputs(stage)
         sources: list[Source] = [stage.keyboard] if stage.inputs is None else [stage.inputs, stage.keyboard]
@@ -176,7 +176,7 @@ def _open_inputs(stage: _Stage) -> Inputs | None:
 
 
 def _warm_up(patch: Patch, rate: int, block: int) -> None:
-    rack = Rack({0: patch}, rate, omni=True)
+    rack = _rack(patch, rate)
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []
         rack.process([NoteOn(count * block, 0, key, 1) for key in keys], block)
@@ -274,7 +274,7 @@ def _load(stage: _Stage, name: str) -> None:
     stage.loop.brace(1)
     try:
         patch = _fitted(open_patch(name), stage.setup)
-        rack = Rack({0: patch}, stage.rate, omni=True)
+        rack = _rack(patch, stage.rate)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
         stage.send("refused", f"{fault}{error}")
@@ -393,3 +393,16 @@ def _tell_problem(stage: _Stage) -> None:
         stage.pipe.send(("error", (line, 2)))
     else:
         stage.pipe.send(("error", (f"internal error: {type(error).__name__}: {error}", 1)))
+
+
+def _rack(patch: Patch, rate: int) -> Rack:
+    """One preset on all channels, as it is played live.
+
+    Raises:
+        UserError: it cannot be made in real time, or as `Rack`.
+    """
+    if patch.preset.play.phase == "best":
+        raise UserError(
+            f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it, or render it"
+        )
+    return Rack({0: patch}, rate, omni=True)

@@ -8,7 +8,7 @@ import torch
 
 from ..host.audio.files import sound_writer
 from ..host.dsp import window
-from ..host.engines.phase import NoisePhase
+from ..host.engines.basins import BasinPhase
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ PEAK = 0.5
 
 @torch.no_grad()
 def write_preview(folder: Path, network: "Network", recipe: Recipe, data: "ChromaData", step: int) -> Path:
-    """Decode a few validation frames, hold each for a moment with noise phase, and write ``step-N.wav``."""
+    """Decode a few validation frames, hold each for a moment with phases that fit it, and write ``step-N.wav``."""
     folder.mkdir(exist_ok=True)
     frames, chroma, *_ = data.validation(SOUNDS)[0]
     device = next(network.parameters()).device
     decoded = network.decode(network.encode(frames.to(device), chroma.to(device)), chroma.to(device)).cpu().numpy()
     length, hop = recipe.frames.frame_length, recipe.frames.hop_length
-    phase = NoisePhase(length, hop)
+    phase = BasinPhase(length, hop)
     pieces = []
     for frame in decoded:
         count = int(SECONDS * recipe.frames.sample_rate / hop)

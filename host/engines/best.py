@@ -1,10 +1,23 @@
 """The best phases that spectra allow: found by going to and fro between spectra and sound, offline."""
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from ..dsp import window
+from ..model import Model
+from .coherent import CoherentState, CoherentVoicing, Shape
+from .frames import Character, Indices
+
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
+
+ROUNDS = 24  # -33 dB are reached in 16 from coherent phases, says tests/bench/phase.py
+OVERLAP = 8  # frames at a time: at four, phases have less to hold on to
+HANN = (0.5, 0.5)
+LOBE_TAPS = 12  # bins on either side beyond which a Hann lobe is below -80 dB
 
 # Alpha, beta and gamma of the publication, found on violin notes: 24 rounds come deeper than 32 of fast Griffin-Lim
 # (0.99, 0.99, 1) from phases that are coherent already. With 1.3 and 1.4 for the last two it runs away.
@@ -85,3 +98,78 @@ def _overlap_add(frames: Array, hop_length: int) -> Array:
         part = frames[:, begin : begin + hop_length]
         hops[row : row + count, : part.shape[1]] += part
     return hops.reshape(-1)[: (count - 1) * hop_length + frame_length]
+
+
+class BestState:
+    """What a voice has sounded: as a coherent one, and what of earlier frames still sounds, [channels, samples]."""
+
+    __slots__ = ("past", "voice")
+
+    def __init__(self, voice: CoherentState, past: Array) -> None:
+        self.voice, self.past = voice, past
+
+
+class BestVoicing:
+    """Frames for the engine: whole frames of the coherent voice, whose phases are refined; far from real time.
+
+    The noise that it begins with fluctuates from frame to frame; each bin is to be as strong as it was decoded.
+    """
+
+    delay = 0
+    together = 4
+    moments: tuple[int, ...] = (1,)
+    parts = 2
+
+    def __init__(self, model: Model, character: Character) -> None:
+        """Make its tables.
+
+        Raises:
+            UserError: as `CoherentVoicing`.
+        """
+        length = model.card.frame_length - model.card.frame_length % OVERLAP
+        self._voice = CoherentVoicing(model, character, Shape(length, OVERLAP, HANN, LOBE_TAPS))
+        self.frame_length, self.hop_length = length, length // OVERLAP
+        self.channels = self._voice.channels
+        self._window = window("hann", length)
+        energy = np.square(self._window).sum()
+        self._cover = np.float32(energy / self.hop_length)
+        self._whole = np.float32(OVERLAP * HANN[0])  # from frames that add up to spectra of what they add up to
+        self._of_noise = np.float32(np.sqrt(energy))
+        self._alternating = np.where(np.arange(length // 2 + 1) % 2 == 0, np.float32(1), np.float32(-1))
+
+    def begin(self) -> BestState:
+        """State of a new voice."""
+        past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
+        return BestState(self._voice.begin(), past)
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
+        """Decode what `make` will soon be asked for."""
+        self._voice.prepare(latents, chroma)
+
+    def make(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: npt.NDArray[np.float64],
+        states: Sequence[BestState],
+    ) -> Array:
+        """The next frames of each voice, [rows, channels, frame_length]; those of one voice are refined together."""
+        tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
+        whole = tones + noise * level[:, np.newaxis]
+        start: Spectrum = (whole * (self._whole * self._alternating)).astype(np.complex64, copy=False)
+        hiss = np.square(level * self._of_noise)[:, np.newaxis]
+        magnitudes = np.sqrt(np.square(np.abs(tones) * self._whole) + hiss)
+        made = np.empty((len(states), self.channels, self.frame_length), np.float32)
+        for _, group in itertools.groupby(range(len(states)), key=lambda row: id(states[row])):
+            rows = list(group)
+            past = states[rows[0]].past
+            for channel in range(self.channels):
+                wanted, given = magnitudes[rows, channel], start[rows, channel]
+                spectra = refine(wanted, given, self._window, self.hop_length, ROUNDS, past[channel])
+                sounds = np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+                sounds *= self._window
+                together = _overlap_add(sounds, self.hop_length)
+                together[: past.shape[1]] += past[channel]
+                past[channel] = together[len(rows) * self.hop_length :]
+                made[rows, channel] = sounds / self._cover
+        return made

@@ -10,6 +10,7 @@ is that of the lobes themselves, what is added is a sinusoid again, whose streng
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,49 +21,62 @@ from ..model import Model
 from ..units import midi_to_hz
 from .frames import INAUDIBLE_HZ, Character, Decoder
 from .partials import FREE, HIGHEST_HARMONIC, Floats, Layout, taken_apart
-from .phase import STRIDE
+from .phase import LOSS_DB, STRIDE
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
+Spectrum = npt.NDArray[np.complex64]
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: a bend or a knob is heard within 12 ms of its middle
-OVERLAP = 4  # a four-term window added up at a quarter of its length is constant
-WINDOW = (0.35875, 0.48829, 0.14128, 0.01168)  # Blackman-Harris: beyond its lobe nothing is above -92 dB (Harris 1978)
-TAPS = 4  # bins on either side of its centre that a lobe of that window has
+BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # beyond its lobe nothing is above -92 dB (Harris 1978)
 STEPS = 1024  # places between two bins at which a lobe is known
 LOOP_SAMPLES = 65536  # of noise: 1.5 s, longer than a loop can be heard as one
 APART = 97  # noise frames between those of left and right, which then know nothing of each other
 TOP_BINS = 8  # below half the rate in which partials fade out: what bends past it does not end at once
 FORMANT_DB = 30.0  # by which kept formants lift or lower a harmonic at most
-# A partial of a frame with stored noise phases, for which cards state the loudness, is softer than the frame says.
-NOISE_PHASE_LOSS_DB = 1.4
 GOLDEN = 0.6180339887498949
 
 
-@functools.cache
-def _lobes() -> Array:
-    """A lobe of the window at every place between two bins, [STEPS + 1, 2 * TAPS + 1].
+class Shape(NamedTuple):
+    """Of the frames that are put together.
+
+    Attributes:
+        length: samples, even.
+        overlap: how many frames sound at a time; ``length`` is a multiple of it.
+        terms: of the window, a sum of cosines.
+        taps: bins on either side of its centre that a lobe of the window has.
+    """
+
+    length: int
+    overlap: int
+    terms: tuple[float, ...]
+    taps: int
+
+
+@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound find it made
+def _lobes(shape: Shape) -> Array:
+    """A lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
 
     It is the part above 0 Hz of a sinusoid's transform, for frames that add up to amplitude 1, per sample of a frame.
     """
-    away = np.arange(-TAPS, TAPS + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
-    lobe = WINDOW[0] * np.sinc(away)
-    for term, share in enumerate(WINDOW[1:], start=1):
+    away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
+    lobe = shape.terms[0] * np.sinc(away)
+    for term, share in enumerate(shape.terms[1:], start=1):
         lobe += share / 2 * (np.sinc(away - term) + np.sinc(away + term))
-    return (lobe / (2 * OVERLAP * WINDOW[0])).astype(np.float32)
+    return (lobe / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)
-def _noise(frame_length: int) -> npt.NDArray[np.complex64]:
+def _noise(shape: Shape) -> Spectrum:
     """Transforms of a loop of white noise of variance 1, [frames, bins], around the middle of each frame."""
-    hop = frame_length // OVERLAP
-    turn = 2 * np.pi * np.arange(frame_length) / frame_length
-    window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(WINDOW))
-    loop = np.sqrt(np.float32(3)) * white_noise(LOOP_SAMPLES)
-    wrapped = np.concatenate([loop, loop[: frame_length - hop]])
-    frames = np.lib.stride_tricks.sliding_window_view(wrapped, frame_length)[::hop] * window.astype(np.float32)
-    spectra: npt.NDArray[np.complex64] = np.fft.rfft(frames, axis=-1).astype(np.complex64)
-    spectra *= _alternating(spectra.shape[1]) / np.float32(OVERLAP * WINDOW[0])
+    hop = shape.length // shape.overlap
+    turn = 2 * np.pi * np.arange(shape.length) / shape.length
+    window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
+    loop = np.sqrt(np.float32(3)) * white_noise(max(LOOP_SAMPLES, 2 * shape.length))
+    wrapped = np.concatenate([loop, loop[: shape.length - hop]])
+    frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window.astype(np.float32)
+    spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)
+    spectra *= _alternating(spectra.shape[1]) / np.float32(shape.overlap * shape.terms[0])
     spectra.setflags(write=False)
     return spectra
 
@@ -98,8 +112,8 @@ class CoherentVoicing:
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
-    def __init__(self, model: Model, character: Character) -> None:
-        """Make its tables.
+    def __init__(self, model: Model, character: Character, shape: Shape | None = None) -> None:
+        """Make its tables; ``shape`` None means short frames, for real time.
 
         Raises:
             UserError: the model's frames are not those of a Hann window.
@@ -107,24 +121,24 @@ class CoherentVoicing:
         card = model.card
         if card.window != "hann":
             raise UserError(
-                f"play.phase = 'coherent' needs frames of a Hann window, those of {card.name!r} have "
+                f"play.phase = {character.phase!r} needs frames of a Hann window, those of {card.name!r} have "
                 f"{card.window!r}; set phase = 'noise'"
             )
-        self.frame_length = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
-        self.hop_length = self.frame_length // OVERLAP
+        short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
+        self._shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # at a quarter it adds up to 1
+        self.frame_length = self._shape.length
+        self.hop_length = self.frame_length // self._shape.overlap
         self.delay = card.hop_length * 3 // 4  # time to decode, a few rows a block, what turned knobs ask for
         self.channels = 2 if character.width > 0 else 1
         self._character = character
         self._model_bins = card.frame_length // 2 + 1
         self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
-        self._amplitude = np.float32(4 / card.frame_length * 10 ** (-NOISE_PHASE_LOSS_DB / 20))
+        self._amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
-        self._noise, self._lobes = _noise(self.frame_length), _lobes()
+        self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
         self._alternating = _alternating(self._noise.shape[1])
         self._quiet = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
-        self._lowest = math.ceil(
-            INAUDIBLE_HZ * card.frame_length / card.sample_rate
-        )  # of a decoded frame that is heard
+        self._lowest = math.ceil(INAUDIBLE_HZ * card.frame_length / card.sample_rate)  # bin of the model that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
@@ -165,6 +179,21 @@ class CoherentVoicing:
         Returns:
             [rows, channels, frame_length], to be added up ``hop_length`` apart.
         """
+        spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
+        if self._hiss > 0:
+            spectra += noise * level[:, np.newaxis]
+        spectra *= self._alternating
+        return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+
+    def parts_of(
+        self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]
+    ) -> tuple[Spectrum, Spectrum, Array]:
+        """What `make` adds up, around the middle of each frame.
+
+        Returns:
+            The partials' spectra, [rows, channels, bins]; those of noise of variance 1, [rows, channels, bins]; and
+            how strong the noise is, [rows, bins].
+        """
         rows = self._decoder.rows(latents, chroma)
         first = self._first(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
@@ -175,23 +204,14 @@ class CoherentVoicing:
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
-        frequency = np.concatenate(
-            [first[of_harmonic] * (number + 1), places[of_free, slot] * self._scale * ratios[of_free]]
-        )
-        turn = np.concatenate(
-            [
-                turns[of_harmonic] * (number + 1)[:, np.newaxis] + self._offsets[number, np.newaxis],
-                free_turns[of_free, slot],
-            ]
-        )
-        strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]]) * (
-            self._amplitude * self.frame_length
-        )
+        harmonic = first[of_harmonic] * (number + 1)
+        frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
+        turn = turns[of_harmonic] * (number + 1)[:, np.newaxis] + self._offsets[number, np.newaxis]
+        turn = np.concatenate([turn, free_turns[of_free, slot]])
+        strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
+        strength *= self._amplitude * np.float32(self.frame_length)
         spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
-        if self._hiss > 0:
-            self._add_noise(spectra, self._layout.residue(rows), ratios, states)
-        spectra *= self._alternating
-        return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+        return spectra, self._next_noise(states), self._level(self._layout.residue(rows), ratios)
 
     def _first(self, chroma: Indices | Array) -> Floats:
         """Fundamentals of decoded frames, in their bins, [rows]; NaN where no single pitch class was asked for."""
@@ -211,6 +231,7 @@ class CoherentVoicing:
 
         Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
         """
+        overlap = self._shape.overlap
         turns = np.empty((len(states), len(self._detune)))
         free_turns = np.zeros((len(states), FREE, len(self._detune)))
         counts = np.count_nonzero(free, axis=1).tolist()
@@ -218,13 +239,13 @@ class CoherentVoicing:
         for row, (state, fundamental, ratio, count) in enumerate(rows):
             if fundamental == fundamental:  # not NaN
                 before = fundamental if state.first is None else state.first
-                state.turns = (state.turns + self._detune * ((before + fundamental) / 2 / OVERLAP)) % 1.0
+                state.turns = (state.turns + self._detune * ((before + fundamental) / 2 / overlap)) % 1.0
                 state.first = fundamental
             turns[row] = state.turns
             if count:
                 way = ratio if state.ratio is None else (state.ratio + ratio) / 2
                 bins = np.rint(places[row, :count]).astype(np.intp)
-                step = places[row, :count] * (self._scale * way / OVERLAP)
+                step = places[row, :count] * (self._scale * way / overlap)
                 sounding = (state.free[:, bins] + self._detune[:, np.newaxis] * step) % 1.0
                 for near in (bins - 1, bins + 1, bins):
                     state.free[:, near] = sounding
@@ -232,9 +253,7 @@ class CoherentVoicing:
             state.ratio = ratio
         return turns, free_turns
 
-    def _sinusoids(
-        self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array
-    ) -> npt.NDArray[np.complex64]:
+    def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
         """Spectra of sinusoids around the frames' middles, [count, channels, bins].
 
         Args:
@@ -243,8 +262,8 @@ class CoherentVoicing:
             turn: [partials, unison], phase in cycles.
             strength: [partials], amplitude times ``frame_length``.
         """
-        bins = len(self._alternating)
-        width = bins + 2 * TAPS  # lobes reach below 0 and above the last bin
+        bins, taps = len(self._alternating), self._shape.taps
+        width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()
         angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
         top = bins - 1 - tuned
@@ -255,7 +274,7 @@ class CoherentVoicing:
         middle = np.rint(tuned)
         lobes = self._lobes.take(np.rint((tuned - middle + 0.5) * STEPS).astype(np.intp), axis=0)
         at = row[heard // unison] * width + middle.astype(np.intp)
-        at = (at[:, np.newaxis] + np.arange(2 * TAPS + 1)).ravel()
+        at = (at[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
         real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
         spectra = np.empty((count, self.channels, width), np.complex64)
         for channel, gains in enumerate(self._gains):
@@ -263,29 +282,32 @@ class CoherentVoicing:
             for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
                 lobe = lobes * (value * gain)[:, np.newaxis]
                 part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
-        below = spectra[:, :, TAPS - 1 :: -1]  # what reaches below 0 belongs to the mirror image, and comes back
-        spectra[:, :, TAPS + 1 : 2 * TAPS + 1] += below.conj()
-        result = spectra[:, :, TAPS : TAPS + bins].copy()
+        below = spectra[:, :, taps - 1 :: -1]  # what reaches below 0 belongs to the mirror image, and comes back
+        spectra[:, :, taps + 1 : 2 * taps + 1] += below.conj()
+        result = spectra[:, :, taps : taps + bins].copy()
         result[:, :, 0] *= 2
         return result
 
-    def _add_noise(
-        self, spectra: npt.NDArray[np.complex64], residue: Array, ratios: Floats, states: Sequence[CoherentState]
-    ) -> None:
-        level = residue * self._hiss
-        if not self._character.keep_formants and not np.all(ratios == 1.0):
-            level = _stretched(level, ratios)
-        level[:, : self._quiet] = 0
+    def _next_noise(self, states: Sequence[CoherentState]) -> Spectrum:
+        """White noise of each voice's next frame, [rows, channels, bins]."""
         which = np.empty(len(states), np.intp)
         for row, state in enumerate(states):
             which[row] = state.noise
             state.noise = (state.noise + 1) % len(self._noise)
         noise = self._noise[which]
-        spectra[:, 0] += noise * level
-        if self.channels == 2:
-            alike = 1 - self._character.width
-            other = self._noise[(which + APART) % len(self._noise)]
-            spectra[:, 1] += (np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other) * level
+        if self.channels == 1:
+            return noise[:, np.newaxis]
+        alike = 1 - self._character.width
+        other = self._noise[(which + APART) % len(self._noise)]
+        return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
+
+    def _level(self, residue: Array, ratios: Floats) -> Array:
+        """How strong the noise is, [rows, bins]."""
+        level = residue * self._hiss
+        if not self._character.keep_formants and not np.all(ratios == 1.0):
+            level = _stretched(level, ratios)
+        level[:, : self._quiet] = 0
+        return level
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:

@@ -146,7 +146,7 @@ def _harmonics(frames: Array, fundamentals: Floats, count: int) -> tuple[Array, 
     windows = np.stack([np.add.reduceat(row, comb.windows)[::2] for row, comb in zip(power, combs, strict=True)])
     valleys = np.stack([np.add.reduceat(row, comb.valleys)[::2] for row, comb in zip(power, combs, strict=True)])
     covered = np.stack([comb.windows[1::2] - comb.windows[::2] for comb in combs])
-    valleys /= 2 * VALLEY + 1
+    valleys /= np.stack([np.maximum(comb.valleys[1::2] - comb.valleys[::2], 1) for comb in combs])
     noise = (valleys[:, :-1] + valleys[:, 1:]) / 2
     own = np.maximum(windows - covered * noise, 0.0) / np.float32(HANN_ENERGY)
     loudest = np.square(np.float32(QUIETEST) * frames.max(axis=1, keepdims=True))
@@ -195,7 +195,7 @@ def _clear(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats
     floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])[:, np.newaxis]
     left = np.sqrt(1 - np.square(tone)).astype(np.float32)[:, np.newaxis]
     there = row[:, np.newaxis], peak[:, np.newaxis] + np.arange(-CLEARED, CLEARED + 1)
-    rest[there] = np.minimum(rest[there], np.maximum(floor, left * frames[there]))
+    np.minimum.at(rest, there, np.maximum(floor, left * frames[there]))
 
 
 def _means(rest: Array, layout: Layout) -> Array:
@@ -204,5 +204,5 @@ def _means(rest: Array, layout: Layout) -> Array:
     edges = np.rint((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5)
     edges = np.clip(edges, 0, bins - 1).astype(np.intp)
     power = np.add.reduceat(np.square(rest), edges[:-1], axis=1)
-    power /= np.maximum(np.diff(edges), 1).astype(np.float32)
+    power /= np.maximum(np.diff(edges[:-1], append=bins), 1).astype(np.float32)
     return np.sqrt(power)

@@ -15,6 +15,7 @@ Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
 LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: longer than a loop can be heard as one
+LOSS_DB = 1.4  # by which a partial with these phases is softer than its frame says; cards state loudness with them
 STRIDE = 29  # frames between the places where successive voices begin; odd, so 64 voices begin at 64 places
 
 

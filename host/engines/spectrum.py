@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..controls import Ramp
 from ..model import Model, open_session
+from .best import BestVoicing
 from .coherent import CoherentVoicing
 from .frames import BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
@@ -112,9 +113,7 @@ class SpectrumEngine:
             UserError: the model's frames cannot be given the phase that ``character`` asks for.
         """
         card = model.card
-        self._voicing: Voicing = (
-            NoiseVoicing(model) if character.phase == "noise" else CoherentVoicing(model, character)
-        )
+        self._voicing = _voicing(model, character)
         self._frame, self._hop = self._voicing.frame_length, self._voicing.hop_length
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
@@ -312,3 +311,9 @@ def _shares(due: list[Due], count: int) -> list[list[Due]]:
 
 def _nearest(pitch: float) -> int:
     return math.floor(pitch + 0.5)
+
+
+def _voicing(model: Model, character: Character) -> Voicing:
+    if character.phase == "noise":
+        return NoiseVoicing(model)
+    return BestVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)

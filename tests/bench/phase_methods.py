@@ -6,17 +6,21 @@ frames are Hann windowed, and frame t begins at sample ``t * hop``.
 
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.signal
 from timbrel.host.dsp import stft, window
-from timbrel.host.engines.best import refine
-from timbrel.host.engines.phase import NoisePhase
+from timbrel.host.engines.basins import BasinPhase
+from timbrel.host.engines.best import HANN, LOBE_TAPS, ROUNDS, refine
+from timbrel.host.engines.coherent import CoherentVoicing, Shape
+from timbrel.host.engines.frames import Character
+from timbrel.host.engines.phase import LOSS_DB, NoisePhase
 
 Method = Callable[[np.ndarray, int, int], np.ndarray]
 
+RATE = 44100
 HANN_GAMMA = 0.25645  # of the Gaussian nearest to a Hann window, over its length squared (Prusa et al. 2017, table 1)
-BEST_ROUNDS = 24
 FLOOR_DB = 80.0  # below a note's largest magnitude: what lies deeper does not count for the log-spectral distance
 ENVELOPE_SECONDS = 0.05  # of the window of the running level: tremolo up to 20 Hz or so, no beats between harmonics
 LONG = 16384  # samples of the window that tells lines from noise: four times the frame
@@ -31,24 +35,50 @@ def stored_noise(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndar
     return phase.apply(magnitudes, [phase.begin()] * len(magnitudes))
 
 
-def coherent(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
-    """The host's own, frame after frame."""
-    from timbrel.host.engines.phase import CoherentPhase
+class Given:
+    """A model whose latent is the number of a frame, and whose frames are those given."""
 
-    phase = CoherentPhase(frame_length, hop)
+    def __init__(self, magnitudes: np.ndarray, frame_length: int, hop: int) -> None:
+        self.magnitudes = magnitudes
+        self.card = SimpleNamespace(
+            name="given", window="hann", sample_rate=RATE, frame_length=frame_length, hop_length=hop, chroma=None
+        )
+
+    def decode(self, latent: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+        return self.magnitudes[latent[:, 0].astype(int)]
+
+
+def coherent_voice(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
+    """The host's voice: partials and noise of each frame, put together anew; no pitch is known, so all are free."""
+    shape = Shape(frame_length, frame_length // hop, HANN, LOBE_TAPS)
+    voice = CoherentVoicing(Given(magnitudes, frame_length, hop), Character(), shape)
+    state, pieces = voice.begin(), []
+    for rows in np.array_split(np.arange(len(magnitudes)), -(-len(magnitudes) // 64)):
+        keys, ratios = np.zeros(len(rows), np.intp), np.ones(len(rows))
+        latents = rows[:, np.newaxis].astype(np.float32)
+        tones, noise, level = voice.parts_of(latents, keys, ratios, [state] * len(rows))
+        pieces.append(tones[:, 0] + noise[:, 0] * level)
+    middle = np.where(np.arange(magnitudes.shape[1]) % 2 == 0, 1, -1)
+    whole = frame_length // hop * HANN[0] * 10 ** (LOSS_DB / 20)  # not as loud as stored noise, but as it was given
+    return np.concatenate(pieces) * (middle * whole)
+
+
+def basins(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
+    """The host's phases for magnitudes as they are, frame after frame."""
+    phase = BasinPhase(frame_length, hop)
     return phase.apply(magnitudes, [phase.begin()] * len(magnitudes))
 
 
 def best(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
-    """The host's own, offline: the coherent phases refined."""
-    start = coherent(magnitudes, frame_length, hop)
-    return refine(magnitudes, start, window("hann", frame_length), hop, BEST_ROUNDS)
+    """The host's own, offline: causal phases refined."""
+    start = basins(magnitudes, frame_length, hop)
+    return refine(magnitudes, start, window("hann", frame_length), hop, ROUNDS)
 
 
 def best_from_noise(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
     """What the same rounds are worth without coherent phases to begin with."""
     start = stored_noise(magnitudes, frame_length, hop)
-    return refine(magnitudes, start, window("hann", frame_length), hop, BEST_ROUNDS)
+    return refine(magnitudes, start, window("hann", frame_length), hop, ROUNDS)
 
 
 def vocoder(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
@@ -107,12 +137,13 @@ def heap_integration(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.
 METHODS: dict[str, Method] = {
     "stored noise phase": stored_noise,
     "phase vocoder": vocoder,
-    "coherent": coherent,
+    "coherent voice": coherent_voice,
+    "basins, causal": basins,
     "pghipy, offline": heap_integration,
     "Griffin-Lim 32": griffin_lim(32),
     "Griffin-Lim 100": griffin_lim(100),
-    f"{BEST_ROUNDS} rounds from noise": best_from_noise,
-    f"best ({BEST_ROUNDS} rounds)": best,
+    f"{ROUNDS} rounds from noise": best_from_noise,
+    f"best ({ROUNDS} rounds)": best,
 }
 
 

@@ -1,0 +1,147 @@
+"""Phases that magnitudes themselves ask for, frame after frame, from what is known up to then.
+
+The logarithm of a spectrum's magnitudes tells how its phases go on in time and from bin to bin (for a Gaussian window
+exactly, else nearly: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT
+magnitude", IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak is advanced in time; its basin, from valley to
+valley, is filled from the peak outward; then the frame is fitted to what sounds already, as Griffin and Lim do with all
+frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5,
+2007).
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dsp import white_noise, window
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Spectrum = npt.NDArray[np.complex64]
+
+GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
+FARTHEST = 2.0  # bins from a peak to its frequency at most
+FITS = 2  # times that a frame is fitted to what sounds already
+OWN_WEIGHT = np.float32(2)  # of the frame itself beside what sounds: its end has no other
+DEEPEST = np.float32(1e-7)  # of the loudest so far: what is softer is as soft
+
+
+class BasinState:
+    """What one voice has sounded: its last two frames, and what of them still sounds."""
+
+    __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
+
+    def __init__(self, phase: Floats, frame_length: int) -> None:
+        self.phase = phase  # around the middle of the frame, [bins]
+        self.sounding = np.zeros(frame_length, np.float32)
+        self.loudest = np.float32(0)
+        self.level: Array | None = None  # logarithms, [bins]
+        self.change: Array | None = None  # of the level in the last hop
+        self.frequency: Array | None = None  # bins from each bin to what it holds
+
+
+class BasinPhase:
+    """Phases for magnitude frames of a Hann window, causal; for any number of voices at a time."""
+
+    def __init__(self, frame_length: int, hop_length: int) -> None:
+        """``frame_length`` is even, and at least twice ``hop_length``."""
+        self._frame, self._hop = frame_length, hop_length
+        self._bins = frame_length // 2 + 1
+        self._window = window("hann", frame_length)
+        share = hop_length / frame_length
+        # The change of level is known for the middle of the last hop and wanted for its end: the shorter the hop, the
+        # farther may be extrapolated, and the nearer is the slope to that of a Gaussian. Found on bowed strings.
+        self._beyond = np.float32(max(0.0, 0.7 - 3.2 * share))
+        self._slope = -max(0.2, 0.312 - 0.9 * share) * frame_length / hop_length
+        energy = np.square(self._window)
+        cover = OWN_WEIGHT * energy
+        for later in range(hop_length, frame_length, hop_length):
+            cover[:-later] += energy[later:]
+        self._fit = (self._window / np.maximum(cover, 1e-6 * energy.sum())).astype(np.float32)
+        self._middle = np.where(np.arange(self._bins) % 2 == 0, np.float32(1), np.float32(-1))
+        self._begun = 0
+
+    def begin(self) -> BasinState:
+        """State of a new voice, whose first phases are its own."""
+        self._begun += 1
+        noise = white_noise(self._begun + self._bins)[self._begun :]
+        return BasinState(np.pi * noise.astype(np.float64), self._frame)
+
+    def apply(self, magnitudes: Array, states: list[BasinState]) -> Spectrum:
+        """Give each row the phases of its voice's next frame.
+
+        Args:
+            magnitudes: [rows, bins].
+            states: one a row; a voice that stands in several rows has them in order of time.
+
+        Returns:
+            [rows, bins].
+        """
+        spectra = np.empty(magnitudes.shape, np.complex64)
+        waiting = list(range(len(states)))
+        while waiting:
+            now = list({id(states[row]): row for row in reversed(waiting)}.values())
+            spectra[now] = self._next(magnitudes[now].astype(np.float32), [states[row] for row in now])
+            waiting = [row for row in waiting if row not in set(now)]
+        return spectra
+
+    def _next(self, magnitudes: Array, states: list[BasinState]) -> Spectrum:
+        """A frame of voices that all differ."""
+        loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
+        floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
+        level = np.log(np.maximum(magnitudes, floor))
+        frequency = np.zeros_like(level)
+        frequency[:, 1:-1] = (level[:, 2:] - level[:, :-2]) / np.float32(4 * math.pi * GAUSSIAN)
+        np.clip(frequency, -FARTHEST, FARTHEST, out=frequency)
+
+        before = np.stack([level[row] if s.level is None else s.level for row, s in enumerate(states)])
+        change = level - before
+        last = np.stack([change[row] if s.change is None else s.change for row, s in enumerate(states)])
+        slope = self._slope * (change + self._beyond * (change - last)).astype(np.float64)
+        was = np.stack([frequency[row] if s.frequency is None else s.frequency for row, s in enumerate(states)])
+        step = 2 * np.pi * self._hop / self._frame * (np.arange(self._bins) + (frequency + was) / 2.0)
+        started = np.array([s.level is not None for s in states])[:, np.newaxis]
+        phase = _filled(np.stack([s.phase for s in states]) + started * step, slope, magnitudes)
+
+        spectra: Spectrum = (magnitudes * np.exp(1j * phase) * self._middle).astype(np.complex64)
+        sounding = np.stack([s.sounding for s in states])
+        for _ in range(FITS):
+            together = (sounding + OWN_WEIGHT * self._heard(spectra)) * self._fit
+            fitted = np.fft.rfft(together, axis=-1)
+            size = np.abs(fitted)
+            spectra = np.where(size > 0, magnitudes * fitted / np.maximum(size, np.float32(1e-30)), spectra)
+        sounding += self._heard(spectra)
+        phase = np.angle(spectra * self._middle).astype(np.float64)
+        for row, state in enumerate(states):
+            state.phase, state.level, state.frequency = phase[row], level[row], frequency[row]
+            state.change = change[row] if state.change is not None or started[row] else None
+            state.loudest = loudest[row]
+            state.sounding = np.concatenate([sounding[row, self._hop :], np.zeros(self._hop, np.float32)])
+        return spectra
+
+    def _heard(self, spectra: Spectrum) -> Array:
+        frames: Array = np.fft.irfft(spectra, self._frame, axis=-1).astype(np.float32, copy=False)
+        return frames * self._window
+
+
+def _filled(phase: Floats, slope: Floats, magnitudes: Array) -> Floats:
+    """Phases that peaks have, carried to their basins along a slope.
+
+    Args:
+        phase: [rows, bins]; only that of the peaks counts.
+        slope: [rows, bins], radians a bin.
+        magnitudes: [rows, bins].
+    """
+    count, bins = magnitudes.shape
+    falls = np.ones(magnitudes.shape, bool)  # to the right
+    falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
+    peak = falls.copy()
+    peak[:, 1:] &= ~falls[:, :-1]
+    # Uphill from every bin lies its peak: the last one where the spectrum falls, the next one where it does not.
+    owner = np.cumsum(peak) - 1 + ~falls.ravel()
+    places = np.flatnonzero(peak)
+    way = np.zeros((count, bins))
+    np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
+    offset = phase.ravel()[places] - way.ravel()[places]
+    filled: Floats = way + offset[owner].reshape(count, bins)
+    return filled
