@@ -127,9 +127,10 @@ def _comb(first: float, count: int, bins: int) -> _Comb:
     middle = (np.arange(count + 1) + 0.5) * first
     at = np.arange(bins)
     nearest = np.clip(np.rint(at / first).astype(np.intp), 1, count) - 1
-    inside = np.abs(at - (nearest + 1) * first) <= wide[nearest]
+    low, high = number * first - wide, number * first + wide
+    inside = (at >= np.rint(low)[nearest]) & (at <= np.rint(high)[nearest])
     return _Comb(
-        ends(number * first - wide, number * first + wide),
+        ends(low, high),
         ends(middle - VALLEY, middle + VALLEY),
         np.where(inside, nearest, count),
     )

@@ -1,0 +1,227 @@
+"""Spectra taken apart: against a plain loop over rows, harmonics and bins, and against sinusoids and noise as made."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.host.engines.partials import FREE, Layout, taken_apart
+
+FRAME = 2048
+BINS = FRAME // 2 + 1
+LAYOUTS = [Layout(40, BINS // 4 + 1, 4.0), Layout(200, BINS // 2 + 1, 2.0), Layout(3, BINS, 1.0), Layout(0, 300, 3.7)]
+
+
+def tone_of(power, around):
+    """How much of a peak is a partial: nothing at 12 dB above what is around it, all of it at 20 dB."""
+    above = 10 * np.log10((power + 1e-20) / (around + 1e-20))
+    return min(max((above - 12) / 8, 0.0), 1.0)
+
+
+def plain(frame, first, layout):
+    """Harmonics, free partials as (place, magnitude), strongest first, and noise of one frame, by loops."""
+    frame = [float(value) for value in frame]
+    rest, bins, highest = list(frame), len(frame), max(frame)
+    harmonics = [0.0] * layout.harmonics
+    for k in range(1, layout.harmonics + 1) if first > 0 else []:
+        wide = min(3 + 0.5 * (k - 1), max(first / 3, 1.0))
+        window = range(round(k * first - wide), min(round(k * first + wide) + 1, bins - 1))
+        if not window:
+            continue
+        levels = []
+        for middle in ((k - 0.5) * first, (k + 0.5) * first):
+            begin = min(round(middle - 1), bins - 1)
+            valley = range(begin, max(min(round(middle + 1) + 1, bins - 1), begin + 1))
+            levels.append(sum(frame[b] ** 2 for b in valley) / len(valley))
+        noise = sum(levels) / 2
+        own = max(sum(frame[b] ** 2 - noise for b in window), 0.0) / 1.5
+        tone = tone_of(own, noise) if own > (1e-4 * highest) ** 2 else 0.0
+        harmonics[k - 1] = tone * own**0.5
+        if tone > 0:
+            for b in range(window.start, min(round(k * first + wide) + 1, bins)):
+                rest[b] = min(frame[b], max(noise, (1 - tone**2) * own) ** 0.5)
+
+    left, free, peaks = list(rest), [], []
+    for b in range(4, bins - 4):
+        below, here, above = frame[b - 1 : b + 2]
+        if left[b] < here or here <= 1e-3 * highest or not here > below or not here >= above:
+            continue
+        tone = tone_of(here**2, sum(frame[b + away] ** 2 for away in (-4, -3, 3, 4)) / 4)
+        if tone > 0:
+            ratio = max(below, above) / here
+            away = min(max((2 * ratio - 1) / (ratio + 1), 0.0), 0.5)
+            height = (sum(frame[b + side] ** 2 for side in range(-2, 3)) / 1.5) ** 0.5
+            free.append((b + away if above > below else b - away, tone * height))
+            peaks.append((b, tone))
+    for b, tone in peaks:
+        floor = min(frame[b - 4], frame[b + 4])
+        for near in range(b - 3, b + 4):
+            rest[near] = min(rest[near], max(floor, (1 - tone**2) ** 0.5 * frame[near]))
+
+    noise = []
+    for n in range(layout.noise):
+        begin, end = (min(max(round((m - 0.5) * layout.noise_width + 0.5), 0), bins - 1) for m in (n, n + 1))
+        end = bins if n == layout.noise - 1 else max(end, begin + 1)
+        noise.append((sum(value**2 for value in rest[begin:end]) / (end - begin)) ** 0.5)
+    return np.array(harmonics), sorted(free, key=lambda partial: -partial[1])[:FREE], np.array(noise)
+
+
+def lobe(distance):
+    """A Hann lobe without its side lobes."""
+    d = np.abs(distance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shape = np.where(np.isclose(d, 1), 0.5, np.abs(np.sinc(d) / (1 - d**2)))
+    return np.where(d < 2, shape, 0.0)
+
+
+@st.composite
+def wild_frames(draw):
+    """Frames of any kind, and fundamentals that fit them, or do not, or are none."""
+    frames, fundamentals = [], []
+    at = np.arange(BINS)
+    for _ in range(draw(st.integers(1, 4))):
+        rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        first = draw(st.floats(6.0, 90.0))
+        kind = draw(st.sampled_from(["comb", "inharmonic", "noise", "one bin", "bins", "zeros"]))
+        frame = np.zeros(BINS)
+        if kind in ("comb", "inharmonic"):
+            stretched = 0.0 if kind == "comb" else draw(st.floats(1e-4, 1e-2))
+            for k in range(1, int(BINS / first) + 1):
+                width = rng.uniform(1.0, 2.0)  # lobes of decoders are wider than a window's
+                height = rng.uniform(0.0, 1.0) ** 3 / k
+                frame += height * lobe((at - k * first * (1 + stretched * k)) / width)
+        elif kind == "bins":
+            frame[rng.integers(0, BINS, 60)] = rng.exponential(1.0, 60)
+        elif kind == "one bin":
+            frame[draw(st.integers(0, BINS - 1))] = 1.0
+        if kind == "noise" or (kind in ("comb", "inharmonic") and draw(st.booleans())):
+            frame += 10 ** draw(st.floats(-5.0, 0.0)) * rng.rayleigh(1.0, BINS)
+        frames.append(frame * 10 ** draw(st.floats(-3.0, 3.0)))
+        fundamentals.append(draw(st.sampled_from([first, first, float("nan"), 30.0])))
+    return np.array(frames, np.float32), np.array(fundamentals)
+
+
+@given(wild_frames(), st.sampled_from(LAYOUTS))
+@settings(max_examples=150)
+def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
+    frames, fundamentals = wild
+    given_frames = frames.copy()
+    rows = taken_apart(frames, fundamentals, layout)
+    assert np.array_equal(frames, given_frames)
+    assert rows.shape == (len(frames), layout.width)
+    places, strengths = layout.free(rows)
+    for row, (frame, first) in enumerate(zip(frames, fundamentals, strict=True)):
+        harmonics, free, noise = plain(frame, first, layout)
+        near = {"rel": 2e-3, "abs": 1e-5 * float(frame.max())}  # a share of 8 dB is sensitive to what rounds off
+        assert layout.harmonic(rows)[row] == pytest.approx(harmonics, **near)
+        assert layout.residue(rows)[row] == pytest.approx(noise, **near)
+        assert np.count_nonzero(strengths[row]) == len(free)
+        assert np.all(places[row, len(free) :] == 0)
+        assert strengths[row, : len(free)] == pytest.approx([strength for _, strength in free], **near)
+        assert places[row, : len(free)] == pytest.approx([place for place, _ in free], abs=1e-3)
+
+
+def hann_transform(sound):
+    """Magnitudes of one frame under a Hann window."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
+    return np.abs(np.fft.rfft(window * sound)).astype(np.float32)
+
+
+def sinusoids(bins, magnitudes, seed):
+    """A frame of sinusoids at fractional bins, whose lobes have these heights, with phases of their own."""
+    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(bins))
+    turn = 2 * np.pi * np.outer(bins, np.arange(FRAME)) / FRAME + phases[:, np.newaxis]
+    return 4 / FRAME * magnitudes @ np.cos(turn)
+
+
+@given(st.floats(12.0, 60.0), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-5]))
+@settings(max_examples=100)
+def test_harmonics_of_a_sound_come_back_with_their_magnitudes(first, seed, hiss):
+    layout = LAYOUTS[0]
+    rng = np.random.default_rng(seed)
+    count = min(layout.harmonics, int((BINS - 10) / first))
+    magnitudes = rng.uniform(0.1, 1.0, count)
+    sound = sinusoids(first * np.arange(1, count + 1), magnitudes, seed) + hiss * rng.standard_normal(FRAME)
+    rows = taken_apart(hann_transform(sound)[np.newaxis], np.array([first]), layout)
+    found = layout.harmonic(rows)[0]
+    assert 20 * np.log10(found[:count] / magnitudes) == pytest.approx(np.zeros(count), abs=0.1)
+    assert found[count:].max(initial=0) < 2e-3  # of the noise, some bins stand out
+    assert layout.free(rows)[1].max() < 2e-3
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-5]))
+@settings(max_examples=100)
+def test_partials_without_a_fundamental_come_back_with_their_places_and_magnitudes(seed, hiss):
+    layout = LAYOUTS[0]
+    rng = np.random.default_rng(seed)
+    bins = np.cumsum(rng.uniform(12.0, 60.0, 20)) + 8
+    magnitudes = rng.uniform(0.3, 1.0, 20)
+    sound = sinusoids(bins, magnitudes, seed) + hiss * rng.standard_normal(FRAME)
+    rows = taken_apart(hann_transform(sound)[np.newaxis], np.array([np.nan]), layout)
+    places, strengths = (part[0] for part in layout.free(rows))
+    assert strengths[20:].max() < 2e-3  # of the noise, some bins stand out
+    order = np.argsort(places[:20])
+    assert places[order] == pytest.approx(bins, abs=0.02)
+    assert 20 * np.log10(strengths[order] / magnitudes) == pytest.approx(np.zeros(20), abs=0.1)
+    assert np.all(np.diff(strengths[:20]) <= 0)
+    assert not layout.harmonic(rows).any()
+
+
+def test_of_more_free_partials_than_there_is_room_for_the_strongest_are_kept():
+    magnitudes = np.linspace(1.0, 0.5, 80)
+    bins = 12.0 * np.arange(1, 81)
+    frame = np.sum(magnitudes[:, np.newaxis] * lobe(np.arange(BINS) - bins[:, np.newaxis]), axis=0)
+    places, _ = LAYOUTS[0].free(taken_apart(frame[np.newaxis].astype(np.float32), np.array([np.nan]), LAYOUTS[0]))
+    assert places[0] == pytest.approx(bins[:FREE])
+
+
+@pytest.mark.parametrize("first", [12.1, 47.3, float("nan")])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_flat_noise_has_its_level_and_no_partials(first, layout):
+    rows = taken_apart(np.full((1, BINS), 0.3, np.float32), np.array([first]), layout)
+    assert layout.residue(rows)[0] == pytest.approx(np.full(layout.noise, 0.3), rel=1e-5)
+    assert not layout.harmonic(rows).any()
+    assert not layout.free(rows)[1].any()
+
+
+@pytest.mark.parametrize("first", [12.1, 47.3, float("nan")])
+def test_white_noise_keeps_its_level(first):
+    layout = LAYOUTS[0]
+    rng = np.random.default_rng(6)
+    frames = np.array([hann_transform(rng.standard_normal(FRAME)) for _ in range(200)])
+    rows = taken_apart(frames, np.full(200, first), layout)
+    level = np.sqrt(np.mean(np.square(layout.residue(rows)[:, 1:-1]), axis=0))
+    assert 10 * np.log10(np.mean(level**2) / (FRAME * 3 / 8)) == pytest.approx(0, abs=0.5)
+    assert 20 * np.log10(level / level.mean()) == pytest.approx(np.zeros(len(level)), abs=1.5)
+
+
+@pytest.mark.parametrize("first", [12.1, float("nan")])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_silence_is_taken_apart_into_nothing(first, layout):
+    assert not taken_apart(np.zeros((3, BINS), np.float32), np.full(3, first), layout).any()
+
+
+def energy_db(frames, fundamentals):
+    """Energy of partials and noise together, over that of the frames, [rows] in dB."""
+    layout = Layout(150, BINS, 1.0)
+    rows = taken_apart(frames, fundamentals, layout).astype(np.float64)
+    partials = np.square(layout.harmonic(rows)).sum(1) + np.square(layout.free(rows)[1]).sum(1)
+    energy = 1.5 * partials + np.square(layout.residue(rows)).sum(1)  # the squares of a Hann lobe add up to 1.5
+    return 10 * np.log10((energy + 1e-30) / (np.square(frames.astype(np.float64)).sum(1) + 1e-30))
+
+
+@given(wild_frames())
+@settings(max_examples=150)
+def test_whatever_the_frame_its_energy_is_kept_or_at_worst_counted_twice(wild):
+    change = energy_db(*wild)
+    assert change.min() > -0.5
+    assert change.max() < 10 * np.log10(2)
+
+
+@given(st.floats(6.0, 90.0), st.floats(-5.0, 0.0), st.integers(0, 2**32 - 1))
+@settings(max_examples=150)
+def test_a_sound_with_a_fundamental_in_noise_keeps_its_energy(first, noise, seed):
+    rng = np.random.default_rng(seed)
+    order = np.arange(1, int((BINS - 10) / first) + 1)
+    sound = sinusoids(first * order, rng.uniform(0.3, 1.0, len(order)) / order, seed)
+    frame = hann_transform(sound + 10**noise / FRAME**0.5 * rng.standard_normal(FRAME))
+    assert energy_db(frame[np.newaxis], np.array([first])) == pytest.approx([0.0], abs=0.4)
