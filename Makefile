@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins
 
-.PHONY: demo test lint types tests slow realtime bench system clean
+.PHONY: demo test lint types tests slow realtime bench ab system clean
 
 demo: .venv/base.done
 	@$(BIN)/python -m timbrel demo
@@ -37,6 +37,10 @@ realtime: .venv/dev.done system
 bench: .venv/dev.done
 	@for name in engine live latency offline training startup sound; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
+
+# Sounds and pictures of each phase method, in docs/ab.
+ab: .venv/dev.done system
+	@$(BIN)/python tests/bench/ab.py
 
 system:
 	@missing=; for p in $(SYSTEM); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
