@@ -35,6 +35,7 @@ APART = 97  # noise frames between those of left and right, which then know noth
 TOP_BINS = 8  # below half the rate in which partials fade out: what bends past it does not end at once
 FORMANT_DB = 30.0  # by which kept formants lift or lower a harmonic at most
 GOLDEN = 0.6180339887498949
+AROUND = np.array([-1, 0, 1])  # bins by which a free partial may have moved since the last frame
 
 
 class Shape(NamedTuple):
@@ -93,7 +94,7 @@ class CoherentState:
         turns: of the fundamental of each unison voice, in cycles, [unison].
         first: the fundamental in the last frame, in bins; None where it had none.
         ratio: how far the last frame was moved; None before the first.
-        free: turns of what sounded last around each bin of the decoded frame, in cycles, [unison, bins].
+        free: turns of what sounded last around each bin of the decoded frame, in cycles, [bins, unison].
         noise: which frame of the noise comes next.
     """
 
@@ -160,7 +161,7 @@ class CoherentVoicing:
         self._begun += 1
         unison = len(self._detune)
         turns = (self._begun + np.arange(unison) / unison) * GOLDEN % 1.0
-        free = np.add.outer(turns, white_noise(self._model_bins).astype(np.float64)) % 1.0
+        free = np.add.outer(white_noise(self._model_bins).astype(np.float64), turns)
         return CoherentState(turns, free, self._begun * STRIDE % len(self._noise))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> None:
@@ -199,7 +200,7 @@ class CoherentVoicing:
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)
         strengths = self._layout.harmonic(rows)
-        if self._character.keep_formants:
+        if self._character.keep_formants and self._layout.harmonics:
             strengths = _held(strengths, ratios)
 
         of_harmonic, number = np.nonzero(strengths)
@@ -231,25 +232,26 @@ class CoherentVoicing:
 
         Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
         """
-        overlap = self._shape.overlap
-        turns = np.empty((len(states), len(self._detune)))
-        free_turns = np.zeros((len(states), FREE, len(self._detune)))
+        overlap, detune = self._shape.overlap, self._detune
+        turns = np.empty((len(states), len(detune)))
+        free_turns = np.zeros((len(states), FREE, len(detune)))
         counts = np.count_nonzero(free, axis=1).tolist()
-        rows = zip(states, first.tolist(), ratios.tolist(), counts, strict=True)
-        for row, (state, fundamental, ratio, count) in enumerate(rows):
+        around = np.rint(places).astype(np.intp)[:, :, np.newaxis] + AROUND
+        steps = places * (self._scale / overlap)
+        for row, (state, fundamental, ratio, count) in enumerate(
+            zip(states, first.tolist(), ratios.tolist(), counts, strict=True)
+        ):
             if fundamental == fundamental:  # not NaN
                 before = fundamental if state.first is None else state.first
-                state.turns = (state.turns + self._detune * ((before + fundamental) / 2 / overlap)) % 1.0
+                state.turns = (state.turns + detune * ((before + fundamental) / 2 / overlap)) % 1.0
                 state.first = fundamental
             turns[row] = state.turns
             if count:
                 way = ratio if state.ratio is None else (state.ratio + ratio) / 2
-                bins = np.rint(places[row, :count]).astype(np.intp)
-                step = places[row, :count] * (self._scale * way / overlap)
-                sounding = (state.free[:, bins] + self._detune[:, np.newaxis] * step) % 1.0
-                for near in (bins - 1, bins + 1, bins):
-                    state.free[:, near] = sounding
-                free_turns[row, :count] = sounding.T
+                near = around[row, :count]
+                sounding = state.free[near[:, 1]] + np.multiply.outer(steps[row, :count] * way, detune)
+                state.free[near] = sounding[:, np.newaxis]
+                free_turns[row, :count] = sounding
             state.ratio = ratio
         return turns, free_turns
 

@@ -3,9 +3,8 @@
 import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,9 @@ from .best import BestVoicing
 from .coherent import CoherentVoicing
 from .frames import BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
@@ -120,9 +122,7 @@ class SpectrumEngine:
         self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
-        if threads > 1:
-            # Opening a session switches denormals off in the thread that does it, and only there.
-            self._pool = ThreadPoolExecutor(threads - 1, initializer=open_session, initargs=(model.path,))
+        self._model = model
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._begun = 0
         self._foreseen = -1  # the hop for whose knobs all pitch classes are decoded, but for those in `_classes`
@@ -173,9 +173,14 @@ class SpectrumEngine:
 
     def _add_all(self, due: list[Due], motion: Motion) -> None:
         """Make all frames, on several threads where that pays; the sound does not depend on how they are divided."""
-        if self._pool is None or len(due) < WORTH_SHARING:
+        if self._threads == 1 or len(due) < WORTH_SHARING:
             self._add(due, motion)
             return
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # a short render has no use for it
+
+            # Opening a session switches denormals off in the thread that does it, and only there.
+            self._pool = ThreadPoolExecutor(self._threads - 1, initializer=open_session, initargs=(self._model.path,))
         shares = _shares(due, self._threads)
         others = [self._pool.submit(self._add, share, motion) for share in shares[1:]]
         self._add(shares[0], motion)
