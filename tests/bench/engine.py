@@ -1,7 +1,8 @@
 """The spectrum engine against its floor: the bare decode, inverse transform and overlap-add of as many voices.
 
-Both run on one thread. The floor decodes all voices in one batch a hop; the engine is measured in blocks of one hop,
-and in blocks of 128 samples as a live host would ask for them.
+Both run on one thread, with either phase. The floor decodes all voices in one batch a hop; the engine is measured in blocks of one hop,
+and in blocks of 128 samples as a live host would ask for them. What a voice's frames cost beside its decoding is
+measured for sixteen at once.
 """
 
 import os
@@ -11,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from side_by_side import Times, ratio, side_by_side
 from timbrel.host.dsp import window
+from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.library import shipped_models
 from timbrel.host.model import Model
@@ -37,9 +39,9 @@ class Knobs:
         return np.zeros(len(voices))
 
 
-def engine(voices: int, block: int, knobs: Knobs):
+def engine(voices: int, block: int, knobs: Knobs, phase: str):
     """A function that renders `HOPS` hops of voices on keys over three octaves."""
-    made = SpectrumEngine(MODEL, 16384)
+    made = SpectrumEngine(MODEL, 16384, character=Character(phase=phase))
     streams = [made.begin(48 + 5 * i % 36, 0) for i in range(voices)]
     time = 0
 
@@ -78,21 +80,46 @@ def row(name: str, times: Times, against: Times) -> None:
     )
 
 
-def main() -> None:
+def frames_alone(phase: str) -> None:
+    """What sixteen frames cost without their decoding, against that."""
+    rng = np.random.default_rng(0)
+    latents = rng.random((16, N), dtype=np.float32)
+    chroma, ratios = np.arange(16) % 12, np.exp2(np.linspace(-2, 2, 16))
+    voicing = SpectrumEngine(MODEL, 16384, character=Character(phase=phase))._voicing
+    states = [voicing.begin() for _ in range(16)]
+    frames, decode = side_by_side(
+        lambda: voicing.make(latents, chroma, ratios, states), lambda: MODEL.decode(latents, chroma), rounds=500
+    )
+    print(
+        f"{phase}: a frame {frames.median / 16 * 1e3:.3f} ms a voice, a row decoded {decode.median / 16 * 1e3:.3f} ms, "
+        f"ratio {ratio(frames, decode):.2f}"
+    )
+
+
+def measure(phase: str) -> None:
+    print(f"phase = {phase!r}")
     for voices in (8, 16, 32):
         moving = Knobs(moving=True, shared=False)
         bare, by_hop, by_block = side_by_side(
-            floor(voices), engine(voices, HOP, moving), engine(voices, 128, moving), rounds=ROUNDS
+            floor(voices), engine(voices, HOP, moving, phase), engine(voices, 128, moving, phase), rounds=ROUNDS
         )
         row(f"{voices} voices, floor", bare, bare)
         row(f"{voices} voices, all knobs move, blocks of {HOP}", by_hop, bare)
         row(f"{voices} voices, all knobs move, blocks of 128", by_block, bare)
-    bare, still, shared = side_by_side(
-        floor(16), engine(64, HOP, Knobs(False, True)), engine(64, HOP, Knobs(True, True)), rounds=ROUNDS
+    still, turning = Knobs(False, True), Knobs(True, True)
+    bare, rest, shared = side_by_side(
+        floor(16), engine(64, HOP, still, phase), engine(64, HOP, turning, phase), rounds=ROUNDS
     )
     row("16 voices, floor", bare, bare)
-    row(f"64 voices, knobs still, blocks of {HOP}", still, bare)
+    row(f"64 voices, knobs still, blocks of {HOP}", rest, bare)
     row(f"64 voices share moving knobs, blocks of {HOP}", shared, bare)
+
+
+def main() -> None:
+    for phase in ("noise", "coherent"):
+        measure(phase)
+    for phase in ("noise", "coherent"):
+        frames_alone(phase)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -42,11 +43,25 @@ class Held:
         return self.underruns == self.given_up == 0
 
 
-def held(block, voices, seconds, folder):
+def preset_of(phase, folder):
+    """The path of a preset of the model with that phase."""
+    path = Path(folder, f"{phase}.toml")
+    path.write_text(f'format = 1\nmodel = "{MODEL}"\n[play]\nphase = "{phase}"\n', encoding="utf-8")
+    return str(path)
+
+
+def held(block, voices, seconds, folder, phase):
     """Hold keys while knobs move, on a server that runs; print a line of it."""
     keys = [(RATE // 10 + KEY_SAMPLES * n, bytes([0x90, LOWEST_KEY + n, 80])) for n in range(voices)]
     settling = SETTLING_SECONDS + keys[-1][0] / RATE
-    setup = Setup(preset=MODEL, device=CARD, block=block, voices=voices, midi_ports=("virtual",), midi_api="jack")
+    setup = Setup(
+        preset=preset_of(phase, folder),
+        device=CARD,
+        block=block,
+        voices=voices,
+        midi_ports=("virtual",),
+        midi_api="jack",
+    )
     sounding = Sounding(setup, folder)
     with Rig([*keys, *moving_knobs(RATE // 10, settling + seconds)]) as rig:
         rig.start("timbrel", "timbrel-midi-in")
@@ -80,11 +95,11 @@ def start():
                 play.terminate()
 
 
-def most_voices(seconds, folder):
+def most_voices(seconds, folder, phase):
     """The largest of `COUNTS` that holds, as do all smaller ones, each in one of `TRIES`."""
     most = 0
     for voices in COUNTS:
-        if not any(held(BLOCK, voices, seconds, folder).holds for _ in range(TRIES)):
+        if not any(held(BLOCK, voices, seconds, folder, phase).holds for _ in range(TRIES)):
             break
         most = voices
     return most
@@ -93,20 +108,22 @@ def most_voices(seconds, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help="of 16 voices; each other run takes an eighth")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--phase", default="coherent", choices=("coherent", "noise"))
+    asked = parser.parse_args()
+    seconds, phase = asked.seconds, asked.phase
     need("jackd", "jack_wait")
     with tempfile.TemporaryDirectory() as folder:
         with jack_server(BLOCK):
-            done = held(BLOCK, VOICES, seconds, folder)
+            done = held(BLOCK, VOICES, seconds, folder, phase)
             for when, memory in zip(("before", "after"), done.memory, strict=True):
                 print(f"memory {when}: " + "  ".join(f"{kind} {size:.0f} MB" for kind, size in memory.items()))
-            print(f"{most_voices(seconds / 8, folder)} voices hold, of those tried\n")
+            print(f"{most_voices(seconds / 8, folder, phase)} voices hold, of those tried\n")
             starts = [start() for _ in range(STARTS)]
             print(f"from the command to a key that sounds: {median(starts):.2f} s, slowest {max(starts):.2f} s\n")
         means = []
         for block in SWEEP:
             with jack_server(block):
-                means.append(float(held(block, VOICES, seconds / 8, folder).load.mean()))
+                means.append(float(held(block, VOICES, seconds / 8, folder, phase).load.mean()))
     rising = [f"{b} to {c}" for (b, c), (m, n) in zip(pairwise(SWEEP), pairwise(means), strict=True) if n > m]
     print(
         f"mean load rises from blocks of {', of '.join(rising)}" if rising else "mean load never rises with the block"
