@@ -56,6 +56,14 @@ def white_noise(count: int) -> Array:
 
 
 @functools.cache
+def from_middle(bins: int) -> Array:
+    """Signs, [bins], that move the origin of a transform from the middle of its frame to the first sample, or back."""
+    signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
+    signs.setflags(write=False)
+    return signs
+
+
+@functools.cache
 def chroma_bins(sample_rate: int, frame_length: int) -> Array:
     """Which pitch class each bin of a spectrum belongs to: [bins, 12], one 1 a row for bins from A0 to C8, else 0.
 

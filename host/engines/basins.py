@@ -13,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import white_noise, window
+from ..dsp import from_middle, white_noise, window
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -58,7 +58,7 @@ class BasinPhase:
         for later in range(hop_length, frame_length, hop_length):
             cover[:-later] += energy[later:]
         self._fit = (self._window / np.maximum(cover, 1e-6 * energy.sum())).astype(np.float32)
-        self._middle = np.where(np.arange(self._bins) % 2 == 0, np.float32(1), np.float32(-1))
+        self._middle = from_middle(self._bins)
         self._begun = 0
 
     def begin(self) -> BasinState:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import window
+from ..dsp import from_middle, window
 from ..model import Model
 from .coherent import CoherentState, CoherentVoicing, Shape
 from .frames import Character, Indices
@@ -135,7 +135,7 @@ class BestVoicing:
         self._cover = np.float32(energy / self.hop_length)
         self._whole = np.float32(OVERLAP * HANN[0])  # from frames that add up to spectra of what they add up to
         self._of_noise = np.float32(np.sqrt(energy))
-        self._alternating = np.where(np.arange(length // 2 + 1) % 2 == 0, np.float32(1), np.float32(-1))
+        self._middle = from_middle(length // 2 + 1)
 
     def begin(self) -> BestState:
         """State of a new voice."""
@@ -156,7 +156,7 @@ class BestVoicing:
         """The next frames of each voice, [rows, channels, frame_length]; those of one voice are refined together."""
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]
-        start: Spectrum = (whole * (self._whole * self._alternating)).astype(np.complex64, copy=False)
+        start: Spectrum = (whole * (self._whole * self._middle)).astype(np.complex64, copy=False)
         hiss = np.square(level * self._of_noise)[:, np.newaxis]
         magnitudes = np.sqrt(np.square(np.abs(tones) * self._whole) + hiss)
         made = np.empty((len(states), self.channels, self.frame_length), np.float32)

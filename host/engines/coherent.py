@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import white_noise
+from ..dsp import from_middle, white_noise
 from ..errors import UserError
 from ..model import Model
 from ..units import midi_to_hz
@@ -77,14 +77,9 @@ def _noise(shape: Shape) -> Spectrum:
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])
     frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window.astype(np.float32)
     spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)
-    spectra *= _alternating(spectra.shape[1]) / np.float32(shape.overlap * shape.terms[0])
+    spectra *= from_middle(spectra.shape[1]) / np.float32(shape.overlap * shape.terms[0])
     spectra.setflags(write=False)
     return spectra
-
-
-def _alternating(bins: int) -> Array:
-    """What moves a spectrum's origin from the first sample of a frame to its middle, [bins]."""
-    return np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
 
 
 class CoherentState:
@@ -137,7 +132,7 @@ class CoherentVoicing:
         self._amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
         self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
-        self._alternating = _alternating(self._noise.shape[1])
+        self._bins = self._noise.shape[1]
         self._quiet = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
         self._lowest = math.ceil(INAUDIBLE_HZ * card.frame_length / card.sample_rate)  # bin of the model that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
@@ -183,7 +178,7 @@ class CoherentVoicing:
         spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
         if self._hiss > 0:
             spectra += noise * level[:, np.newaxis]
-        spectra *= self._alternating
+        spectra *= from_middle(self._bins)
         return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
 
     def parts_of(
@@ -264,7 +259,7 @@ class CoherentVoicing:
             turn: [partials, unison], phase in cycles.
             strength: [partials], amplitude times ``frame_length``.
         """
-        bins, taps = len(self._alternating), self._shape.taps
+        bins, taps = self._bins, self._shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()
         angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
