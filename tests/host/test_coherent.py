@@ -370,6 +370,15 @@ def test_a_free_partial_that_drifts_from_bin_to_bin_keeps_its_phase(model_of):
     assert hz == pytest.approx(RATE / FRAME * (60 + 4 * (times - late)), abs=0.5)
 
 
+@pytest.mark.parametrize("bins", [-1.0, 0.5, 2.0, 4.0, 7.0, 9.0])
+def test_a_partial_fades_in_the_last_eight_bins_below_half_the_rate(comb, bins):
+    hz = RATE / 2 - bins * RATE / 1024
+    key = 69 + 12 * np.log2(hz / 5 / 440)
+    sound = one(comb([0, 0, 0, 0, 1.0]), key, RATE, **PURE)[4000:]
+    level = amplitudes(sound, [hz])[0][0] / LEVEL if bins > 0 else np.abs(sound).max()
+    assert level == pytest.approx(min(max(bins / 8, 0), 1), abs=0.02)
+
+
 @pytest.mark.parametrize("key", [100, 106, 110.4, 120])
 def test_partials_beyond_half_the_rate_are_silent_and_fold_nothing_back(comb, key):
     order = np.arange(1, 13)
