@@ -104,7 +104,7 @@ class CoherentState:
 class CoherentVoicing:
     """Frames for the engine: partials and noise of what a model decodes."""
 
-    together = 8  # a batch of a few rows costs what eight cost: numpy's calls, not their work
+    together = 16  # a batch of a few rows costs what many cost, numpy's calls; blocks without one have time to decode
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 

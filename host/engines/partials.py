@@ -6,6 +6,7 @@ Computer Music Journal 14:4, 1990).
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,16 +18,18 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, wherever its centre is
+LOBE_ENERGY = np.float32(
+    2.1
+)  # of a lobe over all bins, of its highest bin's at most: between two bins, 1.5 / 0.85 ** 2
 REACH = 2  # bins on either side of a peak that hold its energy
 CLEARED = 3  # bins on either side that are the partial's, and not noise
 SKIRT = (3, 4)  # bins on either side where a lobe has fallen by 30 dB or more, and noise has not
 QUIETEST = 1e-4  # of a frame's strongest bin: a harmonic that is softer is none
-QUIETEST_FREE = 1e-3  # of it: a peak that is softer and no harmonic is one of the decoder's own making
+QUIETEST_FREE = 5e-3  # of it: a peak that is softer and no harmonic is one of the decoder's own making
 NOISE_DB, TONE_DB = 12.0, 20.0  # what stands out of the noise by less is noise, by more a partial, in between both
 SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
 WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
-VALLEY = 1  # bins on either side of the middle between two harmonics that tell how strong the noise is
-TINY = np.float32(1e-20)
+TINY = 1e-20
 FREE = 64  # partials of a frame that belong to no harmonic: the strongest are kept
 HIGHEST_HARMONIC = 400  # more would be those of a fundamental below 55 Hz
 
@@ -68,7 +71,8 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
     """Partials and noise of magnitude frames.
 
     What lies around a harmonic of the fundamental and stands out of what lies between harmonics is that harmonic,
-    however wide it is: a decoder's lobes are means of many frames'. Elsewhere, peaks that are lobes are free partials.
+    however wide it is: a decoder's lobes are means of many frames'. Between two harmonics the highest peak, if it is a
+    lobe, is a free partial, and the rest is noise. Without a fundamental all peaks that are lobes are free partials.
 
     Args:
         frames: [rows, bins], magnitudes of a Hann window's transform.
@@ -77,86 +81,117 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
     Returns:
         [rows, layout.width].
     """
-    count = len(frames)
-    result = np.zeros((count, layout.width), np.float32)
+    result = np.zeros((len(frames), layout.width), np.float32)
+    pitched = (fundamentals > 0) if layout.harmonics else np.zeros(len(frames), bool)
+    if pitched.all():
+        _pitched(frames, fundamentals, layout, result)
+    elif not pitched.any():
+        _unpitched(frames, layout, result)
+    else:
+        for rows, take in ((pitched, taken_apart), (~pitched, taken_apart)):
+            result[rows] = take(frames[rows], fundamentals[rows], layout)
+    return result
+
+
+class _Comb(NamedTuple):
+    """Where a fundamental's harmonics are, and the gaps between them.
+
+    Attributes:
+        edges: first bins of the gap below the fundamental, of the fundamental, of the gap above it, of the second
+            harmonic and so on, [2 * harmonics + 1].
+        covered: bins of each of them, [2 * harmonics + 1].
+        gap: for each bin of the noise the nearest gap, from 0, [noise].
+    """
+
+    edges: Indices
+    covered: Array
+    gap: Indices
+
+
+@functools.lru_cache(maxsize=24)  # of two models
+def _comb(first: float, layout: Layout, bins: int) -> _Comb:
+    number = np.arange(1, layout.harmonics + 1)
+    wide = np.minimum(CLEARED + SPREAD * (number - 1), max(WIDEST * first, 1.0))
+    ends = np.rint(np.stack([number * first - wide, number * first + wide + 1], axis=1)).astype(np.intp)
+    edges = np.minimum(np.concatenate([[0], ends.ravel()]), bins - 1)
+    covered = np.maximum(np.diff(edges, append=bins), 1).astype(np.float32)
+    gap = np.floor(np.arange(layout.noise) * layout.noise_width / first).astype(np.intp)
+    return _Comb(edges, covered, np.minimum(gap, layout.harmonics))
+
+
+def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array) -> None:
+    """Take frames apart that all have a fundamental."""
+    power = np.square(frames)
+    combs = [_comb(first, layout, frames.shape[1]) for first in fundamentals.tolist()]
+    sums = np.array([np.add.reduceat(row, comb.edges) for row, comb in zip(power, combs, strict=True)])
+    peaks = np.array([np.maximum.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
+    covered = np.array([comb.covered for comb in combs])
+    loudest = power.max(axis=1, keepdims=True)
+    # A lobe with as much noise beside it as it may have is no larger part of its gap's energy than this.
+    alone = sums[:, ::2] < peaks * (LOBE_ENERGY + covered[:, ::2] * np.float32(10 ** (-NOISE_DB / 10)))
+    found = np.nonzero((peaks > np.float32(QUIETEST_FREE**2) * loudest) & alone)
+    places, strengths = layout.free(result)
+    used = [0] * len(frames)
+    for row, gap in zip(*(index.tolist() for index in found), strict=True):
+        edges = combs[row].edges
+        end = edges[2 * gap + 1] if gap < layout.harmonics else frames.shape[1]
+        partial = _partial(frames[row], int(edges[2 * gap]), int(end))
+        if partial is not None and used[row] < FREE:
+            places[row, used[row]], strengths[row, used[row]], energy = partial
+            sums[row, 2 * gap] = max(sums[row, 2 * gap] - energy, 0.0)
+            used[row] += 1
+    noise = sums[:, ::2] / covered[:, ::2]
+    beside = (noise[:, :-1] + noise[:, 1:]) / 2
+    own = np.maximum(sums[:, 1::2] - covered[:, 1::2] * beside, 0.0) / np.float32(HANN_ENERGY)
+    tone = _tone(10 * np.log10((own + TINY) / (beside + TINY)))
+    tone *= own > np.float32(QUIETEST**2) * loudest
+    layout.harmonic(result)[:] = tone * np.sqrt(own)
+    # What of a harmonic is noise is spread over the gaps beside it.
+    hiss = (1 - np.square(tone)) * own * (np.float32(HANN_ENERGY / 2) / fundamentals[:, np.newaxis])
+    noise[:, :-1] += hiss
+    noise[:, 1:] += hiss
+    noise = np.sqrt(noise)
+    for row, comb in enumerate(combs):
+        noise[row].take(comb.gap, out=layout.residue(result)[row])
+
+
+def _partial(frame: Array, start: int, end: int) -> tuple[float, float, float] | None:
+    """The highest peak of a frame between two bins, if it is a lobe: its place, its height and its energy."""
+    margin = max(*SKIRT, CLEARED)
+    start, end = max(start, margin), min(end, len(frame) - margin)
+    if end <= start:
+        return None
+    peak = start + int(frame[start:end].argmax())
+    if not frame[peak - 1] < frame[peak] >= frame[peak + 1]:
+        return None
+    around = frame[peak - margin : peak + margin + 1].tolist()
+    skirt = sum(around[margin + side * away] ** 2 for side in (-1, 1) for away in SKIRT) / (2 * len(SKIRT))
+    tone = (10 * math.log10(around[margin] ** 2 / (skirt + TINY)) - NOISE_DB) / (TONE_DB - NOISE_DB)
+    if tone <= 0:
+        return None
+    tone = min(tone, 1.0)
+    below, here, above = around[margin - 1 : margin + 2]
+    ratio = max(below, above) / here
+    away = max((2 * ratio - 1) / (ratio + 1), 0.0)
+    energy = tone**2 * sum(value**2 for value in around[margin - REACH : margin + REACH + 1])
+    return peak + (away if above > below else -away), math.sqrt(energy / HANN_ENERGY), energy
+
+
+def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
+    """Take frames apart that have no fundamental."""
     rest = frames.copy()
-    pitched = np.flatnonzero(fundamentals > 0) if layout.harmonics else np.empty(0, np.intp)
-    if len(pitched):
-        strengths, left = _harmonics(frames[pitched], fundamentals[pitched], layout.harmonics)
-        layout.harmonic(result)[pitched] = strengths
-        rest[pitched] = left
-    row, peak, tone = _peaks(frames, rest)
+    row, peak, tone = _peaks(frames)
     if len(row):
         place, strength = _lobes(frames, row, peak, tone)
         _clear(rest, frames, row, peak, tone)
         order = np.lexsort((-strength, row))
-        begin = np.searchsorted(row[order], np.arange(count))
+        begin = np.searchsorted(row[order], np.arange(len(frames)))
         rank = np.arange(len(order)) - begin[row[order]]
         order, rank = order[rank < FREE], rank[rank < FREE]
         places, strengths = layout.free(result)
         places[row[order], rank] = place[order]
         strengths[row[order], rank] = strength[order]
     layout.residue(result)[:] = _means(rest, layout)
-    return result
-
-
-class _Comb(NamedTuple):
-    """The bins of a fundamental's harmonics, and of what lies between them.
-
-    Attributes:
-        windows: first bins of the harmonics and of what follows each, in turn, [2 * harmonics].
-        valleys: first bins of the valleys and of what follows each, [2 * (harmonics + 1)]; the first is below the
-            fundamental.
-        owner: [bins], the harmonic that a bin belongs to, from 0; their number where it belongs to none.
-    """
-
-    windows: Indices
-    valleys: Indices
-    owner: Indices
-
-
-@functools.lru_cache(maxsize=24)  # of two models
-def _comb(first: float, count: int, bins: int) -> _Comb:
-    number = np.arange(1, count + 1)
-    wide = np.minimum(CLEARED + SPREAD * (number - 1), max(WIDEST * first, 1.0))
-
-    def ends(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> Indices:
-        pairs = np.stack([np.rint(low), np.rint(high) + 1], axis=1).astype(np.intp)
-        return np.minimum(pairs.ravel(), bins - 1)
-
-    middle = (np.arange(count + 1) + 0.5) * first
-    at = np.arange(bins)
-    nearest = np.clip(np.rint(at / first).astype(np.intp), 1, count) - 1
-    low, high = number * first - wide, number * first + wide
-    inside = (at >= np.rint(low)[nearest]) & (at <= np.rint(high)[nearest])
-    return _Comb(
-        ends(low, high),
-        ends(middle - VALLEY, middle + VALLEY),
-        np.where(inside, nearest, count),
-    )
-
-
-def _harmonics(frames: Array, fundamentals: Floats, count: int) -> tuple[Array, Array]:
-    """Harmonics of frames that all have a fundamental.
-
-    Returns:
-        Their magnitudes, [rows, count], and frames without them, [rows, bins].
-    """
-    power = np.square(frames)
-    combs = [_comb(first, count, frames.shape[1]) for first in fundamentals.tolist()]
-    windows = np.stack([np.add.reduceat(row, comb.windows)[::2] for row, comb in zip(power, combs, strict=True)])
-    valleys = np.stack([np.add.reduceat(row, comb.valleys)[::2] for row, comb in zip(power, combs, strict=True)])
-    covered = np.stack([comb.windows[1::2] - comb.windows[::2] for comb in combs])
-    valleys /= np.stack([np.maximum(comb.valleys[1::2] - comb.valleys[::2], 1) for comb in combs])
-    noise = (valleys[:, :-1] + valleys[:, 1:]) / 2
-    own = np.maximum(windows - covered * noise, 0.0) / np.float32(HANN_ENERGY)
-    loudest = np.square(np.float32(QUIETEST) * frames.max(axis=1, keepdims=True))
-    tone = np.where(own > loudest, _tone(10 * np.log10((own + TINY) / (noise + TINY))), 0.0)
-    strengths = (tone * np.sqrt(own)).astype(np.float32)
-    remains = np.full((len(frames), count + 1), np.inf, np.float32)
-    remains[:, :-1][tone > 0] = np.sqrt(np.maximum(noise, (1 - np.square(tone)) * own))[tone > 0]
-    owner = np.stack([comb.owner for comb in combs]) + (count + 1) * np.arange(len(frames))[:, np.newaxis]
-    return strengths, np.minimum(frames, remains.take(owner))
 
 
 def _tone(above_db: Any) -> Any:
@@ -164,13 +199,13 @@ def _tone(above_db: Any) -> Any:
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
-def _peaks(frames: Array, rest: Array) -> tuple[Indices, Indices, Floats]:
-    """Rows and bins of peaks in what harmonics leave, and how much of each is a partial: above 0, at most 1."""
+def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
+    """Rows and bins of the peaks, and how much of each is a partial: above 0, at most 1."""
     margin = max(*SKIRT, CLEARED)
-    row, peak = np.nonzero(rest[:, margin:-margin] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
+    row, peak = np.nonzero(frames[:, margin:-margin] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += margin
     here = frames[row, peak]
-    top = (here > frames[row, peak - 1]) & (here >= frames[row, peak + 1]) & (here == rest[row, peak])
+    top = (here > frames[row, peak - 1]) & (here >= frames[row, peak + 1])
     row, peak, here = row[top], peak[top], here[top]
     skirt = sum(np.square(frames[row, peak + side * away]) for side in (-1, 1) for away in SKIRT)
     tone = _tone(10 * np.log10(np.square(here) / (skirt / np.float32(2 * len(SKIRT)) + TINY)))

@@ -167,7 +167,8 @@ class SpectrumEngine:
                 stream.next_frame += self._hop
         if due:
             self._add_all(due, motion)
-        if count < self._knob_hop and (self._delay or not due):
+        spare = not due or 2 * count > self._hop  # such blocks all have frames that are due
+        if spare and count < self._knob_hop:
             self._prepare(streams, motion, start + count)
         return [self._take(stream, start, count) for stream in streams]
 
