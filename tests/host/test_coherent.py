@@ -361,13 +361,15 @@ def test_a_latent_that_moves_makes_no_dip_and_no_phase_step(model_of):
 
 def test_a_free_partial_that_drifts_from_bin_to_bin_keeps_its_phase(model_of):
     knobs = Knobs(latent=lambda times: times / RATE)
-    model = model_of(lambda latent, key: lobes([60 + 4 * latent[0]], [1.0]), chroma=False)
+    model = model_of(lambda latent, key: lobes([60 + 16 * latent[0]], [1.0]), chroma=False)
     level, phase = turned(one(model, 60, 2 * RATE, knobs, **PURE))
     assert 20 * np.log10(level / LEVEL) == pytest.approx(np.zeros(len(level)), abs=0.3)
     hz = (phase[2048:] - phase[:-2048]) / 2048 * RATE
     times = (2048 + 1024 + np.arange(len(hz))) / RATE
-    late = (768 + 512 + 512) / RATE  # the knobs' delay, half a hop on which they rest, half a frame
-    assert hz == pytest.approx(RATE / FRAME * (60 + 4 * (times - late)), abs=0.5)
+    # The knobs' delay, how long they rest before a frame on the mean, half a frame, less half of a hop, as the way to a
+    # frame is gone with the frequency of that frame.
+    late = (768 + 448 + 512 - 128) / RATE
+    assert hz == pytest.approx(RATE / FRAME * (60 + 16 * (times - late)), abs=0.2)
 
 
 @pytest.mark.parametrize("bins", [-1.0, 0.5, 2.0, 4.0, 7.0, 9.0])
@@ -440,6 +442,12 @@ def test_noise_is_gaussian_and_has_no_line_at_the_rate_of_the_hops(model_of):
     lines = np.rint(np.array([1, 2, 3, 4]) * RATE / 256 * 4096 / RATE).astype(int)
     beside = np.array([np.median(np.delete(power[line - 8 : line + 9], range(6, 11))) for line in lines])
     assert 10 * np.log10(power[lines] / beside) == pytest.approx(np.zeros(4), abs=3.0)
+
+
+def test_the_noise_of_two_voices_has_nothing_in_common(model_of):
+    flat = model_of(lambda latent, key: np.full(BINS, 0.2))
+    alike = np.corrcoef(sound_of(flat, [60, 60, 60], RATE)[:, 0])
+    assert alike == pytest.approx(np.eye(3), abs=0.03)
 
 
 def test_coloured_noise_keeps_its_colour(model_of):
