@@ -142,15 +142,16 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
             used[row] += 1
     noise = sums[:, ::2] / covered[:, ::2]
     beside = (noise[:, :-1] + noise[:, 1:]) / 2
-    own = np.maximum(sums[:, 1::2] - covered[:, 1::2] * beside, 0.0) / np.float32(HANN_ENERGY)
+    more = (sums[:, 1::2] - covered[:, 1::2] * beside) / np.float32(HANN_ENERGY)
+    own = np.maximum(more, 0.0)
     tone = _tone(10 * np.log10((own + TINY) / (beside + TINY)))
     tone *= own > np.float32(QUIETEST**2) * loudest
     layout.harmonic(result)[:] = tone * np.sqrt(own)
     # What of a harmonic is noise is spread over the gaps beside it.
-    hiss = (1 - np.square(tone)) * own * (np.float32(HANN_ENERGY / 2) / fundamentals[:, np.newaxis])
+    hiss = (more - np.square(tone) * own) * (np.float32(HANN_ENERGY / 2) / fundamentals[:, np.newaxis])
     noise[:, :-1] += hiss
     noise[:, 1:] += hiss
-    noise = np.sqrt(noise)
+    noise = np.sqrt(np.maximum(noise, 0.0))
     for row, comb in enumerate(combs):
         noise[row].take(comb.gap, out=layout.residue(result)[row])
 
