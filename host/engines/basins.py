@@ -3,9 +3,9 @@
 The logarithm of a spectrum's magnitudes tells how its phases go on in time and from bin to bin (for a Gaussian window
 exactly, else nearly: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT
 magnitude", IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak is advanced in time; its basin, from valley to
-valley, is filled from the peak outward; then the frame is fitted to what sounds already, as Griffin and Lim do with all
-frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5,
-2007).
+valley, is filled from the peak outward; then basins that change are fitted to what sounds already, as Griffin and Lim do
+with all frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP
+15:5, 2007).
 """
 
 import math
@@ -17,11 +17,13 @@ from ..dsp import from_middle, white_noise, window
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
 GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
 FARTHEST = 2.0  # bins from a peak to its frequency at most
 FITS = 2  # times that a frame is fitted to what sounds already
+RESTLESS = 0.8  # nepers a frame: where the level changes by less, a partial goes on as it is, and fitting would harm it
 OWN_WEIGHT = np.float32(2)  # of the frame itself beside what sounds: its end has no other
 DEEPEST = np.float32(1e-7)  # of the loudest so far: what is softer is as soft
 
@@ -101,15 +103,18 @@ class BasinPhase:
         was = np.stack([frequency[row] if s.frequency is None else s.frequency for row, s in enumerate(states)])
         step = 2 * np.pi * self._hop / self._frame * (np.arange(self._bins) + (frequency + was) / 2.0)
         started = np.array([s.level is not None for s in states])[:, np.newaxis]
-        phase = _filled(np.stack([s.phase for s in states]) + started * step, slope, magnitudes)
+        owner, peaks = _basins(magnitudes)
+        phase = _filled(np.stack([s.phase for s in states]) + started * step, slope, owner, peaks)
 
         spectra: Spectrum = (magnitudes * np.exp(1j * phase) * self._middle).astype(np.complex64)
         sounding = np.stack([s.sounding for s in states])
+        restless = _changing(magnitudes, change, owner) > RESTLESS * self._hop / self._frame
         for _ in range(FITS):
             together = (sounding + OWN_WEIGHT * self._heard(spectra)) * self._fit
             fitted = np.fft.rfft(together, axis=-1)
             size = np.abs(fitted)
-            spectra = np.where(size > 0, magnitudes * fitted / np.maximum(size, np.float32(1e-30)), spectra)
+            turned = magnitudes * fitted / np.maximum(size, np.float32(1e-30))
+            spectra = np.where(restless & (size > 0), turned, spectra)
         sounding += self._heard(spectra)
         phase = np.angle(spectra * self._middle).astype(np.float64)
         for row, state in enumerate(states):
@@ -124,24 +129,40 @@ class BasinPhase:
         return frames * self._window
 
 
-def _filled(phase: Floats, slope: Floats, magnitudes: Array) -> Floats:
-    """Phases that peaks have, carried to their basins along a slope.
+def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
+    """The basin of each bin and the bin of each basin's peak, counted through all rows.
 
     Args:
-        phase: [rows, bins]; only that of the peaks counts.
-        slope: [rows, bins], radians a bin.
         magnitudes: [rows, bins].
+
+    Returns:
+        [rows * bins], and [basins].
     """
-    count, bins = magnitudes.shape
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
     peak = falls.copy()
     peak[:, 1:] &= ~falls[:, :-1]
     # Uphill from every bin lies its peak: the last one where the spectrum falls, the next one where it does not.
-    owner = np.cumsum(peak) - 1 + ~falls.ravel()
-    places = np.flatnonzero(peak)
-    way = np.zeros((count, bins))
+    return np.cumsum(peak) - 1 + ~falls.ravel(), np.flatnonzero(peak)
+
+
+def _filled(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
+    """Phases that peaks have, carried to their basins along a slope.
+
+    Args:
+        phase: [rows, bins]; only that of the peaks counts.
+        slope: [rows, bins], radians a bin.
+    """
+    way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
-    offset = phase.ravel()[places] - way.ravel()[places]
-    filled: Floats = way + offset[owner].reshape(count, bins)
+    offset = phase.ravel()[peaks] - way.ravel()[peaks]
+    filled: Floats = way + offset[owner].reshape(phase.shape)
     return filled
+
+
+def _changing(magnitudes: Array, change: Array, owner: Indices) -> Floats:
+    """How much the level changes in each bin's basin, the mean by energy, [rows, bins]."""
+    energy = np.square(magnitudes, dtype=np.float64).ravel()
+    whole = np.bincount(owner, energy)
+    mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)
+    return mean[owner].reshape(magnitudes.shape)

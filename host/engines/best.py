@@ -142,9 +142,9 @@ class BestVoicing:
         past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
         return BestState(self._voice.begin(), past)
 
-    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
-        """Decode what `make` will soon be asked for."""
-        self._voice.prepare(latents, chroma)
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """As `CoherentVoicing.prepare`."""
+        return self._voice.prepare(latents, chroma)
 
     def make(
         self,

@@ -104,7 +104,7 @@ class CoherentState:
 class CoherentVoicing:
     """Frames for the engine: partials and noise of what a model decodes."""
 
-    together = 16  # a batch of a few rows costs what many cost, numpy's calls; blocks without one have time to decode
+    together = 32  # a batch of a few rows costs what many cost, numpy's calls; blocks without one have time to decode
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
@@ -124,7 +124,7 @@ class CoherentVoicing:
         self._shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # at a quarter it adds up to 1
         self.frame_length = self._shape.length
         self.hop_length = self.frame_length // self._shape.overlap
-        self.delay = card.hop_length * 3 // 4  # time to decode, a few rows a block, what turned knobs ask for
+        self.delay = card.hop_length  # time to decode, a few rows at a time, what turned knobs ask for
         self.channels = 2 if character.width > 0 else 1
         self._character = character
         self._model_bins = card.frame_length // 2 + 1
@@ -159,9 +159,9 @@ class CoherentVoicing:
         free = np.add.outer(white_noise(self._model_bins).astype(np.float64), turns)
         return CoherentState(turns, free, self._begun * STRIDE % len(self._noise))
 
-    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
-        """Decode and take apart what `make` will soon be asked for."""
-        self._decoder.rows(latents, chroma)
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """One step towards what `make` will soon be asked for; returns whether another is left."""
+        return self._decoder.prepare(latents, chroma)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
         """The next frame of each row's voice.

@@ -28,6 +28,11 @@ class RowCache:
         self._rows: dict[Hashable, Array] = {}
         self._lock = threading.Lock()  # never held while rows are computed
 
+    def knows(self, keys: Sequence[Hashable]) -> bool:
+        """Whether all rows are there."""
+        with self._lock:
+            return all(key in self._rows for key in keys)
+
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
         """The row of each key, [keys, width], not to be written to.
 
@@ -68,44 +73,65 @@ PLAIN = Character()
 class Decoder:
     """Rows of a model, made ready for synthesis, in as few runs as there are different ones."""
 
-    def __init__(self, model: Model, ready: Callable[[Array, Indices | Array], Array] | None = None) -> None:
-        """``ready(frames, chroma)`` turns new frames, [rows, bins], into what is remembered, [rows, width]."""
+    def __init__(self, model: Model, ready: Callable[[Array, Indices | Array], Array]) -> None:
+        """``ready(frames, chroma)`` turns frames, [rows, bins], into what synthesis needs, [rows, width]."""
         self._model, self._ready = model, ready
-        self._cache = RowCache()
+        self._decoded, self._made = RowCache(), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array) -> Array:
-        """What each row's frame is: `keyed` without the keys."""
-        return self.keyed(latents, chroma)[1]
-
-    def keyed(self, latents: Array, chroma: Indices | Array) -> tuple[list[Hashable], Array]:
-        """Rows, and a key for each by which equal ones are known.
+        """What each row's frame has been made into, [rows, width], not to be written to.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
             chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
-
-        Returns:
-            Keys [rows] and rows [rows, width], not to be written to.
         """
-        pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
-        keys: list[Hashable] = [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
-        return keys, self._cache.rows(keys, lambda new: self._decode(latents[new], chroma[new]))
+        keys = row_keys(latents, chroma)
 
-    def _decode(self, latents: Array, chroma: Indices | Array) -> Array:
-        frames = self._model.decode(latents, chroma)
-        return frames if self._ready is None else self._ready(frames, chroma)
+        def make(new: list[int]) -> Array:
+            frames = self._decoded.rows(
+                [keys[row] for row in new], lambda some: self._decode(latents, chroma, [new[row] for row in some])
+            )
+            return self._ready(frames, chroma[new])
+
+        return self._made.rows(keys, make)
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """Do one step towards `rows`: decode, or make ready what is decoded. Returns whether another is left."""
+        keys = row_keys(latents, chroma)
+        if self._made.knows(keys):
+            return False
+        if self._decoded.knows(keys):
+            self.rows(latents, chroma)
+            return False
+        self._decoded.rows(keys, lambda new: self._decode(latents, chroma, new))
+        return True
+
+    def _decode(self, latents: Array, chroma: Indices | Array, new: list[int]) -> Array:
+        return self._model.decode(latents[new], chroma[new])
+
+
+def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:
+    """By which equal rows are known, [rows]."""
+    pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
+    return [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
 
 
 class MovedSpectra:
     """Magnitude frames of a model, moved along the frequency axis to where a key wants them."""
 
     def __init__(self, model: Model) -> None:
-        self._decoder = Decoder(model)
-        self._moved = RowCache()
+        self._model = model
+        self._decoded, self._moved = RowCache(), RowCache()
 
     def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
-        """Magnitudes, [rows, bins]; ``ratios``, [rows], say how far each moves: 2 is an octave up."""
-        plain, decoded = self._decoder.keyed(latents, chroma)
+        """Magnitudes, [rows, bins], not to be written to.
+
+        Args:
+            latents, chroma: as in `Decoder.rows`.
+            ratios: [rows], how far each moves: 2 is an octave up.
+        """
+        plain = row_keys(latents, chroma)
+        decoded = self._decoded.rows(plain, lambda new: self._model.decode(latents[new], chroma[new]))
         if np.all(ratios == 1.0):
             return decoded
         keys = list(zip(plain, ratios.tolist(), strict=True))
@@ -113,7 +139,7 @@ class MovedSpectra:
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> None:
         """Decode what `spectra` will soon be asked for."""
-        self._decoder.keyed(latents, chroma)
+        self.spectra(latents, chroma, np.ones(len(latents)))
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

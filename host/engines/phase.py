@@ -108,9 +108,10 @@ class NoiseVoicing:
         """State of a new voice."""
         return self._phase.begin()
 
-    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Decode what `make` will soon be asked for."""
         self._spectra.prepare(latents, chroma)
+        return False
 
     def make(
         self,

@@ -24,7 +24,7 @@ Times = npt.NDArray[np.int64]
 
 WORTH_SHARING = 32  # rows: one or two voices are done before another thread has begun
 MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
-AHEAD = 6  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
+AHEAD = 8  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
 
 
 class Motion(Protocol):
@@ -62,8 +62,8 @@ class Voicing(Protocol):
         """State of a new voice."""
         ...
 
-    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
-        """Decode what `make` will soon be asked for."""
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """Do a part of what `make` will soon be asked for; returns whether there is more of it."""
         ...
 
     def make(
@@ -127,6 +127,7 @@ class SpectrumEngine:
         self._begun = 0
         self._foreseen = -1  # the hop for whose knobs all pitch classes are decoded, but for those in `_classes`
         self._classes: list[int] = []
+        self._halfway: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
 
     @property
     def channels(self) -> int:
@@ -167,7 +168,8 @@ class SpectrumEngine:
                 stream.next_frame += self._hop
         if due:
             self._add_all(due, motion)
-        spare = not due or 2 * count > self._hop  # such blocks all have frames that are due
+        crowded = 2 * count > self._hop or len(streams) > self._voicing.together  # frames are due in every block
+        spare = not due or (self._delay > 0 and crowded)
         if spare and count < self._knob_hop:
             self._prepare(streams, motion, start + count)
         return [self._take(stream, start, count) for stream in streams]
@@ -194,15 +196,19 @@ class SpectrumEngine:
         That is all pitch classes where the first voice's knobs are, also those of keys that may be pressed soon: a
         note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
         """
+        if self._halfway is not None:
+            rows, self._halfway = self._halfway, None
+            self._advance(*rows)
+            return
         hop = now - 1 - (now - 1) % self._knob_hop
         if streams and self._octave is not None and hop != self._foreseen:
             self._foreseen = hop
             soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
-            self._classes = list(dict.fromkeys([*soon, *range(12)]))
+            self._classes = list(dict.fromkeys([*soon, *range(12)])) if self._alike(streams, motion, hop) else []
         if streams and self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
             latents = motion.latents([0] * len(classes), np.full(len(classes), self._foreseen))
-            self._voicing.prepare(latents, np.array(classes, np.intp))
+            self._advance(latents, np.array(classes, np.intp))
             return
         waiting: list[tuple[int, int, Stream, int]] = []
         for voice, stream in enumerate(streams):
@@ -216,9 +222,20 @@ class SpectrumEngine:
         pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
         times = np.array([knobs for *_, knobs in soonest], np.int64)
         chroma, _ = self._places([stream for _, _, stream, _ in soonest], pitches)
-        self._voicing.prepare(motion.latents([voice for _, voice, _, _ in soonest], times), chroma)
+        self._advance(motion.latents([voice for _, voice, _, _ in soonest], times), chroma)
         for _, _, stream, knobs in soonest:
             stream.prepared = knobs
+
+    def _alike(self, streams: Sequence[Stream], motion: Motion, time: int) -> bool:
+        """Whether the first two voices share their knobs, and so all others may."""
+        if len(streams) == 1:
+            return True
+        first, second = motion.latents([0, 1], np.array([time, time]))
+        return np.array_equal(first, second)
+
+    def _advance(self, latents: Array, chroma: Indices | Array) -> None:
+        if self._voicing.prepare(latents, chroma):
+            self._halfway = latents, chroma
 
     def _knobs_at(self, stream: Stream, frame: int) -> int:
         """The sample at which the knobs are read for a frame that begins at sample ``frame``."""

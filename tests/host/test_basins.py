@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.dsp import stft
-from timbrel.host.engines.basins import BasinPhase, _filled
+from timbrel.host.engines.basins import BasinPhase, _basins, _filled
 
 RATE, FRAME = 22050, 1024
 
@@ -68,7 +68,7 @@ def test_basins_are_filled_as_by_a_walk_from_each_peak_to_its_valleys(seed):
     rng = np.random.default_rng(seed)
     magnitudes = rng.integers(0, 6, (3, 40)).astype(np.float32)  # with plateaus and ties
     phase, slope = rng.standard_normal((2, 3, 40))
-    found = _filled(phase, slope, magnitudes)
+    found = _filled(phase, slope, *_basins(magnitudes))
     for row in range(3):
         for bin_ in range(40):
             peak = bin_
@@ -87,6 +87,17 @@ def test_basins_are_filled_as_by_a_walk_from_each_peak_to_its_valleys(seed):
             way = sum((slope[row, k] + slope[row, k + 1]) / 2 for k in steps)
             expected = phase[row, peak] + (way if bin_ > peak else -way)
             assert found[row, bin_] == pytest.approx(expected)
+
+
+def test_a_frame_that_is_repeated_sounds_one_steady_tone_a_peak():
+    """Fitting to what sounds would bend its phases to and fro: a false line beside each partial."""
+    frame = np.abs(stft(vibrating(), FRAME, 128))[60]
+    phase = BasinPhase(FRAME, 128)
+    spectra = phase.apply(np.repeat(frame[np.newaxis], 120, 0), [phase.begin()] * 120)
+    turns = np.unwrap(np.angle(spectra[8:]), axis=0)
+    peak = int(frame.argmax())
+    steps = np.diff(turns[:, peak])
+    assert np.abs(steps - steps.mean()).max() < 1e-3
 
 
 def test_silence_stays_silent_and_finite():

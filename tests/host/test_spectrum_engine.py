@@ -174,7 +174,7 @@ def test_the_frames_and_the_decoding_of_many_voices_are_spread_over_the_blocks(e
     made, make = [], engine._voicing.make
     monkeypatch.setattr(engine._voicing, "make", lambda *args: [made.append(len(args[0])), make(*args)][1])
     streams = [engine.begin(48 + i, 0) for i in range(16)]
-    sound_of(engine, streams, Apart(), 8192)
+    sound_of(engine, streams, Apart(), 8192, sizes=(128,))
     frames, decoded = [], []
     for block in range(64, 128):
         made.clear(), model.calls.clear()
@@ -183,7 +183,7 @@ def test_the_frames_and_the_decoding_of_many_voices_are_spread_over_the_blocks(e
     hops = 64 * 128 // 1024
     assert 16 * hops <= sum(decoded) <= (16 + 12) * hops  # and those of keys that may be pressed
     assert max(decoded) <= 8
-    assert max(frames) <= max(8, 1.01 * sum(frames) / 64)
+    assert max(frames) <= 16  # of one voice no more than one
 
 
 def test_still_knobs_decode_nothing_new(engine_of, tiny):
@@ -206,7 +206,7 @@ def test_64_voices_that_share_turning_knobs_need_at_most_twelve_rows_a_hop(engin
     hops = 40
     for block in range(20 * 4, (20 + hops) * 4):
         engine.render(streams, Turning(), block * hop // 4, hop // 4)
-    assert 0 < sum(model.calls) <= 12 * hops
+    assert 0 < sum(model.calls) <= 12 * (hops + 1)  # knobs may be read a hop before what they shape
 
 
 def test_all_voices_that_are_due_are_decoded_in_one_run(engine_of, tiny):
