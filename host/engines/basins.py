@@ -3,9 +3,9 @@
 The logarithm of a spectrum's magnitudes tells how its phases go on in time and from bin to bin (for a Gaussian window
 exactly, else nearly: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT
 magnitude", IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak is advanced in time; its basin, from valley to
-valley, is filled from the peak outward; then basins that change are fitted to what sounds already, as Griffin and Lim do
-with all frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP
-15:5, 2007).
+valley, is filled from the peak outward; then basins that change are fitted to what sounds already, as Griffin and Lim
+do with all frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE
+TASLP 15:5, 2007).
 """
 
 import math
