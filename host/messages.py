@@ -46,4 +46,4 @@ class Report:
     last: str
 
 
-Message = tuple[Literal["ready", "report", "say", "lost", "refused", "error", "sound", "events"], Any]
+Message = tuple[Literal["ready", "report", "playing", "say", "lost", "refused", "error", "sound", "events"], Any]

@@ -103,6 +103,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, wa
                 if not came_up:
                     raise Failure(str(lost)) from None
                 underruns += sounding.underruns
+                setup = replace(setup, preset=sounding.preset)  # a program change may have chosen another
                 screen.say(f"{lost}; waiting for it to come back")
             except UserError:
                 if not came_up:
@@ -159,6 +160,7 @@ class _Sounding:
         self._heard = time.monotonic()
         self._patience = START_SECONDS
         self.underruns = 0
+        self.preset = setup.preset  # what it plays now
 
     def wait_until_ready(self, stop: threading.Event) -> Report | None:
         """The first report; None if playing was stopped before."""
@@ -192,6 +194,8 @@ class _Sounding:
                     raise (UserError if status == 2 else Failure)(message)
                 if kind == "report":
                     self.underruns = what.underruns
+                if kind == "playing":
+                    self.preset = what
                 yield kind, what
         except (EOFError, ConnectionError):
             raise _Lost("the sound process has ended") from None

@@ -282,6 +282,7 @@ def _load(stage: _Stage, name: str) -> None:
         return
     stage.loop.player.swap(rack)
     stage.patch, stage.preset = patch, patch.name
+    stage.send("playing", name)
     for warning in patch.warnings:
         stage.send("say", warning)
     time.sleep(SETTLE_SECONDS)

@@ -1,8 +1,8 @@
 """The spectrum engine against its floor: the bare decode, inverse transform and overlap-add of as many voices.
 
-Both run on one thread, with either phase. The floor decodes all voices in one batch a hop; the engine is measured in blocks of one hop,
-and in blocks of 128 samples as a live host would ask for them. What a voice's frames cost beside its decoding is
-measured for sixteen at once.
+Both run on one thread, with either phase. The floor decodes all voices in one batch a hop; the engine is measured in
+blocks of one hop, and in blocks of 128 samples as a live host would ask for them. What a voice's frames cost beside its
+decoding is measured for sixteen at once.
 """
 
 import os

@@ -32,18 +32,28 @@ class Screen:
         return self._typed.pop(0) if self._typed else ["quit"]
 
 
+class Sent(list):
+    """Commands that processes got, and the presets with which they began."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+
+
 @pytest.fixture
 def sounding(monkeypatch):
     """A function that lets processes report these lists in turn, an exception for one that is raised."""
 
     def script(*lives):
-        left, sent = list(lives), []
+        left, sent = list(lives), Sent()
+        begun = sent.begun
 
         class Stand:
             underruns = 2
 
             def __init__(self, setup):
-                self.waiting = list(left.pop(0))
+                self.waiting, self.preset = list(left.pop(0)), setup.preset
+                begun.append(setup.preset)
 
             def wait_until_ready(self, stop):
                 kind, what = next(self.messages(0))
@@ -55,6 +65,8 @@ def sounding(monkeypatch):
                     message = self.waiting.pop(0)
                     if isinstance(message, BaseException):
                         raise message
+                    if message[0] == "playing":
+                        self.preset = message[1]
                     yield message
 
             def send(self, command, what=None):
@@ -89,6 +101,12 @@ def test_warnings_come_once_sound_does_and_only_once(sounding):
     assert "Bluetooth" in screen.said[1]
     assert screen.said[2:] == ["the card has gone; waiting for it to come back", "AirPods is back"]
     assert [report.underruns for report in screen.reports] == [4]  # those before the card went are counted on
+
+
+def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
+    sent = sounding([READY, ("playing", "q"), playing._Lost("the card has gone")], [READY, SHOWN])
+    go(Screen([], [], [], [], []))
+    assert sent.begun == ["p", "q"]
 
 
 def test_what_is_refused_is_said_without_a_warning_in_front(sounding):
