@@ -8,6 +8,7 @@ is that of the lobes themselves, what is added is a sinusoid again, whose streng
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -87,7 +88,7 @@ class CoherentState:
 
     Attributes:
         turns: of the fundamental of each unison voice, in cycles, [unison].
-        first: the fundamental in the last frame, in bins; None where it had none.
+        first: the fundamental in the last frame, in bins, NaN if it had none; None before the first.
         ratio: how far the last frame was moved; None before the first.
         free: turns of what sounded last around each bin of the decoded frame, in cycles, [bins, unison].
         noise: which frame of the noise comes next.
@@ -228,26 +229,33 @@ class CoherentVoicing:
         Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
         """
         overlap, detune = self._shape.overlap, self._detune
-        turns = np.empty((len(states), len(detune)))
+        before, way = np.empty_like(first), np.empty_like(ratios)
+        before[1:], way[1:] = first[:-1], ratios[:-1]
+        runs = []  # of rows that are one voice's, in order of time
+        for _, group in itertools.groupby(range(len(states)), key=lambda row: id(states[row])):
+            rows = list(group)
+            start, state = rows[0], states[rows[0]]
+            before[start] = state.first if state.first is not None else first[start]
+            way[start] = state.ratio if state.ratio is not None else ratios[start]
+            runs.append((state, start, rows[-1] + 1))
+        known = np.isfinite(before) & np.isfinite(first)
+        steps = np.where(known, before + first, np.where(np.isfinite(first), 2 * first, 0.0)) / (2 * overlap)
+        turns = np.multiply.outer(steps, detune)
+        for state, start, end in runs:
+            turns[start] += state.turns
+            if end - start > 1:
+                np.cumsum(turns[start:end], axis=0, out=turns[start:end])
+            state.turns, state.first, state.ratio = turns[end - 1].copy(), float(first[end - 1]), float(ratios[end - 1])
+
         free_turns = np.zeros((len(states), FREE, len(detune)))
-        counts = np.count_nonzero(free, axis=1).tolist()
         around = np.rint(places).astype(np.intp)[:, :, np.newaxis] + AROUND
-        steps = places * (self._scale / overlap)
-        for row, (state, fundamental, ratio, count) in enumerate(
-            zip(states, first.tolist(), ratios.tolist(), counts, strict=True)
-        ):
-            if fundamental == fundamental:  # not NaN
-                before = fundamental if state.first is None else state.first
-                state.turns = (state.turns + detune * ((before + fundamental) / 2 / overlap)) % 1.0
-                state.first = fundamental
-            turns[row] = state.turns
+        moves = places * ((way + ratios) * (self._scale / overlap / 2))[:, np.newaxis]
+        for row, count in enumerate(np.count_nonzero(free, axis=1).tolist()):
             if count:
-                way = ratio if state.ratio is None else (state.ratio + ratio) / 2
-                near = around[row, :count]
-                sounding = state.free[near[:, 1]] + np.multiply.outer(steps[row, :count] * way, detune)
+                state, near = states[row], around[row, :count]
+                sounding = state.free[near[:, 1]] + np.multiply.outer(moves[row, :count], detune)
                 state.free[near] = sounding[:, np.newaxis]
                 free_turns[row, :count] = sounding
-            state.ratio = ratio
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:

@@ -30,7 +30,7 @@ NOISE_DB, TONE_DB = 12.0, 20.0  # what stands out of the noise by less is noise,
 SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
 WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
 TINY = 1e-20
-FREE = 64  # partials of a frame that belong to no harmonic: the strongest are kept
+FREE = 64  # partials of a frame that belong to no harmonic, at most
 HIGHEST_HARMONIC = 400  # more would be those of a fundamental below 55 Hz
 
 
@@ -88,8 +88,8 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
     elif not pitched.any():
         _unpitched(frames, layout, result)
     else:
-        for rows, take in ((pitched, taken_apart), (~pitched, taken_apart)):
-            result[rows] = take(frames[rows], fundamentals[rows], layout)
+        for rows in (pitched, ~pitched):
+            result[rows] = taken_apart(frames[rows], fundamentals[rows], layout)
     return result
 
 

@@ -256,7 +256,8 @@ class SpectrumEngine:
         return sound
 
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
-        for batch in (due[first : first + BATCH] for first in range(0, len(due), BATCH)):
+        size = BATCH * max(1, self._knob_hop // self._hop)  # about as many frames as `BATCH` decoded rows make
+        for batch in (due[first : first + size] for first in range(0, len(due), size)):
             voices = [voice for voice, _, _ in batch]
             knobs = np.array([self._knobs_at(stream, time) for _, stream, time in batch], np.int64)
             bends = np.array([self._bend_at(stream, time) for _, stream, time in batch], np.int64)
