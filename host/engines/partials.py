@@ -6,7 +6,6 @@ Computer Music Journal 14:4, 1990).
 """
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ QUIETEST_FREE = 5e-3  # of it: a peak that is softer and no harmonic is one of t
 NOISE_DB, TONE_DB = 12.0, 20.0  # what stands out of the noise by less is noise, by more a partial, in between both
 SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
 WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
+MARGIN = max(*SKIRT, CLEARED)  # bins at either end of a frame that hold no free partial
 TINY = 1e-20
 FREE = 64  # partials of a frame that belong to no harmonic, at most
 HIGHEST_HARMONIC = 400  # more would be those of a fundamental below 55 Hz
@@ -130,16 +130,17 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
     # A lobe with as much noise beside it as it may have is no larger part of its gap's energy than this.
     alone = sums[:, ::2] < peaks * (LOBE_ENERGY + covered[:, ::2] * np.float32(10 ** (-NOISE_DB / 10)))
     found = np.nonzero((peaks > np.float32(QUIETEST_FREE**2) * loudest) & alone)
-    places, strengths = layout.free(result)
-    used = [0] * len(frames)
-    for row, gap in zip(*(index.tolist() for index in found), strict=True):
-        edges = combs[row].edges
-        end = edges[2 * gap + 1] if gap < layout.harmonics else frames.shape[1]
-        partial = _partial(frames[row], int(edges[2 * gap]), int(end))
-        if partial is not None and used[row] < FREE:
-            places[row, used[row]], strengths[row, used[row]], energy = partial
-            sums[row, 2 * gap] = max(sums[row, 2 * gap] - energy, 0.0)
-            used[row] += 1
+    if len(found[0]):
+        row, gap = found
+        edges = np.array([np.append(comb.edges, frames.shape[1]) for comb in combs])
+        row, gap, place, strength = _in_gaps(frames, row, gap, edges[row, 2 * gap], edges[row, 2 * gap + 1])
+        rank = np.arange(len(row)) - np.searchsorted(row, row)
+        kept = np.flatnonzero(rank < FREE)
+        row, gap, rank = row[kept], gap[kept], rank[kept]
+        places, strengths = layout.free(result)
+        places[row, rank], strengths[row, rank] = place[kept], strength[kept]
+        sums[row, 2 * gap] -= np.float32(HANN_ENERGY) * np.square(strength[kept])
+        np.maximum(sums, 0.0, out=sums)
     noise = sums[:, ::2] / covered[:, ::2]
     beside = (noise[:, :-1] + noise[:, 1:]) / 2
     more = (sums[:, 1::2] - covered[:, 1::2] * beside) / np.float32(HANN_ENERGY)
@@ -152,30 +153,32 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
     noise[:, :-1] += hiss
     noise[:, 1:] += hiss
     noise = np.sqrt(np.maximum(noise, 0.0))
-    for row, comb in enumerate(combs):
-        noise[row].take(comb.gap, out=layout.residue(result)[row])
+    for level, comb, residue in zip(noise, combs, layout.residue(result), strict=True):
+        level.take(comb.gap, out=residue)
 
 
-def _partial(frame: Array, start: int, end: int) -> tuple[float, float, float] | None:
-    """The highest peak of a frame between two bins, if it is a lobe: its place, its height and its energy."""
-    margin = max(*SKIRT, CLEARED)
-    start, end = max(start, margin), min(end, len(frame) - margin)
-    if end <= start:
-        return None
-    peak = start + int(frame[start:end].argmax())
-    if not frame[peak - 1] < frame[peak] >= frame[peak + 1]:
-        return None
-    around = frame[peak - margin : peak + margin + 1].tolist()
-    skirt = sum(around[margin + side * away] ** 2 for side in (-1, 1) for away in SKIRT) / (2 * len(SKIRT))
-    tone = (10 * math.log10(around[margin] ** 2 / (skirt + TINY)) - NOISE_DB) / (TONE_DB - NOISE_DB)
-    if tone <= 0:
-        return None
-    tone = min(tone, 1.0)
-    below, here, above = around[margin - 1 : margin + 2]
-    ratio = max(below, above) / here
-    away = max((2 * ratio - 1) / (ratio + 1), 0.0)
-    energy = tone**2 * sum(value**2 for value in around[margin - REACH : margin + REACH + 1])
-    return peak + (away if above > below else -away), math.sqrt(energy / HANN_ENERGY), energy
+def _in_gaps(
+    frames: Array, row: Indices, gap: Indices, start: Indices, end: Indices
+) -> tuple[Indices, Indices, Floats, Array]:
+    """The highest peaks of frames between two bins each, where these are lobes.
+
+    Args:
+        row, gap: [gaps], what they belong to.
+        start, end: [gaps], their first bins and those after their last.
+
+    Returns:
+        Row and gap of those that are lobes, their places in bins, and their heights.
+    """
+    start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
+    at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
+    inside = at < end[:, np.newaxis]
+    heights = np.where(inside, frames[row[:, np.newaxis], np.minimum(at, frames.shape[1] - 1)], -1.0)
+    peak = start + heights.argmax(axis=1)
+    some = np.flatnonzero(end > start)
+    some = some[_is_top(frames, row[some], peak[some])]
+    tone = _outstanding(frames, row[some], peak[some])
+    some, tone = some[tone > 0], tone[tone > 0]
+    return row[some], gap[some], *_lobes(frames, row[some], peak[some], tone)
 
 
 def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
@@ -202,16 +205,26 @@ def _tone(above_db: Any) -> Any:
 
 def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
     """Rows and bins of the peaks, and how much of each is a partial: above 0, at most 1."""
-    margin = max(*SKIRT, CLEARED)
-    row, peak = np.nonzero(frames[:, margin:-margin] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
-    peak += margin
+    row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
+    peak += MARGIN
+    top = _is_top(frames, row, peak)
+    row, peak = row[top], peak[top]
+    tone = _outstanding(frames, row, peak)
+    return row[tone > 0], peak[tone > 0], tone[tone > 0]
+
+
+def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]:
     here = frames[row, peak]
-    top = (here > frames[row, peak - 1]) & (here >= frames[row, peak + 1])
-    row, peak, here = row[top], peak[top], here[top]
+    top: npt.NDArray[np.bool_] = (here > frames[row, peak - 1]) & (here >= frames[row, peak + 1])
+    return top
+
+
+def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
+    """How much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt."""
     skirt = sum(np.square(frames[row, peak + side * away]) for side in (-1, 1) for away in SKIRT)
-    tone = _tone(10 * np.log10(np.square(here) / (skirt / np.float32(2 * len(SKIRT)) + TINY)))
-    some = tone > 0
-    return row[some], peak[some], tone[some]
+    above = np.square(frames[row, peak]) / (skirt / np.float32(2 * len(SKIRT)) + TINY)
+    tone: Floats = _tone(10 * np.log10(above))
+    return tone
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
