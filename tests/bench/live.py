@@ -5,6 +5,7 @@ move all the time.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ LOWEST_KEY = 36
 KEY_SAMPLES = 480  # between the keys that are pressed first
 SETTLING_SECONDS = 1.0  # after the last key, before anything counts
 STARTS = 9
+REST_SECONDS = 3.0  # between starts: a server that has just lost a client lets the next one wait half a second
 
 
 @dataclass
@@ -82,10 +84,13 @@ def held(block, voices, seconds, folder, phase):
 
 def start():
     """Seconds from the command to the first sound of a key that is pressed again and again, on a server that runs."""
+    time.sleep(REST_SECONDS)
     with Rig([(frame, bytes([0x90, 60, 100])) for frame in range(0, 10 * RATE, RATE // 50)]) as rig:
         began = time.perf_counter()
         command = [sys.executable, "-m", "timbrel", "play", MODEL, "--device", CARD, "--midi-api", "jack", "--plain"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as play:
+        # Libraries are compiled when they are installed, and timbrel is when it first runs.
+        compiling = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=compiling) as play:
             try:
                 rig.start("timbrel", "timbrel-midi-in")
                 while rig.heard is None:
