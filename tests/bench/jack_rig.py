@@ -77,7 +77,7 @@ class Rig:
         self.client.activate()
         self.client.connect(self.ports(audio, is_audio=True, is_output=True)[0], self.ear)
         self.client.connect(self.midi, self.ports(midi, is_midi=True, is_input=True)[0])
-        self.frame = 0
+        self.frame = self.sent = 0
 
     def ports(self, name, **kind):
         """Those of a client, once they are there."""
