@@ -15,7 +15,7 @@ from ..host.preset import EnvelopeSettings, LatentSettings, Preset
 
 Array = npt.NDArray[np.float32]
 
-NOTE_SECONDS = 0.7  # noise phase needs this long to show its lines steadily
+NOTE_SECONDS = 0.7  # as much as finding a low note takes
 SETTLE_SECONDS = 0.1
 HALF_SEMITONE = 0.5
 

@@ -64,7 +64,8 @@ def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
 def sounding(network: Network, latents: Array, asked: list[int], settings: Frames, folded: bool) -> dict[str, Any]:
     """How often the note that sounds has the asked pitch class, and also the octave (None where none is asked for).
 
-    Every code is decoded on every asked class and held with noise phase, as the host plays it.
+    Every code is decoded on every asked class and held with noise phase, which leaves a frame its own pitch: the
+    coherent voice would put harmonics that are nearly right where they belong.
     """
     phase = NoisePhase(settings.frame_length, settings.hop_length)
     right = octave = 0
