@@ -220,10 +220,15 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
 
 
 def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """How much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt."""
-    skirt = sum(np.square(frames[row, peak + side * away]) for side in (-1, 1) for away in SKIRT)
-    above = np.square(frames[row, peak]) / (skirt / np.float32(2 * len(SKIRT)) + TINY)
-    tone: Floats = _tone(10 * np.log10(above))
+    """How much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt.
+
+    That is the mean power of either side, and of both the geometric mean: a neighbour's lobe on one side harms little.
+    """
+    below, above = (
+        sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
+    )
+    skirt = np.sqrt(below + TINY) * np.sqrt(above + TINY)
+    tone: Floats = _tone(10 * np.log10(np.square(frames[row, peak]) / skirt))
     return tone
 
 

@@ -22,7 +22,8 @@ def tone_of(power, around):
 def lobe_at(frame, b):
     """The free partial whose highest bin is b: its place, its magnitude without ``tone``, and ``tone``."""
     below, here, above = frame[b - 1 : b + 2]
-    tone = tone_of(here**2, sum(frame[b + away] ** 2 for away in (-4, -3, 3, 4)) / 4)
+    sides = [(frame[b + 3 * side] ** 2 + frame[b + 4 * side] ** 2) / 2 + 1e-20 for side in (-1, 1)]
+    tone = tone_of(here**2, (sides[0] * sides[1]) ** 0.5)
     ratio = max(below, above) / here
     away = (2 * ratio - 1) / (ratio + 1) if ratio > 0.5 else 0.0
     height = (sum(frame[b + side] ** 2 for side in range(-2, 3)) / 1.5) ** 0.5
@@ -189,6 +190,14 @@ def test_partials_without_a_fundamental_come_back_with_their_places_and_magnitud
     assert 20 * np.log10(strengths[order] / magnitudes) == pytest.approx(np.zeros(20), abs=0.1)
     assert np.all(np.diff(strengths[:20]) <= 0)
     assert not layout.harmonic(rows).any()
+
+
+@pytest.mark.parametrize("apart", [3.2, 4.0, 5.5])
+def test_two_partials_beside_each_other_are_not_taken_for_noise(apart):
+    frame = lobe(np.arange(BINS) - 60.3) + lobe(np.arange(BINS) - 60.3 - apart)
+    rows = taken_apart(frame[np.newaxis].astype(np.float32), np.array([np.nan]), LAYOUTS[0])
+    places, magnitudes = (part[0] for part in LAYOUTS[0].free(rows))
+    assert np.sort(places[magnitudes > 0.5]) == pytest.approx([60.3, 60.3 + apart], abs=0.15)
 
 
 def test_of_more_free_partials_than_there_is_room_for_the_strongest_are_kept():
