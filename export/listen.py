@@ -11,11 +11,11 @@ from ..host.events import Event, NoteOff, NoteOn
 from ..host.instrument import Instrument
 from ..host.model import Model
 from ..host.pitch import sounding_note
-from ..host.preset import EnvelopeSettings, LatentSettings, Preset
+from ..host.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 
 Array = npt.NDArray[np.float32]
 
-NOTE_SECONDS = 0.7  # as much as finding a low note takes
+NOTE_SECONDS = 0.7  # noise phase needs this long to show its lines steadily
 SETTLE_SECONDS = 0.1
 HALF_SEMITONE = 0.5
 
@@ -31,6 +31,9 @@ class Obedience:
 
 def listen(model: Model, codes: Array | None = None, progress: Callable[[float], None] | None = None) -> Obedience:
     """Render twelve keys of the model's octave at each code, and find the note that each sounds.
+
+    They are played with stored noise phases, which leave each frame its own pitch: the coherent voice puts harmonics
+    that are nearly right where the key wants them, and would flatter a model whose keys are not obeyed.
 
     Args:
         codes: [codes, n_latents]; None means 32 landmarks, spread over the corpus.
@@ -66,6 +69,7 @@ def _notes(model: Model, code: Array, lowest: int) -> list[float]:
         format=1,
         model=str(model.path),
         latent=LatentSettings(values=[float(v) for v in code]),
+        play=PlaySettings(phase="noise"),
         envelope=EnvelopeSettings(attack_seconds=0.0, release_seconds=0.0),
     )
     instrument = Instrument(preset, model, Path(), rate)
