@@ -235,13 +235,16 @@ def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
     """Where the lobes' centres are, in bins, and how high they are there.
 
-    Of a Hann lobe the two highest bins, at ratio r, tell the place: (2 r - 1) / (r + 1) of a bin from the highest.
+    Of a Hann lobe the two highest bins, at ratio r, tell the place: (2 r - 1) / (r + 1) of a bin from the highest. What
+    two lobes reach belongs to each by half.
     """
     here, below, above = frames[row, peak], frames[row, peak - 1], frames[row, peak + 1]
     ratio = np.maximum(below, above) / here
     away = np.clip((2 * ratio - 1) / (ratio + 1), 0.0, 0.5)
     place: Floats = np.where(above > below, away, -away).astype(np.float64) + peak
-    energy = sum(np.square(frames[row, peak + offset]) for offset in range(-REACH, REACH + 1))
+    around = peak[:, np.newaxis] + np.arange(-REACH, REACH + 1)
+    _, which, shared = np.unique(row[:, np.newaxis] * frames.shape[1] + around, return_inverse=True, return_counts=True)
+    energy = np.sum(np.square(frames[row[:, np.newaxis], around]) / shared[which.reshape(around.shape)], axis=1)
     return place, (tone * np.sqrt(energy / np.float32(HANN_ENERGY))).astype(np.float32)
 
 

@@ -19,15 +19,23 @@ def tone_of(power, around):
     return min(max((above - 12) / 8, 0.0), 1.0)
 
 
-def lobe_at(frame, b):
-    """The free partial whose highest bin is b: its place, its magnitude without ``tone``, and ``tone``."""
-    below, here, above = frame[b - 1 : b + 2]
+def tone_at(frame, b):
+    """How much of a peak at bin b is a partial, by the geometric mean of what lies 3 and 4 bins away on either side."""
     sides = [(frame[b + 3 * side] ** 2 + frame[b + 4 * side] ** 2) / 2 + 1e-20 for side in (-1, 1)]
-    tone = tone_of(here**2, (sides[0] * sides[1]) ** 0.5)
-    ratio = max(below, above) / here
-    away = (2 * ratio - 1) / (ratio + 1) if ratio > 0.5 else 0.0
-    height = (sum(frame[b + side] ** 2 for side in range(-2, 3)) / 1.5) ** 0.5
-    return (b + away if above > below else b - away), height, tone
+    return tone_of(frame[b] ** 2, (sides[0] * sides[1]) ** 0.5)
+
+
+def lobes_at(frame, peaks):
+    """Place and magnitude, without ``tone``, of the free partials whose highest bins are these."""
+    reached = [b + side for b in peaks for side in range(-2, 3)]
+    found = []
+    for b in peaks:
+        below, here, above = frame[b - 1 : b + 2]
+        ratio = max(below, above) / here
+        away = (2 * ratio - 1) / (ratio + 1) if ratio > 0.5 else 0.0
+        energy = sum(frame[near] ** 2 / reached.count(near) for near in range(b - 2, b + 3))
+        found.append((b + away if above > below else b - away, (energy / 1.5) ** 0.5))
+    return found
 
 
 def with_fundamental(frame, first, layout):
@@ -36,19 +44,24 @@ def with_fundamental(frame, first, layout):
     wide = [min(3 + 0.5 * (k - 1), max(first / 3, 1.0)) for k in range(1, count + 1)]
     begins = [min(round(k * first - w), bins - 1) for k, w in enumerate(wide, start=1)] + [bins]
     ends = [0] + [min(round(k * first + w + 1), bins - 1) for k, w in enumerate(wide, start=1)]
-    free, gaps = [], []
-    for begin, end in zip(ends, begins, strict=True):
+    gaps, sizes, peaks = [], [], {}
+    for number, (begin, end) in enumerate(zip(ends, begins, strict=True)):
         gap = frame[begin : max(end, begin + 1)]
         energy = sum(value**2 for value in gap)
         alone = energy < max(gap) ** 2 * (2.1 + len(gap) * 10**-1.2) and max(gap) > 5e-3 * highest
         inside = range(max(begin, 4), min(end, bins - 4))  # where a peak has a skirt on both sides
         peak = max(inside, key=lambda b: frame[b], default=0)
-        if alone and inside and frame[peak - 1] < frame[peak] >= frame[peak + 1]:
-            place, height, tone = lobe_at(frame, peak)
-            if tone > 0 and len(free) < FREE:
-                free.append((place, tone * height))
-                energy = max(energy - 1.5 * (tone * height) ** 2, 0.0)
-        gaps.append(energy / len(gap))
+        if alone and inside and frame[peak - 1] < frame[peak] >= frame[peak + 1] and tone_at(frame, peak) > 0:
+            peaks[number] = peak
+        gaps.append(energy)
+        sizes.append(len(gap))
+    free = []
+    for (number, peak), (place, height) in zip(peaks.items(), lobes_at(frame, list(peaks.values())), strict=True):
+        if len(free) < FREE:
+            magnitude = tone_at(frame, peak) * height
+            free.append((place, magnitude))
+            gaps[number] = max(gaps[number] - 1.5 * magnitude**2, 0.0)
+    gaps = [energy / size for energy, size in zip(gaps, sizes, strict=True)]
     harmonics, noise = [0.0] * count, list(gaps)
     for k in range(1, count + 1):
         window = frame[begins[k - 1] : max(ends[k], begins[k - 1] + 1)]
@@ -65,14 +78,13 @@ def with_fundamental(frame, first, layout):
 def without_fundamental(frame, layout):
     """No harmonics, free partials as (place, magnitude), strongest first, and noise of one frame, bin by bin."""
     bins, rest, free = len(frame), list(frame), []
-    for b in range(4, bins - 4):
-        if frame[b] > 5e-3 * max(frame) and frame[b - 1] < frame[b] >= frame[b + 1]:
-            place, height, tone = lobe_at(frame, b)
-            if tone > 0:
-                free.append((place, tone * height))
-                floor = min(frame[b - 4], frame[b + 4])
-                for near in range(b - 3, b + 4):
-                    rest[near] = min(rest[near], max(floor, (1 - tone**2) ** 0.5 * frame[near]))
+    tops = [b for b in range(4, bins - 4) if frame[b] > 5e-3 * max(frame) and frame[b - 1] < frame[b] >= frame[b + 1]]
+    peaks = [b for b in tops if tone_at(frame, b) > 0]
+    for b, (place, height) in zip(peaks, lobes_at(frame, peaks), strict=True):
+        tone, floor = tone_at(frame, b), min(frame[b - 4], frame[b + 4])
+        free.append((place, tone * height))
+        for near in range(b - 3, b + 4):
+            rest[near] = min(rest[near], max(floor, (1 - tone**2) ** 0.5 * frame[near]))
     noise = []
     for n in range(layout.noise):
         begin, end = (min(max(round((m - 0.5) * layout.noise_width + 0.5), 0), bins - 1) for m in (n, n + 1))
@@ -117,7 +129,7 @@ def wild_frames(draw):
         elif kind == "bins":
             frame[rng.integers(0, BINS, 60)] = rng.exponential(1.0, 60)
         elif kind == "one bin":
-            frame[draw(st.integers(0, BINS - 1))] = 1.0
+            frame[draw(st.integers(0, BINS - 6))] = 1.0  # above, harmonics are cut off
         if kind == "noise" or (kind in ("comb", "inharmonic") and draw(st.booleans())):
             frame += 10 ** draw(st.floats(-5.0, 0.0, allow_subnormal=False)) * rng.rayleigh(1.0, BINS)
         frames.append(frame * 10 ** draw(st.floats(-3.0, 3.0, allow_subnormal=False)))
