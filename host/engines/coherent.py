@@ -74,7 +74,7 @@ def _noise(shape: Shape) -> Spectrum:
     hop = shape.length // shape.overlap
     turn = 2 * np.pi * np.arange(shape.length) / shape.length
     window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
-    loop = np.sqrt(np.float32(3)) * white_noise(max(LOOP_SAMPLES, 2 * shape.length))
+    loop = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)  # whole hops
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])
     frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window.astype(np.float32)
     spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from timbrel.host.dsp import stft, window
-from timbrel.host.engines.best import KEPT, SEEN, STEP, refine
+from timbrel.host.engines.best import KEPT, SEEN, STEP, BestVoicing, refine
+from timbrel.host.engines.frames import Character
 from timbrel.host.engines.phase import NoisePhase
+from timbrel.host.engines.spectrum import SpectrumEngine
 
 RATE = 22050
 
@@ -116,3 +118,78 @@ def test_the_past_is_kept_to():
     away = np.linalg.norm(start - rest)
     assert np.linalg.norm(alone - rest) > 0.9 * away
     assert np.linalg.norm(joined - rest) < 0.1 * away
+
+
+class Still:
+    """Knobs that rest."""
+
+    def latents(self, voices, times):
+        return np.full((len(times), 2), 0.5, np.float32)
+
+    def bend_semitones(self, voices, times):
+        return np.zeros(len(times))
+
+
+def held(model, keys, block=16384, seconds=2.0, **character):
+    """Keys held by the engine with refined phases, [keys, channels, samples]."""
+    engine = SpectrumEngine(model, block, character=Character(phase="best", **character))
+    streams = [engine.begin(key, 0) for key in keys]
+    count = round(seconds * model.card.sample_rate)
+    blocks = [
+        np.array([sound.copy() for sound in engine.render(streams, Still(), at, min(block, count - at))])
+        for at in range(0, count, block)
+    ]
+    return np.concatenate(blocks, axis=2)
+
+
+def level_db(sound):
+    return 10 * np.log10(np.mean(np.square(sound, dtype=np.float64)))
+
+
+@pytest.mark.parametrize("frame", [1024, 1003], ids=["even frame", "odd frame"])
+def test_a_key_held_with_refined_phases_has_its_frequency_and_stands_still(tiny, frame):
+    model = tiny(frame_length=frame, hop_length=frame // 4)
+    keys = [52, 60, 67, 79]
+    for key, (sound,) in zip(keys, held(model, keys), strict=True):
+        steady = sound[4000:].astype(np.float64)
+        spectrum = np.abs(np.fft.rfft(steady * np.blackman(len(steady)), 1 << 19))
+        hz = 440 * 2 ** ((key - 69) / 12)
+        near = np.arange(round(hz * 0.97 / RATE * (1 << 19)), round(hz * 1.03 / RATE * (1 << 19)))
+        found = near[spectrum[near].argmax()] * RATE / (1 << 19)
+        assert 1200 * np.log2(found / hz) == pytest.approx(0, abs=3)
+        levels = [level_db(part) for part in np.array_split(steady, 16)]
+        assert max(levels) - min(levels) < 0.5
+
+
+def test_refined_phases_are_as_loud_as_the_coherent_voice(tiny):
+    model = tiny()
+    engine = SpectrumEngine(model, 16384, character=Character())
+    plain_voice = engine.render([engine.begin(60, 0)], Still(), 0, 16384)[0]
+    refined = held(model, [60])[0][:, :16384]
+    assert level_db(refined[0, 4000:]) == pytest.approx(level_db(plain_voice[0, 4000:]), abs=0.3)
+
+
+def test_refined_phases_are_the_same_each_time_and_wide_where_asked(tiny):
+    first, again = (held(tiny(), [60], width=1.0, unison=2, seconds=0.5) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first[0, 0], first[0, 1], atol=1e-4)
+
+
+def test_a_note_with_refined_phases_is_at_full_level_from_its_first_samples(tiny):
+    (sound,) = held(tiny(), [60])[0]
+    assert level_db(sound[:1000]) == pytest.approx(level_db(sound[8000:16000]), abs=1.5)
+
+
+def test_what_still_sounds_of_earlier_frames_is_known_to_those_that_follow(tiny):
+    voicing = BestVoicing(tiny(), Character(phase="best"))
+    state, length, hop = voicing.begin(), voicing.frame_length, voicing.hop_length
+    sound = np.zeros(40 * hop + length)
+    for batch in range(3):
+        rows = 12
+        frames = voicing.make(np.full((rows, 2), 0.5, np.float32), np.zeros(rows, int), np.ones(rows), [state] * rows)
+        for index, frame in enumerate(frames[:, 0], start=batch * rows):
+            sound[index * hop : index * hop + length] += frame
+    left = sound[36 * hop : 36 * hop + length - hop]
+    cover = np.square(window("hann", length)).sum() / hop
+    assert state.past[0] / cover == pytest.approx(left, abs=1e-6)
+    assert np.abs(left).max() > 1e-3

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.controls import Ramp
-from timbrel.host.engines.coherent import CoherentVoicing
+from timbrel.host.dsp import white_noise
+from timbrel.host.engines.coherent import CoherentVoicing, Shape, _noise
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.partials import Layout, taken_apart
 from timbrel.host.engines.spectrum import SpectrumEngine
@@ -607,3 +608,17 @@ def test_a_model_whose_window_is_not_hanns_is_refused_in_one_line(tiny, window):
     with pytest.raises(UserError, match=rf"coherent.*Hann.*'analytic'.*'{window}'.*phase = 'noise'") as refused:
         SpectrumEngine(Given(card, noisy), BLOCK, character=Character())
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("shape", [Shape(1024, 4, (0.5, 0.5), 4), Shape(1000, 8, (0.5, 0.5), 12)], ids=str)
+def test_the_loop_of_noise_has_no_seam(shape):
+    """Its frames, added up around the seam, are white noise again, as anywhere else."""
+    spectra, hop = _noise(shape), shape.length // shape.overlap
+    around = [*range(-3 * shape.overlap, 0), *range(3 * shape.overlap)]
+    frames = np.fft.irfft(spectra[around] * np.resize([1, -1], spectra.shape[1]), shape.length)
+    sound = np.zeros((len(frames) - 1) * hop + shape.length)
+    for index, frame in enumerate(frames):
+        sound[index * hop : index * hop + shape.length] += frame
+    inside = sound[shape.length : -shape.length]
+    wrapped = np.sqrt(3) * np.roll(white_noise(len(spectra) * hop), 3 * shape.overlap * hop)
+    assert inside == pytest.approx(wrapped[shape.length : shape.length + len(inside)], abs=1e-4)

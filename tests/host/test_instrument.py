@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from timbrel.host.audio.output import QUANTUM
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.rack import Rack
 
@@ -546,3 +547,31 @@ def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path, ki
     model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind=kind)))
     with pytest.raises(UserError, match=rf"{kind}.*cannot be played yet; known: spectrum"):
         Instrument(make_preset(), model, tmp_path, 44100)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"phase": "noise"},
+        {"noise": 0.0},
+        {"keep_formants": True},
+        {"unison": 3},
+        {"unison": 3, "detune_cents": 30.0},
+        {"unison": 3, "width": 1.0},
+    ],
+    ids=str,
+)
+def test_what_a_preset_says_of_its_voice_reaches_it(make_instrument, play, changed):
+    model = open_patch("gm-chroma-2").model  # one whose frames have noise
+    plain = {"unison": 3} if len(changed) > 1 else {}
+    heard = [
+        play(make_instrument(44100, model, play=keys, envelope=SHARP), [NoteOn(0, 0, 72, 127)], 6000)
+        for keys in (plain, changed)
+    ]
+    assert not np.allclose(heard[0], heard[1], atol=1e-6)
+
+
+def test_left_and_right_are_equal_unless_width_parts_them(make_instrument, play):
+    for width in (0.0, 1.0):
+        sound = play(make_instrument(play={"unison": 2, "width": width}), [NoteOn(0, 0, 60, 127)], 6000)
+        assert np.array_equal(sound[0], sound[1]) is (width == 0.0)

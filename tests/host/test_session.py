@@ -6,6 +6,7 @@ from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import pytest
+from timbrel.host import session
 from timbrel.host.controllers import read_controller
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.library import open_patch
@@ -128,3 +129,38 @@ def test_the_computers_keys_are_notes_in_the_order_they_were_pressed():
     events = [timed.event for timed in keyboard.poll()]
     assert [(type(event).__name__, event.key) for event in events] == [("NoteOn", 60), ("NoteOn", 64), ("NoteOff", 60)]
     assert keyboard.poll() == []
+
+
+class StandingLoop:
+    """A loop that notes which racks are swapped in."""
+
+    def __init__(self):
+        self.player, self.swapped = self, []
+
+    def brace(self, blocks):
+        pass
+
+    def swap(self, rack):
+        self.swapped.append(rack)
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    return _Stage(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+
+
+def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_again(stage):
+    session._load(stage, "gm-pad")
+    assert ("playing", "gm-pad") in stage.outbox
+    assert len(stage.loop.swapped) == 1
+
+
+def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(stage, tmp_path):
+    path = tmp_path / "slow.toml"
+    path.write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nphase = "best"\n')
+    session._load(stage, str(path))
+    [(kind, line)] = stage.outbox
+    assert (kind, stage.loop.swapped) == ("refused", [])
+    assert "play.phase = 'best'" in line
+    assert "'coherent'" in line
