@@ -137,17 +137,26 @@ class Card(_Part):
     training: Training
     parity: Parity
     reference: Reference
+    envelope_points: Annotated[int, Field(ge=0, le=256)] = 0
 
     @property
     def frame_width(self) -> int:
-        """Numbers in one row of the graph's ``frame`` output, by domain."""
+        """Numbers in one row of the graph's ``frame`` output.
+
+        By domain: ``frame_length`` samples; ``bins = frame_length // 2 + 1`` magnitudes; or magnitudes and as many
+        phases in radians, or real and imaginary parts. Of a grain these are of the rfft of its unwindowed samples, and
+        magnitudes alone are of noise, ``E|X|^2 = m^2``, that begins anew in each grain; its amplitude is then an
+        envelope of ``envelope_points``, which follow the magnitudes, the first at the grain's first sample, the last
+        at its last, straight lines between them.
+        """
         bins = self.frame_length // 2 + 1
-        return {
+        width = {
             "samples": self.frame_length,
             "magnitude": bins,
             "magnitude_phase": 2 * bins,
             "real_imag": 2 * bins,
         }[self.domain]
+        return width + self.envelope_points
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
@@ -161,8 +170,25 @@ class Card(_Part):
             raise ValueError(f"domain {self.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")
         if self.kind != "stream" and (self.state or self.scaling):
             raise ValueError(f"state and scaling belong to kind 'stream', not to {self.kind!r}")
+        if self.kind == "grain":
+            self._check_grain()
+        if self.envelope_points and (self.kind, self.domain) != ("grain", "magnitude"):
+            raise ValueError("envelope_points belong to kind 'grain' with domain 'magnitude'; leave them out")
+        if self.envelope_points == 1:
+            raise ValueError("envelope_points 1 has no last point; give 0, or 2 to 256")
         self._check_reference()
         return self
+
+    def _check_grain(self) -> None:
+        if self.domain == "real_imag":
+            raise ValueError(
+                "domain 'real_imag' does not go with kind 'grain', whose frames are 'samples', 'magnitude' or "
+                "'magnitude_phase'"
+            )
+        if self.frame_length % 2:
+            raise ValueError(f"frame_length {self.frame_length} of a grain must be even")
+        if self.chroma is not None:
+            raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
     def _check_reference(self) -> None:
         reference, rows = self.reference, len(self.reference.latent)

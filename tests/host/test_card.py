@@ -30,7 +30,7 @@ def complaint(text):
 def test_a_card_reads_back_as_it_was_written(fields):
     card = read_card(json.dumps(fields), SOURCE)
     assert read_card(card.model_dump_json(), SOURCE) == card
-    assert json.loads(card.model_dump_json()) == fields | {"state": [], "scaling": None}
+    assert json.loads(card.model_dump_json()) == fields | {"state": [], "scaling": None, "envelope_points": 0}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,35 @@ def test_a_card_reads_back_as_it_was_written(fields):
 def test_a_frame_is_as_wide_as_its_domain_needs(fields, domain, width):
     kind = "spectrum" if domain == "magnitude" else "stream"
     assert read_card(json.dumps(fields | {"domain": domain, "kind": kind}), SOURCE).frame_width == width
+
+
+GRAIN = {"kind": "grain", "chroma": None}
+
+
+@pytest.mark.parametrize(
+    ("domain", "points", "width"),
+    [("samples", 0, 1024), ("magnitude_phase", 0, 1026), ("magnitude", 0, 513), ("magnitude", 2, 515)],
+)
+def test_a_grain_is_as_wide_as_its_domain_and_envelope_need(fields, domain, points, width):
+    made = fields | GRAIN | {"domain": domain, "envelope_points": points}
+    assert read_card(json.dumps(made), SOURCE).frame_width == width
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (GRAIN | {"envelope_points": 257}, "envelope_points"),
+        (GRAIN | {"envelope_points": -1}, "envelope_points"),
+        (GRAIN | {"envelope_points": 1}, "has no last point"),
+        (GRAIN | {"domain": "samples", "envelope_points": 16}, "belong to kind 'grain' with domain 'magnitude'"),
+        ({"envelope_points": 16}, "belong to kind 'grain'"),
+        (GRAIN | {"domain": "real_imag"}, "domain 'real_imag' does not go with kind 'grain'"),
+        (GRAIN | {"frame_length": 1001}, "frame_length 1001 of a grain must be even"),
+        ({"kind": "grain"}, "chroma must be null"),
+    ],
+)
+def test_a_grain_that_cannot_be_is_refused(fields, changes, words):
+    assert words in complaint(json.dumps(fields | changes))
 
 
 @pytest.mark.parametrize("prior", [None, {"uniform": [0.0, 1.0]}, {"normal": [0.0, 5.0]}])
