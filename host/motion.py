@@ -1,8 +1,10 @@
 """Where the latents are: their knobs, and what moves them by itself, as functions of time."""
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +13,10 @@ from .card import Card
 from .controls import RAMP_SECONDS, Ramp
 from .dsp import white_noise
 from .events import Clock
-from .preset import MORPH, MotionSettings, Preset
+from .preset import MORPH, MotionSettings, Preset, WalkSettings
 
 Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Code = Sequence[float]  # one number a latent
 Spans = Sequence[tuple[float, float]]  # low and high of each latent
 
@@ -23,6 +26,12 @@ AVERAGED = 24  # ticks from whose distance the next one is foretold: a beat even
 LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 RANDOM_VALUES = 4096  # cycles until a random motion repeats: more than an hour at one a second
 RANDOM_STRIDE = 997  # values between the places where successive random motions begin
+STEP_SECONDS = 0.25  # of a walk: between turns, where its bound does not ask for shorter steps
+STEP_OF_BOUND = 0.25  # the longest step of a walk: two steps in any direction stay within the bound of a code passed
+TURN = 0.35  # a walk turns by some 19 degrees a step: at one deviation a second it keeps its direction for about four
+PULLS = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much a step at the bound turns to the nearest training code; the least does
+WALK_VALUES = 65_521  # random numbers until a walk's turns repeat: a prime, so hours go by with any number of latents
+WALK_STRIDE = 7919  # numbers between the places where seeds begin
 # How near to the centre (in half spans) or to opposite directions (in 1 + cosine: 18 degrees) a great circle begins to
 # go over to the straight line: there the least move of a knob would throw it to the other side.
 UNSURE = 0.05
@@ -123,12 +132,35 @@ class Beats:
         self._line.move(time, (self._ticks + 1) / TICKS_A_BEAT, self._interval)
 
 
-class Mover:
-    """One motion of a preset: what it adds to its target, or where its path is."""
+class Mover(Protocol):
+    """One motion of a preset: what it adds to its target, or where it takes all latents."""
+
+    target: str | None  # None: all latents
+    in_beats: bool
+
+    def at(self, place: float) -> list[float]:
+        """All latents, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before sample ``time``."""
+
+
+def make_mover(settings: MotionSettings, number: int, preset: Preset, card: Card, sample_rate: int) -> Mover:
+    """What moves as ``settings`` say, the preset's motion of that number."""
+    spans = [(latent.low, latent.high) for latent in card.latents]
+    if settings.walk is not None:
+        return Walk(settings.walk, preset.latent_values(card), card, sample_rate)
+    if settings.times is not None:
+        return Course(settings, settings.times, sample_rate, spans)
+    return Cycle(settings, number, preset.tempo_bpm, sample_rate, spans)
+
+
+class Cycle:
+    """A shape around a knob, or a closed path: both come back after a number of seconds or beats."""
 
     def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int, spans: Spans) -> None:
         """``number`` tells random motions apart; ``tempo_bpm`` is the nominal tempo."""
-        self.target = settings.target  # None: all latents, along a path
+        self.target = settings.target
         self.in_beats = settings.beats is not None
         self._phase = settings.phase
         if settings.beats is not None:
@@ -147,7 +179,7 @@ class Mover:
         self._way, self._spans = WAYS[settings.legs], spans
 
     def at(self, place: float) -> list[float]:
-        """The latents of a path, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
+        """As `Mover.at`."""
         cycles = place * self._pace + self._phase
         if not self._path:
             level = (1.0 + self._wave(cycles)) / 2
@@ -156,6 +188,9 @@ class Mover:
         leg = math.floor(way)
         first, then = (self._path[point % len(self._path)] for point in (leg, leg + 1))
         return self._way(first, then, way - leg, self._spans)
+
+    def forget(self, time: int) -> None:
+        """Nothing to drop."""
 
     def _wave(self, cycles: float) -> float:
         """-1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
@@ -175,11 +210,126 @@ class Mover:
                 return first + (then - first) * part
 
 
+class Course:
+    """A path whose codes have times: it rests at its ends, or goes round between the first time and the last."""
+
+    target, in_beats = None, False
+
+    def __init__(self, settings: MotionSettings, times: Sequence[float], sample_rate: int, spans: Spans) -> None:
+        """``times`` are in seconds, one a code; of a loop one more, when it is back at the first code."""
+        path = settings.path or []
+        self._codes = [*path, path[0]] if settings.loop else path
+        self._times = [time * sample_rate for time in times]
+        self._loop = settings.loop
+        self._way, self._spans = WAYS[settings.legs], spans
+
+    def at(self, place: float) -> list[float]:
+        """As `Mover.at`."""
+        first, last = self._times[0], self._times[-1]
+        if self._loop and place > last:
+            place = first + (place - first) % (last - first)
+        leg = bisect_right(self._times, place)
+        if leg in (0, len(self._times)):
+            return list(self._codes[max(leg - 1, 0)])
+        start, end = self._times[leg - 1 : leg + 1]
+        before, after = self._codes[leg - 1 : leg + 1]
+        return self._way(before, after, (place - start) / (end - start), self._spans)
+
+    def forget(self, time: int) -> None:
+        """Nothing to drop."""
+
+
+class Walk:
+    """A random walk: steps of one length in straight lines, each in a direction a little beside the last one's.
+
+    Lengths are in deviations of each latent. A step that would leave what lies within the bound of the training codes
+    is turned to the nearest of them, by as much as it takes; one that would leave a latent's span is reflected there. A
+    step begins and ends within the bound of one and the same code, so that all of it lies there. From a code beyond
+    the bound, where a preset may begin, the walk goes straight to the nearest training code.
+    """
+
+    target, in_beats = None, False
+
+    def __init__(self, settings: WalkSettings, start: Code, card: Card, sample_rate: int) -> None:
+        """``start`` is where it begins at sample 0; a latent that never varied in training stays there."""
+        deviations = np.array([latent.std for latent in card.latents])
+        self._axes = np.flatnonzero(deviations > 0)
+        self._deviations = deviations[self._axes]
+        self._low, self._high = (
+            np.array([getattr(latent, end) for latent in card.latents])[self._axes] / self._deviations
+            for end in ("low", "high")
+        )
+        marks = np.array([mark.latent for mark in card.landmarks])[:, self._axes] / self._deviations
+        self._marks = np.clip(marks, self._low, self._high)
+        self._bound = settings.bound
+        self._length = min(settings.speed * STEP_SECONDS, settings.bound * STEP_OF_BOUND)
+        self._samples = self._length / settings.speed * sample_rate
+        self._noise = white_noise(WALK_VALUES).astype(np.float64)
+        self._drawn = settings.seed * WALK_STRIDE
+        self._place = np.clip(np.array(start)[self._axes] / self._deviations, self._low, self._high)
+        self._distances = self._to_marks(self._place)
+        self._heading = np.zeros(len(self._axes))
+        self._rest = np.array(start, np.float64)
+        self._codes = [self._code()]  # of the steps' ends from number _first on
+        self._first = 0
+
+    def at(self, place: float) -> list[float]:
+        """As `Mover.at`; not earlier than the last ``forget``."""
+        way = max(place, 0.0) / self._samples
+        step = math.floor(way)
+        while len(self._codes) < step - self._first + 2:
+            self._go()
+            self._codes.append(self._code())
+        before, after = self._codes[step - self._first : step - self._first + 2]
+        return straight(before, after, way - step, ())
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before sample ``time``."""
+        gone = min(math.floor(max(time, 0) / self._samples) - self._first, len(self._codes) - 1)
+        if gone > 0:
+            del self._codes[:gone]
+            self._first += gone
+
+    def _go(self) -> None:
+        """One step on."""
+        count = len(self._axes)
+        chance = self._noise.take(np.arange(self._drawn, self._drawn + count), mode="wrap") * math.sqrt(3 / count)
+        self._drawn = (self._drawn + count) % WALK_VALUES
+        ahead = _unit(self._heading + TURN * chance)  # the chance has length 1 on average
+        home = _unit(self._marks[self._distances.argmin()] - self._place)
+        for pull in PULLS:
+            heading = _unit((1 - pull) * ahead + pull * home)
+            end = self._place + self._length * heading
+            outside = (end < self._low) | (end > self._high)
+            heading = np.where(outside, -heading, heading)
+            place = np.clip(self._place + self._length * heading, self._low, self._high)
+            distances = self._to_marks(place)
+            if np.any((distances <= self._bound) & (self._distances <= self._bound)):
+                break
+        self._place, self._distances, self._heading = place, distances, heading
+
+    def _to_marks(self, place: Doubles) -> Doubles:
+        distances: Doubles = np.sqrt(np.square(self._marks - place).sum(1))
+        return distances
+
+    def _code(self) -> list[float]:
+        code = self._rest.copy()
+        code[self._axes] = self._place * self._deviations
+        return [float(value) for value in code]
+
+
+def _unit(vector: Doubles) -> Doubles:
+    """Of length 1, in the direction of a vector; zeros have none and stay."""
+    length = math.sqrt(float(vector @ vector))
+    return vector / length if length > 0 else vector
+
+
 class Latents:
     """The latents of a preset at any time.
 
-    A morph leads from the knobs to another code. A path takes the place of both, other motion is added; what moves
-    stays in the range that the card gives. When the beat begins anew, what follows it glides there as a knob would.
+    A morph leads from the knobs to another code. A path or a walk takes the place of both, other motion is added; what
+    moves stays in the range that the card gives. When the beat begins anew, what follows it glides there as a knob
+    would.
     """
 
     def __init__(self, preset: Preset, card: Card, sample_rate: int, far: Code | None = None) -> None:
@@ -194,10 +344,8 @@ class Latents:
             self.targets[MORPH] = Ramp(0.0, ramp)
             self._way = WAYS[preset.morph.shape]
         self._spans = [(latent.low, latent.high) for latent in card.latents]
-        movers = [
-            Mover(m, number, preset.tempo_bpm, sample_rate, self._spans) for number, m in enumerate(preset.motion)
-        ]
-        movers.sort(key=lambda mover: mover.target is not None)  # a path first: the others are added to it
+        movers = [make_mover(m, number, preset, card, sample_rate) for number, m in enumerate(preset.motion)]
+        movers.sort(key=lambda mover: mover.target is not None)  # what moves all first: the others are added to it
         # What is left of where a mover was when its beat began anew fades away.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
         self._beats = Beats(preset.tempo_bpm, sample_rate)
@@ -251,6 +399,8 @@ class Latents:
         for ramps in (self.targets.values(), *(left for _, left in self._movers)):
             for ramp in ramps:
                 ramp.forget(time)
+        for mover, _ in self._movers:
+            mover.forget(time)
         self._drop(lambda known: known < time)
 
     def _drop(self, which: Callable[[int], bool]) -> None:

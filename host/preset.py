@@ -3,7 +3,7 @@
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -160,11 +160,42 @@ class MorphSettings(_Part):
         return self
 
 
-class MotionSettings(_Part):
-    """What moves by itself: ``target``, a latent or ``morph``, around its knob; or all latents along a closed ``path``.
+class WalkSettings(_Part):
+    """A random walk of ``speed`` a second that stays within ``bound`` of the training codes, both in deviations.
 
-    A path is of codes, and its ``legs`` are straight lines or great circles. A cycle lasts 1 / ``rate_hz`` seconds, or
-    ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
+    A deviation is that of each latent over the training set, as the card has it; the training codes are its landmarks.
+    """
+
+    speed: Annotated[float, Field(gt=0, le=10)]
+    bound: Annotated[float, Field(ge=0.05, le=100)]  # a nearer one would take more steps than can be computed live
+    seed: Annotated[int, Field(ge=0, le=9999)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "bound" not in fields:
+            raise ValueError(
+                "a walk needs a bound: the deviations that it may stray from training codes; give one, such as 1.0"
+            )
+        return fields
+
+
+_OF_CYCLES = {"rate_hz", "beats", "phase"}
+_OF_MOTION = {  # what each kind of motion may say
+    "target": {"target", "shape", "depth", "low", "high"} | _OF_CYCLES,
+    "path without times": {"path", "legs"} | _OF_CYCLES,
+    "path with times": {"path", "legs", "times", "loop"},
+    "walk": {"walk"},
+}
+
+
+class MotionSettings(_Part):
+    """What moves by itself: ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
+
+    A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at
+    one of ``times``, in seconds from the start, and rests at the last one; with ``loop`` it has one more, when it is
+    back at the first code, and goes round from there. A cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes
+    of the MIDI clock or of the preset's tempo.
     """
 
     target: str | None = None
@@ -174,6 +205,9 @@ class MotionSettings(_Part):
     high: float | None = None
     path: Annotated[list[list[float]], Field(min_length=2)] | None = None
     legs: Way = "linear"
+    times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # eleven days, and some
+    loop: bool = False
+    walk: WalkSettings | None = None
     rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
     beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
     phase: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -187,17 +221,38 @@ class MotionSettings(_Part):
 
     @model_validator(mode="after")
     def _whole(self) -> "MotionSettings":
-        if (self.target is None) == (self.path is None):
-            raise ValueError("give one of target (a latent) and path (a list of codes)")
-        if (self.rate_hz is None) == (self.beats is None):
-            raise ValueError("give one of rate_hz (cycles a second) and beats (quarter notes a cycle)")
-        spans = {"depth", "low", "high"} & {name for name, value in self if value is not None}
-        if self.path is None and spans not in ({"depth"}, {"low", "high"}):
+        given = {name for name, value in self if name in self.model_fields_set and value is not None}
+        kinds = given & {"target", "path", "walk"}
+        if len(kinds) != 1:
+            raise ValueError("give one of target (a latent), path (a list of codes) and walk (its speed and bound)")
+        (kind,) = kinds
+        if kind == "path":
+            kind += " with times" if "times" in given else " without times"
+        if foreign := sorted(given - _OF_MOTION[kind]):
+            raise ValueError(f"a {kind} has no {' and no '.join(foreign)}; leave it out")
+        if "rate_hz" in _OF_MOTION[kind] and len(given & {"rate_hz", "beats"}) != 1:
+            other = "" if self.path is None else ", or times (seconds, one a code)"
+            raise ValueError(f"give one of rate_hz (cycles a second) and beats (quarter notes a cycle){other}")
+        if self.target is not None and given & {"depth", "low", "high"} not in ({"depth"}, {"low", "high"}):
             raise ValueError("give depth, or low and high: what is added to the knob's value")
-        if self.path is None and "legs" in self.model_fields_set:
-            raise ValueError("legs are those of a path; leave them out, or give a path in place of target")
-        if self.path is not None and (spans or "shape" in self.model_fields_set):
-            raise ValueError("a path has neither shape nor depth, low and high; leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _in_time(self) -> "MotionSettings":
+        if self.times is None or self.path is None:
+            return self
+        count = len(self.path) + self.loop
+        if len(self.times) != count:
+            back = ", and one when the loop is back at the first" if self.loop else ""
+            raise ValueError(
+                f"times has {len(self.times)} numbers, path has {len(self.path)} codes; give {count}, one a code{back}"
+            )
+        for index, (before, time) in enumerate(itertools.pairwise(self.times), 1):
+            if time <= before:
+                raise ValueError(
+                    f"times.{index} = {time:g} does not come after times.{index - 1} = {before:g}; "
+                    "give seconds that rise"
+                )
         return self
 
 
@@ -235,8 +290,8 @@ class Preset(_Part):
 
     @model_validator(mode="after")
     def _one_path(self) -> "Preset":
-        if sum(motion.path is not None for motion in self.motion) > 1:
-            raise ValueError("two motions have a path, and a path moves all latents; keep one")
+        if sum(motion.target is None for motion in self.motion) > 1:
+            raise ValueError("two motions have a path or a walk, which moves all latents; keep one")
         return self
 
     def latent_values(self, card: Card) -> list[float]:
@@ -306,6 +361,11 @@ class Preset(_Part):
                     f"motion.{index}: target {motion.target!r} is no latent of model {card.name!r}"
                     f"{nearest(motion.target, latents)}"
                 )
+            if motion.walk is not None and not (card.landmarks and any(latent.std > 0 for latent in card.latents)):
+                raise UserError(
+                    f"motion.{index}: a walk stays near training codes, and the card of model {card.name!r} holds none "
+                    "(its landmarks and deviations); export it again, or give a path"
+                )
             for point, code in enumerate(motion.path or []):
                 if len(code) != len(latents):
                     raise UserError(
@@ -371,7 +431,8 @@ def _explain(error: ValidationError) -> str:
         "morph": MorphSettings,
         "cc": CCMap,
         "motion": MotionSettings,
+        "walk": WalkSettings,
     }
-    part = parts.get(parents[0] if parents else "", Preset)
+    part = next((parts[name] for name in reversed(parents) if name in parts), Preset)
     where = ".".join([*parents, key])
     return f"unknown key {where!r}{nearest(key, part.model_fields)}"

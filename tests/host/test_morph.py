@@ -270,7 +270,7 @@ def refusal(call, *arguments):
         ("[morph]\nvalue = [0.1]", "unknown key 'morph.value'; did you mean 'values'?"),
         (
             "[[motion]]\ntarget = 'latent.0'\ndepth = 0.1\nrate_hz = 1\nlegs = 'linear'",
-            "motion.0: legs are those of a path; leave them out",
+            "motion.0: a target has no legs; leave it out",
         ),
         ("[[motion]]\npath = [[0.1], [0.2]]\nrate_hz = 1\nlegs = 'long'", "motion.0.legs"),
     ],

@@ -1,6 +1,7 @@
 """What moves by itself: shapes in closed form, the beat of the clock by properties, and the sound of both in blocks."""
 
 import itertools
+import math
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timbrel.host.card import Card
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.dsp import white_noise
 from timbrel.host.errors import UserError
@@ -41,6 +43,8 @@ def lfo(shape="sine", **keys):
     return {"target": "latent.0", "shape": shape, "depth": 0.25, "rate_hz": 2.0} | keys
 
 
+TIMED_PATH = {"path": PATH, "times": [0.1, 0.2, 0.45, 0.5], "loop": True, "legs": "spherical"}
+WALKING = {"walk": {"speed": 4.0, "bound": 0.8, "seed": 3}}
 MOTIONS = [
     {"path": PATH, "beats": 2.0, "phase": 0.3},
     lfo("random", rate_hz=6.0),
@@ -133,6 +137,145 @@ def test_a_path_takes_the_place_of_the_knobs_and_a_shape_is_added_to_it(make_lat
     latents.turn(0, "latent.0", 0.9)
     assert latents.row(RATE // 4)[0] == pytest.approx(0.3 + 0.25, abs=1e-6)
     assert latents.row(RATE // 4)[1] == 0.6
+
+
+TIMES = st.lists(st.floats(0.001, 5), min_size=2, max_size=8).map(lambda waits: np.cumsum(waits).tolist())
+
+
+@given(TIMES, st.booleans(), st.lists(st.integers(0, 60 * RATE), min_size=1))
+def test_a_path_with_times_is_at_each_code_at_its_time_and_rests_or_goes_round(make_latents, times, loop, asked):
+    codes = np.random.default_rng(len(times)).uniform(0, 1, (len(times) - loop, 2))
+    if len(codes) < 2:
+        return
+    latents = make_latents({"path": codes.tolist(), "times": times, "loop": loop})
+    corners = np.array([*codes, codes[0]]) if loop else codes
+    seconds = np.array(asked) / RATE
+    if loop:
+        late = seconds > times[-1]
+        seconds[late] = times[0] + (seconds[late] - times[0]) % (times[-1] - times[0])
+    expected = [np.interp(seconds, times, corners[:, latent]) for latent in (0, 1)]
+    assert path_of(latents, asked) == pytest.approx(np.array(expected).T, abs=1e-6)
+
+
+def test_the_legs_of_a_path_with_times_may_be_great_circles(make_latents):
+    ends = [[1.0, 0.5], [0.5, 1.0]]  # a quarter of the circle around the middle of the spans
+    latents = make_latents({"path": ends, "times": [0, 1], "legs": "spherical"})
+    assert latents.row(RATE // 2) == pytest.approx([0.5 + math.sqrt(0.125)] * 2, abs=1e-4)
+    assert [latents.row(time) for time in (0, RATE, 9 * RATE)] == [(1.0, 0.5), (0.5, 1.0), (0.5, 1.0)]
+
+
+SPAN = (-2.0, 3.0)
+
+
+def walking_card(analytic, marks, deviations):
+    """A card whose latents span -2 to 3, with landmarks [marks, n] and the deviations of its latents."""
+    fields = analytic(latents=len(deviations)).card(
+        landmarks=[{"latent": mark, "chroma": 0, "label": "a mark"} for mark in np.asarray(marks).tolist()]
+    )
+    for latent, deviation in zip(fields["latents"], deviations, strict=True):
+        latent |= {"low": SPAN[0], "high": SPAN[1], "std": deviation}
+    return Card.model_validate(fields)
+
+
+@pytest.fixture(scope="session")
+def make_walk(analytic, make_preset):
+    """A function that makes the latents of a walk around landmarks, and how far codes are from these, in deviations."""
+
+    def make(marks, deviations, start=None, **walk):
+        card, marks = walking_card(analytic, marks, deviations), np.asarray(marks)
+        start = marks[0].tolist() if start is None else start
+        latents = Latents(make_preset(motion=[{"walk": walk}], latent={"values": start}), card, RATE)
+
+        def strays(codes):
+            return np.linalg.norm((codes[:, None] - marks) / deviations, axis=2).min(axis=1)
+
+        return latents, strays
+
+    return make
+
+
+def spread_marks(count, latents, seed):
+    return np.random.default_rng(seed).uniform(*SPAN, (count, latents))
+
+
+@given(st.integers(1, 4), st.integers(1, 12), st.floats(0.05, 2), st.floats(0.01, 10), st.integers(0, 9999))
+@settings(max_examples=40)
+def test_a_walk_never_strays_beyond_its_bound_nor_out_of_the_spans(make_walk, latents, count, bound, speed, seed):
+    deviations = np.random.default_rng(seed).uniform(0.1, 3, latents)
+    made, strays = make_walk(spread_marks(count, latents, seed), deviations, bound=bound, speed=speed, seed=seed)
+    codes = path_of(made, range(0, 20 * RATE, 499))
+    assert strays(codes).max() <= bound * (1 + 1e-9)
+    assert codes.min() >= SPAN[0]
+    assert codes.max() <= SPAN[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("latents", [2, 10])
+def test_a_walk_goes_at_its_speed_without_a_step_and_gets_far(make_walk, latents, seed):
+    deviations = np.linspace(0.2, 0.6, latents)
+    made, _ = make_walk(spread_marks(256, latents, 1), deviations, speed=1.0, bound=5.0, seed=seed)
+    every = RATE // 100
+    codes = path_of(made, range(0, 60 * RATE, every)) / deviations
+    moves = np.linalg.norm(np.diff(codes, axis=0), axis=1)
+    assert moves.sum() / 60 == pytest.approx(1.0, rel=0.1)
+    assert moves.max() <= 1.001 * every / RATE  # nowhere faster than its speed
+    apart = np.linalg.norm(codes[::50, None] - codes[::50], axis=2)
+    assert apart.max() > 4
+    headings = np.diff(codes[::25], axis=0)
+    headings /= np.linalg.norm(headings, axis=1, keepdims=True)
+    assert np.median(np.sum(headings[1:] * headings[:-1], axis=1)) > 0.9  # the cosine of 25 degrees: turns are gentle
+
+
+def test_a_walk_goes_from_training_code_to_training_code_where_its_bounds_touch(make_walk):
+    marks = np.array([[x, 0.0] for x in np.arange(-1.5, 2.6, 0.2)])
+    made, strays = make_walk(marks, np.array([0.5, 0.5]), speed=1.0, bound=0.4)
+    codes = path_of(made, range(0, 300 * RATE, RATE // 10))
+    assert np.ptp(codes[:, 0]) > 3.0
+    assert np.ptp(codes[:, 1]) <= 2 * 0.4 * 0.5
+    assert strays(codes).max() > 0.35  # the bound is used
+
+
+def test_a_walk_begins_at_the_presets_code_and_comes_home_from_beyond_its_bound(make_walk):
+    made, strays = make_walk([[0.0, 0.0]], np.array([0.5, 0.5]), start=[2.0, 0.0], speed=1.0, bound=1.0)
+    codes = path_of(made, range(0, 10 * RATE, RATE // 10))
+    assert made.row(0) == (2.0, 0.0)
+    away = strays(codes)
+    assert away[:31] == pytest.approx(4.0 - 0.1 * np.arange(31), abs=0.01)
+    assert away[31:].max() <= 1.0 + 1e-9
+
+
+def test_a_latent_that_never_varied_in_training_stays_where_the_preset_has_it(make_walk):
+    made, _ = make_walk([[0.0, 1.0, 0.5]], np.array([0.5, 0.0, 0.5]), start=[0.0, 0.7, 0.5], speed=1.0, bound=1.0)
+    codes = path_of(made, range(0, 10 * RATE, 999))
+    assert np.all(codes[:, 1] == 0.7)
+    assert np.all(np.ptp(codes, axis=0)[[0, 2]] > 0.1)
+
+
+def test_a_walk_is_the_same_whenever_and_however_it_is_asked_for(make_walk):
+    walks = [make_walk(spread_marks(20, 3, 0), np.ones(3), speed=2.0, bound=1.0, seed=seed)[0] for seed in (1, 1, 2)]
+    times = np.arange(0, 30 * RATE, 777)
+    seen = walks[0].at(times)
+    walks[1].row(40 * RATE)
+    assert np.array_equal(walks[1].at(times[::-1])[::-1], seen)
+    assert np.abs(walks[2].at(times) - seen).max() > 0.5
+
+
+def test_a_walk_of_hours_needs_no_more_memory_than_one_of_a_minute(make_walk):
+    made, _ = make_walk(spread_marks(20, 3, 0), np.ones(3), speed=1.0, bound=2.0)
+    sizes, codes = [], []
+    for time in range(0, 3 * 3600 * RATE, 10 * RATE):
+        made.forget(time - RATE)
+        codes.append(made.row(time))
+        sizes.append(len(pickle.dumps(made)))
+    assert max(sizes[6:]) <= max(sizes[:6]) + 100
+    assert len(set(codes)) == len(codes)  # and it never comes back to the same code
+
+
+def test_a_walk_on_a_card_without_training_codes_is_refused(make_preset, analytic):
+    preset = make_preset(motion=[{"walk": {"speed": 1.0, "bound": 1.0}}])
+    for marks, deviations in ((np.zeros((0, 2)), [1.0, 1.0]), (np.zeros((3, 2)), [0.0, 0.0])):
+        with pytest.raises(UserError, match=r"motion\.0: a walk .* model 'analytic' holds none .* export it again"):
+            preset.check_targets(walking_card(analytic, marks, deviations), {})
 
 
 @given(st.floats(20, 400), st.floats(0.125, 64), st.integers(0, 10**7))
@@ -274,8 +417,9 @@ def test_who_looks_at_the_latents_early_does_not_keep_them_from_moving(make_late
         assert np.array_equal(seen, path_of(latents, ahead).astype(np.float32))
 
 
-def test_what_is_past_takes_no_memory_and_changes_nothing_to_come(make_latents):
-    kept, forgetful = make_latents(*MOTIONS), make_latents(*MOTIONS)
+@pytest.mark.parametrize("motions", [MOTIONS, [lfo(), WALKING]], ids=["cycles", "walk"])
+def test_what_is_past_takes_no_memory_and_changes_nothing_to_come(make_latents, motions):
+    kept, forgetful = make_latents(*motions), make_latents(*motions)
     sizes = []
     for tick in ticks(100, 300.5, 2000):
         for latents in (kept, forgetful):
@@ -317,7 +461,7 @@ def performance(seed, count, motions):
 
 
 @pytest.mark.parametrize("rate", [RATE, 48000])
-@pytest.mark.parametrize("motions", [[], MOTIONS], ids=["still", "moving"])
+@pytest.mark.parametrize("motions", [[], MOTIONS, [TIMED_PATH], [WALKING]], ids=["still", "moving", "times", "walk"])
 def test_maps_and_motion_sound_the_same_in_blocks_of_any_size_and_in_two_threads(make_instrument, play, rate, motions):
     keys = {"cc": MAPS, "effects": EFFECTS, "motion": motions}
     events = performance(5, 14_000, motions)
@@ -358,10 +502,15 @@ def test_a_pickup_starts_at_what_the_preset_sets_of_its_effect(make_instrument, 
 
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'
+TIMED = HEAD + "[[motion]]\npath = [[0.1], [0.2]]\ntimes = [1.0, 1.5]\n"
+WALK = HEAD + "[[motion]]\nwalk = { speed = 0.5, bound = 1.0 }\n"
 LFO = HEAD + "[[motion]]\ntarget = 'latent.0'\ndepth = 0.1\nrate_hz = 1\n"
 WRONG = {
-    LFO.replace("target = 'latent.0'", ""): "motion.0: give one of target (a latent) and path",
-    LFO + "path = [[0.1], [0.2]]": "give one of target (a latent) and path",
+    LFO.replace("target = 'latent.0'", ""): "motion.0: give one of target (a latent), path (a list of codes) and walk",
+    LFO + "path = [[0.1], [0.2]]": "give one of target (a latent), path (a list of codes) and walk",
+    LFO + "walk = { speed = 1, bound = 1 }": "give one of target (a latent), path (a list of codes) and walk",
+    LFO + "legs = 'linear'": "a target has no legs; leave it out",
+    LFO + "times = [1, 2]": "a target has no times; leave it out",
     LFO.replace("rate_hz = 1", ""): "give one of rate_hz (cycles a second) and beats",
     LFO + "beats = 4": "give one of rate_hz (cycles a second) and beats",
     LFO.replace("depth = 0.1", ""): "give depth, or low and high",
@@ -375,9 +524,34 @@ WRONG = {
     LFO.replace("rate_hz = 1", "beats = 0.1"): "motion.0.beats",
     LFO.replace("depth = 0.1", "depth = nan"): "motion.0.depth",
     HEAD + "[[motion]]\npath = [[0.1]]\nbeats = 4": "motion.0.path",
-    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\nshape = 'sine'": "a path has neither shape nor depth",
-    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\ndepth = 1": "a path has neither shape nor depth",
-    HEAD + 2 * "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\n": "two motions have a path",
+    HEAD + "[[motion]]\npath = [[0.1], [0.2]]": "and beats (quarter notes a cycle), or times (seconds, one a code)",
+    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\nshape = 'sine'": "a path without times has no shape",
+    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\ndepth = 1": "a path without times has no depth",
+    HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\nloop = true": "a path without times has no loop",
+    HEAD + 2 * "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\n": "two motions have a path or a walk",
+    TIMED.replace("[0.2]", ""): "motion.0.path",
+    TIMED + "beats = 4": "a path with times has no beats; leave it out",
+    TIMED + "phase = 0.5\nrate_hz = 1": "a path with times has no phase and no rate_hz; leave it out",
+    TIMED.replace("1.5", "1.5, 2"): "times has 3 numbers, path has 2 codes; give 2, one a code (",
+    TIMED + "loop = true": "times has 2 numbers, path has 2 codes; give 3, one a code, and one when the loop is back",
+    TIMED.replace("1.5", "1.0"): "times.1 = 1 does not come after times.0 = 1; give seconds that rise",
+    TIMED.replace("1.5", "0.5, -1") + "loop = true": "motion.0.times.2",
+    TIMED.replace("1.5", "2, 1.5") + "loop = true": "times.2 = 1.5 does not come after times.1 = 2",
+    TIMED.replace("1.5", "inf"): "motion.0.times.1",
+    TIMED.replace("1.5", "1e9"): "motion.0.times.1",
+    WALK.replace(", bound = 1.0", ""): "motion.0.walk: a walk needs a bound",
+    WALK.replace("0.5", "0"): "motion.0.walk.speed",
+    WALK.replace("0.5", "-1"): "motion.0.walk.speed",
+    WALK.replace("0.5", "nan"): "motion.0.walk.speed",
+    WALK.replace("speed = 0.5, ", ""): "motion.0.walk.speed",
+    WALK.replace("1.0", "0"): "motion.0.walk.bound",
+    WALK.replace("1.0", "inf"): "motion.0.walk.bound",
+    WALK.replace("1.0", "1.0, sede = 3"): "unknown key 'motion.0.walk.sede'; did you mean 'seed'?",
+    WALK.replace("{ speed = 0.5, bound = 1.0 }", "0.5"): "motion.0.walk",
+    WALK + "rate_hz = 1": "a walk has no rate_hz; leave it out",
+    WALK + "legs = 'spherical'\nphase = 0.1": "a walk has no legs and no phase; leave it out",
+    WALK + WALK.removeprefix(HEAD): "two motions have a path or a walk",
+    WALK + TIMED.removeprefix(HEAD): "two motions have a path or a walk",
     "tempo_bpm = 10\n" + HEAD: "tempo_bpm",
     "tempo_bpm = 401\n" + HEAD: "tempo_bpm",
 }
@@ -399,6 +573,10 @@ def test_a_wrong_motion_is_refused_with_what_is_allowed(tmp_path, text):
         (lfo(target="latent.2"), "motion.0: target 'latent.2' is no latent of model 'analytic'; did you mean 'latent."),
         (lfo(target="gain"), "target 'gain' is no latent of model 'analytic'"),
         ({"path": [[0.1, 0.2], [0.3]], "beats": 1.0}, "path.1 has 1 numbers, model 'analytic' has 2 latents; give 2"),
+        (
+            {"path": [[0.1, 0.2], [0.3]], "times": [0, 1]},
+            "path.1 has 1 numbers, model 'analytic' has 2 latents; give 2",
+        ),
     ],
 )
 def test_a_motion_that_does_not_fit_the_model_is_refused(make_instrument, motion, words):
@@ -407,8 +585,9 @@ def test_a_motion_that_does_not_fit_the_model_is_refused(make_instrument, motion
     assert words in str(caught.value)
 
 
-def test_a_preset_with_motion_reads_back_as_it_was_written(make_preset, tmp_path):
-    preset = make_preset(motion=MOTIONS, cc=MAPS, tempo_bpm=97.5)
+@pytest.mark.parametrize("motions", [MOTIONS, [TIMED_PATH], [lfo(), WALKING]], ids=["cycles", "times", "walk"])
+def test_a_preset_with_motion_reads_back_as_it_was_written(make_preset, tmp_path, motions):
+    preset = make_preset(motion=motions, cc=MAPS, tempo_bpm=97.5)
     path = tmp_path / "made.toml"
     path.write_text(preset.to_toml("moves"))
     assert read_preset(path) == preset
