@@ -34,6 +34,22 @@ PLAY_CONTROLS = {
     )
 }
 
+GRAIN_CONTROLS = {
+    control.name: control
+    for control in (
+        Control("grain.density", 0.1, 2000.0, "grains a second"),
+        Control("grain.overlap", 0.0, 0.99, "of a grain's length"),
+        Control("grain.length", 0.002, 2.0, "s"),
+        Control("grain.shape", 0.0, 1.0, "Tukey, Hann, Blackman"),
+        Control("grain.jitter", 0.0, 1.0, "of the time between grains"),
+        Control("grain.pitch", -48.0, 48.0, "semitones"),
+        Control("grain.spread", 0.0, 1.0, "of left to right"),
+        Control("grain.level_jitter", 0.0, 24.0, "dB"),
+        Control("grain.code_jitter", 0.0, 2.0, "deviations"),
+        Control("grain.lowpass_hz", 20.0, 192_000.0, "Hz, half the model's rate at most"),
+    )
+}
+
 
 class _Segment(NamedTuple):
     """A straight line from (start, first) to (start + length, last), flat afterwards."""

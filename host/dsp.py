@@ -43,16 +43,42 @@ def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "
     return np.fft.rfft(frames * window(window_name, frame_length), axis=-1).astype(np.complex64)
 
 
-def white_noise(count: int) -> Array:
-    """Uniform noise on [-1, 1), [count], the same for ever and everywhere: no library's generator may change it.
-
-    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a counter, mixed.
-    """
-    value = np.arange(SEED, SEED + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A random number for each counter, the same for ever and everywhere (Steele, Lea and Flood, OOPSLA 2014)."""
+    value = counters * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
-    value ^= value >> np.uint64(31)
+    return value ^ (value >> np.uint64(31))
+
+
+def white_noise(count: int) -> Array:
+    """Uniform noise on [-1, 1), [count], the same for ever and everywhere: no library's generator may change it."""
+    value = splitmix64(np.arange(SEED, SEED + count, dtype=np.uint64))
     return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
+    """Complex Gaussian noise, E|z|^2 = 1, [count]; a longer one begins with a shorter one (Box and Muller 1958)."""
+    first, then = _uniform(splitmix64(np.arange(SEED, SEED + 2 * count, dtype=np.uint64))).reshape(count, 2).T
+    noise: npt.NDArray[np.complex64] = (np.sqrt(-np.log1p(-first)) * np.exp(2j * np.pi * then)).astype(np.complex64)
+    noise.setflags(write=False)
+    return noise
+
+
+def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
+    """Random numbers on [0, 1), [count, columns]: rows ``first`` and on of what belongs to a seed and a note.
+
+    A row depends on its number alone, not on how many are asked for at a time.
+    """
+    key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
+    places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
+    return _uniform(splitmix64(key + places)).reshape(count, columns)
+
+
+def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """On [0, 1): 1 itself is never reached."""
+    return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 @functools.cache

@@ -5,8 +5,9 @@ time: a block first lets all its events write into those functions, then compute
 changes nothing, and live playing and rendering share every sample.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,9 @@ from .audio.effects import EffectChain
 from .audio.output import Output
 from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp, knob
 from .engines.frames import Character
+from .engines.grain import GrainEngine
 from .engines.spectrum import SpectrumEngine
+from .engines.stream import Engine
 from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
@@ -24,21 +27,34 @@ from .mapping import Mapper
 from .model import Model
 from .motion import Latents
 from .mpe import Fingers
-from .preset import Preset
+from .preset import GrainSettings, Preset
 from .tuning import tuned_keys
 from .units import db_to_gain
-from .voices import Poly, Solo
+from .voices import Latch, Poly, Solo
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
-ENGINES = {"spectrum": SpectrumEngine}
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
 DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
 LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
 GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
 SHED = 128  # no controller of MIDI has this number: it is the host that gives up a voice, in order with what is played
+
+
+def _spectrum(model: Model, preset: Preset, threads: int) -> SpectrumEngine:
+    play = preset.play
+    character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
+    return SpectrumEngine(model, MAX_BLOCK, threads, character)
+
+
+def _grain(model: Model, preset: Preset, threads: int) -> GrainEngine:
+    return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK)
+
+
+# What each kind of model takes of a preset.
+ENGINES: dict[str, Callable[[Model, Preset, int], Engine[Any]]] = {"spectrum": _spectrum, "grain": _grain}
 
 
 class Motion:
@@ -84,12 +100,12 @@ class Instrument:
             raise UserError(
                 f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}"
             )
+        preset.check_kind(card)
         effects = EffectChain(preset.effects, sample_rate, folder)
         preset.check_targets(card, effects.targets())
         self._rate = card.sample_rate
         play = preset.play
-        character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
-        self._engine = ENGINES[card.kind](model, MAX_BLOCK, threads, character)
+        self._engine = ENGINES[card.kind](model, preset, threads)
         if play.mode == "chord" and card.chroma is None:
             raise UserError(
                 f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
@@ -100,8 +116,9 @@ class Instrument:
         self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, preset.mpe.enabled, ramp)
         self._tuning = tuned_keys(preset.tuning, folder)
         makers = (self._engine.begin, self._shape, self._release_samples, self._fingers.touch, self._tuning)
+        keyed = Latch if preset.grain is not None and preset.grain.keys == "hold" else Poly
         self._voices: Poly | Solo = (
-            Poly(play.voices, self._rate, *makers)
+            keyed(play.voices, self._rate, *makers)
             if play.mode == "poly"
             else Solo(play.legato, play.mode == "chord", self._rate, *makers)
         )
@@ -285,13 +302,16 @@ class Instrument:
     def _present(self, target: str) -> float:
         """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
         codes = self._motion.codes
-        if target in codes.targets:
-            return codes.targets[target].target
+        for ramps in (codes.targets, self._engine.targets):
+            if target in ramps:
+                return ramps[target].target
         return self._play[target] if target in self._play else self._effects.get(target, 0.0)
 
     def _set(self, time: int, target: str, value: float) -> None:
         if target in self._motion.codes.targets:
             self._motion.codes.turn(time, target, value)
+        elif target in self._engine.targets:
+            self._engine.targets[target].move(time, value)
         elif target in PLAY_CONTROLS:
             self._play[target] = value
             if target in ("gain", "pan"):

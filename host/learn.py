@@ -13,7 +13,7 @@ import tomlkit
 from tomlkit.items import Array
 
 from .audio.effects import EffectChain
-from .controls import PLAY_CONTROLS, RESERVED_CC
+from .controls import RESERVED_CC
 from .errors import Failure, UserError, nearest
 from .events import ControlChange, Event
 from .files import check_output, replacing
@@ -108,7 +108,7 @@ def _ranges(patch: Patch) -> dict[str, Range]:
     ranges: dict[str, Range] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     if patch.preset.morph is not None:
         ranges[MORPH] = (0.0, 1.0)
-    return ranges | {control.name: (control.low, control.high) for control in PLAY_CONTROLS.values()} | effects
+    return ranges | patch.preset.play_ranges(card) | effects
 
 
 @dataclass

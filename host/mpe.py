@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .controls import Ramp
-from .engines.spectrum import Motion
+from .engines.stream import Motion
 from .errors import UserError, nearest
 from .events import ChannelPressure, Clock, ControlChange, Event, PitchBend
 

@@ -9,12 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .audio.effects import Effect
 from .card import Card, first_complaint
-from .controls import NULL_PARAMETER, PLAY_CONTROLS, RESERVED_CC
+from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PLAY_CONTROLS, RESERVED_CC
 from .errors import UserError, nearest
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
 NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
+
+OF_SPECTRA = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")  # of [play]
+DENSITY = 100.0  # grains a second where a preset says nothing: four at a time, of 45 ms
 
 Way = Literal["linear", "spherical"]
 
@@ -54,6 +57,59 @@ class PlaySettings(_Part):
     gain_db: Annotated[float, Field(ge=-60, le=12)] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1)] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
+
+
+class GrainSettings(_Part):
+    """How grains make a texture, for models of kind ``grain``; each grain reads what moves when it begins.
+
+    ``density`` in grains a second of a voice, or ``overlap`` of successive grains in parts of their length. ``length``
+    in seconds, None for the model's own. ``shape``: the window, from Tukey's with edges of 5 % (0) over Hann's (0.5) to
+    Blackman's (1). ``jitter``: how late a grain may be, in parts of the time to the next. ``pitch`` in semitones;
+    ``spread`` to both sides; ``level_jitter`` up and down in dB; ``code_jitter`` in deviations of each latent;
+    ``lowpass_hz``, None for open.
+
+    ``keys``: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold``, as trigger until the key is
+    pressed again. The same ``seed`` gives the same performance the same bytes.
+    """
+
+    density: Annotated[float, Field(ge=0.1, le=2000)] | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.99)] | None = None
+    length: Annotated[float, Field(ge=0.002, le=2)] | None = None
+    shape: Annotated[float, Field(ge=0, le=1)] = 1.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 1.0
+    pitch: Annotated[float, Field(ge=-48, le=48)] = 0.0
+    spread: Annotated[float, Field(ge=0, le=1)] = 0.0
+    level_jitter: Annotated[float, Field(ge=0, le=24)] = 0.0
+    code_jitter: Annotated[float, Field(ge=0, le=2)] = 0.0
+    lowpass_hz: Annotated[float, Field(ge=20)] | None = None
+    keys: Literal["transpose", "trigger", "hold"] = "transpose"
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @model_validator(mode="after")
+    def _one_pace(self) -> "GrainSettings":
+        if self.density is not None and self.overlap is not None:
+            raise ValueError("density and overlap, which both say how often grains begin; give one of them")
+        return self
+
+    def values(self, card: Card) -> dict[str, float]:
+        """Where what knobs can turn rests, by target; ``density`` or ``overlap``, whichever the preset has."""
+        pace = {"density": DENSITY if self.density is None else self.density}
+        if self.overlap is not None:
+            pace = {"overlap": self.overlap}
+        own = GRAIN_CONTROLS["grain.length"]
+        values = pace | {
+            "length": min(max(card.frame_length / card.sample_rate, own.low), own.high)
+            if self.length is None
+            else self.length,
+            "shape": self.shape,
+            "jitter": self.jitter,
+            "pitch": self.pitch,
+            "spread": self.spread,
+            "level_jitter": self.level_jitter,
+            "code_jitter": self.code_jitter,
+            "lowpass_hz": card.sample_rate / 2 if self.lowpass_hz is None else self.lowpass_hz,
+        }
+        return {f"grain.{name}": value for name, value in values.items()}
 
 
 class MpeSettings(_Part):
@@ -266,6 +322,7 @@ class Preset(_Part):
     tempo_bpm: Annotated[float, Field(ge=20, le=400)] = 120.0  # of motion in beats while no MIDI clock is heard
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
+    grain: GrainSettings | None = None
     envelope: EnvelopeSettings = EnvelopeSettings()
     mpe: MpeSettings = MpeSettings()
     tuning: TuningSettings = TuningSettings()
@@ -310,6 +367,47 @@ class Preset(_Part):
             )
         return values
 
+    def check_kind(self, card: Card) -> None:
+        """What the preset says of its voices is for models of this kind.
+
+        Raises:
+            UserError: naming the first key that is not, or that does not fit the model or another key.
+        """
+        if card.kind != "grain":
+            if self.grain is not None:
+                raise UserError(
+                    f"[grain] is for models of kind 'grain', {card.name!r} is of kind {card.kind!r}; remove [grain] or "
+                    "choose another model"
+                )
+            return
+        for name in OF_SPECTRA:
+            if name in self.play.model_fields_set:
+                raise UserError(
+                    f"play.{name} is for models of kind 'spectrum', {card.name!r} is of kind 'grain'; remove it"
+                    " ([grain] has what grains can do)"
+                )
+        settings = self.grain or GrainSettings()
+        if settings.keys == "hold" and self.play.mode != "poly":
+            raise UserError(
+                f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {self.play.mode!r}; "
+                "change one of them"
+            )
+        half = card.sample_rate / 2
+        if settings.lowpass_hz is not None and settings.lowpass_hz > half:
+            raise UserError(
+                f"grain.lowpass_hz {settings.lowpass_hz:g} is above {half:g}, half the rate of model {card.name!r}; "
+                "give less, or leave it out: open"
+            )
+
+    def play_ranges(self, card: Card) -> dict[str, tuple[float, float]]:
+        """How far what knobs can turn of voices goes, by target: latents and effects aside."""
+        ranges = {control.name: (control.low, control.high) for control in PLAY_CONTROLS.values()}
+        if card.kind == "grain":
+            for name in (self.grain or GrainSettings()).values(card):
+                ranges[name] = (GRAIN_CONTROLS[name].low, GRAIN_CONTROLS[name].high)
+            ranges["grain.lowpass_hz"] = (GRAIN_CONTROLS["grain.lowpass_hz"].low, card.sample_rate / 2)
+        return ranges
+
     def check_targets(self, card: Card, effect_targets: dict[str, tuple[float, float]]) -> None:
         """Every target exists, and its range is allowed.
 
@@ -317,7 +415,7 @@ class Preset(_Part):
             UserError: naming the first that does not.
         """
         known: dict[str, tuple[float, float] | None] = {f"latent.{i}": None for i in range(len(card.latents))}
-        known |= {c.name: (c.low, c.high) for c in PLAY_CONTROLS.values()}
+        known |= self.play_ranges(card)
         known |= effect_targets
         if self.morph is not None:
             known[MORPH] = (0.0, 1.0)
@@ -425,6 +523,7 @@ def _explain(error: ValidationError) -> str:
     parts: dict[str, type[BaseModel]] = {
         "latent": LatentSettings,
         "play": PlaySettings,
+        "grain": GrainSettings,
         "envelope": EnvelopeSettings,
         "mpe": MpeSettings,
         "tuning": TuningSettings,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .controls import RAMP_SECONDS, Ramp
-from .engines.spectrum import Stream
+from .engines.stream import Stream
 from .envelope import STEAL_SECONDS, Envelope
 from .mpe import Touch
 
@@ -257,6 +257,24 @@ class Poly(Voices):
         for voice in self._voices:
             if not voice.down and not self._holds(voice.note):
                 self._let_go(voice, time)
+
+
+class Latch(Poly):
+    """A key begins a voice that goes on when it comes up; pressed again, it is as if it came up only then.
+
+    Pedals hold what is let go, and all notes off (CC 123) lets go of every key.
+    """
+
+    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+        """A key goes down: its voice is released, on whatever channel it was begun, or one begins if none is held."""
+        held = next((voice.note for voice in self._sounding(time) if voice.key == key and voice.down), None)
+        if held is None:
+            super().note_on(time, key, gain, channel)
+        else:
+            super().note_off(time, key, held[0])
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        """A key comes up: nothing changes."""
 
 
 @dataclass(slots=True)

@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,28 +16,15 @@ from .best import BestVoicing
 from .coherent import CoherentVoicing
 from .frames import BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
+from .stream import MIDDLE_C, Motion, Stream, Times
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 Array = npt.NDArray[np.float32]
-Times = npt.NDArray[np.int64]
 
 WORTH_SHARING = 32  # rows: one or two voices are done before another thread has begun
-MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
 AHEAD = 8  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
-
-
-class Motion(Protocol):
-    """What the engine asks of the controls, for voices and sample times of equal number."""
-
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """[rows, n_latents]."""
-        ...
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """[rows]."""
-        ...
 
 
 class Voicing(Protocol):
@@ -73,26 +61,18 @@ class Voicing(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Stream:
-    """One voice's frames: what is summed already, [channels, samples], and sounds later.
+@dataclass(slots=True, kw_only=True)
+class SpectrumStream(Stream):
+    """One voice's frames: what is summed already, [channels, samples], and sounds later."""
 
-    ``key`` is a pitch, 69.0 for 440 Hz.
-    """
-
-    key: float
-    on: int
     next_frame: int
     origin: int
     pending: Array
     state: Any
-    end: int | None = None  # set once it is known from which sample on nothing is heard
-    pitch: Ramp | None = None  # where the key goes; None: it stays
-    chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
     prepared: int | None = None  # the time of the knobs for which it is decoded already
 
 
-Due = tuple[int, Stream, int]  # a frame to make: the voice's number and stream, and the sample at which it begins
+Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and stream, and the sample at its beginning
 
 
 class SpectrumEngine:
@@ -103,6 +83,8 @@ class SpectrumEngine:
     spread over the hop; short blocks decode ahead: the work of a block stays near the mean. Knobs are read once a hop
     of the model, at the same moment for all voices: voices that share them need at most twelve decoder rows a hop.
     """
+
+    targets: Mapping[str, Ramp] = MappingProxyType({})
 
     def __init__(self, model: Model, max_block: int, threads: int = 1, character: Character = PLAIN) -> None:
         """Make its tables.
@@ -139,7 +121,7 @@ class SpectrumEngine:
         """How many samples before a block the knobs may still be read."""
         return self._knob_hop + self._delay
 
-    def begin(self, key: float, time: int) -> Stream:
+    def begin(self, key: float, time: int) -> SpectrumStream:
         """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
         voicing = self._voicing
         place = voicing.moments[self._begun // voicing.together % len(voicing.moments)]
@@ -148,9 +130,9 @@ class SpectrumEngine:
         silent = time - self._frame  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
         pending = np.zeros((self.channels, self._room + self._max_block + self._frame + self._hop), np.float32)
-        return Stream(key, time, first, first, pending, voicing.begin())
+        return SpectrumStream(key=key, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin())
 
-    def render(self, streams: Sequence[Stream], motion: Motion, start: int, count: int) -> list[Array]:
+    def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Sound of each stream from sample ``start`` on, [channels, count]; before a stream's note-on, silence.
 
         What is returned is good until the next call.
@@ -190,7 +172,7 @@ class SpectrumEngine:
         for other in others:
             other.result()
 
-    def _prepare(self, streams: Sequence[Stream], motion: Motion, now: int) -> None:
+    def _prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
         """Decode what will be due next and what the knobs are known for.
 
         That is all pitch classes where the first voice's knobs are, also those of keys that may be pressed soon: a
@@ -210,7 +192,7 @@ class SpectrumEngine:
             latents = motion.latents([0] * len(classes), np.full(len(classes), self._foreseen))
             self._advance(latents, np.array(classes, np.intp))
             return
-        waiting: list[tuple[int, int, Stream, int]] = []
+        waiting: list[tuple[int, int, SpectrumStream, int]] = []
         for voice, stream in enumerate(streams):
             frame = max(stream.next_frame, hop + self._delay)
             knobs = self._knobs_at(stream, frame)
@@ -226,7 +208,7 @@ class SpectrumEngine:
         for _, _, stream, knobs in soonest:
             stream.prepared = knobs
 
-    def _alike(self, streams: Sequence[Stream], motion: Motion, time: int) -> bool:
+    def _alike(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
         """Whether the first two voices share their knobs, and so all others may."""
         if len(streams) == 1:
             return True
@@ -237,16 +219,16 @@ class SpectrumEngine:
         if self._voicing.prepare(latents, chroma):
             self._halfway = latents, chroma
 
-    def _knobs_at(self, stream: Stream, frame: int) -> int:
+    def _knobs_at(self, stream: SpectrumStream, frame: int) -> int:
         """The sample at which the knobs are read for a frame that begins at sample ``frame``."""
         read = frame - self._delay
         return max(read - read % self._knob_hop, stream.on - stream.on % self._knob_hop)
 
-    def _bend_at(self, stream: Stream, frame: int) -> int:
+    def _bend_at(self, stream: SpectrumStream, frame: int) -> int:
         """The sample at which its pitch is read: not before the note, which may begin where no bend has gone yet."""
         return max(frame, stream.on)
 
-    def _take(self, stream: Stream, start: int, count: int) -> Array:
+    def _take(self, stream: SpectrumStream, start: int, count: int) -> Array:
         at = start - stream.origin
         if stream.on <= start:
             return stream.pending[:, at : at + count]
@@ -272,7 +254,7 @@ class SpectrumEngine:
                 self._overlap_add(stream, time, sound[done : done + len(frames)])
                 done += len(frames)
 
-    def _overlap_add(self, stream: Stream, time: int, frames: Array) -> None:
+    def _overlap_add(self, stream: SpectrumStream, time: int, frames: Array) -> None:
         """Add successive frames of a stream, [frames, channels, frame_length], the first at sample ``time``.
 
         All last hops of the frames are added first, then all those before: each sample gets its frames in order of
@@ -288,7 +270,9 @@ class SpectrumEngine:
             hops = stream.pending[:, at + begin : at + begin + length].reshape(self.channels, len(frames), self._hop)
             hops[:, :, : end - begin] += frames[:, :, begin:end].swapaxes(0, 1)
 
-    def _places(self, streams: Sequence[Stream], times: Times) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
+    def _places(
+        self, streams: Sequence[SpectrumStream], times: Times
+    ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
         """The chroma to decode, [rows] or [rows, 12], and the semitones by which its spectra then move.
 
         Between two keys the nearer one is decoded: while a pitch glides, no spectrum moves by more than half a
@@ -296,11 +280,7 @@ class SpectrumEngine:
         start would give the first half of a glide another key's formants, moved by the whole interval.
         """
         pitches = np.array(
-            [
-                stream.key if stream.pitch is None else stream.pitch.value(time)
-                for stream, time in zip(streams, times.tolist(), strict=True)
-            ],
-            np.float64,
+            [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
         )
         if self._octave is None:
             return np.zeros(len(streams), np.intp), pitches - MIDDLE_C
@@ -316,7 +296,7 @@ class SpectrumEngine:
         )
         return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32), away
 
-    def _compact(self, stream: Stream, now: int) -> None:
+    def _compact(self, stream: SpectrumStream, now: int) -> None:
         """Move what is still to sound to the front; seldom needed, the buffer is longer than it must be."""
         done = now - stream.origin
         ahead = stream.pending[:, done : done + self._frame].copy()

@@ -1,0 +1,298 @@
+"""Clouds of short sounds: the engine of models of kind ``grain``."""
+
+import functools
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..controls import GRAIN_CONTROLS, RAMP_SECONDS, Ramp
+from ..dsp import gaussian_noise, uniforms
+from ..model import Model
+from ..preset import GrainSettings
+from .source import Cut, source_of
+from .stream import MIDDLE_C, Motion, Stream
+
+Array = npt.NDArray[np.float32]
+
+STEP = 64  # samples for which the density is taken as it is at their beginning: a ramp of 20 ms has some ten
+MOST_A_SECOND = GRAIN_CONTROLS["grain.density"].high  # also where an overlap asks for more
+FILL = 16  # grains at most that begin before a note
+DRAWS = 64  # grains whose random numbers are drawn at a time
+WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
+COLUMNS = NOISE + 2
+EDGE = 0.05  # of a window of shape 0, at either end
+SHAPES = 256  # that differ
+FURTHEST = 72.0  # semitones that all that moves the pitch may come to: a frame of 64 samples has one left
+
+
+class Pace:
+    """How many grains a voice has begun since the start: the density, integrated in steps.
+
+    It is common to all voices: each has a grain whenever it has grown by 1.
+    """
+
+    def __init__(self, density: Callable[[int], float]) -> None:
+        """``density(time)`` in grains a sample, > 0."""
+        self._density = density
+        self._times, self._counts, self._densities = [0], [0.0], [density(0)]
+
+    def advance(self, end: int) -> None:
+        """Make it known for all samples before ``end``; what it was before the last call is forgotten."""
+        del self._times[:-1], self._counts[:-1], self._densities[:-1]
+        while (time := self._times[-1] + STEP) < end:
+            self._counts.append(self._counts[-1] + self._densities[-1] * STEP)
+            self._times.append(time)
+            self._densities.append(self._density(time))
+
+    def at(self, time: int) -> tuple[float, float]:
+        """The count at a sample, and the density there."""
+        step = bisect_right(self._times, time) - 1
+        return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
+
+    def when(self, count: float) -> tuple[float, float]:
+        """The sample, with its fraction, at which there are so many, and the density there."""
+        step = bisect_right(self._counts, count) - 1
+        return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
+
+
+@dataclass(slots=True, frozen=True, order=True)
+class Grain:
+    """One that is to come: the sample on which it begins, and the random numbers that belong to it."""
+
+    onset: int
+    number: int
+    density: float  # of the grains around it, a sample
+    chance: list[float]
+
+
+@dataclass(slots=True, kw_only=True)
+class GrainStream(Stream):
+    """One voice's grains: what is summed already, [2, samples] from sample ``origin``, and sounds later."""
+
+    note: int
+    origin: int
+    pending: Array
+    next_count: float | None = None  # of `Pace`, at which its next grain begins; None: it has none yet
+    waiting: list[Grain] = field(default_factory=list)
+    drawn: int = 0
+    chances: list[list[float]] = field(default_factory=list)
+
+
+Due = tuple[int, GrainStream, Grain]
+
+
+class GrainEngine:
+    """Decodes a frame for each grain, makes a sound of it, places it on its sample.
+
+    A voice's grid of grains begins at its note-on and goes on by the density, whatever that is at each moment. From its
+    place in the grid a grain is late by a random part of the time to the next, up to ``jitter``: over a whole such
+    time, the texture has no line at the rate of its grains. The first is never late. Where grains overlap, those sound
+    too that would have begun up to one length before the note, at most `FILL`, further apart and louder if there were
+    more: the first sample has the full overlap, and the envelope shapes the attack. Where they do not, there are none,
+    and the first is heard from its beginning.
+
+    What moves is read on the sample on which a grain begins; for those before the note, at the note-on. Chance is
+    counted, not rolled: it belongs to the seed, the number of the note and that of the grain. All grains that begin in
+    a block are decoded in one run. Their level is such that a dense texture is as loud with any density, length and
+    shape.
+    """
+
+    channels = 2
+    lookback = 0
+
+    def __init__(self, model: Model, settings: GrainSettings, max_block: int) -> None:
+        """Make its tables.
+
+        Args:
+            max_block: the longest block that `render` will be asked for.
+        """
+        card = model.card
+        self._model, self._max_block = model, max_block
+        self._rate = card.sample_rate
+        self._seed, self._transposing = settings.seed, settings.keys == "transpose"
+        self.targets = {
+            name: Ramp(value, round(RAMP_SECONDS * self._rate)) for name, value in settings.values(card).items()
+        }
+        self._at_onset = [
+            self.targets[f"grain.{name}"]
+            for name in ("length", "shape", "pitch", "spread", "level_jitter", "code_jitter", "lowpass_hz")
+        ]
+        self._length, self._jitter = self.targets["grain.length"], self.targets["grain.jitter"]
+        self._source = source_of(card, math.ceil(GRAIN_CONTROLS["grain.length"].high * self._rate))
+        self._deviations = np.array([latent.std for latent in card.latents], np.float32)
+        self._low = np.array([latent.low for latent in card.latents], np.float32)
+        self._high = np.array([latent.high for latent in card.latents], np.float32)
+        self._codes = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
+        self._known: dict[bytes, Array] = {}  # what was decoded last, by code
+        self._no_chroma = np.zeros(0, np.intp)
+        self._pace = Pace(self._density)
+        self._begun = 0
+
+    def begin(self, key: float, time: int) -> GrainStream:
+        """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+        pending = np.zeros((2, 2 * self._max_block), np.float32)
+        self._begun += 1
+        return GrainStream(key=key, on=time, note=self._begun, origin=time, pending=pending)
+
+    def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
+        """As `Engine.render`; blocks follow each other from sample 0 on.
+
+        Levels: a dense texture of grains has the power of a frame.
+        """
+        assert count <= self._max_block
+        end = start + count
+        self._pace.advance(end)
+        due: list[Due] = []
+        for voice, stream in enumerate(streams):
+            self._schedule(stream, end)
+            last = end if stream.end is None else min(end, stream.end)
+            ready = sorted(grain for grain in stream.waiting if grain.onset < last)
+            if ready:
+                stream.waiting = [grain for grain in stream.waiting if grain.onset >= last]
+                due += [(voice, stream, grain) for grain in ready]
+        if due:
+            self._add(due, motion, start)
+        for ramp in self.targets.values():
+            ramp.forget(end)
+        return [self._take(stream, start, count) for stream in streams]
+
+    def _density(self, time: int) -> float:
+        """Grains a sample."""
+        if "grain.density" in self.targets:
+            return self.targets["grain.density"].value(time) / self._rate
+        length = min(self._length.value(time) * self._rate, self._source.longest(1.0))
+        return min(1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length), MOST_A_SECOND / self._rate)
+
+    def _schedule(self, stream: GrainStream, end: int) -> None:
+        """Say when those grains begin whose places in the grid are before sample ``end``."""
+        if stream.next_count is None:
+            stream.next_count = self._strike(stream)
+        while True:
+            place, density = self._pace.when(stream.next_count)
+            if place >= end:
+                return
+            self._late(stream, place, density, self._jitter.value(math.floor(place)))
+            stream.next_count += 1.0
+
+    def _strike(self, stream: GrainStream) -> float:
+        """Begin with a grain on the note-on, and those before it; returns the count at the next."""
+        count, density = self._pace.at(stream.on)
+        jitter = self._jitter.value(stream.on)
+        length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
+        self._late(stream, stream.on, density, 0.0)
+        if density * length > 1.0:
+            spaced = min(density, FILL / length)
+            for before in range(1, math.ceil(spaced * length) + 1):
+                self._late(stream, stream.on - before / spaced, spaced, jitter)
+        return count + 1.0
+
+    def _late(self, stream: GrainStream, place: float, density: float, jitter: float) -> None:
+        number = stream.drawn
+        if number % DRAWS == 0:
+            stream.chances = uniforms(self._seed, stream.note, number, DRAWS, COLUMNS).tolist()
+        chance = stream.chances[number % DRAWS]
+        stream.drawn += 1
+        onset = math.floor(place + chance[WHEN] * jitter / density + 0.5)
+        stream.waiting.append(Grain(onset, number, density, chance))
+
+    def _add(self, due: list[Due], motion: Motion, start: int) -> None:
+        """Make all grains and add them, those of a stream in order of time."""
+        voices = [voice for voice, _, _ in due]
+        times = [max(grain.onset, stream.on) for _, stream, grain in due]
+        moments = np.array(times, np.int64)
+        bends = motion.bend_semitones(voices, moments).tolist()
+        codes = motion.latents(voices, moments)
+        cuts, windows, gains, jittered = [], [], [], []
+        for (_, stream, grain), time, bend in zip(due, times, bends, strict=True):
+            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = (r.value(time) for r in self._at_onset)
+            pitch += bend
+            if self._transposing:
+                pitch += stream.pitch_at(time) - MIDDLE_C
+            ratio = 2.0 ** (min(max(pitch, -FURTHEST), FURTHEST) / 12.0)
+            samples = min(max(2, round(length * self._rate)), self._source.longest(ratio))
+            window, energy = _window(samples, round(shape * SHAPES))
+            level = 10.0 ** (level_jitter * (2.0 * grain.chance[LEVEL] - 1.0) / 20.0)
+            level /= math.sqrt(max(1.0, grain.density * energy))
+            angle = math.pi / 4 * (1.0 + spread * (2.0 * grain.chance[SIDE] - 1.0))
+            cuts.append(Cut(samples, ratio, lowpass / self._rate))
+            windows.append(window)
+            gains.append((level * math.sqrt(2.0) * math.cos(angle), level * math.sqrt(2.0) * math.sin(angle)))
+            jittered.append(code_jitter)
+        chances = [grain.chance for _, _, grain in due]
+        if any(jittered):
+            codes = self._jittered(codes, jittered, chances)
+        sounds = self._source.grains(self._decode(codes), cuts, [chance[NOISE:] for chance in chances])
+        sides = np.array(gains, np.float32)[:, :, np.newaxis]
+        for (_, stream, grain), sound, window, side in zip(due, sounds, windows, sides, strict=True):
+            self._place(stream, grain.onset, sound * window, side, start)
+
+    def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
+        """Codes with a random part of their own, as far as their spans go."""
+        latents = codes.shape[1]
+        room = len(self._codes) - latents
+        places = [int(chance[CODE] * room) for chance in chances]
+        noise = np.stack([self._codes[place : place + latents] for place in places])
+        moved = codes + noise * self._deviations * np.array(amounts, np.float32)[:, np.newaxis]
+        jittered: Array = np.clip(moved, self._low, self._high)
+        return np.where(np.array(amounts)[:, np.newaxis] > 0, jittered, codes)
+
+    def _decode(self, codes: Array) -> Array:
+        """Frames, [rows, frame_width]: each code that is new is decoded, once."""
+        names = [code.tobytes() for code in codes]
+        new = {name: row for row, name in enumerate(names) if name not in self._known}
+        if new:
+            frames = self._model.decode(codes[list(new.values())], self._no_chroma)
+            if len(new) == len(names):
+                self._known = dict(zip(new, frames, strict=True))
+                return frames
+            self._known |= dict(zip(new, frames, strict=True))
+        self._known = {name: self._known[name] for name in names}
+        return np.stack([self._known[name] for name in names])
+
+    def _place(self, stream: GrainStream, onset: int, sound: Array, gains: Array, start: int) -> None:
+        """Add a grain to a stream, [2, 1] gains, from its note-on on; nothing before ``start`` is needed any more."""
+        sound = sound[max(0, stream.on - onset) :]
+        first = max(onset, stream.on)
+        self._make_room(stream, start, first + len(sound))
+        at = first - stream.origin
+        stream.pending[:, at : at + len(sound)] += gains * sound
+
+    def _take(self, stream: GrainStream, start: int, count: int) -> Array:
+        self._make_room(stream, start, start + count)
+        at = start - stream.origin
+        if at >= 0:
+            return stream.pending[:, at : at + count]
+        sound = np.zeros((2, count), np.float32)
+        begun = min(-at, count)
+        sound[:, begun:] = stream.pending[:, : count - begun]
+        return sound
+
+    def _make_room(self, stream: GrainStream, now: int, end: int) -> None:
+        """Have the buffer reach to sample ``end``: what is to sound moves to the front, of a longer one if need be."""
+        if end - stream.origin <= stream.pending.shape[1]:
+            return
+        done = max(now, stream.origin) - stream.origin
+        ahead = stream.pending[:, done:].copy()
+        stream.origin += done
+        if end - stream.origin > stream.pending.shape[1]:
+            stream.pending = np.zeros((2, 2 * (end - stream.origin)), np.float32)
+        stream.pending[:, : ahead.shape[1]] = ahead
+        stream.pending[:, ahead.shape[1] :] = 0
+
+
+@functools.lru_cache(maxsize=256)
+def _window(length: int, shape: int) -> tuple[Array, float]:
+    """A window and the sum of its squares; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
+    turn = 2 * np.pi * (np.arange(length) + 0.5) / length
+    if 2 * shape <= SHAPES:
+        taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES
+        edge = np.minimum(np.minimum(turn, 2 * np.pi - turn) / taper, np.pi)
+        window = 0.5 - 0.5 * np.cos(edge)
+    else:
+        blackman = 2 * shape / SHAPES - 1
+        window = 0.5 - 0.5 * np.cos(turn) - 0.08 * blackman * (1 - np.cos(2 * turn))
+    return window.astype(np.float32), float(window @ window)

@@ -1,0 +1,206 @@
+"""What a decoded frame sounds like as a grain: cut from samples, or noise that it filters."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..card import Card
+from ..dsp import gaussian_noise
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+OPEN = 0.5  # cycles a sample: a low-pass there or above lets everything through
+STEEP = 8  # twice the order of the low-pass, a Butterworth's magnitude
+TRIED = 256  # lengths, of which that is taken whose resampling comes nearest to the pitch: below 0.1 cents
+PRIMES = (2, 3, 5, 7)  # lengths with no other factor transform fast
+
+
+class Cut(NamedTuple):
+    """What a grain is made to: its length in samples, its pitch as a ratio, a low-pass in cycles a sample."""
+
+    length: int
+    ratio: float
+    lowpass: float
+
+
+class Source(Protocol):
+    """Makes grains, before their window."""
+
+    def longest(self, ratio: float) -> int:
+        """How many samples a grain of that pitch can have."""
+        ...
+
+    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+        """A grain of each frame.
+
+        Args:
+            frames: [rows, frame_width].
+            cuts: one a row.
+            places: two random numbers on [0, 1) a row.
+
+        Returns:
+            [length] each; what it shares with ``frames`` must not be written to.
+        """
+        ...
+
+
+def source_of(card: Card, longest: int) -> Source:
+    """The source for a card's domain; ``longest``: samples of the longest grain that will be asked for."""
+    return Noise(card, longest) if card.domain == "magnitude" else Samples(card, longest)
+
+
+class Samples:
+    """The middle of the frame, moved in pitch by band-limited resampling.
+
+    The low-pass is applied in the same transform. A frame of magnitudes and phases is transformed back first.
+    """
+
+    def __init__(self, card: Card, longest: int) -> None:
+        self._length, self._longest = card.frame_length, longest
+        self._polar = card.domain == "magnitude_phase"
+
+    def longest(self, ratio: float) -> int:
+        """As much as there is of the frame."""
+        return min(max(2, math.floor(self._length / ratio)), self._longest)
+
+    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+        """As `Source.grains`; chance has no part in it."""
+        if self._polar:
+            magnitudes, phases = np.split(frames, 2, axis=1)
+            frames = np.fft.irfft(magnitudes * np.exp(1j * phases), self._length).astype(np.float32, copy=False)
+        return [self._cut(frame, *cut) for frame, cut in zip(frames, cuts, strict=True)]
+
+    def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
+        whole = self._length
+        if ratio != 1.0 or lowpass < OPEN:
+            padded, moved = _lengths(self._length, ratio)
+            gains = _resampling(padded, moved, lowpass)
+            spectrum = np.fft.rfft(frame, padded)[: len(gains)] * gains
+            frame = np.fft.irfft(spectrum, moved).astype(np.float32, copy=False)
+            whole = round(self._length * moved / padded)
+        first = (whole - length) // 2
+        return frame[first : first + length]
+
+
+class Noise:
+    """Gaussian noise with the frame as its amplitude spectrum, fresh for each grain, and the frame's envelope on it.
+
+    Spectra of noise are never computed: they are read, from a random place of a table of Gaussian numbers, and turned
+    by phases from another random place, so that two grains are never of the same noise. What is transformed is at
+    least the grain, of a length that transforms fast, and the grain is its beginning.
+    """
+
+    def __init__(self, card: Card, longest: int) -> None:
+        self._frame, self._bins, self._points = card.frame_length, card.frame_length // 2 + 1, card.envelope_points
+        self._longest = longest
+        self._table = gaussian_noise(1 << longest.bit_length())
+        self._turns = self._table / np.abs(self._table)
+
+    def longest(self, ratio: float) -> int:
+        """As long as can be: noise has no end."""
+        return self._longest
+
+    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+        """As `Source.grains`; grains whose transforms are equally long are made in one."""
+        lengths = [_fast(cut.length) for cut in cuts]
+        made: list[Array] = [frames[0]] * len(cuts)
+        for length in dict.fromkeys(lengths):
+            rows = [row for row, other in enumerate(lengths) if other == length]
+            bins = length // 2 + 1
+            room = len(self._table) - bins
+            spectra = np.empty((len(rows), bins), np.complex64)
+            for spectrum, row in zip(spectra, rows, strict=True):
+                first, then = (int(place * room) for place in places[row])
+                np.multiply(self._table[first : first + bins], self._turns[then : then + bins], out=spectrum)
+                spectrum *= self._filter(frames[row], length, cuts[row])
+            sounds = np.fft.irfft(spectra, length)
+            for sound, row in zip(sounds, rows, strict=True):
+                made[row] = self._shaped(sound[: cuts[row].length], frames[row])
+        return made
+
+    def _filter(self, frame: Array, length: int, cut: Cut) -> Array:
+        """The frame's magnitudes at the frequencies of a transform, [bins]."""
+        below, at, above = _filtering(self._frame, length, cut.ratio, cut.lowpass)
+        magnitudes: Array = frame.take(below)
+        magnitudes *= at
+        upper = frame.take(below + 1)
+        upper *= above
+        magnitudes += upper
+        return magnitudes
+
+    def _shaped(self, sound: Array, frame: Array) -> Array:
+        if not self._points:
+            return sound
+        below, part = _stretching(self._points, len(sound))
+        envelope = frame[self._bins :]
+        shaped: Array = np.diff(envelope).take(below)
+        shaped *= part
+        shaped += envelope.take(below)
+        shaped *= sound
+        return shaped
+
+
+@functools.cache
+def _fast(length: int) -> int:
+    """The least even length from ``length`` on that has no large factor."""
+    candidate = length + length % 2
+    while _rest(candidate) > 1:
+        candidate += 2
+    return candidate
+
+
+def _rest(number: int) -> int:
+    for prime in PRIMES:
+        while number % prime == 0:
+            number //= prime
+    return number
+
+
+@functools.lru_cache(maxsize=256)
+def _lengths(length: int, ratio: float) -> tuple[int, int]:
+    """Lengths of a frame before, padded, and after resampling, whose quotient is the ratio as nearly as can be."""
+    if ratio == 1.0:
+        return length, length
+    padded = np.arange(length, length + TRIED)
+    moved = np.maximum(np.round(padded / ratio), 2)
+    best = int(np.argmin(np.abs(moved * ratio / padded - 1.0)))
+    return int(padded[best]), int(moved[best])
+
+
+@functools.lru_cache(maxsize=64)
+def _resampling(length: int, moved: int, lowpass: float) -> Array:
+    """What each bin is multiplied by that both transforms have, as far as the shorter one goes."""
+    shorter = min(length, moved)
+    gains = np.full(shorter // 2 + 1, moved / length)
+    if shorter % 2 == 0 and moved != length:  # its last bin stands for two, or for the half of one
+        gains[-1] *= 2.0 if moved < length else 0.5
+    return (gains * _butterworth(np.arange(len(gains)) / moved, lowpass)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
+    """For each bin of a transform of noise: the bin of the frame below it, and what that and the next one count."""
+    cycles = np.arange(length // 2 + 1) / length
+    places = cycles * frame / ratio
+    below = np.minimum(places.astype(np.intp), frame // 2 - 1)
+    part = places - below
+    gain = math.sqrt(length / frame) * _butterworth(cycles, lowpass) * (places <= frame / 2)
+    gain[[0, -1]] *= math.sqrt(2.0)  # the transform takes the real part there, half the power
+    return below, (gain * (1.0 - part)).astype(np.float32), (gain * part).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def _stretching(points: int, length: int) -> tuple[Indices, Array]:
+    """For each sample of a grain: the point of its envelope before it, and how far it is to the next."""
+    places = np.linspace(0.0, points - 1.0, length)
+    below = np.minimum(places.astype(np.intp), points - 2)
+    return below, (places - below).astype(np.float32)
+
+
+def _butterworth(cycles: npt.NDArray[np.float64], lowpass: float) -> npt.NDArray[np.float64] | float:
+    return 1.0 if lowpass >= OPEN else 1.0 / np.sqrt(1.0 + (cycles / lowpass) ** STEEP)

@@ -1,0 +1,75 @@
+"""What engines and the rest of an instrument ask of each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..controls import Ramp
+
+Array = npt.NDArray[np.float32]
+Times = npt.NDArray[np.int64]
+
+MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
+
+
+@dataclass(slots=True, kw_only=True)
+class Stream:
+    """One voice's sound; each engine keeps more in a class of its own. ``key`` is a pitch, 69.0 for 440 Hz."""
+
+    key: float
+    on: int
+    end: int | None = None  # set once it is known from which sample on nothing is heard
+    pitch: Ramp | None = None  # where the key goes; None: it stays
+    chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
+
+    def pitch_at(self, time: int) -> float:
+        """Its pitch at one sample."""
+        return self.key if self.pitch is None else self.pitch.value(time)
+
+
+Kept = TypeVar("Kept", bound=Stream)
+
+
+class Motion(Protocol):
+    """What an engine asks of the controls, for voices and sample times of equal number."""
+
+    def latents(self, voices: Sequence[int], times: Times) -> Array:
+        """[rows, n_latents]."""
+        ...
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
+        """[rows]."""
+        ...
+
+
+class Engine(Protocol[Kept]):
+    """What an instrument asks of an engine."""
+
+    @property
+    def channels(self) -> int:
+        """1, or 2 where left and right differ."""
+        ...
+
+    @property
+    def lookback(self) -> int:
+        """How many samples before a block the knobs may still be read."""
+        ...
+
+    @property
+    def targets(self) -> Mapping[str, Ramp]:
+        """What knobs can turn in it, by the names of targets."""
+        ...
+
+    def begin(self, key: float, time: int) -> Kept:
+        """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+        ...
+
+    def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
+        """Sound of each stream from sample ``start`` on, [channels, count]; before a stream's note-on, silence.
+
+        What is returned is good until the next call.
+        """
+        ...
