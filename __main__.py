@@ -323,6 +323,36 @@ def verify(model: Annotated[Path, typer.Argument(help="A model file, or a shippe
 
 
 @app.command()
+def recover(
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    model: Annotated[Path, typer.Option(help="A model file with its encoder beside it, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml.")],
+    path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
+    points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the latent code of a sound, and write a preset that rests there."""
+    from .host.library import find_model
+    from .host.model import Model
+    from .host.progress import Display
+    from .host.recover import recover as write
+
+    with Display() as display:
+        display.stage("listening")
+        recovered = write(
+            sound,
+            Model(find_model(str(model))),
+            output,
+            points=points if path else None,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in recovered.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(recovered.summary)
+
+
+@app.command()
 def presets() -> None:
     """List the presets and models that ship."""
     from .host.library import shipped_models, shipped_presets

@@ -100,6 +100,14 @@ def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
     return values
 
 
+def default_knobs(card: Card) -> list[CCMap]:
+    """The first ten latents on CC 70 to 79, each over its whole span."""
+    return [
+        CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
+        for i, latent in enumerate(card.latents[:10])
+    ]
+
+
 @functools.lru_cache(maxsize=16)
 def _open_model(path: Path) -> Model:
     return Model(path)
@@ -125,9 +133,5 @@ def _open_preset(path: Path) -> Patch:
 def _default_patch(path: Path) -> Patch:
     """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
     model = _open_model(path.resolve())
-    knobs = [
-        CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
-        for i, latent in enumerate(model.card.latents[:10])
-    ]
-    preset = Preset(format=1, model=str(path), cc=knobs)
+    preset = Preset(format=1, model=str(path), cc=default_knobs(model.card))
     return Patch(path.stem, preset, model, path.parent)

@@ -213,7 +213,8 @@ class Cycle:
 class Course:
     """A path whose codes have times: it rests at its ends, or goes round between the first time and the last."""
 
-    target, in_beats = None, False
+    target: str | None = None
+    in_beats = False
 
     def __init__(self, settings: MotionSettings, times: Sequence[float], sample_rate: int, spans: Spans) -> None:
         """``times`` are in seconds, one a code; of a loop one more, when it is back at the first code."""
@@ -248,7 +249,8 @@ class Walk:
     the bound, where a preset may begin, the walk goes straight to the nearest training code.
     """
 
-    target, in_beats = None, False
+    target: str | None = None
+    in_beats = False
 
     def __init__(self, settings: WalkSettings, start: Code, card: Card, sample_rate: int) -> None:
         """``start`` is where it begins at sample 0; a latent that never varied in training stays there."""

@@ -113,18 +113,70 @@ def sound_writer(path: Path, sample_rate: int, channels: int = 2, overwrite: boo
             raise Failure(f"cannot write {path}: {sink.error or error}; nothing was kept of it") from error
 
 
+class SoundReader:
+    """Gives sound block by block; made by `sound_reader`.
+
+    ``sample_rate`` is in Hz; ``length`` in samples a channel, as the file's header states it.
+    """
+
+    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+        self.sample_rate: int = file.samplerate
+        self.length: int = file.frames
+        self._path = path
+        self._file = file
+
+    def __iter__(self) -> Iterator[Array]:
+        """Samples as [channels, n]; in pieces, since the length that a broken header states may fill any memory.
+
+        Raises:
+            UserError: the file is cut off, empty, or holds samples that are not finite.
+        """
+        empty = True
+        while len(block := self._read()):
+            if not np.isfinite(block).all():
+                raise UserError(f"cannot read {self._path}: it holds samples that are not finite (NaN or infinity)")
+            yield np.ascontiguousarray(block.T)
+            empty = False
+        if empty:
+            raise UserError(f"cannot read {self._path}: it holds no sound; give one that does")
+
+    def _read(self) -> Array:
+        with _refusing(self._path):
+            block: Array = self._file.read(65_536, dtype="float32", always_2d=True)
+            return block
+
+
+@contextlib.contextmanager
+def sound_reader(path: Path) -> Iterator[SoundReader]:
+    """Open a sound file of any format that libsndfile knows, to be read once, in memory that its length does not move.
+
+    Raises:
+        UserError: the file is missing or no sound.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot read {path}: it is a folder; give a sound file")
+    with _refusing(path):
+        path.open("rb").close()  # says why it cannot be read, which libsndfile does not
+        file = soundfile.SoundFile(path)
+    with file:
+        yield SoundReader(path, file)
+
+
 def read_sound(path: Path) -> tuple[Array, int]:
     """Read any format that libsndfile knows: samples [channels, n] and their rate in Hz.
 
     Raises:
         UserError: the file is missing, no sound, cut off, empty, or holds samples that are not finite.
     """
-    if path.is_dir():
-        raise UserError(f"cannot read {path}: it is a folder; give a sound file")
+    with sound_reader(path) as reader:
+        return np.concatenate(list(reader), axis=1), reader.sample_rate
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What cannot be read is said in words of ours."""
     try:
-        path.open("rb").close()  # says why it cannot be read, which libsndfile does not
-        with soundfile.SoundFile(path) as file:
-            rate, blocks = file.samplerate, list(_blocks(file))
+        yield
     except FileNotFoundError as error:
         raise UserError(f"cannot read {path}: there is no such file") from error
     except OSError as error:
@@ -133,18 +185,6 @@ def read_sound(path: Path) -> tuple[Array, int]:
         raise UserError(f"cannot read {path}: {error.error_string.rstrip('.')}; give a sound file") from error
     except TypeError as error:  # what soundfile makes of the suffix .raw
         raise UserError(f"cannot read {path}: raw samples do not say their rate; give a sound file") from error
-    if not blocks:
-        raise UserError(f"cannot read {path}: it holds no sound; give one that does")
-    audio = np.ascontiguousarray(np.concatenate(blocks).T)
-    if not np.isfinite(audio).all():
-        raise UserError(f"cannot read {path}: it holds samples that are not finite (NaN or infinity)")
-    return audio, rate
-
-
-def _blocks(file: soundfile.SoundFile) -> Iterator[Array]:
-    """Samples as [n, channels]; in pieces, since the length that a broken header states may fill any memory."""
-    while len(block := file.read(65_536, dtype="float32", always_2d=True)):
-        yield block
 
 
 class _Sink:

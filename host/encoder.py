@@ -1,0 +1,84 @@
+"""An encoder file: from sound to the latents of the model that it lies beside."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .dsp import chroma, window
+from .errors import Failure, UserError
+from .model import ONE_HOT, Model, open_session
+
+Array = npt.NDArray[np.float32]
+
+ENCODER_KEY = "timbrel.encoder"
+
+
+def encoder_path(path: Path) -> Path:
+    """Where a decoder's encoder lies: ``model.encoder.onnx`` beside ``model.onnx``."""
+    return path.with_name(f"{path.stem}.encoder.onnx")
+
+
+class Encoder:
+    """Places frames of sound in a model's latent space."""
+
+    def __init__(self, model: Model) -> None:
+        """Open and check the encoder of a model.
+
+        Raises:
+            UserError: there is none, it cannot be opened, or it belongs to another model.
+        """
+        self.path = encoder_path(model.path)
+        if not self.path.exists():
+            raise UserError(
+                f"{model.path} has no encoder: {self.path} does not exist; put it there, or export the model again"
+            )
+        self._session = open_session(self.path)
+        self._card = model.card
+        self._wants_chroma = self._check()
+
+    def encode(self, frames: Array) -> Array:
+        """Latents of frames, [frames, n_latents].
+
+        An encoder with a chroma input is told the strongest pitch class of each frame, as in training (Colonel & Keene
+        2020, section III-B).
+
+        Args:
+            frames: samples at the model's rate, [frames, frame_length], not windowed.
+
+        Raises:
+            Failure: a latent is not finite.
+        """
+        feeds = {"audio": np.ascontiguousarray(frames)}
+        if self._wants_chroma:
+            feeds["chroma"] = ONE_HOT[self._strongest(frames)]
+        latents: Array = self._session.run(["latent"], feeds)[0]
+        if not np.isfinite(latents).all():
+            raise Failure(f"{self.path} gives latents that are not finite; export the model again")
+        return latents
+
+    def _strongest(self, frames: Array) -> npt.NDArray[np.intp]:
+        length = self._card.frame_length
+        magnitudes = np.abs(np.fft.rfft(frames * window(self._card.window, length)))
+        strongest: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, length).argmax(1)
+        return strongest
+
+    def _check(self) -> bool:
+        """Whether there is a chroma input."""
+        card, text = self._card, self._session.get_modelmeta().custom_metadata_map.get(ENCODER_KEY)
+        if text is None:
+            raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
+        about = json.loads(text)
+        inputs, outputs = (
+            {put.name: list(put.shape[1:]) for put in puts}
+            for puts in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        conditioned = inputs.pop("chroma", None) is not None
+        fits = inputs == {"audio": [card.frame_length]} and outputs == {"latent": [len(card.latents)]}
+        if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
+            raise UserError(
+                f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "
+                "export the model again"
+            )
+        return conditioned
