@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 RAMP_SECONDS = 0.02  # long enough to hide the 128 steps of a knob, short enough to feel immediate
+FEW = 8  # times up to which one after the other is faster than all at once
 # What these controllers do is fixed by the MIDI specification, so no map may take them.
 RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
 NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
@@ -99,11 +100,14 @@ class Ramp:
     def value(self, time: int) -> float:
         """The value at one sample, to the bit what `at` gives; not earlier than the last ``forget``."""
         if len(self._segments) == 1:
-            return self._segments[0].at(time)
+            start, length, _, last = segment = self._segments[0]
+            return last if time - start >= length else segment.at(time)
         return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Values at sample times, [times] in any order, none earlier than the last ``forget``."""
+        if len(times) <= FEW:
+            return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
             return _glide(times, *self._segments[0])
         columns = [np.array(column) for column in zip(*self._segments, strict=True)]

@@ -5,6 +5,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ FILL = 16  # grains at most that begin before a note
 DRAWS = 64  # grains whose random numbers are drawn at a time
 WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
 COLUMNS = NOISE + 2
+ROOM = 8192  # samples of a voice's buffer, which grows as it must: short ones stay in a processor's cache
 EDGE = 0.05  # of a window of shape 0, at either end
 SHAPES = 256  # that differ
 FURTHEST = 72.0  # semitones that all that moves the pitch may come to: a frame of 64 samples has one left
@@ -59,8 +61,7 @@ class Pace:
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
 
-@dataclass(slots=True, frozen=True, order=True)
-class Grain:
+class Grain(NamedTuple):
     """One that is to come: the sample on which it begins, and the random numbers that belong to it."""
 
     onset: int
@@ -126,7 +127,7 @@ class GrainEngine:
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low = np.array([latent.low for latent in card.latents], np.float32)
         self._high = np.array([latent.high for latent in card.latents], np.float32)
-        self._codes = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
+        self._codes: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._known: dict[bytes, Array] = {}  # what was decoded last, by code
         self._no_chroma = np.zeros(0, np.intp)
         self._pace = Pace(self._density)
@@ -134,7 +135,7 @@ class GrainEngine:
 
     def begin(self, key: float, time: int) -> GrainStream:
         """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
-        pending = np.zeros((2, 2 * self._max_block), np.float32)
+        pending = np.zeros((2, ROOM), np.float32)
         self._begun += 1
         return GrainStream(key=key, on=time, note=self._begun, origin=time, pending=pending)
 
@@ -206,9 +207,9 @@ class GrainEngine:
         moments = np.array(times, np.int64)
         bends = motion.bend_semitones(voices, moments).tolist()
         codes = motion.latents(voices, moments)
-        cuts, windows, gains, jittered = [], [], [], []
+        cuts, windows, sides, jittered = [], [], [], []
         for (_, stream, grain), time, bend in zip(due, times, bends, strict=True):
-            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = (r.value(time) for r in self._at_onset)
+            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = [r.value(time) for r in self._at_onset]
             pitch += bend
             if self._transposing:
                 pitch += stream.pitch_at(time) - MIDDLE_C
@@ -216,40 +217,47 @@ class GrainEngine:
             samples = min(max(2, round(length * self._rate)), self._source.longest(ratio))
             window, energy = _window(samples, round(shape * SHAPES))
             level = 10.0 ** (level_jitter * (2.0 * grain.chance[LEVEL] - 1.0) / 20.0)
-            level /= math.sqrt(max(1.0, grain.density * energy))
+            level *= math.sqrt(2.0 / max(1.0, grain.density * energy))
             angle = math.pi / 4 * (1.0 + spread * (2.0 * grain.chance[SIDE] - 1.0))
             cuts.append(Cut(samples, ratio, lowpass / self._rate))
             windows.append(window)
-            gains.append((level * math.sqrt(2.0) * math.cos(angle), level * math.sqrt(2.0) * math.sin(angle)))
+            sides.append(((level * math.cos(angle),), (level * math.sin(angle),)))
             jittered.append(code_jitter)
         chances = [grain.chance for _, _, grain in due]
         if any(jittered):
-            codes = self._jittered(codes, jittered, chances)
-        sounds = self._source.grains(self._decode(codes), cuts, [chance[NOISE:] for chance in chances])
-        sides = np.array(gains, np.float32)[:, :, np.newaxis]
-        for (_, stream, grain), sound, window, side in zip(due, sounds, windows, sides, strict=True):
-            self._place(stream, grain.onset, sound * window, side, start)
+            frames = self._model.decode(self._jittered(codes, jittered, chances), self._no_chroma)
+        else:
+            frames = self._decode(codes)
+        sounds = self._source.grains(frames, cuts, [chance[NOISE:] for chance in chances])
+        gains = np.array(sides, np.float32)
+        for (_, stream, grain), sound, window, gain in zip(due, sounds, windows, gains, strict=True):
+            self._place(stream, grain.onset, sound * window, gain, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
         """Codes with a random part of their own, as far as their spans go."""
         latents = codes.shape[1]
         room = len(self._codes) - latents
-        places = [int(chance[CODE] * room) for chance in chances]
-        noise = np.stack([self._codes[place : place + latents] for place in places])
-        moved = codes + noise * self._deviations * np.array(amounts, np.float32)[:, np.newaxis]
-        jittered: Array = np.clip(moved, self._low, self._high)
-        return np.where(np.array(amounts)[:, np.newaxis] > 0, jittered, codes)
+        for code, amount, chance in zip(codes, amounts, chances, strict=True):
+            if amount > 0.0:
+                place = int(chance[CODE] * room)
+                moved = self._codes[place : place + latents] * self._deviations
+                moved *= amount
+                moved += code
+                np.maximum(moved, self._low, out=moved)
+                np.minimum(moved, self._high, out=code)
+        return codes
 
     def _decode(self, codes: Array) -> Array:
         """Frames, [rows, frame_width]: each code that is new is decoded, once."""
         names = [code.tobytes() for code in codes]
         new = {name: row for row, name in enumerate(names) if name not in self._known}
+        if len(new) == len(names):
+            frames = self._model.decode(codes, self._no_chroma)
+            self._known = dict(zip(names, frames, strict=True))
+            return frames
         if new:
             frames = self._model.decode(codes[list(new.values())], self._no_chroma)
-            if len(new) == len(names):
-                self._known = dict(zip(new, frames, strict=True))
-                return frames
-            self._known |= dict(zip(new, frames, strict=True))
+            self._known |= zip(new, frames, strict=True)
         self._known = {name: self._known[name] for name in names}
         return np.stack([self._known[name] for name in names])
 

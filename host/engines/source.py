@@ -117,30 +117,17 @@ class Noise:
             for spectrum, row in zip(spectra, rows, strict=True):
                 first, then = (int(place * room) for place in places[row])
                 np.multiply(self._table[first : first + bins], self._turns[then : then + bins], out=spectrum)
-                spectrum *= self._filter(frames[row], length, cuts[row])
+                _, ratio, lowpass = cuts[row]
+                spectrum *= _between(frames[row], *_filtering(self._frame, length, ratio, lowpass))
             sounds = np.fft.irfft(spectra, length)
             for sound, row in zip(sounds, rows, strict=True):
                 made[row] = self._shaped(sound[: cuts[row].length], frames[row])
         return made
 
-    def _filter(self, frame: Array, length: int, cut: Cut) -> Array:
-        """The frame's magnitudes at the frequencies of a transform, [bins]."""
-        below, at, above = _filtering(self._frame, length, cut.ratio, cut.lowpass)
-        magnitudes: Array = frame.take(below)
-        magnitudes *= at
-        upper = frame.take(below + 1)
-        upper *= above
-        magnitudes += upper
-        return magnitudes
-
     def _shaped(self, sound: Array, frame: Array) -> Array:
         if not self._points:
             return sound
-        below, part = _stretching(self._points, len(sound))
-        envelope = frame[self._bins :]
-        shaped: Array = np.diff(envelope).take(below)
-        shaped *= part
-        shaped += envelope.take(below)
+        shaped = _between(frame[self._bins :], *_stretching(self._points, len(sound)))
         shaped *= sound
         return shaped
 
@@ -182,9 +169,19 @@ def _resampling(length: int, moved: int, lowpass: float) -> Array:
     return (gains * _butterworth(np.arange(len(gains)) / moved, lowpass)).astype(np.float32)
 
 
+def _between(values: Array, below: Indices, at: Array, above: Array) -> Array:
+    """Values between values: those ``below`` count as ``at`` says, those after them as ``above``."""
+    result: Array = values.take(below)
+    result *= at
+    upper = values[1:].take(below)
+    upper *= above
+    result += upper
+    return result
+
+
 @functools.lru_cache(maxsize=64)
 def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
-    """For each bin of a transform of noise: the bin of the frame below it, and what that and the next one count."""
+    """For `_between`: the magnitudes of a frame at the bins of a transform of noise."""
     cycles = np.arange(length // 2 + 1) / length
     places = cycles * frame / ratio
     below = np.minimum(places.astype(np.intp), frame // 2 - 1)
@@ -195,11 +192,12 @@ def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[I
 
 
 @functools.lru_cache(maxsize=16)
-def _stretching(points: int, length: int) -> tuple[Indices, Array]:
-    """For each sample of a grain: the point of its envelope before it, and how far it is to the next."""
+def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
+    """For `_between`: the points of an envelope at the samples of a grain."""
     places = np.linspace(0.0, points - 1.0, length)
     below = np.minimum(places.astype(np.intp), points - 2)
-    return below, (places - below).astype(np.float32)
+    part = (places - below).astype(np.float32)
+    return below, 1 - part, part
 
 
 def _butterworth(cycles: npt.NDArray[np.float64], lowpass: float) -> npt.NDArray[np.float64] | float:

@@ -184,6 +184,10 @@ def test_a_card_is_described_with_its_numbers_and_a_line_a_knob(fields):
         ({"chroma": None}, "none: keys move the spectrum as a whole"),
         ({"chroma": {"trained": [0, 4, 7], "octave": 3}}, "C E G pitch classes, sounding in octave 3"),
         ({"prior": None}, "none"),
+        (GRAIN, "none: keys move the grains in pitch"),
+        (GRAIN, "1024 samples (46 ms) of noise, anew each time, through 513 magnitudes"),
+        (GRAIN | {"envelope_points": 16}, "through 513 magnitudes, under an envelope of 16 points"),
+        (GRAIN | {"domain": "samples"}, "1024 samples (46 ms) as samples"),
         ({"prior": {"normal": [0.0, 5.0]}}, "normal, mean 0, deviation 5"),
     ],
 )

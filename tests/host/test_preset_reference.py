@@ -15,6 +15,7 @@ PARTS = {
     "The top of the file": preset.Preset,
     "[latent]": preset.LatentSettings,
     "[play]": preset.PlaySettings,
+    "[grain]": preset.GrainSettings,
     "[envelope]": preset.EnvelopeSettings,
     "[mpe]": preset.MpeSettings,
     "[tuning]": preset.TuningSettings,
