@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -240,6 +240,14 @@ class Course:
         """Nothing to drop."""
 
 
+class _Step(NamedTuple):
+    """Where a step of a walk ends: in deviations, and as a code; and in which direction it went."""
+
+    place: Doubles
+    heading: Doubles
+    code: list[float]
+
+
 class Walk:
     """A random walk: steps of one length in straight lines, each in a direction a little beside the last one's.
 
@@ -247,6 +255,9 @@ class Walk:
     is turned to the nearest of them, by as much as it takes; one that would leave a latent's span is reflected there. A
     step begins and ends within the bound of one and the same code, so that all of it lies there. From a code beyond
     the bound, where a preset may begin, the walk goes straight to the nearest training code.
+
+    Each step follows from the one before it and from its number, so it does not matter in how many threads they are
+    taken.
     """
 
     target: str | None = None
@@ -267,57 +278,52 @@ class Walk:
         self._length = min(settings.speed * STEP_SECONDS, settings.bound * STEP_OF_BOUND)
         self._samples = self._length / settings.speed * sample_rate
         self._noise = white_noise(WALK_VALUES).astype(np.float64)
-        self._drawn = settings.seed * WALK_STRIDE
-        self._place = np.clip(np.array(start)[self._axes] / self._deviations, self._low, self._high)
-        self._distances = self._to_marks(self._place)
-        self._heading = np.zeros(len(self._axes))
+        self._seed = settings.seed
         self._rest = np.array(start, np.float64)
-        self._codes = [self._code()]  # of the steps' ends from number _first on
-        self._first = 0
+        place = np.clip(self._rest[self._axes] / self._deviations, self._low, self._high)
+        self._steps = {0: self._step(place, np.zeros(len(self._axes)))}
+        self._last = 0
 
     def at(self, place: float) -> list[float]:
         """As `Mover.at`; not earlier than the last ``forget``."""
         way = max(place, 0.0) / self._samples
         step = math.floor(way)
-        while len(self._codes) < step - self._first + 2:
-            self._go()
-            self._codes.append(self._code())
-        before, after = self._codes[step - self._first : step - self._first + 2]
-        return straight(before, after, way - step, ())
+        for number in range(self._last, step + 1):
+            self._steps[number + 1] = self._next(number, self._steps[number])
+            self._last = number + 1
+        return straight(self._steps[step].code, self._steps[step + 1].code, way - step, ())
 
     def forget(self, time: int) -> None:
         """Drop what only matters before sample ``time``."""
-        gone = min(math.floor(max(time, 0) / self._samples) - self._first, len(self._codes) - 1)
-        if gone > 0:
-            del self._codes[:gone]
-            self._first += gone
+        first = min(math.floor(max(time, 0) / self._samples), self._last)
+        for number in [number for number in self._steps if number < first]:
+            del self._steps[number]
 
-    def _go(self) -> None:
-        """One step on."""
+    def _next(self, number: int, last: _Step) -> _Step:
+        """The step that follows on the one of a number."""
         count = len(self._axes)
-        chance = self._noise.take(np.arange(self._drawn, self._drawn + count), mode="wrap") * math.sqrt(3 / count)
-        self._drawn = (self._drawn + count) % WALK_VALUES
-        ahead = _unit(self._heading + TURN * chance)  # the chance has length 1 on average
-        home = _unit(self._marks[self._distances.argmin()] - self._place)
+        drawn = self._seed * WALK_STRIDE + number * count
+        chance = self._noise.take(np.arange(drawn, drawn + count), mode="wrap") * math.sqrt(3 / count)
+        ahead = _unit(last.heading + TURN * chance)  # the chance has length 1 on average
+        before = self._to_marks(last.place)
+        home = _unit(self._marks[before.argmin()] - last.place)
         for pull in PULLS:
             heading = _unit((1 - pull) * ahead + pull * home)
-            end = self._place + self._length * heading
-            outside = (end < self._low) | (end > self._high)
-            heading = np.where(outside, -heading, heading)
-            place = np.clip(self._place + self._length * heading, self._low, self._high)
-            distances = self._to_marks(place)
-            if np.any((distances <= self._bound) & (self._distances <= self._bound)):
+            end = last.place + self._length * heading
+            heading = np.where((end < self._low) | (end > self._high), -heading, heading)
+            place = np.clip(last.place + self._length * heading, self._low, self._high)
+            if np.any((before <= self._bound) & (self._to_marks(place) <= self._bound)):
                 break
-        self._place, self._distances, self._heading = place, distances, heading
+        return self._step(place, heading)
+
+    def _step(self, place: Doubles, heading: Doubles) -> _Step:
+        code = self._rest.copy()
+        code[self._axes] = place * self._deviations
+        return _Step(place, heading, code.tolist())
 
     def _to_marks(self, place: Doubles) -> Doubles:
         distances: Doubles = np.sqrt(np.square(self._marks - place).sum(1))
         return distances
-
-    def _code(self) -> list[float]:
-        code = self._rest.copy()
-        code[self._axes] = self._place * self._deviations
-        return [float(value) for value in code]
 
 
 def _unit(vector: Doubles) -> Doubles:
