@@ -99,17 +99,10 @@ def recover(
     if points is not None:
         if len(track.codes) < 2:
             raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
-        smooth = _smoothed(track.codes, SMOOTHED_SECONDS * card.sample_rate / card.hop_length)
-        chosen = simplified(track.seconds, smooth * scale, points)
-        path = [_rounded(code) for code in smooth[chosen]]
-        times = [round(second, 6) for second in track.seconds[chosen].tolist()]
-        preset = preset.model_copy(update={"motion": [MotionSettings(path=path, times=times)]})
-        error = _drawn(track.seconds, track.seconds[chosen], smooth[chosen] * scale) - smooth * scale
-        told.append(f"a path of {len(chosen)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}")
-        if beyond := sum(bool(_outside(code, card)) for code in smooth[chosen]):
-            warnings.append(
-                f"{beyond} of {len(chosen)} codes of the path lie outside the latents' spans, where playing keeps them"
-            )
+        path, fits, beyond = _path(track, card, scale, points)
+        preset = preset.model_copy(update={"motion": [path]})
+        told.append(fits)
+        warnings += beyond
     with replacing(output, overwrite) as file:
         file.write_text(preset.to_toml(), encoding="utf-8")
     return Recovered(f"{output}: {'; '.join(told)}", tuple(warnings))
@@ -189,6 +182,19 @@ def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
         heapq.heappush(legs, leg(start, middle))
         heapq.heappush(legs, leg(middle, end))
     return sorted(kept)
+
+
+def _path(track: Track, card: Card, scale: Doubles, points: int) -> tuple[MotionSettings, str, list[str]]:
+    """A path through a sound's codes, how near it comes to them, and what to warn of."""
+    smooth = _smoothed(track.codes, SMOOTHED_SECONDS * card.sample_rate / card.hop_length)
+    chosen = simplified(track.seconds, smooth * scale, points)
+    error = _drawn(track.seconds, track.seconds[chosen], smooth[chosen] * scale) - smooth * scale
+    fits = f"a path of {len(chosen)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}"
+    times = [round(second, 6) for second in track.seconds[chosen].tolist()]
+    path = MotionSettings(path=[_rounded(code) for code in smooth[chosen]], times=times)
+    beyond = sum(bool(_outside(code, card)) for code in smooth[chosen])
+    warning = f"{beyond} of {len(chosen)} codes of the path lie outside the latents' spans, where playing keeps them"
+    return path, fits, [warning] if beyond else []
 
 
 def _mono(reader: SoundReader, rate: int) -> Iterator[Array]:
