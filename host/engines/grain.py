@@ -19,7 +19,7 @@ from .stream import MIDDLE_C, Motion, Stream
 
 Array = npt.NDArray[np.float32]
 
-STEP = 64  # samples for which the density is taken as it is at their beginning: a ramp of 20 ms has some ten
+STEP = 128  # samples for which the density is taken as it is at their beginning: a ramp of 20 ms has four or more
 MOST_A_SECOND = GRAIN_CONTROLS["grain.density"].high  # also where an overlap asks for more
 FILL = 16  # grains at most that begin before a note
 DRAWS = 64  # grains whose random numbers are drawn at a time
@@ -221,7 +221,7 @@ class GrainEngine:
             angle = math.pi / 4 * (1.0 + spread * (2.0 * grain.chance[SIDE] - 1.0))
             cuts.append(Cut(samples, ratio, lowpass / self._rate))
             windows.append(window)
-            sides.append(((level * math.cos(angle),), (level * math.sin(angle),)))
+            sides.append((level * math.cos(angle), level * math.sin(angle)))
             jittered.append(code_jitter)
         chances = [grain.chance for _, _, grain in due]
         if any(jittered):
@@ -229,13 +229,12 @@ class GrainEngine:
         else:
             frames = self._decode(codes)
         sounds = self._source.grains(frames, cuts, [chance[NOISE:] for chance in chances])
-        gains = np.array(sides, np.float32)
-        for (_, stream, grain), sound, window, gain in zip(due, sounds, windows, gains, strict=True):
-            self._place(stream, grain.onset, sound * window, gain, start)
+        for (_, stream, grain), sound, window, gains in zip(due, sounds, windows, sides, strict=True):
+            self._place(stream, grain.onset, sound * window, gains, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
         """Codes with a random part of their own, as far as their spans go."""
-        latents = codes.shape[1]
+        codes, latents = codes.copy(), codes.shape[1]
         room = len(self._codes) - latents
         for code, amount, chance in zip(codes, amounts, chances, strict=True):
             if amount > 0.0:
@@ -261,13 +260,14 @@ class GrainEngine:
         self._known = {name: self._known[name] for name in names}
         return np.stack([self._known[name] for name in names])
 
-    def _place(self, stream: GrainStream, onset: int, sound: Array, gains: Array, start: int) -> None:
-        """Add a grain to a stream, [2, 1] gains, from its note-on on; nothing before ``start`` is needed any more."""
-        sound = sound[max(0, stream.on - onset) :]
-        first = max(onset, stream.on)
-        self._make_room(stream, start, first + len(sound))
-        at = first - stream.origin
-        stream.pending[:, at : at + len(sound)] += gains * sound
+    def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
+        """Add a grain to both sides of a stream, from its note-on on; what was before ``start`` is not needed."""
+        if onset < stream.on:
+            sound, onset = sound[stream.on - onset :], stream.on
+        self._make_room(stream, start, onset + len(sound))
+        at = onset - stream.origin
+        for side, gain in zip(stream.pending, gains, strict=True):
+            side[at : at + len(sound)] += sound * gain
 
     def _take(self, stream: GrainStream, start: int, count: int) -> Array:
         self._make_room(stream, start, start + count)

@@ -83,7 +83,7 @@ class Samples:
             spectrum = np.fft.rfft(frame, padded)[: len(gains)] * gains
             frame = np.fft.irfft(spectrum, moved).astype(np.float32, copy=False)
             whole = round(self._length * moved / padded)
-        first = (whole - length) // 2
+        first = max(0, (whole - length) // 2)
         return frame[first : first + length]
 
 

@@ -1,9 +1,9 @@
 """The engine of grains against its floor: the bare decode, window and addition of as many grains.
 
-One voice with 400 grains a second at 48 kHz, in blocks of 128 samples, and each grain has a code of its own. Twice: a
-model of noise, whose floor also shapes a stored noise and transforms it, and one of samples, as large as the post's.
-The ratio is of blocks in which a grain begins, to the floor of as many. Loads are of the whole instrument, as fast as
-it goes and at the pace of a card.
+One voice with 400 grains a second at 48 kHz, in blocks of 128 samples, and each grain has a code of its own. Thrice:
+models of noise, whose floor also shapes a stored noise and transforms it but has no envelope, and one of samples, as
+large as the post's. The ratio is of blocks in which a grain begins, to the floor of as many. Loads are of the whole
+instrument, as fast as it goes and at the pace of a card.
 """
 
 import os
@@ -37,7 +37,8 @@ SETTLING = 300  # blocks
 BINS = FRAME // 2 + 1
 POINTS = 16
 NETWORKS = {
-    "noise": ([LATENTS, 256, 384, BINS + POINTS], {"domain": "magnitude", "envelope_points": POINTS}),
+    "noise": ([LATENTS, 256, 384, BINS], {"domain": "magnitude"}),
+    "noise under an envelope": ([LATENTS, 256, 384, BINS + POINTS], {"domain": "magnitude", "envelope_points": POINTS}),
     "samples": ([LATENTS, 1000, 1000, FRAME], {"domain": "samples"}),
 }
 

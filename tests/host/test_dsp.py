@@ -7,7 +7,18 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from timbrel.host.dsp import LIMIT_KNEE, chroma, chroma_bins, limit, stft, window
+from scipy.stats import kstest
+from timbrel.host.dsp import (
+    LIMIT_KNEE,
+    chroma,
+    chroma_bins,
+    gaussian_noise,
+    limit,
+    splitmix64,
+    stft,
+    uniforms,
+    window,
+)
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 
 NOISE = np.random.default_rng(8).standard_normal(44_100).astype(np.float32)
@@ -130,3 +141,34 @@ def test_the_limiter_bends_without_a_corner():
     slope = np.gradient(limit(ramp).astype(np.float64), ramp.astype(np.float64))
     at_knee = np.abs(ramp - LIMIT_KNEE) < 0.002
     assert slope[at_knee] == pytest.approx(np.ones(at_knee.sum()), abs=0.05)
+
+
+def test_splitmix_gives_the_numbers_of_its_reference_implementation():
+    told = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]  # of seed 0
+    assert splitmix64(np.arange(1, 4, dtype=np.uint64)).tolist() == told
+
+
+def test_gaussian_noise_is_complex_normal_and_longer_ones_begin_with_shorter_ones():
+    noise = gaussian_noise(1 << 16)
+    assert np.array_equal(noise[:1000], gaussian_noise(1000))
+    assert np.all(np.isfinite(noise))
+    assert np.mean(np.abs(noise) ** 2) == pytest.approx(1.0, rel=0.02)
+    assert abs(np.mean(noise**2)) < 0.02  # real and imaginary parts are alike, and know nothing of each other
+    for part in (noise.real, noise.imag):
+        assert kstest(part * np.sqrt(2), "norm").pvalue > 0.001
+
+
+@given(st.integers(0, (1 << 63) - 1), st.integers(1, 1 << 30), st.integers(0, 1 << 30))
+def test_a_row_of_chance_does_not_depend_on_how_many_are_drawn(seed, note, first):
+    rows = uniforms(seed, note, first, 8, 6)
+    assert np.array_equal(uniforms(seed, note, first + 3, 2, 6), rows[3:5])
+    assert np.all((rows >= 0) & (rows < 1))
+    assert not np.array_equal(uniforms(seed, note + 1, first, 8, 6), rows)
+
+
+def test_chance_is_even_in_each_column_and_columns_know_nothing_of_each_other():
+    rows = uniforms(7, 1, 0, 20_000, 4)
+    for column in rows.T:
+        assert kstest(column, "uniform").pvalue > 0.001
+    assert np.abs(np.corrcoef(rows.T) - np.eye(4)).max() < 0.03
+    assert abs(np.corrcoef(rows[:-1, 0], rows[1:, 0])[0, 1]) < 0.03

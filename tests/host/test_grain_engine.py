@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import resample, welch
 from timbrel.host.card import METADATA_KEY
 from timbrel.host.controls import GRAIN_CONTROLS, Ramp
-from timbrel.host.engines.grain import FILL, GrainEngine, Pace
+from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
@@ -164,7 +164,7 @@ def test_the_pace_is_the_integral_of_the_density(moves):
     count, _ = pace.at(now - 1)
     taken = np.cumsum(steps)[now - 1]
     most = max(100.0, *(value for _, value in moves)) / RATE
-    assert abs(count - taken) <= 64 * most * len(moves) + 1e-6  # a step is as its beginning is
+    assert abs(count - taken) <= STEP * most * len(moves) + 1e-6  # a step is as its beginning is
 
 
 def test_a_knob_that_is_turned_up_is_heard_before_the_grain_that_was_to_come(ones):
@@ -344,12 +344,13 @@ def test_magnitudes_and_phases_are_the_samples_that_they_are_of(grain_model):
     length=st.integers(2, 2000),
     lowpass=st.floats(0.001, 0.6),
     domain=st.sampled_from(["samples", "magnitude"]),
+    frame_length=st.sampled_from([16, 1002, 1024, 4096]),
 )
 @settings(max_examples=60)
 def test_whatever_is_asked_for_a_grain_is_finite_and_as_long_as_it_can_be(
-    ones, noise, semitones, length, lowpass, domain
+    ones, semitones, length, lowpass, domain, frame_length
 ):
-    card = (ones if domain == "samples" else noise).card
+    card = ones.card.model_copy(update={"domain": domain, "frame_length": frame_length})
     source = source_of(card, 2 * RATE)
     ratio = 2.0 ** (semitones / 12)
     count = min(length, source.longest(ratio))
@@ -564,6 +565,16 @@ def test_pressing_a_finger_harder_moves_the_latent_of_its_note(noise, tmp_path, 
         return power[hz < 2000].sum() / power[hz > 6000].sum()
 
     assert dark(127) > 1.3 * dark(0)
+
+
+def test_a_knob_learns_a_grains_density_over_its_whole_range(grain_path, tmp_path):
+    from timbrel.host.learn import learn
+
+    path = grain_path(np.ones(LENGTH))
+    (tmp_path / "p.toml").write_text(f'format = 1\nmodel = "{path}"\n', encoding="utf-8")
+    moves = [(0.1 * n, ControlChange(0, 0, 30, 10 * n)) for n in range(10)] + [(5.0, None)]
+    learn(str(tmp_path / "p.toml"), "grain.density", moves, lambda line: None)
+    assert open_patch(str(tmp_path / "p.toml")).preset.cc[0].low == 0.1
 
 
 def test_a_bare_model_of_grains_plays(grain_path):
