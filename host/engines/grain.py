@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float32]
 
 STEP = 128  # samples for which the density is taken as it is at their beginning: a ramp of 20 ms has four or more
 MOST_A_SECOND = GRAIN_CONTROLS["grain.density"].high  # also where an overlap asks for more
-FILL = 16  # grains at most that begin before a note
+FILL = 8  # grains at most that begin before a note: a key that is pressed must not hold up the block
 DRAWS = 64  # grains whose random numbers are drawn at a time
 WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
 COLUMNS = NOISE + 2
