@@ -1,74 +1,43 @@
-"""The one table that joins a recipe's family to its network and its data."""
+"""The tables that join a recipe's family to its network and its data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
+from .chroma_data import check_spectra, chroma_data
 from .corpus.store import Corpus
-from .frames import FrameStore, build
+from .grain_data import check_grains, grain_data
 from .models.chroma import ChromaAutoencoder
-from .recipe import Recipe
+from .models.grain import GrainAutoencoder
+from .network import Network
 
-VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
 
-
-@dataclass
-class ChromaData:
-    """Batches for the chroma family."""
-
-    train: FrameStore
-    val: FrameStore
-    tonal: bool
+class Data(Protocol):
+    """What a run is trained on."""
 
     def __len__(self) -> int:
-        return len(self.train)
+        """Training frames."""
+        ...
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """(frames, chroma, targets, target chroma) of training frames; targets are on another key where there are
-        views, one drawn for each frame."""
-        return _pairs(self.train, frames, rng)
+        """What the network's turns want of these training frames."""
+        ...
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
-        store = self.val if len(self.val) else self.train
-        chosen = np.linspace(0, len(store) - 1, min(limit, len(store))).astype(np.int64)
-        rng = np.random.default_rng(0)
-        return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
+        ...
 
-    def spread(self, limit: int) -> tuple[Tensor, Tensor]:
-        """(frames, chroma) of at most ``limit`` training frames, evenly spaced, the same at every call."""
-        chosen = np.linspace(0, len(self.train) - 1, min(limit, len(self.train))).astype(np.int64)
-        frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
-        return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """What the encoder wants of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        ...
 
 
-def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-    views = rng.integers(store.views, size=len(frames))
-    others = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
-    inputs, pitch_classes = store.take(frames, views)
-    chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
-    if store.views == 1:
-        same = torch.from_numpy(inputs)
-        return same, chroma, same, chroma
-    targets, target_classes = store.take(frames, others)
-    target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
-    return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
-
-
-def chroma_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ChromaData:
-    """Cut the frames of a corpus; ``folder`` takes what memory does not hold."""
-    seed, frames = recipe.training.seed, recipe.frames
-    train = build(corpus, "train", frames, folder, seed)
-    rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
-    val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
-    return ChromaData(train, val, tonal)
-
-
-Network = ChromaAutoencoder
-NETWORKS: dict[str, Callable[[Recipe], Network]] = {"chroma": ChromaAutoencoder}
-DATA: dict[str, Callable[[Corpus, Recipe, Path, bool], ChromaData]] = {"chroma": chroma_data}
+# By family: its network; what raises UserError for a corpus that cannot be trained on; its data, which may keep files
+# in the folder that it is given, and is told whether the corpus is tonal.
+NETWORKS: dict[str, Callable[[Any], Network]] = {"chroma": ChromaAutoencoder, "grain": GrainAutoencoder}
+CHECKS: dict[str, Callable[[Corpus, Any], None]] = {"chroma": check_spectra, "grain": check_grains}
+DATA: dict[str, Callable[[Corpus, Any, Path, bool], Data]] = {"chroma": chroma_data, "grain": grain_data}

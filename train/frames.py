@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..host.dsp import chroma, window
 from ..host.errors import Failure
 from .corpus.store import Clip, Corpus, Split
-from .recipe import Frames
+from .recipe import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def is_tonal(corpus: Corpus) -> bool:
     return pitched >= total / 2
 
 
-def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[Source]:
+def sources(corpus: Corpus, split: Split, settings: ChromaFrames, tonal: bool) -> Iterator[Source]:
     """Frames of a split that sound; with ``tonal``, only those that have a pitch."""
     for clip in corpus.clips(split):
         samples, pitch = corpus.samples(clip), corpus.pitch(clip)
@@ -93,7 +93,7 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
             yield Source(clip, int(start), float(note))
 
 
-def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
+def _levels(samples: Array, settings: ChromaFrames) -> npt.NDArray[np.float64]:
     """Root mean square of each frame of a clip, [frames]."""
     views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
     levels = np.empty(len(views))
@@ -103,7 +103,7 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
     return np.sqrt(levels)
 
 
-def build(corpus: Corpus, split: Split, settings: Frames, folder: Path, seed: int) -> FrameStore:
+def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
     """Cut, move and normalise the frames of a split; what does not fit in memory goes to a nameless file in ``folder``.
 
     With ``settings.octave``, each pitched frame is moved to ``settings.views`` keys of that octave, its own among them;
@@ -163,7 +163,7 @@ def _release(array: npt.NDArray[np.generic]) -> None:
         array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-def moved_frame(samples: Array, source: Source, note: float, settings: Frames) -> Array:
+def moved_frame(samples: Array, source: Source, note: float, settings: ChromaFrames) -> Array:
     """The spectrum of a frame as it would be if its recording were played at ``note`` instead of its own, [bins].
 
     Magnitudes, divided by their maximum. Partials that the move takes past half the sampling rate fall away.

@@ -9,8 +9,8 @@ from ..host.dsp import chroma, window
 from ..host.engines.phase import NoisePhase
 from ..host.pitch import sounding_note
 from ..host.units import PITCH_CLASSES
-from .families import Network
-from .recipe import Frames
+from .models.chroma import ChromaAutoencoder
+from .recipe import ChromaFrames
 from .sample import Array, Ints, decode
 
 Float = npt.NDArray[np.float64]
@@ -20,7 +20,7 @@ SECONDS = 0.9  # of each note listened to: noise phase needs some time to show a
 SILENT = -1  # the pitch class of a frame in which nothing sounds between A0 and C8
 
 
-def trained(pitch_classes: Ints, settings: Frames, folded: bool) -> list[int]:
+def trained(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
     """Pitch classes that can be asked for: those heard in training; all, where frames were moved to several keys."""
     if folded and settings.views > 1:
         return list(range(12))
@@ -42,7 +42,7 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
 
 
-def strongest(network: Network, latents: Array, asked: int, settings: Frames) -> Ints:
+def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
     """The strongest pitch class of each code decoded on ``asked``, `SILENT` where there is none: [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
@@ -61,7 +61,9 @@ def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
     }
 
 
-def sounding(network: Network, latents: Array, asked: list[int], settings: Frames, folded: bool) -> dict[str, Any]:
+def sounding(
+    network: ChromaAutoencoder, latents: Array, asked: list[int], settings: ChromaFrames, folded: bool
+) -> dict[str, Any]:
     """How often the note that sounds has the asked pitch class, and also the octave (None where none is asked for).
 
     Every code is decoded on every asked class and held with noise phase, which leaves a frame its own pitch: the
@@ -79,7 +81,7 @@ def sounding(network: Network, latents: Array, asked: list[int], settings: Frame
     return {"notes": notes, "pitch_class": right / notes, "octave": octave / notes if folded else None}
 
 
-def held(frame: Array, phase: NoisePhase, settings: Frames) -> Array:
+def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
     """A frame that sounds for `SECONDS`, without its edges: [samples]."""
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop

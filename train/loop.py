@@ -18,17 +18,20 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import Failure, TimbrelError, UserError
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
-from .families import DATA, NETWORKS, VALIDATION_FRAMES, ChromaData, Network
-from .frames import is_tonal, sources
+from .families import CHECKS, DATA, NETWORKS, Data
+from .frames import is_tonal
+from .network import Network
 from .preview import write_preview
 from .recipe import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 
+VALIDATION_FRAMES = 4096  # evenly spaced: a fraction of a second to evaluate, and a steady figure
 VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
 SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
 PREVIEW_SECONDS = 60.0
@@ -84,7 +87,7 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
             f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
             f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
         )
-    _check_sounds(corpus, recipe)
+    CHECKS[recipe.family](corpus, recipe)
     fabric = _fabric(options)
     info = RunInfo(
         format=FORMAT,
@@ -115,15 +118,9 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
-    _check_sounds(run.corpus(), recipe)
+    CHECKS[recipe.family](run.corpus(), recipe)
     fabric = _fabric(options)
     return _launch(fabric, run.with_recipe(recipe), options)
-
-
-def _check_sounds(corpus: Corpus, recipe: Recipe) -> None:
-    fold = recipe.frames.octave is not None and is_tonal(corpus)
-    if next(sources(corpus, "train", recipe.frames, tonal=fold), None) is None:
-        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
 
 
 def _budget(recipe: Recipe) -> dict[str, float | None]:
@@ -139,7 +136,9 @@ def hardware() -> str:
 
 def _fabric(options: Options) -> Fabric:
     try:
-        strategy = "ddp_spawn" if options.devices > 1 else "auto"
+        # In one turn of several, only some weights have a part.
+        several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        strategy = several if options.devices > 1 else "auto"
         return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
@@ -248,7 +247,7 @@ class _Loop:
         plain: tuple[Network, torch.optim.Optimizer],
         wrapped: tuple[Any, Any],  # the same two, as Fabric runs them
         progress: Progress,
-        data: ChromaData,
+        data: Data,
         stop: _Stop,
     ) -> None:
         self.fabric, self.folder, self.options, self.data, self.stop = fabric, run, options, data, stop
@@ -303,12 +302,14 @@ class _Loop:
         batch = self.data.batch(indices, np.random.default_rng(seeds))
         mine = [part[rank::world].to(self.fabric.device) for part in batch]
         generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
-        terms = self.network(*mine, generator)
-        loss = self.plain.total(terms)
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self.optimizer.step()
-        return loss.detach()
+        losses = []
+        for turn in self.plain.turns:
+            loss = self.plain.total(self.network(turn, *mine, generator))
+            self.optimizer.zero_grad()
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            losses.append(loss.detach())
+        return losses[0]
 
     def _order(self) -> np.ndarray:
         epoch = self.progress.step // self.epoch_steps
@@ -366,13 +367,15 @@ class _Loop:
         count = 0
         for batch in self.data.validation(VALIDATION_FRAMES):
             mine = [part.to(self.fabric.device) for part in batch]
-            terms = self.plain(*mine, torch.Generator().manual_seed(0))
-            terms["total"] = self.plain.total(terms)
+            terms: dict[str, torch.Tensor] = {}
+            for turn in self.plain.turns:
+                found = self.plain(turn, *mine, torch.Generator().manual_seed(0))
+                terms |= {"total": self.plain.total(found)} | found if not terms else found
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
             count += len(mine[0])
-        frames, chroma = (part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES))
-        self.dead = bool((self.plain.encode(frames, chroma).std(0, correction=0) < DEAD_DEVIATION).all())
+        some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
+        self.dead = bool((self.plain.encode(*some).std(0, correction=0) < DEAD_DEVIATION).all())
         self.plain.train()
         means = {name: value / count for name, value in sums.items()}
         self._check(means["total"])
@@ -389,7 +392,9 @@ class _Loop:
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code; "
                 "such a model cannot be played: stop, and train with another training.seed or a lower learning rate"
             )
-        if may_be_best and means["total"] < self.progress.best and not self.dead:
+        # Adversaries grow together, and neither's loss says how good they are: the newest are the best.
+        better = len(self.plain.turns) > 1 or means["total"] < self.progress.best
+        if may_be_best and better and not self.dead:
             self.progress.best = means["total"]
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizer, self.progress)
         if time.monotonic() - self.previewed > PREVIEW_SECONDS:

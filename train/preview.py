@@ -1,18 +1,26 @@
 """Something to listen to while a run goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..host.audio.files import sound_writer
 from ..host.dsp import window
 from ..host.engines.basins import BasinPhase
-from .recipe import Recipe
+from .models.chroma import ChromaAutoencoder
+from .models.grain import GrainAutoencoder
+from .recipe import ChromaRecipe, GrainRecipe, Recipe
+from .texture import grains, overlapped
 
 if TYPE_CHECKING:
-    from .families import ChromaData, Network
+    from .families import Data
+    from .network import Network
+
+Array = npt.NDArray[np.float32]
 
 SOUNDS = 6  # spread over the validation frames
 SECONDS = 0.7  # each
@@ -20,24 +28,43 @@ PEAK = 0.5
 
 
 @torch.no_grad()
-def write_preview(folder: Path, network: "Network", recipe: Recipe, data: "ChromaData", step: int) -> Path:
-    """Decode a few validation frames, hold each for a moment with phases that fit it, and write ``step-N.wav``."""
+def write_preview(folder: Path, network: "Network", recipe: Recipe, data: "Data", step: int) -> Path:
+    """Decode a few validation frames, hold each for a moment, and write ``step-N.wav``."""
     folder.mkdir(exist_ok=True)
-    frames, chroma, *_ = data.validation(SOUNDS)[0]
     device = next(network.parameters()).device
-    decoded = network.decode(network.encode(frames.to(device), chroma.to(device)), chroma.to(device)).cpu().numpy()
+    sounds = HELD[recipe.family](network, recipe, [part.to(device) for part in data.validation(SOUNDS)[0]])
+    mono = np.concatenate([sound / max(float(np.abs(sound).max()), 1e-9) * PEAK for sound in sounds])
+    path = folder / f"step-{step:07d}.wav"
+    with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
+        file.write(mono[None].astype(np.float32))
+    return path
+
+
+def _held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Decoded spectra with phases that fit them."""
+    frames, chroma, *_ = batch
     length, hop = recipe.frames.frame_length, recipe.frames.hop_length
     phase = BasinPhase(length, hop)
-    pieces = []
-    for frame in decoded:
+    sounds = []
+    for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
         count = int(SECONDS * recipe.frames.sample_rate / hop)
         spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
         sound = np.zeros(count * hop + length, np.float32)
         for i, piece in enumerate(np.fft.irfft(spectra) * window("hann", length)):
             sound[i * hop : i * hop + length] += piece
-        pieces.append(sound / max(float(np.abs(sound).max()), 1e-9) * PEAK)
-    mono = np.concatenate(pieces).astype(np.float32)
-    path = folder / f"step-{step:07d}.wav"
-    with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
-        file.write(mono[None])
-    return path
+        sounds.append(sound)
+    return sounds
+
+
+def _held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Decoded grains, each again and again, a quarter of it apart."""
+    length, rng = recipe.frames.frame_length, np.random.default_rng(0)
+    count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
+    frames = network.decode(network.encode(*batch)).cpu().numpy()
+    return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]
+
+
+HELD: dict[str, Callable[[Any, Any, list[torch.Tensor]], list[Array]]] = {
+    "chroma": _held_spectra,
+    "grain": _held_grains,
+}

@@ -18,6 +18,11 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+Weight = Annotated[float, Field(ge=0)]
+Latents = Annotated[int, Field(ge=1, le=64)]
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length=16)]
+
+
 class Training(_Part):
     """The loop. Exactly one budget is set: epochs, steps or minutes."""
 
@@ -42,6 +47,33 @@ class Frames(_Part):
     """How sounds become frames. Lengths in samples, rates in Hz."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
+    frame_length: Annotated[int, Field(ge=16, le=1 << 20)]
+    hop_length: Annotated[int, Field(ge=1, le=1 << 20)]
+
+    @model_validator(mode="after")
+    def _hops_within(self) -> Self:
+        if self.hop_length > self.frame_length:
+            raise ValueError(f"hop_length {self.hop_length} must not exceed frame_length {self.frame_length}")
+        return self
+
+
+class Recipe(_Part):
+    """Everything that decides a run, but the corpus."""
+
+    name: str
+    description: str
+    family: str
+    training: Training
+    frames: Frames
+
+    def to_toml(self) -> str:
+        """The effective recipe as TOML text, without a base."""
+        return tomlkit.dumps(self.model_dump(exclude_none=True))
+
+
+class ChromaFrames(Frames):
+    """Spectra: frames of a power of two, and where notes are moved."""
+
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
     octave: Annotated[int, Field(ge=1, le=7)] | None = None  # all notes are moved into this octave; None leaves them
@@ -52,18 +84,16 @@ class Frames(_Part):
     def _fits(self) -> Self:
         if self.frame_length & (self.frame_length - 1):
             raise ValueError(f"frame_length {self.frame_length} must be a power of two, such as 4096")
-        if self.hop_length > self.frame_length:
-            raise ValueError(f"hop_length {self.hop_length} must not exceed frame_length {self.frame_length}")
         if self.views > 1 and self.octave is None:
             raise ValueError("views above 1 need an octave to move notes into; set frames.octave, such as 4")
         return self
 
 
-class Network(_Part):
+class ChromaNetwork(_Part):
     """The dense autoencoder of Colonel & Keene 2020, section III."""
 
-    latents: Annotated[int, Field(ge=1, le=64)]
-    hidden: Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(min_length=1, max_length=16)]
+    latents: Latents
+    hidden: Annotated[Widths, Field(min_length=1)]
     bottleneck: Literal["sigmoid", "lrelu"]
     augmentation: Literal["none", "difference", "chroma"]
     skip: bool
@@ -71,15 +101,15 @@ class Network(_Part):
     domain: Literal["magnitude", "root"]  # root: the network sees and gives square roots of magnitudes
 
 
-class Loss(_Part):
+class ChromaLoss(_Part):
     """Weights of the terms; 0 leaves a term out."""
 
-    mean_square: Annotated[float, Field(ge=0)] = 0.0
-    squares: Annotated[float, Field(ge=0)] = 0.0
-    root_squares: Annotated[float, Field(ge=0)] = 0.0
-    consistency: Annotated[float, Field(ge=0)] = 0.0
-    uniformity: Annotated[float, Field(ge=0)] = 0.0
-    divergence: Annotated[float, Field(ge=0)] = 0.0
+    mean_square: Weight = 0.0
+    squares: Weight = 0.0
+    root_squares: Weight = 0.0
+    consistency: Weight = 0.0
+    uniformity: Weight = 0.0
+    divergence: Weight = 0.0
 
     @model_validator(mode="after")
     def _compares(self) -> Self:
@@ -88,20 +118,87 @@ class Loss(_Part):
         return self
 
 
-class Recipe(_Part):
-    """Everything that decides a run, but the corpus."""
+class ChromaRecipe(Recipe):
+    """The chroma-conditioned autoencoder."""
 
-    name: str
-    description: str
     family: Literal["chroma"]
-    training: Training
-    frames: Frames
-    network: Network
-    loss: Loss
+    frames: ChromaFrames
+    network: ChromaNetwork
+    loss: ChromaLoss
 
-    def to_toml(self) -> str:
-        """The effective recipe as TOML text, without a base."""
-        return tomlkit.dumps(self.model_dump(exclude_none=True))
+
+class GrainFrames(Frames):
+    """Windows of samples."""
+
+    align: bool  # each window is moved to where its largest sample, made positive, lies at a quarter of it
+    held_out: Annotated[float, Field(ge=0, le=0.5)]  # part of each training clip, its last, that is not trained on
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if self.frame_length % 2:
+            raise ValueError(f"frame_length {self.frame_length} must be even, such as 1002")
+        return self
+
+
+class GrainNetwork(_Part):
+    """The autoencoders of the Ambisynth post, and what cures them.
+
+    ``domain`` is what is decoded: samples; the spectrum's magnitudes and unwrapped phases; or a filter for noise, as
+    logarithms of ``bands`` levels, and ``envelope_points`` levels over the grain.
+    """
+
+    latents: Latents
+    hidden: Annotated[Widths, Field(min_length=1)]  # of the encoder, first to last; the decoder's are mirrored
+    body: Literal["dense", "convolutional"]
+    domain: Literal["samples", "magnitude_phase", "noise"]
+    bands: Annotated[int, Field(ge=8, le=512)] | None = None
+    envelope_points: Annotated[int, Field(ge=2, le=256)] | None = None
+    adjudicator: Widths  # hidden layers of what judges codes; none: not adversarial
+    deviation: Annotated[float, Field(gt=0, le=100)]  # of the normal distribution that codes are trained toward
+    whitened: bool  # codes are centred and decorrelated by a layer that keeps their mean and covariance
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        given = self.bands is not None and self.envelope_points is not None
+        if self.domain == "noise" and not given:
+            raise ValueError("domain 'noise' needs bands and envelope_points, such as 80 and 16")
+        if self.body == "convolutional" and self.domain != "samples":
+            raise ValueError("body 'convolutional' goes with domain 'samples'; use 'dense'")
+        return self
+
+
+class GrainLoss(_Part):
+    """Weights of the terms; 0 leaves a term out."""
+
+    mean_square: Weight = 0.0
+    log_spectrum: Weight = 0.0
+    likelihood: Weight = 0.0
+    adversarial: Weight = 0.0
+
+
+class GrainRecipe(Recipe):
+    """Autoencoders of sound grains."""
+
+    family: Literal["grain"]
+    frames: GrainFrames
+    network: GrainNetwork
+    loss: GrainLoss
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        loss, noise = self.loss, self.network.domain == "noise"
+        if noise != bool(loss.likelihood) or noise == bool(loss.mean_square):
+            raise ValueError(
+                "domain 'noise' is trained by loss.likelihood, and the others by loss.mean_square; set one above 0"
+            )
+        if loss.log_spectrum and self.network.domain != "samples":
+            raise ValueError("loss.log_spectrum goes with domain 'samples'; set it to 0")
+        if bool(loss.adversarial) != bool(self.network.adjudicator):
+            raise ValueError("network.adjudicator and loss.adversarial go together; set both, or neither")
+        return self
+
+
+FAMILIES: dict[str, type[Recipe]] = {"chroma": ChromaRecipe, "grain": GrainRecipe}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -123,10 +220,16 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     fields.setdefault("name", path.stem)
     for change in changes:
         _apply(fields, change)
+    family = FAMILIES.get(str(fields.get("family")))
+    if family is None:
+        raise UserError(
+            f"recipe {name}: family is none that is known (got {fields.get('family')!r}); "
+            f"give {' or '.join(FAMILIES)}, or a base that has one"
+        )
     try:
-        return Recipe.model_validate(fields)
+        return family.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"recipe {name}: {_explain(error)}") from None
+        raise UserError(f"recipe {name}: {_explain(error, family)}") from None
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -174,11 +277,11 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     fields.update(merged)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, family: type[Recipe]) -> str:
     detail = error.errors(include_url=False)[0]
     if detail["type"] != "extra_forbidden":
         return first_complaint(error)
     *parents, key = (str(part) for part in detail["loc"])
-    parts: dict[str, type[BaseModel]] = {"training": Training, "frames": Frames, "network": Network, "loss": Loss}
-    part = parts.get(parents[0] if parents else "", Recipe)
-    return f"unknown key {'.'.join([*parents, key])!r}{nearest(key, part.model_fields)}"
+    part = family.model_fields[parents[0]].annotation if parents else family
+    known = getattr(part, "model_fields", {})
+    return f"unknown key {'.'.join([*parents, key])!r}{nearest(key, known)}"

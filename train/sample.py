@@ -8,9 +8,9 @@ import torch
 
 from ..host.dsp import chroma
 from .corpus.store import Corpus, Split
-from .families import Network
 from .frames import Source, moved_frame, sources
-from .recipe import Frames
+from .models.chroma import ChromaAutoencoder
+from .recipe import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ class Sample:
 
 
 def draw(
-    corpus: Corpus, split: Split, settings: Frames, folded: bool, count: int, rng: np.random.Generator
+    corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
 ) -> Sample | None:
     """At most ``count`` frames of a split, in their order; None where none sounds.
 
@@ -54,7 +54,7 @@ def draw(
     return cut(corpus, split, [found[i] for i in chosen(len(found), count, rng)], settings, folded, len(found))
 
 
-def cut(corpus: Corpus, split: Split, found: list[Source], settings: Frames, folded: bool, total: int) -> Sample:
+def cut(corpus: Corpus, split: Split, found: list[Source], settings: ChromaFrames, folded: bool, total: int) -> Sample:
     """The sample that consists of these frames."""
     if folded:
         keys = np.array([round(source.note) % 12 for source in found], np.int64)
@@ -64,7 +64,7 @@ def cut(corpus: Corpus, split: Split, found: list[Source], settings: Frames, fol
     return Sample(split, total, found, spectra, strongest.astype(np.int64))
 
 
-def on_keys(corpus: Corpus, found: list[Source], keys: Ints, settings: Frames) -> Array:
+def on_keys(corpus: Corpus, found: list[Source], keys: Ints, settings: ChromaFrames) -> Array:
     """Frames moved to keys of ``settings.octave``, one pitch class a frame: [frames, bins]."""
     assert settings.octave is not None
     notes = 12 * (settings.octave + 1) + keys
@@ -80,7 +80,7 @@ def chosen(length: int, count: int, rng: np.random.Generator) -> Ints:
 
 
 @torch.no_grad()
-def encode(network: Network, spectra: Array, pitch_classes: Ints) -> Array:
+def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> Array:
     """Latents of frames: [frames, latents]."""
     one_hot = np.eye(12, dtype=np.float32)[pitch_classes]
     parts = [
@@ -91,7 +91,7 @@ def encode(network: Network, spectra: Array, pitch_classes: Ints) -> Array:
 
 
 @torch.no_grad()
-def decode(network: Network, latents: Array, pitch_classes: Ints | int) -> Array:
+def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int) -> Array:
     """Frames of latents, all on one pitch class or each on its own: [frames, bins]."""
     one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
     parts = [

@@ -60,7 +60,7 @@ def by_hand(network, frames, chroma):
 # ---- shapes
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).family == "chroma"])
 def test_layers_have_the_widths_of_the_publication(name):
     network = network_of(name)
     settings = network.settings
@@ -170,7 +170,7 @@ def test_square_losses_are_those_of_numpy():
     network = network_of("tuned-8", *SMALL, "loss.root_squares=1")
     frames, chroma, targets, target_chroma = batch(513)
     with torch.no_grad():
-        terms = network(frames, chroma, targets, target_chroma, generator())
+        terms = network("reconstruction", frames, chroma, targets, target_chroma, generator())
         decoded = network.decode(network.encode(frames, chroma), target_chroma).double().numpy()
     asked = targets.double().numpy()
     difference = decoded - asked
@@ -183,7 +183,7 @@ def test_square_losses_are_those_of_numpy():
 def test_the_slope_of_the_root_loss_is_finite_where_nothing_sounds():
     network = network_of("tuned-8", *SMALL)
     frames, chroma, _, target_chroma = batch(513)
-    terms = network(frames, chroma, torch.zeros(BATCH, 513), target_chroma, generator())
+    terms = network("reconstruction", frames, chroma, torch.zeros(BATCH, 513), target_chroma, generator())
     network.total(terms).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
@@ -192,7 +192,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
     changes = ["loss.mean_square=2", "loss.squares=0.5", "loss.root_squares=0.25", "loss.uniformity=3"]
     network = network_of("tuned-8", *SMALL, *changes, "loss.consistency=0.125")
     with torch.no_grad():
-        terms = network(*batch(513), generator())
+        terms = network("reconstruction", *batch(513), generator())
     weights = {"mean_square": 2, "squares": 0.5, "root_squares": 0.25, "uniformity": 3, "consistency": 0.125}
     assert set(terms) == set(weights)
     assert float(network.total(terms)) == pytest.approx(sum(w * float(terms[k]) for k, w in weights.items()), rel=1e-5)
@@ -201,7 +201,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
 def test_the_publications_loss_is_the_mean_square_alone():
     network = network_of("chroma-8", *SMALL)
     with torch.no_grad():
-        terms = network(*batch(513), generator())
+        terms = network("reconstruction", *batch(513), generator())
     assert float(network.total(terms)) == float(terms["mean_square"])
 
 
@@ -210,7 +210,7 @@ def test_the_divergence_is_that_of_torch_distributions():
     frames, chroma, targets, target_chroma = batch(513)
     with torch.no_grad():
         network.bottleneck.bias.add_(torch.randn(16, generator=generator()))
-        terms = network(frames, chroma, targets, target_chroma, generator())
+        terms = network("reconstruction", frames, chroma, targets, target_chroma, generator())
         mean, log_variance = network.distribution(frames, chroma)
     normal = torch.distributions.Normal
     each = torch.distributions.kl_divergence(normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0))
@@ -223,7 +223,7 @@ def test_a_variational_network_decodes_draws_in_training_and_means_in_use():
     network = network_of("chroma-8-vae", *SMALL)
     frames, chroma, *_ = batch(513)
     with torch.no_grad():
-        drawn = [network(frames, chroma, frames, chroma, generator(seed)) for seed in (0, 0, 1)]
+        drawn = [network("reconstruction", frames, chroma, frames, chroma, generator(seed)) for seed in (0, 0, 1)]
     once, again, other = (float(terms["mean_square"]) for terms in drawn)
     assert once == again
     assert once != other
@@ -241,7 +241,7 @@ def test_draws_of_a_variational_network_have_the_mean_and_deviation_it_gives():
         network.bottleneck.bias[8:] += -1.0  # the logarithms of the variances
         mean, log_variance = network.distribution(frames, chroma)
         for seed in range(400):
-            network(frames, chroma, frames, chroma, generator(seed))
+            network("reconstruction", frames, chroma, frames, chroma, generator(seed))
     draws = torch.stack(seen)
     assert torch.allclose(draws.mean(0), mean, atol=0.2)
     assert torch.allclose(draws.std(0), (log_variance / 2).exp(), rtol=0.25)
@@ -303,9 +303,9 @@ def test_the_penalty_is_keras_kernel_regulariser():
     plain = torch.optim.Adam(twin.parameters(), lr=recipe.training.learning_rate)
     for step in range(3):
         data = batch(513, seed=step)
-        network.total(network(*data, generator())).backward()
+        network.total(network("reconstruction", *data, generator())).backward()
         penalty = 0.01 * sum(p.square().sum() for p in twin.parameters() if p.ndim == 2)
-        (twin.total(twin(*data, generator())) + penalty).backward()
+        (twin.total(twin("reconstruction", *data, generator())) + penalty).backward()
         for optimizer in (ours, plain):
             optimizer.step()
             optimizer.zero_grad()

@@ -22,12 +22,13 @@ from timbrel.train import checkpoint, evaluate, families, figures, keys, measure
 from timbrel.train.corpus.store import Clip, Corpus, writing
 from timbrel.train.frames import Source, moved_frame, sources
 from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.recipe import Frames, load_recipe
+from timbrel.train.recipe import ChromaFrames, load_recipe
+from timbrel.train.reports import chroma as chroma_report
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 from timbrel.train.verdict import percent, verdict
 
 RATE, FRAME, HOP = 8000, 1024, 256  # bins of 7.8 Hz: from C4 up, two to a semitone
-SETTINGS = Frames(sample_rate=RATE, frame_length=FRAME, hop_length=HOP, octave=4, views=6, rows=5000)
+SETTINGS = ChromaFrames(sample_rate=RATE, frame_length=FRAME, hop_length=HOP, octave=4, views=6, rows=5000)
 SMALL = [
     f"frames.sample_rate={RATE}",
     f"frames.frame_length={FRAME}",
@@ -97,9 +98,9 @@ def tuned(tmp_path, corpus):
 @pytest.fixture(autouse=True)
 def small_work(monkeypatch):
     """Few codes, and one thread: networks as small as these wait for a second one longer than they compute."""
-    monkeypatch.setattr(evaluate, "KEY_CODES", 24)
-    monkeypatch.setattr(evaluate, "HEARD_CODES", 2)
-    monkeypatch.setattr(evaluate, "PICTURED_FRAMES", 3)
+    monkeypatch.setattr(chroma_report, "KEY_CODES", 24)
+    monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
+    monkeypatch.setattr(chroma_report, "PICTURED_FRAMES", 3)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -574,8 +575,8 @@ def test_a_page_shows_the_pictures_beside_it_on_light_and_dark_screens_and_twice
     tmp_path, corpus, monkeypatch, recipe, changes, shown
 ):
     monkeypatch.setattr(picture, "DPI", 40)
-    monkeypatch.setattr(evaluate, "TRAINING_FRAMES", 60)  # so that chance chooses
-    monkeypatch.setattr(evaluate, "TEST_FRAMES", 30)
+    monkeypatch.setattr(chroma_report, "TRAINING_FRAMES", 60)  # so that chance chooses
+    monkeypatch.setattr(chroma_report, "TEST_FRAMES", 30)
     run = make_run(tmp_path / "run", corpus, recipe, *changes)
     found = measured(run)
     report = run.folder / "report"
@@ -845,4 +846,4 @@ def test_text_stands_out_from_the_page_in_both_themes():
 def test_pictured_frames_are_of_as_many_sounds_as_there_are(labels, wanted):
     found = [Source(Clip(name="n", start=0, length=1, group="g", label=label), 0, 60.0) for label in labels]
     some = sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))
-    assert "".join(labels[i] for i in evaluate._spread(some)) == wanted
+    assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
-from timbrel.train.recipe import Frames, Loss, Network, Recipe, Training, load_recipe, shipped_recipes
+from timbrel.train.recipe import (
+    ChromaFrames,
+    ChromaLoss,
+    ChromaNetwork,
+    ChromaRecipe,
+    Training,
+    load_recipe,
+    shipped_recipes,
+)
 
 # Colonel & Keene 2020, Tables I to V and section VI: (latents, bottleneck, appended to the input, skip).
 PUBLISHED = {
@@ -106,7 +114,7 @@ def recipes(draw):
     budget = draw(st.sampled_from(["epochs", "steps", "minutes"]))
     amount = draw(st.floats(1e-3, 1e5) if budget == "minutes" else st.integers(1, 1_000_000))
     weights = st.floats(0, 1e6)
-    return Recipe(
+    return ChromaRecipe(
         name=draw(st.text(max_size=20)),
         description=draw(st.text(max_size=60)),
         family="chroma",
@@ -118,7 +126,7 @@ def recipes(draw):
             l2=draw(st.floats(0, 1)),
             seed=draw(st.integers(0, 2**31 - 1)),
         ),
-        frames=Frames(
+        frames=ChromaFrames(
             sample_rate=draw(st.integers(8000, 192000)),
             frame_length=length,
             hop_length=draw(st.integers(16, length)),
@@ -126,7 +134,7 @@ def recipes(draw):
             views=1 if octave is None else draw(st.integers(1, 12)),
             rows=draw(st.integers(1000, 50_000_000)),
         ),
-        network=Network(
+        network=ChromaNetwork(
             latents=draw(st.integers(1, 64)),
             hidden=draw(st.lists(st.integers(1, 16384), min_size=1, max_size=16)),
             bottleneck=draw(st.sampled_from(["sigmoid", "lrelu"])),
@@ -135,7 +143,7 @@ def recipes(draw):
             variational=draw(st.booleans()),
             domain=draw(st.sampled_from(["magnitude", "root"])),
         ),
-        loss=Loss(
+        loss=ChromaLoss(
             mean_square=draw(st.floats(1e-9, 1e6)),
             squares=draw(weights),
             root_squares=draw(weights),
@@ -213,7 +221,7 @@ def test_set_takes_numbers_strings_booleans_and_lists():
         ],
     )
     assert (recipe.training.epochs, recipe.training.learning_rate) == (5, 1e-4)
-    assert recipe.network == Network(
+    assert recipe.network == ChromaNetwork(
         latents=8,
         hidden=[64, 32],
         bottleneck="lrelu",
@@ -301,7 +309,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(change, key, hint)
         "loss.mean_square=-1",
         "loss.mean_square=inf",
         "loss.squares=nan",
-        "family=grain",
+        "family=clip",
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(change):
@@ -310,7 +318,7 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(change):
     assert "got " in text
 
 
-KEYS = [f"{part}.{key}" for part, of in (("training", Training), ("network", Network)) for key in of.model_fields]
+KEYS = [f"{part}.{key}" for part, of in (("training", Training), ("network", ChromaNetwork)) for key in of.model_fields]
 VALUES = ["", "1979-05-27", "[[]]", "{a = 1}", '"""', "\\", "1e999", "0x10", "-0", "true", "[1, 'a']", "\n[x]\ny = 1"]
 
 
@@ -335,7 +343,7 @@ def test_any_change_is_taken_or_refused_in_one_line(changes):
         refusal = str(error)
     else:
         refusal = "none"
-        assert Recipe.model_validate(recipe.model_dump()) == recipe
+        assert type(recipe).model_validate(recipe.model_dump()) == recipe
     assert len(refusal.splitlines()) == 1
 
 
@@ -378,5 +386,5 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
 def test_a_folder_or_an_empty_file_is_no_recipe(tmp_path):
     (tmp_path / "folder.toml").mkdir()
     assert "cannot be read" in refused(str(tmp_path / "folder.toml"))
-    assert "Field required" in refused(write(tmp_path, "empty", ""))
+    assert "family is none that is known" in refused(write(tmp_path, "empty", ""))
     assert "training" in refused(write(tmp_path, "scalar", 'base = "chroma-8"\ntraining = 5\n'))

@@ -7,19 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...host.dsp import chroma_bins
-from ..recipe import Recipe
+from ..network import Network
+from ..recipe import ChromaRecipe
 
 LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
 PROJECTIONS = 32  # random directions of the uniformity term; more change nothing at eight latents
 
 
-class ChromaAutoencoder(nn.Module):
+class ChromaAutoencoder(Network):
     """Dense encoder and mirrored decoder over magnitude spectra.
 
     Shapes: frames [batch, bins], maximum 1; chroma [batch, 12], one-hot; latents [batch, latents].
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: ChromaRecipe) -> None:
         super().__init__()
         self.settings = recipe.network
         self.weights = recipe.loss
@@ -44,16 +45,16 @@ class ChromaAutoencoder(nn.Module):
         """Whether decoding needs a chroma."""
         return self.settings.skip
 
-    def encode(self, frames: Tensor, chroma: Tensor) -> Tensor:
-        """Latents of frames; of a variational network, the means."""
-        return self.distribution(frames, chroma)[0]
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Latents of frames and their chroma; of a variational network, the means."""
+        return self.distribution(*inputs)[0]
 
     def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
         """Frames of latents: magnitudes >= 0."""
         value = F.relu(self.output(self.decoder(torch.cat([latents, chroma], 1) if self.conditioned else latents)))
         return value * value if self.settings.domain == "root" else value
 
-    def forward(
+    def reconstruction(
         self, frames: Tensor, chroma: Tensor, targets: Tensor, target_chroma: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Terms of the loss, each a mean over the batch, by the names of the recipe's weights.
@@ -81,11 +82,6 @@ class ChromaAutoencoder(nn.Module):
         if self.weights.uniformity:
             terms["uniformity"] = self._uniformity(latents, generator)
         return terms
-
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum that is minimised."""
-        weights = self.weights.model_dump()
-        return torch.stack([weights[name] * term for name, term in terms.items() if weights[name]]).sum()
 
     def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
         """Latents of frames, and of a variational network the logarithms of their variances."""

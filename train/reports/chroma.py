@@ -1,0 +1,228 @@
+"""A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...host.errors import UserError
+from ...host.units import PITCH_CLASSES, note_name
+from .. import figures, keys, measures
+from ..corpus.store import Corpus, Split
+from ..frames import sources
+from ..models.chroma import ChromaAutoencoder
+from ..picture import Picture
+from ..recipe import ChromaRecipe
+from ..run import Run
+from ..sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys
+from ..verdict import verdict
+from .chroma_page import page
+from .report import FORMAT, SEED, Figures, Progress, Report, losses
+
+TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
+TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
+KEY_CODES = 512  # training codes decoded on every key: with twelve keys, shares to 0.2 %
+HEARD_CODES = 32  # codes listened to on every key: with twelve keys, shares to 1 %
+PICTURED_FRAMES = 8
+PICTURED_SECONDS = 8.0  # of a clip: more would be too narrow to read
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all parts of an evaluation look at."""
+
+    run: Run
+    recipe: ChromaRecipe
+    corpus: Corpus
+    network: ChromaAutoencoder
+    folded: bool
+    train: Sample
+    test: Sample
+    rng: np.random.Generator
+
+
+def report(run: Run, network: ChromaAutoencoder, checkpoint: str, step: int, mesh_points: int, say: Progress) -> Report:
+    """The figures, pictures and page of a run of the chroma family, as `evaluate` wants them."""
+    say(0.0, "cutting frames")
+    work = _prepare(run, network)
+    say(0.3, "decoding the test frames")
+    found, pictures = _figures(work, checkpoint, step, mesh_points, say)
+    return Report(found, pictures, page(found, pictures))
+
+
+def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
+    recipe = run.recipe
+    assert isinstance(recipe, ChromaRecipe)
+    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(SEED)
+    folded = settings.octave is not None and run.info.tonal
+    train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
+    if train is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    splits: tuple[Split, ...] = ("test", "val")
+    others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in splits)
+    test = next((sample for sample in others if sample is not None), None)
+    if test is None:
+        part = [train.sources[i] for i in chosen(len(train), TEST_FRAMES, rng)]
+        test = cut(corpus, "train", part, settings, folded, train.found)
+    return _Work(run, recipe, corpus, network, folded, train, test, rng)
+
+
+def _figures(work: _Work, which: str, step: int, mesh_points: int, say: Progress) -> tuple[Figures, list[Picture]]:
+    reconstruction, pictures = _reconstruction(work)
+    codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
+    latents, latent_pictures = _latents(work, codes)
+    say(0.4, "trying the keys")
+    obeyed, key_pictures = _keys(work, codes, latents, mesh_points)
+    loss, loss_pictures = losses(work.run, work.recipe.loss, step)
+    test = work.test
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "run": {
+            "recipe": work.recipe.name,
+            "corpus": work.run.info.corpus_name,
+            "checkpoint": which,
+            "step": step,
+            "tonal": work.run.info.tonal,
+            "octave": work.recipe.frames.octave if work.folded else None,
+        },
+        "split": test.split,
+        "clips": int(test.clips.max()) + 1,
+        "frames": len(test),
+        "frames_in_split": test.found,
+        "reconstruction": reconstruction,
+        "keys": obeyed,
+        "latents": latents,
+        "loss": loss,
+    }
+    found["verdict"] = verdict(found)
+    return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures]
+
+
+def _reconstruction(work: _Work) -> tuple[Figures, list[Picture]]:
+    settings, network, test = work.recipe.frames, work.network, work.test
+    means = _means(work)
+    latents = encode(network, test.spectra, test.pitch_classes)
+    decoded = decode(network, latents, test.pitch_classes)
+    found = {
+        "same_key": measures.reconstruction(test.spectra, decoded, test.clips, means[test.pitch_classes]),
+    }
+    if _moves(work):
+        other = (test.pitch_classes + work.rng.integers(1, 12, len(test))) % 12
+        asked = on_keys(work.corpus, test.sources, other, settings)
+        found["another_key"] = measures.reconstruction(asked, decode(network, latents, other), test.clips, means[other])
+    few = _spread(test)
+    titles = [_title(test, i, work.folded) for i in few]
+    return found, [
+        figures.reconstructions(test.spectra[few], decoded[few], titles, settings.sample_rate),
+        _spectrogram(work, decoded),
+    ]
+
+
+def _moves(work: _Work) -> bool:
+    """Whether the network learned to decode a sound on another key than it was encoded on."""
+    return work.folded and work.recipe.frames.views > 1 and work.network.conditioned
+
+
+def _means(work: _Work) -> Array:
+    """The mean training spectrum of each pitch class, with every frame on a second key where training moved it."""
+    train = work.train
+    if not _moves(work):
+        return measures.mean_spectra(train.spectra, train.pitch_classes)
+    other = (train.pitch_classes + work.rng.integers(1, 12, len(train))) % 12
+    moved = on_keys(work.corpus, train.sources, other, work.recipe.frames)
+    return measures.mean_spectra(np.concatenate([train.spectra, moved]), np.concatenate([train.pitch_classes, other]))
+
+
+def _spread(sample: Sample) -> list[int]:
+    """A few frames for a picture, of as many different sounds as there are."""
+    sounds: dict[str, list[int]] = {}
+    for i, source in enumerate(sample.sources):
+        sounds.setdefault(source.clip.label or source.clip.name, []).append(i)
+    count = min(PICTURED_FRAMES, len(sample))
+    if len(sounds) < count:
+        return [int(i) for i in np.linspace(0, len(sample) - 1, count)]
+    names = list(sounds)
+    return [sounds[names[int(i)]][len(sounds[names[int(i)]]) // 2] for i in np.linspace(0, len(names) - 1, count)]
+
+
+def _title(sample: Sample, index: int, folded: bool) -> str:
+    source = sample.sources[index]
+    key = PITCH_CLASSES[sample.pitch_classes[index]]
+    note = note_name(round(source.note)) if np.isfinite(source.note) else key
+    moved = f", moved to {key}" if folded else ""
+    return f"{_short(source.clip.label or source.clip.name)} · {note}{moved}"
+
+
+def _short(name: str, longest: int = 30) -> str:
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+
+
+def _spectrogram(work: _Work, decoded: Array) -> Picture:
+    """The clip whose error is the median of the clips', so that it shows neither the best nor the worst."""
+    settings, test = work.recipe.frames, work.test
+    errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
+    middle = int(np.argsort(errors)[len(errors) // 2])
+    clip = test.sources[int(np.argmax(test.clips == middle))].clip
+    last = PICTURED_SECONDS * settings.sample_rate - settings.frame_length
+    cuts = sources(work.corpus, test.split, settings, tonal=work.folded)
+    whole = [source for source in cuts if source.clip.name == clip.name and source.start <= max(last, 0)]
+    sample = cut(work.corpus, test.split, whole, settings, work.folded, test.found)
+    again = decode(work.network, encode(work.network, sample.spectra, sample.pitch_classes), sample.pitch_classes)
+    times = np.array([source.start for source in whole]) / settings.sample_rate
+    hop_seconds = settings.hop_length / settings.sample_rate
+    title = _short(clip.label or clip.name)
+    return figures.spectrogram(sample.spectra, again, times, hop_seconds, title, settings.sample_rate)
+
+
+def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
+    found = measures.latent_figures(codes, _divergence(work))
+    low, high = _ends(found)
+    pictures = [figures.histograms(codes, low, high)]
+    if codes.shape[1] > 1:
+        pictures.insert(0, figures.embedding(codes, work.train.pitch_classes))
+        pictures.append(figures.correlation(found["correlation"]))
+    return found, pictures
+
+
+@torch.no_grad()
+def _divergence(work: _Work) -> Array | None:
+    """From the standard normal prior, in nats, a mean over the training frames: [latents]."""
+    one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
+    mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
+    if log_variance is None:
+        return None
+    each: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
+    return each
+
+
+def _ends(latents: Figures) -> tuple[list[float], list[float]]:
+    dimensions = latents["dimensions"]
+    return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
+
+
+def _keys(work: _Work, codes: Array, latents: Figures, mesh_points: int) -> tuple[Figures | None, list[Picture]]:
+    """Whether keys are obeyed on sounds of the corpus and all over the latents; None where decoding has no key."""
+    if not work.network.conditioned:
+        return None, []
+    settings = work.recipe.frames
+    low, high = _ends(latents)
+    real = codes[chosen(len(codes), KEY_CODES, work.rng)]
+    mesh = keys.mesh(np.array(low), np.array(high), mesh_points, work.rng)
+    asked = keys.trained(work.train.pitch_classes, settings, work.folded)
+    found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
+    answers: dict[int, Ints] = {}
+    for place, points in (("training_codes", real), ("mesh", mesh)):
+        answers = {k: keys.strongest(work.network, points, k, settings) for k in asked}
+        heard = points[chosen(len(points), HEARD_CODES, work.rng)]
+        tonal = work.run.info.tonal
+        found[place] = {
+            "codes": len(points),
+            "strongest": keys.obedience(answers),
+            "sounding": keys.sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
+        }
+    shares = [found[place]["strongest"]["by_pitch_class"] for place in ("training_codes", "mesh")]
+    pictures = [figures.key_bars(*shares)]
+    if len(low) == 2 and all(end > start for start, end in zip(low, high, strict=True)):
+        pictures.append(figures.square(answers, low, high))
+    return found, pictures

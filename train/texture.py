@@ -1,0 +1,37 @@
+"""Frames of grains as sound, without a host: what figures and previews look at."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..host.dsp import window
+from .recipe import GrainRecipe
+
+Array = npt.NDArray[np.float32]
+
+
+def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
+    """The samples of decoded frames, unwindowed: [frames, frame_length]. Noise is drawn anew for each."""
+    length, domain = recipe.frames.frame_length, recipe.network.domain
+    if domain == "samples":
+        return frames
+    bins = length // 2 + 1
+    first, then = frames[:, :bins], frames[:, bins:]
+    if domain == "magnitude_phase":
+        waves: Array = np.fft.irfft(first * np.exp(1j * then), length).astype(np.float32)
+        return waves
+    parts = rng.standard_normal((2, *first.shape))
+    noise = np.fft.irfft(first * (parts[0] + 1j * parts[1]) / np.sqrt(2), length)
+    points = np.linspace(0, length - 1, then.shape[1])
+    envelopes = np.stack([np.interp(np.arange(length), points, envelope) for envelope in then])
+    filtered: Array = (noise * envelopes).astype(np.float32)
+    return filtered
+
+
+def overlapped(sounds: Array, hop: int, shape: str) -> Array:
+    """Grains one after another, ``hop`` samples apart under a window, at the level of one: [samples]."""
+    length = sounds.shape[1]
+    weights = window(shape, length)
+    total = np.zeros((len(sounds) - 1) * hop + length, np.float32)
+    for number, sound in enumerate(sounds):
+        total[number * hop : number * hop + length] += sound * weights
+    return total * np.float32(1 / np.sqrt(max(1.0, float(np.square(weights).sum()) / hop)))
