@@ -267,8 +267,9 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model that any host can play, and prove that it gives what was trained."""
-    from .export.export import Labels, encoder_path
+    from .export.export import Labels
     from .export.export import export as write
+    from .host.encoder import encoder_path
     from .train.run import Run
 
     labels = Labels(name, description, license, credits)

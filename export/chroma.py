@@ -1,10 +1,19 @@
 """The two graphs of a chroma autoencoder, as the contract wants them."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..host.card import Chroma, NormalPrior, UniformPrior
+from ..host.errors import UserError
+from ..host.units import octave_of
+from ..train.corpus.store import Corpus
+from ..train.keys import trained
 from ..train.models.chroma import ChromaAutoencoder
-from ..train.recipe import Recipe
+from ..train.recipe import ChromaRecipe
+from ..train.sample import draw, encode
+from .describe import CODES, SEED, Codes
+from .graphs import Graphs
 
 DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
 
@@ -23,7 +32,7 @@ class Decoder(nn.Module):
 class Encoder(nn.Module):
     """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]; the features are computed inside."""
 
-    def __init__(self, network: ChromaAutoencoder, recipe: Recipe) -> None:
+    def __init__(self, network: ChromaAutoencoder, recipe: ChromaRecipe) -> None:
         super().__init__()
         self.network = network
         self.window: Tensor
@@ -36,6 +45,41 @@ class Encoder(nn.Module):
         return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12))
 
 
-def wants_chroma(network: ChromaAutoencoder) -> tuple[bool, bool]:
-    """Whether the decoder, and whether the encoder, has a chroma input."""
-    return network.conditioned, network.settings.augmentation == "chroma"
+MIDDLE_OCTAVE = octave_of(60)  # where sounds without pitch are said to lie
+
+
+def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The graphs of a chroma autoencoder, and codes of training frames drawn from all over the corpus, in its order.
+
+    Raises:
+        UserError: no training frame sounds.
+    """
+    folded = recipe.frames.octave is not None and tonal
+    sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
+    if sample is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
+    labels = [source.clip.label or source.clip.name for source in sample.sources]
+    codes = Codes(encode(network, sample.spectra, sample.pitch_classes), labels, sample.pitch_classes)
+    octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(octaves))
+    chroma = Chroma(trained=trained(sample.pitch_classes, recipe.frames, folded), octave=octave)
+    return Graphs(
+        decoder=Decoder(network),
+        encoder=Encoder(network, recipe),
+        decoder_chroma=network.conditioned,
+        encoder_chroma=network.settings.augmentation == "chroma",
+        codes=codes,
+        card={
+            "kind": "spectrum",
+            "domain": "magnitude",
+            "window": "hann",
+            "prior": _prior(network),
+            "chroma": chroma if network.conditioned else None,
+        },
+    )
+
+
+def _prior(network: ChromaAutoencoder) -> UniformPrior | NormalPrior | None:
+    if network.settings.variational:
+        return NormalPrior(normal=(0.0, 1.0))
+    return UniformPrior(uniform=(0.0, 1.0)) if network.settings.bottleneck == "sigmoid" else None

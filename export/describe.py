@@ -5,14 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..host.card import Chroma, Landmark, Latent
-from ..host.errors import UserError
-from ..host.units import octave_of
-from ..train.corpus.store import Corpus
-from ..train.families import Network
-from ..train.keys import trained
-from ..train.recipe import Recipe
-from ..train.sample import draw, encode
+from ..host.card import Landmark, Latent
 
 Array = npt.NDArray[np.float32]
 
@@ -21,32 +14,15 @@ SEED = 0
 LANDMARKS = 256  # what a card holds at the most
 SPAN = (1.0, 99.0)  # percentiles: a knob's whole way sounds like the corpus, stray codes left out
 NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs low < high
-MIDDLE_OCTAVE = octave_of(60)  # where sounds without pitch are said to lie
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Encoded training frames: latents [frames, n], pitch classes [frames], octaves [frames] and labels."""
+    """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma."""
 
     latents: Array
-    pitch_classes: npt.NDArray[np.int64]
     labels: list[str]
-    octaves: list[int]
-
-
-def encode_corpus(network: Network, recipe: Recipe, corpus: Corpus, tonal: bool) -> Codes:
-    """Codes of training frames drawn from all over the corpus, in its order.
-
-    Raises:
-        UserError: no training frame sounds.
-    """
-    folded = recipe.frames.octave is not None and tonal
-    sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
-    if sample is None:
-        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
-    octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
-    labels = [source.clip.label or source.clip.name for source in sample.sources]
-    return Codes(encode(network, sample.spectra, sample.pitch_classes), sample.pitch_classes, labels, octaves)
+    pitch_classes: npt.NDArray[np.int64] | None = None
 
 
 def landmarks(codes: Codes) -> list[Landmark]:
@@ -59,7 +35,7 @@ def landmarks(codes: Codes) -> list[Landmark]:
     return [
         Landmark(
             latent=[round(float(v), 5) for v in codes.latents[i]],
-            chroma=int(codes.pitch_classes[i]),
+            chroma=None if codes.pitch_classes is None else int(codes.pitch_classes[i]),
             label=codes.labels[i],
         )
         for i in chosen
@@ -90,10 +66,3 @@ def latents(codes: Codes, defaults: list[float]) -> list[Latent]:
         )
         for i, default in enumerate(defaults)
     ]
-
-
-def chroma_of(codes: Codes, recipe: Recipe, tonal: bool) -> Chroma:
-    """Pitch classes of the training set, and the octave its decoded frames sound in."""
-    folded = recipe.frames.octave is not None and tonal
-    octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(codes.octaves))
-    return Chroma(trained=trained(codes.pitch_classes, recipe.frames, folded), octave=octave)

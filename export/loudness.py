@@ -18,7 +18,7 @@ SECONDS = 2.0
 def loudness(model: Model) -> float:
     """Integrated loudness in LUFS (ITU-R BS.1770) of one voice held at the default code, the mean over four keys.
 
-    It is played with stored noise phases, which any host can do: what other voices differ by, they make up for.
+    Spectra are played with stored noise phases, which any host can do: what other voices differ by, they make up for.
 
     ``model``'s card must say `PLAIN_LUFS`.
     """
@@ -27,8 +27,8 @@ def loudness(model: Model) -> float:
     card = model.card
     rate = card.sample_rate
     lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
-    noise = PlaySettings(phase="noise")
-    preset = Preset(format=1, model=str(model.path), play=noise, envelope=EnvelopeSettings(attack_seconds=0.0))
+    play = PlaySettings(phase="noise") if card.kind == "spectrum" else PlaySettings()
+    preset = Preset(format=1, model=str(model.path), play=play, envelope=EnvelopeSettings(attack_seconds=0.0))
     meter = pyloudnorm.Meter(rate)
     levels = []
     for pitch_class in PITCH_CLASSES:

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export import make as making
-from timbrel.export.export import encoder_path
 from timbrel.export.listen import Obedience
 from timbrel.export.make import Stopped, make
+from timbrel.host.encoder import encoder_path
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.library import open_patch
 from timbrel.host.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.progress import Display
-from timbrel.train import checkpoint, evaluate, families, loop
+from timbrel.train import checkpoint, families, loop
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipe import load_recipe
+from timbrel.train.reports import chroma as chroma_report
 from timbrel.train.run import Run
 
 PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}
@@ -44,8 +45,8 @@ class Notes(Display):
 def _small(monkeypatch):
     """A small network, and fewer codes listened to, so that a whole instrument takes seconds."""
     monkeypatch.setattr(making, "load_recipe", lambda name, changes=(): load_recipe(name, [*changes, *SMALL]))
-    monkeypatch.setattr(evaluate, "HEARD_CODES", 2)
-    monkeypatch.setattr(evaluate, "TEST_FRAMES", 64)
+    monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
+    monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     listen = making.listen
     monkeypatch.setattr(making, "listen", lambda model, progress: listen(model, _few(model), progress))
 
