@@ -5,7 +5,7 @@ import json
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import resample, welch
@@ -298,6 +298,72 @@ def test_any_division_into_blocks_gives_the_same_bytes(make_instrument, grain_mo
     assert np.array_equal(whole, small)
 
 
+def test_grains_that_overtake_each_other_and_those_before_a_note_do_not_depend_on_blocks(grain_model):
+    rng = np.random.default_rng(6)
+    model = grain_model(rng.normal(size=LENGTH), rng.normal(size=(LATENTS, LENGTH)))
+
+    def rendered(sizes):
+        engine = GrainEngine(model, GrainSettings(density=300.0, spread=1.0), 16384)
+        engine.render([], Still(), 0, 1000)
+        engine.targets["grain.pitch"].move(900, 7.0)
+        stream, blocks, now = engine.begin(60, 1100), [], 1000
+        for size in sizes:
+            blocks.append(engine.render([stream], Still(), now, size)[0].copy())
+            now += size
+        return np.concatenate(blocks, axis=1)
+
+    whole = rendered([9000])
+    assert np.array_equal(whole, rendered([50] * 180))
+    assert np.array_equal(whole, rendered([101, 899, 7, 1993, 3000, 3000]))
+
+
+def test_grains_that_nobody_would_hear_are_not_made(noise):
+    calls = []
+    decode, noise.decode = noise.decode, lambda latent, chroma: calls.append(len(latent)) or decode(latent, chroma)
+    try:
+        engine = GrainEngine(noise, GrainSettings(density=500.0, code_jitter=0.1), 16384)
+        stream = engine.begin(60, 0)
+        stream.end = 500
+        engine.render([stream], Still(), 0, 16_000)
+    finally:
+        noise.decode = decode
+    assert sum(calls) <= FILL + 1 + 500 * 500 / RATE + 1
+
+
+@pytest.mark.parametrize(
+    ("target", "low", "high"),
+    [
+        ("density", 20, 200),
+        ("length", 0.05, 0.01),
+        ("shape", 1, 0),
+        ("jitter", 1, 0),
+        ("pitch", 0, 7),
+        ("spread", 0, 1),
+        ("level_jitter", 0, 12),
+        ("code_jitter", 0, 1),
+        ("lowpass_hz", 11025, 1000),
+        ("overlap", 0.1, 0.8),
+    ],
+)
+def test_a_knob_leads_each_number_to_what_a_preset_can_say(grain_model, tmp_path, play, target, low, high):
+    rng = np.random.default_rng(7)
+    model = grain_model(rng.normal(size=LENGTH), rng.normal(size=(LATENTS, LENGTH)))
+    maps = [{"number": 20, "target": f"grain.{target}", "low": low, "high": high}]
+    turned, said, rest = (
+        play(grain_instrument(model, tmp_path, {target: value}, cc=maps), events, 12_000, [512])
+        for value, events in (
+            (low, [ControlChange(0, 0, 20, 127), NoteOn(2000, 0, 60, 100)]),
+            (high, [NoteOn(2000, 0, 60, 100)]),
+            (low, [NoteOn(2000, 0, 60, 100)]),
+        )
+    )
+    assert not np.allclose(said, rest, atol=1e-4)
+    if target not in ("density", "overlap"):  # whose way there has moved the grid
+        assert np.array_equal(turned, said)
+    else:
+        assert level_db(turned - rest) > -60
+
+
 def test_seeds_differ_and_one_seed_does_not(noise):
     first, again, other = (sound(noise, 0.2, seed=seed) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
@@ -346,6 +412,7 @@ def test_magnitudes_and_phases_are_the_samples_that_they_are_of(grain_model):
     domain=st.sampled_from(["samples", "magnitude"]),
     frame_length=st.sampled_from([16, 1002, 1024, 4096]),
 )
+@example(semitones=72.0, length=2, lowpass=0.6, domain="samples", frame_length=16)
 @settings(max_examples=60)
 def test_whatever_is_asked_for_a_grain_is_finite_and_as_long_as_it_can_be(
     ones, semitones, length, lowpass, domain, frame_length
@@ -386,6 +453,23 @@ def test_an_envelope_keeps_its_place_in_a_grain_of_any_length(grain_model):
             for place in np.linspace(0, 0.99, 60)
         ]
         assert np.mean(np.square(many)) == pytest.approx(1 / LENGTH, rel=0.05)  # E|X|^2 = m^2
+
+
+def test_noise_at_0_hz_and_at_half_the_rate_has_the_power_of_its_magnitudes(noise):
+    places = np.random.default_rng(8).random((4000, 2)).tolist()
+    for bin_number in (0, 1, LENGTH // 2):
+        frames = np.zeros((4000, LENGTH // 2 + 1), np.float32)
+        frames[:, bin_number] = 1.0
+        made = Noise(noise.card, 44100).grains(frames, [Cut(1024, 1.0, 0.5)] * 4000, places)
+        power = np.mean(np.abs(np.fft.rfft(made)[:, bin_number]) ** 2)
+        assert power == pytest.approx(1.0, rel=0.12)
+
+
+def test_grains_from_one_place_of_the_table_differ_by_their_phases(noise):
+    frames = np.ones((2, LENGTH // 2 + 1), np.float32)
+    one, other = Noise(noise.card, 44100).grains(frames, [Cut(1024, 1.0, 0.5)] * 2, [[0.3, 0.1], [0.3, 0.6]])
+    lags = np.fft.irfft(np.fft.rfft(one).conj() * np.fft.rfft(other)) / (np.linalg.norm(one) * np.linalg.norm(other))
+    assert np.abs(lags).max() < 0.25
 
 
 def test_a_low_pass_falls_off_as_a_butterworth_of_order_4(noise, grain_model):
@@ -537,6 +621,13 @@ def test_a_pedal_holds_what_a_held_key_lets_go(noise, tmp_path, play):
     heard = play(instrument, [*events, NoteOff(400, 0, 60), ControlChange(8000, 0, 64, 0)], 12_000, [512])
     assert level_db(heard[:, 2000:7900]) > -50
     assert np.all(heard[:, 8100:] == 0)
+
+
+def test_a_key_that_only_the_pedal_holds_begins_anew(noise, tmp_path, play):
+    instrument = grain_instrument(noise, tmp_path, {"keys": "hold"})
+    presses = [NoteOn(time, 0, 60, 100) for time in (0, 300, 600)]  # on, off into the pedal, on again
+    events = [presses[0], ControlChange(200, 0, 64, 127), *presses[1:], ControlChange(3000, 0, 64, 0)]
+    assert level_db(play(instrument, events, 12_000, [512])[:, 5000:]) > -50
 
 
 def test_a_voice_that_gave_way_is_begun_anew_by_its_key(noise, tmp_path, play):
