@@ -317,6 +317,16 @@ def test_grains_that_overtake_each_other_and_those_before_a_note_do_not_depend_o
     assert np.array_equal(whole, rendered([101, 899, 7, 1993, 3000, 3000]))
 
 
+def test_grains_before_a_note_are_as_the_knobs_are_when_it_begins(noise):
+    read = []
+    motion = Still()
+    motion.latents = lambda voices, times: read.extend(times) or Still().latents(voices, times)
+    engine = GrainEngine(noise, GrainSettings(density=300.0), 16384)
+    engine.render([engine.begin(60, 1100)], motion, 0, 1101)
+    assert len(read) > 3
+    assert set(read) == {1100}
+
+
 def test_grains_that_nobody_would_hear_are_not_made(noise):
     calls = []
     decode, noise.decode = noise.decode, lambda latent, chroma: calls.append(len(latent)) or decode(latent, chroma)
