@@ -41,6 +41,7 @@ class Family(StrEnum):
 
     auto = "auto"
     chroma = "chroma"
+    grain = "grain"
 
 
 class Weights(StrEnum):

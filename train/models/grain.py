@@ -22,7 +22,8 @@ QUIETEST = 1e-10  # power of a sample, -100 dB: below the noise of 16 bits
 POWER_CENTRE, POWER_SPREAD = -8.0, 4.0  # logarithms of a sample's power in a band: recordings lie around these
 KNEE_HZ = 250.0  # bands are equally wide below, and in equal intervals above
 PARTS = 16  # of a grain: its envelope is measured in windows of two of them
-MEMORY = 0.01  # share of a batch in what a whitening layer remembers
+MEMORY = 0.003  # share of a batch in what a whitening layer remembers, in the long run
+RECENT = 10  # before, it remembers about the last tenth of the batches that there were
 STRIDE = 4  # of each convolution
 
 
@@ -107,9 +108,11 @@ class Whitening(nn.Module):
 
     def __init__(self, latents: int) -> None:
         super().__init__()
+        self.batches: Tensor
         self.mean: Tensor
         self.covariance: Tensor
         self.matrix: Tensor
+        self.register_buffer("batches", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(latents))
         self.register_buffer("covariance", torch.eye(latents))
         self.register_buffer("matrix", torch.eye(latents))
@@ -121,8 +124,10 @@ class Whitening(nn.Module):
         apart = codes - mean
         covariance = apart.T @ apart / len(codes)
         if torch.is_grad_enabled():
-            self.mean.lerp_(mean.detach(), MEMORY)
-            self.covariance.lerp_(covariance.detach(), MEMORY)
+            share = (RECENT / (self.batches + RECENT)).clamp_min(MEMORY)
+            self.batches += 1
+            self.mean.lerp_(mean.detach(), share)
+            self.covariance.lerp_(covariance.detach(), share)
             self.matrix.copy_(_inverse_factor(self.covariance))
         return apart @ _inverse_factor(covariance).T
 

@@ -1,0 +1,126 @@
+"""The preset that comes with a new model, a sound of it to hear, and what is said of it, by family."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..host.card import Card
+from ..host.events import ControlChange, Event, NoteOff, NoteOn
+from ..host.library import FIRST_KNOB_CC, Patch, default_knobs
+from ..host.midi.file import Performance
+from ..host.model import Model
+from ..host.preset import CCMap, EnvelopeSettings, GrainSettings, LatentSettings, PlaySettings, Preset
+from ..host.progress import Display
+from ..host.render import render
+from ..train.run import Run
+from .listen import Obedience, listen
+
+RATE = 44100
+SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
+NOTE_SECONDS = 0.5
+ENOUGH = 0.95  # of rendered notes right, before an instrument is said to obey its keys
+WALK_STEPS, STEP_SECONDS = 8, 1.5  # of the texture to hear: from landmark to landmark
+MIDDLE_C = 60
+# What else of a texture a player wants at hand, on the general purpose controllers and the modulation wheel.
+TEXTURE_KNOBS = (
+    CCMap(number=1, target="grain.code_jitter", low=0.0, high=1.0),
+    CCMap(number=16, target="grain.density", low=10.0, high=400.0, curve=2.0),
+    CCMap(number=17, target="grain.length", low=0.01, high=0.5, curve=2.0),
+    CCMap(number=18, target="grain.spread", low=0.0, high=1.0),
+    CCMap(number=19, target="grain.pitch", low=-24.0, high=24.0),
+)
+
+
+@dataclass(frozen=True)
+class First:
+    """The preset and its first comment, the sound file that was written, and what it is said to be."""
+
+    preset: Preset
+    heading: str
+    heard: Path
+    verdict: str
+
+
+def first_scale(output: Path, run: Run, model: Model, display: Display) -> First:
+    """Of a chroma model: it is listened to, and plays a major scale in the octave of its recordings."""
+    display.stage("listening")
+    obedience = listen(model, progress=display.update)
+    preset = _preset(
+        model,
+        play=PlaySettings(mode="poly", voices=16),
+        envelope=EnvelopeSettings(attack_seconds=0.005, decay_seconds=0.1, sustain=1.0, release_seconds=0.2),
+        cc=default_knobs(model.card),
+    )
+    lowest = 12 * ((model.card.chroma.octave if model.card.chroma else 4) + 1)
+    length = round(NOTE_SECONDS * RATE)
+    events: list[Event] = []
+    for index, step in enumerate(SCALE):
+        events.append(NoteOn(index * length, 0, lowest + step, 100))
+        events.append(NoteOff((index + 1) * length - length // 8, 0, lowest + step))
+    heard = output / "scale.wav"
+    _render(Patch("preset", preset, model, output), events, len(SCALE) * length, heard)
+    return First(preset, _heading(preset, model.card), heard, _in_tune(run, obedience))
+
+
+def first_texture(output: Path, run: Run, model: Model, display: Display) -> First:
+    """Of a model of grains: one key is held while its knobs go from landmark to landmark."""
+    display.stage("rendering")
+    knobs = default_knobs(model.card)
+    preset = _preset(
+        model,
+        play=PlaySettings(mode="poly", voices=8),
+        grain=GrainSettings(density=200.0, spread=0.7, code_jitter=0.3),
+        envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
+        cc=[*knobs, *TEXTURE_KNOBS],
+    )
+    step = round(STEP_SECONDS * RATE)
+    marks = model.card.landmarks
+    way = [marks[int(i)] for i in np.linspace(0, len(marks) - 1, WALK_STEPS)]
+    events: list[Event] = [NoteOn(0, 0, MIDDLE_C, 100)]
+    for index, mark in enumerate(way):
+        for knob, value in zip(knobs, mark.latent, strict=False):
+            place = round(127 * (value - knob.low) / (knob.high - knob.low))
+            assert knob.number is not None
+            events.append(ControlChange(index * step, 0, knob.number, min(max(place, 0), 127)))
+    events.append(NoteOff(WALK_STEPS * step, 0, MIDDLE_C))
+    heard = output / "texture.wav"
+    _render(Patch("preset", preset, model, output), events, WALK_STEPS * step, heard)
+    return First(preset, _heading(preset, model.card), heard, "keys move its grains in pitch, knobs walk its sounds")
+
+
+def _preset(model: Model, **parts: Any) -> Preset:
+    """A preset that starts from a real sound, its knobs spanning what the corpus spans."""
+    card = model.card
+    last = FIRST_KNOB_CC + len(default_knobs(card)) - 1
+    return Preset(
+        format=1,
+        model=model.path.name,
+        description=f"{card.name}: knobs on CC {FIRST_KNOB_CC} to {last}",
+        model_sha256=model.sha256,
+        latent=LatentSettings(values=[latent.default for latent in card.latents]),
+        **parts,
+    )
+
+
+def _heading(preset: Preset, card: Card) -> str:
+    values = preset.latent_values(card)
+    nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
+    return f"Starts from a moment of {nearest.label}; each knob spans what the recordings span."
+
+
+def _render(patch: Patch, events: list[Event], length: int, path: Path) -> None:
+    performance = Performance(events=events, length=length, channels=[0], warnings=[])
+    render({0: patch}, performance, path, sample_rate=RATE, overwrite=True)
+
+
+def _in_tune(run: Run, obedience: Obedience) -> str:
+    if not run.info.tonal:
+        return "the recordings have no clear pitch: keys choose the colour of the sound, knobs its character"
+    if obedience.octave >= ENOUGH:
+        return f"it plays in tune: {100 * obedience.octave:.1f} % of {obedience.notes} notes sound their key"
+    return (
+        f"it is not yet in tune: {100 * obedience.octave:.1f} % of {obedience.notes} notes sound their key; "
+        "more --minutes, or recordings of single notes, help"
+    )
