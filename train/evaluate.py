@@ -4,25 +4,21 @@ import json
 from collections.abc import Callable
 from typing import Any, Literal
 
-from ..host.errors import UserError
 from ..host.files import replacing_folder
 from . import checkpoint as files
 from .families import NETWORKS
 from .network import Network
-from .reports import chroma
+from .reports import chroma, grain
 from .reports.report import Figures, Progress, Report
 from .run import Run
 
-SMALLEST_MESH = 8  # points: two a side in three dimensions
-
-REPORTS: dict[str, Callable[[Run, Any, str, int, int, Progress], Report]] = {"chroma": chroma.report}
+REPORTS: dict[str, Callable[[Run, Any, str, int, Progress], Report]] = {"chroma": chroma.report, "grain": grain.report}
 
 
 def evaluate(
     run: Run,
     *,
     checkpoint: Literal["best", "last"] = "best",
-    mesh_points: int = 4096,
     progress: Progress | None = None,
 ) -> Figures:
     """Measure a run and write ``RUN/report/``: index.html, report.json and pictures, whole or not at all.
@@ -30,7 +26,6 @@ def evaluate(
     Args:
         run: it stays as it is, but for the report, which is replaced.
         checkpoint: which one; where a run has no best (its latents never varied), the last.
-        mesh_points: how many codes the latents' span is sampled at, 8 or more; about, for a regular mesh.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Returns:
@@ -40,12 +35,10 @@ def evaluate(
         UserError: no checkpoint, the corpus is gone or has nothing that sounds, or the report cannot be written.
         Failure: the disk is full.
     """
-    if mesh_points < SMALLEST_MESH:
-        raise UserError(f"a mesh of {mesh_points} points is too small; give {SMALLEST_MESH} or more, such as 4096")
     say = progress or (lambda share, what: None)
     network, which, step = trained(run, checkpoint)
     with replacing_folder(run.folder / "report") as folder:
-        report = REPORTS[run.recipe.family](run, network, which, step, mesh_points, say)
+        report = REPORTS[run.recipe.family](run, network, which, step, say)
         say(0.75, "drawing")
         for picture in report.pictures:
             picture.save(folder)

@@ -1,5 +1,6 @@
 """How far decoded frames lie from those that were asked for, and how a network fills its latents."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,21 +35,34 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
     spread = np.square(asked - means, dtype=np.float64).sum(1)
     distance = np.sqrt(np.mean(np.square(_db(asked) - _db(decoded)), axis=1, dtype=np.float64))
     count, bins = np.ones(len(asked)), asked.shape[1]
-
-    def both(above: Double, below: Double, unit: Any = lambda ratio: ratio) -> dict[str, float]:
-        _, which = np.unique(clips, return_inverse=True)
-        each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
-        value = unit(above.sum() / max(below.sum(), 1e-12))
-        return {"value": float(value), "mean": float(each.mean()), "deviation": float(each.std())}
-
     return {
-        "mean_square": both(squares, count * bins),
-        "spectral_convergence_db": both(
-            squares, energy, lambda ratio: 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
-        ),
-        "log_spectral_distance_db": both(distance, count),
-        "relative_error": both(squares, spread),
+        "mean_square": pooled(squares, count * bins, clips),
+        "spectral_convergence_db": pooled(squares, energy, clips, decibels),
+        "log_spectral_distance_db": pooled(distance, count, clips),
+        "relative_error": pooled(squares, spread, clips),
     }
+
+
+def pooled(
+    above: Double, below: Double, clips: Ints, unit: Callable[[Double], Double] = lambda ratio: ratio
+) -> dict[str, float]:
+    """The ratio of two sums over frames, over all (``value``), and mean and deviation of the clips' own.
+
+    Args:
+        above, below: what is summed, [frames].
+        clips: which clip each frame comes from, [frames].
+        unit: what ratios are given in.
+    """
+    _, which = np.unique(clips, return_inverse=True)
+    each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
+    value = unit(above.sum(keepdims=True) / max(below.sum(), 1e-12))
+    return {"value": float(value[0]), "mean": float(each.mean()), "deviation": float(each.std())}
+
+
+def decibels(ratio: Double) -> Double:
+    """A ratio of energies in dB, `PERFECT_DB` where it is next to nothing."""
+    level: Double = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
+    return level
 
 
 def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:

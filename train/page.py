@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 from .picture import WIDTH, Picture
 
@@ -37,12 +38,13 @@ img { display: block; min-width: min(100%, 16rem); height: auto; }
 SPLITS = {
     "test": "the test split",
     "val": "the validation split (the corpus has no test split)",
+    "held_out": "the ends of training clips, which were not trained on (the corpus has no other split)",
     "train": "the training split (the corpus has no other): expect worse on sounds it has not heard",
 }
 
 
-def document(title: str, verdict: str, basis: str, sections: Mapping[str, str]) -> str:
-    """The page: sections are HTML by heading, and those without anything are left out."""
+def document(title: str, verdict: str, basis: str, sections: Mapping[str, str], figures: str = "report.json") -> str:
+    """The page: sections are HTML by heading, and those without anything are left out; ``figures`` lie beside it."""
     body = "\n".join(f"<h2>{escape(heading)}</h2>\n{html}" for heading, html in sections.items() if html)
     return f"""<!doctype html>
 <html lang="en">
@@ -55,16 +57,25 @@ def document(title: str, verdict: str, basis: str, sections: Mapping[str, str]) 
 <body>
 <h1>{escape(title)}</h1>
 <p class="verdict">{escape(verdict)}</p>
-<p class="faint">{escape(basis)} All figures: <a href="report.json">report.json</a>.</p>
+<p class="faint">{escape(basis)} All figures: <a href="{figures}">{figures}</a>.</p>
 {body}
 </body>
 </html>
 """
 
 
+def basis(found: Mapping[str, Any]) -> str:
+    """What a report's figures were measured on, in a sentence."""
+    run = found["run"]
+    return (
+        f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
+        f"{SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']})."
+    )
+
+
 def shown(pictures: Sequence[Picture]) -> Callable[..., str]:
     """A function that gives the HTML of pictures by their names, of those that there are."""
-    html = {picture.name: _figure(picture) for picture in pictures}
+    html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
     def of(*names: str) -> str:
         return "".join(html[name] for name in names if name in html)
@@ -84,11 +95,12 @@ def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str
     return f'<div class="wide"><table class="{kind}">\n{head}\n<tbody>{body}</tbody>\n</table></div>\n'
 
 
-def _figure(picture: Picture) -> str:
-    name, caption, width = picture.name, escape(picture.caption), f"{picture.width / WIDTH:.0%}"
+def figure(path: str, caption: str, width: float = WIDTH) -> str:
+    """The HTML of a picture that lies at ``path``, seen from the page and without its ending."""
+    path, caption = escape(path), escape(caption)
     return (
-        f'<figure><picture><source srcset="{name}-dark.png" media="(prefers-color-scheme: dark)">'
-        f'<img src="{name}.png" alt="{caption}" style="width: {width}"></picture>\n'
+        f'<figure><picture><source srcset="{path}-dark.png" media="(prefers-color-scheme: dark)">'
+        f'<img src="{path}.png" alt="{caption}" style="width: {width / WIDTH:.0%}"></picture>\n'
         f"<figcaption>{caption}</figcaption></figure>\n"
     )
 

@@ -5,21 +5,76 @@ from typing import Any
 Figures = dict[str, Any]
 
 OBEYED, MOSTLY = 0.95, 0.8  # of the notes: a wrong one in twenty is heard now and then, one in five all the time
+ALIKE = 1.5  # times the distance of training windows from unheard ones, up to which random codes sound alike
+DULL_DB = 6.0  # a missing half of the amplitude is heard at once
+NOISY_DB = 6.0  # noise so far under the sound is heard beside it
+NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk meets every sound that was trained
 
 
 def verdict(found: Figures) -> str:
     """What the figures mean for who plays the model: do the keys and the knobs do what they should?"""
+    return f"{_keys_verdict(found)} {_knobs(found)}" if _alive(found) else _dead(found)
+
+
+def texture(found: Figures) -> str:
+    """The same of grains: does what random codes give sound like the recordings, and do the codes fill their space?"""
+    return f"{_likeness(found)} {_space(found)} {_knobs(found)}" if _alive(found) else _dead(found)
+
+
+def _alive(found: Figures) -> bool:
+    return not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
+
+
+def _dead(found: Figures) -> str:
+    divergence = "divergence" in found["latents"]["dimensions"][0]
+    way = "a smaller loss.divergence" if divergence else "another training.seed or learning rate"
+    return f"This model cannot be played: every sound gets the same code. Train again with {way}."
+
+
+def _knobs(found: Figures) -> str:
     dimensions = found["latents"]["dimensions"]
     silent = [str(i) for i, dimension in enumerate(dimensions) if dimension["dead"]]
     count = len(dimensions)
-    if len(silent) == count:
-        way = "a smaller loss.divergence" if "divergence" in dimensions[0] else "another training.seed or learning rate"
-        return f"This model cannot be played: every sound gets the same code. Train again with {way}."
     if silent:
-        knobs = f"{len(silent)} of {count} knobs do nothing (latent {', '.join(silent)})."
+        return f"{len(silent)} of {count} knobs do nothing (latent {', '.join(silent)})."
+    return {1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use.")
+
+
+def _likeness(found: Figures) -> str:
+    ratio = found["spectral_distance"]["ratio"]
+    high = found["bands"]["unfiltered"][-1]
+    level, added = high["level_db"]["mean"], high["excess_db"]["mean"]
+    faults = []
+    if level <= -DULL_DB:
+        faults.append(f"dull ({-level:.0f} dB too quiet above 3 kHz)")
+    if added >= -NOISY_DB:
+        faults.append(f"noisy ({_side(added)} above 3 kHz)")
+    but = f"what it makes is {' and '.join(faults)}" if faults else ""
+    if ratio is None:
+        return f"There are no other sounds to compare with{'; ' + but if but else ''}."
+    if ratio <= ALIKE:
+        how = f"Random codes sound like the recordings ({ratio:.1f} times as far from unheard ones as training’s"
     else:
-        knobs = {1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use.")
-    return f"{_keys_verdict(found)} {knobs}"
+        how = f"Random codes do not sound like the recordings ({ratio:.1f} times as far from unheard ones as training’s"
+    return f"{how}){'; ' + but if but else ''}."
+
+
+def _side(added: float) -> str:
+    """Added power in words."""
+    return f"added power {abs(added):.0f} dB {'over' if added >= 0 else 'under'} the sound’s own"
+
+
+def _space(found: Figures) -> str:
+    if not found["run"]["adversarial"]:
+        return "Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them."
+    codes = found["codes"]
+    part = next(part for part in ("held_out", found["split"]) if part in codes)
+    spread, wanted = codes[part], codes["normal"]["deviation"][0]
+    mean, correlation = spread["largest_mean"]["value"], spread["largest_correlation"]["value"]
+    low, high = spread["smallest_std"]["value"], spread["largest_std"]["value"]
+    near = mean <= NEAR * wanted and low >= (1 - NEAR) * wanted and high <= (1 + NEAR) * wanted
+    fills = "Codes fill" if near and correlation <= CORRELATED else "Codes do not quite fill"
+    return f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {wanted:g} is wanted."
 
 
 def _keys_verdict(found: Figures) -> str:

@@ -98,6 +98,7 @@ def tuned(tmp_path, corpus):
 @pytest.fixture(autouse=True)
 def small_work(monkeypatch):
     """Few codes, and one thread: networks as small as these wait for a second one longer than they compute."""
+    monkeypatch.setattr(chroma_report, "MESH_POINTS", 64)
     monkeypatch.setattr(chroma_report, "KEY_CODES", 24)
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "PICTURED_FRAMES", 3)
@@ -113,7 +114,7 @@ def no_pictures(monkeypatch):
 
 
 def measured(run, **options):
-    return evaluate.evaluate(run, mesh_points=64, **options)
+    return evaluate.evaluate(run, **options)
 
 
 class Perfect(ChromaAutoencoder):
@@ -685,12 +686,6 @@ def test_a_corpus_that_fell_silent_is_refused(tmp_path):
     with pytest.raises(UserError) as error:
         measured(run)
     assert "no training frame that sounds" in one_line(error)
-
-
-def test_a_mesh_of_too_few_points_is_refused(tuned):
-    with pytest.raises(UserError) as error:
-        evaluate.evaluate(tuned, mesh_points=7)
-    assert "mesh of 7 points is too small; give 8 or more" in one_line(error)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tuned, monkeypatch):

@@ -22,6 +22,7 @@ from .report import FORMAT, SEED, Figures, Progress, Report, losses
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
 TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
 KEY_CODES = 512  # training codes decoded on every key: with twelve keys, shares to 0.2 %
+MESH_POINTS = 4096  # codes that the latents' span is sampled at; about, for a regular mesh
 HEARD_CODES = 32  # codes listened to on every key: with twelve keys, shares to 1 %
 PICTURED_FRAMES = 8
 PICTURED_SECONDS = 8.0  # of a clip: more would be too narrow to read
@@ -41,12 +42,12 @@ class _Work:
     rng: np.random.Generator
 
 
-def report(run: Run, network: ChromaAutoencoder, checkpoint: str, step: int, mesh_points: int, say: Progress) -> Report:
+def report(run: Run, network: ChromaAutoencoder, checkpoint: str, step: int, say: Progress) -> Report:
     """The figures, pictures and page of a run of the chroma family, as `evaluate` wants them."""
     say(0.0, "cutting frames")
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
-    found, pictures = _figures(work, checkpoint, step, mesh_points, say)
+    found, pictures = _figures(work, checkpoint, step, say)
     return Report(found, pictures, page(found, pictures))
 
 
@@ -67,13 +68,14 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, folded, train, test, rng)
 
 
-def _figures(work: _Work, which: str, step: int, mesh_points: int, say: Progress) -> tuple[Figures, list[Picture]]:
+def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture]]:
     reconstruction, pictures = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
     latents, latent_pictures = _latents(work, codes)
     say(0.4, "trying the keys")
-    obeyed, key_pictures = _keys(work, codes, latents, mesh_points)
-    loss, loss_pictures = losses(work.run, work.recipe.loss, step)
+    obeyed, key_pictures = _keys(work, codes, latents)
+    loss = losses(work.run, work.recipe.loss)
+    loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], step)] if loss["steps"] else []
     test = work.test
     found: Figures = {
         "format": FORMAT,
@@ -201,14 +203,14 @@ def _ends(latents: Figures) -> tuple[list[float], list[float]]:
     return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
 
-def _keys(work: _Work, codes: Array, latents: Figures, mesh_points: int) -> tuple[Figures | None, list[Picture]]:
+def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
     """Whether keys are obeyed on sounds of the corpus and all over the latents; None where decoding has no key."""
     if not work.network.conditioned:
         return None, []
     settings = work.recipe.frames
     low, high = _ends(latents)
     real = codes[chosen(len(codes), KEY_CODES, work.rng)]
-    mesh = keys.mesh(np.array(low), np.array(high), mesh_points, work.rng)
+    mesh = keys.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
     asked = keys.trained(work.train.pitch_classes, settings, work.folded)
     found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
     answers: dict[int, Ints] = {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...host.units import PITCH_CLASSES
-from ..page import SPLITS, document, faint, shown, table
+from ..page import basis, document, faint, shown, table
 from ..picture import Picture
 from ..verdict import percent
 
@@ -37,15 +37,7 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
         "Knobs": _latents(found) + of("embedding", "histograms", "correlation"),
         "Training": of("loss"),
     }
-    return document(f"{run['recipe']} on {run['corpus']}", found["verdict"], _basis(found), sections)
-
-
-def _basis(found: Figures) -> str:
-    run = found["run"]
-    return (
-        f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
-        f"{SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']})."
-    )
+    return document(f"{run['recipe']} on {run['corpus']}", found["verdict"], basis(found), sections)
 
 
 def _sound(found: Figures) -> str:

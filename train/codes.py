@@ -1,0 +1,158 @@
+"""How codes are distributed, against the normal distribution that they are drawn from when a model is played."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.distance import cdist
+from scipy.special import ndtr
+
+from .measures import DEAD
+
+Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+REPLICATES = 400  # of the bootstrap: ends of a 95 % interval to a tenth of its width
+INTERVAL = (2.5, 97.5)  # percentiles
+NORMAL_CODES = 1024  # drawn from the normal distribution, to measure distances from
+TRIALS = 100  # normal samples that show what chance makes of distances
+
+
+@dataclass(frozen=True)
+class Normal:
+    """The normal distribution of codes that are drawn: ``mean`` [latents], ``factor`` [latents, latents] times its
+    transpose the covariance. ``prior``: whether training led codes there, or it was fitted to them afterwards."""
+
+    mean: Double
+    factor: Double
+    prior: bool
+
+    @property
+    def deviation(self) -> Double:
+        """Of each latent, [latents]."""
+        deviation: Double = np.sqrt(np.square(self.factor).sum(1))
+        return deviation
+
+    def sample(self, count: int, rng: np.random.Generator) -> Array:
+        """Random codes, [count, latents]."""
+        return (self.mean + rng.standard_normal((count, len(self.mean))) @ self.factor.T).astype(np.float32)
+
+    def standardised(self, codes: Array) -> Double:
+        """Codes as multiples of each latent's deviation from its mean, [codes, latents]."""
+        apart: Double = (codes - self.mean) / np.maximum(self.deviation, DEAD)
+        return apart
+
+
+def prior(latents: int, deviation: float) -> Normal:
+    """Independent latents of mean 0."""
+    return Normal(np.zeros(latents), deviation * np.eye(latents), prior=True)
+
+
+def fitted(codes: Array) -> Normal:
+    """The normal distribution of the same mean and covariance as codes [codes, latents]."""
+    values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
+    return Normal(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
+
+
+def distribution(codes: Array, clips: Ints, normal: Normal, rng: np.random.Generator) -> dict[str, Any]:
+    """Where codes lie and how far their distribution is from ``normal``, with 95 % intervals.
+
+    Windows of a clip resemble each other, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997,
+    section 3.8), and distances take the place of tests, which count every window for new. Each latent's is that of
+    Kolmogorov and Smirnov, the largest difference of two cumulated distributions. All latents jointly have the
+    energy coefficient (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y drawn, both in
+    deviations of ``normal``; it is 0 for equal distributions only and never above 1. ``by_chance`` is what both are, on
+    average, for as many codes as there are clips, truly drawn from a normal distribution: nearer cannot be asked for
+    where all windows of a clip have one code.
+
+    Args:
+        codes: [codes, latents].
+        clips: which clip each comes from, [codes].
+        normal: what to compare with.
+        rng: draws replicates and normal codes.
+    """
+    _, which = np.unique(clips, return_inverse=True)
+    count = int(which.max()) + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), REPLICATES)
+    times = np.concatenate([np.ones((1, count)), drawn])  # how often each clip counts: first as it is
+    mean, deviation, correlation = _moments(codes.astype(np.float64), which, times)
+    apart = normal.standardised(codes)
+    steps = np.stack([_kolmogorov_smirnov(x, which, times) for x in apart.T], 1)
+    others = normal.standardised(normal.sample(NORMAL_CODES, rng))
+    n = codes.shape[1]
+    dimensions = [
+        {"mean": _interval(mean[:, i]), "std": _interval(deviation[:, i]), "kolmogorov_smirnov": _interval(steps[:, i])}
+        for i in range(n)
+    ]
+    return {
+        "codes": len(codes),
+        "clips": count,
+        "dimensions": dimensions,
+        "largest_mean": _interval(np.abs(mean).max(1)),
+        "smallest_std": _interval(deviation.min(1)),
+        "largest_std": _interval(deviation.max(1)),
+        "largest_correlation": _interval(correlation),
+        "kolmogorov_smirnov": _interval(steps.max(1)),
+        "energy": _interval(_energy(apart, which, times, others)),
+        "by_chance": _by_chance(count, n, rng),
+    }
+
+
+def _interval(values: Double) -> dict[str, float]:
+    low, high = np.percentile(values[1:], INTERVAL)
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}
+
+
+def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
+    """Means and deviations [replicates, latents], and the largest correlation of two latents [replicates]."""
+    centre = codes.mean(0)
+    member = np.eye(times.shape[1])[which]  # [codes, clips]
+    total = times @ member.sum(0)
+    first = times @ (member.T @ (codes - centre)) / total[:, None]
+    products = np.einsum("nc,ni,nj->cij", member, codes - centre, codes - centre, optimize=True)
+    second = np.einsum("rc,cij->rij", times, products) / total[:, None, None]
+    covariance = second - first[:, :, None] * first[:, None]
+    deviation = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
+    alive = np.where(deviation < DEAD, np.inf, deviation)
+    correlation = np.abs(covariance / (alive[:, :, None] * alive[:, None]))
+    correlation[:, np.arange(codes.shape[1]), np.arange(codes.shape[1])] = 0
+    return first + centre, deviation, correlation.max((1, 2))
+
+
+def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
+    """Distances of values [codes] from the standard normal distribution, [replicates]."""
+    order = np.argsort(values)
+    weights = times[:, which[order]]
+    above = np.cumsum(weights, 1)
+    total = above[:, -1:]
+    expected = ndtr(values[order])
+    distance: Double = np.maximum(
+        np.abs(above / total - expected).max(1), np.abs((above - weights) / total - expected).max(1)
+    )
+    return distance
+
+
+def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double:
+    """Energy coefficients of codes and normal ones, both standardised, [replicates]."""
+    member = np.eye(times.shape[1])[which]
+    total = times @ member.sum(0)
+    between = times @ (member.T @ cdist(apart, others).mean(1)) / total
+    within = np.einsum("rc,cd,rd->r", times, member.T @ cdist(apart, apart) @ member, times) / np.square(total)
+    among = cdist(others, others).sum() / (len(others) * (len(others) - 1))
+    coefficient: Double = np.maximum(2 * between - within - among, 0) / (2 * between)
+    return coefficient
+
+
+def _by_chance(count: int, latents: int, rng: np.random.Generator) -> dict[str, float]:
+    """Mean distances of samples of ``count`` codes, truly normal."""
+    each, once = np.arange(count), np.ones((1, count))
+    others = rng.standard_normal((NORMAL_CODES, latents))
+    steps, energies = [], []
+    for _ in range(TRIALS):
+        codes = rng.standard_normal((count, latents))
+        steps.append(max(float(_kolmogorov_smirnov(x, each, once)[0]) for x in codes.T))
+        energies.append(float(_energy(codes, each, once, others)[0]))
+    return {"kolmogorov_smirnov": math.fsum(steps) / TRIALS, "energy": math.fsum(energies) / TRIALS}

@@ -1,0 +1,92 @@
+"""Windows drawn from a corpus for a report, and what a network of grains makes of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .corpus.store import Corpus, Split
+from .grain_data import windows
+from .models.grain import GrainAutoencoder
+from .recipe import GrainFrames, GrainRecipe
+from .sample import chosen
+from .texture import grains
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Part = Literal["train", "val", "test", "held_out"]  # held_out: the ends of training clips
+
+ROWS = 2048  # at once through a network
+KEPT = 0.15  # of the bins: what the post left of them
+
+
+@dataclass(frozen=True)
+class GrainSample:
+    """Windows of a part of the corpus, [windows, frame_length], and the clip that each comes from, [windows].
+
+    ``found`` windows of it sound; these were drawn from them.
+    """
+
+    part: Part
+    found: int
+    samples: Array
+    clips: Ints
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.random.Generator) -> GrainSample | None:
+    """At most ``count`` windows of a part, in their order; None where none sounds."""
+    found = windows(corpus, _split(part), settings, held_out=part == "held_out")
+    if not len(found):
+        return None
+    places = chosen(len(found), count, rng)
+    return GrainSample(part, len(found), found.take(corpus, places, settings.frame_length), found.clip[places])
+
+
+def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
+    """Sound of a part, ``seconds`` of it or what there is, whole clips spread over it end to end: [samples]."""
+    sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
+    if part == "held_out":
+        sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
+    wanted = round(seconds * corpus.rate)
+    count = min(len(sounds), -(-wanted * len(sounds) // sum(len(sound) for sound in sounds)))
+    spread = [sounds[int(i)] for i in np.linspace(0, len(sounds) - 1, count)]
+    return np.concatenate(spread)[:wanted]
+
+
+def sequence(sound: Array, length: int, hop: int) -> Array:
+    """Windows of a sound, ``hop`` samples apart, [windows, length]; its end is filled with silence if it is short."""
+    padded = np.pad(sound, (0, max(0, length - len(sound))))
+    return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop].copy()
+
+
+@torch.no_grad()
+def encode(network: GrainAutoencoder, samples: Array) -> Array:
+    """Latents of windows: [windows, latents]."""
+    parts = [network.encode(torch.from_numpy(samples[i : i + ROWS])).numpy() for i in range(0, len(samples), ROWS)]
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
+    """Samples of latents, unwindowed: [grains, frame_length]. Noise is drawn anew for each."""
+    parts = [
+        grains(network.decode(torch.from_numpy(latents[i : i + ROWS])).numpy(), recipe, rng)
+        for i in range(0, len(latents), ROWS)
+    ]
+    return np.concatenate(parts)
+
+
+def filtered(sounds: Array) -> Array:
+    """Grains without the upper 85 % of their bins, as the post filtered its own: [grains, frame_length]."""
+    spectra = np.fft.rfft(sounds)
+    spectra[:, round(KEPT * spectra.shape[1]) :] = 0
+    return np.fft.irfft(spectra, sounds.shape[1]).astype(np.float32)
+
+
+def _split(part: Part) -> Split:
+    return "train" if part == "held_out" else part
