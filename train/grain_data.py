@@ -112,10 +112,17 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
 
 
 def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
-    """Windows moved so that their largest sample lies at a quarter of them, and its sign."""
-    views = np.lib.stride_tricks.sliding_window_view(samples, length)
-    peaks = np.array([start + int(np.abs(views[start]).argmax()) for start in starts])
-    return np.clip(peaks - length // PLACE, begin, end - length), np.sign(samples[peaks]).astype(np.float32)
+    """Windows moved so that their largest sample lies at a quarter of them, and its sign.
+
+    A window that is moved may meet a larger sample, and is moved on.
+    """
+    levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
+    while True:
+        peaks = np.array([start + int(levels[start].argmax()) for start in starts])
+        moved = np.clip(peaks - length // PLACE, begin, end - length)
+        if np.array_equal(moved, starts):
+            return starts, np.sign(samples[peaks]).astype(np.float32)
+        starts = moved
 
 
 def evenly(of: Windows, limit: int) -> Ints:

@@ -1,0 +1,96 @@
+"""Autoencoders of grains become files that any host can check, and that play."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from timbrel.export.export import export
+from timbrel.host.encoder import Encoder
+from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.library import open_patch
+from timbrel.host.midi.file import Performance
+from timbrel.host.model import Model
+from timbrel.host.render import render
+from timbrel.train.corpus.build import build
+from timbrel.train.evaluate import trained
+from timbrel.train.loop import Options, start
+from timbrel.train.recipe import load_recipe
+from timbrel.train.run import Run
+
+RATE = 22050
+SMALL = ["training.steps=30", "training.batch_size=32", "frames.hop_length=200"]
+KINDS = {
+    "grain-plain": ["network.hidden=[32]"],
+    "grain-adversarial": ["network.hidden=[32]", "network.adjudicator=[16]"],
+    "grain-spectral": ["network.hidden=[32]"],
+    "grain-convolutional": ["network.hidden=[4, 8]", "network.adjudicator=[16]"],
+    "grain-noise": ["network.hidden=[32]", "network.adjudicator=[16]"],
+}
+
+
+@pytest.fixture(scope="module")
+def rains(tmp_path_factory):
+    """Rain of five colours, in bursts."""
+    folder = tmp_path_factory.mktemp("rains")
+    (folder / "sounds").mkdir()
+    for index in range(5):
+        rng = np.random.default_rng(index)
+        noise = np.convolve(rng.standard_normal(2 * RATE), np.exp(-np.arange(30) * (0.1 + 0.3 * index)), mode="same")
+        bursts = 1 + np.repeat(rng.random(20), 2 * RATE // 20)
+        soundfile.write(folder / "sounds" / f"rain{index}.wav", 0.05 * noise * bursts, RATE)
+    build([folder / "sounds"], folder / "corpus", rate=RATE, licence="CC0-1.0")
+    return folder / "corpus"
+
+
+@pytest.fixture(scope="module")
+def run_of(rains, tmp_path_factory):
+    made = {}
+
+    def make(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("runs") / name
+            start(load_recipe(name, [*SMALL, *KINDS[name]]), rains, made[name], Options("cpu"))
+        return Run.open(made[name])
+
+    return make
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_exports_with_its_encoder_and_plays(run_of, tmp_path, name):
+    run = run_of(name)
+    card = export(run, tmp_path / "rain.onnx")
+    model = Model(tmp_path / "rain.onnx")
+    assert model.card == card
+    assert model.verify().passed
+    assert card.kind == "grain"
+    assert card.chroma is None
+    assert (card.prior is not None) == (name not in ("grain-plain", "grain-spectral"))
+    assert {mark.label for mark in card.landmarks} <= {f"rain{index}.wav" for index in range(5)}
+    network, _, _ = trained(run, "best")
+    codes = np.array([mark.latent for mark in card.landmarks[:20]], np.float32)
+    with torch.no_grad():
+        wanted = network.decode(torch.from_numpy(codes)).numpy()
+    np.testing.assert_allclose(model.decode(codes, np.zeros(20, np.intp)), wanted, atol=5e-3 * np.ptp(wanted))
+    windows = 0.1 * np.random.default_rng(0).standard_normal((6, 1002)).astype(np.float32)
+    with torch.no_grad():
+        placed = network.encode(torch.from_numpy(windows)).numpy()
+    found = Encoder(model).encode(windows)
+    assert np.median(np.abs(found - placed).max(1)) < 0.01 * np.ptp(codes)
+    events = [NoteOn(0, 0, 60, 100), NoteOff(24000, 0, 60)]
+    performance = Performance(events=events, length=24000, channels=[0], warnings=[])
+    render({0: open_patch(str(tmp_path / "rain.onnx"))}, performance, tmp_path / "rain.wav", sample_rate=48000)
+    sound, _ = soundfile.read(tmp_path / "rain.wav")
+    assert np.isfinite(sound).all()
+    assert 0.001 < sound[4800:20000].std() < 0.5
+
+
+def test_loudness_of_the_default_code_is_that_of_the_voices(run_of, tmp_path):
+    """A grain model at full velocity sounds as loud as every other: -20 LUFS or thereabouts."""
+    import pyloudnorm
+
+    export(run_of("grain-noise"), tmp_path / "rain.onnx")
+    events = [NoteOn(0, 0, 60, 127), NoteOff(96000, 0, 60)]
+    performance = Performance(events=events, length=96000, channels=[0], warnings=[])
+    render({0: open_patch(str(tmp_path / "rain.onnx"))}, performance, tmp_path / "rain.wav", sample_rate=48000)
+    sound, _ = soundfile.read(tmp_path / "rain.wav")
+    assert pyloudnorm.Meter(48000).integrated_loudness(sound[:96000]) == pytest.approx(-20, abs=1.5)
