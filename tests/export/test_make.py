@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import soundfile
+from timbrel.export import first_preset
 from timbrel.export import make as making
 from timbrel.export.listen import Obedience
 from timbrel.export.make import Stopped, make
@@ -23,7 +24,11 @@ from timbrel.train.reports import chroma as chroma_report
 from timbrel.train.run import Run
 
 PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}
-SMALL = ["network.hidden=[128,64,32]", "frames.rows=2000", "training.batch_size=64"]
+TEXTURE_PARTS = PARTS - {"scale.wav"} | {"texture.wav"}
+SMALL = {
+    "tuned-8": ["network.hidden=[128,64,32]", "frames.rows=2000", "training.batch_size=64"],
+    "texture-10": ["network.hidden=[64]", "network.adjudicator=[32]", "frames.hop_length=200"],
+}
 MINUTES = 0.05  # three seconds
 
 
@@ -44,11 +49,11 @@ class Notes(Display):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """A small network, and fewer codes listened to, so that a whole instrument takes seconds."""
-    monkeypatch.setattr(making, "load_recipe", lambda name, changes=(): load_recipe(name, [*changes, *SMALL]))
+    monkeypatch.setattr(making, "load_recipe", lambda name, changes=(): load_recipe(name, [*changes, *SMALL[name]]))
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
-    listen = making.listen
-    monkeypatch.setattr(making, "listen", lambda model, progress: listen(model, _few(model), progress))
+    listen = first_preset.listen
+    monkeypatch.setattr(first_preset, "listen", lambda model, progress: listen(model, _few(model), progress))
 
 
 def _few(model):
@@ -143,7 +148,7 @@ def test_the_instrument_plays_the_right_notes(recordings, tmp_path, monkeypatch)
     summary, _ = made(recordings, tmp_path / "bells", minutes=1.0)
     assert "it plays in tune" in summary
     scale, rate = soundfile.read(tmp_path / "bells" / "scale.wav", dtype="float32")
-    for index, step in enumerate(making.SCALE):
+    for index, step in enumerate(first_preset.SCALE):
         note = scale[index * 22050 + 4000 : (index + 1) * 22050 - 4000].sum(1)
         assert sounding_note(note, rate) == pytest.approx(60 + step, abs=0.5)
 
@@ -170,12 +175,12 @@ def quick(monkeypatch, small_model):
 
     monkeypatch.setattr(making, "evaluate", evaluate)
     monkeypatch.setattr(making, "export", export)
-    monkeypatch.setattr(making, "listen", listen)
+    monkeypatch.setattr(first_preset, "listen", listen)
     return done
 
 
-def test_recordings_without_pitch_become_an_instrument_that_says_so(noises, tmp_path, quick):
-    summary, display = made(noises, tmp_path / "rain", minutes=0.01)
+def test_recordings_without_pitch_become_a_chroma_instrument_if_one_wants_it(noises, tmp_path, quick):
+    summary, display = made(noises, tmp_path / "rain", minutes=0.01, family="chroma")
     assert {path.name for path in (tmp_path / "rain").iterdir()} == PARTS
     assert any("no clear pitch" in line for line in display.said)
     assert "no clear pitch" in summary
@@ -183,12 +188,34 @@ def test_recordings_without_pitch_become_an_instrument_that_says_so(noises, tmp_
     assert Run.open(tmp_path / "rain" / "run").recipe.loss.consistency == 0
 
 
-@pytest.mark.slow
-def test_rain_is_an_instrument_too(noises, tmp_path):
-    made(noises, tmp_path / "rain")
-    model = open_patch(str(tmp_path / "rain" / "preset.toml")).model
-    assert model.verify().passed
-    assert {mark.label for mark in model.card.landmarks} <= {f"rain{index}.wav" for index in range(6)}
+def test_recordings_without_pitch_become_a_texture(noises, tmp_path):
+    output = tmp_path / "rain"
+    summary, display = made(noises, output)
+    assert {path.name for path in output.iterdir()} == TEXTURE_PARTS
+    assert display.stages == ["reading sounds", "training texture-10", "evaluating", "exporting", "rendering"]
+    assert any(line.startswith("0 % of the sound has a pitch: a texture of grains") for line in display.said)
+    assert "an instrument with 10 knobs" in summary
+    assert "texture.wav" in summary
+    patch = open_patch(str(output / "preset.toml"))
+    assert patch.warnings == ()
+    card = patch.model.card
+    assert (card.kind, card.domain, card.sample_rate, card.frame_length) == ("grain", "magnitude", 44100, 2048)
+    assert patch.model.verify().passed
+    assert {mark.label for mark in card.landmarks} <= {f"rain{index}.wav" for index in range(6)}
+    targets = [knob.target for knob in patch.preset.cc]
+    assert targets[:10] == [f"latent.{index}" for index in range(10)]
+    assert {"grain.density", "grain.length", "grain.pitch", "grain.spread", "grain.code_jitter"} == set(targets[10:])
+    texture, rate = soundfile.read(output / "texture.wav", dtype="float32")
+    assert (rate, texture.shape[1]) == (44100, 2)
+    assert np.isfinite(texture).all()
+    assert 0.01 < texture[22050 : 10 * 44100].std() < 0.5
+    assert np.abs(texture).max() < 1
+
+
+def test_tones_become_a_texture_if_one_wants_it(recordings, tmp_path):
+    _, display = made(recordings, tmp_path / "bells", family="grain")
+    assert "training texture-10" in display.stages
+    assert open_patch(str(tmp_path / "bells" / "preset.toml")).model.card.kind == "grain"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +227,7 @@ def test_rain_is_an_instrument_too(noises, tmp_path):
     ],
 )
 def test_the_summary_does_not_claim_what_was_not_heard(recordings, tmp_path, monkeypatch, quick, heard, words):
-    monkeypatch.setattr(making, "listen", lambda model, progress: Obedience(1.0, heard, 384))
+    monkeypatch.setattr(first_preset, "listen", lambda model, progress: Obedience(1.0, heard, 384))
     summary, _ = made(recordings, tmp_path / "bells", minutes=0.01)
     assert words in summary
 
@@ -240,7 +267,7 @@ def test_ctrl_c_while_it_trains_saves_and_the_same_command_goes_on(recordings, t
     assert 60 * MINUTES <= last.seconds < 60 * MINUTES + 30
 
 
-@pytest.mark.parametrize("part", ["evaluate", "export", "listen", "_write_scale"])
+@pytest.mark.parametrize("part", ["evaluate", "export", "listen", "_render"])
 def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypatch, quick, part):
     output = tmp_path / "bells"
 
@@ -248,7 +275,7 @@ def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(making, part, interrupted)
+        patch.setattr(making if hasattr(making, part) else first_preset, part, interrupted)
         with pytest.raises(KeyboardInterrupt):
             made(recordings, output, minutes=0.01)
     trained = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step
