@@ -58,6 +58,13 @@ class Which(StrEnum):
     last = "last"
 
 
+class Phase(StrEnum):
+    """Whose phases a sound has that went through a model."""
+
+    original = "original"
+    own = "own"
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Split = Annotated[str, typer.Option(help="Parts for training, validation and test, or a JSON file that lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
@@ -298,6 +305,28 @@ def make(
 
 
 @app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="grain.")],
+    corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
+    recipes: Annotated[str | None, typer.Option(help="Those to compare, such as grain-plain,grain-noise.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change all recipes: network.latents=4")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train each for this long; its own by default.")] = None,
+) -> None:
+    """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
+    from .host.progress import Display
+    from .train.study.runs import Asked
+    from .train.study.studies import study as make
+
+    names = None if recipes is None else [part.strip() for part in recipes.split(",")]
+    with Display() as display:
+        finished = make(name, Asked(corpus, output, names, change or [], steps), display)
+    if not finished:
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    print(f"{output / 'index.html'}")
+
+
+@app.command()
 def info(
     model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
@@ -352,6 +381,50 @@ def recover(
     for warning in recovered.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(recovered.summary)
+
+
+@app.command()
+def process(
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    preset: Annotated[str, typer.Option(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    scale: Annotated[
+        list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")
+    ] = None,
+    shift: Annotated[list[str] | None, typer.Option(help="What is added to latent N: N=V.")] = None,
+    smooth: Annotated[float | None, typer.Option(help="Seconds in which codes follow the sound.")] = None,
+    freeze: Annotated[float | None, typer.Option(min=0, help="Hold the code from this second on.")] = None,
+    to: Annotated[str | None, typer.Option(help="Lead codes to a landmark's label, or to a preset.")] = None,
+    amount: Annotated[float | None, typer.Option(help="How much of that way, 0 to 1.")] = None,
+    midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the chroma, controllers turn.")] = None,
+    phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
+    wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Send a sound through a model's encoder and decoder, its latents bent on the way."""
+    from .host.library import open_patch
+    from .host.midi.file import read_performance
+    from .host.process import process as send
+    from .host.process import with_options
+    from .host.progress import Display
+
+    numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
+    chosen = {"to": to, "phase": None if phase is None else phase.value}
+    patch = with_options(open_patch(preset), scale or [], shift or [], numbers | chosen)
+    for warning in patch.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    with Display() as display:
+        display.stage("processing")
+        done = send(
+            sound,
+            patch,
+            output,
+            events=None if midi is None else lambda rate: read_performance(midi, rate).events,
+            freeze_seconds=freeze,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    print(f"{output}: {done.summary}")
 
 
 @app.command()

@@ -23,6 +23,7 @@ COMMANDS = [
     ("evaluate",),
     ("export",),
     ("make",),
+    ("study",),
     ("info",),
     ("verify",),
     ("presets",),

@@ -72,8 +72,8 @@ def _cell(figure: dict[str, float], measure: str) -> str:
 def _bands(found: Figures) -> str:
     rows = []
     for plain, filtered in zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True):
-        cells = [signed(plain["level_db"]["mean"]), *(least(band["excess_db"]) for band in (plain, filtered))]
-        rows.append([band_name(plain), *cells, least(plain["noise_db"]) if plain["noise_db"] else "–"])
+        cells = [signed(plain["level_db"]["mean"]), *(_least(band["excess_db"]) for band in (plain, filtered))]
+        rows.append([_band_name(plain), *cells, _least(plain["noise_db"]) if plain["noise_db"] else "–"])
     rows[-1][0] = f"All above {rows[-1][0].split(' ')[0]}"
     note = (
         "Mean over clips, in dB. Level: against the sound’s own in the band. Added: power beyond the sound’s own, in "
@@ -83,7 +83,7 @@ def _bands(found: Figures) -> str:
     return table(["kHz", "Level", "Added", "Added, filtered", "Noise"], rows, 4) + faint(note)
 
 
-def band_name(band: Figures) -> str:
+def _band_name(band: Figures) -> str:
     """A band as ``0.5 – 1``, in kHz."""
     return f"{band['low_hz'] / 1000:g} – {band['high_hz'] / 1000:.3g}"
 
@@ -93,7 +93,7 @@ def signed(level: float) -> str:
     return f"{level:+.1f}".replace("-", "−")
 
 
-def least(figure: dict[str, float]) -> str:
+def _least(figure: dict[str, float]) -> str:
     """A level that ends at −40 dB."""
     return "≤ −40" if figure["mean"] <= LEAST_DB else signed(figure["mean"])
 
@@ -138,8 +138,9 @@ def _codes(found: Figures) -> str:
         cells = []
         for part in parts:
             by_chance = codes[part]["by_chance"]
-            chance = f"{by_chance[name]:.2f} by chance" if name in by_chance else ""
-            cells.append(f'{interval(codes[part][name])}<br><span class="faint">{chance}</span>')
+            digits = 3 if name == "energy" else 2
+            chance = f"{by_chance[name]:.{digits}f} by chance" if name in by_chance else ""
+            cells.append(f'{_interval(codes[part][name], digits)}<br><span class="faint">{chance}</span>')
         rows.append([label, *cells])
     html += table(["", *(PARTS[part] for part in parts)], rows, len(parts))
     clips = " and ".join(f"{codes[part]['clips']} {PARTS[part].lower()}" for part in parts)
@@ -154,9 +155,9 @@ def _codes(found: Figures) -> str:
     )
 
 
-def interval(figure: dict[str, float]) -> str:
+def _interval(figure: dict[str, float], digits: int) -> str:
     """A figure with its interval: ``0.12 (0.08 to 0.21)``."""
-    value, low, high = (f"{figure[name]:.2f}".replace("-", "−") for name in ("value", "low", "high"))
+    value, low, high = (f"{figure[name]:.{digits}f}".replace("-", "−") for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 

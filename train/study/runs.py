@@ -1,0 +1,183 @@
+"""The runs of a study: trained one after another, gone on with where they were stopped, and evaluated."""
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...host.errors import UserError
+from ...host.files import check_new_folder
+from ...host.progress import Display
+from .. import checkpoint
+from ..evaluate import evaluate
+from ..loop import Options, Report, resume, start
+from ..recipe import Recipe, load_recipe
+from ..reports.report import FORMAT, Figures
+from ..run import Run
+
+EVALUATION_SECONDS = 15.0  # about, of one run
+SOON = 5.0  # seconds of work, before which its pace is a guess
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study was asked for: a corpus, the study's own folder, recipes and changes to all of them."""
+
+    corpus: Path
+    folder: Path
+    recipes: Sequence[str] | None
+    changes: Sequence[str]
+    steps: int | None
+
+
+def load_recipes(asked: Asked, family: str, usual: Sequence[str]) -> list[Recipe]:
+    """The recipes of a study, ``usual`` ones where none is named.
+
+    Raises:
+        UserError: a recipe is unknown, wrong, of another family, named twice, or has no budget of steps.
+    """
+    changes = [*asked.changes, *([f"training.steps={asked.steps}"] if asked.steps else [])]
+    recipes = [load_recipe(name, changes) for name in asked.recipes or usual]
+    for number, recipe in enumerate(recipes):
+        if recipe.family != family:
+            raise UserError(
+                f"recipe {recipe.name} is of family {recipe.family!r}, this study compares {family!r}; "
+                f"give others, such as --recipes {','.join(usual[:2])}"
+            )
+        if recipe.training.steps is None:
+            raise UserError(f"recipe {recipe.name} has no training.steps, by which a study counts; give --steps")
+        if recipe.name in (other.name for other in recipes[:number]):
+            raise UserError(f"recipe {recipe.name} is named twice in --recipes; name it once")
+    return recipes
+
+
+def check_folder(asked: Asked, recipes: Sequence[Recipe]) -> None:
+    """Make sure that the study's folder is new, or that the runs in it are those of the study.
+
+    Raises:
+        UserError: the folder holds something else or cannot be made, or its runs are of another corpus or recipe.
+    """
+    runs = asked.folder / "runs"
+    if not runs.is_dir():
+        check_new_folder(asked.folder)
+    for recipe in recipes:
+        folder = runs / recipe.name
+        if not folder.exists():
+            continue
+        run = Run.open(folder)
+        if (folder / run.info.corpus).resolve() != asked.corpus.resolve():
+            raise UserError(
+                f"run {folder} was trained on corpus {run.info.corpus_name}, not on {asked.corpus}; "
+                "give that corpus, or another -o"
+            )
+        if run.recipe != recipe:
+            raise UserError(
+                f"run {folder} was trained with other settings than are asked for; "
+                "give the same --set and --steps, or another -o"
+            )
+
+
+def train_and_evaluate(
+    asked: Asked, recipes: Sequence[Recipe], seconds: Mapping[str, float], display: Display
+) -> dict[str, Figures] | None:
+    """The figures of each recipe's run, by its name; None where Ctrl-C stopped one, with all that was done saved.
+
+    Args:
+        asked: its folder is one that `check_folder` passes.
+        recipes: what to train; runs that are finished, and reports on them, stay as they are.
+        seconds: about how long each is trained, by name: what part of the work it is.
+        display: shows all of the work as one stage.
+
+    Raises:
+        UserError: the corpus cannot be used.
+        Failure: a run diverged, or the disk is full.
+    """
+    folders = {recipe.name: asked.folder / "runs" / recipe.name for recipe in recipes}
+    trained = {name for name, folder in folders.items() if _is_trained(folder)}
+    found = {name: figures for name, folder in folders.items() if name in trained and (figures := _reported(folder))}
+    work = {}
+    for name in folders:
+        if name not in found:
+            work[name] = EVALUATION_SECONDS + (0 if name in trained else seconds[name])
+    course = _Course(display, work)
+    for recipe in recipes:
+        name, folder = recipe.name, folders[recipe.name]
+        if name in found:
+            continue
+        course.begin(name)
+        share = 1 - EVALUATION_SECONDS / work[name]
+        if name not in trained and not _train(recipe, asked.corpus, folder, course, share):
+            display.say(f"stopped, all is saved; the same command goes on with {folder}")
+            return None
+        found[name] = _evaluate(Run.open(folder), course, share)
+    return {name: found[name] for name in folders}
+
+
+def _train(recipe: Recipe, corpus: Path, folder: Path, course: "_Course", share: float) -> bool:
+    """Whether the run came to its end."""
+
+    def report(now: Report) -> None:
+        course.update(share * now.done, f"step {now.step}, loss {now.loss:.4g}")
+
+    options = Options(on_report=report, on_message=course.say)
+    if folder.exists():
+        return not resume(folder, recipe, options).interrupted
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return not start(recipe, corpus, folder, options).interrupted
+    except UserError:
+        with contextlib.suppress(OSError):  # what was made for nothing goes; where other runs are, all stays
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
+        raise
+
+
+def _evaluate(run: Run, course: "_Course", before: float) -> Figures:
+    return evaluate(run, progress=lambda done, what: course.update(before + (1 - before) * done, what))
+
+
+def _is_trained(folder: Path) -> bool:
+    if not folder.exists():
+        return False
+    run = Run.open(folder)
+    steps = run.recipe.training.steps
+    return run.last.exists() and checkpoint.progress_of(checkpoint.load(run.last)).step >= (steps or 0)
+
+
+def _reported(folder: Path) -> Figures | None:
+    """What an earlier evaluation found of a run that was not trained since."""
+    file = folder / "report" / "report.json"
+    if not file.exists() or file.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
+        return None
+    found: Figures = json.loads(file.read_text(encoding="utf-8"))
+    return found if found["format"] == FORMAT else None
+
+
+class _Course:
+    """The progress of several parts shown as one, with the time to the end of all."""
+
+    def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
+        self.display, self.parts = display, parts
+        self.total = sum(parts.values())
+        self.before = self.given = 0.0  # seconds of work: of the parts that are done, and what was found done
+        self.part = ""
+        self.began = time.monotonic()
+
+    def begin(self, part: str) -> None:
+        self.before += self.parts.get(self.part, 0.0)
+        self.part, self.first = part, True
+
+    def update(self, share: float, note: str) -> None:
+        if self.first:
+            self.given += share * self.parts[self.part]
+            self.first = False
+        done, elapsed = self.before + share * self.parts[self.part], time.monotonic() - self.began
+        mine = done - self.given
+        pace = elapsed / mine if elapsed > SOON and mine > 0 else 1.0
+        number = f"{1 + list(self.parts).index(self.part)} of {len(self.parts)}"
+        self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
+
+    def say(self, message: str) -> None:
+        self.display.say(f"{self.part}: {message}")

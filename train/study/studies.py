@@ -1,0 +1,23 @@
+"""The table of studies."""
+
+from collections.abc import Callable
+
+from ...host.errors import UserError, nearest
+from ...host.progress import Display
+from . import grain
+from .runs import Asked
+
+# By name: what makes a study, and says whether it came to its end.
+STUDIES: dict[str, Callable[[Asked, Display], bool]] = {"grain": grain.study}
+
+
+def study(name: str, asked: Asked, display: Display) -> bool:
+    """Make a study anew in its folder, or go on with it; False where Ctrl-C stopped it, with all that was done saved.
+
+    Raises:
+        UserError: no such study, or it cannot be made of what was given.
+        Failure: a run diverged, or the disk is full.
+    """
+    if name not in STUDIES:
+        raise UserError(f"no study is named {name!r}{nearest(name, STUDIES)}")
+    return STUDIES[name](asked, display)
