@@ -51,6 +51,17 @@ GRAIN_CONTROLS = {
     )
 }
 
+PROCESS_CONTROLS = {
+    control.name: control
+    for control in (
+        Control("process.wet", 0.0, 1.0, "from dry to wet"),
+        Control("process.scale", -4.0, 4.0, "times the distance from the centre"),
+        Control("process.smooth_seconds", 0.0, 10.0, "s"),
+        Control("process.freeze", 0.0, 1.0, "the code is held from 0.5 on"),
+        Control("process.amount", 0.0, 1.0, "of the way to the far code"),
+    )
+}
+
 
 class _Segment(NamedTuple):
     """A straight line from (start, first) to (start + length, last), flat afterwards."""

@@ -13,6 +13,7 @@ from .model import ONE_HOT, Model, open_session
 Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
+SILENT = 10 ** (-80 / 20)  # of full scale, a frame's deviation: what is quieter has no code of its own
 
 
 def encoder_path(path: Path) -> Path:
@@ -38,7 +39,7 @@ class Encoder:
         self._card = model.card
         self._wants_chroma = self._check()
 
-    def encode(self, frames: Array) -> Array:
+    def encode(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> Array:
         """Latents of frames, [frames, n_latents].
 
         An encoder with a chroma input is told the strongest pitch class of each frame, as in training (Colonel & Keene
@@ -46,13 +47,14 @@ class Encoder:
 
         Args:
             frames: samples at the model's rate, [frames, frame_length], not windowed.
+            strongest: those pitch classes, [frames], of who knows them.
 
         Raises:
             Failure: a latent is not finite.
         """
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
-            feeds["chroma"] = ONE_HOT[self._strongest(frames)]
+            feeds["chroma"] = ONE_HOT[self._strongest(frames) if strongest is None else strongest]
         latents: Array = self._session.run(["latent"], feeds)[0]
         if not np.isfinite(latents).all():
             raise Failure(f"{self.path} gives latents that are not finite; export the model again")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .audio.effects import EffectChain
 from .audio.output import Output
-from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp, knob
+from .controls import PLAY_CONTROLS, PROCESS_CONTROLS, RAMP_SECONDS, Ramp, knob
 from .engines.frames import Character
 from .engines.grain import GrainEngine
 from .engines.spectrum import SpectrumEngine
@@ -142,7 +142,9 @@ class Instrument:
         codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
         self._motion = Motion(codes, self._gains(), self._rate)
         self._effects = preset.effect_values()
-        self._mapper = Mapper(preset.cc, self._present, self._set)
+        self._mapper = Mapper(
+            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS], self._present, self._set
+        )
         self._output = Output(self._rate, sample_rate, effects, self._synthesize)
 
     @property

@@ -84,15 +84,27 @@ def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
     """
     if preset.morph is None:
         return None
-    name, values, given = preset.morph.to, preset.morph.values or [], "morph.values"
-    if name is not None:
-        given = f"morph.to {name!r}"
-        path = shipped_presets().get(name, folder / name)
-        try:
-            other = read_preset(path)
-            values = other.latent_values(_open_model(model_path(other.model, path.parent).resolve()).card)
-        except UserError as error:
-            raise UserError(f"{given}: {error}") from None
+    if preset.morph.to is not None:
+        return code_of(preset.morph.to, card, folder, "morph.to")
+    return _of_as_many(preset.morph.values or [], card, "morph.values")
+
+
+def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
+    """Where the knobs of a preset rest, shipped or in ``folder``, for the model of ``card``; ``key`` named it.
+
+    Raises:
+        UserError: the preset cannot be used, or its code has another number of latents.
+    """
+    given, path = f"{key} {name!r}", shipped_presets().get(name, folder / name)
+    try:
+        other = read_preset(path)
+        values = other.latent_values(_open_model(model_path(other.model, path.parent).resolve()).card)
+    except UserError as error:
+        raise UserError(f"{given}: {error}") from None
+    return _of_as_many(values, card, given)
+
+
+def _of_as_many(values: list[float], card: Card, given: str) -> list[float]:
     if len(values) != len(card.latents):
         raise UserError(
             f"{given} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; lead to a code of as many"

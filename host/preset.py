@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .audio.effects import Effect
 from .card import Card, first_complaint
-from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PLAY_CONTROLS, RESERVED_CC
+from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PLAY_CONTROLS, PROCESS_CONTROLS, RESERVED_CC
 from .errors import UserError, nearest
 
 FORMAT = 1
@@ -110,6 +110,33 @@ class GrainSettings(_Part):
             "lowpass_hz": card.sample_rate / 2 if self.lowpass_hz is None else self.lowpass_hz,
         }
         return {f"grain.{name}": value for name, value in values.items()}
+
+
+class ProcessSettings(_Part):
+    """How a sound that goes through the model is bent on its way, and comes out.
+
+    Codes move away from a centre ``scale`` times as far as they were, times ``scales`` (one number a latent), and by
+    ``shift`` (one a latent); the centre is the preset's code, or the mean of the training codes if it has none. Before,
+    they follow the sound in ``smooth_seconds``, a time constant, or stay where they are while ``freeze`` is 0.5 or
+    more; after, they go ``amount`` of the way to the code of ``to``: a label of the model's landmarks, or a preset.
+
+    ``phase``: the sound's own (``original``), or one that the new magnitudes ask for (``own``). ``wet``: how much of
+    what comes out went through the model.
+    """
+
+    wet: Annotated[float, Field(ge=0, le=1)] = 1.0
+    scale: Annotated[float, Field(ge=-4, le=4)] = 1.0
+    scales: list[Annotated[float, Field(ge=-4, le=4)]] | None = None
+    shift: list[float] | None = None
+    smooth_seconds: Annotated[float, Field(ge=0, le=10)] = 0.0
+    freeze: Annotated[float, Field(ge=0, le=1)] = 0.0
+    to: str | None = None
+    amount: Annotated[float, Field(ge=0, le=1)] = 0.5
+    phase: Literal["original", "own"] = "original"
+
+    def values(self) -> dict[str, float]:
+        """Where what knobs can turn rests, by target."""
+        return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
 class MpeSettings(_Part):
@@ -327,6 +354,7 @@ class Preset(_Part):
     mpe: MpeSettings = MpeSettings()
     tuning: TuningSettings = TuningSettings()
     morph: MorphSettings | None = None
+    process: ProcessSettings = ProcessSettings()
     cc: list[CCMap] = []
     motion: list[MotionSettings] = []
     effects: list[Effect] = []
@@ -400,8 +428,9 @@ class Preset(_Part):
             )
 
     def play_ranges(self, card: Card) -> dict[str, tuple[float, float]]:
-        """How far what knobs can turn of voices goes, by target: latents and effects aside."""
-        ranges = {control.name: (control.low, control.high) for control in PLAY_CONTROLS.values()}
+        """How far what knobs can turn goes, by target: latents and effects aside."""
+        controls = (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values())
+        ranges = {control.name: (control.low, control.high) for control in controls}
         if card.kind == "grain":
             for name in (self.grain or GrainSettings()).values(card):
                 ranges[name] = (GRAIN_CONTROLS[name].low, GRAIN_CONTROLS[name].high)
@@ -528,6 +557,7 @@ def _explain(error: ValidationError) -> str:
         "mpe": MpeSettings,
         "tuning": TuningSettings,
         "morph": MorphSettings,
+        "process": ProcessSettings,
         "cc": CCMap,
         "motion": MotionSettings,
         "walk": WalkSettings,

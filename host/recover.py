@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .audio.effects import Resampler
 from .audio.files import SoundReader, sound_reader
 from .card import Card
-from .encoder import Encoder
+from .encoder import SILENT, Encoder
 from .errors import UserError
 from .files import check_output, replacing
 from .library import default_knobs, shipped_models
@@ -26,7 +26,6 @@ Doubles = npt.NDArray[np.float64]
 BATCH = 64  # frames a run: more gain nothing
 LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
 QUIET = 10 ** (-50 / 20)  # of the loudest frame: what is quieter is tail and noise, and has no timbre of its own
-SILENT = 10 ** (-80 / 20)  # of full scale
 SMOOTHED_SECONDS = 0.2  # of the median along a path: what noise does to codes from frame to frame is no movement
 SAME = 0.01  # deviations: a path that is as near as this to all codes needs no more points
 AT_ONCE = 1024  # frames looked at together, so that a long sound needs no more memory

@@ -148,8 +148,8 @@ class _Stage:
 class Resampler:
     """From one rate to another, for sound that comes in blocks of any size, by a windowed sinc of 32 zero crossings.
 
-    Its first sample lies where the first input sample lies. ``latency`` is the number of input samples that it must
-    have seen beyond a sample before it gives that one.
+    Its first sample lies where the first input sample lies, but for ``late``, at most half a sample of its output.
+    ``latency`` is the number of input samples that it must have seen beyond a sample before it gives that one.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int = 2) -> None:
@@ -160,6 +160,8 @@ class Resampler:
         self._resampler = StreamResampler(rate_in, rate_out, channels)
         self._taken = self._given = 0
         self.latency = float(self._resampler.input_latency)
+        held = self.latency * self._ratio
+        self.late = held - round(held)  # whole samples of what it holds back are left out
         self.process(np.zeros((channels, 0), np.float32))  # tells it which axis is which, for blocks of one sample
 
     def process(self, audio: Array) -> Array:

@@ -1,0 +1,287 @@
+"""A sound through a model: each frame to its code, the code bent, a frame made of it, overlapped and added."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .card import Card
+from .dsp import chroma, uniforms, window
+from .encoder import SILENT, Encoder
+from .engines.basins import BasinPhase
+from .engines.source import OPEN, Cut, source_of
+from .errors import UserError
+from .model import Model
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+Times = npt.NDArray[np.int64]
+Spectrum = npt.NDArray[np.complex64]
+
+BATCH = 64  # frames a run: more gain nothing
+STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop: blocks of live playing share the work of one
+GRAIN_OVERLAP = 4  # grains that sound at a time: 75 % overlap, at which windows add up evenly
+LEAST_COVER = 1e-3  # of the most: a sample that no window reaches would be noise, divided by nothing
+MOST_GAIN = 16.0  # that a decoded grain gets to be as loud as the sound
+TINY = np.float32(1e-20)
+
+
+class Bend(Protocol):
+    """What happens to codes on their way; called for each frame once, in order of time."""
+
+    def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
+        """[rows, n_latents] in and out; ``times`` are the frames' middles, which of them are ``sounding`` is told."""
+        ...
+
+    def pitch_classes(self, heard: Indices, times: Times) -> Indices:
+        """What to decode, [rows], where that is the strongest pitch class of each frame."""
+        ...
+
+
+@dataclass
+class Fit:
+    """How near decoded frames are to those that were heard, silent ones left out."""
+
+    error: float = 0.0
+    energy: float = 0.0
+    squares: float = 0.0
+    frames: int = 0
+
+    @property
+    def convergence(self) -> float:
+        """Spectral convergence: the norm of the magnitudes' difference over that of those heard."""
+        return math.sqrt(self.error / self.energy) if self.energy else 0.0
+
+    @property
+    def mean_square(self) -> float:
+        """The mean squared error of frames whose largest magnitude is 1, as Colonel & Keene 2020 measure it."""
+        return self.squares / max(1, self.frames)
+
+
+class Heard(NamedTuple):
+    """What is kept of frames while their codes are bent."""
+
+    sounding: npt.NDArray[np.bool_]  # [rows]
+    level: Array  # [rows, 1]: the largest magnitude, or of grains the effective value
+    pitch_classes: Indices  # [rows]: the strongest
+    spectra: Spectrum  # [rows, bins], of the windowed frames
+
+
+class Kind(Protocol):
+    """What differs between spectra and grains."""
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        """What a decoded frame's level is brought to, [rows, 1]."""
+        ...
+
+    def make(self, decoded: Array, heard: Heard) -> Array:
+        """Frames that add up to the sound, [rows, frame_length]."""
+        ...
+
+    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+        """The magnitudes of the frames, [rows, bins], and the mean squared error of all if their maximum were 1."""
+        ...
+
+
+def hop_of(card: Card) -> int:
+    """Samples between the frames of a sound that goes through the model of ``card``."""
+    return card.hop_length if card.kind == "spectrum" else card.frame_length // GRAIN_OVERLAP
+
+
+def latency_of(card: Card) -> int:
+    """Samples by which a sound comes out late: its frame, and the time in which that is made."""
+    return card.frame_length + hop_of(card) // STEPS_OF_HOP
+
+
+class Through:
+    """Sends a sound through encoder and decoder, in blocks of any size, in constant memory.
+
+    Each frame begins a hop after the one before; its code is bent, decoded, brought to the sound's own level, and added
+    to the others. A frame is made in three steps, one a call, and all at once where that is due.
+    """
+
+    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0) -> None:
+        """Open the encoder and make the tables.
+
+        Args:
+            phase: of spectra, ``original`` or ``own``.
+            start: the time of the first sample that comes; earlier ones are silence.
+
+        Raises:
+            UserError: the model has no encoder, is of another kind than spectrum and grain, or its frames cannot be
+                given the phase.
+        """
+        card = model.card
+        if card.kind not in ("spectrum", "grain"):
+            raise UserError(
+                f"{model.path}: no sound can be sent through a model of kind {card.kind!r} yet; give one of kind "
+                "'spectrum' or 'grain'"
+            )
+        self._model, self._bend = model, bend
+        self._encoder = Encoder(model)
+        self._kind: Kind = _Spectra(card, phase) if card.kind == "spectrum" else _Grains(card, phase)
+        self._length, self._hop = card.frame_length, hop_of(card)
+        self._analysis = window(card.window if card.kind == "spectrum" else "hann", self._length)
+        self._latency = latency_of(card)
+        self._taken = start
+        self._next = start + self._hop - self._length  # where the next frame begins
+        self._waiting = np.zeros(self._length - self._hop, np.float32)
+        self._jobs: deque[tuple[int, Iterator[None]]] = deque()
+        self._pending = np.zeros(0, np.float32)  # from sample `_taken - _latency` on
+        self.heard_any = False
+        self.fit: Fit | None = None  # where one is put, it is kept
+
+    @property
+    def earliest(self) -> int:
+        """The middle of the first frame whose code may still be to be bent."""
+        return (self._jobs[0][0] if self._jobs else self._next) + self._length // 2
+
+    def process(self, sound: Array) -> Array:
+        """The next samples, [count], for as many that come in: each `latency_of` samples after its own.
+
+        Raises:
+            Failure: the encoder gives codes that are not finite.
+        """
+        self._waiting = np.concatenate([self._waiting, sound])
+        ready = max(0, (len(self._waiting) - self._length) // self._hop + 1)
+        if ready:
+            views = np.lib.stride_tricks.sliding_window_view(self._waiting, self._length)[:: self._hop]
+            for first in range(0, ready, BATCH):
+                start = self._next + first * self._hop
+                self._jobs.append((start, self._steps(views[first : first + BATCH], start)))
+            self._waiting = self._waiting[ready * self._hop :]
+            self._next += ready * self._hop
+        given = self._taken - self._latency
+        self._taken += len(sound)
+        if self._jobs:
+            self._step(given)
+        while self._jobs and self._jobs[0][0] < self._taken - self._latency:
+            self._step(given)
+        if len(self._pending) < len(sound):
+            self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
+        done, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
+        return done
+
+    def _step(self, origin: int) -> None:
+        """One step of the frames that are due first; ``origin`` is where what is pending begins."""
+        self._origin = origin
+        if next(self._jobs[0][1], self) is self:
+            self._jobs.popleft()
+
+    def _steps(self, frames: Array, start: int) -> Iterator[None]:
+        """Make frames, the first of which begins at sample ``start``."""
+        times = start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
+        spectra: Spectrum = np.fft.rfft(frames * self._analysis).astype(np.complex64, copy=False)
+        magnitudes = np.abs(spectra)
+        strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
+        sounding = frames.std(axis=1) > SILENT
+        heard = Heard(sounding, self._kind.level(frames * self._analysis, magnitudes), strongest, spectra)
+        self.heard_any |= bool(sounding.any())
+        codes = self._bend.codes(self._encoder.encode(frames, strongest), sounding, times)
+        yield
+        decoded = self._model.decode(codes, self._bend.pitch_classes(strongest, times))
+        yield
+        made = self._kind.make(decoded, heard)
+        if self.fit is not None:
+            self._measure(decoded, made, heard, magnitudes)
+        for row, frame in enumerate(made):
+            self._add(start + row * self._hop, frame)
+
+    def _measure(self, decoded: Array, made: Array, heard: Heard, magnitudes: Array) -> None:
+        assert self.fit is not None
+        rows = heard.sounding
+        found, squares = self._kind.compare(decoded, made, heard)
+        self.fit.error += float(np.square(found - magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.energy += float(np.square(magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.squares += squares
+        self.fit.frames += int(rows.sum())
+
+    def _add(self, start: int, frame: Array) -> None:
+        at = start - self._origin
+        lacking = at + len(frame) - len(self._pending)
+        if lacking > 0:
+            self._pending = np.concatenate([self._pending, np.zeros(lacking, np.float32)])
+        self._pending[at : at + len(frame)] += frame
+
+
+class _Spectra:
+    """Magnitudes with maximum 1 get the sound's level and phases."""
+
+    def __init__(self, card: Card, phase: str) -> None:
+        self._length, hop = card.frame_length, hop_of(card)
+        if phase == "own" and (card.window != "hann" or self._length % 2 or 2 * hop > self._length):
+            raise UserError(
+                f"phase 'own' is for even frames of a Hann window at least half of which overlap, not for those of "
+                f"model {card.name!r} ({self._length} samples, {card.window}, a hop of {hop}); give 'original'"
+            )
+        shape = window(card.window, self._length)
+        self._synthesis = (shape / _cover(np.square(shape), hop)).astype(np.float32)
+        self._own = BasinPhase(self._length, hop) if phase == "own" else None
+        self._voice = None if self._own is None else self._own.begin()
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        largest: Array = magnitudes.max(axis=1, keepdims=True)
+        return largest
+
+    def make(self, decoded: Array, heard: Heard) -> Array:
+        wanted = decoded * heard.level
+        if self._own is not None and self._voice is not None:
+            spectra = self._own.apply(wanted, [self._voice] * len(wanted))
+        else:
+            spectra = heard.spectra * (wanted / np.maximum(np.abs(heard.spectra), TINY))
+        frames: Array = np.fft.irfft(spectra, self._length).astype(np.float32, copy=False)
+        frames *= self._synthesis
+        return frames
+
+    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+        given = np.abs(heard.spectra[heard.sounding]) / np.maximum(heard.level[heard.sounding], TINY)
+        squares = np.square(decoded[heard.sounding] - given, dtype=np.float64).mean(axis=1).sum()
+        return decoded * heard.level, float(squares)
+
+
+class _Grains:
+    """Grains are brought to the level of the frame whose code they have."""
+
+    def __init__(self, card: Card, phase: str) -> None:
+        if phase == "own":
+            raise UserError(
+                f"phase 'own' is for models of kind 'spectrum', {card.name!r} is of kind 'grain'; leave it out"
+            )
+        self._length, hop = card.frame_length, hop_of(card)
+        self._source = source_of(card, self._length)
+        self._shape = window("hann", self._length)
+        noise = card.domain == "magnitude"  # grains that know nothing of each other: their powers add up
+        cover = np.sqrt(_cover(np.square(self._shape), hop)) if noise else _cover(self._shape, hop)
+        self._cover = cover.astype(np.float32)
+        self._made = 0
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        return _effective(frames)
+
+    def make(self, decoded: Array, heard: Heard) -> Array:
+        places = uniforms(0, 0, self._made, len(decoded), 2).tolist()
+        self._made += len(decoded)
+        grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))
+        grains = grains * self._shape
+        gain = heard.level / np.maximum(_effective(grains), np.maximum(heard.level / MOST_GAIN, TINY))
+        made: Array = grains * gain / self._cover
+        return made
+
+    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+        found: Array = np.abs(np.fft.rfft(made * self._cover))
+        return found, 0.0
+
+
+def _cover(weights: Array, hop: int) -> Array:
+    """What successive frames' weights, [frame_length], add up to at each sample of a frame."""
+    once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
+    return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
+
+
+def _effective(frames: Array) -> Array:
+    value: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
+    return value
