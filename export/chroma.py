@@ -72,6 +72,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
         card={
             "kind": "spectrum",
             "domain": "magnitude",
+            "hop_length": recipe.frames.hop_length,
             "window": "hann",
             "prior": _prior(network),
             "chroma": chroma if network.conditioned else None,

@@ -121,7 +121,6 @@ def _write_decoder(
         created=datetime.date.today().isoformat(),
         sample_rate=recipe.frames.sample_rate,
         frame_length=recipe.frames.frame_length,
-        hop_length=recipe.frames.hop_length,
         latents=knobs,
         loudness_lufs=PLAIN_LUFS,
         landmarks=marks,

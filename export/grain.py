@@ -13,6 +13,7 @@ from .describe import CODES, SEED, Codes
 from .graphs import Graphs
 
 UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from the one before, goes round the other way
+HOPS = 4  # in a grain, where a sound is cut to be placed among the codes: training takes nearly every start there is
 DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
 
 
@@ -59,6 +60,7 @@ def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus,
         card={
             "kind": "grain",
             "domain": DOMAINS[network.settings.domain],
+            "hop_length": recipe.frames.frame_length // HOPS,
             "window": "blackman",
             "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if adversarial else None,
             "chroma": None,

@@ -14,7 +14,7 @@ class Graphs:
 
     ``decoder`` takes latents [voice, n] and, with ``decoder_chroma``, chroma [voice, 12]; ``encoder`` takes audio
     [batch, frame_length] and, with ``encoder_chroma``, chroma. ``card`` has the fields of the card that are the
-    family's: kind, domain, window, prior and chroma, and those that only it has. ``strays`` is the share of sounds
+    family's: kind, domain, hop, window, prior and chroma, and those that only it has. ``strays`` is the share of sounds
     whose codes may differ from torch's: where features step, the last bit of a transform can throw them over.
     """
 
