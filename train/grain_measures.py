@@ -148,7 +148,7 @@ def frechet(first: Double, second: Double) -> float:
     root of the product of the covariances A and B is that of the root of A^½ B A^½, which is symmetric.
 
     Args:
-        first, second: [vectors, dimensions], two vectors or more.
+        first, second: [vectors, dimensions], two or more of both.
     """
     a, b = np.cov(first.T), np.cov(second.T)
     values, axes = np.linalg.eigh(a)

@@ -162,7 +162,7 @@ class _Course:
         self.display, self.parts = display, parts
         self.total = sum(parts.values())
         self.before = self.given = 0.0  # seconds of work: of the parts that are done, and what was found done
-        self.part = ""
+        self.part, self.first = "", True
         self.began = time.monotonic()
 
     def begin(self, part: str) -> None:

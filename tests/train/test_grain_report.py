@@ -1,0 +1,457 @@
+"""What a report says of grains is what other hands compute, and it says the same of the same run."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.signal
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.host.errors import UserError
+from timbrel.train import checkpoint, codes, evaluate, families, grain_measures, measures, picture
+from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.grain_sample import draw, filtered, sequence, stretch
+from timbrel.train.models.grain import GrainAutoencoder
+from timbrel.train.recipe import load_recipe
+from timbrel.train.reports import grain as grain_report
+from timbrel.train.reports import grain_figures
+from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
+from timbrel.train.verdict import texture
+
+RATE, LENGTH = 8000, 256
+SMALL = [
+    f"frames.sample_rate={RATE}",
+    f"frames.frame_length={LENGTH}",
+    "frames.hop_length=64",
+    "network.hidden=[16]",
+    "network.latents=3",
+    "network.bands=16",
+    "network.envelope_points=4",
+]
+
+
+def write_corpus(folder, splits, level=0.1):
+    """A second of noise a clip, each of another colour."""
+    with writing(folder, RATE) as writer:
+        for i, _ in enumerate(splits):
+            noise = np.random.default_rng(i).standard_normal(RATE)
+            sound = level * scipy.signal.lfilter([1.0], [1.0, -0.1 * (i % 9)], noise).astype(np.float32)
+            name = f"{'rain' if i % 2 else 'sea'}_{i}.wav"
+            writer.append(sound, np.full(-(-RATE // 1024), np.nan, np.float32), name=name, group=str(i))
+        names = [clip.name for clip in writer.clips]
+        writer.finish(dict(zip(names, splits, strict=True)), name="shore")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "shore", ["train"] * 4 + ["val", "test", "test"])
+
+
+def make_run(folder, corpus_folder, recipe="grain-adversarial", *changes):
+    """A run that was never trained: its network is what the seed gives."""
+    opened = Corpus.open(corpus_folder)
+    info = RunInfo(
+        format=FORMAT,
+        corpus=relative_to(corpus_folder, folder),
+        corpus_name=opened.name,
+        clips=len(opened.clips()),
+        seconds=opened.seconds(),
+        tonal=False,
+        versions={},
+        hardware="none",
+    )
+    run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
+    torch.manual_seed(0)
+    network = families.NETWORKS["grain"](run.recipe)
+    checkpoint.save(run.last, network, torch.optim.Adam(network.parameters()), checkpoint.Progress(step=7))
+    for step in (3, 7):
+        run.log({"step": step, "seconds": 1.0 * step, "total": 2.0, "mean_square": 2.0, "adjudication": 1.0 / step})
+    return run
+
+
+@pytest.fixture(autouse=True)
+def small_work(monkeypatch):
+    monkeypatch.setattr(grain_report, "TRAINING_WINDOWS", 200)
+    monkeypatch.setattr(grain_report, "TEST_WINDOWS", 120)
+    monkeypatch.setattr(codes, "REPLICATES", 40)
+    monkeypatch.setattr(codes, "TRIALS", 5)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(picture.Picture, "save", lambda self, folder: None)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+# ---- distances between grains
+
+
+@given(st.integers(0, 2**31), st.lists(st.sampled_from([2, 5]), min_size=1, max_size=8))
+@settings(max_examples=15, deadline=None)
+def test_distances_are_those_of_the_book_over_all_and_over_clips(seed, clips):
+    clips = np.array(clips)
+    asked, got = noise(2, len(clips), 64, seed=seed)
+    window = scipy.signal.get_window("hann", 64)
+
+    def naive(a, b):
+        before, after = (np.abs(np.fft.rfft(x * window, 2048)) for x in (a, b))
+        return {
+            "sample_mean_square": np.mean((a - b) ** 2),
+            "sample_error_db": 20 * np.log10(np.linalg.norm(a - b) / np.linalg.norm(a)),
+            "spectral_convergence_db": 20 * np.log10(np.linalg.norm(before - after) / np.linalg.norm(before)),
+        }
+
+    found = grain_measures.reconstruction(asked, got, clips, RATE)
+    each = [naive(asked[clips == clip], got[clips == clip]) for clip in np.unique(clips)]
+    for name, value in naive(asked, got).items():
+        values = [clip[name] for clip in each]
+        wanted = {"value": value, "mean": np.mean(values), "deviation": np.std(values)}
+        assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+
+
+def test_grains_at_half_level_are_six_db_off_in_every_spectral_way():
+    asked = noise(20, LENGTH)
+    found = grain_measures.reconstruction(asked, asked / 2, np.zeros(20, np.int64), RATE)
+    assert found["spectral_convergence_db"]["value"] == pytest.approx(-6.0206, abs=1e-3)
+    assert found["sample_error_db"]["value"] == pytest.approx(-6.0206, abs=1e-3)
+    assert found["log_spectral_distance_db"]["value"] == pytest.approx(6.0206, abs=1e-3)
+    for band in grain_measures.bands(asked, asked / 2, np.zeros(20, np.int64), RATE, True):
+        assert band["level_db"]["mean"] == pytest.approx(-6.0206, abs=1e-3)
+        assert band["excess_db"]["mean"] == grain_measures.LEAST_DB
+
+
+@pytest.mark.parametrize("length", [16, 250, 1002, 5000])
+@pytest.mark.parametrize("rate", [8000, 22050, 192000])
+def test_white_noise_has_its_power_in_every_mel_band_and_silence_the_least(length, rate):
+    level = grain_measures.log_mel(0.1 * noise(300, length), rate)
+    assert level.shape == (300, 40)
+    assert 10 * np.log10(np.mean(10 ** (level / 10), 0)) == pytest.approx(-20, abs=1.5)
+    assert np.all(grain_measures.log_mel(np.zeros((2, length), np.float32), rate) == -100)
+
+
+def band_at(found, low):
+    return next(band for band in found if band["low_hz"] == low)
+
+
+def test_noise_in_one_band_is_found_there_and_nowhere_else():
+    asked, more = noise(400, 1002), noise(400, 1002, seed=1)
+    spectra = np.fft.rfft(more)
+    hz = np.fft.rfftfreq(1002, 1 / 22050)
+    spectra[:, (hz < 3500) | (hz > 5500)] = 0
+    given_ = asked + np.fft.irfft(spectra, 1002).astype(np.float32)
+    found = grain_measures.bands(asked, given_, np.arange(400) % 4, 22050, True)
+    assert [band["low_hz"] for band in found] == [0, 500, 1000, 3000, 6000, 3000]
+    assert found[-1]["high_hz"] == 11025
+    share = 2000 / 3000  # of the band from 3 to 6 kHz
+    middle = band_at(found, 3000)
+    assert middle["level_db"]["mean"] == pytest.approx(10 * np.log10(1 + share), abs=0.3)
+    assert middle["excess_db"]["mean"] == pytest.approx(10 * np.log10(share), abs=0.5)
+    assert middle["noise_db"]["mean"] == pytest.approx(10 * np.log10(share), abs=0.5)
+    for low in (0, 500, 1000, 6000):
+        assert band_at(found, low)["excess_db"]["mean"] < -30
+        assert band_at(found, low)["noise_db"]["mean"] < -30
+
+
+def test_a_filtered_copy_is_no_noise_and_fresh_noise_of_the_same_spectrum_adds_next_to_nothing():
+    asked = noise(600, LENGTH)
+    clips = np.arange(600) % 2
+    copy = np.fft.irfft(np.fft.rfft(asked) * np.linspace(1, 0.2, LENGTH // 2 + 1), LENGTH).astype(np.float32)
+    for band in grain_measures.bands(asked, copy, clips, RATE, True):
+        assert band["noise_db"]["mean"] < -25
+    for band in grain_measures.bands(asked, noise(600, LENGTH, seed=5), clips, RATE, True):
+        assert band["level_db"]["mean"] == pytest.approx(0, abs=0.4)
+        assert band["noise_db"]["mean"] == pytest.approx(0, abs=0.4)
+        assert band["excess_db"]["mean"] < -10
+
+
+def test_the_noise_of_a_band_is_what_scipys_coherence_leaves():
+    sound = noise(256 * 200)
+    other = 0.5 * sound + 0.5 * noise(256 * 200, seed=3)
+    _, coherence = scipy.signal.coherence(sound, other, RATE, nperseg=256, noverlap=0, detrend=False)
+    wanted = 10 * np.log10(np.mean((1 - coherence) * 0.5))  # of white noise of half the power
+    cut = [x.reshape(200, 256) for x in (sound, other)]
+    found = grain_measures.bands(*cut, np.zeros(200, np.int64), RATE, True)
+    assert band_at(found, 1000)["noise_db"]["mean"] == pytest.approx(wanted, abs=0.4)
+
+
+def test_networks_that_follow_no_waveform_have_no_figure_for_noise():
+    asked = noise(20, LENGTH)
+    assert all(b["noise_db"] is None for b in grain_measures.bands(asked, asked, np.zeros(20, int), RATE, False))
+
+
+@given(st.integers(0, 2**31), st.integers(2, 6), st.sampled_from([0, 1]))
+@settings(max_examples=30, deadline=None)
+def test_the_frechet_distance_is_that_of_scipys_root_of_the_product(seed, dimensions, singular):
+    rng = np.random.default_rng(seed)
+    first, second = (rng.standard_normal((40, dimensions)) @ rng.standard_normal((dimensions,) * 2) for _ in range(2))
+    if singular:
+        first[:, 0] = first[:, 1]
+    second = second + rng.standard_normal(dimensions)
+    a, b = (np.cov(x.T) for x in (first, second))
+    half = scipy.linalg.sqrtm(a + 1e-9 * np.eye(dimensions)).real
+    root = scipy.linalg.sqrtm(half @ b @ half).real
+    wanted = np.sum((first.mean(0) - second.mean(0)) ** 2) + np.trace(a + b - 2 * root)
+    assert grain_measures.frechet(first, second) == pytest.approx(wanted, rel=1e-2, abs=1e-3)
+    assert grain_measures.frechet(first, first) == pytest.approx(0, abs=1e-6 * np.trace(a) + 1e-9)
+
+
+def test_filtering_leaves_fifteen_percent_of_the_bins():
+    left = np.abs(np.fft.rfft(filtered(noise(3, 1002))))
+    assert np.all(left[:, 75:] < 1e-3)
+    assert left[:, :75].mean() == pytest.approx(np.abs(np.fft.rfft(noise(3, 1002)))[:, :75].mean(), rel=1e-3)
+
+
+# ---- codes
+
+
+def test_codes_have_the_moments_that_numpy_finds_and_scipys_distance_from_the_normal_distribution():
+    drawn = 5 * np.random.default_rng(0).standard_normal((300, 3)) + [0, 1, -2]
+    drawn[:, 2] += 0.7 * drawn[:, 0]
+    found = codes.distribution(drawn.astype(np.float32), np.arange(300) % 20, codes.prior(3, 5.0), noise_source())
+    for i, dimension in enumerate(found["dimensions"]):
+        assert dimension["mean"]["value"] == pytest.approx(drawn[:, i].mean(), abs=1e-3)
+        assert dimension["std"]["value"] == pytest.approx(drawn[:, i].std(), rel=1e-4)
+        wanted = scipy.stats.kstest(drawn[:, i], "norm", (0, 5)).statistic
+        assert dimension["kolmogorov_smirnov"]["value"] == pytest.approx(wanted, abs=1e-6)
+    correlation = np.abs(np.corrcoef(drawn.T) - np.eye(3)).max()
+    assert found["largest_correlation"]["value"] == pytest.approx(correlation, abs=1e-5)
+    assert found["largest_mean"]["value"] == pytest.approx(np.abs(drawn.mean(0)).max(), abs=1e-3)
+
+
+def noise_source():
+    return np.random.default_rng(1)
+
+
+def test_the_energy_coefficient_of_one_latent_is_that_of_scipys_energy_distance(monkeypatch):
+    values, others = np.random.default_rng(0).standard_normal((2, 400)) * [[1.0], [2.0]] + [[0.5], [0.0]]
+    normal = codes.Normal(np.zeros(1), np.eye(1), prior=True)
+    monkeypatch.setattr(codes.Normal, "sample", lambda self, count, rng: others[:, None])
+    found = codes.distribution(values[:, None], np.arange(400) % 8, normal, noise_source())
+    between = np.abs(values[:, None] - others).mean()
+    wanted = scipy.stats.energy_distance(values, others) ** 2 / (2 * between)
+    assert found["energy"]["value"] == pytest.approx(wanted, abs=2e-3)
+
+
+def test_intervals_are_as_wide_as_clips_differ_not_as_windows_are_many(monkeypatch):
+    monkeypatch.setattr(codes, "REPLICATES", 2000)
+    middles = np.random.default_rng(2).standard_normal(25)
+    drawn = np.repeat(middles, 40)[:, None].astype(np.float32)
+    found = codes.distribution(drawn, np.repeat(np.arange(25), 40), codes.prior(1, 1.0), noise_source())
+    mean = found["dimensions"][0]["mean"]
+    wide = 2 * 1.96 * middles.std() / np.sqrt(25)
+    assert mean["high"] - mean["low"] == pytest.approx(wide, rel=0.1)
+    assert mean["low"] < middles.mean() < mean["high"]
+
+
+def test_normal_codes_are_as_near_as_chance_allows_and_others_are_farther(monkeypatch):
+    monkeypatch.setattr(codes, "TRIALS", 40)
+    normal = codes.prior(4, 5.0)
+    clips = np.arange(60)
+    near = codes.distribution(normal.sample(60, np.random.default_rng(3)), clips, normal, noise_source())
+    far = codes.distribution(normal.sample(60, np.random.default_rng(3)) + 5, clips, normal, noise_source())
+    for name in ("kolmogorov_smirnov", "energy"):
+        assert near[name]["value"] < 1.5 * near["by_chance"][name]
+        assert far[name]["value"] > 2 * far["by_chance"][name]
+
+
+def test_a_dead_latent_and_a_single_clip_still_have_figures():
+    drawn = noise(50, 2) * np.array([1, 0], np.float32)
+    found = codes.distribution(drawn, np.zeros(50, np.int64), codes.fitted(drawn), noise_source())
+    json.dumps(found, allow_nan=False)
+    assert found["largest_correlation"]["value"] == 0
+    assert found["dimensions"][0]["mean"]["low"] == found["dimensions"][0]["mean"]["value"]
+
+
+def test_the_fitted_distribution_has_the_codes_mean_and_covariance():
+    drawn = (noise(500, 3) @ np.array([[2, 1, 0], [0, 1, 0], [1, 0, 0.5]])).astype(np.float32) + 4
+    sample = codes.fitted(drawn).sample(200_000, noise_source())
+    assert sample.mean(0) == pytest.approx(drawn.mean(0), abs=0.05)
+    assert np.cov(sample.T) == pytest.approx(np.cov(drawn.T), abs=0.08)
+    assert codes.fitted(drawn).deviation == pytest.approx(drawn.std(0, ddof=1), rel=1e-3)
+
+
+# ---- windows
+
+
+def test_held_out_windows_lie_in_the_last_tenth_of_training_clips(corpus):
+    opened, frames = Corpus.open(corpus), load_recipe("grain-plain", SMALL).frames
+    found = draw(opened, "held_out", frames, 1000, noise_source())
+    ends = np.concatenate([opened.samples(clip)[round(0.9 * RATE) :] for clip in opened.clips("train")])
+    whole = np.lib.stride_tricks.sliding_window_view(ends, LENGTH)
+    assert all((whole == window).all(1).any() for window in found.samples)
+    assert len(np.unique(found.clips)) == 4
+
+
+def test_a_stretch_is_whole_clips_and_what_is_asked_for_and_no_more_than_there_is(corpus):
+    opened, frames = Corpus.open(corpus), load_recipe("grain-plain", SMALL).frames
+    clips = [opened.samples(clip) for clip in opened.clips("test")]
+    assert np.array_equal(stretch(opened, "test", frames, 1.5), np.concatenate(clips)[: RATE * 3 // 2])
+    assert np.array_equal(stretch(opened, "test", frames, 10.0), np.concatenate(clips))
+    assert len(stretch(opened, "held_out", frames, 10.0)) == 4 * RATE // 10
+
+
+@given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 20))
+def test_windows_in_sequence_are_slices_and_a_short_sound_is_filled_up(samples, length, hop):
+    sound = noise(samples)
+    cut = sequence(sound, length, hop)
+    filled = np.pad(sound, (0, max(0, length - samples)))
+    assert np.array_equal(cut, [filled[i : i + length] for i in range(0, len(filled) - length + 1, hop)])
+
+
+# ---- the report
+
+
+@pytest.mark.parametrize("recipe", ["grain-plain", "grain-adversarial", "grain-spectral", "grain-noise"])
+@pytest.mark.usefixtures("no_pictures")
+def test_a_report_of_every_kind_of_network_is_finite_and_names_its_prior(tmp_path, corpus, recipe):
+    run = make_run(tmp_path / "run", corpus, recipe)
+    found = evaluate.evaluate(run)
+    assert json.loads((run.folder / "report" / "report.json").read_text()) == found
+    adversarial = recipe in ("grain-adversarial", "grain-noise")
+    assert found["codes"]["normal"]["prior"] is adversarial
+    assert found["spectral_distance"]["drawn_from"] == ("prior" if adversarial else "fit")
+    assert found["codes"]["normal"]["deviation"] == pytest.approx([5.0] * 3) if adversarial else True
+    assert (found["split"], found["frames"], found["clips"]) == ("test", 120, 2)
+    assert found["codes"]["held_out"]["clips"] == 4
+    assert (found["phases"] is not None) == (recipe == "grain-spectral")
+    assert (found["bands"]["unfiltered"][0]["noise_db"] is None) == (recipe == "grain-noise")
+    assert len(found["latents"]["dimensions"]) == 3
+    assert found["run"]["seconds"] == 7
+    html = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert found["verdict"] in html
+    assert ("phases.png" in html) == (recipe == "grain-spectral")
+    for name in ("loss", "waveforms", "filtered", "codes", "resynthesis", "grain_spectrum", "average_spectrum"):
+        assert f'src="{name}.png"' in html
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_same_run_gives_the_same_figures(tmp_path, corpus):
+    run = make_run(tmp_path / "run", corpus, "grain-noise")
+    assert evaluate.evaluate(run) == evaluate.evaluate(Run.open(run.folder))
+
+
+def test_every_picture_is_drawn_for_light_and_dark_screens(tmp_path, corpus):
+    run = make_run(tmp_path / "run", corpus, "grain-spectral")
+    evaluate.evaluate(run)
+    files = {path.stem for path in (run.folder / "report").glob("*.png")}
+    assert {"phases", "loss", "code_space", "correlation"} < files
+    assert {name for name in files if not name.endswith("-dark")} == {
+        name.removesuffix("-dark") for name in files if name.endswith("-dark")
+    }
+
+
+class Perfect(GrainAutoencoder):
+    """Remembers the windows that it encodes, and finds them again by their code."""
+
+    def encode(self, *inputs):
+        table = self.__dict__.setdefault("table", [])
+        places = torch.arange(len(table), len(table) + len(inputs[0]), dtype=torch.float32)
+        table.extend(inputs[0])
+        return torch.stack([places, places % 7, places % 11], 1)
+
+    def decode(self, latents):
+        return torch.stack([self.table[int(i)] for i in latents[:, 0].round().long().clamp(0, len(self.table) - 1)])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_perfect_network_has_no_error_and_adds_nothing(tmp_path, corpus, monkeypatch):
+    monkeypatch.setitem(evaluate.NETWORKS, "grain", Perfect)
+    found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
+    measured = found["reconstruction"]["unfiltered"]
+    assert measured["sample_mean_square"]["value"] == 0
+    assert measured["spectral_convergence_db"]["value"] == measures.PERFECT_DB
+    assert found["spectral_distance"]["reconstruction"] == pytest.approx(0, abs=1e-6)
+    assert found["reconstruction"]["filtered"]["log_spectral_distance_db"]["value"] > 10
+    for band in found["bands"]["unfiltered"]:
+        assert band["level_db"]["mean"] == pytest.approx(0, abs=1e-6)
+        assert band["excess_db"]["mean"] == band["noise_db"]["mean"] == grain_measures.LEAST_DB
+
+
+@pytest.mark.parametrize(
+    ("splits", "held_out", "used", "words"),
+    [
+        (["train", "train", "val"], 0.1, "val", "the validation split"),
+        (["train", "train"], 0.1, "held_out", "the ends of training clips"),
+        (["train", "train"], 0.0, "train", "the training split"),
+    ],
+)
+@pytest.mark.usefixtures("no_pictures")
+def test_where_there_are_no_test_clips_the_next_best_are_taken_and_the_page_says_so(
+    tmp_path, splits, held_out, used, words
+):
+    folder = write_corpus(tmp_path / "shore", splits)
+    run = make_run(tmp_path / "run", folder, "grain-adversarial", f"frames.held_out={held_out}")
+    found = evaluate.evaluate(run)
+    assert found["split"] == used
+    assert words in (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert (found["spectral_distance"]["ratio"] is None) == (used == "train")
+    assert ("held_out" in found["codes"]) == (held_out > 0)
+
+
+def test_a_corpus_that_fell_silent_is_refused(tmp_path):
+    run = make_run(tmp_path / "run", write_corpus(tmp_path / "shore", ["train", "test"], level=0.0))
+    with pytest.raises(UserError, match="no training window that sounds"):
+        evaluate.evaluate(run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_losses_without_a_weight_of_their_own_are_shown_as_they_are(tmp_path, corpus):
+    found = evaluate.evaluate(make_run(tmp_path / "run", corpus))["loss"]
+    assert found["steps"] == [3, 7]
+    assert found["terms"]["adjudication"] == pytest.approx([1 / 3, 1 / 7])
+    assert found["terms"]["mean_square"] == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(("count", "columns"), [(3, 1), (9, 3), (30, 3)])
+def test_losses_are_shown_in_three_parts_where_there_are_enough(count, columns):
+    terms = {"likelihood": [-1.0 * i for i in range(count)], "adversarial": [1.0] * count, "total": [0.0] * count}
+    drawn = grain_figures.loss_parts(range(count), terms, count - 1).draw(picture.LIGHT)
+    assert len(drawn.axes) == 2 * columns
+    shown = np.concatenate([axes.lines[0].get_xdata() for axes in drawn.axes[:columns]])
+    assert set(shown) == set(range(count))
+
+
+# ---- the verdict
+
+
+def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=True, dead=()):
+    spread = {
+        "largest_mean": {"value": 0.1},
+        "smallest_std": {"value": std[0]},
+        "largest_std": {"value": std[1]},
+        "largest_correlation": {"value": 0.1},
+    }
+    return {
+        "run": {"adversarial": adversarial},
+        "split": "test",
+        "spectral_distance": {"ratio": ratio},
+        "bands": {"unfiltered": [{"level_db": {"mean": level}, "excess_db": {"mean": excess}}]},
+        "codes": {"held_out": spread, "normal": {"deviation": [5.0, 5.0]}},
+        "latents": {"dimensions": [{"dead": i in dead} for i in range(2)]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (figures_of(), ["sound like the recordings (1.1 times", "Codes fill the prior", "Both knobs are in use"]),
+        (figures_of(ratio=23.0, level=-25.0), ["do not sound like the recordings", "dull (25 dB too quiet"]),
+        (figures_of(excess=2.0), ["noisy (added power 2 dB over the sound’s own above 3 kHz)"]),
+        (figures_of(excess=-3.0), ["noisy (added power 3 dB under"]),
+        (figures_of(std=(4.0, 5.0)), ["do not quite fill the prior: deviations of 4.00 to 5.00 where 5 is wanted"]),
+        (figures_of(adversarial=False), ["trained toward no prior"]),
+        (figures_of(dead=[1]), ["1 of 2 knobs do nothing (latent 1)"]),
+        (figures_of(dead=[0, 1]), ["cannot be played", "another training.seed"]),
+        (figures_of(ratio=None), ["no other sounds to compare with"]),
+    ],
+)
+def test_the_verdict_says_what_the_figures_mean(found, words):
+    text = texture(found)
+    assert all(part in text for part in words), text
