@@ -217,7 +217,9 @@ def steadiness(name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", default=list(shipped_presets()))
+    parser.add_argument(
+        "presets", nargs="*", default=[name for name in shipped_presets() if open_patch(name).model.card.chroma]
+    )
     parser.add_argument("--phase")
     parser.add_argument("--step", type=int, default=1, help="semitones between the keys of the first table")
     asked = parser.parse_args()

@@ -90,11 +90,13 @@ def click(name: str, path: Path, steal: bool) -> float:
 
 
 def main() -> None:
-    for name, path in shipped_models().items():
+    models = {name: path for name, path in shipped_models().items() if Model(path).card.chroma is not None}
+    for name, path in models.items():
         obedience(name, path)
     for name in shipped_presets():
-        scale(name)
-    for name, path in shipped_models().items():
+        if open_patch(name).model.path in models.values():
+            scale(name)
+    for name, path in models.items():
         print(
             f"{name:<14}clicks: {click(name, path, True):.0f} dB stealing, {click(name, path, False):.0f} dB note-off"
         )
