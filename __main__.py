@@ -65,6 +65,14 @@ class Phase(StrEnum):
     own = "own"
 
 
+class Way(StrEnum):
+    """From one code to another."""
+
+    linear = "linear"
+    spherical = "spherical"
+    dense = "dense"
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Split = Annotated[str, typer.Option(help="Parts for training, validation and test, or a JSON file that lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
@@ -428,6 +436,45 @@ def process(
 
 
 @app.command()
+def morph(
+    first: Annotated[Path, typer.Argument(help="A sound file.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    model: Annotated[Path, typer.Option(help="A model file with its encoder beside it, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    seconds: Annotated[float, typer.Option(min=0.5, max=600, help="How long the note is held.")] = 8.0,
+    way: Annotated[Way, typer.Option(help="dense: by way of training codes.")] = Way.linear,
+    key: Annotated[
+        int | None, typer.Option(min=0, max=127, help="The MIDI note; that of the first sound by default.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the way among the training codes: a .png.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play the way from one sound's timbre to another's, as one held note."""
+    from .host.library import find_model
+    from .host.model import Model
+    from .host.morph import morph as play_way
+    from .host.progress import Display
+
+    with Display() as display:
+        display.stage("morphing")
+        morphed = play_way(
+            first,
+            second,
+            Model(find_model(str(model))),
+            output,
+            way=way.value,
+            seconds=seconds,
+            key=key,
+            picture=picture,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in morphed.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(morphed.summary)
+
+
+@app.command()
 def presets() -> None:
     """List the presets and models that ship."""
     from .host.library import shipped_models, shipped_presets
@@ -730,7 +777,9 @@ def main() -> None:
 def _extra() -> str:
     """The extra that holds what a command needs."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    return {"demo": "picture", "play": "live", "devices": "live", "learn": "live"}.get(command, "train")
+    return {"demo": "picture", "morph": "picture", "play": "live", "devices": "live", "learn": "live"}.get(
+        command, "train"
+    )
 
 
 def _complain(message: str, status: int, debug: bool) -> int:

@@ -53,17 +53,14 @@ def draw_performance(
         UserError: matplotlib is missing, the path does not end in .png, or as `host.files.check_output`.
         Failure: the disk is full, or the file cannot be written for another reason.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("a picture needs matplotlib; install it with: pip install 'timbrel[picture]'") from error
-    if path.suffix.lower() != ".png":
-        raise UserError(f"cannot draw {path}: give a name ending in .png")
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     assert latents.ndim == 2
     assert latents.shape[1] == len(latent_names)
     seconds = max(audio.shape[1], 1) / rate
-    with replacing(path, overwrite) as temporary, rc_context(_style()):
+    with replacing(path, overwrite) as temporary, rc_context(style()):
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
         grid = figure.add_gridspec(
             4, 2, width_ratios=(1, 0.012), height_ratios=(1, 2.7, 1.9, 1.5), wspace=0.02, hspace=0.16,
@@ -87,7 +84,21 @@ def draw_performance(
         figure.savefig(temporary, format="png")
 
 
-def _style() -> Any:
+def check_picture(path: Path) -> None:
+    """Refuse a picture before any work is done for it.
+
+    Raises:
+        UserError: matplotlib is missing, or the path does not end in .png.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise UserError("a picture needs matplotlib; install it with: pip install 'timbrel[picture]'") from error
+    if path.suffix.lower() != ".png":
+        raise UserError(f"cannot draw {path}: give a name ending in .png")
+
+
+def style() -> Any:
     """Settings of our own, whatever matplotlib's are on this machine."""
     from matplotlib import rcParamsDefault
 

@@ -77,8 +77,7 @@ def recover(
         raise UserError(f"-o {output} must be a preset's name, such as {output.stem or 'preset'}.toml")
     check_output(output, overwrite)
     card, track = model.card, follow(sound, model, progress)
-    deviations = np.array([latent.std for latent in card.latents])
-    scale = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+    scale = in_deviations(card)
     rest = track.codes[medoid(track.codes * scale)]
     preset = Preset(
         format=1,
@@ -93,8 +92,8 @@ def recover(
         away = _distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
         told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
     warnings = []
-    if outside := _outside(rest, card):
-        warnings.append(f"{sound} is unlike the training sounds: its code lies outside the span of {outside}")
+    if beyond_span := outside(rest, card):
+        warnings.append(f"{sound} is unlike the training sounds: its code lies outside the span of {beyond_span}")
     if points is not None:
         if len(track.codes) < 2:
             raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
@@ -146,6 +145,16 @@ def follow(sound: Path, model: Model, progress: Callable[[float], None] | None =
     return Track(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
 
 
+def in_deviations(card: Card) -> Doubles:
+    """What codes are multiplied by to be counted in deviations of the training codes, [n_latents].
+
+    A latent that never varied in training counts for nothing.
+    """
+    deviations = np.array([latent.std for latent in card.latents])
+    scale: Doubles = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+    return scale
+
+
 def medoid(codes: Doubles) -> int:
     """Which of the codes, [frames, n], is nearest to their median: one that occurs, from the middle of all."""
     return int(np.square(codes - np.median(codes, axis=0)).sum(axis=1).argmin())
@@ -191,7 +200,7 @@ def _path(track: Track, card: Card, scale: Doubles, points: int) -> tuple[Motion
     fits = f"a path of {len(chosen)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}"
     times = [round(second, 6) for second in track.seconds[chosen].tolist()]
     path = MotionSettings(path=[_rounded(code) for code in smooth[chosen]], times=times)
-    beyond = sum(bool(_outside(code, card)) for code in smooth[chosen])
+    beyond = sum(bool(outside(code, card)) for code in smooth[chosen])
     warning = f"{beyond} of {len(chosen)} codes of the path lie outside the latents' spans, where playing keeps them"
     return path, fits, [warning] if beyond else []
 
@@ -232,7 +241,7 @@ def _drawn(seconds: Doubles, times: Doubles, path: Doubles) -> Doubles:
     return np.stack([np.interp(seconds, times, latent) for latent in path.T], axis=1)
 
 
-def _outside(code: Doubles, card: Card) -> str:
+def outside(code: Doubles, card: Card) -> str:
     """The latents whose value lies outside their span, in words."""
     names = [
         latent.name

@@ -1,0 +1,194 @@
+"""The way from one sound's code to another's, as a held note and as a picture."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio.files import sound_reader
+from .card import Card
+from .errors import UserError
+from .events import Event, NoteOff, NoteOn
+from .files import check_output
+from .latent_map import draw_way
+from .library import Patch
+from .midi.file import Performance
+from .model import Model
+from .motion import Latents
+from .picture import check_picture
+from .pitch import sounding_note
+from .preset import LatentSettings, MotionSettings, Preset
+from .recover import follow, in_deviations, medoid, outside
+from .render import render
+from .units import note_name
+
+Doubles = npt.NDArray[np.float64]
+
+RATE = 44_100  # Hz, of what is written
+MIDDLE_C = 60
+VELOCITY = 100
+AT_ENDS = 0.1  # of the time: how long each end is heard as it is
+LISTENED_SECONDS = 10.0  # of a sound, to know its note
+POINTS = 200  # of the way, to be drawn and measured
+
+
+@dataclass(frozen=True)
+class Morphed:
+    """What to tell people of a sound that was written."""
+
+    summary: str
+    warnings: tuple[str, ...]
+
+
+def morph(
+    first: Path,
+    second: Path,
+    model: Model,
+    output: Path,
+    *,
+    way: str = "linear",
+    seconds: float = 8.0,
+    key: int | None = None,
+    picture: Path | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Morphed:
+    """Render a note that goes from one sound's code to another's.
+
+    A sound's code is that of `recover`: of its frames, the one in the middle of all.
+
+    Args:
+        first, second: sounds of any format, rate and number of channels; they are mixed.
+        model: with its encoder beside it.
+        output: ``.wav``, ``.flac`` or ``.ogg``.
+        way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``: through training codes.
+        seconds: how long the note is held; at its beginning and its end, the codes rest a tenth of it.
+        key: of the note; by default the first sound's own where the model has chroma, else middle C.
+        picture: a ``.png`` of the way among the training codes.
+        progress: told the part that is done, 0 to 1.
+
+    Raises:
+        UserError: a sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own or
+            cannot be played, ``dense`` is asked for and its card holds no training codes, or an output exists or cannot
+            be written.
+        Failure: a code is not finite, or an output cannot be written.
+    """
+    card = model.card
+    check_output(output, overwrite)
+    if picture is not None:
+        check_picture(picture)
+        check_output(picture, overwrite)
+    if way == "dense" and not card.landmarks:
+        raise UserError(
+            f"--way dense goes through training codes, and the card of model {card.name!r} holds none; choose linear "
+            "or spherical, or export the model again"
+        )
+    tracks = [follow(sound, model, _part(progress, number)) for number, sound in enumerate((first, second))]
+    scale = in_deviations(card)
+    ends = [track.codes[medoid(track.codes * scale)] for track in tracks]
+    note = key if key is not None else MIDDLE_C if card.chroma is None else _note_of(first)
+    codes = np.stack(ends)
+    if way == "dense":
+        marks = np.array([mark.latent for mark in card.landmarks])
+        met = np.concatenate([codes[:1], marks, codes[1:]])
+        codes = met[dense_way(met * scale)]
+    preset = _preset(model, codes, scale, way, seconds)
+    length = round(seconds * RATE)
+    events: list[Event] = [NoteOn(0, 0, note, VELOCITY), NoteOff(length, 0, note)]
+    render(
+        {0: Patch(output.stem, preset, model, output.parent)},
+        Performance(events=events, length=length, channels=[0], warnings=[]),
+        output,
+        sample_rate=RATE,
+        overwrite=overwrite,
+        progress=_part(progress, 2),
+    )
+    drawn = _played(preset, card, seconds)
+    if picture is not None:
+        names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
+        title = f"{first.stem} to {second.stem}, {way}, in {card.name}"
+        draw_way(picture, card, names, drawn, title, overwrite)
+    told = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
+    by = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""
+    beyond = [(sound, outside(end, card)) for sound, end in zip((first, second), ends, strict=True)]
+    warnings = [
+        f"{sound} is unlike the training sounds: its code lies outside the span of {names}, where playing keeps it"
+        for sound, names in beyond
+        if names
+    ]
+    return Morphed(told + by, tuple(warnings))
+
+
+def dense_way(codes: Doubles) -> list[int]:
+    """The way from the first code to the last that goes where codes are dense: the numbers of those that it visits.
+
+    Of all ways, that whose steps have the least sum of squares: many short steps through codes cost less than a long
+    one across a gap (Dijkstra, A note on two problems in connexion with graphs, 1959, on the complete graph).
+
+    Args:
+        codes: [codes, n], at least two, in units in which 1 is a deviation.
+    """
+    count = len(codes)
+    costs, before = np.full(count, np.inf), np.zeros(count, np.intp)
+    costs[0] = 0.0
+    open_ends = np.ones(count, bool)
+    while open_ends[-1]:
+        nearest = int(np.where(open_ends, costs, np.inf).argmin())
+        open_ends[nearest] = False
+        through = costs[nearest] + np.square(codes - codes[nearest]).sum(axis=1)
+        shorter = open_ends & (through < costs)
+        costs[shorter], before[shorter] = through[shorter], nearest
+    way = [count - 1]
+    while way[-1] != 0:
+        way.append(int(before[way[-1]]))
+    return way[::-1]
+
+
+def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float) -> Preset:
+    """A preset whose latents go along codes, as fast everywhere in deviations."""
+    steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
+    kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # a code that is met twice is no step
+    going = np.cumsum(np.concatenate([[0.0], steps]))[kept]
+    parts = going / going[-1] if going[-1] > 0 else np.linspace(0.0, 1.0, len(kept))
+    times = seconds * (AT_ENDS + (1 - 2 * AT_ENDS) * parts)
+    path = MotionSettings(
+        path=codes[kept].tolist(), times=times.tolist(), legs="spherical" if way == "spherical" else "linear"
+    )
+    return Preset(format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[path])
+
+
+def _note_of(sound: Path) -> int:
+    """The note that the beginning of a sound has."""
+    with sound_reader(sound) as reader:
+        heard: list[npt.NDArray[np.float32]] = []
+        for block in reader:
+            heard.append(block.mean(axis=0))
+            if sum(map(len, heard)) >= LISTENED_SECONDS * reader.sample_rate:
+                break
+        return round(sounding_note(np.concatenate(heard), reader.sample_rate))
+
+
+def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
+    """Where the latents are while the note is held, [POINTS, n_latents]."""
+    latents = Latents(preset, card, RATE)
+    times = np.linspace(0, seconds * RATE, POINTS).astype(np.int64)
+    return latents.at(times).astype(np.float64)
+
+
+def _about(way: Doubles, card: Card) -> str:
+    """How long a way is, and how far from training codes, in words."""
+    scale = in_deviations(card)
+    length = np.sqrt(np.square(np.diff(way, axis=0) * scale).sum(axis=1)).sum()
+    told = f"a way of {length:.2f} deviations"
+    if card.landmarks:
+        marks = np.array([mark.latent for mark in card.landmarks]) * scale
+        away = np.sqrt(np.square((way * scale)[:, np.newaxis] - marks).sum(axis=2).min(axis=1))
+        told += f", on average {away.mean():.2f} from a training code"
+    return told
+
+
+def _part(progress: Callable[[float], None] | None, number: int) -> Callable[[float], None] | None:
+    """Progress of one of three parts."""
+    return None if progress is None else lambda done: progress((number + done) / 3)
