@@ -1,5 +1,6 @@
 """From a folder of sounds to an instrument, in one go."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,14 @@ def make(
     """
     load_recipe(RECIPES["chroma"], [f"training.minutes={minutes}"])  # refuses a wrong number before any work
     corpus = _corpus(sounds, output, display)
-    run, outcome = _train(output, minutes, corpus, family, display)
+    try:
+        run, outcome = _train(output, minutes, corpus, family, display)
+    except UserError:
+        if not (output / "run").exists():  # these sounds will not do: others are to be read next time
+            shutil.rmtree(corpus.folder)
+            with contextlib.suppress(OSError):
+                output.rmdir()
+        raise
     if outcome.interrupted:
         raise Stopped(f"stopped at step {outcome.step}, all is saved; the same command goes on from there")
     if outcome.dead:

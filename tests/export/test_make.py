@@ -212,6 +212,14 @@ def test_recordings_without_pitch_become_a_texture(noises, tmp_path):
     assert np.abs(texture).max() < 1
 
 
+def test_sounds_too_short_to_learn_from_are_refused_and_nothing_is_left(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    soundfile.write(tmp_path / "sounds" / "drop.wav", 0.1 * np.random.default_rng(0).standard_normal(44100), 44100)
+    with pytest.raises(UserError, match="50 are the least; add sounds"):
+        made(tmp_path / "sounds", tmp_path / "rain")
+    assert {path.name for path in tmp_path.iterdir()} == {"sounds"}
+
+
 def test_tones_become_a_texture_if_one_wants_it(recordings, tmp_path):
     _, display = made(recordings, tmp_path / "bells", family="grain")
     assert "training texture-10" in display.stages
