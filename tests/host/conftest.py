@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.card import METADATA_KEY
+from timbrel.host.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.instrument import Instrument
 from timbrel.host.library import Patch
 from timbrel.host.model import Model
@@ -170,6 +171,75 @@ class Analytic:
 def analytic():
     """The class of analytic models: to be saved with whatever faults a test wants."""
     return Analytic
+
+
+@pytest.fixture(scope="session")
+def save_encoder():
+    """A function that writes the encoder of a model: nodes that end in ``latent``, and the widths of its inputs."""
+
+    def save(path, nodes, inputs, count, constants=None, rate=RATE):
+        wide = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in inputs.items()
+        ]
+        latent = [helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["batch", count])]
+        kept = [
+            numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in (constants or {}).items()
+        ]
+        graph = helper.make_graph(nodes, "encoder", wide, latent, kept)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        about = {"format": 1, "model": "analytic", "sample_rate": rate, "latents": count}
+        helper.set_model_props(made, {ENCODER_KEY: json.dumps(about | {"frame_length": inputs["audio"]})})
+        onnx.save(made, encoder_path(path))
+
+    return save
+
+
+def unchanged(count):
+    """A decoder whose frame is its latent."""
+    put = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", count]) for name in ("latent", "frame")]
+    return helper.make_graph([helper.make_node("Identity", ["latent"], ["frame"])], "same", put[:1], put[1:])
+
+
+MAGNITUDES = [
+    helper.make_node("MatMul", ["audio", "cosines"], ["real"]),
+    helper.make_node("MatMul", ["audio", "sines"], ["imaginary"]),
+    helper.make_node("Mul", ["real", "real"], ["first"]),
+    helper.make_node("Mul", ["imaginary", "imaginary"], ["second"]),
+    helper.make_node("Add", ["first", "second"], ["power"]),
+    helper.make_node("Sqrt", ["power"], ["magnitude"]),
+    helper.make_node("ReduceMax", ["magnitude"], ["largest"], axes=[1], keepdims=1),
+    helper.make_node("Max", ["largest", "least"], ["divisor"]),
+    helper.make_node("Div", ["magnitude", "divisor"], ["latent"]),
+]
+
+
+@pytest.fixture(scope="session")
+def make_allpass(analytic, save_encoder, tmp_path_factory):
+    """A function that makes a model whose codes are the frames: magnitudes of a largest 1, or a grain's samples."""
+
+    def make(kind="spectrum", **settings):
+        path = tmp_path_factory.mktemp("allpass") / "model.onnx"
+        length = settings["frame_length"]
+        count = length // 2 + 1 if kind == "spectrum" else length
+        source = analytic(latents=count, chroma=False, **settings)
+        reference = {"latent": [[0.5] * count], "chroma": None, "points": [0], "frame": [[0.5]], "tolerance": 1e-5}
+        card = source.card(reference=reference)
+        if kind == "grain":
+            card |= {"kind": "grain", "domain": "samples", "window": "blackman"}
+            card["latents"] = [latent | {"low": -1.0} for latent in card["latents"]]
+        source.save(path, card, unchanged(count))
+        nodes, constants = [helper.make_node("Identity", ["audio"], ["latent"])], {}
+        if kind == "spectrum":
+            turn = 2 * np.pi * np.outer(np.arange(length), np.arange(count)) / length
+            shape = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length))[:, np.newaxis]
+            nodes, constants = (
+                MAGNITUDES,
+                {"cosines": shape * np.cos(turn), "sines": shape * np.sin(turn), "least": 1e-12},
+            )
+        save_encoder(path, nodes, {"audio": length}, count, constants, source.sample_rate)
+        return Model(path)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,15 @@
 """From one sound to another: ways against other searches, the note by its latents, the picture by its dots."""
 
 import itertools
-import json
 
 import numpy as np
-import onnx
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from timbrel.host.audio.files import read_sound
-from timbrel.host.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.instrument import Instrument
 from timbrel.host.latent_map import Plane
 from timbrel.host.model import Model
@@ -23,20 +20,12 @@ from timbrel.host.pitch import sounding_note
 RATE, LENGTH = 22050, 1024
 
 
-def save_encoder(path):
-    """An encoder that says how loud a frame is, and how loud its second half."""
-    halves = np.stack([np.ones(LENGTH), np.repeat([0.0, 2.0], LENGTH // 2)], axis=1).astype(np.float32) / LENGTH
-    graph = helper.make_graph(
-        [helper.make_node("Abs", ["audio"], ["level"]), helper.make_node("MatMul", ["level", "halves"], ["latent"])],
-        "encoder",
-        [helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["batch", LENGTH])],
-        [helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["batch", 2])],
-        [numpy_helper.from_array(halves, "halves")],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    about = {"format": 1, "model": "analytic", "sample_rate": RATE, "frame_length": LENGTH, "latents": 2}
-    helper.set_model_props(made, {ENCODER_KEY: json.dumps(about)})
-    onnx.save(made, path)
+@pytest.fixture(scope="module")
+def save_levels(save_encoder):
+    """A function that writes an encoder that says how loud a frame is, and how loud its second half."""
+    halves = np.stack([np.ones(LENGTH), np.repeat([0.0, 2.0], LENGTH // 2)], axis=1) / LENGTH
+    nodes = [helper.make_node("Abs", ["audio"], ["level"]), helper.make_node("MatMul", ["level", "halves"], ["latent"])]
+    return lambda path: save_encoder(path, nodes, {"audio": LENGTH}, 2, {"halves": halves})
 
 
 def bow(count=40):
@@ -46,7 +35,7 @@ def bow(count=40):
 
 
 @pytest.fixture(scope="module")
-def make_model(analytic, tmp_path_factory):
+def make_model(analytic, save_levels, tmp_path_factory):
     """A function that makes the smallest model with training codes, its encoder beside it."""
 
     def make(codes=None, **settings):
@@ -54,7 +43,7 @@ def make_model(analytic, tmp_path_factory):
         codes = bow() if codes is None else codes
         marks = [{"latent": code.tolist(), "chroma": 0, "label": "bow"} for code in np.asarray(codes)]
         path = made.save(tmp_path_factory.mktemp("morph") / "model.onnx", made.card(landmarks=marks))
-        save_encoder(encoder_path(path))
+        save_levels(path)
         return Model(path)
 
     return make
@@ -216,7 +205,7 @@ WRONG = {
 
 @pytest.mark.parametrize("line", WRONG)
 def test_what_cannot_be_morphed_is_refused_in_a_line_and_nothing_is_written(
-    analytic, make_model, sounds, timbrel, tmp_path, monkeypatch, line
+    analytic, make_model, save_levels, sounds, timbrel, tmp_path, monkeypatch, line
 ):
     model = make_model()
     for path in sounds.iterdir():
@@ -224,7 +213,7 @@ def test_what_cannot_be_morphed_is_refused_in_a_line_and_nothing_is_written(
     (tmp_path / "kept.wav").write_text("kept")
     for name in ("model", "bare"):
         (tmp_path / f"{name}.onnx").write_bytes(model.path.read_bytes())
-        save_encoder(encoder_path(tmp_path / f"{name}.onnx"))
+        save_levels(tmp_path / f"{name}.onnx")
     analytic().save(tmp_path / "alone.onnx")
     analytic().save(tmp_path / "bare.onnx", analytic().card(landmarks=[]))
     monkeypatch.chdir(tmp_path)

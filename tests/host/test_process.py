@@ -1,20 +1,18 @@
 """A sound through a model: models that change nothing give it back, and what bends codes is held to closed forms."""
 
 import itertools
-import json
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import scipy.signal
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from timbrel.host.audio.files import read_sound
-from timbrel.host.encoder import ENCODER_KEY, encoder_path
+from timbrel.host.encoder import encoder_path
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.library import open_patch
@@ -26,78 +24,19 @@ RATE, LENGTH, HOP = 22050, 64, 16
 BINS = LENGTH // 2 + 1
 
 
-def save_encoder(path, nodes, inputs, count, constants=()):
-    """An encoder of nodes that end in ``latent``."""
-    graph = helper.make_graph(
-        nodes,
-        "encoder",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in inputs.items()],
-        [helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["batch", count])],
-        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    about = {"format": 1, "model": "analytic", "sample_rate": RATE, "frame_length": inputs["audio"], "latents": count}
-    helper.set_model_props(made, {ENCODER_KEY: json.dumps(about)})
-    onnx.save(made, path)
-
-
-def unchanged(count):
-    """A decoder whose frame is its latent."""
-    put = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", count]) for name in ("latent", "frame")]
-    return helper.make_graph([helper.make_node("Identity", ["latent"], ["frame"])], "same", put[:1], put[1:])
-
-
-@pytest.fixture(scope="module")
-def make_allpass(analytic, tmp_path_factory):
-    """A function that makes a model whose codes are the frames: magnitudes of a largest 1, or a grain's samples."""
-
-    def make(kind="spectrum", **changes):
-        path = tmp_path_factory.mktemp("allpass") / "model.onnx"
-        count = BINS if kind == "spectrum" else LENGTH
-        source = analytic(latents=count, frame_length=LENGTH, hop_length=HOP, chroma=False)
-        reference = {"latent": [[0.5] * count], "chroma": None, "points": [0], "frame": [[0.5]], "tolerance": 1e-5}
-        card = source.card(reference=reference, **changes)
-        if kind == "grain":
-            card |= {"kind": "grain", "domain": "samples", "window": "blackman"}
-            card["latents"] = [latent | {"low": -1.0} for latent in card["latents"]]
-        source.save(path, card, unchanged(count))
-        if kind == "grain":
-            nodes = [helper.make_node("Identity", ["audio"], ["latent"])]
-            save_encoder(encoder_path(path), nodes, {"audio": LENGTH}, count)
-        else:
-            turn = 2 * np.pi * np.outer(np.arange(LENGTH), np.arange(BINS)) / LENGTH
-            shape = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(LENGTH) / LENGTH))[:, np.newaxis]
-            nodes = [
-                helper.make_node("MatMul", ["audio", "cosines"], ["real"]),
-                helper.make_node("MatMul", ["audio", "sines"], ["imaginary"]),
-                helper.make_node("Mul", ["real", "real"], ["first"]),
-                helper.make_node("Mul", ["imaginary", "imaginary"], ["second"]),
-                helper.make_node("Add", ["first", "second"], ["power"]),
-                helper.make_node("Sqrt", ["power"], ["magnitude"]),
-                helper.make_node("ReduceMax", ["magnitude"], ["largest"], axes=[1], keepdims=1),
-                helper.make_node("Max", ["largest", "least"], ["divisor"]),
-                helper.make_node("Div", ["magnitude", "divisor"], ["latent"]),
-            ]
-            constants = {"cosines": shape * np.cos(turn), "sines": shape * np.sin(turn), "least": 1e-12}.items()
-            save_encoder(encoder_path(path), nodes, {"audio": LENGTH}, count, constants)
-        return Model(path)
-
-    return make
-
-
 @pytest.fixture(scope="module")
 def allpass(make_allpass):
     """Both kinds, by name."""
-    return {kind: make_allpass(kind) for kind in ("spectrum", "grain")}
+    return {kind: make_allpass(kind, frame_length=LENGTH, hop_length=HOP) for kind in ("spectrum", "grain")}
 
 
 @pytest.fixture(scope="module")
-def keyed(analytic, tmp_path_factory):
+def keyed(analytic, save_encoder, tmp_path_factory):
     """The smallest model with chroma, and an encoder that says how loud a frame is, and how loud its second half."""
     path = analytic().save(tmp_path_factory.mktemp("keyed") / "model.onnx")
     halves = np.stack([np.ones(1024), np.repeat([0.0, 2.0], 512)], axis=1) / 1024
     nodes = [helper.make_node("Abs", ["audio"], ["level"]), helper.make_node("MatMul", ["level", "halves"], ["latent"])]
-    save_encoder(encoder_path(path), nodes, {"audio": 1024}, 2, [("halves", halves)])
+    save_encoder(path, nodes, {"audio": 1024}, 2, {"halves": halves})
     return Model(path)
 
 
@@ -242,7 +181,7 @@ def test_silence_gives_silence_and_loudness_follows_the_sound(allpass, keyed, ma
 
 def test_an_own_phase_gives_the_magnitudes_that_were_decoded(make_allpass, make_patch, make_tone):
     tone = make_tone(69, 1.0, RATE)
-    processor = Processor(make_patch(make_allpass(), process={"phase": "own"}), RATE)
+    processor = Processor(make_patch(make_allpass(frame_length=LENGTH, hop_length=HOP), process={"phase": "own"}), RATE)
     late = processor.latency_samples
     given = run(processor, np.concatenate([tone, np.zeros(late, np.float32)]), [512])[0, late:]
     spectra = [np.abs(scipy.signal.stft(sound, nperseg=LENGTH, noverlap=LENGTH - HOP)[2]) for sound in (tone, given)]
@@ -415,7 +354,10 @@ def shelf(analytic, keyed, make_allpass, tmp_path_factory):
         soundfile.write(folder / f"{name}.wav", samples, RATE, subtype="FLOAT")
     soundfile.write(folder / "slow.wav", noise(30_000), 4000)
     analytic().save(folder / "alone.onnx")
-    for name, path in {"keyed": keyed.path, "grain": make_allpass("grain").path}.items():
+    for name, path in {
+        "keyed": keyed.path,
+        "grain": make_allpass("grain", frame_length=LENGTH, hop_length=HOP).path,
+    }.items():
         (folder / f"{name}.onnx").write_bytes(path.read_bytes())
         encoder_path(folder / f"{name}.onnx").write_bytes(encoder_path(path).read_bytes())
     heading = 'format = 1\nmodel = "keyed.onnx"\n'
