@@ -551,6 +551,10 @@ def play(
         bool, typer.Option("--lowest-latency", help="Events take effect at the next block, not after a constant delay.")
     ] = False,
     programs: Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--input", help="What this hears goes through the model: an input's name, or default."),
+    ] = None,
     null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
     keys: Annotated[
         bool, typer.Option("--keys", help="Play on the computer's keyboard; MIDI is heard if --midi-port names it.")
@@ -570,6 +574,8 @@ def play(
         _check_range("--rate", rate, RATES, "Hz; leave it out to take the card's own")
     if null and device is not None:
         raise UserError(f"--null and --device {device} are two outputs; give one of them")
+    if null and source is not None:
+        raise UserError(f"--null has no input, but --input {source} asks for one; leave one of them out")
     typist = Typist(keys) if can_type() else None
     if keys and typist is None:
         raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
@@ -581,6 +587,7 @@ def play(
         preset=preset,
         device=device,
         null=null,
+        input=source,
         rate=rate,
         block=block,
         depth=1 if lowest_latency else 2,
@@ -619,16 +626,18 @@ def _set_of(folder: Path | None) -> tuple[str, ...]:
 @app.command()
 def devices() -> None:
     """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
-    from .host.audio.device import cards
+    from .host.audio.device import cards, inputs
     from .host.controllers import read_controller, shipped_controllers
     from .host.midi.ports import port_names
 
     found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
-    names = [card.name for card in found]
-    for card in found:
-        name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
-        mark = "  (default)" if card.default else ""
-        print(f'sound card  --device "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
+    heard = inputs() if found else []
+    for kind, option, known in (("sound card ", "--device", found), ("sound input", "--input", heard)):
+        names = [card.name for card in known]
+        for card in known:
+            name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
+            mark = "  (default)" if card.default else ""
+            print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
     for port in _or_complaint(
         port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
     ):

@@ -22,7 +22,6 @@ from .audio.device import Sink
 from .dsp import limit
 from .events import Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend, ProgramChange
 from .midi.ports import Timed
-from .rack import Rack
 
 Array = npt.NDArray[np.float32]
 
@@ -54,11 +53,47 @@ class Source(Protocol):
         ...
 
 
+class Hearing(Protocol):
+    """What gives the sound that comes in, a block at a time."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next block is there."""
+        ...
+
+    def listen(self) -> None:
+        """Take the next block, for whoever looks at it now."""
+        ...
+
+
+class Machine(Protocol):
+    """What is driven block by block: a `Rack`, or what a sound goes through."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether it goes on sounding without keys, as long as something is heard."""
+        ...
+
+    @property
+    def latency_samples(self) -> int: ...
+
+    @property
+    def sounding(self) -> int: ...
+
+    def latent_values(self, channel: int) -> list[float]: ...
+
+    def current_latents(self, channel: int) -> list[float]: ...
+
+    def shed(self, time: int) -> bool: ...
+
+    def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]: ...
+
+
 @dataclass
 class _Seat:
     """A rack and the sample at which it began: it counts from 0."""
 
-    rack: Rack
+    rack: Machine
     since: int
     silent: int = 0  # samples since its last voice ended
     fade: int | None = None  # the sample from which it fades
@@ -71,11 +106,11 @@ class Player:
     pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
     """
 
-    def __init__(self, rack: Rack, sample_rate: int) -> None:
+    def __init__(self, rack: Machine, sample_rate: int) -> None:
         self._rate = sample_rate
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats = [_Seat(rack, 0)]
-        self._next: deque[Rack] = deque(maxlen=1)
+        self._next: deque[Machine] = deque(maxlen=1)
         self._queue: list[Event] = []
         self._carried: dict[tuple[int, int], ControlChange] = {}
         self._bends: dict[int, PitchBend] = {}
@@ -84,7 +119,7 @@ class Player:
         self.shed = 0  # voices that were given up for want of time
 
     @property
-    def rack(self) -> Rack:
+    def rack(self) -> Machine:
         """The one that takes new notes."""
         return self._seats[-1].rack
 
@@ -104,7 +139,7 @@ class Player:
             event = replace(event, time=self.now)
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
 
-    def swap(self, rack: Rack) -> None:
+    def swap(self, rack: Machine) -> None:
         """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this."""
         self._next.append(rack)
 
@@ -160,6 +195,9 @@ class Player:
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
             seat.fade = self.now
+        for seat in self._seats[:-1]:
+            if seat.rack.listens and seat.fade is None:  # until the new one is heard, which fades in
+                seat.fade = self.now + self.rack.latency_samples
 
     def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
         """A block of a rack that takes no more notes, before the limiter."""
@@ -241,6 +279,7 @@ class Loop:
         lowest_latency: bool = False,
         on_block: Callable[[Array, list[Event]], None] | None = None,
         whole_blocks: bool = False,
+        ear: Hearing | None = None,
     ) -> None:
         """Join what plays, what listens and what takes the sound.
 
@@ -249,6 +288,7 @@ class Loop:
             on_block: told each block and the events that took effect in it; it must not wait.
             whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: they come in
                 at once then, and their constant delay needs but a part of a block for what makes them late.
+            ear: what is heard while sound is made: a block comes for each that the sink takes.
         """
         self.player, self.sink = player, sink
         self.sources = sources
@@ -261,6 +301,7 @@ class Loop:
         self._lowest = lowest_latency
         self._in_hand = 0 if lowest_latency else sink.block // 4 if whole_blocks else sink.block
         self._on_block = on_block
+        self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
         self._extra = 0  # blocks by which the ring is deeper for now
         self._strain = 0.0  # the mean load of late
@@ -276,9 +317,9 @@ class Loop:
     def brace(self, blocks: int) -> None:
         """Keep the ring deeper by so many blocks, 0 or 1, while other threads are busy. Any thread may call this.
 
-        Events keep their delay, where it has a block in hand.
+        Events keep their delay, where it has a block in hand. What is still to be heard cannot be made ahead.
         """
-        self._extra = blocks
+        self._extra = blocks if self._ear is None else 0
 
     def stop(self) -> None:
         """End after the block under way. Any thread may call this."""
@@ -293,6 +334,8 @@ class Loop:
                     continue
                 began = time.perf_counter()
                 self._listen()
+                if self._ear is not None:
+                    self._ear.listen()
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
                 part = (time.perf_counter() - began) * self.sink.rate / self.sink.block
@@ -312,7 +355,7 @@ class Loop:
         while True:
             now, taken = time.perf_counter(), sink.taken
             self._timeline.saw(taken, now)
-            if sink.written - taken <= full:
+            if sink.written - taken <= full and (self._ear is None or self._ear.ready):
                 self._taken_at = now
                 return True
             if now > until:

@@ -11,6 +11,7 @@ class Setup:
     preset: str
     device: str | None = None
     null: bool = False
+    input: str | None = None  # what is heard goes through the preset's model
     rate: int | None = None
     block: int = 128
     depth: int = 2

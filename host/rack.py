@@ -19,6 +19,8 @@ Array = npt.NDArray[np.float32]
 class Rack:
     """What live playing and rendering drive: events of any channel in, the mix out."""
 
+    listens = False
+
     def __init__(self, patches: Mapping[int, Patch], sample_rate: int, threads: int = 1, omni: bool = False) -> None:
         """Make its instruments ready.
 

@@ -18,16 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from .audio.device import CardSink, NullSink, Sink, find_card
+from .audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
 from .controllers import bindings, read_controller
 from .controls import knob
+from .dsp import white_noise
 from .errors import TimbrelError, UserError
 from .events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
 from .library import Patch, open_patch
-from .live import Loop, Player, Source
+from .live import Loop, Machine, Player, Source
 from .messages import Message, Report, Setup
 from .midi.ports import Inputs, Timed
 from .preset import CCMap
+from .process import Insert
 from .rack import Rack
 from .units import gain_to_db
 
@@ -75,6 +77,7 @@ class _Stage:
     pipe: Connection
     keyboard: Keyboard = field(default_factory=Keyboard)
     loop: Loop | None = None
+    ear: Ear | None = None
     inputs: Inputs | None = None
     preset: str = ""
     device: str = ""
@@ -127,8 +130,8 @@ def _sound(stage: _Stage) -> None:
         setup = stage.setup
         patch = _fitted(open_patch(setup.preset), setup)
         sink = _open_sink(stage)
-        rack = _rack(patch, sink.rate)
-        _warm_up(patch, sink.rate, sink.block)
+        rack = _rack(patch, sink.rate, stage.ear)
+        _warm_up(patch, sink.rate, sink.block, stage.ear)
         stage.inputs = _open_inputs(stage)
         sources: list[Source] = [stage.keyboard] if stage.inputs is None else [stage.inputs, stage.keyboard]
         stage.patch, stage.preset, stage.rate = patch, patch.name, sink.rate
@@ -141,6 +144,7 @@ def _sound(stage: _Stage) -> None:
             setup.lowest_latency,
             _recorder(stage) if setup.recording else None,
             whole_blocks=stage.inputs is not None and stage.inputs.whole_blocks and JACK in stage.device,
+            ear=stage.ear,
         )
         hurry(SOUND)
         stage.loop = loop
@@ -158,7 +162,12 @@ def _open_sink(stage: _Stage) -> Sink:
         return NullSink(setup.rate or NULL_RATE, setup.block, setup.depth)
     card = find_card(setup.device)
     stage.device = f"{card.name} ({card.api})"
-    return CardSink(card, setup.rate or card.rate, setup.block, setup.depth)
+    source = None if setup.input is None else find_input(setup.input)
+    if source is not None:
+        stage.device += f", input {source.name}"
+    sink = CardSink(card, setup.rate or card.rate, setup.block, setup.depth, source)
+    stage.ear = sink.ear
+    return sink
 
 
 def _open_inputs(stage: _Stage) -> Inputs | None:
@@ -175,8 +184,10 @@ def _open_inputs(stage: _Stage) -> Inputs | None:
         return None
 
 
-def _warm_up(patch: Patch, rate: int, block: int) -> None:
-    rack = _rack(patch, rate)
+def _warm_up(patch: Patch, rate: int, block: int, ear: Ear | None) -> None:
+    if ear is not None:
+        ear.heard = white_noise(block)
+    rack = _rack(patch, rate, ear)
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []
         rack.process([NoteOn(count * block, 0, key, 1) for key in keys], block)
@@ -274,7 +285,7 @@ def _load(stage: _Stage, name: str) -> None:
     stage.loop.brace(1)
     try:
         patch = _fitted(open_patch(name), stage.setup)
-        rack = _rack(patch, stage.rate)
+        rack = _rack(patch, stage.rate, stage.ear)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
         stage.send("refused", f"{fault}{error}")
@@ -320,11 +331,13 @@ def _report(stage: _Stage) -> Report:
     sink, player = loop.sink, loop.player
     peak, loop.peak = loop.peak, 0.0
     parts = {
-        "card": sink.latency_seconds,
+        "card": sink.latency_seconds + (0.0 if stage.ear is None else stage.ear.latency_seconds),
         "ring": sink.depth * sink.block / sink.rate,
         "timing": (loop.delay_samples - sink.depth * sink.block) / sink.rate,
         "instrument": player.rack.latency_samples / sink.rate,
     }
+    if stage.ear is not None:  # from sound to sound
+        del parts["timing"]
     p50, p99 = loop.load.percentiles(50, 99)
     return Report(
         device=stage.device,
@@ -396,12 +409,14 @@ def _tell_problem(stage: _Stage) -> None:
         stage.pipe.send(("error", (f"internal error: {type(error).__name__}: {error}", 1)))
 
 
-def _rack(patch: Patch, rate: int) -> Rack:
-    """One preset on all channels, as it is played live.
+def _rack(patch: Patch, rate: int, ear: Ear | None) -> Machine:
+    """One preset on all channels, as it is played live, or what is heard goes through it.
 
     Raises:
-        UserError: it cannot be made in real time, or as `Rack`.
+        UserError: it cannot be made in real time, or as `Rack` or `Insert`.
     """
+    if ear is not None:
+        return Insert(patch, rate, ear)
     if patch.preset.play.phase == "best":
         raise UserError(
             f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it, or render it"

@@ -316,9 +316,10 @@ default = type("", (), {"device": (-1, -1)})
 class PortAudioError(Exception):
     pass
 def query_hostapis():
-    return [{"name": "ALSA", "default_output_device": 0}]
+    return [{"name": "ALSA", "default_output_device": 0, "default_input_device": 0}]
 def query_devices():
     card = {"name": "Wave 9", "hostapi": 0, "default_samplerate": 48000.0, "max_output_channels": 2}
+    card["max_input_channels"] = 0 if os.environ["TROUBLE"] == "no input" else 1
     return [] if os.environ["TROUBLE"] == "no card" else [card]
 def check_output_settings(samplerate, **settings):
     if os.environ["TROUBLE"] == "rates" and samplerate not in (44100, 48000):
@@ -328,12 +329,19 @@ MIXER = """
 import sounddevice
 def Mixer(**settings):
     raise sounddevice.PortAudioError("Device unavailable")
+MixerAndRecorder = Mixer
 """
 TROUBLES = {
     "missing": ("", ["needs more packages", "pip install 'timbrel[live]'"]),
     "no library": ("", ["PortAudio library is missing", "apt install libportaudio2", "--null"]),
     "no card": ("", ["no sound card was found", "JACK", "--null"]),
     "no such card": ("--device Wive", ["no sound card is named 'Wive'", "did you mean 'Wave 9'"]),
+    "no input": ("--input default", ["--input default: no sound input was found; connect one"]),
+    "no such input": ("--input Wive", ["no sound input is named 'Wive'", "did you mean 'Wave 9'"]),
+    "busy input": (
+        "--input default",
+        ["'Wave 9' with input 'Wave 9' (ALSA) cannot be opened", "in use", "same system"],
+    ),
     "rates": ("--rate 96000", ["--rate 96000", "'Wave 9'", "44100, 48000 Hz", "leave --rate out"]),
     "busy": ("", ["'Wave 9' cannot be opened: Device unavailable", "in use"]),
     "no mixer": ("", ["rtmixer is not installed", "pip install 'timbrel[live]'"]),

@@ -355,11 +355,21 @@ CARDS = """
 import os
 default = type("", (), {"device": (-1, 1)})
 def query_hostapis():
-    return [{"name": "MME", "default_output_device": 1}, {"name": "WASAPI", "default_output_device": 2}]
+    default = {"default_input_device": 0}
+    return [
+        {"name": "MME", "default_output_device": 1, **default},
+        {"name": "WASAPI", "default_output_device": 2, **default},
+    ]
 def query_devices():
     names = [("Mic", 0, 0), ("Speakers", 0, 2), ("Speakers", 1, 2), ("Wave 9", 1, 8)]
     return [
-        {"name": name, "hostapi": api, "default_samplerate": 44100.0, "max_output_channels": channels}
+        {
+            "name": name,
+            "hostapi": api,
+            "default_samplerate": 44100.0,
+            "max_output_channels": channels,
+            "max_input_channels": int(name == "Mic"),
+        }
         for name, api, channels in names
     ]
 """
@@ -395,6 +405,7 @@ def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with
         'sound card  --device "Speakers (MME)"  MME, 44100 Hz, 2 channels  (default)',
         'sound card  --device "Speakers (WASAPI)"  WASAPI, 44100 Hz, 2 channels',
         'sound card  --device "Wave 9"  WASAPI, 44100 Hz, 8 channels',
+        'sound input --input "Mic"  MME, 44100 Hz, 1 channels  (default)',
         'MIDI port   --midi-port "Knobs"',
         'MIDI port   --midi-port "Pads"',
         *(line for line in out.splitlines() if line.startswith("controller  --controller ")),

@@ -21,12 +21,15 @@ CLIENT = b"timbrel"  # what JACK and its patch bays call us
 CHANNELS = 2
 SAMPLE_BYTES = 4 * CHANNELS
 RATES = (44100, 48000, 88200, 96000, 176400, 192000)
+DEFAULT = "default"  # the name of the input that the system prefers
+HEARD_SECONDS = 1.0  # of input that wait while the thread that renders is held up
+SURE = 3  # blocks in a row for which input waits longer than it should, until some of it is dropped
 BLOCKS = (16, 8192)  # samples: below, the callback costs more than the sound; above, a key is felt late
 
 
 @dataclass(frozen=True)
 class Card:
-    """An output that PortAudio knows: ``index`` and names as it gives them, ``rate`` its own in Hz."""
+    """An output or input that PortAudio knows: ``index`` and names as it gives them, ``rate`` its own in Hz."""
 
     index: int
     name: str
@@ -96,21 +99,30 @@ def _portaudio() -> Any:
 
 def cards() -> list[Card]:
     """The outputs of this machine."""
+    return _known("output")
+
+
+def inputs() -> list[Card]:
+    """The inputs of this machine."""
+    return _known("input")
+
+
+def _known(way: str) -> list[Card]:
     portaudio = _portaudio()
-    apis, chosen = portaudio.query_hostapis(), portaudio.default.device[1]
-    if chosen < 0:  # PortAudio's own choice: the default output of the first API that has one
-        chosen = next((a["default_output_device"] for a in apis if a["default_output_device"] >= 0), -1)
+    apis, chosen = portaudio.query_hostapis(), portaudio.default.device[way == "output"]
+    if chosen < 0:  # PortAudio's own choice: the default of the first API that has one
+        chosen = next((a[f"default_{way}_device"] for a in apis if a[f"default_{way}_device"] >= 0), -1)
     return [
         Card(
             index=index,
             name=device["name"],
             api=apis[device["hostapi"]]["name"],
             rate=round(device["default_samplerate"]),
-            channels=device["max_output_channels"],
+            channels=device[f"max_{way}_channels"],
             default=index == chosen,
         )
         for index, device in enumerate(portaudio.query_devices())
-        if device["max_output_channels"] > 0
+        if device[f"max_{way}_channels"] > 0
     ]
 
 
@@ -125,15 +137,33 @@ def find_card(name: str | None) -> Card:
         raise UserError("no sound card was found; connect one or start JACK, or try --null, which plays to nowhere")
     if name is None:
         return next((card for card in known if card.default), known[0])
+    return _named(name, known, "--device", "sound card")
+
+
+def find_input(name: str) -> Card:
+    """The input of a name, of any distinctive part of it, or the default for ``default``.
+
+    Raises:
+        UserError: there is none, or several fit.
+    """
+    known = inputs()
+    if not known:
+        raise UserError(f"--input {name}: no sound input was found; connect one or start JACK")
+    if name == DEFAULT:
+        return next((card for card in known if card.default), known[0])
+    return _named(name, known, "--input", "sound input")
+
+
+def _named(name: str, known: Sequence[Card], option: str, kind: str) -> Card:
     wanted = name.casefold()
     exact = [card for card in known if card.name.casefold() == wanted]
     fitting = exact or [card for card in known if wanted in f"{card.name} ({card.api})".casefold()]
     names = [card.name for card in known]
     if not fitting:
-        raise UserError(f"no sound card is named {name!r}{nearest(name, names)}")
+        raise UserError(f"no {kind} is named {name!r}{nearest(name, names)}")
     if len(fitting) > 1:
         several = ", ".join(repr(f"{card.name} ({card.api})") for card in fitting)
-        raise UserError(f"--device {name!r} fits {len(fitting)} cards: {several}; give more of the name")
+        raise UserError(f"{option} {name!r} fits {len(fitting)} {kind.split()[-1]}s: {several}; give more of the name")
     return fitting[0]
 
 
@@ -148,19 +178,58 @@ def check_block(block: int) -> None:
         raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
 
 
+class Ear:
+    """What a card hears, in blocks as long as those that it takes, and as many.
+
+    What is heard waits in a ring that the card's callback fills in C. It waits no longer than the sink's own ring is
+    deep: after an underrun, so much of it is dropped that sound comes no later than before.
+    """
+
+    def __init__(self, stream: Any, ring: Any, channels: int, sink: "CardSink") -> None:
+        """``ring`` is empty, of ``channels`` floats an element."""
+        self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
+        self._action = stream.record_ringbuffer(ring)
+        self._late = 0  # successive blocks
+        self.heard = np.zeros(sink.block, np.float32)  # the block that is under way, the mean of all channels
+
+    @property
+    def latency_seconds(self) -> float:
+        """Between the microphone and the ring, as far as the driver knows."""
+        return float(self._stream.latency[0])
+
+    @property
+    def ready(self) -> bool:
+        """Whether a block has been heard that was not listened to."""
+        return int(self._ring.read_available) >= self._sink.block
+
+    def listen(self) -> None:
+        """Let the next block be `heard`; it is `ready`."""
+        block = self._sink.block
+        surplus = int(self._ring.read_available) + self._sink.ahead - self._sink.depth * block
+        self._late = self._late + 1 if surplus > 0 else 0
+        if self._late >= SURE:
+            self._ring.advance_read_index(min(surplus, int(self._ring.read_available) - block))
+            self._late = 0
+        samples = np.frombuffer(self._ring.read(block), np.float32)
+        self.heard = samples.reshape(block, self._channels).mean(axis=1)
+        if self._action not in self._stream.actions:  # the ring was full, and the callback has let go of it
+            self._action = self._stream.record_ringbuffer(self._ring)
+
+
 class CardSink:
     """A card's stream. Its callback, in C, only copies from the ring, whatever the interpreter does meanwhile."""
 
-    def __init__(self, card: Card, rate: int, block: int, depth: int) -> None:
-        """Open the card.
+    def __init__(self, card: Card, rate: int, block: int, depth: int, source: Card | None = None) -> None:
+        """Open the card, and with it an input.
 
         Args:
             rate: Hz.
             block: samples that the card takes at a time.
             depth: blocks that the ring is kept ahead of the card.
+            source: of the same system as the card; what it hears comes by ``ear``.
 
         Raises:
-            UserError: the card is busy, or does not do this rate.
+            UserError: the card is busy, or does not do this rate, or does not go with the input.
         """
         portaudio = _portaudio()
         import rtmixer
@@ -168,25 +237,48 @@ class CardSink:
         check_block(block)
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
         _check_rate(portaudio, card, rate)
+        heard = 0 if source is None else min(source.channels, CHANNELS)
         try:
-            self._stream = rtmixer.Mixer(
-                device=card.index, channels=CHANNELS, samplerate=rate, blocksize=block, latency="low"
-            )
+            if source is None:
+                self._stream = rtmixer.Mixer(
+                    device=card.index, channels=CHANNELS, samplerate=rate, blocksize=block, latency="low"
+                )
+            else:
+                self._stream = rtmixer.MixerAndRecorder(
+                    device=(source.index, card.index),
+                    channels=(heard, CHANNELS),
+                    samplerate=rate,
+                    blocksize=block,
+                    latency="low",
+                )
         except portaudio.PortAudioError as error:
-            raise UserError(f"sound card {card.name!r} cannot be opened: {_reason(error)}; is it in use?") from None
+            both = "" if source is None else f" with input {source.name!r} ({source.api})"
+            raise UserError(
+                f"sound card {card.name!r}{both} cannot be opened: {_reason(error)}; is it in use?"
+                + (" Inputs go with cards of the same system" if source is not None else "")
+            ) from None
         self._ring = rtmixer.RingBuffer(SAMPLE_BYTES, 1 << ((depth + 1) * block - 1).bit_length())
         self._interleaved = np.zeros((block, CHANNELS), np.float32)
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0
         self._action = self._stream.play_ringbuffer(self._ring)
+        self.ear: Ear | None = None
+        if source is not None:
+            room = 1 << round(HEARD_SECONDS * rate).bit_length()
+            self.ear = Ear(self._stream, rtmixer.RingBuffer(4 * heard, room), heard, self)
 
     @property
     def latency_seconds(self) -> float:
-        return float(self._stream.latency)
+        return float(self._stream.latency if self.ear is None else self._stream.latency[1])
 
     @property
     def taken(self) -> int:
-        return self.written - int(self._ring.read_available)
+        return self.written - self.ahead
+
+    @property
+    def ahead(self) -> int:
+        """Samples that wait for the card."""
+        return int(self._ring.read_available)
 
     @property
     def alive(self) -> bool:

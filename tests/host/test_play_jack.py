@@ -13,6 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
+try:
+    import jack
+except (ImportError, OSError):  # the package, or the system's library; the server's fixture skips
+    jack = None
+
 pytestmark = pytest.mark.realtime  # what else a machine does is heard here as gaps and late notes
 
 BLOCK = 128
@@ -382,3 +387,87 @@ def test_without_a_server_it_plays_to_nowhere_and_records(preset, tmp_path, monk
         assert any("without MIDI" in line for line in played.said)
         assert played.end(signal.SIGTERM) < 1.0
     assert soundfile.info(sound).samplerate == 48000
+
+
+class Speaker:
+    """A JACK client that plays a sound, and records what comes back, by the server's own frames."""
+
+    def __init__(self, sound):
+        self._client = jack.Client("speaker", no_start_server=True)
+        self._mouth = self._client.outports.register("out")
+        self._ear = self._client.inports.register("in")
+        self.sound, self.heard = sound, np.zeros(len(sound), np.float32)
+        self.now, self.lost = 0, []
+        self._begin = None
+        self._client.set_process_callback(self._process)
+        self._client.set_xrun_callback(lambda delay: self.lost.append(self.now))
+
+    def __enter__(self):
+        self._client.activate()
+        return self
+
+    def __exit__(self, *error):
+        self._client.deactivate()
+        self._client.close()
+
+    def _process(self, count):
+        block = self._mouth.get_array()
+        block[:] = 0
+        if self._begin is None:
+            return
+        self.now = now = self._client.last_frame_time - self._begin
+        if 0 <= now <= len(self.sound) - count:
+            block[:] = self.sound[now : now + count]
+            self.heard[now : now + count] = self._ear.get_array()
+
+    def connect(self, seconds=20):
+        names, until = ("timbrel:in_0", "timbrel:in_1", "timbrel:out_0"), time.monotonic() + seconds
+        while not {port.name for port in self._client.get_ports()} >= set(names):
+            assert time.monotonic() < until, [port.name for port in self._client.get_ports()]
+            time.sleep(0.02)
+        for name in names[:2]:
+            self._client.connect(self._mouth, name)
+        self._client.connect(names[2], self._ear)
+        time.sleep(1)
+
+    def play(self):
+        self.lost.clear()
+        self._begin = self._client.frame_time // BLOCK * BLOCK + 10 * BLOCK
+        while self.now < len(self.sound) - BLOCK:
+            time.sleep(0.01)
+
+
+def test_a_sound_that_comes_in_goes_out_whole_and_late_by_the_latency_shown(jack_server, make_allpass, tmp_path):
+    model = make_allpass(sample_rate=48000, frame_length=1024, hop_length=256)
+    preset = tmp_path / "live.toml"
+    preset.write_text(f'format = 1\nmodel = "{model.path}"\n')
+    sound = np.random.default_rng(3).uniform(-0.5, 0.5, 6 * 48000).astype(np.float32)
+    with play(preset, "--input", "system") as played, Speaker(sound) as speaker:
+        played.wait_line(1)
+        speaker.connect()
+        before = played.underruns()
+        speaker.play()
+        underruns = played.underruns() - before
+        stated = 48 * float(re.search(r"latency ([\d.]+) ms", played.lines[-1])[1])
+        assert played.end(signal.SIGINT) < 1.0
+    fits = np.correlate(speaker.heard[48_000:120_000], sound[48_000:96_000], "valid")
+    late = int(np.argmax(fits))
+    blocks = np.arange(4800, len(sound) - 9600, BLOCK)
+    sure = blocks[~disturbed(speaker, blocks)]
+    away = [np.abs(speaker.heard[at + late : at + late + BLOCK] - sound[at : at + BLOCK]).max() for at in sure]
+    assert np.max(away) < 1e-3
+    assert abs(late - stated) <= 2 * BLOCK  # what the driver says of itself is not to the sample
+    assert underruns == 0 or speaker.lost
+
+
+def test_an_input_that_vanishes_is_told_and_awaited(jack_server, preset):
+    with play(preset, "--input", "default") as played:
+        played.wait_line(1)
+        assert "input system" in played.lines[0]
+        jack_server.kill()
+        try:
+            played.wait_said("waiting for it to come back", 6)
+        finally:
+            jack_server.start()
+        played.wait_said("input system is back", 10)
+        assert played.end(signal.SIGINT) < 1.0
