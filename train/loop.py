@@ -33,6 +33,7 @@ from .run import FORMAT, Run, RunInfo, relative_to
 
 VALIDATION_FRAMES = 4096  # evenly spaced: a fraction of a second to evaluate, and a steady figure
 VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
+LONGEST_STEPS = 1000  # where epochs are longer, validate and save within them
 SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
 PREVIEW_SECONDS = 60.0
 DEAD_DEVIATION = 1e-3  # of a latent over training frames: below this it says nothing
@@ -258,7 +259,7 @@ class _Loop:
         training = self.recipe.training
         self.batch = min(training.batch_size, len(data))
         self.epoch_steps = max(1, len(data) // self.batch)
-        self.validation_steps = self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps)
+        self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
         self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
         self.began = time.monotonic() - progress.seconds
         self.saved = self.previewed = time.monotonic()
@@ -285,7 +286,7 @@ class _Loop:
                 reported, reported_step = now, self.progress.step
             if self.progress.step % self.validation_steps == 0:
                 self._validate()
-            if self.progress.step % self.epoch_steps == 0:
+            if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
                 self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
         self._check(float(loss))
         self._validate(may_be_best=done >= 1.0)  # where Ctrl-C came must not decide which weights are exported

@@ -222,6 +222,16 @@ def test_the_envelope_follows_where_a_burst_lies_in_the_grain():
     assert np.mean(np.square(envelope)) == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.parametrize(("rate", "length"), [(44100, 1002), (192000, 64), (8000, 4096)])
+def test_bands_narrower_than_a_bin_take_what_lies_around_them(rate, length):
+    domain = Noise(rate, length, 80, 16)
+    windows = torch.from_numpy((0.3 * np.random.default_rng(0).standard_normal((500, length))).astype(np.float32))
+    features = domain.features(windows)
+    assert torch.isfinite(features).all()
+    level = domain._powers(windows, domain.window) @ domain.from_bins
+    assert level[:, 40:].mean() == pytest.approx(0.09, rel=0.05)
+
+
 def test_the_power_of_grains_is_the_frames():
     """What a frame says comes out of the noise: level of each bin, and envelope."""
     recipe = load_recipe("grain-noise")

@@ -225,10 +225,13 @@ class Noise(Domain):
         self._keep("window", np.hanning(length + 1)[:-1])
         self._keep("short_window", np.hanning(self.short + 1)[:-1])
         self._keep("to_frame", _hats(places, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
-        bins = _hats(places, np.fft.rfftfreq(_padded(length), 1 / sample_rate))
+        hz = np.fft.rfftfreq(_padded(length), 1 / sample_rate)
+        bins = _hats(places, hz)
         self._keep("to_bins", bins)  # as all below, of transforms of a padded length
         self._keep("to_short", _hats(places, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
-        self._keep("from_bins", (bins / bins.sum(1, keepdims=True)).T)
+        shares = bins.sum(1)
+        between = _hats(hz, places).T  # of bands so narrow that no bin lies in them
+        self._keep("from_bins", np.where(shares[:, None] > 0, bins / np.maximum(shares, 1e-9)[:, None], between).T)
         self._keep("over_time", _hats(np.arange(points), np.array(centres)))  # [points, short windows]
 
     def features(self, windows: Tensor) -> Tensor:
