@@ -279,6 +279,7 @@ BAD = {
     "play good.toml --null --rate 0": ["--rate 0", "[8000, 192000]", "card's own"],
     "play good.toml --null --rate -48000": ["--rate -48000"],
     "play good.toml --null --device system": ["--null and --device system"],
+    "play good.toml --null --input default": ["--null has no input, but --input default asks for one; leave one"],
     "play good.toml --null --keys": ["--keys needs a terminal", "MIDI"],
     "play good.toml --null --controller knobs": ["'knobs'", "did you mean 'eight-knobs'"],
     "play good.toml --null --controller xyz": ["'xyz'", "eight-knobs, launch-control-xl, midi-mix, nanokontrol2"],

@@ -188,7 +188,7 @@ class Ear:
     def __init__(self, stream: Any, ring: Any, channels: int, sink: "CardSink") -> None:
         """``ring`` is empty, of ``channels`` floats an element."""
         self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
-        self._action = stream.record_ringbuffer(ring)
+        self._action: Any = None
         self._late = 0  # successive blocks
         self.heard = np.zeros(sink.block, np.float32)  # the block that is under way, the mean of all channels
 
@@ -201,6 +201,10 @@ class Ear:
     def ready(self) -> bool:
         """Whether a block has been heard that was not listened to."""
         return int(self._ring.read_available) >= self._sink.block
+
+    def start(self) -> None:
+        """Begin to hear, before the sink begins to take."""
+        self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
         """Let the next block be `heard`; it is `ready`."""
@@ -261,7 +265,7 @@ class CardSink:
         self._interleaved = np.zeros((block, CHANNELS), np.float32)
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0
-        self._action = self._stream.play_ringbuffer(self._ring)
+        self._action: Any = None
         self.ear: Ear | None = None
         if source is not None:
             room = 1 << round(HEARD_SECONDS * rate).bit_length()
@@ -285,7 +289,10 @@ class CardSink:
         return bool(self._stream.active)
 
     def start(self) -> None:
-        self._stream.start()
+        self._stream.start()  # a JACK server may take blocks for a while before this returns
+        if self.ear is not None:
+            self.ear.start()
+        self._action = self._stream.play_ringbuffer(self._ring)
 
     def write(self, sound: Array) -> None:
         self._interleaved[:] = sound.T

@@ -55,7 +55,9 @@ class Sink:
 
 @pytest.fixture
 def ear():
-    return Ear(Stream(), Ring(), 2, Sink())
+    ear = Ear(Stream(), Ring(), 2, Sink())
+    ear.start()
+    return ear
 
 
 def test_blocks_that_are_heard_come_in_order_and_their_channels_are_mixed(ear):
