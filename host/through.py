@@ -126,12 +126,11 @@ class Through:
         self._kind: Kind = _Spectra(card, phase) if card.kind == "spectrum" else _Grains(card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
         self._analysis = window(card.window if card.kind == "spectrum" else "hann", self._length)
-        self._latency = latency_of(card)
-        self._taken = start
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
         self._jobs: deque[tuple[int, Iterator[None]]] = deque()
-        self._pending = np.zeros(0, np.float32)  # from sample `_taken - _latency` on
+        self._origin = start - latency_of(card)  # where what is pending begins
+        self._pending = np.zeros(0, np.float32)
         self.heard_any = False
         self.fit: Fit | None = None  # where one is put, it is kept
 
@@ -155,31 +154,31 @@ class Through:
                 self._jobs.append((start, self._steps(views[first : first + BATCH], start)))
             self._waiting = self._waiting[ready * self._hop :]
             self._next += ready * self._hop
-        given = self._taken - self._latency
-        self._taken += len(sound)
         if self._jobs:
-            self._step(given)
-        while self._jobs and self._jobs[0][0] < self._taken - self._latency:
-            self._step(given)
+            self._step()
+        end = self._origin + len(sound)
+        while self._jobs and self._jobs[0][0] < end:
+            self._step()
         if len(self._pending) < len(sound):
             self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
         done, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
+        self._origin = end
         return done
 
-    def _step(self, origin: int) -> None:
-        """One step of the frames that are due first; ``origin`` is where what is pending begins."""
-        self._origin = origin
+    def _step(self) -> None:
+        """One step of the frames that are due first."""
         if next(self._jobs[0][1], self) is self:
             self._jobs.popleft()
 
     def _steps(self, frames: Array, start: int) -> Iterator[None]:
         """Make frames, the first of which begins at sample ``start``."""
         times = start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
-        spectra: Spectrum = np.fft.rfft(frames * self._analysis).astype(np.complex64, copy=False)
+        windowed = frames * self._analysis
+        spectra: Spectrum = np.fft.rfft(windowed).astype(np.complex64, copy=False)
         magnitudes = np.abs(spectra)
         strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
         sounding = frames.std(axis=1) > SILENT
-        heard = Heard(sounding, self._kind.level(frames * self._analysis, magnitudes), strongest, spectra)
+        heard = Heard(sounding, self._kind.level(windowed, magnitudes), strongest, spectra)
         self.heard_any |= bool(sounding.any())
         codes = self._bend.codes(self._encoder.encode(frames, strongest), sounding, times)
         yield
