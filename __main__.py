@@ -314,24 +314,78 @@ def make(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="grain.")],
-    corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
+    name: Annotated[str, typer.Argument(help="chroma or grain.")],
+    corpus: Annotated[
+        list[str], typer.Option(help="A corpus folder; of chroma octave=, five-octaves= and violin= with theirs.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
-    recipes: Annotated[str | None, typer.Option(help="Those to compare, such as grain-plain,grain-noise.")] = None,
+    recipes: Annotated[str | None, typer.Option(help="grain: to compare, such as grain-plain,grain-noise.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change all recipes: network.latents=4")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Train each for this long; its own by default.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="grain: of training; each recipe's own by default.")] = None,
+    tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="chroma: how often each is trained; 3 by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
+    mesh: Annotated[
+        str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")
+    ] = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
 ) -> None:
     """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
     from .host.progress import Display
-    from .train.study.runs import Asked
     from .train.study.studies import study as make
 
-    names = None if recipes is None else [part.strip() for part in recipes.split(",")]
+    for_chroma = {"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh}
+    for_grain = {"--recipes": recipes, "--steps": steps}
+    for option, value in (for_grain if name == "chroma" else for_chroma).items():
+        if value is not None:
+            raise UserError(f"{option} {value} is no option of study {name}; leave it out")
+    asked: Any
+    if name == "chroma":
+        asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
+        page = output / "report" / "index.html"
+    else:
+        from .train.study.runs import Asked
+
+        if len(corpus) > 1:
+            raise UserError(f"--corpus {corpus[1]} is one too many; study {name} takes one corpus")
+        names = None if recipes is None else [part.strip() for part in recipes.split(",")]
+        asked = Asked(Path(corpus[0]), output, names, change or [], steps, accelerator, devices)
+        page = output / "index.html"
     with Display() as display:
-        finished = make(name, Asked(corpus, output, names, change or [], steps), display)
+        finished = make(name, asked, display)
     if not finished:
         raise typer.Exit(130)  # what shells expect after Ctrl-C
-    print(f"{output / 'index.html'}")
+    print(page)
+
+
+def _chroma_study(
+    corpora: list[str],
+    output: Path,
+    changes: list[str],
+    tables: str | None,
+    seeds: int | None,
+    epochs: int | None,
+    mesh: str | None,
+    accelerator: str,
+    devices: int,
+) -> Any:
+    """What the study of chroma is asked for; train writes no models, so it is handed what does."""
+    from .export.export import export
+    from .train.study.chroma import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
+
+    return Asked(
+        corpora=parse_corpora(corpora),
+        folder=output,
+        export=lambda run, path: export(run, path, weights="float32", overwrite=True),
+        tables=list(TABLES) if tables is None else parse_tables(tables),
+        changes=changes,
+        seeds=seeds or 3,
+        epochs=epochs or 300,
+        sides=SIDES if mesh is None else parse_mesh(mesh),
+        accelerator=accelerator,
+        devices=devices,
+    )
 
 
 @app.command()

@@ -148,18 +148,25 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
                 aspect="auto",
                 interpolation="nearest",
             )
+            wrong = (heard != asked).reshape(side, side).T
+            if wrong.any():
+                hatched = axes.contourf(
+                    wrong, [0.5, 1.5], colors="none", hatches=["////"], origin="lower", extent=extent
+                )
+                hatched.set_edgecolor(theme.second)
+                hatched.set_linewidth(0)
             axes.set_title(f"{PITCH_CLASSES[asked]} asked: {percent(float(np.mean(heard == asked)))} right")
         for axes in grid[len(answers) :]:
             axes.set_visible(False)
         figure.supxlabel("latent 0", fontsize=9)
         figure.supylabel("latent 1", fontsize=9)
-        _pitch_class_bar(figure, list(grid), theme)
+        pitch_class_bar(figure, list(grid), theme)
         return figure
 
     return Picture(
         "square",
         "The strongest pitch class all over the two latents, for each pitch class asked (the publication's Figures 4 "
-        "and 5): a key that is obeyed everywhere fills its square with one colour.",
+        "and 5): a key that is obeyed everywhere fills its square with one colour; mismatches are hatched.",
         draw,
     )
 
@@ -184,7 +191,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
                 alpha=0.8, linewidths=0,
             )  # fmt: skip
             axes.set(xlabel=names[x], ylabel=names[y])
-        _pitch_class_bar(figure, grid, theme)
+        pitch_class_bar(figure, grid, theme)
         return figure
 
     return Picture(
@@ -292,7 +299,8 @@ def _principal(latents: Array) -> Array:
     return components
 
 
-def _pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
+def pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
+    """The colour of each pitch class, beside axes of a figure."""
     colours = ScalarMappable(BoundaryNorm(np.arange(-0.5, 12), 12), theme.pitch_classes())
     bar = figure.colorbar(colours, ax=grid, ticks=range(12), pad=0.01, aspect=30)
     bar.ax.set_yticklabels(PITCH_CLASSES)

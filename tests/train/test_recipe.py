@@ -30,6 +30,7 @@ PUBLISHED = {
     "chroma-8": (8, "sigmoid", "chroma", True),  # Figure 1 and Table V
     "chroma-8-noskip": (8, "sigmoid", "chroma", False),
     "chroma-8-vae": (8, "sigmoid", "chroma", True),  # section VI
+    "chroma-8-vae-noskip": (8, "sigmoid", "none", False),
 }
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...host.errors import UserError
@@ -30,6 +30,8 @@ class Asked:
     recipes: Sequence[str] | None
     changes: Sequence[str]
     steps: int | None
+    accelerator: str = "auto"
+    devices: int = 1
 
 
 def load_recipes(asked: Asked, family: str, usual: Sequence[str]) -> list[Recipe]:
@@ -63,20 +65,28 @@ def check_folder(asked: Asked, recipes: Sequence[Recipe]) -> None:
     if not runs.is_dir():
         check_new_folder(asked.folder)
     for recipe in recipes:
-        folder = runs / recipe.name
-        if not folder.exists():
-            continue
-        run = Run.open(folder)
-        if (folder / run.info.corpus).resolve() != asked.corpus.resolve():
-            raise UserError(
-                f"run {folder} was trained on corpus {run.info.corpus_name}, not on {asked.corpus}; "
-                "give that corpus, or another -o"
-            )
-        if run.recipe != recipe:
-            raise UserError(
-                f"run {folder} was trained with other settings than are asked for; "
-                "give the same --set and --steps, or another -o"
-            )
+        check_run(runs / recipe.name, recipe, asked.corpus)
+
+
+def check_run(folder: Path, recipe: Recipe, corpus: Path) -> None:
+    """Make sure that a run does not exist yet, or is that of a recipe on a corpus.
+
+    Raises:
+        UserError: it is another, or no run.
+    """
+    if not folder.exists():
+        return
+    run = Run.open(folder)
+    if (folder / run.info.corpus).resolve() != corpus.resolve():
+        raise UserError(
+            f"run {folder} was trained on corpus {run.info.corpus_name}, not on {corpus}; "
+            "give that corpus, or another -o"
+        )
+    if run.recipe != recipe:
+        raise UserError(
+            f"run {folder} was trained with other settings than are asked for; "
+            "give the same --set, --steps and --epochs, or another -o"
+        )
 
 
 def train_and_evaluate(
@@ -101,27 +111,40 @@ def train_and_evaluate(
     for name in folders:
         if name not in found:
             work[name] = EVALUATION_SECONDS + (0 if name in trained else seconds[name])
-    course = _Course(display, work)
+    course = Course(display, work)
     for recipe in recipes:
         name, folder = recipe.name, folders[recipe.name]
         if name in found:
             continue
         course.begin(name)
         share = 1 - EVALUATION_SECONDS / work[name]
-        if name not in trained and not _train(recipe, asked.corpus, folder, course, share):
+        options = Options(asked.accelerator, asked.devices)
+        if name not in trained and not train(recipe, asked.corpus, folder, options, course, share):
             display.say(f"stopped, all is saved; the same command goes on with {folder}")
             return None
         found[name] = _evaluate(Run.open(folder), course, share)
     return {name: found[name] for name in folders}
 
 
-def _train(recipe: Recipe, corpus: Path, folder: Path, course: "_Course", share: float) -> bool:
-    """Whether the run came to its end."""
+def train(recipe: Recipe, corpus: Path, folder: Path, options: Options, course: "Course", share: float) -> bool:
+    """Begin a run, or go on with it, as the first ``share`` of a part of the course.
+
+    Args:
+        options: accelerator and devices; several processes cannot share a display, and stay silent.
+
+    Returns:
+        Whether the run came to its end.
+
+    Raises:
+        UserError: the corpus or the accelerator cannot be used; nothing is left behind.
+        Failure: the run diverged, or the disk is full.
+    """
 
     def report(now: Report) -> None:
         course.update(share * now.done, f"step {now.step}, loss {now.loss:.4g}")
 
-    options = Options(on_report=report, on_message=course.say)
+    if options.devices == 1:
+        options = replace(options, on_report=report, on_message=course.say)
     if folder.exists():
         return not resume(folder, recipe, options).interrupted
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +157,7 @@ def _train(recipe: Recipe, corpus: Path, folder: Path, course: "_Course", share:
         raise
 
 
-def _evaluate(run: Run, course: "_Course", before: float) -> Figures:
+def _evaluate(run: Run, course: "Course", before: float) -> Figures:
     return evaluate(run, progress=lambda done, what: course.update(before + (1 - before) * done, what))
 
 
@@ -155,8 +178,11 @@ def _reported(folder: Path) -> Figures | None:
     return found if found["format"] == FORMAT else None
 
 
-class _Course:
-    """The progress of several parts shown as one, with the time to the end of all."""
+class Course:
+    """The progress of several parts shown as one, with the time to the end of all.
+
+    ``parts`` are seconds of work by name, guessed; only how they compare counts once some was done.
+    """
 
     def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
         self.display, self.parts = display, parts
@@ -166,10 +192,12 @@ class _Course:
         self.began = time.monotonic()
 
     def begin(self, part: str) -> None:
+        """The next part of those given."""
         self.before += self.parts.get(self.part, 0.0)
         self.part, self.first = part, True
 
     def update(self, share: float, note: str) -> None:
+        """How much of the part is done, 0 to 1, and what is being done."""
         if self.first:
             self.given += share * self.parts[self.part]
             self.first = False
@@ -180,4 +208,5 @@ class _Course:
         self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
 
     def say(self, message: str) -> None:
+        """A line that stays."""
         self.display.say(f"{self.part}: {message}")

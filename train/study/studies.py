@@ -1,17 +1,17 @@
 """The table of studies."""
 
 from collections.abc import Callable
+from typing import Any
 
 from ...host.errors import UserError, nearest
 from ...host.progress import Display
-from . import grain
-from .runs import Asked
+from . import chroma, grain
 
-# By name: what makes a study, and says whether it came to its end.
-STUDIES: dict[str, Callable[[Asked, Display], bool]] = {"grain": grain.study}
+# By name: what makes a study of what its module's `Asked` asks for, and says whether it came to its end.
+STUDIES: dict[str, Callable[[Any, Display], bool]] = {"chroma": chroma.study, "grain": grain.study}
 
 
-def study(name: str, asked: Asked, display: Display) -> bool:
+def study(name: str, asked: Any, display: Display) -> bool:
     """Make a study anew in its folder, or go on with it; False where Ctrl-C stopped it, with all that was done saved.
 
     Raises:

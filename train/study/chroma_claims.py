@@ -1,0 +1,286 @@
+"""What Colonel & Keene (2020) say of their networks, each a sentence that figures of other corpora can deny.
+
+The values of the paper's tables are lost in the copy at hand, so claims are orderings: one figure is below another, of
+networks or of a stated threshold.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+
+Figures = dict[str, Any]
+Verdict = Literal["held", "within deviation", "did not hold"]
+
+VERDICTS: tuple[Verdict, ...] = ("held", "within deviation", "did not hold")  # the worst of several counts
+OCTAVE, OCTAVES, VIOLIN = "octave", "five-octaves", "violin"
+MOST = 0.5  # of all
+LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, and half its variance
+
+
+@dataclass(frozen=True)
+class Values:
+    """A figure of one network, or a threshold: a value a seed."""
+
+    name: str
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float | None:
+        """Over seeds, of a sample; None of a single one."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+    def figures(self) -> Figures:
+        """As in report.json."""
+        return {"name": self.name, "mean": self.mean, "deviation": self.deviation}
+
+
+Pair = tuple[Values, Values]  # the first is said to be below the second
+Named = tuple[str, str]  # corpus and recipe
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, where the paper has it, the figure that decides, and its pairs: networks, or thresholds."""
+
+    sentence: str
+    place: str
+    figure: str
+    pairs: Sequence[tuple[Named | float, Named | float]]
+
+
+def judge(pairs: Sequence[Pair]) -> Verdict:
+    """The verdict on orderings: the worst of them.
+
+    One is within deviation where the means are no further apart than the deviation of a difference of two runs is over
+    seeds. With one seed there is no deviation, and it holds or does not.
+    """
+    return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
+
+
+def _judge(below: Values, above: Values) -> Verdict:
+    apart = above.mean - below.mean
+    if below.deviation is not None or above.deviation is not None:
+        doubt = math.hypot(below.deviation or 0.0, above.deviation or 0.0)
+        if doubt and abs(apart) <= doubt:
+            return "within deviation"
+    return "held" if apart > 0 else "did not hold"
+
+
+def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
+    """Each claim with its verdict and what was compared; and the sentences that these runs cannot decide.
+
+    Args:
+        runs: the figures of each network's seeds, by corpus and recipe.
+    """
+    found: list[Figures] = []
+    left_out = []
+    for claim in CLAIMS:
+        pairs = _pairs(claim, runs)
+        if pairs is None:
+            left_out.append(claim.sentence)
+            continue
+        compared = [{"below": below.figures(), "above": above.figures()} for below, above in pairs]
+        found.append(
+            {
+                "claim": claim.sentence,
+                "place": claim.place,
+                "figure": claim.figure,
+                "verdict": judge(pairs),
+                "compared": compared,
+            }
+        )
+    return found, left_out
+
+
+def _pairs(claim: Claim, runs: Mapping[Named, Sequence[Figures]]) -> list[Pair] | None:
+    """None where a figure is missing."""
+    of = FIGURES[claim.figure]
+
+    def values(side: Named | float) -> Values:
+        if isinstance(side, float):
+            return Values(f"{side:.3g}", [side])
+        each = [value for run in runs.get(side, ()) if (value := of(run)) is not None]
+        return Values(f"{side[1]}, {side[0]}", each)
+
+    pairs = [(values(below), values(above)) for below, above in claim.pairs]
+    return pairs if all(side.values for pair in pairs for side in pair) else None
+
+
+def _of_mesh(name: str) -> Callable[[Figures], float | None]:
+    return lambda run: run["mesh"][name] if run["mesh"] else None
+
+
+def _of_posterior(of: Callable[[list[Figures]], float | None]) -> Callable[[Figures], float | None]:
+    return lambda run: of(run["posterior"]) if run["posterior"] else None
+
+
+def _used(name: str, of: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
+    """Over the latents that did not collapse."""
+
+    def figure(latents: list[Figures]) -> float | None:
+        used = [latent[name] for latent in latents if not latent["collapsed"]]
+        return of(used) if used else None
+
+    return figure
+
+
+# By name: what is taken from the figures of a run, None where it was not measured.
+FIGURES: dict[str, Callable[[Figures], float | None]] = {
+    "test MSE": lambda run: run["mean_square"],
+    "seconds of training": lambda run: run["seconds"],
+    "share of cells filled": lambda run: run["filled"],
+    "how far codes leave 0 to 1": lambda run: max(max(-low, high - 1) for low, high in run["bounds"]),
+    "correlation of the two latents, absolute": lambda run: run["latents"]["largest_correlation"],
+    "accuracy over the mesh": _of_mesh("overall"),
+    "share of mismatches at the edges": _of_mesh("edge"),
+    "latents that collapsed": _of_posterior(lambda latents: sum(latent["collapsed"] for latent in latents)),
+    "root mean square of the other latents’ means, least": _of_posterior(_used("mean", min)),
+    "variance of the other latents, largest": _of_posterior(_used("variance", max)),
+    "share of codes whose pitch class a latent changes, least of all latents": lambda run: min(run["moved"]),
+}
+
+
+def _each(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[Named, Named]]:
+    return [((corpus, below), (corpus, above)) for corpus in corpora for below, above in recipes]
+
+
+def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
+    """What is said of the meshes of a corpus, the same of both."""
+    two = (corpus, "chroma-2")
+    return [
+        Claim(
+            f"{words}: in most of the latent square the strongest chroma is the asked one.",
+            f"Figure {figure}",
+            "accuracy over the mesh",
+            [(MOST, two)],
+        ),
+        Claim(
+            f"{words}: most mismatches lie at the edges of the latent square.",
+            f"Figure {figure}",
+            "share of mismatches at the edges",
+            [(MOST, two)],
+        ),
+        Claim(
+            f"{words}: accuracy falls from two latents to three and to eight.",
+            "Table V",
+            "accuracy over the mesh",
+            _each([corpus], ("chroma-8", "chroma-3"), ("chroma-3", "chroma-2")),
+        ),
+    ]
+
+
+TWO = ("chroma-2-noskip", "chroma-2", "chroma-2-lrelu-noskip", "chroma-2-lrelu")
+SKIPS = (("chroma-2-lrelu-noskip", "chroma-2-lrelu"), ("chroma-2-noskip", "chroma-2"))
+BOTTLENECKS = (("chroma-2-lrelu-noskip", "chroma-2-noskip"), ("chroma-2-lrelu", "chroma-2"))
+VAES = ((OCTAVE, "chroma-8-vae"), (OCTAVE, "chroma-8-vae-noskip"))
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "Of the three augmentations, the one-hot chroma gives the smallest error.",
+        "Table I",
+        "test MSE",
+        _each(
+            [OCTAVES],
+            ("chroma-8-lrelu", "chroma-8-lrelu-none"),
+            ("chroma-8-lrelu", "chroma-8-lrelu-difference"),
+        ),
+    ),
+    Claim(
+        "The one-hot chroma trains faster than the first-order difference.",
+        "Table I",
+        "seconds of training",
+        _each([OCTAVES], ("chroma-8-lrelu", "chroma-8-lrelu-difference")),
+    ),
+    Claim(
+        "One octave, two latents: both sigmoid networks beat both LReLU networks.",
+        "Table II",
+        "test MSE",
+        _each([OCTAVE], *product(TWO[:2], TWO[2:])),
+    ),
+    Claim(
+        "One octave, two latents: sigmoid without skip is the best of the four.",
+        "Table II",
+        "test MSE",
+        _each([OCTAVE], *(("chroma-2-noskip", other) for other in TWO[1:])),
+    ),
+    Claim(
+        "Violin, two latents: the skip lowers the error of both bottlenecks.",
+        "Table III",
+        "test MSE",
+        _each([VIOLIN], *((skip, no_skip) for no_skip, skip in SKIPS)),
+    ),
+    Claim(
+        "Violin, two latents: sigmoid with skip is the best of the four.",
+        "Table III",
+        "test MSE",
+        _each([VIOLIN], *(("chroma-2", other) for other in TWO if other != "chroma-2")),
+    ),
+    *(
+        Claim(
+            f"{words}, three latents: the skip lowers the error.",
+            "Table IV",
+            "test MSE",
+            _each([corpus], ("chroma-3", "chroma-3-noskip")),
+        )
+        for corpus, words in ((OCTAVE, "One octave"), (VIOLIN, "Violin"))
+    ),
+    Claim(
+        "The skip makes embeddings denser, for both bottlenecks and corpora.",
+        "Figures 2 and 3",
+        "share of cells filled",
+        _each([OCTAVE, VIOLIN], *SKIPS),
+    ),
+    Claim(
+        "Sigmoid embeddings are spread more uniformly than those of LReLU.",
+        "Figures 2 and 3",
+        "share of cells filled",
+        _each([OCTAVE, VIOLIN], *BOTTLENECKS),
+    ),
+    Claim(
+        "The two LReLU latents correlate, more than those of sigmoid do.",
+        "Figures 2 and 3",
+        "correlation of the two latents, absolute",
+        _each([OCTAVE, VIOLIN], *((sigmoid, lrelu) for lrelu, sigmoid in BOTTLENECKS)),
+    ),
+    Claim(
+        "LReLU embeddings leave the bounds that sigmoid ones have by definition.",
+        "Figures 2 and 3",
+        "how far codes leave 0 to 1",
+        [(0.0, (corpus, recipe)) for corpus in (OCTAVE, VIOLIN) for recipe in TWO[2:]],
+    ),
+    *_mesh_claims(OCTAVE, "One octave", 4),
+    *_mesh_claims(VIOLIN, "Violin", 5),
+    Claim(
+        "Every beta-VAE has latents that collapsed onto the prior.",
+        "Section VI",
+        "latents that collapsed",
+        [(MOST, vae) for vae in VAES],
+    ),
+    Claim(
+        "The latents that did not collapse have means beyond the prior’s deviation.",
+        "Section VI",
+        "root mean square of the other latents’ means, least",
+        [(LARGE, vae) for vae in VAES],
+    ),
+    Claim(
+        "The latents that did not collapse have variances below half the prior’s.",
+        "Section VI",
+        "variance of the other latents, largest",
+        [(vae, SMALL) for vae in VAES],
+    ),
+    Claim(
+        "In the beta-VAE that is not conditioned, moving any one latent changes the pitch class of most codes.",
+        "Section VI",
+        "share of codes whose pitch class a latent changes, least of all latents",
+        [(MOST, (OCTAVE, "chroma-8-vae-noskip"))],
+    ),
+)
