@@ -61,7 +61,7 @@ def test_recipes_hold_the_numbers_of_the_publication(name):
     assert (network.latents, network.bottleneck, network.augmentation, network.skip) == PUBLISHED[name]
     assert network.hidden == [1024, 512, 256, 128, 64, 32, 16]
     assert network.domain == "magnitude"
-    assert network.variational == (name == "chroma-8-vae")
+    assert network.variational == name.startswith("chroma-8-vae")
     assert (frames.sample_rate, frames.frame_length) == (44100, 4096)
     assert frames.hop_length / frames.frame_length == 1 - 0.75
     assert frames.octave is None

@@ -47,8 +47,7 @@ def measure(run: Run) -> tuple[Figures, Codes]:
     """The figures of a run, and its training codes, with the checkpoint that is best on the validation split.
 
     ``mean_square`` is the publication's error, over all bins of all test frames; ``seconds`` is what training took.
-    ``moved`` is, for each latent, the share of training codes whose strongest pitch class changes as that latent alone
-    goes through its span and the chroma stays.
+    ``notes`` are the pitch classes that the corpus's notes have; `filled`, `moved` and `posterior` say what these are.
 
     Raises:
         UserError: no training or no test frame sounds.
@@ -81,8 +80,8 @@ def measure(run: Run) -> tuple[Figures, Codes]:
         "latents": latents,
         "dead": bool(all(dimension["dead"] for dimension in latents["dimensions"])),
         "filled": filled(codes.latents) if codes.latents.shape[1] == 2 else None,
-        "moved": _moved(network, settings.sample_rate, settings.frame_length, codes.latents, train.pitch_classes, rng),
-        "posterior": _posterior(network, train) if recipe.network.variational else None,
+        "moved": moved(network, settings.sample_rate, settings.frame_length, codes.latents, train.pitch_classes, rng),
+        "posterior": posterior(network, train) if recipe.network.variational else None,
     }
     return found, codes
 
@@ -114,9 +113,11 @@ def filled(latents: Array) -> float:
     return float(np.mean(counts > 0))
 
 
-def _moved(
+def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
+    """Of codes [frames, latents] on their pitch classes [frames], how many change their strongest pitch class as one
+    latent alone goes through its span: [latents]."""
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
 
@@ -135,9 +136,9 @@ def _moved(
 
 
 @torch.no_grad()
-def _posterior(network: ChromaAutoencoder, sample: Sample) -> list[Figures]:
-    """Of each latent of a variational network: divergence from the standard normal prior in nats, the root mean square
-    of the means, and the mean variance, over training frames."""
+def posterior(network: ChromaAutoencoder, sample: Sample) -> list[Figures]:
+    """Of each latent of a variational network, over frames: divergence from the standard normal prior in nats, the root
+    mean square of the means, the mean variance, and whether it collapsed onto the prior."""
     one_hot = torch.eye(12)[torch.from_numpy(sample.pitch_classes)]
     mean, log_variance = network.distribution(torch.from_numpy(sample.spectra), one_hot)
     assert log_variance is not None

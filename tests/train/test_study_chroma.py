@@ -1,0 +1,478 @@
+"""The study of chroma measures what it says, judges claims by it, goes on where it was, and refuses what cannot do."""
+
+import itertools
+import json
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.export.export import export
+from timbrel.host.errors import UserError
+from timbrel.host.progress import Display
+from timbrel.host.units import PITCH_CLASSES, midi_to_hz
+from timbrel.train import measures, picture
+from timbrel.train.chroma_data import ChromaData
+from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.evaluate import trained
+from timbrel.train.families import NETWORKS
+from timbrel.train.recipe import load_recipe
+from timbrel.train.run import Run
+from timbrel.train.study import chroma, chroma_claims, chroma_measures
+from timbrel.train.study.chroma_claims import CLAIMS, Values, judge, verdicts
+from timbrel.train.study.chroma_figures import accounting
+from timbrel.train.study.studies import study
+
+RATE, FRAME, HOP = 8000, 1024, 512
+SMALL = [
+    f"frames.sample_rate={RATE}",
+    f"frames.frame_length={FRAME}",
+    f"frames.hop_length={HOP}",
+    "frames.rows=1000",
+    "network.hidden=[24,12]",
+    "training.batch_size=16",
+]
+C_MAJOR = (60, 62, 64, 65, 67, 69, 71, 72)
+SIDES = {2: 6, 3: 3, 8: 2}
+
+
+def write_corpus(folder, splits=("train", "train", "val", "test"), notes=C_MAJOR, rate=RATE, pitched=True):
+    """A patch a part: harmonic tones of another brightness, each a clip of its own."""
+    with writing(folder, rate) as writer:
+        parts = {}
+        for patch, split in enumerate(splits):
+            for note in notes:
+                hz, time = midi_to_hz(note), np.arange(rate // 2) / rate
+                orders = range(1, int(0.45 * rate / hz) + 1)
+                sound = 0.2 * sum((0.3 + 0.1 * patch) ** k * np.sin(2 * np.pi * k * hz * time + k) for k in orders)
+                track = np.full(-(-len(time) // 1024), note if pitched else np.nan, np.float32)
+                name = f"{patch}/{note}"
+                parts[name] = split
+                writer.append(sound.astype(np.float32), track, name=name, group=f"patch {patch}")
+        writer.finish(parts, name=folder.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def octave(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpora") / "octave")
+
+
+def touch(drawn, folder):
+    for suffix in ("", "-dark"):
+        (folder / f"{drawn.name}{suffix}.png").touch()
+
+
+def no_export(run, path):
+    raise AssertionError(f"{path} is not needed")
+
+
+def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
+    return chroma.Asked(corpora, folder, tables=tables, seeds=seeds, epochs=epochs, changes=[*SMALL, *changes],
+                        sides=SIDES, accelerator="cpu", **{"export": no_export, **others})  # fmt: skip
+
+
+def make(given):
+    with Display() as display:
+        return study("chroma", given, display)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def one_line(error):
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(picture.Picture, "save", touch)
+
+
+@pytest.fixture(scope="module")
+def made(octave, tmp_path_factory):
+    """A study of most tables, of the shortest form, made once and only looked at."""
+    folder = tmp_path_factory.mktemp("studies") / "study"
+
+    def write(run, path):
+        return export(run, path, weights="float32", overwrite=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(picture.Picture, "save", touch)
+        patch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
+        given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"], export=write)
+        assert make(given)
+    return folder
+
+
+def report_of(folder):
+    return json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))
+
+
+# ---- the whole
+
+
+def test_every_row_is_trained_once_and_the_tuned_recipes_stand_beside_the_papers(made):
+    found = report_of(made)
+    names = ["chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"]
+    assert found["tables"]["2"] == [["octave", name] for name in names]
+    rows = {tuple(row) for rows in found["tables"].values() for row in rows}
+    assert sorted((run["corpus"], run["recipe"]) for run in found["runs"]) == sorted(rows)
+    assert all(any("tuned" in name for _, name in rows) for rows in found["tables"].values())
+
+
+def test_what_lacks_its_corpus_is_left_out_and_said_so(made):
+    found = report_of(made)
+    assert "1" not in found["tables"]
+    assert found["left_out"] == [
+        "table 1 is left out: it is on five-octaves, and --corpus five-octaves= is not given",
+        "table 4 lacks its rows on violin, and --corpus violin= is not given",
+    ]
+    assert "able 1 is left out" in (made / "report" / "index.html").read_text(encoding="utf-8")
+    assert any("three augmentations" in sentence for sentence in found["undecided"])
+
+
+def test_all_that_the_page_refers_to_is_there_and_every_claim_has_its_verdict(made):
+    html = (made / "report" / "index.html").read_text(encoding="utf-8")
+    targets = set(re.findall(r'(?:src|href|srcset)="([^"]+)"', html))
+    assert {"figure-2.png", "figure-4-dark.png", "figure-4-tuned.png", "report.json"} < targets
+    assert all((made / "report" / target).exists() for target in targets)
+    found = report_of(made)
+    assert len(found["claims"]) + len(found["undecided"]) == len(CLAIMS)
+    assert len(re.findall(r"<tr><td>(?:held|did not hold|within deviation)</td>", html)) == len(found["claims"])
+    assert "orderings are compared" in html
+
+
+def test_the_error_is_that_of_numpy_over_all_test_frames(made, octave):
+    run = Run.open(made / "runs" / "octave-chroma-2-noskip-0")
+    network = trained(run, "best")[0]
+    corpus = Corpus.open(octave)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
+    frames = []
+    for clip in corpus.clips("test"):
+        sound = corpus.samples(clip)
+        for start in range(0, len(sound) - FRAME + 1, HOP):
+            spectrum = np.abs(np.fft.rfft(window * sound[start : start + FRAME]))
+            frames.append(spectrum / spectrum.max())
+    frames = np.array(frames, np.float32)
+    notes = np.round(69 + 12 * np.log2(np.maximum(np.fft.rfftfreq(FRAME, 1 / RATE), 1) / 440)).astype(int)
+    energy = np.stack([np.square(frames[:, (notes % 12 == k) & (notes >= 21) & (notes <= 108)]).sum(1)
+                       for k in range(12)], 1)  # fmt: skip
+    with torch.no_grad():
+        one_hot = torch.eye(12)[torch.from_numpy(energy.argmax(1))]
+        again = network.decode(network.encode(torch.from_numpy(frames), one_hot), one_hot).numpy()
+    found = json.loads((run.folder / "figures.json").read_text())
+    assert found["test_frames"] == len(frames)
+    assert found["mean_square"] == pytest.approx(np.mean((frames - again) ** 2), rel=1e-4)
+
+
+def test_accuracies_over_the_mesh_are_those_of_the_network_point_by_point(made):
+    run = Run.open(made / "runs" / "octave-chroma-2-0")
+    network = trained(run, "best")[0]
+    found = json.loads((run.folder / "mesh.json").read_text())["by_pitch_class"]
+    points = torch.tensor(list(itertools.product(np.linspace(0, 1, SIDES[2]), repeat=2)), dtype=torch.float32)
+    hz = np.fft.rfftfreq(FRAME, 1 / RATE)
+    for k, name in enumerate(PITCH_CLASSES):
+        if k not in {note % 12 for note in C_MAJOR}:
+            assert found[name] is None
+            continue
+        with torch.no_grad():
+            frames = network.decode(points, torch.eye(12)[[k] * len(points)]).numpy().astype(np.float64)
+        right = 0
+        for frame in frames:
+            energy = np.zeros(12)
+            for place in np.flatnonzero(hz > 20):
+                note = round(69 + 12 * np.log2(hz[place] / 440))
+                if 21 <= note <= 108:
+                    energy[note % 12] += frame[place] ** 2
+            right += energy.argmax() == k and energy.max() > 0
+        assert found[name] == pytest.approx(right / len(points), abs=1.01 / len(points))  # a tie may fall either way
+
+
+def test_what_is_finished_is_not_made_again_and_another_seed_is_added(octave, tmp_path):
+    folder = tmp_path / "study"
+    given = asked({"octave": octave}, folder, ["2"])
+    assert make(given)
+    before = files_of(folder / "runs")
+    assert make(given)
+    assert files_of(folder / "runs") == before
+    assert make(asked({"octave": octave}, folder, ["2"], seeds=2))
+    assert before.items() < files_of(folder / "runs").items()
+    found = report_of(folder)
+    sides = [side for claim in found["claims"] for pair in claim["compared"] for side in pair.values()]
+    networks = [side for side in sides if side["name"].endswith("octave")]
+    assert found["seeds"] == 2
+    assert all(side["deviation"] is not None for side in networks)
+    for side in (side for side in networks if side["name"] == "chroma-2, octave"):
+        each = [run for run in found["runs"] if run["recipe"] == "chroma-2"]
+        taken = [[run[name] for run in each] for name in ("mean_square", "filled")]
+        taken.append([run["latents"]["largest_correlation"] for run in each])
+        assert any(side["deviation"] == pytest.approx(abs(a - b) / 2**0.5) for a, b in taken)
+
+
+def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeypatch, capsys):
+    folder, batch, calls = tmp_path / "study", ChromaData.batch, []
+    given = asked({"octave": octave}, folder, ["2"])
+    assert make(asked({"octave": octave}, tmp_path / "other", ["2"]))
+    steps = sum(run["steps"] for run in report_of(tmp_path / "other")["runs"])
+
+    def interrupted(data, frames, rng):
+        calls.append(1)
+        if len(calls) == steps // 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch(data, frames, rng)
+
+    monkeypatch.setattr(ChromaData, "batch", interrupted)
+    assert not make(given)
+    assert len(calls) == steps // 2
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not (folder / "report").exists()
+    done = {path: at for path, at in files_of(folder / "runs").items() if "lrelu-noskip" in str(path)}
+    assert make(given)
+    assert len(calls) == steps  # not a step was trained twice
+    assert done.items() <= files_of(folder / "runs").items()
+    stopped, straight = (report_of(folder)["runs"], report_of(tmp_path / "other")["runs"])
+    assert [run["mean_square"] for run in stopped] == [run["mean_square"] for run in straight]
+
+
+def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octave, tmp_path, monkeypatch):
+    told, stages = [], []
+    monkeypatch.setattr(Display, "stage", lambda self, name: stages.append(name))
+    monkeypatch.setattr(Display, "update", lambda self, done, note="", left=None: told.append((done, note, left)))
+    assert make(asked({"octave": octave}, tmp_path / "study", ["2"], epochs=2))
+    shares = [done for done, *_ in told]
+    assert stages == ["study chroma"]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+    assert all(np.isfinite(left) and left >= 0 for *_, left in told)
+    assert "octave-tuned-2-0 (5 of 5)" in told[-1][1]
+
+
+def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(octave, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "DEAD", 10.0)
+    monkeypatch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"),))
+    given = asked({"octave": octave}, tmp_path / "study", ["2", "5"])
+    assert make(given)
+    before = files_of(tmp_path / "study" / "runs")
+    assert make(given)
+    assert files_of(tmp_path / "study" / "runs") == before
+    html = (tmp_path / "study" / "report" / "index.html").read_text(encoding="utf-8")
+    assert html.count("dead: 1 of 1") == 5
+    assert '<td class="number">dead</td>' in html
+
+
+# ---- measures
+
+
+@pytest.mark.parametrize(("side", "latents"), [(2, 1), (5, 2), (3, 3), (2, 8)])
+def test_the_mesh_is_the_product_of_even_steps(side, latents):
+    expected = list(itertools.product(np.linspace(0, 1, side), repeat=latents))
+    np.testing.assert_allclose(chroma_measures.mesh(side, latents), expected, atol=1e-7)
+
+
+def test_mismatches_are_at_the_edges_or_not():
+    side = 11
+    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side), indexing="ij")
+    inside = ((abs(x - 0.5) < 0.25) & (abs(y - 0.5) < 0.25)).ravel()
+    rim = ((x == 0) | (x == 1) | (y == 0) | (y == 1)).ravel()
+
+    def found(wrong):
+        return chroma_measures.accuracy({3: np.where(wrong, 4, 3).astype(np.int8)}, side, 2)
+
+    assert found(rim)["edge"] == 1.0
+    assert found(inside)["edge"] == 0.0
+    assert found(rim | inside)["edge"] == pytest.approx(rim.sum() / (rim | inside).sum())
+    assert found(rim)["overall"] == found(rim)["by_pitch_class"]["D#"] == pytest.approx(1 - rim.mean())
+    assert found(np.zeros_like(rim))["edge"] is None
+
+
+def test_a_uniform_embedding_fills_its_cells_and_a_line_does_not():
+    uniform = np.random.default_rng(0).random((16384, 2)).astype(np.float32)
+    assert chroma_measures.filled(uniform) > 0.99
+    assert chroma_measures.filled(uniform[:, :1] * np.float32([1, -3])) <= 2 / chroma_measures.CELLS
+    assert chroma_measures.filled(uniform * np.float32([1, 0])) == 0.0
+
+
+def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
+    rate, length = 44100, 4096
+    hz = np.fft.rfftfreq(length, 1 / rate)
+    peaks = [int(np.argmin(abs(hz - midi_to_hz(note)))) for note in (60, 67)]
+
+    class Turning(torch.nn.Module):
+        def decode(self, latents, one_hot):
+            frames = torch.zeros(len(latents), length // 2 + 1)
+            frames[:, peaks[0]], frames[:, peaks[1]] = 1 - latents[:, 1], latents[:, 1]
+            return frames
+
+    codes = np.random.default_rng(0).random((500, 2)).astype(np.float32)
+    shares = chroma_measures.moved(Turning(), rate, length, codes, np.zeros(500, np.int64), np.random.default_rng(1))
+    assert shares == [0.0, 1.0]
+
+
+def test_divergences_are_those_of_torchs_own_distributions(octave):
+    network = NETWORKS["chroma"](load_recipe("chroma-8-vae-noskip", SMALL)).eval()
+    spectra = np.random.default_rng(0).random((30, FRAME // 2 + 1)).astype(np.float32)
+    sample = chroma_measures.Sample("train", 30, [], spectra, np.zeros(30, np.int64))
+    found = chroma_measures.posterior(network, sample)
+    with torch.no_grad():
+        mean, log_variance = network.distribution(torch.from_numpy(spectra), torch.zeros(30, 12))
+        normal = torch.distributions.Normal
+        expected = torch.distributions.kl_divergence(normal(mean, (0.5 * log_variance).exp()), normal(0.0, 1.0)).mean(0)
+    assert [latent["divergence"] for latent in found] == pytest.approx(expected.tolist(), rel=1e-4)
+    assert [latent["collapsed"] for latent in found] == [bool(d < 0.01) for d in expected]
+
+
+def test_mismatches_are_hatched_and_only_they():
+    right = np.zeros(25, np.int8)
+    half = np.where(np.arange(25) < 10, 2, 0).astype(np.int8)  # the D that is asked is C where latent 0 is above 0.4
+    first, second = accounting("figure-4", "", {0: right, 2: half}).draw(picture.LIGHT).axes[:2]
+    assert len(first.collections) == 0
+    (hatched,) = second.collections
+    (path,) = hatched.get_paths()
+    assert hatched.hatches == ["////"]
+    assert path.contains_point((0.7, 0.5))
+    assert not path.contains_point((0.2, 0.5))
+
+
+# ---- verdicts
+
+figures = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)
+
+
+@given(figures, figures)
+@settings(max_examples=200, deadline=None)
+def test_an_ordering_and_its_reverse_never_both_hold(first, second):
+    one, two = Values("a", first), Values("b", second)
+    both = {judge([(one, two)]), judge([(two, one)])}
+    assert both in ({"held", "did not hold"}, {"within deviation"}, {"did not hold"})
+    if len(first) == len(second) == 1:
+        assert "within deviation" not in both
+    apart = abs(np.mean(first) - np.mean(second))
+    doubt = np.hypot(*(np.std(values, ddof=1) if len(values) > 1 else 0.0 for values in (first, second)))
+    if abs(apart - doubt) > 1e-6 and apart > 1e-6:
+        assert (both == {"within deviation"}) == (apart < doubt)
+
+
+def test_the_worst_of_several_orderings_is_the_verdict():
+    low, wide, high = Values("low", [1.0, 1.1]), Values("wide", [0.0, 2.5]), Values("high", [2.0, 2.1])
+    assert judge([(low, high)]) == "held"
+    assert judge([(low, high), (low, wide)]) == "within deviation"
+    assert judge([(low, high), (low, wide), (high, low)]) == "did not hold"
+
+
+def planted(as_the_paper):
+    """Figures of all networks in which every claim holds, or none but what follows from the others' denial."""
+    order = {name: i for i, name in enumerate([
+        "chroma-8-lrelu", "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-3", "chroma-3-noskip",
+        "chroma-2-noskip", "chroma-2", "chroma-2-lrelu", "chroma-2-lrelu-noskip",
+    ])}  # fmt: skip
+    swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin the skip wins
+    sign = 1 if as_the_paper else -1
+    runs = {}
+    for corpus, name in {row for rows in chroma.TABLES.values() for row in rows}:
+        rank = order.get(name, 20) + (swapped.get(name, 0) - 3 if corpus == "violin" and name in swapped else 0)
+        latents = 8 if "-8" in name else 3 if "-3" in name else 2
+        lrelu, skip = "lrelu" in name, "noskip" not in name
+        runs[corpus, name] = [
+            {
+                "mean_square": 10.0 + sign * rank,
+                "seconds": 10.0 + sign * rank,
+                "filled": 0.5 + sign * (0.1 * skip - 0.2 * lrelu),
+                "bounds": [[0.2, 1.0 + sign * 0.5 * lrelu]],
+                "latents": {"largest_correlation": 0.5 + sign * 0.3 * lrelu},
+                "mesh": {"overall": 0.5 + sign * (0.4 - 0.04 * latents), "edge": 0.5 + sign * 0.2},
+                "posterior": [
+                    {"collapsed": as_the_paper, "mean": 0.0, "variance": 1.0},
+                    {"collapsed": False, "mean": 1.0 + sign * 0.5, "variance": 0.5 - sign * 0.3},
+                ]
+                if "vae" in name
+                else None,
+                "moved": [0.5 + sign * 0.2] * 8,
+            }
+        ]
+    return runs
+
+
+def test_figures_like_the_papers_hold_every_claim_and_opposite_ones_deny_every_claim():
+    for as_the_paper, verdict in ((True, "held"), (False, "did not hold")):
+        found, undecided = verdicts(planted(as_the_paper))
+        assert undecided == []
+        assert {claim["claim"]: claim["verdict"] for claim in found} == dict.fromkeys(
+            (claim.sentence for claim in CLAIMS), verdict
+        )
+
+
+def test_every_network_that_a_claim_names_is_in_a_table():
+    rows = {row for rows in chroma.TABLES.values() for row in rows}
+    named = {side for claim in CLAIMS for pair in claim.pairs for side in pair if isinstance(side, tuple)}
+    assert named <= rows
+    assert set(chroma_claims.FIGURES) == {claim.figure for claim in CLAIMS}
+
+
+# ---- what cannot be used
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "words"),
+    [
+        (chroma.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
+        (chroma.parse_tables, "2,2", "names 2 twice"),
+        (chroma.parse_mesh, "350,50", "must be three whole numbers"),
+        (chroma.parse_mesh, "350,50,1", "must be three whole numbers"),
+        (chroma.parse_mesh, "350,50,x", "must be three whole numbers"),
+        (chroma.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
+        (chroma.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
+        (chroma.parse_corpora, ["here"], "must be PART=FOLDER"),
+        (chroma.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(parse, text, words):
+    with pytest.raises(UserError) as error:
+        parse(text)
+    assert words in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "tables", "changes", "words"),
+    [
+        ({"pitched": False}, ["2"], [], "must say which notes sound"),
+        ({"splits": ["train"]}, ["2"], [], "has no clip in its part 'val' (patches: 1)"),
+        ({"splits": ["train", "val"]}, ["2"], [], "has no clip in its part 'test'"),
+        ({"rate": 11025}, ["2"], [], "is at 11025 Hz, the recipes want 8000"),
+        ({}, ["1", "3"], [], "need corpora that are not given; give --corpus five-octaves=FOLDER or --corpus violin="),
+        ({}, ["2"], ["network.latent=4"], "unknown key"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused_in_one_line_and_nothing_is_made(tmp_path, corpus, tables, changes, words):
+    folder = write_corpus(tmp_path / "octave", **corpus)
+    with pytest.raises(UserError) as error:
+        make(asked({"octave": folder}, tmp_path / "study", tables, changes=changes))
+    assert words in one_line(error)
+    assert not (tmp_path / "study").exists()
+
+
+def test_runs_of_other_settings_are_not_mixed(made, octave):
+    before = files_of(made)
+    with pytest.raises(UserError) as error:
+        make(asked({"octave": octave}, made, ["2"], epochs=2))
+    assert "trained with other settings than are asked for" in one_line(error)
+    assert files_of(made) == before
+
+
+def test_the_command_makes_a_study_and_refuses_the_options_of_another(timbrel, octave, tmp_path):
+    changes = [part for change in SMALL for part in ("--set", change)]
+    common = ("study", "chroma", "--corpus", f"octave={octave}", "-o", tmp_path / "study")
+    refused = timbrel(*common, "--steps", 5)
+    assert (refused.status, refused.err) == (2, "timbrel: --steps 5 is no option of study chroma; leave it out\n")
+    other = timbrel("study", "grain", "--corpus", octave, "-o", tmp_path / "study", "--mesh", "9,9,2")
+    assert (other.status, other.err) == (2, "timbrel: --mesh 9,9,2 is no option of study grain; leave it out\n")
+    ended = timbrel(*common, "--tables", "2", "--seeds", 1, "--epochs", 5, "--accelerator", "cpu", *changes)
+    assert ended.status == 0
+    assert ended.out.strip() == str(tmp_path / "study" / "report" / "index.html")
+    assert report_of(tmp_path / "study")["epochs"] == 5
