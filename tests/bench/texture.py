@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import scipy.signal
 import soundfile
 import soxr
 from timbrel.host.audio.files import read_sound
@@ -70,15 +71,15 @@ def likeness(sound: np.ndarray, rate: int) -> float:
 
 
 def lines(sound: np.ndarray, rate: int, grain_rate: float) -> np.ndarray:
-    """Lines at the first multiples of a rate, in dB over the median of what lies around each: [harmonics]."""
-    window = np.blackman(len(sound))
-    power = np.square(np.abs(np.fft.rfft(sound * window)))
-    hz = np.arange(len(power)) * rate / len(sound)
+    """Lines at the first multiples of a rate, in dB over the mean of what lies around each: [harmonics].
+
+    Spectra of seconds are averaged (Welch): a single one is so uneven that its largest bins pass for lines.
+    """
+    hz, power = scipy.signal.welch(sound, rate, "blackman", nperseg=rate)
     found = []
     for harmonic in range(1, HARMONICS + 1):
         away = np.abs(hz - harmonic * grain_rate)
-        line = power[away < 3 * rate / len(sound)].max()
-        found.append(10 * np.log10(line / np.median(power[(away > 2) & (away < grain_rate / 3)])))
+        found.append(10 * np.log10(power[away <= 1].max() / power[(away > 4) & (away < grain_rate / 3)].mean()))
     return np.array(found)
 
 
