@@ -289,7 +289,10 @@ class CardSink:
         return bool(self._stream.active)
 
     def start(self) -> None:
-        self._stream.start()  # a JACK server may take blocks for a while before this returns
+        try:
+            self._stream.start()  # a JACK server may take blocks for a while before this returns
+        except _portaudio().PortAudioError:
+            return  # it has gone since it was opened, and is not `alive`
         if self.ear is not None:
             self.ear.start()
         self._action = self._stream.play_ringbuffer(self._ring)

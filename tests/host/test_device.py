@@ -1,6 +1,7 @@
 """Sound cards by name, rate and block; a JACK server is one, and what PortAudio would say is made up where needed."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,24 @@ def test_a_rate_that_a_card_does_not_do_lists_those_it_does(portaudio):
         UserError, match=r"^--rate 44100: sound card 'system' does not play at this rate; it does 48000"
     ):
         CardSink(jack_card(), 44100, 128, 2)
+
+
+def test_a_card_that_goes_between_opening_and_starting_is_not_alive(monkeypatch):
+    class Lost(Exception):
+        pass
+
+    class Stream:
+        active = False
+
+        def start(self):
+            raise Lost("Unanticipated host error")
+
+    monkeypatch.setattr(device, "_portaudio", lambda: SimpleNamespace(PortAudioError=Lost))
+    sink = object.__new__(CardSink)
+    sink._stream, sink.ear = Stream(), None
+    sink.start()
+    assert not sink.alive
+    sink.close()
 
 
 def test_a_card_takes_silence_then_what_was_written_and_an_empty_ring_is_counted_once(portaudio, jack_rig):
