@@ -1,12 +1,13 @@
 """What the loop asks of a network."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A network that can be trained: `encode`, and a method for each of its turns.
 
     A step of training takes one batch through all ``turns``, in order. Each turn is named for the method that gives
@@ -16,9 +17,9 @@ class Network(nn.Module):
     turns: tuple[str, ...] = ("reconstruction",)
     weights: Any  # of the terms, by name
 
+    @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
         """Latents, [batch, latents]."""
-        raise NotImplementedError
 
     def forward(self, turn: str, *arguments: Any) -> dict[str, Tensor]:
         """Terms of the loss of a turn: all go through here, where Fabric and its processes can see them."""

@@ -53,8 +53,11 @@ def grain_path(analytic, tmp_path_factory):
             helper.make_node("MatMul", ["latent", "m"], ["x"]),
             helper.make_node("Add", ["x", "r"], ["frame"]),
         ]
-        value = lambda name, width: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", width])  # noqa: E731
-        graph = helper.make_graph(nodes, "g", [value("latent", LATENTS)], [value("frame", len(rest))], constants)
+        latent, frame = (
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", width])
+            for name, width in (("latent", LATENTS), ("frame", len(rest)))
+        )
+        graph = helper.make_graph(nodes, "g", [latent], [frame], constants)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         fields = analytic(LATENTS, chroma=False, frame_length=LENGTH).card() | {
             "name": "grains",

@@ -6,6 +6,7 @@ distribution; its activations, rates and batches it leaves open.
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ class Whitening(nn.Module):
         return apart @ _inverse_factor(covariance).T
 
 
-class Domain(nn.Module):
+class Domain(nn.Module, ABC):
     """What a grain is to a network.
 
     ``seen`` numbers go into the encoder, ``decoded`` come out of the decoder.
@@ -141,13 +142,13 @@ class Domain(nn.Module):
     seen: int
     decoded: int
 
+    @abstractmethod
     def features(self, windows: Tensor) -> Tensor:
         """What the encoder sees: [batch, seen]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frame(self, decoded: Tensor) -> Tensor:
         """The contract's frame of [batch, decoded]."""
-        raise NotImplementedError
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         """Terms of the loss."""

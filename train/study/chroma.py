@@ -7,6 +7,7 @@ DIR/runs/CORPUS-RECIPE-SEED/     a run, and beside its checkpoints:
 DIR/report/                      index.html, report.json and pictures
 """
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -312,8 +313,7 @@ def _account(job: Job, asked: Asked, progress: Callable[[float], None]) -> None:
     points = mesh(side, latents)
     answers: dict[int, Answers] = {}
     for i, note in enumerate(notes):
-        before = i / len(notes)
-        answers[note] = strongest(model, points, note, lambda share, b=before: progress(b + share / len(notes)))  # type: ignore[misc]
+        answers[note] = strongest(model, points, note, functools.partial(_within, progress, i, len(notes)))
     if latents == 2:
         _save(job.folder / "mesh.npz", **{PITCH_CLASSES[k]: heard for k, heard in answers.items()})
     _dump(job.folder / "mesh.json", accuracy(answers, side, latents))
@@ -408,6 +408,11 @@ def _read(job: Job, name: str) -> Figures | None:
 def _dump(path: Path, found: Figures) -> None:
     with replacing(path, overwrite=True) as file:
         file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _within(progress: Callable[[float], None], part: int, parts: int, share: float) -> None:
+    """Tell of a share of one of several equal parts of the work."""
+    progress((part + share) / parts)
 
 
 def _save(path: Path, **arrays: Any) -> None:
