@@ -64,6 +64,7 @@ def test_every_kind_exports_with_its_encoder_and_plays(run_of, tmp_path, name):
     assert model.verify().passed
     assert card.kind == "grain"
     assert card.chroma is None
+    assert (card.frame_length, card.hop_length) == (1002, 250)  # whatever hop it was trained at
     assert (card.prior is not None) == (name not in ("grain-plain", "grain-spectral"))
     assert {mark.label for mark in card.landmarks} <= {f"rain{index}.wav" for index in range(5)}
     network, _, _ = trained(run, "best")
