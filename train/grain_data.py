@@ -46,10 +46,11 @@ class Windows:
 
 @dataclass
 class GrainData:
-    """Batches for the grain family."""
+    """Batches for the grain family; ``upright``: the sign of windows says something."""
 
     corpus: Corpus
     length: int
+    upright: bool
     train: Windows
     val: Windows
 
@@ -57,8 +58,11 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """(windows,) of training frames: [frames, frame_length]."""
-        return (torch.from_numpy(self.train.take(self.corpus, frames, self.length)),)
+        """(windows,) of training frames: [frames, frame_length], each as it is or upside down: that sounds the same."""
+        taken = self.train.take(self.corpus, frames, self.length)
+        if not self.upright:
+            taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
+        return (torch.from_numpy(taken),)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         """Batches of at most ``limit`` validation windows, evenly spaced, the same at every call."""
@@ -81,7 +85,7 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
     val = windows(corpus, "val", settings)
     if not len(val):
         val = windows(corpus, "train", settings, held_out=True)
-    return GrainData(corpus, settings.frame_length, train, val if len(val) else train)
+    return GrainData(corpus, settings.frame_length, settings.align, train, val if len(val) else train)
 
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:

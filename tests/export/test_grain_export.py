@@ -72,6 +72,9 @@ def test_every_kind_exports_with_its_encoder_and_plays(run_of, tmp_path, name):
     with torch.no_grad():
         wanted = network.decode(torch.from_numpy(codes)).numpy()
     np.testing.assert_allclose(model.decode(codes, np.zeros(20, np.intp)), wanted, atol=5e-3 * np.ptp(wanted))
+    no_chroma = np.zeros(20, np.intp)
+    apart = [model.decode(codes[first : first + 3], no_chroma) for first in range(0, 20, 3)]
+    assert np.array_equal(np.concatenate(apart), model.decode(codes, no_chroma))  # rows know nothing of their batch
     windows = 0.1 * np.random.default_rng(0).standard_normal((6, 1002)).astype(np.float32)
     with torch.no_grad():
         placed = network.encode(torch.from_numpy(windows)).numpy()

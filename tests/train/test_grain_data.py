@@ -64,6 +64,19 @@ def test_other_splits_are_whole(rains):
         assert (found.starts + 1002).max() > 0.99 * found.clips[0].length
 
 
+@pytest.mark.parametrize("align", [False, True])
+def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains, tmp_path, align):
+    cut = grain_data(rains, settings(f"frames.align={str(align).lower()}"), tmp_path, tonal=False)
+    chosen = np.arange(200) % len(cut)
+    plain = cut.train.take(rains, chosen, cut.length)
+    batches = [cut.batch(chosen, np.random.default_rng(seed))[0].numpy() for seed in (1, 1, 2)]
+    assert np.array_equal(batches[0], batches[1])
+    assert np.array_equal(np.abs(batches[0]), np.abs(plain))
+    turned = np.mean([np.array_equal(row, -was) for row, was in zip(batches[0], plain, strict=True)])
+    assert turned == 0 if align else 0.35 < turned < 0.65
+    assert align or not np.array_equal(batches[0], batches[2])
+
+
 def test_a_silent_stretch_has_no_window(tmp_path):
     sound = rain()
     sound[10000:30000] = 0

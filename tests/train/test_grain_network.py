@@ -142,6 +142,18 @@ def test_what_a_whitening_layer_remembers_whitens_what_comes_later():
     np.testing.assert_allclose(np.cov(later.T), np.eye(4), atol=0.08)
 
 
+def test_what_one_latent_lacks_later_is_shared_by_all_whitened_ones():
+    """As codes of unheard windows lack what the encoder knows of its training windows only."""
+    layer = Whitening(5)
+    for step in range(100):
+        layer(torch.randn(200, 5, generator=generator(step)))
+    layer.eval()
+    later = torch.randn(20000, 5, generator=generator(100)) * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5])
+    deviations = layer(later).std(0)
+    assert deviations.min() > 0.85
+    assert deviations.square().mean() == pytest.approx((4 + 0.25) / 5, abs=0.05)
+
+
 def test_looking_at_codes_teaches_the_whitening_layer_nothing():
     layer = Whitening(3)
     with torch.no_grad():

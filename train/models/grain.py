@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 
 import numpy as np
+import scipy.fft
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -103,8 +104,10 @@ class GrainAutoencoder(Network):
 class Whitening(nn.Module):
     """Gives codes mean 0 and covariance 1: those of the batch while it trains, those it remembers afterwards.
 
-    As in decorrelated batch normalisation (Huang et al., CVPR 2018), with the Cholesky factor in place of the root.
-    What is left to an adjudicator is the shape of the distribution.
+    As in decorrelated batch normalisation (Huang et al., CVPR 2018), with the Cholesky factor in place of the root, and
+    a rotation after it. The factor takes from each latent what those before it have, and what is left in the last is
+    what an encoder knows of its training windows only: turned, all latents have their share of that. What is left to an
+    adjudicator is the shape of the distribution.
     """
 
     def __init__(self, latents: int) -> None:
@@ -113,6 +116,9 @@ class Whitening(nn.Module):
         self.mean: Tensor
         self.covariance: Tensor
         self.matrix: Tensor
+        self.rotation: Tensor
+        turned = scipy.fft.dct(np.eye(latents), norm="ortho", axis=0)
+        self.register_buffer("rotation", torch.from_numpy(turned.astype(np.float32)), persistent=False)
         self.register_buffer("batches", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(latents))
         self.register_buffer("covariance", torch.eye(latents))
@@ -129,8 +135,8 @@ class Whitening(nn.Module):
             self.batches += 1
             self.mean.lerp_(mean.detach(), share)
             self.covariance.lerp_(covariance.detach(), share)
-            self.matrix.copy_(_inverse_factor(self.covariance))
-        return apart @ _inverse_factor(covariance).T
+            self.matrix.copy_(self.rotation @ _inverse_factor(self.covariance))
+        return apart @ (self.rotation @ _inverse_factor(covariance)).T
 
 
 class Domain(nn.Module, ABC):
@@ -243,21 +249,25 @@ class Noise(Domain):
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
-        levels, envelope = self._logarithms(decoded)
-        power = (levels @ self.to_frame).exp() + QUIETEST
-        return torch.cat([(self.length * power).sqrt(), (0.5 * envelope).exp()], 1)
+        """As `Domain.frame`; no logarithm of a row, which runtimes round in one of two ways by its place in a batch."""
+        power = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
+        envelope = self._envelope(decoded).exp()
+        return torch.cat([(self.length * power).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
-        levels, envelope = self._logarithms(decoded)
+        levels, envelope = self._levels(decoded), self._envelope(decoded)
+        envelope = envelope - envelope.exp().mean(1, keepdim=True).log()
         short = (levels @ self.to_short)[:, None] + (envelope @ self.over_time)[:, :, None]
         whole = _itakura_saito(self._powers(windows, self.window), levels @ self.to_bins)
         return {"likelihood": whole + _itakura_saito(self._short_powers(windows), short)}
 
-    def _logarithms(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Log powers of the bands, and of the envelope, whose mean power is 1."""
-        envelope = POWER_SPREAD * decoded[:, self.bands :]
-        even = envelope.exp().mean(1, keepdim=True).log()
-        return POWER_SPREAD * decoded[:, : self.bands] + POWER_CENTRE, envelope - even
+    def _levels(self, decoded: Tensor) -> Tensor:
+        """Log powers of the bands."""
+        return POWER_SPREAD * decoded[:, : self.bands] + POWER_CENTRE
+
+    def _envelope(self, decoded: Tensor) -> Tensor:
+        """Log powers over the grain, but for one that is the same everywhere: that leads to a mean power of 1."""
+        return POWER_SPREAD * decoded[:, self.bands :]
 
     def _short_powers(self, windows: Tensor) -> Tensor:
         short = torch.stack([windows[:, start : start + self.short] for start in self.starts], 1)
