@@ -557,6 +557,7 @@ def render(
     from .host.midi.file import read_performance
     from .host.progress import Display
     from .host.render import RATES, render
+    from .host.voices import PARTS
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
@@ -570,7 +571,6 @@ def render(
     by_channel = {number: others.get(number, default) for number in channels}
     with Display() as display:
         display.stage("rendering")
-        threads = min(2, os.cpu_count() or 1)  # what more cores would decode, one core cannot mix
         files = render(
             by_channel,
             performance,
@@ -579,7 +579,7 @@ def render(
             tail_seconds=tail,
             stems=stems,
             overwrite=overwrite,
-            threads=threads,
+            processes=min(PARTS, os.cpu_count() or 1),
             omni=as_live,
             progress=display.update,
         )

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from ..host.events import NoteOn
-from ..host.instrument import VOICE_LUFS, Instrument
+from ..host.instrument import Instrument
 from ..host.model import Model
 from ..host.preset import EnvelopeSettings, PlaySettings, Preset
+from ..host.synthesis import VOICE_LUFS
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1
 LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS

@@ -1,5 +1,6 @@
 """Values that knobs move: each a function of time that never steps."""
 
+import functools
 from bisect import bisect_right
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -145,6 +146,7 @@ def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDA
     return values
 
 
+@functools.lru_cache(maxsize=4096)  # knobs come to the same places again and again
 def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> float:
     """What a controller's value 0 to ``top`` means: ``low + (high - low) * (value / top) ** curve``.
 

@@ -1,151 +1,47 @@
-"""The whole machine: events in, a block of sound out.
+"""The whole machine: events in, a block of sound out, at any rate and through effects."""
 
-It knows no device and no clock. Events take effect on their sample, because everything that moves is a function of
-time: a block first lets all its events write into those functions, then computes them. So the division into blocks
-changes nothing, and live playing and rendering share every sample.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .audio.effects import EffectChain
 from .audio.output import Output
-from .controls import PLAY_CONTROLS, PROCESS_CONTROLS, RAMP_SECONDS, Ramp, knob
-from .engines.frames import Character
-from .engines.grain import GrainEngine
-from .engines.spectrum import SpectrumEngine
-from .engines.stream import Engine
-from .envelope import SHORTEST_SECONDS, Envelope
-from .errors import UserError
-from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
-from .library import morph_end
-from .mapping import Mapper
+from .events import ControlChange, Event
 from .model import Model
-from .motion import Latents
-from .mpe import Fingers
-from .preset import GrainSettings, Preset
-from .tuning import tuned_keys
-from .units import db_to_gain
-from .voices import Latch, Poly, Solo
+from .preset import Preset
+from .synthesis import SHED, Elsewhere, Synthesis, share
 
 Array = npt.NDArray[np.float32]
-Times = npt.NDArray[np.int64]
-
-MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
-VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
-DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
-LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
-GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
-SHED = 128  # no controller of MIDI has this number: it is the host that gives up a voice, in order with what is played
-
-
-def _spectrum(model: Model, preset: Preset, threads: int) -> SpectrumEngine:
-    play = preset.play
-    character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
-    return SpectrumEngine(model, MAX_BLOCK, threads, character)
-
-
-def _grain(model: Model, preset: Preset, threads: int) -> GrainEngine:
-    return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK)
-
-
-# What each kind of model takes of a preset.
-ENGINES: dict[str, Callable[[Model, Preset, int], Engine[Any]]] = {"spectrum": _spectrum, "grain": _grain}
-
-
-class Motion:
-    """Every value that moves while notes sound, as functions of time."""
-
-    def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
-        ramp = round(RAMP_SECONDS * sample_rate)
-        self.codes = codes
-        self.bend = Ramp(0.0, ramp)
-        self.left, self.right = (Ramp(gain, ramp) for gain in gains)
-
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """[rows, n_latents]: the same for all voices."""
-        return self.codes.at(times)
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """[rows]."""
-        return self.bend.at(times)
-
-    def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
-        self.codes.forget(time)
-        for ramp in (self.bend, self.left, self.right):
-            ramp.forget(time)
 
 
 class Instrument:
     """One preset, played on one MIDI channel, or on those of an MPE zone."""
 
-    def __init__(self, preset: Preset, model: Model, folder: Path, sample_rate: int, threads: int = 1) -> None:
+    def __init__(
+        self, preset: Preset, model: Model, folder: Path, sample_rate: int, elsewhere: Sequence[Elsewhere] = ()
+    ) -> None:
         """Make it ready to sound.
 
         Args:
             folder: where the preset's relative paths (VST3, Scala files, another preset) begin.
             sample_rate: of the output, Hz.
-            threads: cores for decoding; 2 or more only where nothing is in real time.
+            elsewhere: other processes that compute some of its voices.
 
         Raises:
             UserError: the model's kind has no engine, or the preset does not fit the model, its effects or its files.
         """
         card = model.card
-        if card.kind not in ENGINES:
-            raise UserError(
-                f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}"
-            )
         preset.check_kind(card)
         effects = EffectChain(preset.effects, sample_rate, folder)
         preset.check_targets(card, effects.targets())
-        self._rate = card.sample_rate
-        play = preset.play
-        self._engine = ENGINES[card.kind](model, preset, threads)
-        if play.mode == "chord" and card.chroma is None:
-            raise UserError(
-                f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
-                "or a model trained with chroma"
-            )
-        spans = [(latent.low, latent.high) for latent in card.latents]
-        ramp = round(RAMP_SECONDS * self._rate)
-        self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, preset.mpe.enabled, ramp)
-        self._tuning = tuned_keys(preset.tuning, folder)
-        makers = (self._engine.begin, self._shape, self._release_samples, self._fingers.touch, self._tuning)
-        keyed = Latch if preset.grain is not None and preset.grain.keys == "hold" else Poly
-        self._voices: Poly | Solo = (
-            keyed(play.voices, self._rate, *makers)
-            if play.mode == "poly"
-            else Solo(play.legato, play.mode == "chord", self._rate, *makers)
+        self._elsewhere, self._read = elsewhere, 0
+        mine = share(0, 1 + len(elsewhere))
+        self._synthesis = Synthesis(
+            preset, model, folder, parts=mine, elsewhere=elsewhere, move_effect=self._move_effect
         )
-        self._velocity_exponent = 2 * play.velocity_curve
-        self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
-        self._always_gliding = self._gliding
-        self._set_glide()
-        self._shedding = 0  # voices that will be given up once their sample comes
-        self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
-        self._play = {
-            "gain": preset.play.gain_db,
-            "pan": preset.play.pan,
-            "envelope.attack_seconds": preset.envelope.attack_seconds,
-            "envelope.decay_seconds": preset.envelope.decay_seconds,
-            "envelope.sustain": preset.envelope.sustain,
-            "envelope.release_seconds": preset.envelope.release_seconds,
-        }
-        self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
-        self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
-        self._now = 0
-        codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
-        self._motion = Motion(codes, self._gains(), self._rate)
-        self._effects = preset.effect_values()
-        self._mapper = Mapper(
-            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS], self._present, self._set
-        )
-        self._output = Output(self._rate, sample_rate, effects, self._synthesize)
+        self._output = Output(card.sample_rate, sample_rate, effects, self._synthesis.process)
 
     @property
     def latency_samples(self) -> int:
@@ -155,204 +51,48 @@ class Instrument:
     @property
     def sounding(self) -> int:
         """Voices that sound."""
-        return len(self._voices)
-
-    def latent_values(self) -> list[float]:
-        """Where each knob is heading."""
-        return [ramp.target for ramp in self._motion.codes.knobs]
+        return self._synthesis.sounding
 
     @property
     def keys_down(self) -> list[int]:
         """Keys that are pressed, lowest first."""
-        return self._voices.keys_down
+        return self._synthesis.keys_down
+
+    def latent_values(self) -> list[float]:
+        """Where each knob is heading."""
+        return self._synthesis.latent_values()
 
     def current_latents(self) -> list[float]:
         """The code of the sample that is computed next, without what fingers do to single notes."""
-        return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
+        return self._synthesis.current_latents()
 
     def spare(self) -> tuple[bool, float] | None:
         """How dear the voice is that `shed` would take: whether it is held, and since when, in seconds before now.
 
         None if there is none to take.
         """
-        voice = self._voices.victim(self._now)
-        if voice is None or self._voices.count(self._now) <= self._shedding:
-            return None
-        off = voice.envelope.off
-        return off is None, ((voice.envelope.on if off is None else off) - self._now) / self._rate
+        return self._synthesis.spare()
 
     def shed(self, time: int) -> None:
         """Give up a voice from output sample ``time`` on: the one released longest ago, else the oldest; in 5 ms."""
-        self._shedding += 1
+        self._synthesis.expect_shedding()
         self._output.schedule(ControlChange(time, 0, SHED, 0))
 
-    def process(self, events: Sequence[Event], count: int) -> Array:
-        """The next ``count`` samples, [2, count], not limited yet.
+    def hear(self, events: Sequence[Event], until: int) -> None:
+        """Take events, in order of time, in output samples; before sample ``until`` none will follow."""
+        scheduled = [self._output.schedule(event) for event in events]
+        for other in self._elsewhere:
+            other.hear(scheduled, self._output.source_time(until))
 
-        Args:
-            events: those that fall into this block, in order of time, in output samples from the very beginning.
-        """
-        for event in events:
-            self._output.schedule(event)
+    def read(self, count: int) -> Array:
+        """The next ``count`` samples, [2, count], not limited yet; the events before their end have been heard."""
+        self._read += count
         return self._output.read(count)
 
-    def _synthesize(self, events: Sequence[Event], count: int) -> Array:
-        """A block at the model's rate, [2, count]; the events' times are at the model's rate too."""
-        start = self._now
-        for event in events:
-            self._apply(event)
-        voices = list(self._voices)
-        for voice in voices:
-            voice.stream.end = voice.end(self._voices.steal_samples)
-        touches = [voice.touch for voice in voices]
-        motion = self._fingers.motion(self._motion, touches) if any(touches) else self._motion
-        streams = self._engine.render([v.stream for v in voices], motion, start, count)
-        mix = np.zeros((self._engine.channels, count), np.float32)
-        for voice, sound in zip(voices, streams, strict=True):
-            mix += sound * voice.level(start, count, self._voices.steal_samples)
-        self._now = start + count
-        self._voices.retire(self._now)
-        sides = self._motion.left.block(start, count), self._motion.right.block(start, count)
-        stereo = np.stack([mix[0] * sides[0], mix[-1] * sides[1]])
-        self._motion.forget(self._now - self._engine.lookback)
-        self._voices.forget(self._now - self._engine.lookback)
-        return stereo
+    def process(self, events: Sequence[Event], count: int) -> Array:
+        """Hear the events of the next ``count`` samples, and read these."""
+        self.hear(events, self._read + count)
+        return self.read(count)
 
-    def _apply(self, event: Event) -> None:
-        match event:
-            case ControlChange(time, _, number) if number == SHED:
-                self._shedding -= 1
-                self._voices.shed(time)
-            case ControlChange(time) if self._fingers.configured(event):
-                self._reset_controllers(time)
-                self._voices.release_all(time)
-            case NoteOn(_, _, key) if key not in self._tuning:
-                pass
-            case NoteOn(time, channel, key, velocity):
-                gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
-                self._voices.note_on(time, key, gain, channel)
-                self._mapper.note_on(event.channel, key)
-            case NoteOff(time, channel, key):
-                self._voices.note_off(time, key, channel)
-                self._mapper.note_off(time, event.channel, key)
-            case _ if self._fingers.is_member(event):
-                self._fingers.move(event, self._voices.touches)
-            case PitchBend(time, _, value):
-                self._bend_value = value
-                self._move_bend(time)
-            case ControlChange(time, channel, number, value):
-                self._control(time, channel, number, value)
-            case ChannelPressure(time, channel, value):
-                self._mapper.channel_pressure(time, channel, value)
-            case KeyPressure(time, channel, key, value):
-                self._mapper.key_pressure(time, channel, key, value)
-            case Clock():
-                self._motion.codes.clock(event)
-
-    def _control(self, time: int, channel: int, number: int, value: int) -> None:
-        if self._mapper.control(time, channel, number, value):
-            return
-        match number:
-            case 6 if self._parameter == (0, 0):  # semitones; cents begin at 0 again (MIDI 1.0, on MSB and LSB)
-                self._bend_range = value
-                self._move_bend(time)
-            case 38 if self._parameter == (0, 0):  # cents
-                self._bend_range = int(self._bend_range) + min(value, 99) / 100
-                self._move_bend(time)
-            case 5:
-                self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
-                self._set_glide()
-            case 7:
-                self._volume = value
-                self._set_gain(time)
-            case 10:
-                self._balance = max(-1.0, (value - 64) / 63)
-                self._set_gain(time)
-            case 11:
-                self._expression = value
-                self._set_gain(time)
-            case 64:
-                self._voices.pedal(time, value >= 64)
-            case 65:
-                self._gliding = value >= 64
-                self._set_glide()
-            case 66:
-                self._voices.sostenuto(time, value >= 64)
-            case 98 | 99:  # an NRPN: data entry no longer means the bend range
-                self._parameter = (127, 127)
-            case 100:
-                self._parameter = (self._parameter[0], value)
-            case 101:
-                self._parameter = (value, self._parameter[1])
-            case 120:
-                self._voices.silence(time)
-            case 121:
-                self._reset_controllers(time)
-            case 123 | 124 | 125 | 126 | 127:  # the mode messages imply all notes off (MIDI 1.0, 4.2)
-                self._voices.release_all(time)
-
-    def _reset_controllers(self, time: int) -> None:
-        """What CC 121 resets: bend, expression, pedals, glide, parameter number; not volume and pan (MIDI RP-015)."""
-        self._bend_value, self._expression, self._parameter = 0, 127, (127, 127)
-        self._voices.pedal(time, False)
-        self._voices.sostenuto(time, False)
-        self._gliding = self._always_gliding
-        self._set_glide()
-        self._move_bend(time)
-        self._set_gain(time)
-
-    def _present(self, target: str) -> float:
-        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
-        codes = self._motion.codes
-        for ramps in (codes.targets, self._engine.targets):
-            if target in ramps:
-                return ramps[target].target
-        return self._play[target] if target in self._play else self._effects.get(target, 0.0)
-
-    def _set(self, time: int, target: str, value: float) -> None:
-        if target in self._motion.codes.targets:
-            self._motion.codes.turn(time, target, value)
-        elif target in self._engine.targets:
-            self._engine.targets[target].move(time, value)
-        elif target in PLAY_CONTROLS:
-            self._play[target] = value
-            if target in ("gain", "pan"):
-                self._set_gain(time)
-        else:
-            self._effects[target] = value
-            self._output.set_effect(time, target, value)
-
-    def _set_gain(self, time: int) -> None:
-        left, right = self._gains()
-        self._motion.left.move(time, left)
-        self._motion.right.move(time, right)
-
-    def _gains(self) -> tuple[float, float]:
-        """Left and right: volume and expression by the square of their value (General MIDI: 40 log10), equal power."""
-        level_db = self._play["gain"]
-        gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
-        gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
-        angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
-        return gain * float(np.cos(angle)), gain * float(np.sin(angle))
-
-    def _set_glide(self) -> None:
-        if isinstance(self._voices, Solo):
-            self._voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
-
-    def _move_bend(self, time: int) -> None:
-        self._motion.bend.move(time, self._bend_range * self._bend_value / 8192)
-
-    def _shape(self, time: int) -> Envelope:
-        def samples(name: str) -> int:
-            return round(max(SHORTEST_SECONDS, self._play[name]) * self._rate)
-
-        return Envelope(
-            on=time,
-            attack=samples("envelope.attack_seconds"),
-            decay=samples("envelope.decay_seconds"),
-            sustain=self._play["envelope.sustain"],
-            release=samples("envelope.release_seconds"),
-        )
-
-    def _release_samples(self) -> int:
-        return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)
+    def _move_effect(self, time: int, target: str, value: float) -> None:
+        self._output.set_effect(time, target, value)

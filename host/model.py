@@ -51,6 +51,10 @@ class Model:
         self.card: Card = read_card(text, str(path))
         self._check_graph()
 
+    def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
+        """A copy in another process opens the file anew."""
+        return Model, (self.path,)
+
     @functools.cached_property
     def sha256(self) -> str:
         """Hex digest of the file, as presets carry it."""

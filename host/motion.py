@@ -361,6 +361,7 @@ class Latents:
         everything = far is not None or None in moved
         self._moved = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
         self._rows: dict[int, tuple[float, ...]] = {}
+        self._latest = -1  # no row was ever asked for later than this
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
         """[times, n_latents], none earlier than the last ``forget``."""
@@ -368,6 +369,7 @@ class Latents:
         for time in times.tolist():
             if time not in rows:
                 rows[time] = self.row(time)
+                self._latest = max(self._latest, time)
         return np.array([rows[time] for time in times.tolist()], np.float32)
 
     def row(self, time: int) -> tuple[float, ...]:
@@ -388,7 +390,8 @@ class Latents:
     def turn(self, time: int, target: str, value: float) -> None:
         """Turn the knob of a target from sample ``time`` on; times of turns and clock messages never go back."""
         self.targets[target].move(time, value)
-        self._drop(lambda known: known >= time)
+        if time <= self._latest:
+            self._drop(lambda known: known >= time)
 
     def clock(self, event: Clock) -> None:
         """A message of the MIDI clock; a start takes the beat back to 0."""

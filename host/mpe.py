@@ -24,6 +24,7 @@ MEMBER_BEND = 48.0  # semitones, until RPN 0 on a member says otherwise
 SLIDE = 74  # the controller of a finger's place along its key
 SLIDE_CENTRE = 64  # where it is until it is told
 BEND_RANGE, CONFIGURATION = 0, 6  # registered parameters
+SELECTING = frozenset((6, 38, 98, 99, 100, 101, 121))  # controllers that enter data, or say which parameter is meant
 
 
 @dataclass(slots=True)
@@ -225,6 +226,8 @@ class Parameters:
 
     def hear(self, event: ControlChange) -> tuple[int, int, int] | None:
         """A data entry's parameter (of the first 128), its controller (6 or 38) and its value; None for the rest."""
+        if event.number not in SELECTING:
+            return None
         coarse, fine = self._selected.get(event.channel, (127, 127))
         match event.number:
             case 6 | 38 if coarse == 0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,10 @@ from .events import Event
 from .instrument import Instrument
 from .library import Patch
 from .mpe import Zones
+from .synthesis import Elsewhere, share
+
+if TYPE_CHECKING:
+    from .worker import Worker
 
 Array = npt.NDArray[np.float32]
 
@@ -21,11 +26,13 @@ class Rack:
 
     listens = False
 
-    def __init__(self, patches: Mapping[int, Patch], sample_rate: int, threads: int = 1, omni: bool = False) -> None:
+    def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int = 1, omni: bool = False) -> None:
         """Make its instruments ready.
 
         Args:
             patches: by MIDI channel 0-15.
+            processes: that share the voices, 1 to `PARTS`; 2 or more only where nothing is in real time, and to be
+                closed. They do not change the sound.
             omni: the first of them hears channels that have none; else these are heard only if an MPE zone has them.
 
         Raises:
@@ -33,7 +40,22 @@ class Rack:
         """
         self._others = next(iter(patches)) if omni else None  # who hears channels without an instrument
         self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._others)
-        self._instruments = {channel: _instrument(patch, sample_rate, threads) for channel, patch in patches.items()}
+        self._played = 0
+        self._workers: list[Worker] = []
+        if processes > 1:
+            from . import worker  # what plays live, or something short, has no use for it
+
+            self._workers = [
+                worker.Worker(patches, share(number, processes), sample_rate) for number in range(1, processes)
+            ]
+        try:
+            self._instruments = {
+                channel: _instrument(patch, sample_rate, [other.of(channel) for other in self._workers])
+                for channel, patch in patches.items()
+            }
+        except UserError:
+            self.close()
+            raise
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
 
     @property
@@ -75,26 +97,46 @@ class Rack:
         chosen.shed(time + self._latency - chosen.latency_samples)
         return True
 
-    def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """The next ``count`` samples: the limited mix [2, count], and each channel before the limiter."""
+    def close(self) -> None:
+        """End the processes that shared the work."""
+        for other in self._workers:
+            other.close()
+        self._workers.clear()
+
+    def hear(self, events: Sequence[Event], until: int) -> None:
+        """Take events, in order of time, in output samples; before sample ``until`` none will follow.
+
+        Processes that share the voices work ahead as far as that.
+        """
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
                 for listener in heard if channel is None else (channel if channel in heard else self._others,):
                     if listener is not None:
                         heard[listener].append(message)
-        parts: dict[int, Array] = {}
-        mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():
             late = self._latency - instrument.latency_samples
             mine = [replace(e, time=e.time + late) for e in heard[channel]] if late else heard[channel]
-            parts[channel] = instrument.process(mine, count)
+            instrument.hear(mine, until + late)
+
+    def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
+        """Hear the events of the next ``count`` samples, and make these.
+
+        Returns:
+            The limited mix [2, count], and each channel before the limiter.
+        """
+        self._played += count
+        self.hear(events, self._played)
+        parts: dict[int, Array] = {}
+        mix = np.zeros((2, count), np.float32)
+        for channel, instrument in self._instruments.items():
+            parts[channel] = instrument.read(count)
             mix += parts[channel]
         return limit(mix), parts
 
 
-def _instrument(patch: Patch, sample_rate: int, threads: int) -> Instrument:
+def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere]) -> Instrument:
     try:
-        return Instrument(patch.preset, patch.model, patch.folder, sample_rate, threads)
+        return Instrument(patch.preset, patch.model, patch.folder, sample_rate, elsewhere)
     except UserError as error:
         raise UserError(f"preset {patch.name!r}: {error}") from None

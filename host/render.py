@@ -17,8 +17,10 @@ from .rack import Rack
 Array = npt.NDArray[np.float32]
 
 BLOCK = 16384  # samples: long blocks decode in large batches
+AHEAD = 2  # blocks: while one is mixed, other processes are at the next
 SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-bit sound
 SILENT_SECONDS = 2.0  # for this long, so that an echo is waited for
+WORTH_SHARING_SECONDS = 3.0  # what is shorter is done before another process has begun
 RATES = (44100, 48000, 96000)
 
 
@@ -31,7 +33,7 @@ def render(
     tail_seconds: float = 30.0,
     stems: bool = False,
     overwrite: bool = False,
-    threads: int = 1,
+    processes: int = 1,
     omni: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> list[Path]:
@@ -43,15 +45,17 @@ def render(
         path: ``.wav``, ``.flac`` or ``.ogg``.
         tail_seconds: the longest that sound may go on after the performance; it ends earlier once it is silent.
         omni: the first patch hears channels that have none, as when one preset is played live.
+        processes: that share the voices; they do not change the sound.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
         progress: told the part that is done, 0 to 1.
 
     Returns:
         The files written. All appear, or none.
     """
-    rack = Rack(patches, sample_rate, threads, omni)
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in patches}
+    shared = performance.length >= WORTH_SHARING_SECONDS * sample_rate
     with contextlib.ExitStack() as stack:
+        rack = stack.enter_context(contextlib.closing(Rack(patches, sample_rate, processes if shared else 1, omni)))
         mix_file = stack.enter_context(sound_writer(path, sample_rate, overwrite=overwrite))
         stem_files = {
             channel: stack.enter_context(sound_writer(name, sample_rate, overwrite=overwrite))
@@ -82,8 +86,9 @@ def blocks(
     played, quiet, at = 0, 0, 0
     held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, given only if sound returns
     while played - latency < last:
-        due = bisect_left(events, played + size, lo=at, key=lambda event: event.time)
-        mix, parts = rack.process(events[at:due], size)
+        due = bisect_left(events, played + AHEAD * size, lo=at, key=lambda event: event.time)
+        rack.hear(events[at:due], played + AHEAD * size)
+        mix, parts = rack.process([], size)
         at, played = due, played + size
         skip = max(0, latency - (played - size))
         keep = min(size, size - (played - latency - last)) if played - latency > last else size

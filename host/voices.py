@@ -16,15 +16,19 @@ from .mpe import Touch
 Array = npt.NDArray[np.float32]
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
+PARTS = 4  # in which voices are added up: as many processes can share them
+
 
 @dataclass(slots=True, eq=False)
 class Voice:
     """An engine's stream × an envelope × velocity, and whether a key holds it.
 
-    ``touch`` is what the finger does to this note alone, where the controller tells (MPE).
+    ``part`` is that in which it is added up. ``touch`` is what the finger does to this note alone, where the controller
+    tells (MPE).
     """
 
     note: Note
+    part: int
     gain: Ramp
     envelope: Envelope
     stream: Stream
@@ -189,7 +193,9 @@ class Voices(ABC):
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
         stream = self._begin(self._tuning[key], time)
-        voice = Voice(note, Ramp(gain, self._ramp), self._shape(time), stream, self._touch(channel))
+        parts = [voice.part for voice in self._sounding(time)]
+        part = min(range(PARTS), key=parts.count)  # that with the fewest voices: parts are alike in cost
+        voice = Voice(note, part, Ramp(gain, self._ramp), self._shape(time), stream, self._touch(channel))
         self._voices.append(voice)
         return voice
 

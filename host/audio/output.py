@@ -53,14 +53,22 @@ class Output:
             held += QUANTUM + self._effects.latency_samples
         return held
 
-    def schedule(self, event: Event) -> None:
-        """Take an event, its time in output samples, not before the block that is read next."""
-        time = event.time
+    def schedule(self, event: Event) -> Event:
+        """Take an event, its time in output samples, not before the block that is read next; returns it as it will be
+        passed on, its time in source samples."""
+        time = self.source_time(event.time)
+        event = event if time == event.time else replace(event, time=time)
+        self._events.append(event)
+        return event
+
+    def source_time(self, time: int) -> int:
+        """The source sample at which an event of that output sample is passed on; no sample from there on has been
+        asked for when all output before ``time`` is read."""
         if self._effects:
             time += QUANTUM
         if self._resampler is not None:
             time = round((time + self._conversion_delay()) * self._source_rate / self._rate)
-        self._events.append(event if time == event.time else replace(event, time=time))
+        return time
 
     def set_effect(self, time: int, target: str, value: float) -> None:
         """Move an effect's parameter from source sample ``time`` on."""

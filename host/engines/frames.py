@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
@@ -22,16 +21,14 @@ REMEMBERED = 2 * BATCH  # rows kept: 2 MB of 2049 bins, more than 64 voices can 
 
 
 class RowCache:
-    """The rows last computed, by key, for any number of threads; forgotten in the order in which they came."""
+    """The rows last computed, by key; forgotten in the order in which they came."""
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Array] = {}
-        self._lock = threading.Lock()  # never held while rows are computed
 
     def knows(self, keys: Sequence[Hashable]) -> bool:
         """Whether all rows are there."""
-        with self._lock:
-            return all(key in self._rows for key in keys)
+        return all(key in self._rows for key in keys)
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
         """The row of each key, [keys, width], not to be written to.
@@ -40,17 +37,15 @@ class RowCache:
             compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
         """
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
-        with self._lock:
-            known = {key: self._rows[key] for key in first if key in self._rows}
+        known = {key: self._rows[key] for key in first if key in self._rows}
         new = sorted(position for key, position in first.items() if key not in known)
         if not new:
             return np.stack([known[key] for key in keys])
         fresh = compute(new)
         place = {keys[position]: row for row, position in enumerate(new)}
-        with self._lock:
-            self._rows.update(zip(place, fresh, strict=True))
-            for key in list(itertools.islice(self._rows, max(0, len(self._rows) - REMEMBERED))):
-                del self._rows[key]
+        self._rows.update(zip(place, fresh, strict=True))
+        for key in list(itertools.islice(self._rows, max(0, len(self._rows) - REMEMBERED))):
+            del self._rows[key]
         if known:
             return np.stack([fresh[place[key]] if key in place else known[key] for key in keys])
         return fresh if len(new) == len(keys) else fresh[[place[key] for key in keys]]
@@ -113,7 +108,8 @@ class Decoder:
 def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:
     """By which equal rows are known, [rows]."""
     pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
-    return [(latents[row].tobytes(), pitch) for row, pitch in enumerate(pitches)]
+    codes, size = latents.tobytes(), latents.shape[1] * latents.itemsize
+    return [(codes[row * size : (row + 1) * size], pitch) for row, pitch in enumerate(pitches)]
 
 
 class MovedSpectra:

@@ -5,25 +5,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..controls import Ramp
-from ..model import Model, open_session
+from ..model import Model
 from .best import BestVoicing
 from .coherent import CoherentVoicing
 from .frames import BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
 from .stream import MIDDLE_C, Motion, Stream, Times
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
 Array = npt.NDArray[np.float32]
 
-WORTH_SHARING = 32  # rows: one or two voices are done before another thread has begun
 AHEAD = 8  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
 
 
@@ -86,12 +82,11 @@ class SpectrumEngine:
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
-    def __init__(self, model: Model, max_block: int, threads: int = 1, character: Character = PLAIN) -> None:
+    def __init__(self, model: Model, max_block: int, character: Character = PLAIN) -> None:
         """Make its tables.
 
         Args:
             max_block: the longest block that `render` will be asked for.
-            threads: more than 1 only offline.
 
         Raises:
             UserError: the model's frames cannot be given the phase that ``character`` asks for.
@@ -102,9 +97,6 @@ class SpectrumEngine:
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
         self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
-        self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._model = model
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._begun = 0
         self._foreseen = -1  # the hop for whose knobs all pitch classes are decoded, but for those in `_classes`
@@ -149,28 +141,12 @@ class SpectrumEngine:
                 due.append((voice, stream, stream.next_frame))
                 stream.next_frame += self._hop
         if due:
-            self._add_all(due, motion)
+            self._add(due, motion)
         crowded = 2 * count > self._hop or len(streams) > self._voicing.together  # frames are due in every block
         spare = not due or (self._delay > 0 and crowded)
         if spare and count < self._knob_hop:
             self._prepare(streams, motion, start + count)
         return [self._take(stream, start, count) for stream in streams]
-
-    def _add_all(self, due: list[Due], motion: Motion) -> None:
-        """Make all frames, on several threads where that pays; the sound does not depend on how they are divided."""
-        if self._threads == 1 or len(due) < WORTH_SHARING:
-            self._add(due, motion)
-            return
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # a short render has no use for it
-
-            # Opening a session switches denormals off in the thread that does it, and only there.
-            self._pool = ThreadPoolExecutor(self._threads - 1, initializer=open_session, initargs=(self._model.path,))
-        shares = _shares(due, self._threads)
-        others = [self._pool.submit(self._add, share, motion) for share in shares[1:]]
-        self._add(shares[0], motion)
-        for other in others:
-            other.result()
 
     def _prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
         """Decode what will be due next and what the knobs are known for.
@@ -193,9 +169,9 @@ class SpectrumEngine:
             self._advance(latents, np.array(classes, np.intp))
             return
         waiting: list[tuple[int, int, SpectrumStream, int]] = []
-        for voice, stream in enumerate(streams):
-            frame = max(stream.next_frame, hop + self._delay)
-            knobs = self._knobs_at(stream, frame)
+        frames = [max(stream.next_frame, hop + self._delay) for stream in streams]
+        read = self._knobs_at(np.array([stream.on for stream in streams], np.int64), np.array(frames, np.int64))
+        for voice, (stream, frame, knobs) in enumerate(zip(streams, frames, read.tolist(), strict=True)):
             if knobs < now and knobs != stream.prepared:
                 waiting.append((frame, voice, stream, knobs))
         if not waiting:
@@ -219,14 +195,11 @@ class SpectrumEngine:
         if self._voicing.prepare(latents, chroma):
             self._halfway = latents, chroma
 
-    def _knobs_at(self, stream: SpectrumStream, frame: int) -> int:
-        """The sample at which the knobs are read for a frame that begins at sample ``frame``."""
-        read = frame - self._delay
-        return max(read - read % self._knob_hop, stream.on - stream.on % self._knob_hop)
-
-    def _bend_at(self, stream: SpectrumStream, frame: int) -> int:
-        """The sample at which its pitch is read: not before the note, which may begin where no bend has gone yet."""
-        return max(frame, stream.on)
+    def _knobs_at(self, onsets: Times, frames: Times) -> Times:
+        """The samples at which the knobs are read for frames that begin at samples ``frames``; notes began before."""
+        latest = np.maximum(frames - self._delay, onsets - onsets % self._knob_hop)
+        read: Times = latest - latest % self._knob_hop
+        return read
 
     def _take(self, stream: SpectrumStream, start: int, count: int) -> Array:
         at = start - stream.origin
@@ -241,8 +214,10 @@ class SpectrumEngine:
         size = BATCH * max(1, self._knob_hop // self._hop)  # about as many frames as `BATCH` decoded rows make
         for batch in (due[first : first + size] for first in range(0, len(due), size)):
             voices = [voice for voice, _, _ in batch]
-            knobs = np.array([self._knobs_at(stream, time) for _, stream, time in batch], np.int64)
-            bends = np.array([self._bend_at(stream, time) for _, stream, time in batch], np.int64)
+            begins = np.array([time for *_, time in batch], np.int64)
+            onsets = np.array([stream.on for _, stream, _ in batch], np.int64)
+            knobs = self._knobs_at(onsets, begins)
+            bends = np.maximum(begins, onsets)  # a pitch is not read before its note: no bend may have gone there yet
             chroma, away = self._places([stream for _, stream, _ in batch], bends)
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
             states = [stream.state for _, stream, _ in batch]
@@ -303,14 +278,6 @@ class SpectrumEngine:
         stream.pending[:] = 0
         stream.pending[:, : self._frame] = ahead
         stream.origin = now
-
-
-def _shares(due: list[Due], count: int) -> list[list[Due]]:
-    """Frames in about equal shares, those of a stream together: no two threads then add to the same sound."""
-    shares: list[list[Due]] = [[] for _ in range(count)]
-    for _, frames in itertools.groupby(due, key=lambda frame: frame[0]):
-        min(shares, key=len).extend(frames)
-    return [share for share in shares if share]
 
 
 def _nearest(pitch: float) -> int:

@@ -24,10 +24,11 @@ from timbrel.host.card import METADATA_KEY
 from timbrel.host.dsp import window
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
-from timbrel.host.instrument import Instrument, Motion
+from timbrel.host.instrument import Instrument
 from timbrel.host.model import Model
 from timbrel.host.motion import Latents
 from timbrel.host.preset import Preset
+from timbrel.host.synthesis import Motion
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10

@@ -5,6 +5,7 @@ adds those of a voice; nothing else. Its halves on two threads at once show what
 worth to work of this kind. With ``phase = "noise"`` and with ``"coherent"``, whose frames are short and many.
 """
 
+import contextlib
 import cProfile
 import os
 import pstats
@@ -74,10 +75,11 @@ def frames_of(played: Performance, phase: str) -> int:
     return count
 
 
-def host(played: Performance, phase: str, threads: int) -> float:
+def host(played: Performance, phase: str, processes: int) -> float:
     began = time.perf_counter()
-    for _ in blocks(Rack({0: patch_of(phase)}, RATE, threads), played, 0.0, RATE):
-        pass
+    with contextlib.closing(Rack({0: patch_of(phase)}, RATE, processes)) as rack:
+        for _ in blocks(rack, played, 0.0, RATE):
+            pass
     return time.perf_counter() - began
 
 
@@ -120,9 +122,9 @@ def measure(played: Performance, phase: str) -> None:
     print(f"phase = {phase!r}")
     print(f"bare work of {frames} frames: {floor:.2f} s; halves on two threads {share:.2f} x as fast")
     against = statistics.median(c / a for a, _, c, _ in rows)
-    print(f"render, one thread:  {one:.2f} s, {SECONDS / one:.0f} x real time, {against:.2f} x bare")
+    print(f"render, one process:  {one:.2f} s, {SECONDS / one:.0f} x real time, {against:.2f} x bare")
     faster = statistics.median(c / d for _, _, c, d in rows)
-    print(f"render, two threads: {two:.2f} s, {SECONDS / two:.0f} x real time, {faster:.2f} x as fast as one")
+    print(f"render, two processes: {two:.2f} s, {SECONDS / two:.0f} x real time, {faster:.2f} x as fast as one")
     profile = cProfile.Profile()
     profile.runcall(host, played, phase, 1)
     stats = pstats.Stats(profile)

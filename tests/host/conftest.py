@@ -286,8 +286,8 @@ def make_instrument(tiny, make_preset, tmp_path_factory):
     """A function that makes an instrument: ``rate`` of its output, ``model`` or the smallest, and preset keys."""
     folder = tmp_path_factory.mktemp("no-plugins")
 
-    def make(rate=RATE, model=None, threads=1, **keys):
-        return Instrument(make_preset(**keys), model or tiny(), folder, rate, threads)
+    def make(rate=RATE, model=None, **keys):
+        return Instrument(make_preset(**keys), model or tiny(), folder, rate)
 
     return make
 

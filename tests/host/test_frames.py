@@ -1,7 +1,5 @@
 """Decoded frames: which are computed, that none is computed twice, and where they lie after a move."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -159,17 +157,3 @@ def test_thousands_of_ratios_as_a_bend_gives_them_are_moved_right(tiny):
         moved = source.spectra(codes, pitch, np.full(8, ratio))
     again = MovedSpectra(tiny()).spectra(codes, pitch, np.full(8, 2.0))
     assert np.array_equal(moved, again)
-
-
-def test_threads_that_share_a_cache_get_the_rows_of_one():
-    rng = np.random.default_rng(7)
-    batches = [rng.integers(0, 600, BATCH).tolist() for _ in range(200)]
-    cache = RowCache()
-
-    def ask(keys):
-        return cache.rows(keys, lambda new: rows_of([keys[i] for i in new]))
-
-    with ThreadPoolExecutor(4) as pool:
-        assert all(
-            np.array_equal(got, rows_of(keys)) for got, keys in zip(pool.map(ask, batches), batches, strict=True)
-        )

@@ -15,11 +15,12 @@ from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.instrument import VOICE_LUFS, Instrument
+from timbrel.host.instrument import Instrument
 from timbrel.host.library import open_patch
 from timbrel.host.model import Model
 from timbrel.host.preset import GrainSettings, Preset
 from timbrel.host.rack import Rack
+from timbrel.host.synthesis import VOICE_LUFS
 
 RATE, LENGTH = 22050, 1024
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "release_seconds": 0.0}

@@ -1,5 +1,5 @@
-"""The whole machine: the sample on which each event takes effect, what each controller does, and that blocks, threads
-and the way events arrive change no bit."""
+"""The whole machine: the sample on which each event takes effect, what each controller does, and that blocks and the
+way events arrive change no bit."""
 
 import numpy as np
 import pytest
@@ -107,19 +107,12 @@ def test_live_in_blocks_of_any_size_is_the_whole_to_the_bit(make_instrument, pla
     assert np.array_equal(live, expected[:, :count])
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_two_threads_give_the_samples_of_one(make_instrument, play, whole, name):
-    events, expected = whole(name, 48000)
-    assert np.array_equal(play(make_instrument(48000, threads=2, **SETTINGS[name]), events, 12_000), expected)
-
-
-def test_the_published_frame_is_the_same_in_blocks_and_threads_too(make_instrument, play, tiny):
+def test_the_published_frame_is_the_same_in_blocks_too(make_instrument, play, tiny):
     model = tiny(latents=8, **LARGE)
     settings = {"cc": MAPS + TURNED, "effects": EFFECTS}
     events = busy(9, 40_000, [entry["number"] for entry in settings["cc"]])
     expected = play(make_instrument(44100, model, **settings), events, 40_000)
     assert np.array_equal(play(make_instrument(44100, model, **settings), events, 40_000, [128, 1000]), expected)
-    assert np.array_equal(play(make_instrument(44100, model, threads=2, **settings), events, 40_000), expected)
 
 
 def test_the_same_performance_twice_gives_the_same_bits(make_instrument, play, whole):
@@ -235,7 +228,7 @@ def test_a_key_sounds_its_note(make_instrument, play, tiny, key):
 
 def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(make_instrument, play, tiny):
     from timbrel.host.engines.spectrum import SpectrumEngine
-    from timbrel.host.instrument import VOICE_LUFS
+    from timbrel.host.synthesis import VOICE_LUFS
 
     class Still:
         def latents(self, voices, times):

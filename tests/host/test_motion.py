@@ -473,14 +473,13 @@ def performance(seed, count, motions):
 
 @pytest.mark.parametrize("rate", [RATE, 48000])
 @pytest.mark.parametrize("motions", [[], MOTIONS, [TIMED_PATH], [WALKING]], ids=["still", "moving", "times", "walk"])
-def test_maps_and_motion_sound_the_same_in_blocks_of_any_size_and_in_two_threads(make_instrument, play, rate, motions):
+def test_maps_and_motion_sound_the_same_in_blocks_of_any_size(make_instrument, play, rate, motions):
     keys = {"cc": MAPS, "effects": EFFECTS, "motion": motions}
     events = performance(5, 14_000, motions)
     expected = play(make_instrument(rate, **keys), events, 14_000)
     assert np.abs(expected).max() > 0.01
     for sizes in ([64], [128], [999], [8193], [1, 7, 500, 64, 3000, 128]):
         assert np.array_equal(play(make_instrument(rate, **keys), events, 14_000, sizes), expected)
-    assert np.array_equal(play(make_instrument(rate, threads=2, **keys), events, 14_000), expected)
 
 
 def test_motion_is_heard(make_instrument, play):

@@ -8,6 +8,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
+import timbrel.host.render as render_module
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.midi.file import Performance, read_performance
@@ -57,10 +58,11 @@ def rendered(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_same_performance_gives_the_same_bytes_twice(rendered, make_patch, suffix, threads):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_same_performance_gives_the_same_bytes_twice(rendered, make_patch, suffix, processes, monkeypatch):
+    monkeypatch.setattr(render_module, "WORTH_SHARING_SECONDS", 0.0)
     _, first = rendered({0: make_patch(**WET)}, TUNE, f"a{suffix}")
-    _, second = rendered({0: make_patch(**WET)}, TUNE, f"b{suffix}", threads=threads)
+    _, second = rendered({0: make_patch(**WET)}, TUNE, f"b{suffix}", processes=processes)
     assert first.read_bytes() == second.read_bytes()
     assert soundfile.info(first).subtype == "PCM_24"
 

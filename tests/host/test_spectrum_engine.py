@@ -72,7 +72,7 @@ def sound_of(engine, streams, motion, count, sizes=(BLOCK,), start=0):
 def engine_of(request):
     """Makes engines of each voice."""
     character = Character(phase=request.param)
-    return lambda model, block=BLOCK, threads=1: SpectrumEngine(model, block, threads, character)
+    return lambda model, block=BLOCK: SpectrumEngine(model, block, character)
 
 
 @pytest.fixture
@@ -145,14 +145,13 @@ def test_division_into_blocks_changes_no_bit(engine_of, tiny, settings, sizes):
     model = tiny(**settings)
     count = 2000 if sizes == (1,) else 40_000
 
-    def run(sizes, threads=1):
-        engine = engine_of(model, BLOCK, threads)
+    def run(sizes):
+        engine = engine_of(model, BLOCK)
         streams = [engine.begin(50 + 3 * i, 100 * i) for i in range(6)]
         return sound_of(engine, streams, Turning(semitones=0.3), count, sizes)
 
     whole = run((BLOCK,))
     assert np.array_equal(run(sizes), whole)
-    assert np.array_equal(run(sizes, threads=2), whole)
 
 
 @pytest.mark.parametrize("settings", [SIZES["small"], SIZES["as published"]], ids=["small", "as published"])

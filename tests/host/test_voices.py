@@ -1,5 +1,6 @@
 """Keys, pedal, polyphony and stealing, on voices that make no sound."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.envelope import Envelope
-from timbrel.host.voices import Poly, Solo
+from timbrel.host.voices import PARTS, Poly, Solo
 
 RATE = 44100
 STEAL = 220  # 5 ms
@@ -53,6 +54,19 @@ def test_a_key_holds_its_voice_until_it_comes_up():
     assert len(voices) == 1
     voices.retire(500 + RELEASE)
     assert len(voices) == 0
+
+
+def test_voices_are_spread_evenly_over_the_parts_in_which_they_are_added_up():
+    voices = make(limit=64)
+    for key in range(3 * PARTS):
+        voices.note_on(key, 40 + key, 1.0)
+    assert Counter(voice.part for voice in voices) == dict.fromkeys(range(PARTS), 3)
+    freed = [voice for voice in voices if voice.part == 1]
+    for voice in freed:
+        voices.note_off(100, voice.key)
+    for key in range(3):
+        voices.note_on(200 + RELEASE, 90 + key, 1.0)
+    assert [voice.part for voice in voices if voice.key >= 90] == [1, 1, 1]
 
 
 def test_a_note_off_without_note_on_does_nothing():

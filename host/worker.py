@@ -1,0 +1,162 @@
+"""Another process that computes some of the voices of a rack.
+
+Threads would wait for each other: half of the work is Python's, and only one thread at a time may do it.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import math
+import multiprocessing
+import signal
+import sys
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from operator import attrgetter
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import UserError
+from .events import Event
+from .library import Patch
+from .synthesis import MAX_BLOCK, Synthesis
+
+Array = npt.NDArray[np.float32]
+
+# A fork has all modules and models at once. Elsewhere than on Linux, what libraries keep does not outlive it.
+START = "fork" if sys.platform == "linux" else "spawn"
+SIDES = 2  # at most, of a voice's sound
+BLOCKS_AHEAD = 4  # that there is room for, where two are asked for
+SILENCE: Array = np.zeros((SIDES, 1), np.float32)
+LEAVE_SECONDS = 1.0  # that it is given to end
+
+# Events travel as plain tuples, which cost a seventh of what dataclasses do.
+KINDS: tuple[type, ...] = get_args(Event)
+FIELDS = {kind: attrgetter(*(field.name for field in dataclasses.fields(kind))) for kind in KINDS}
+NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+
+
+class Worker:
+    """One such process. It hears the events that the rack hears, works ahead, and leaves its sums in shared memory."""
+
+    def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
+        """Start it.
+
+        Args:
+            patches: by MIDI channel.
+            parts: of the voices, those that it computes.
+            sample_rate: of the output, in Hz.
+        """
+        context: Any = multiprocessing.get_context(START)  # its type has no Process
+        self._connection, theirs = context.Pipe()
+        highest = max((patch.model.card.sample_rate for patch in patches.values()), default=sample_rate)
+        self._length = BLOCKS_AHEAD * MAX_BLOCK * math.ceil(highest / sample_rate)
+        self._parts = parts
+        rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * self._length) for channel in patches}
+        self._rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
+        self._heard, self._done = dict.fromkeys(patches, 0), dict.fromkeys(patches, 0)  # samples asked for, and ready
+        self._process = context.Process(
+            target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def of(self, channel: int) -> "WorkerChannel":
+        """What it does for one channel's instrument."""
+        return WorkerChannel(self, channel)
+
+    def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
+        """As `Elsewhere.hear`, for a channel."""
+        if not events and until <= self._heard[channel]:
+            return
+        self._heard[channel] = until
+        plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
+        with contextlib.suppress(OSError):  # who waits for its sums will notice that it is gone
+            self._connection.send((channel, plain, until))
+
+    def sums(self, channel: int, start: int, count: int, sides: int) -> dict[int, Array]:
+        """As `Elsewhere.sums`, for a channel.
+
+        Raises:
+            UserError: the process is gone.
+        """
+        while self._done[channel] < start + count:
+            try:
+                whose, done = self._connection.recv()
+            except (EOFError, OSError):
+                raise UserError(
+                    "a process that computes some of the voices ended, perhaps for lack of memory; close other "
+                    "programs and try again"
+                ) from None
+            self._done[whose] = done
+        places = np.arange(start, start + count) % self._length
+        return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
+
+    def close(self) -> None:
+        """Have it end."""
+        with contextlib.suppress(OSError):  # it is gone already
+            self._connection.send(None)  # processes that were begun later hold this end too, so closing it says nothing
+        self._connection.close()
+        self._process.join(LEAVE_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+class WorkerChannel:
+    """`synthesis.Elsewhere`, by a worker."""
+
+    def __init__(self, worker: Worker, channel: int) -> None:
+        self._worker, self._channel = worker, channel
+
+    def hear(self, events: Sequence[Event], until: int) -> None:
+        """As `Elsewhere.hear`."""
+        self._worker.hear(self._channel, events, until)
+
+    def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
+        """As `Elsewhere.sums`."""
+        return self._worker.sums(self._channel, start, count, sides)
+
+
+def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
+    ring: Array = np.frombuffer(room, np.float32).reshape(parts, SIDES, -1)  # type: ignore[call-overload]
+    return ring
+
+
+def _work(
+    connection: "Connection[Any, Any]",
+    other_end: "Connection[Any, Any]",
+    rooms: Mapping[int, "ctypes.Array[ctypes.c_float]"],
+    patches: Mapping[int, Patch],
+    parts: Sequence[int],
+) -> None:
+    """Play what comes until the rack is gone, which a forked process would not see while it holds both ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the rack, and so this
+    other_end.close()
+    with contextlib.suppress(EOFError, OSError, UserError):  # the rack says itself what is wrong with a preset
+        playing = {
+            channel: Synthesis(patch.preset, patch.model, patch.folder, parts=parts)
+            for channel, patch in patches.items()
+        }
+        rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
+        waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
+        done = dict.fromkeys(patches, 0)
+        while (message := connection.recv()) is not None:
+            channel, plain, until = message
+            waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
+            while done[channel] < until:
+                start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
+                due = bisect_left(waiting[channel], end, key=lambda event: event.time)
+                computed = playing[channel].sums(waiting[channel][:due], end - start)
+                playing[channel].forget()
+                del waiting[channel][:due]
+                places = np.arange(start, end) % rings[channel].shape[-1]
+                for room, part in zip(rings[channel], parts, strict=True):
+                    sound = computed.get(part, SILENCE)
+                    room[: len(sound), places] = sound
+                done[channel] = end
+                connection.send((channel, end))

@@ -1,0 +1,185 @@
+"""Voices that several processes share: the same bits as in one, and nothing left behind."""
+
+import contextlib
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from timbrel.host import worker
+from timbrel.host.errors import UserError
+from timbrel.host.events import (
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    ProgramChange,
+)
+from timbrel.host.library import open_patch
+from timbrel.host.rack import Rack
+from timbrel.host.voices import PARTS
+
+RATE = 22050
+COUNT = 30_000
+KNOBS = [
+    {"number": 16, "target": "latent.0", "low": 0.0, "high": 1.0},
+    {"number": 17, "target": "gain", "low": -30.0, "high": 3.0},
+]
+EFFECTS = [{"plugin": "Chorus"}, {"plugin": "LowpassFilter"}]
+TURNED = [{"number": 18, "target": "effects.1.cutoff_frequency_hz", "low": 200.0, "high": 8000.0}]
+PRESSED = [
+    {"pressure": "channel", "target": "latent.1", "low": 0.0, "high": 1.0},
+    {"pressure": "key", "target": "pan", "low": -1.0, "high": 1.0},
+]
+LFO = {"target": "latent.0", "shape": "saw", "depth": 0.3, "beats": 0.5}
+KEYS = {
+    "knobs": {"cc": KNOBS},
+    "stealing": {"cc": KNOBS, "play": {"voices": 3}},
+    "mono": {"cc": KNOBS, "play": {"mode": "mono", "legato": True, "glide_seconds": 0.05}},
+    "chord": {"play": {"mode": "chord"}},
+    "wide": {"play": {"unison": 3, "width": 1.0}},
+    "noise": {"play": {"phase": "noise"}},
+    "effects": {"cc": KNOBS + TURNED, "effects": EFFECTS},
+    "pressures": {
+        "cc": PRESSED,
+        "motion": [LFO],
+    },
+    "fingers": {"mpe": {"enabled": True, "slide": "latent.0"}},
+}
+
+
+def performance(seed, count=COUNT, channels=(0,)):
+    """Everything that can be played, at random."""
+    rng = np.random.default_rng(seed)
+    events = []
+    for channel in channels:
+        for _ in range(25):
+            on, key = int(rng.integers(count)), int(rng.integers(40, 90))
+            events += [NoteOn(on, channel, key, int(rng.integers(1, 128))), NoteOff(on + 9000, channel, key)]
+            events.append(KeyPressure(on + 50, channel, key, int(rng.integers(128))))
+        for at in rng.integers(count, size=60).tolist():
+            value = int(rng.integers(128))
+            events.append(ControlChange(at, channel, int(rng.choice([16, 17, 18, 64, 74, 123])), value))
+            events.append(PitchBend(at, channel, 64 * value - 4096))
+            events.append(ChannelPressure(at, channel, value))
+        events.append(ProgramChange(100, channel, 3))
+    events += [Clock(at, "tick") for at in range(0, count, 700)]
+    return sorted((event for event in events if event.time < count), key=lambda event: event.time)
+
+
+def played(rack, events, sizes=(4096,), ahead=0, count=COUNT):
+    """(The mix, each channel): with events heard up to ``ahead`` samples early."""
+    mixes, parts, at, heard, turn = [], [], 0, 0, 0
+    with contextlib.closing(rack):
+        while at < count:
+            size = min(sizes[turn % len(sizes)], count - at)
+            until = at + size + ahead
+            rack.hear([event for event in events if heard <= event.time < until], until)
+            mix, channels = rack.process([], size)
+            mixes.append(mix)
+            parts.append({channel: part.copy() for channel, part in channels.items()})
+            at, heard, turn = at + size, until, turn + 1
+    return np.concatenate(mixes, axis=1), {c: np.concatenate([part[c] for part in parts], axis=1) for c in parts[0]}
+
+
+def alike(first, second):
+    return np.array_equal(first[0], second[0]) and all(np.array_equal(first[1][c], second[1][c]) for c in first[1])
+
+
+@pytest.fixture
+def lone():
+    """No process is left when a test ends."""
+    yield
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
+def test_processes_change_no_bit(make_patch, lone, keys):
+    events = performance(1, channels=(0, 1, 2) if "mpe" in keys else (0,))
+    whole = played(Rack({0: make_patch(**keys)}, RATE), events)
+    assert np.abs(whole[0]).max() > 0.01
+    assert alike(played(Rack({0: make_patch(**keys)}, RATE, 2), events), whole)
+    assert alike(played(Rack({0: make_patch(**keys)}, RATE, PARTS), events, (999, 8193, 1), ahead=5000), whole)
+
+
+@pytest.mark.parametrize("rate", [RATE, 48000, 8000])
+def test_channels_of_several_rates_and_effects_stay_in_time(make_patch, tiny, lone, rate):
+    patches = {0: make_patch(cc=KNOBS), 5: make_patch(tiny(sample_rate=44100), effects=EFFECTS)}
+    events = performance(2, channels=(0, 5))
+    whole = played(Rack(patches, rate), events)
+    assert min(np.abs(part).max() for part in whole[1].values()) > 0.001
+    for ahead in (0, 4096):
+        assert alike(played(Rack(patches, rate, 3), events, (4096, 100), ahead), whole)
+
+
+@pytest.mark.parametrize("name", ["lakeside-soundscape", "lakeside-knobs", "lakeside-walk"])
+def test_grains_are_the_same_in_blocks_and_processes_too(lone, name):
+    patches = {0: open_patch(name)}
+    events = [NoteOn(500 * number, 0, 50 + number, 100) for number in range(5)]
+    whole = played(Rack(patches, 44100), events)
+    assert np.abs(whole[0]).max() > 0.01
+    assert alike(played(Rack(patches, 44100), events, (128,)), whole)
+    assert alike(played(Rack(patches, 44100, 2), events, ahead=4096), whole)
+
+
+def test_a_process_that_is_begun_anew_gives_the_same_bits(make_patch, lone, monkeypatch):
+    """As it is where processes cannot be forked."""
+    monkeypatch.setattr(worker, "START", "spawn")
+    events = performance(3)
+    whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
+    assert alike(played(Rack({0: make_patch(cc=KNOBS)}, RATE, 2), events), whole)
+
+
+def test_who_waits_for_a_process_that_was_killed_is_told(make_patch, lone):
+    rack = Rack({0: make_patch()}, RATE, 2)
+    with contextlib.closing(rack):
+        rack.process([NoteOn(0, 0, 60, 100)], 1000)
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        with pytest.raises(UserError, match=r"a process .* ended, .* try again"):
+            rack.process([], 9000)
+
+
+def test_a_preset_that_is_refused_leaves_no_process(make_patch, lone):
+    wrong = make_patch(effects=[{"plugin": "Chorus", "no_such": 1.0}])
+    with pytest.raises(UserError, match="no_such"):
+        Rack({0: make_patch(), 1: wrong}, RATE, 2)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for a process in /proc")
+def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
+    script = """
+        import multiprocessing, os
+        from timbrel.host.library import open_patch
+        from timbrel.host.rack import Rack
+
+        racks = [Rack({0: open_patch("gm-keys")}, 44100, 3) for _ in range(2)]
+        for rack in racks:
+            rack.process([], 1000)
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    children = [int(pid) for pid in run.stdout.split()]
+    assert len(children) == 4
+    for _ in range(50):
+        left = [pid for pid in children if running(pid)]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still running: {left}")
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
