@@ -92,7 +92,7 @@ class Worker:
                     "programs and try again"
                 ) from None
             self._done[whose] = done
-        places = np.arange(start, start + count) % self._length
+        places = _places(start, count, self._length)
         return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
 
     def close(self) -> None:
@@ -127,6 +127,12 @@ def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
     return ring
 
 
+def _places(start: int, count: int, length: int) -> slice | npt.NDArray[np.intp]:
+    """Where samples lie in a ring: a slice, which costs nothing, but for those across its end."""
+    first = start % length
+    return slice(first, first + count) if first + count <= length else np.arange(start, start + count) % length
+
+
 def _work(
     connection: "Connection[Any, Any]",
     other_end: "Connection[Any, Any]",
@@ -154,7 +160,7 @@ def _work(
                 computed = playing[channel].sums(waiting[channel][:due], end - start)
                 playing[channel].forget()
                 del waiting[channel][:due]
-                places = np.arange(start, end) % rings[channel].shape[-1]
+                places = _places(start, end - start, rings[channel].shape[-1])
                 for room, part in zip(rings[channel], parts, strict=True):
                     sound = computed.get(part, SILENCE)
                     room[: len(sound), places] = sound

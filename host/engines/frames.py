@@ -127,11 +127,18 @@ class MovedSpectra:
             ratios: [rows], how far each moves: 2 is an octave up.
         """
         plain = row_keys(latents, chroma)
-        decoded = self._decoded.rows(plain, lambda new: self._model.decode(latents[new], chroma[new]))
+
+        def decode(rows: Sequence[int]) -> Array:
+            def compute(new: list[int]) -> Array:
+                wanted = [rows[row] for row in new]
+                return self._model.decode(latents[wanted], chroma[wanted])
+
+            return self._decoded.rows([plain[row] for row in rows], compute)
+
         if np.all(ratios == 1.0):
-            return decoded
+            return decode(range(len(plain)))
         keys = list(zip(plain, ratios.tolist(), strict=True))
-        return self._moved.rows(keys, lambda new: moved(decoded[new], ratios[new]))
+        return self._moved.rows(keys, lambda new: moved(decode(new), ratios[new]))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> None:
         """Decode what `spectra` will soon be asked for."""
@@ -148,8 +155,12 @@ def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
         frames: magnitudes, [rows, bins].
         ratios: [rows], 2 is an octave up.
     """
+    different = set(ratios.tolist())
+    if len(different) == 1:
+        (ratio,) = different
+        return frames if ratio == 1.0 else _moved_alike(frames, ratio)
     result = np.empty_like(frames)
-    for ratio in set(ratios.tolist()):
+    for ratio in different:
         rows = np.flatnonzero(ratios == ratio)
         result[rows] = frames[rows] if ratio == 1.0 else _moved_alike(frames[rows], ratio)
     return result
@@ -157,15 +168,19 @@ def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
 
 def _moved_alike(frames: Array, ratio: float) -> Array:
     indices, shares, kept = _taps(frames.shape[1], ratio)
-    result = np.zeros_like(frames)
-    covered = result[:, : indices.shape[1]]
-    for index, share in zip(indices, shares, strict=True):
-        part = frames.take(index, axis=1)  # four times as fast as frames[:, index]
+    covered = frames.take(indices[0], axis=1)  # four times as fast as frames[:, index]
+    covered *= shares[0]
+    for index, share in zip(indices[1:], shares[1:], strict=True):
+        part = frames.take(index, axis=1)
         part *= share
         covered += part
     before = frames[:, :kept]
     energies = np.vecdot(before, before) / np.maximum(np.vecdot(covered, covered), SILENT)
     covered *= np.sqrt(energies)[:, np.newaxis]
+    if covered.shape[1] == frames.shape[1]:
+        return covered
+    result = np.zeros_like(frames)
+    result[:, : covered.shape[1]] = covered
     return result
 
 
