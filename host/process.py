@@ -25,6 +25,7 @@ from .mapping import Mapper
 from .motion import Latents
 from .preset import ProcessSettings
 from .recover import medoid
+from .render import SILENCE, SILENT_SECONDS
 from .through import Fit, Indices, Through, Times, hop_of, latency_of
 
 Array = npt.NDArray[np.float32]
@@ -33,6 +34,7 @@ Doubles = npt.NDArray[np.float64]
 WET = "process.wet"
 ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
+LONGEST_TAIL_SECONDS = 30.0
 HELD = 0.5  # of the freeze knob, from which on the code is held
 
 
@@ -390,8 +392,8 @@ def process(
     Args:
         sound: of any format, rate and number of channels; they are mixed.
         patch: its preset's [process] says how codes are bent.
-        output: ``.wav``, ``.flac`` or ``.ogg``; of the sound's own rate and length, to the sample. It has two channels
-            if the preset has effects, else one.
+        output: ``.wav``, ``.flac`` or ``.ogg``; of the sound's own rate and length, to the sample, and one channel. If
+            the preset has effects it has two, and goes on until they are silent, for 30 s at most.
         events: gives what is played meanwhile, in samples at the rate that it is told.
         freeze_seconds: from when on the code is held.
         progress: told the part that is done, 0 to 1.
@@ -424,6 +426,9 @@ def process(
                 )
             if not processor.heard_any:
                 raise UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
+            if patch.preset.effects:
+                for block in _tail(processor, rate):
+                    writer.write(block)
     return Processed(length / rate, processor.latency_samples / rate, fit, card.kind == "spectrum")
 
 
@@ -492,6 +497,18 @@ def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Even
         at, taken = due, taken + len(block)
         if skip < len(block):
             yield given[:, skip:]
+
+
+def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
+    """What effects still sound when the sound is over, without the silence after it."""
+    held: list[Array] = []  # silent blocks, given only if sound returns
+    for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
+        held.append(processor.process([], np.zeros(BLOCK, np.float32)))
+        if float(np.abs(held[-1]).max()) >= SILENCE:
+            yield from held
+            held.clear()
+        elif len(held) * BLOCK >= SILENT_SECONDS * sample_rate:
+            return
 
 
 def _plain(patch: Patch) -> bool:

@@ -168,7 +168,7 @@ def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
 
 def _moved_alike(frames: Array, ratio: float) -> Array:
     indices, shares, kept = _taps(frames.shape[1], ratio)
-    covered = frames.take(indices[0], axis=1)  # four times as fast as frames[:, index]
+    covered: Array = frames.take(indices[0], axis=1)  # four times as fast as frames[:, index]
     covered *= shares[0]
     for index, share in zip(indices[1:], shares[1:], strict=True):
         part = frames.take(index, axis=1)
