@@ -1,9 +1,9 @@
 """The engine of grains against its floor: the bare decode, window and addition of as many grains.
 
 One voice with 400 grains a second at 48 kHz, in blocks of 128 samples, and each grain has a code of its own. Thrice:
-models of noise, whose floor also shapes a stored noise and transforms it but has no envelope, and one of samples, as
-large as the post's. The ratio is of blocks in which a grain begins, to the floor of as many. Loads are of the whole
-instrument, as fast as it goes and at the pace of a card.
+models of noise, without and with an envelope, whose floor also shapes a stored noise, transforms it and lays the
+envelope over it, and one of samples, as large as the post's. The ratio is of blocks in which a grain begins, to the
+floor of as many. Loads are of the whole instrument, as fast as it goes and at the pace of a card.
 """
 
 import os
@@ -113,10 +113,15 @@ def floor(model):
     noise = np.exp(2j * np.pi * rng.random((16, BINS))).astype(np.complex64)
     sounding = np.zeros((2, 8192), np.float32)
 
+    lines = np.stack([np.interp(np.linspace(0, POINTS - 1, FRAME), range(POINTS), row) for row in np.eye(POINTS)])
+    lines = lines.astype(np.float32)
+
     def work(rows):
-        frames = model.decode(latent[:rows], nothing)
+        frames = decoded = model.decode(latent[:rows], nothing)
         if model.card.domain == "magnitude":
-            frames = np.fft.irfft(frames[:, :BINS] * noise[:rows], FRAME)
+            frames = np.fft.irfft(decoded[:, :BINS] * noise[:rows], FRAME)
+        if model.card.envelope_points:
+            frames *= decoded[:, BINS:] @ lines
         for grain in frames * shape:
             sounding[:, 100 : 100 + FRAME] += grain
 

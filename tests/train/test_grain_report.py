@@ -77,6 +77,7 @@ def make_run(folder, corpus_folder, recipe="grain-adversarial", *changes):
 def small_work(monkeypatch):
     monkeypatch.setattr(grain_report, "TRAINING_WINDOWS", 200)
     monkeypatch.setattr(grain_report, "TEST_WINDOWS", 120)
+    monkeypatch.setattr(grain_report, "HELD_WINDOWS", 150)
     monkeypatch.setattr(codes, "REPLICATES", 40)
     monkeypatch.setattr(codes, "TRIALS", 5)
 

@@ -26,6 +26,7 @@ Array = npt.NDArray[np.float32]
 
 TRAINING_WINDOWS = 4096  # percentiles to a part in a hundred, covariances of 40 bands to a part in fifty
 TEST_WINDOWS = 2048  # deviations over clips want clips more than windows
+HELD_WINDOWS = 16384  # of which only codes are wanted, and means of these to a hundredth of a deviation
 PICTURED_WINDOWS = 6
 PICTURED_SECONDS = 10.0  # as the post has them
 FEWEST_WINDOWS = 2  # that have a covariance
@@ -68,7 +69,8 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     train = draw(corpus, "train", settings, TRAINING_WINDOWS, rng)
     if train is None or len(train) < FEWEST_WINDOWS:
         raise UserError(f"corpus {corpus.folder} has no training window that sounds; add longer or louder sounds")
-    parts = {part: draw(corpus, part, settings, TEST_WINDOWS, rng) for part in FALLBACKS}
+    counts = {part: HELD_WINDOWS if part == "held_out" else TEST_WINDOWS for part in FALLBACKS}
+    parts = {part: draw(corpus, part, settings, count, rng) for part, count in counts.items()}
     enough = (sample for sample in parts.values() if sample is not None and len(sample) >= FEWEST_WINDOWS)
     test = next(enough, train)
     latents = encode(network, train.samples)
