@@ -43,11 +43,7 @@ class Rack:
         self._played = 0
         self._workers: list[Worker] = []
         if processes > 1:
-            from . import worker  # what plays live, or something short, has no use for it
-
-            self._workers = [
-                worker.Worker(patches, share(number, processes), sample_rate) for number in range(1, processes)
-            ]
+            self._share(patches, sample_rate, processes)
         try:
             self._instruments = {
                 channel: _instrument(patch, sample_rate, [other.of(channel) for other in self._workers])
@@ -57,6 +53,16 @@ class Rack:
             self.close()
             raise
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
+
+    def _share(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
+        """Begin the other processes; where the system has no room for them, there are none."""
+        from . import worker  # what plays live, or something short, has no use for it
+
+        try:
+            for number in range(1, processes):
+                self._workers.append(worker.Worker(patches, share(number, processes), sample_rate))
+        except OSError:
+            self.close()
 
     @property
     def latency_samples(self) -> int:

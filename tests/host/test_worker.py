@@ -137,6 +137,21 @@ def test_a_process_that_is_begun_anew_gives_the_same_bits(make_patch, lone, monk
     assert alike(played(Rack({0: make_patch(cc=KNOBS)}, RATE, 2), events), whole)
 
 
+def test_where_the_system_allows_no_process_one_does_all(make_patch, lone, monkeypatch):
+    events = performance(4)
+    whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
+    begin, begun = worker.Worker, []
+
+    def scarce(*arguments):
+        if len(begun) == 1:
+            raise BlockingIOError("Resource temporarily unavailable")
+        begun.append(begin(*arguments))
+        return begun[-1]
+
+    monkeypatch.setattr(worker, "Worker", scarce)
+    assert alike(played(Rack({0: make_patch(cc=KNOBS)}, RATE, 3), events), whole)
+
+
 def test_who_waits_for_a_process_that_was_killed_is_told(make_patch, lone):
     rack = Rack({0: make_patch()}, RATE, 2)
     with contextlib.closing(rack):
