@@ -1,0 +1,470 @@
+"""The commands that play: an instrument, or sounds through one."""
+
+import contextlib
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .learn import Moment
+    from .library import Patch
+    from .midi.ports import Inputs
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+class Phase(StrEnum):
+    """Whose phases a sound has that went through a model."""
+
+    original = "original"
+    own = "own"
+
+
+class Way(StrEnum):
+    """From one code to another."""
+
+    linear = "linear"
+    spherical = "spherical"
+    dense = "dense"
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+MidiPort = Annotated[
+    list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual; all by default.")
+]
+MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
+
+BLOCKS = (16, 8192)  # samples: as host.audio.device has it, which would load numpy
+RATES = (8000, 192_000)  # Hz
+MOMENT_SECONDS = 0.05  # between looks at what came in
+RESCAN_SECONDS = 1.0  # between looks for ports that came or went
+
+
+@commands.command()
+def demo() -> None:
+    """Render the shipped demo to demo.wav and demo.png in this folder."""
+    from .demo import PRESET, TUNE, demo
+
+    sound, picture = demo(Path())
+    print(f"{sound}: preset {PRESET} plays {TUNE}")
+    print(f"{picture}: its waveform, spectrum, notes and latent path")
+    print("next: 'timbrel presets' lists what ships; 'timbrel render PRESET YOUR.mid -o OUT.wav' plays your own tune;")
+    print("      'timbrel make YOUR_SOUNDS -o INSTRUMENT' makes an instrument of your own recordings")
+
+
+@commands.command()
+def info(
+    model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
+) -> None:
+    """Show what a model is."""
+    from .describe import describe
+    from .library import find_model
+    from .model import Model
+
+    opened = Model(find_model(str(model)))
+    print(opened.card.model_dump_json(indent=1) if as_json else describe(opened.card, opened.path.stat().st_size))
+
+
+@commands.command()
+def verify(model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")]) -> None:
+    """Run a model's own reference on this machine; exit status 1 if it gives something else."""
+    from .library import find_model
+    from .model import Model
+
+    verdict = Model(find_model(str(model))).verify()
+    verb = "passes" if verdict.passed else "FAILS"
+    print(f"{model} {verb}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed")
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def recover(
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    model: Annotated[Path, typer.Option(help="A model file with its encoder beside it, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml.")],
+    path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
+    points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the latent code of a sound, and write a preset that rests there."""
+    from .library import find_model
+    from .model import Model
+    from .progress import Display
+    from .recover import recover as write
+
+    with Display() as display:
+        display.stage("listening")
+        recovered = write(
+            sound,
+            Model(find_model(str(model))),
+            output,
+            points=points if path else None,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in recovered.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(recovered.summary)
+
+
+@commands.command()
+def process(
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    preset: Annotated[str, typer.Option(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    scale: Annotated[
+        list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")
+    ] = None,
+    shift: Annotated[list[str] | None, typer.Option(help="What is added to latent N: N=V.")] = None,
+    smooth: Annotated[float | None, typer.Option(help="Seconds in which codes follow the sound.")] = None,
+    freeze: Annotated[float | None, typer.Option(min=0, help="Hold the code from this second on.")] = None,
+    to: Annotated[str | None, typer.Option(help="Lead codes to a landmark's label, or to a preset.")] = None,
+    amount: Annotated[float | None, typer.Option(help="How much of that way, 0 to 1.")] = None,
+    midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the chroma, controllers turn.")] = None,
+    phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
+    wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Send a sound through a model's encoder and decoder, its latents bent on the way."""
+    from .library import open_patch
+    from .midi.file import read_performance
+    from .process import process as send
+    from .process import with_options
+    from .progress import Display
+
+    numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
+    chosen = {"to": to, "phase": None if phase is None else phase.value}
+    patch = with_options(open_patch(preset), scale or [], shift or [], numbers | chosen)
+    for warning in patch.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    with Display() as display:
+        display.stage("processing")
+        done = send(
+            sound,
+            patch,
+            output,
+            events=None if midi is None else lambda rate: read_performance(midi, rate).events,
+            freeze_seconds=freeze,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    print(f"{output}: {done.summary}")
+
+
+@commands.command()
+def morph(
+    first: Annotated[Path, typer.Argument(help="A sound file.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    model: Annotated[Path, typer.Option(help="A model file with its encoder beside it, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    seconds: Annotated[float, typer.Option(min=0.5, max=600, help="How long the note is held.")] = 8.0,
+    way: Annotated[Way, typer.Option(help="dense: by way of training codes.")] = Way.linear,
+    key: Annotated[
+        int | None, typer.Option(min=0, max=127, help="The MIDI note; that of the first sound by default.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the way among the training codes: a .png.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play the way from one sound's timbre to another's, as one held note."""
+    from .library import find_model
+    from .model import Model
+    from .morph import morph as play_way
+    from .progress import Display
+
+    with Display() as display:
+        display.stage("morphing")
+        morphed = play_way(
+            first,
+            second,
+            Model(find_model(str(model))),
+            output,
+            way=way.value,
+            seconds=seconds,
+            key=key,
+            picture=picture,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in morphed.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(morphed.summary)
+
+
+@commands.command()
+def presets() -> None:
+    """List the presets and models that ship."""
+    from .library import shipped_models, shipped_presets
+    from .model import Model
+    from .preset import read_preset
+
+    for name, path in shipped_presets().items():
+        print(f"{name:<16}{read_preset(path).description}")
+    for name, path in shipped_models().items():
+        print(f"{name:<16}(model) {Model(path).card.description}")
+
+
+@commands.command()
+def render(
+    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    rate: Annotated[int, typer.Option(help="Sampling rate in Hz: 44100, 48000 or 96000.")] = 44100,
+    channel: Annotated[list[str] | None, typer.Option(help="Another preset for a MIDI channel: 2=PRESET")] = None,
+    tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
+    stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play a MIDI file into a sound file."""
+    from .library import open_patch
+    from .midi.file import read_performance
+    from .progress import Display
+    from .render import RATES, render
+    from .voices import PARTS
+
+    if rate not in RATES:
+        raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
+    default, others = open_patch(preset), _channel_patches(channel or [])
+    performance = read_performance(midi, rate)
+    warnings = [*performance.warnings, *default.warnings, *(w for patch in others.values() for w in patch.warnings)]
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    as_live = performance.recorded and not others  # one preset heard all channels
+    channels = [0] if as_live else performance.channels
+    by_channel = {number: others.get(number, default) for number in channels}
+    with Display() as display:
+        display.stage("rendering")
+        files = render(
+            by_channel,
+            performance,
+            output,
+            sample_rate=rate,
+            tail_seconds=tail,
+            stems=stems,
+            overwrite=overwrite,
+            processes=min(PARTS, os.cpu_count() or 1),
+            omni=as_live,
+            progress=display.update,
+        )
+    for file in files:
+        print(file)
+
+
+@commands.command()
+def play(
+    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    device: Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")] = None,
+    block: Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")] = 128,
+    voices: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Most voices at a time; as the preset says by default.")
+    ] = None,
+    midi_port: MidiPort = None,
+    midi_api: MidiApi = None,
+    controller: Annotated[
+        str | None, typer.Option(help="Put its knobs on the latents: a name from 'timbrel devices', or a .toml file.")
+    ] = None,
+    lowest_latency: Annotated[
+        bool, typer.Option("--lowest-latency", help="Events take effect at the next block, not after a constant delay.")
+    ] = False,
+    programs: Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--input", help="What this hears goes through the model: an input's name, or default."),
+    ] = None,
+    null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Play on the computer's keyboard; MIDI is heard if --midi-port names it.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
+    record_midi: Annotated[Path | None, typer.Option(help="Write the performance, a .mid for 'render'.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play live: MIDI in, sound out, until Ctrl-C."""
+    from .messages import Setup
+    from .play import Recording, play
+    from .screen import Full, Plain, Typist, can_draw, can_type
+
+    _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
+    if rate is not None:
+        _check_range("--rate", rate, RATES, "Hz; leave it out to take the card's own")
+    if null and device is not None:
+        raise UserError(f"--null and --device {device} are two outputs; give one of them")
+    if null and source is not None:
+        raise UserError(f"--null has no input, but --input {source} asks for one; leave one of them out")
+    typist = Typist(keys) if can_type() else None
+    if keys and typist is None:
+        raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
+    if controller is not None:
+        from .controllers import read_controller
+
+        read_controller(controller)
+    setup = Setup(
+        preset=preset,
+        device=device,
+        null=null,
+        input=source,
+        rate=rate,
+        block=block,
+        depth=1 if lowest_latency else 2,
+        voices=voices,
+        midi_ports=tuple(midi_port or ()),
+        midi_api=midi_api,
+        midi=not keys or bool(midi_port),
+        lowest_latency=lowest_latency,
+        programs=_set_of(programs),
+        controller=controller,
+    )
+    watched = Path(preset) if preset.endswith(".toml") else None
+    drawn = typist is not None and can_draw() and not plain
+    with Full(typist) if typist is not None and drawn else Plain(typist) as screen:
+        play(setup, screen, Recording(record, record_midi), overwrite, watched)
+
+
+def _check_range(option: str, value: int, span: tuple[int, int], advice: str) -> None:
+    low, high = span
+    if not low <= value <= high:
+        raise UserError(f"{option} {value} is out of range [{low}, {high}] {advice}")
+
+
+def _set_of(folder: Path | None) -> tuple[str, ...]:
+    """The presets of a folder in order of name: program 1 is the first."""
+    if folder is None:
+        return ()
+    if not folder.is_dir():
+        raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
+    presets = tuple(str(path) for path in sorted(folder.glob("*.toml")))
+    if not presets:
+        raise UserError(f"--set {folder} holds no preset (.toml); put some there")
+    return presets
+
+
+@commands.command()
+def devices() -> None:
+    """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
+    from .audio.device import cards, inputs
+    from .controllers import read_controller, shipped_controllers
+    from .midi.ports import port_names
+
+    found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
+    heard = inputs() if found else []
+    for kind, option, known in (("sound card ", "--device", found), ("sound input", "--input", heard)):
+        names = [card.name for card in known]
+        for card in known:
+            name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
+            mark = "  (default)" if card.default else ""
+            print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
+    for port in _or_complaint(
+        port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
+    ):
+        print(f'MIDI port   --midi-port "{port}"')
+    for name in shipped_controllers():
+        print(f"controller  --controller {name}  {read_controller(name).name}")
+
+
+def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
+    """What there is; what is missing is said, and the rest of the list goes on."""
+    try:
+        with _hushed():
+            found = ask()
+    except UserError as error:
+        print(error)
+        return []
+    if not found:
+        print(none)
+    return found
+
+
+@contextlib.contextmanager
+def _hushed() -> "Iterator[None]":
+    """Without what JACK and ALSA write to standard error unasked when they are opened."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@commands.command()
+def learn(
+    preset: Annotated[str, typer.Argument(help="A .toml preset; of a shipped one a copy is made in this folder.")],
+    target: Annotated[
+        str | None, typer.Option(help="What it moves, such as latent.0, gain or pan; all latents in turn by default.")
+    ] = None,
+    midi_port: MidiPort = None,
+    midi_api: MidiApi = None,
+) -> None:
+    """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
+    from .learn import learn
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if not learn(preset, target, _Moments(tuple(midi_port or ()), midi_api, say), say):
+        raise KeyboardInterrupt
+
+
+class _Moments:
+    """What comes in by MIDI, for ever; the ports are opened when it is first asked for."""
+
+    def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
+        self._names, self._api, self._say = names, api, say
+
+    def __iter__(self) -> "Iterator[Moment]":
+        from .midi.ports import VIRTUAL, Inputs
+
+        with _hushed():
+            inputs = Inputs(self._names, self._api)
+        heard = [name for name in inputs.open if name != VIRTUAL]
+        self._say(f"listening to {', '.join(heard)}" if heard else "no controller is here yet; connect one")
+        return self._moments(inputs)
+
+    def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
+        next_scan = time.monotonic()
+        while True:
+            for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
+                yield timed.seconds, timed.event
+            yield time.perf_counter(), None
+            time.sleep(MOMENT_SECONDS)
+            if time.monotonic() >= next_scan:
+                next_scan = time.monotonic() + RESCAN_SECONDS
+                for line in inputs.rescan():
+                    self._say(line)
+
+
+@commands.command()
+def bench(
+    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    seconds: Annotated[float, typer.Option(help="For each block size and number of voices, 0.5 to 600.")] = 3.0,
+) -> None:
+    """Measure which block sizes and how many voices this machine plays live."""
+    from .bench import bench
+
+    for line in bench(preset, seconds):
+        print(line, flush=True)
+
+
+def _channel_patches(options: list[str]) -> "dict[int, Patch]":
+    from .library import open_patch
+
+    patches: dict[int, Patch] = {}
+    for option in options:
+        number, equals, name = option.partition("=")
+        if not equals or not number.isdecimal() or not 1 <= int(number) <= 16:
+            raise UserError(f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys")
+        patches[int(number) - 1] = open_patch(name)
+    return patches

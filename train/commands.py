@@ -1,0 +1,259 @@
+"""The commands that learn: corpora, runs, what they came to."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..host.errors import UserError
+
+if TYPE_CHECKING:
+    from ..host.progress import Display
+    from .loop import Outcome, Report
+
+commands = typer.Typer(rich_markup_mode=None)
+corpus_commands = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Build a corpus to train on.")
+commands.add_typer(corpus_commands, name="corpus")
+
+
+class Which(StrEnum):
+    """Checkpoints of a run."""
+
+    best = "best"
+    last = "last"
+
+
+Split = Annotated[str, typer.Option(help="Parts for training, validation and test, or a JSON file that lists them.")]
+Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
+CorpusName = Annotated[str | None, typer.Option(help="The corpus's name; the folder's by default.")]
+Licence = Annotated[str | None, typer.Option(help="Under which the sounds may be used; models carry it on.")]
+Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
+Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+
+BUDGETS = ("training.epochs", "training.steps", "training.minutes")
+
+
+@corpus_commands.command("build")
+def corpus_build(
+    sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
+    rate: Rate = 44100,
+    split: Split = "0.85/0.07/0.08",
+    seed: Seed = 0,
+    group: Annotated[
+        str | None, typer.Option(help="A regular expression: clips whose match is equal stay together.")
+    ] = None,
+    name: CorpusName = None,
+    licence: Licence = None,
+) -> None:
+    """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report."""
+    from ..host.progress import Display
+    from .corpus.build import build
+
+    with Display() as display:
+        display.stage("reading sounds")
+        report = build(
+            sounds,
+            output,
+            rate=rate,
+            split=split,
+            seed=seed,
+            group=group,
+            name=name,
+            licence=licence,
+            progress=display.update,
+        )
+    print(report.text())
+
+
+@corpus_commands.command("soundfont")
+def corpus_soundfont(
+    soundfont: Annotated[Path, typer.Argument(help="An .sf2 file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
+    programs: Annotated[str, typer.Option(help="Programs, counted from 0, such as 0-79 or 0,40,73.")] = "0-79",
+    notes: Annotated[str, typer.Option(help="MIDI notes, such as 60-72.")] = "60-72",
+    velocities: Annotated[str, typer.Option(help="Velocities, such as 100 or 40,80,120.")] = "100",
+    seconds: Annotated[float, typer.Option(help="How long each note is held.")] = 1.0,
+    rate: Rate = 44100,
+    split: Split = "0.85/0.07/0.08",
+    seed: Seed = 0,
+    name: CorpusName = None,
+    licence: Licence = None,
+) -> None:
+    """Render a corpus of notes with FluidSynth."""
+    from ..host.progress import Display
+    from .corpus.soundfont import parse_numbers, render_soundfont
+
+    with Display() as display:
+        display.stage("rendering notes")
+        report = render_soundfont(
+            soundfont,
+            output,
+            programs=parse_numbers(programs),
+            notes=parse_numbers(notes),
+            velocities=parse_numbers(velocities),
+            seconds=seconds,
+            rate=rate,
+            split=split,
+            seed=seed,
+            name=name,
+            licence=licence,
+            progress=display.update,
+        )
+    print(report.text())
+
+
+@commands.command()
+def recipes() -> None:
+    """List the recipes that ship."""
+    from .recipe import load_recipe, shipped_recipes
+
+    for name in shipped_recipes():
+        print(f"{name:<26}{load_recipe(name).description}")
+
+
+@commands.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")],
+    corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The run: a new folder, or one to --resume.")],
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: training.epochs=5")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train for this long, with a schedule made for it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in RUN/tensorboard.")] = False,
+) -> None:
+    """Train a recipe on a corpus. Ctrl-C saves and stops."""
+    changes = list(change or [])
+    if minutes is not None:
+        if other := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
+            raise UserError(f"--minutes {minutes:g} and --set {other} are two budgets; give one of them")
+        changes.append(f"training.minutes={minutes}")
+
+    from ..host.progress import Display
+    from .loop import Options, start
+    from .loop import resume as go_on
+    from .recipe import load_recipe
+
+    loaded = load_recipe(recipe, changes)
+    with Display() as display:
+        display.stage(f"training {loaded.name}")
+        options = Options(accelerator, devices, tensorboard, *_reporters(display, devices))
+        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options)
+    _end_of_training(outcome, output, corpus)
+
+
+def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
+    """What the loop calls to show progress; processes of their own cannot share a display, and stay silent."""
+    if devices > 1:
+        return None, None
+
+    def report(now: "Report") -> None:
+        note = f"step {now.step}, loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
+        display.update(now.done, note, now.seconds_left)
+
+    return report, display.say
+
+
+def _end_of_training(outcome: "Outcome", run: Path, corpus: Path) -> None:
+    print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
+    if outcome.interrupted:
+        recipe = run / "recipe.toml"  # with all that was --set
+        print(f"stopped before its end; go on with: timbrel train {recipe} --corpus {corpus} -o {run} --resume")
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    print(f"next: timbrel evaluate {run}, or timbrel export {run} -o MODEL.onnx")
+
+
+@commands.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
+) -> None:
+    """Measure a run on its test split; writes RUN/report/index.html and report.json."""
+    from ..host.progress import Display
+    from .evaluate import evaluate
+    from .run import Run
+
+    with Display() as display:
+        display.stage("evaluating")
+        evaluate(Run.open(run), checkpoint=checkpoint.value, progress=display.update)
+    print(f"{run / 'report' / 'index.html'}")
+
+
+@commands.command()
+def study(
+    name: Annotated[str, typer.Argument(help="chroma or grain.")],
+    corpus: Annotated[
+        list[str], typer.Option(help="A corpus folder; of chroma octave=, five-octaves= and violin= with theirs.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
+    recipes: Annotated[str | None, typer.Option(help="grain: to compare, such as grain-plain,grain-noise.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change all recipes: network.latents=4")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="grain: of training; each recipe's own by default.")] = None,
+    tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="chroma: how often each is trained; 3 by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
+    mesh: Annotated[
+        str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")
+    ] = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
+    from ..host.progress import Display
+    from .study.studies import study as make
+
+    for_chroma = {"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh}
+    for_grain = {"--recipes": recipes, "--steps": steps}
+    for option, value in (for_grain if name == "chroma" else for_chroma).items():
+        if value is not None:
+            raise UserError(f"{option} {value} is no option of study {name}; leave it out")
+    asked: Any
+    if name == "chroma":
+        asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
+        page = output / "report" / "index.html"
+    else:
+        from .study.runs import Asked
+
+        if len(corpus) > 1:
+            raise UserError(f"--corpus {corpus[1]} is one too many; study {name} takes one corpus")
+        names = None if recipes is None else [part.strip() for part in recipes.split(",")]
+        asked = Asked(Path(corpus[0]), output, names, change or [], steps, accelerator, devices)
+        page = output / "index.html"
+    with Display() as display:
+        finished = make(name, asked, display)
+    if not finished:
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    print(page)
+
+
+def _chroma_study(
+    corpora: list[str],
+    output: Path,
+    changes: list[str],
+    tables: str | None,
+    seeds: int | None,
+    epochs: int | None,
+    mesh: str | None,
+    accelerator: str,
+    devices: int,
+) -> Any:
+    """What the study of chroma is asked for; train writes no models, so it is handed what does."""
+    from ..export.export import export
+    from .study.chroma import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
+
+    return Asked(
+        corpora=parse_corpora(corpora),
+        folder=output,
+        export=lambda run, path: export(run, path, weights="float32", overwrite=True),
+        tables=list(TABLES) if tables is None else parse_tables(tables),
+        changes=changes,
+        seeds=seeds or 3,
+        epochs=epochs or 300,
+        sides=SIDES if mesh is None else parse_mesh(mesh),
+        accelerator=accelerator,
+        devices=devices,
+    )
