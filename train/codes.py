@@ -17,6 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 REPLICATES = 400  # of the bootstrap: ends of a 95 % interval to a tenth of its width
 INTERVAL = (2.5, 97.5)  # percentiles
+LEVELS = 20  # groups of windows by level: in one of them codes differ little in how far they lie apart
 PAIRED_CODES = 2048  # of which all distances are taken
 NORMAL_CODES = 1024  # drawn from the normal distribution, to measure distances from
 TRIALS = 100  # normal samples that show what chance makes of distances
@@ -101,6 +102,26 @@ def distribution(codes: Array, clips: Ints, normal: Normal, rng: np.random.Gener
         "energy": _interval(_energy(apart[paired], which[paired], times, others)),
         "by_chance": _by_chance(count, n, rng),
     }
+
+
+def as_loud(codes: Array, levels: Array, wanted: Array) -> Double:
+    """Deviations of codes if their windows had the levels of others, [latents].
+
+    Codes of loud windows lie further apart than those of soft ones, so windows of other levels have other deviations,
+    whatever an encoder has learnt. Each of `LEVELS` equally large groups of windows, by level, counts as many times as
+    it has windows among the others.
+
+    Args:
+        codes: [windows, latents].
+        levels: of these windows, [windows].
+        wanted: levels of the others, [others].
+    """
+    edges = np.quantile(levels, np.linspace(0, 1, LEVELS + 1)[1:-1])
+    group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, wanted), minlength=LEVELS)
+    weights = (shares / np.maximum(np.bincount(group, minlength=LEVELS), 1))[group]
+    mean = np.average(codes, axis=0, weights=weights)
+    deviations: Double = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
+    return deviations
 
 
 def _interval(values: Double) -> dict[str, float]:

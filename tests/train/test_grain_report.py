@@ -230,6 +230,16 @@ def noise_source():
     return np.random.default_rng(1)
 
 
+def test_codes_of_windows_that_are_as_loud_have_the_deviation_of_that_loudness():
+    """Where codes are levels times a normal number, half as loud is half as far apart, and as loud is the same."""
+    rng = np.random.default_rng(0)
+    levels = rng.uniform(0.1, 1.0, 20_000)
+    drawn = levels[:, None] * rng.standard_normal((20_000, 3))
+    for wanted in (levels, rng.uniform(0.1, 0.5, 5000), np.full(100, 0.999)):
+        found = codes.as_loud(drawn, levels, wanted)
+        assert found == pytest.approx(np.full(3, np.sqrt(np.mean(np.square(wanted)))), rel=0.05)
+
+
 def test_the_energy_coefficient_of_one_latent_is_that_of_scipys_energy_distance(monkeypatch):
     values, others = np.random.default_rng(0).standard_normal((2, 400)) * [[1.0], [2.0]] + [[0.5], [0.0]]
     normal = codes.Normal(np.zeros(1), np.eye(1), prior=True)

@@ -10,7 +10,7 @@ import torch
 from ...host.errors import UserError
 from .. import figures, measures
 from .. import grain_measures as textures
-from ..codes import Normal, distribution, fitted, prior
+from ..codes import Normal, as_loud, distribution, fitted, prior
 from ..corpus.store import Corpus
 from ..grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ..models.grain import GrainAutoencoder, MagnitudePhase
@@ -156,6 +156,10 @@ def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
     found: Figures = {
         part: distribution(latents, sample.clips, work.normal, work.rng) for part, (latents, sample) in samples.items()
     }
+    training = _levels(work.train.samples)
+    for part, (_, sample) in samples.items():
+        deviations = as_loud(work.codes, training, _levels(sample.samples))
+        found[part]["as_loud"] = {"smallest_std": float(deviations.min()), "largest_std": float(deviations.max())}
     found["normal"] = {
         "prior": work.normal.prior,
         "mean": work.normal.mean.tolist(),
@@ -171,6 +175,12 @@ def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
         grain_figures.code_histograms(shown, work.normal),
         grain_figures.code_space(work.codes, kinds, _smoothed(way)),
     ]
+
+
+def _levels(samples: Array) -> Array:
+    """Root mean squares, [windows]."""
+    levels: Array = np.sqrt(np.square(samples).mean(1))
+    return levels
 
 
 def _kind(name: str) -> str:

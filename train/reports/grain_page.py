@@ -142,6 +142,8 @@ def _codes(found: Figures) -> str:
             chance = f"{by_chance[name]:.{digits}f} by chance" if name in by_chance else ""
             cells.append(f'{_interval(codes[part][name], digits)}<br><span class="faint">{chance}</span>')
         rows.append([label, *cells])
+    deviations = [[f"{codes[part]['as_loud'][name]:.2f}" for name in ("smallest_std", "largest_std")] for part in parts]
+    rows.append(["Deviations of training windows that are as loud", *(" to ".join(pair) for pair in deviations)])
     html += table(["", *(PARTS[part] for part in parts)], rows, len(parts))
     clips = " and ".join(f"{codes[part]['clips']} {PARTS[part].lower()}" for part in parts)
     what = (
