@@ -57,7 +57,9 @@ class Worker:
         self._parts = parts
         rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * self._length) for channel in patches}
         self._rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
-        self._heard, self._done = dict.fromkeys(patches, 0), dict.fromkeys(patches, 0)  # samples asked for, and ready
+        self._asked = dict.fromkeys(patches, 0)  # samples that it is to make, by channel
+        self._done = dict.fromkeys(patches, 0)  # that are ready
+        self._taken = dict.fromkeys(patches, 0)  # that gave their room back
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
@@ -69,10 +71,11 @@ class Worker:
         return WorkerChannel(self, channel)
 
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
-        """As `Elsewhere.hear`, for a channel."""
-        if not events and until <= self._heard[channel]:
+        """As `Elsewhere.hear`, for a channel; it works ahead as far as there is room for what it makes."""
+        until = min(until, self._taken[channel] + self._length)
+        if not events and until <= self._asked[channel]:
             return
-        self._heard[channel] = until
+        self._asked[channel] = max(until, self._asked[channel])
         plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
         with contextlib.suppress(OSError):  # who waits for its sums will notice that it is gone
             self._connection.send((channel, plain, until))
@@ -83,6 +86,7 @@ class Worker:
         Raises:
             UserError: the process is gone.
         """
+        self.hear(channel, [], start + count)  # if there was no room when its events came
         while self._done[channel] < start + count:
             try:
                 whose, done = self._connection.recv()
@@ -92,6 +96,7 @@ class Worker:
                     "programs and try again"
                 ) from None
             self._done[whose] = done
+        self._taken[channel] = start + count  # read before it hears more
         places = _places(start, count, self._length)
         return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
 
@@ -123,7 +128,7 @@ class WorkerChannel:
 
 
 def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
-    ring: Array = np.frombuffer(room, np.float32).reshape(parts, SIDES, -1)  # type: ignore[call-overload]
+    ring: Array = np.ctypeslib.as_array(room).reshape(parts, SIDES, -1)
     return ring
 
 

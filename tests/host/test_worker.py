@@ -119,6 +119,18 @@ def test_channels_of_several_rates_and_effects_stay_in_time(make_patch, tiny, lo
         assert alike(played(Rack(patches, rate, 3), events, (4096, 100), ahead), whole)
 
 
+def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkeypatch):
+    """However far ahead events are known, as where another channel's effects hold back long."""
+    monkeypatch.setattr(worker, "MAX_BLOCK", 1024)  # room for 4096 samples
+    events = performance(5)
+    whole, _ = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events, (1000,))
+    with contextlib.closing(Rack({0: make_patch(cc=KNOBS)}, RATE, 2)) as rack:
+        rack.hear(events, COUNT)
+        time.sleep(0.5)  # all that it would do ahead is done
+        mixes = [rack.process([], 1000)[0] for _ in range(0, COUNT, 1000)]
+    assert np.array_equal(np.concatenate(mixes, axis=1), whole)
+
+
 @pytest.mark.parametrize("name", ["lakeside-soundscape", "lakeside-knobs", "lakeside-walk"])
 def test_grains_are_the_same_in_blocks_and_processes_too(lone, name):
     patches = {0: open_patch(name)}
