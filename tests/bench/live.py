@@ -26,6 +26,7 @@ COUNTS = (16, 24, 32, 40, 48, 56, 64)
 TRIES = 2  # of a number of voices: a busy machine drops a block of its own accord
 LOWEST_KEY = 36
 KEY_SAMPLES = 480  # between the keys that are pressed first
+BRIEF_SECONDS = 5.0
 SETTLING_SECONDS = 1.0  # after the last key, before anything counts
 STARTS = 9
 REST_SECONDS = 3.0  # between starts: a server that has just lost a client lets the next one wait half a second
@@ -112,7 +113,7 @@ def most_voices(seconds, folder, phase):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=40.0, help="of 16 voices; each other run takes an eighth")
+    parser.add_argument("--seconds", type=float, default=40.0, help=f"of 16 voices; other runs take {BRIEF_SECONDS:g}")
     parser.add_argument("--phase", default="coherent", choices=("coherent", "noise"))
     asked = parser.parse_args()
     seconds, phase = asked.seconds, asked.phase
@@ -122,13 +123,13 @@ def main():
             done = held(BLOCK, VOICES, seconds, folder, phase)
             for when, memory in zip(("before", "after"), done.memory, strict=True):
                 print(f"memory {when}: " + "  ".join(f"{kind} {size:.0f} MB" for kind, size in memory.items()))
-            print(f"{most_voices(seconds / 8, folder, phase)} voices hold, of those tried\n")
+            print(f"{most_voices(BRIEF_SECONDS, folder, phase)} voices hold, of those tried\n")
             starts = [start() for _ in range(STARTS)]
             print(f"from the command to a key that sounds: {median(starts):.2f} s, slowest {max(starts):.2f} s\n")
         means = []
         for block in SWEEP:
             with jack_server(block):
-                means.append(float(held(block, VOICES, seconds / 8, folder, phase).load.mean()))
+                means.append(float(held(block, VOICES, BRIEF_SECONDS, folder, phase).load.mean()))
     rising = [f"{b} to {c}" for (b, c), (m, n) in zip(pairwise(SWEEP), pairwise(means), strict=True) if n > m]
     print(
         f"mean load rises from blocks of {', of '.join(rising)}" if rising else "mean load never rises with the block"
