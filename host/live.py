@@ -35,6 +35,7 @@ FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
+SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -286,8 +287,8 @@ class Loop:
         Args:
             lowest_latency: events take effect with the next block, in place of a constant delay.
             on_block: told each block and the events that took effect in it; it must not wait.
-            whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: they come in
-                at once then, and their constant delay needs but a part of a block for what makes them late.
+            whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: rendering
+                begins a moment later, when they have come, and their delay is constant with nothing in hand.
             ear: what is heard while sound is made: a block comes for each that the sink takes.
         """
         self.player, self.sink = player, sink
@@ -299,7 +300,9 @@ class Loop:
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
         self._lowest = lowest_latency
-        self._in_hand = 0 if lowest_latency else sink.block // 4 if whole_blocks else sink.block
+        self._in_hand = 0 if lowest_latency or whole_blocks else sink.block
+        settled = min(SETTLED_SECONDS * sink.rate, sink.block / 4)
+        self._settled = settled if whole_blocks and not lowest_latency and ear is None else 0.0  # samples
         self._on_block = on_block
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
@@ -357,11 +360,18 @@ class Loop:
             self._timeline.saw(taken, now)
             if sink.written - taken <= full and (self._ear is None or self._ear.ready):
                 self._taken_at = now
+                self._settle(taken)
                 return True
             if now > until:
                 return False
             rest = self._taken_at + EARLY * period - now  # most of a period is slept, the rest is watched
             time.sleep(rest if 0 < rest < period else POLL_SECONDS)
+
+    def _settle(self, taken: int) -> None:
+        """Wait until what was sent while the card took its last block has come; not if the ring lacks more than one."""
+        rest = self._settled - (self._timeline.sample(time.perf_counter()) - taken)
+        if rest > 0 and self.sink.written - taken >= (self.sink.depth - 1) * self.sink.block:
+            time.sleep(rest / self.sink.rate)
 
     def _keep_up(self, part: float) -> None:
         """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts."""

@@ -449,10 +449,10 @@ class FakeSink:
 
     latency_seconds = 0.0
 
-    def __init__(self, hours, rate=48000, block=128, depth=2, blocks=400, stalled=()):
+    def __init__(self, hours, rate=48000, block=128, depth=2, blocks=400):
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
         self.hours, self.began, self.written, self.sounds = hours, hours.now, 0, []
-        self.blocks, self.stalled = blocks, stalled
+        self.blocks = blocks
 
     @property
     def taken(self):
@@ -607,9 +607,39 @@ def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_pat
     assert all(len(latents) == 2 for latents, *_ in looks)
 
 
-def test_events_stamped_with_whole_blocks_wait_for_a_quarter_of_one(make_patch):
-    sink = FakeSink(Hours(), RATE, 128, 2)
-    player = Player(Rack({0: make_patch()}, RATE), RATE)
-    assert Loop(player, sink, []).delay_samples == 3 * 128
-    assert Loop(player, sink, [], whole_blocks=True).delay_samples == 2 * 128 + 32
-    assert Loop(player, sink, [], lowest_latency=True, whole_blocks=True).delay_samples == 2 * 128
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_events_stamped_with_whole_blocks_have_a_constant_delay_with_nothing_in_hand(make_patch, hours, depth):
+    sink, told = FakeSink(hours, depth=depth), []
+    began = [100.0 + 128 * index / 48000 for index in range(20, 300, 3)]
+    timed = [Timed(moment + 0.0003, ControlChange(0, 0, 1, i), "port") for i, moment in enumerate(began)]
+    loop = Loop(
+        player_of(make_patch, 48000),
+        sink,
+        [FakeSource(hours, timed)],
+        on_block=lambda sound, events: told.extend(events),
+        whole_blocks=True,
+    )
+    assert loop.delay_samples == depth * 128
+    loop.run()
+    taken = np.array([round((moment - 100.0) * 48000) for moment in began])
+    heard = np.array([event.time + 128 * depth for event in told])
+    assert np.ptp(heard - taken) <= 1
+    assert loop.delay_samples - 128 <= (heard - taken)[0] <= loop.delay_samples - 128 + 0.0003 * 48000 + 1
+
+
+def test_a_loop_that_is_behind_does_not_wait_for_events(make_patch, hours):
+    sink = FakeSink(hours, depth=3)
+    loop = Loop(player_of(make_patch, 48000), sink, [], whole_blocks=True)
+    moments, write = [], sink.write
+
+    def late(sound):
+        write(sound)
+        if len(sink.sounds) == 50:
+            hours.now += 1.9 * 128 / 48000
+        moments.append(hours.now)
+
+    sink.write = late
+    loop.run()
+    waits = np.diff(moments) * 48000
+    assert waits[49] < 1  # two blocks are lacking, and the card has just taken the second
+    assert waits[20:48].min() > 100
