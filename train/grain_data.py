@@ -46,11 +46,17 @@ class Windows:
 
 @dataclass
 class GrainData:
-    """Batches for the grain family; ``upright``: the sign of windows says something."""
+    """Batches for the grain family.
+
+    Attributes:
+        upright: the sign of windows says something.
+        softer_db: each training window is softer by as much at the most, evenly distributed in dB.
+    """
 
     corpus: Corpus
     length: int
     upright: bool
+    softer_db: float
     train: Windows
     val: Windows
 
@@ -58,10 +64,15 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """(windows,) of training frames: [frames, frame_length], each as it is or upside down: that sounds the same."""
+        """(windows,) of training frames: [frames, frame_length].
+
+        Each is as it is or upside down, which sounds the same, and as loud as it is or softer.
+        """
         taken = self.train.take(self.corpus, frames, self.length)
         if not self.upright:
             taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
+        if self.softer_db:
+            taken *= (10 ** (-self.softer_db * rng.random((len(frames), 1)) / 20)).astype(np.float32)
         return (torch.from_numpy(taken),)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
@@ -85,7 +96,9 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
     val = windows(corpus, "val", settings)
     if not len(val):
         val = windows(corpus, "train", settings, held_out=True)
-    return GrainData(corpus, settings.frame_length, settings.align, train, val if len(val) else train)
+    return GrainData(
+        corpus, settings.frame_length, settings.align, settings.softer_db, train, val if len(val) else train
+    )
 
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:

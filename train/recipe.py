@@ -132,6 +132,7 @@ class GrainFrames(Frames):
 
     align: bool  # each window is moved to where its largest sample, made positive, lies at a quarter of it
     held_out: Annotated[float, Field(ge=0, le=0.5)]  # part of each training clip, its last, that is not trained on
+    softer_db: Annotated[float, Field(ge=0, le=60)] = 0.0  # by how much a training window may be softer, by chance
 
     @model_validator(mode="after")
     def _even(self) -> Self:

@@ -77,6 +77,23 @@ def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains
     assert align or not np.array_equal(batches[0], batches[2])
 
 
+def test_training_windows_are_softer_by_chance_and_those_that_judge_them_are_as_they_are(rains, tmp_path):
+    cut = grain_data(rains, settings("frames.align=true", "frames.softer_db=6"), tmp_path, tonal=False)
+    chosen = np.arange(400) % len(cut)
+    plain = cut.train.take(rains, chosen, cut.length)
+    batch = cut.batch(chosen, np.random.default_rng(1))[0].numpy()
+    gain = (batch / plain).mean(1)
+    np.testing.assert_allclose(batch, gain[:, None] * plain, rtol=1e-5)
+    db = 20 * np.log10(gain)
+    assert -6 <= db.min() < -5.5
+    assert -0.5 < db.max() <= 1e-5
+    assert abs(db.mean() + 3) < 0.3
+    first = evenly(cut.train, 1)
+    np.testing.assert_array_equal(cut.spread(1)[0].numpy(), cut.train.take(rains, first, cut.length))
+    first = evenly(cut.val, 512)
+    np.testing.assert_array_equal(cut.validation(512)[0][0].numpy(), cut.val.take(rains, first, cut.length))
+
+
 def test_a_silent_stretch_has_no_window(tmp_path):
     sound = rain()
     sound[10000:30000] = 0
