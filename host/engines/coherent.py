@@ -248,13 +248,16 @@ class CoherentVoicing:
             state.turns, state.first, state.ratio = turns[end - 1].copy(), float(first[end - 1]), float(ratios[end - 1])
 
         free_turns = np.zeros((len(states), FREE, len(detune)))
-        around = np.rint(places).astype(np.intp)[:, :, np.newaxis] + AROUND
+        middles = np.rint(places).astype(np.intp)
+        around = middles[:, :, np.newaxis] + AROUND
         moves = places * ((way + ratios) * (self._scale / overlap / 2))[:, np.newaxis]
+        moves = np.multiply.outer(moves, detune)
         for row, count in enumerate(np.count_nonzero(free, axis=1).tolist()):
             if count:
-                state, near = states[row], around[row, :count]
-                sounding = state.free[near[:, 1]] + np.multiply.outer(moves[row, :count], detune)
-                state.free[near] = sounding[:, np.newaxis]
+                last = states[row].free
+                sounding = last[middles[row, :count]]
+                sounding += moves[row, :count]
+                last[around[row, :count]] = sounding[:, np.newaxis]
                 free_turns[row, :count] = sounding
         return turns, free_turns
 
