@@ -169,6 +169,7 @@ def test_recipes_are_listed_with_a_line_each(timbrel):
     [
         (["--loud"], "--loud"),
         (["sing"], "sing"),
+        (["corpus"], "Missing command"),
         (["corpus", "sing"], "sing"),
         (["render", "--loud"], "--loud"),
         (["train"], "recipe"),

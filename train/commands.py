@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .loop import Outcome, Report
 
 commands = typer.Typer(rich_markup_mode=None)
-corpus_commands = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Build a corpus to train on.")
+corpus_commands = typer.Typer(rich_markup_mode=None, help="Build a corpus to train on.")
 commands.add_typer(corpus_commands, name="corpus")
 
 
