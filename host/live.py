@@ -36,6 +36,7 @@ RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its l
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come
+FADING = 0.99  # a block: how a late look is forgotten, by half in 0.2 s at 128 samples
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -308,6 +309,7 @@ class Loop:
         self._timeline = Timeline(sink.rate, sink.block)
         self._extra = 0  # blocks by which the ring is deeper for now
         self._strain = 0.0  # the mean load of late
+        self._behind = 0.0  # samples by which the card was seen late to take a block, at the worst of late
         self._taken_at = 0.0  # when the card was last seen to take a block
         self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._ending = threading.Event()
@@ -368,10 +370,15 @@ class Loop:
             time.sleep(rest if 0 < rest < period else POLL_SECONDS)
 
     def _settle(self, taken: int) -> None:
-        """Wait until what was sent while the card took its last block has come; not if the ring lacks more than one."""
-        rest = self._settled - (self._timeline.sample(time.perf_counter()) - taken)
-        if rest > 0 and self.sink.written - taken >= (self.sink.depth - 1) * self.sink.block:
-            time.sleep(rest / self.sink.rate)
+        """Wait until what was sent while the card took its last block has come.
+
+        Not if the ring lacks more than that block, nor where looks come late: a wait would end late as well.
+        """
+        sink = self.sink
+        since = self._timeline.sample(time.perf_counter()) - taken
+        self._behind = max(since, FADING * self._behind)
+        if self._behind < self._settled / 2 and sink.written - taken >= (sink.depth - 1) * sink.block:
+            time.sleep((self._settled - since) / sink.rate)
 
     def _keep_up(self, part: float) -> None:
         """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts."""

@@ -643,3 +643,21 @@ def test_a_loop_that_is_behind_does_not_wait_for_events(make_patch, hours):
     waits = np.diff(moments) * 48000
     assert waits[49] < 1  # two blocks are lacking, and the card has just taken the second
     assert waits[20:48].min() > 100
+
+
+def test_a_loop_that_has_looked_late_does_not_wait_for_events_for_a_while(make_patch, hours):
+    sink = FakeSink(hours, depth=1)
+    loop = Loop(player_of(make_patch, 48000), sink, [], whole_blocks=True)
+
+    def waits(late):
+        loop._timeline = Timeline(48000, 128)
+        loop._timeline.saw(0, hours.now)
+        hours.now += late / 48000
+        before = hours.now
+        loop._settle(0)
+        return round((hours.now - before) * 48000)
+
+    assert waits(4) == 20
+    assert waits(16) == 0
+    assert [waits(4) for _ in range(20)] == [0] * 20
+    assert [waits(4) for _ in range(40)][-1] == 20
