@@ -189,7 +189,7 @@ BAD = {
     "train tuned-8 --corpus corpus-of-tomorrow -o new": ["corpus-of-tomorrow", "format 2", "format 1", "again"],
     "train tuned-8 --corpus corpus-cut-off -o new": ["audio.f32 has 1000 bytes", "again"],
     "train tuned-8 --corpus empty -o new": ["empty is no corpus"],
-    "train tuned-8 --corpus good.wav -o new": ["good.wav"],
+    "train tuned-8 --corpus good.wav -o new": ["good.wav is no corpus"],
     "train tund-8 --corpus corpus -o new": ["'tund-8'", "did you mean 'tuned-8'"],
     "train wrong.toml --corpus corpus -o new": ["'network.latnts'", "did you mean 'latents'"],
     "train text.toml --corpus corpus -o new": ["text.toml", "TOML"],

@@ -93,7 +93,7 @@ class Corpus:
         Raises:
             UserError: it does not exist, is no corpus, is damaged, or was written by another version of timbrel.
         """
-        if not folder.is_dir():
+        if not folder.exists():
             raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
         path = folder / _MANIFEST
         if not path.is_file():
