@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .audio.device import Sink
+from .audio.device import SPARE_BLOCKS, Sink
 from .dsp import limit
 from .events import Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend, ProgramChange
 from .midi.ports import Timed
@@ -35,6 +35,8 @@ FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
+KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter or a processor; 0.01 is usual
+KEPT_BLOCKS = 32  # over which that is looked at
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come
 FADING = 0.99  # a block: how a late look is forgotten, by half in 0.2 s at 128 samples
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
@@ -43,6 +45,7 @@ PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the c
 LOOK_SECONDS = 0.1  # between looks at what people are shown
 FORGET_SECONDS = 10.0  # how slowly the card's clock is followed
 REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48 kHz
+PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
 ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
 CARRIED = (1, 5, 7, 10, 11, 64, 65, 66)  # whose last values a new preset must know: wheel, glide, levels, pedals
 
@@ -307,7 +310,9 @@ class Loop:
         self._on_block = on_block
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
-        self._extra = 0  # blocks by which the ring is deeper for now
+        self._told = 0  # blocks by which the ring is deeper for now, as `brace` says
+        self._took, self._kept = 0.0, 0.0  # seconds of late that a block took, and was kept waiting of these
+        self._braced = 0  # blocks by which the ring is deeper for that
         self._strain = 0.0  # the mean load of late
         self._behind = 0.0  # samples by which the card was seen late to take a block, at the worst of late
         self._taken_at = 0.0  # when the card was last seen to take a block
@@ -319,12 +324,20 @@ class Loop:
         """From an event's arrival to the sample on which it takes effect: constant, or at most this much."""
         return self.sink.depth * self.sink.block + self._in_hand
 
-    def brace(self, blocks: int) -> None:
-        """Keep the ring deeper by so many blocks, 0 or 1, while other threads are busy. Any thread may call this.
+    @property
+    def ring_blocks(self) -> int:
+        """How many blocks the ring is kept ahead of the card: more than usual while others keep rendering waiting.
 
-        Events keep their delay, where it has a block in hand. What is still to be heard cannot be made ahead.
+        What is still to be heard cannot be made ahead.
         """
-        self._extra = blocks if self._ear is None else 0
+        return self.sink.depth + (max(self._told, self._braced) if self._ear is None else 0)
+
+    def brace(self, blocks: int) -> None:
+        """Keep the ring deeper by so many blocks, 0 or 1, while other threads will be busy. Any thread may call this.
+
+        Events keep their delay, where it has a block in hand.
+        """
+        self._told = blocks
 
     def stop(self) -> None:
         """End after the block under way. Any thread may call this."""
@@ -337,13 +350,15 @@ class Loop:
             while not self._ending.is_set() and self.sink.alive:
                 if not self._wait():
                     continue
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.thread_time()
                 self._listen()
                 if self._ear is not None:
                     self._ear.listen()
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
-                part = (time.perf_counter() - began) * self.sink.rate / self.sink.block
+                seconds = time.perf_counter() - began
+                self._notice(seconds, time.thread_time() - worked)
+                part = seconds * self.sink.rate / self.sink.block
                 self.load.add(part)
                 self._keep_up(part)
                 if self.load.count % self._look_blocks == 0:
@@ -355,7 +370,7 @@ class Loop:
     def _wait(self) -> bool:
         """Sleep until the card has taken a block and there is room for the next, a few blocks at most; whether so."""
         sink, period = self.sink, self.sink.block / self.sink.rate
-        full = (sink.depth - 1 + self._extra) * sink.block
+        full = (self.ring_blocks - 1) * sink.block
         until = time.perf_counter() + PATIENCE_BLOCKS * period
         while True:
             now, taken = time.perf_counter(), sink.taken
@@ -379,6 +394,23 @@ class Loop:
         self._behind = max(since, FADING * self._behind)
         if self._behind < self._settled / 2 and sink.written - taken >= (sink.depth - 1) * sink.block:
             time.sleep((self._settled - since) / sink.rate)
+
+    def _notice(self, seconds: float, worked: float) -> None:
+        """Keep the ring deeper while others keep this thread waiting for much of the time: events come later then.
+
+        A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
+        many, the first of a chord, lasts five times as long then.
+
+        Args:
+            seconds: that rendering a block took.
+            worked: of these, seconds of a processor's time.
+        """
+        self._took += (seconds - self._took) / KEPT_BLOCKS
+        self._kept += (seconds - worked - self._kept) / KEPT_BLOCKS
+        if PRECISE and self._kept > KEPT * self._took:
+            self._braced = SPARE_BLOCKS
+        elif self._kept < KEPT / 2 * self._took:
+            self._braced = 0
 
     def _keep_up(self, part: float) -> None:
         """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts."""

@@ -332,8 +332,8 @@ def _report(stage: _Stage) -> Report:
     peak, loop.peak = loop.peak, 0.0
     parts = {
         "card": sink.latency_seconds + (0.0 if stage.ear is None else stage.ear.latency_seconds),
-        "ring": sink.depth * sink.block / sink.rate,
-        "timing": (loop.delay_samples - sink.depth * sink.block) / sink.rate,
+        "ring": loop.ring_blocks * sink.block / sink.rate,
+        "timing": max(0, loop.delay_samples - loop.ring_blocks * sink.block) / sink.rate,
         "instrument": player.rack.latency_samples / sink.rate,
     }
     if stage.ear is not None:  # from sound to sound

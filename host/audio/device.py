@@ -24,6 +24,7 @@ RATES = (44100, 48000, 88200, 96000, 176400, 192000)
 DEFAULT = "default"  # the name of the input that the system prefers
 HEARD_SECONDS = 1.0  # of input that wait while the thread that renders is held up
 SURE = 3  # blocks in a row for which input waits longer than it should, until some of it is dropped
+SPARE_BLOCKS = 2  # by which a ring may be filled deeper for a while
 BLOCKS = (16, 8192)  # samples: below, the callback costs more than the sound; above, a key is felt late
 
 
@@ -40,7 +41,10 @@ class Card:
 
 
 class Sink(Protocol):
-    """Where blocks go: a sound card, or a clock that only counts."""
+    """Where blocks go: a sound card, or a clock that only counts.
+
+    It is kept ``depth`` blocks ahead, and takes `SPARE_BLOCKS` more.
+    """
 
     rate: int
     block: int
@@ -261,7 +265,7 @@ class CardSink:
                 f"sound card {card.name!r}{both} cannot be opened: {_reason(error)}; is it in use?"
                 + (" Inputs go with cards of the same system" if source is not None else "")
             ) from None
-        self._ring = rtmixer.RingBuffer(SAMPLE_BYTES, 1 << ((depth + 1) * block - 1).bit_length())
+        self._ring = rtmixer.RingBuffer(SAMPLE_BYTES, 1 << ((depth + SPARE_BLOCKS) * block - 1).bit_length())
         self._interleaved = np.zeros((block, CHANNELS), np.float32)
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0

@@ -149,6 +149,7 @@ class CoherentVoicing:
             harmonics = min(HIGHEST_HARMONIC, int(self._model_bins / self._fundamentals[0]))
         self._layout = Layout(harmonics, self._noise.shape[1], 1 / self._scale)
         self._offsets = white_noise(HIGHEST_HARMONIC).astype(np.float64)
+        self._anywhere = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
         self._decoder = Decoder(model, self._take_apart)
         self._begun = 0
 
@@ -157,8 +158,7 @@ class CoherentVoicing:
         self._begun += 1
         unison = len(self._detune)
         turns = (self._begun + np.arange(unison) / unison) * GOLDEN % 1.0
-        free = np.add.outer(white_noise(self._model_bins).astype(np.float64), turns)
-        return CoherentState(turns, free, self._begun * STRIDE % len(self._noise))
+        return CoherentState(turns, np.add.outer(self._anywhere, turns), self._begun * STRIDE % len(self._noise))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """One step towards what `make` will soon be asked for; returns whether another is left."""

@@ -151,7 +151,7 @@ class SpectrumEngine:
     def _prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
         """Decode what will be due next and what the knobs are known for.
 
-        That is all pitch classes where the first voice's knobs are, also those of keys that may be pressed soon: a
+        That is all pitch classes where the first voice's knobs are, in silence too: keys may be pressed soon, and a
         note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
         """
         if self._halfway is not None:
@@ -159,11 +159,10 @@ class SpectrumEngine:
             self._advance(*rows)
             return
         hop = now - 1 - (now - 1) % self._knob_hop
-        if streams and self._octave is not None and hop != self._foreseen:
+        if hop != self._foreseen:
             self._foreseen = hop
-            soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
-            self._classes = list(dict.fromkeys([*soon, *range(12)])) if self._alike(streams, motion, hop) else []
-        if streams and self._classes:
+            self._classes = self._all_classes(streams) if self._alike(streams, motion, hop) else []
+        if self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
             latents = motion.latents([0] * len(classes), np.full(len(classes), self._foreseen))
             self._advance(latents, np.array(classes, np.intp))
@@ -184,9 +183,16 @@ class SpectrumEngine:
         for _, _, stream, knobs in soonest:
             stream.prepared = knobs
 
+    def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
+        """Every pitch class that the model knows, those that are due first in front."""
+        if self._octave is None:
+            return [0]
+        soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
+        return list(dict.fromkeys([*soon, *range(12)]))
+
     def _alike(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
         """Whether the first two voices share their knobs, and so all others may."""
-        if len(streams) == 1:
+        if len(streams) < 2:
             return True
         first, second = motion.latents([0, 1], np.array([time, time]))
         return np.array_equal(first, second)

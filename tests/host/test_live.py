@@ -432,13 +432,21 @@ def test_load_keeps_what_came_last_and_is_nothing_at_first():
 
 
 class Hours:
-    """A clock that only sleeping moves on."""
+    """A clock that only sleeping moves on, and being kept waiting."""
 
     def __init__(self):
-        self.now = 100.0
+        self.now, self.waited = 100.0, 0.0
 
     def perf_counter(self):
         return self.now
+
+    def thread_time(self):
+        return self.now - self.waited
+
+    def wait(self, seconds):
+        """Be kept waiting, by whoever has the interpreter or the processor."""
+        self.now += seconds
+        self.waited += seconds
 
     def sleep(self, seconds):
         self.now += seconds
@@ -661,3 +669,27 @@ def test_a_loop_that_has_looked_late_does_not_wait_for_events_for_a_while(make_p
     assert waits(16) == 0
     assert [waits(4) for _ in range(20)] == [0] * 20
     assert [waits(4) for _ in range(40)][-1] == 20
+
+
+@pytest.mark.parametrize("share", [0.3, 0.05, 0.0])
+def test_the_ring_is_deeper_while_other_threads_keep_rendering_waiting(make_patch, hours, share):
+    loop, sink, _ = looped(make_patch, hours, [])
+    block, depths, ahead = loop.player.block, [], []
+
+    def kept(count):
+        disturbed = 100 < len(sink.sounds) < 200
+        hours.now += 0.0005
+        hours.wait(0.0005 * share / (1 - share) if disturbed else 0.0)
+        depths.append(loop.ring_blocks)
+        ahead.append((sink.written - sink.taken) // 128 + 1)  # with the block that is just made
+        return block(count)
+
+    loop.player.block = kept
+    loop.run()
+    depths, ahead = np.array(depths), np.array(ahead)
+    assert set(depths[:100]) == {2}
+    assert set(depths[150:200]) == {4 if share == 0.3 else 2}
+    assert set(depths[300:]) == {2}
+    assert np.array_equal(ahead[150:200], depths[150:200])
+    assert np.array_equal(ahead[350:], depths[350:])
+    assert sink.underruns == 0

@@ -162,7 +162,7 @@ def test_the_loop_waits_for_what_is_not_heard_yet(allpass, make_patch):
     ear, sink = Slow(noise(20 * BLOCK)), Takes(20)
     loop = Loop(Player(Insert(make_patch(allpass), RATE, ear), RATE), sink, [], ear=ear)
     loop.brace(1)
-    assert loop._extra == 0
+    assert loop.ring_blocks == sink.depth
     loop.run()
     assert ear.asked == 60
 

@@ -348,3 +348,18 @@ def test_a_key_beside_others_finds_its_frames_decoded_while_knobs_turn(engine_of
     streams.append(engine.begin(67, start))
     engine.render(streams, motion, start, block)
     assert counting.calls == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"chroma": False}], ids=["with chroma", "without"])
+@pytest.mark.parametrize("knobs", [Still(), Turning()], ids=["still", "turning"])
+def test_the_first_keys_after_silence_find_their_frames_decoded(engine_of, tiny, settings, knobs):
+    model = Counting(tiny(**SIZES["as published"], **settings))
+    engine, hop = engine_of(model), model.card.hop_length
+    block, at = hop // 8, 4 * hop + hop // 2
+    for start in range(0, at, block):
+        if start == 4 * hop:
+            model.calls.clear()
+        engine.render([], knobs, start, block)
+    foreseen = sum(model.calls)
+    engine.render([engine.begin(key, at) for key in range(60, 72)], knobs, at, block)
+    assert sum(model.calls) == foreseen == (0 if type(knobs) is Still else 1 if settings else 12)
