@@ -22,6 +22,9 @@ CARD = "system (jack"  # the dummy driver's, as PortAudio names it
 KNOBS = range(70, 78)
 MOVE_SAMPLES = RATE // 50  # between moves of a knob: as fast as a hand makes them
 PATIENCE_SECONDS = 10.0
+STALL_PRIORITY = 3  # before whoever sounds
+STALL_SECONDS = 0.001  # between the moments at which the machine must show that it still runs
+AT_MOST_SECONDS = 0.3  # from a stall to the report of the underrun that it made
 MOST_BLOCKS = 2**21  # of a run: 23 minutes of 32 samples
 
 
@@ -110,12 +113,52 @@ class Rig:
         self.xruns += 1
 
 
+class Stalls:
+    """Moments at which the machine kept a thread waiting that only sleeps, and that goes before all others.
+
+    A virtual machine is not always given its processors. What is missed then no program could have done.
+    """
+
+    def __init__(self, seconds):
+        """``seconds``: how late is a stall."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_stalls, args=(theirs, seconds), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def end(self):
+        """Stop; when each stall ended, by time.perf_counter."""
+        self._pipe.send("stop")
+        moments = self._pipe.recv()
+        self._process.join(PATIENCE_SECONDS)
+        return moments
+
+
+def _stalls(pipe, seconds):
+    session.hurry(STALL_PRIORITY)
+    moments = []
+    while not pipe.poll():
+        before = time.perf_counter()
+        time.sleep(STALL_SECONDS)
+        after = time.perf_counter()
+        if after - before > STALL_SECONDS + seconds:
+            moments.append(after)
+    pipe.send(moments)
+
+
+def beside(moments, stalls):
+    """How many of some moments came soon after a stall."""
+    return sum(any(0 <= moment - stall <= AT_MOST_SECONDS for stall in stalls) for moment in moments)
+
+
 class Sounding:
     """The process that sounds, as `timbrel play` starts it; it keeps every block's load."""
 
     def __init__(self, setup, folder):
         os.environ.setdefault(*HUGE_PAGES)
         self._loads = Path(folder) / "loads"
+        self.missed = []  # when each underrun was told, by time.perf_counter
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_sound, args=(theirs, setup, self._loads), daemon=True)
@@ -153,6 +196,7 @@ class Sounding:
 
     def _take(self, kind, what):
         if kind == "report":
+            self.missed += [time.perf_counter()] * (what.underruns - self.report.underruns)
             self.report = what
         elif kind in ("error", "lost"):
             sys.exit(f"the process that sounds: {what}")

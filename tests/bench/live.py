@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from jack_rig import CARD, RATE, Rig, Sounding, jack_server, moving_knobs, need
+from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, jack_server, moving_knobs, need
 from timbrel.host.messages import Setup
 
 MODEL = "gm-chroma-8"
@@ -65,19 +65,22 @@ def held(block, voices, seconds, folder, phase):
         midi_ports=("virtual",),
         midi_api="jack",
     )
-    sounding = Sounding(setup, folder)
+    sounding, stalls = Sounding(setup, folder), Stalls(block / RATE)
     with Rig([*keys, *moving_knobs(RATE // 10, settling + seconds)]) as rig:
         rig.start("timbrel", "timbrel-midi-in")
         missed, early, xruns = sounding.watch(settling).underruns, sounding.memory(), rig.xruns
+        told = len(sounding.missed)
         report = sounding.watch(seconds)
         late, xruns = sounding.memory(), rig.xruns - xruns
         load = sounding.end()[-round(seconds * RATE / block) :]
+    stood = stalls.end()
+    excused = beside(sounding.missed[told:], stood)
     done = Held(load, report.underruns - missed, report.shed, (early, late))
     p50, p99, p999 = np.percentile(load, (50, 99, 99.9))
     print(
         f"blocks of {block:<5}{voices:>3} voices {seconds:5g} s   load p50 {p50:4.0%}  p99 {p99:4.0%}  "
-        f"p99.9 {p999:4.0%}  mean {load.mean():4.0%}   underruns {done.underruns}  given up {done.given_up}  "
-        f"JACK's xruns {xruns}",
+        f"p99.9 {p999:4.0%}  mean {load.mean():4.0%}   underruns {done.underruns}, {excused} of them as the machine "
+        f"stood still ({len(stood)} times)  given up {done.given_up}  JACK's xruns {xruns}",
         flush=True,
     )
     return done
