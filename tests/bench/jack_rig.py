@@ -114,7 +114,7 @@ class Rig:
 
 
 class Stalls:
-    """Moments at which the machine kept a thread waiting that only sleeps, and that goes before all others.
+    """Moments at which a processor was not there for a thread that only sleeps, and that goes before all others.
 
     A virtual machine is not always given its processors. What is missed then no program could have done.
     """
@@ -122,20 +122,26 @@ class Stalls:
     def __init__(self, seconds):
         """``seconds``: how late is a stall."""
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_stalls, args=(theirs, seconds), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._watches = []
+        for processor in sorted(os.sched_getaffinity(0)):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_stalls, args=(theirs, processor, seconds), daemon=True)
+            process.start()
+            theirs.close()
+            self._watches.append((ours, process))
 
     def end(self):
-        """Stop; when each stall ended, by time.perf_counter."""
-        self._pipe.send("stop")
-        moments = self._pipe.recv()
-        self._process.join(PATIENCE_SECONDS)
+        """Stop; when the stalls of all processors ended, by time.perf_counter."""
+        for pipe, _ in self._watches:
+            pipe.send("stop")
+        moments = [moment for pipe, _ in self._watches for moment in pipe.recv()]
+        for _, process in self._watches:
+            process.join(PATIENCE_SECONDS)
         return moments
 
 
-def _stalls(pipe, seconds):
+def _stalls(pipe, processor, seconds):
+    os.sched_setaffinity(0, {processor})
     session.hurry(STALL_PRIORITY)
     moments = []
     while not pipe.poll():
