@@ -38,7 +38,6 @@ STRAIN_BLOCKS = 8
 KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter or a processor; 0.01 is usual
 KEPT_BLOCKS = 32  # over which that is looked at
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come
-FADING = 0.99  # a block: how a late look is forgotten, by half in 0.2 s at 128 samples
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -314,7 +313,6 @@ class Loop:
         self._took, self._kept = 0.0, 0.0  # seconds of late that a block took, and was kept waiting of these
         self._braced = 0  # blocks by which the ring is deeper for that
         self._strain = 0.0  # the mean load of late
-        self._behind = 0.0  # samples by which the card was seen late to take a block, at the worst of late
         self._taken_at = 0.0  # when the card was last seen to take a block
         self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._ending = threading.Event()
@@ -387,12 +385,11 @@ class Loop:
     def _settle(self, taken: int) -> None:
         """Wait until what was sent while the card took its last block has come.
 
-        Not if the ring lacks more than that block, nor where looks come late: a wait would end late as well.
+        Not if the ring lacks more than that block, nor while others keep this thread waiting: it would end late.
         """
         sink = self.sink
         since = self._timeline.sample(time.perf_counter()) - taken
-        self._behind = max(since, FADING * self._behind)
-        if self._behind < self._settled / 2 and sink.written - taken >= (sink.depth - 1) * sink.block:
+        if since < self._settled and not self._braced and sink.written - taken >= (sink.depth - 1) * sink.block:
             time.sleep((self._settled - since) / sink.rate)
 
     def _notice(self, seconds: float, worked: float) -> None:
@@ -413,9 +410,12 @@ class Loop:
             self._braced = 0
 
     def _keep_up(self, part: float) -> None:
-        """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts."""
+        """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts.
+
+        A deeper ring outlasts several: then nothing is given up as long as the mean block is in time.
+        """
         self._strain += (part - self._strain) / STRAIN_BLOCKS
-        if self._strain > TIGHT:
+        if self._strain > (1.0 if self._braced else TIGHT):
             self.player.give_up_a_voice()
             self._strain = 0.5 * TIGHT  # wait and see
 

@@ -653,9 +653,8 @@ def test_a_loop_that_is_behind_does_not_wait_for_events(make_patch, hours):
     assert waits[20:48].min() > 100
 
 
-def test_a_loop_that_has_looked_late_does_not_wait_for_events_for_a_while(make_patch, hours):
-    sink = FakeSink(hours, depth=1)
-    loop = Loop(player_of(make_patch, 48000), sink, [], whole_blocks=True)
+def test_a_loop_that_is_kept_waiting_does_not_wait_for_events(make_patch, hours):
+    loop = Loop(player_of(make_patch, 48000), FakeSink(hours, depth=1), [], whole_blocks=True)
 
     def waits(late):
         loop._timeline = Timeline(48000, 128)
@@ -665,10 +664,27 @@ def test_a_loop_that_has_looked_late_does_not_wait_for_events_for_a_while(make_p
         loop._settle(0)
         return round((hours.now - before) * 48000)
 
+    assert [waits(4), waits(16), waits(24), waits(100)] == [20, 8, 0, 0]
+    loop._notice(0.001, 0.0)
+    assert waits(4) == 0
+    for _ in range(200):
+        loop._notice(0.001, 0.001)
     assert waits(4) == 20
-    assert waits(16) == 0
-    assert [waits(4) for _ in range(20)] == [0] * 20
-    assert [waits(4) for _ in range(40)][-1] == 20
+
+
+@pytest.mark.parametrize(("waiting", "kept"), [(0.3, 6), (0.0, 0)])
+def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, waiting, kept):
+    loop, _, _ = looped(make_patch, hours, [Timed(100.3, NoteOn(0, 0, 50 + i, 90), "port") for i in range(6)])
+    block = loop.player.block
+
+    def slow(count):
+        hours.now += (0.9 - waiting) * count / 48000
+        hours.wait(waiting * count / 48000)
+        return block(count)
+
+    loop.player.block = slow
+    loop.run()
+    assert loop.player.sounding == kept
 
 
 @pytest.mark.parametrize("share", [0.3, 0.05, 0.0])
