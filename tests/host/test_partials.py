@@ -149,8 +149,8 @@ def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
     for row, (frame, first) in enumerate(zip(frames, fundamentals, strict=True)):
         harmonics, free, noise = plain(frame, first, layout)
         near = {"rel": 2e-3, "abs": 1e-5 * float(frame.max())}  # a share of 8 dB is sensitive to what rounds off
-        assert layout.harmonic(rows)[row] == pytest.approx(harmonics, **near)
         deep = 5e-4 * float(frame.max())  # what is left of a gap when its partial is taken from it, in single precision
+        assert layout.harmonic(rows)[row] == pytest.approx(harmonics, rel=2e-3, abs=deep)  # some barely stand out of it
         assert layout.residue(rows)[row] == pytest.approx(noise, rel=2e-3, abs=deep)
         assert np.count_nonzero(strengths[row]) == len(free)
         assert np.all(places[row, len(free) :] == 0)
