@@ -415,7 +415,7 @@ class Loop:
         A deeper ring outlasts several: then nothing is given up as long as the mean block is in time.
         """
         self._strain += (part - self._strain) / STRAIN_BLOCKS
-        if self._strain > (1.0 if self._braced else TIGHT):
+        if self._strain > (TIGHT if self.ring_blocks == self.sink.depth else 1.0):
             self.player.give_up_a_voice()
             self._strain = 0.5 * TIGHT  # wait and see
 

@@ -498,6 +498,7 @@ class FakeSource:
 def hours(monkeypatch):
     clock = Hours()
     monkeypatch.setattr(live, "time", clock)
+    monkeypatch.setattr(live, "PRECISE", True)  # as this clock is on every system
     return clock
 
 
