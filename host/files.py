@@ -6,8 +6,26 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import Failure, UserError
+
+
+class Stamp(NamedTuple):
+    """What differs once a file is written to, or another takes its place."""
+
+    changed_ns: int
+    size: int
+    inode: int
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The stamp of a file as it is now; None if there is none that can be asked."""
+    try:
+        now = path.stat()
+    except OSError:
+        return None
+    return Stamp(now.st_mtime_ns, now.st_size, now.st_ino)
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:

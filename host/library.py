@@ -1,11 +1,11 @@
 """Finds what a user names: shipped presets and models, files, and the defaults of a bare model."""
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from .card import Card
 from .errors import UserError, nearest
+from .files import Stamp, stamp
 from .model import Model
 from .preset import CCMap, Preset, read_preset
 
@@ -13,6 +13,9 @@ PRESETS = Path(__file__).resolve().parent.parent / "presets"
 MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
+KEPT_MODELS = 16  # that were opened last: program changes come back to them
+
+_models: dict[Path, tuple[Stamp | None, Model]] = {}  # by file, and what that was when it was opened
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,15 @@ def default_knobs(card: Card) -> list[CCMap]:
     ]
 
 
-@functools.lru_cache(maxsize=16)
 def _open_model(path: Path) -> Model:
-    return Model(path)
+    """The model of a file, opened once; anew when the file was written since."""
+    now, known = stamp(path), _models.pop(path, None)
+    if known is None or known[0] != now:
+        known = now, Model(path)
+    _models[path] = known
+    while len(_models) > KEPT_MODELS:
+        del _models[next(iter(_models))]
+    return known[1]
 
 
 def _open_preset(path: Path) -> Patch:

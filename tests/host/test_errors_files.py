@@ -1,5 +1,6 @@
 """Errors, hints and outputs: what exists is kept, what fails leaves nothing, what appears is a file like any other."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, TimbrelError, UserError, nearest
-from timbrel.host.files import building_folder, check_new_folder, check_output, replacing
+from timbrel.host.files import building_folder, check_new_folder, check_output, replacing, stamp
 from timbrel.host.units import PITCH_CLASSES, db_to_gain, gain_to_db, note_name, octave_of, semitones_to_ratio
 
 
@@ -161,6 +162,18 @@ def test_a_full_disk_while_building_a_folder_is_a_failure(tmp_path):
     with pytest.raises(Failure, match="corpus: No space left on device"), building_folder(tmp_path / "corpus"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_takes_the_place_of_one_of_its_size_and_time_has_another_stamp(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path in (old, new):
+        path.write_bytes(b"1234")
+        os.utime(path, ns=(10**18, 10**18))
+    before = stamp(old)
+    assert stamp(old) == before
+    new.replace(old)
+    assert stamp(old) != before
+    assert stamp(tmp_path / "none") is None
 
 
 @given(st.floats(-120, 40, allow_subnormal=False))
