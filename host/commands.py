@@ -326,10 +326,9 @@ def play(
         programs=_set_of(programs),
         controller=controller,
     )
-    watched = Path(preset) if preset.endswith(".toml") else None
     drawn = typist is not None and can_draw() and not plain
     with Full(typist) if typist is not None and drawn else Plain(typist) as screen:
-        play(setup, screen, Recording(record, record_midi), overwrite, watched)
+        play(setup, screen, Recording(record, record_midi), overwrite)
 
 
 def _check_range(option: str, value: int, span: tuple[int, int], advice: str) -> None:

@@ -1,6 +1,7 @@
 """Finds what a user names: shipped presets and models, files, and the defaults of a bare model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .card import Card
@@ -15,18 +16,22 @@ MIDI = PRESETS / "midi"
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
 KEPT_MODELS = 16  # that were opened last: program changes come back to them
 
-_models: dict[Path, tuple[Stamp | None, Model]] = {}  # by file, and what that was when it was opened
+_models: dict[Path, Model] = {}  # by file
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A preset with its model opened and checked, ready to play."""
+    """A preset with its model opened and checked, ready to play.
+
+    ``files`` are those that were read, with their stamps from before.
+    """
 
     name: str
     preset: Preset
     model: Model
     folder: Path
     warnings: tuple[str, ...] = ()
+    files: Mapping[Path, Stamp | None] = field(default_factory=dict)
 
 
 def shipped_presets() -> dict[str, Path]:
@@ -125,16 +130,17 @@ def default_knobs(card: Card) -> list[CCMap]:
 
 def _open_model(path: Path) -> Model:
     """The model of a file, opened once; anew when the file was written since."""
-    now, known = stamp(path), _models.pop(path, None)
-    if known is None or known[0] != now:
-        known = now, Model(path)
-    _models[path] = known
+    model = _models.pop(path, None)
+    if model is None or model.stamp != stamp(path):
+        model = Model(path)
+    _models[path] = model
     while len(_models) > KEPT_MODELS:
         del _models[next(iter(_models))]
-    return known[1]
+    return model
 
 
 def _open_preset(path: Path) -> Patch:
+    written = stamp(path)
     preset = read_preset(path)
     model = _open_model(model_path(preset.model, path.parent).resolve())
     warnings = []
@@ -148,11 +154,11 @@ def _open_preset(path: Path) -> Patch:
         preset.latent_values(model.card)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from None
-    return Patch(path.stem, preset, model, path.parent, tuple(warnings))
+    return Patch(path.stem, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})
 
 
 def _default_patch(path: Path) -> Patch:
     """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
     model = _open_model(path.resolve())
     preset = Preset(format=1, model=str(path), cc=default_knobs(model.card))
-    return Patch(path.stem, preset, model, path.parent)
+    return Patch(path.stem, preset, model, path.parent, files={model.path: model.stamp})

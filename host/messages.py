@@ -47,4 +47,4 @@ class Report:
     last: str
 
 
-Message = tuple[Literal["ready", "report", "playing", "say", "lost", "refused", "error", "sound", "events"], Any]
+Message = tuple[Literal["ready", "report", "playing", "say", "preset", "lost", "error", "sound", "events"], Any]

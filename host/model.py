@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .card import METADATA_KEY, Card, read_card
 from .errors import UserError
+from .files import stamp
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -44,6 +45,7 @@ class Model:
             UserError: missing, unreadable, not ONNX, without card, or with a graph that is not what the card says.
         """
         self.path = path
+        self.stamp = stamp(path)  # from before it is read: what is written meanwhile is another
         self.session = open_session(path)
         text = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:

@@ -30,7 +30,6 @@ HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
 REST_SECONDS = 0.3  # that what was recorded last may take on its way
 PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
-LOOK_SECONDS = 0.5  # between looks at the preset's file
 SPILL_SECONDS = 1.0
 STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
 START_SECONDS = 20.0  # until the first one, on a slow or busy machine
@@ -45,6 +44,10 @@ class Screen(Protocol):
 
     def say(self, line: str) -> None:
         """Something that happened."""
+        ...
+
+    def tell_preset(self, lines: list[str]) -> None:
+        """What is to be said of the preset: what was said of one before is over."""
         ...
 
     def typed(self) -> list[tuple[int, bool] | str]:
@@ -63,11 +66,8 @@ class Recording:
         return self.sound is not None or self.midi is not None
 
 
-def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, watched: Path | None) -> None:
+def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) -> None:
     """Play until SIGINT, SIGTERM or the quit key.
-
-    Args:
-        watched: the preset's file; when it changes, it is played anew.
 
     Raises:
         UserError: the card, a port, the preset or an output cannot be used.
@@ -97,7 +97,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, wa
                     tape = files.enter_context(
                         _Tape(recording, ready.rate, round(_instrument_samples(ready)), overwrite)
                     )
-                _watch(sounding, screen, stop, tape, watched, underruns)
+                _watch(sounding, screen, stop, tape, underruns)
                 return
             except _Lost as lost:
                 if not came_up:
@@ -223,16 +223,8 @@ class _Sounding:
         self._pipe.close()
 
 
-def _watch(
-    sounding: _Sounding,
-    screen: Screen,
-    stop: threading.Event,
-    tape: "_Tape | None",
-    watched: Path | None,
-    underruns: int,
-) -> None:
+def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: "_Tape | None", underruns: int) -> None:
     """Show, record and pass on, until it is time to stop."""
-    changed, next_look = _changed(watched), time.monotonic() + LOOK_SECONDS
     while not stop.is_set():
         for kind, what in sounding.messages(0.05):
             match kind:
@@ -240,8 +232,8 @@ def _watch(
                     screen.show(replace(what, underruns=what.underruns + underruns))
                 case "say":
                     screen.say(what)
-                case "refused":
-                    screen.say(f"{what}; what was played before goes on")
+                case "preset":
+                    screen.tell_preset(what)
                 case "sound" | "events" if tape is not None:
                     tape.take(kind, what)
         for key in screen.typed():
@@ -249,21 +241,9 @@ def _watch(
                 stop.set()
                 break
             sounding.send("key", key)
-        if watched is not None and time.monotonic() >= next_look:
-            next_look = time.monotonic() + LOOK_SECONDS
-            if (now := _changed(watched)) != changed and now is not None:
-                changed = now
-                sounding.send("load", str(watched))
     for kind, what in sounding.rest():
         if tape is not None and kind in ("sound", "events"):
             tape.take(kind, what)
-
-
-def _changed(path: Path | None) -> int | None:
-    try:
-        return None if path is None else path.stat().st_mtime_ns
-    except OSError:  # an editor is between deleting and renaming
-        return None
 
 
 @dataclass

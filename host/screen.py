@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .messages import Report
 from .units import note_name
@@ -90,6 +90,11 @@ class Plain:
         """A line by itself, on stderr."""
         print(line, file=sys.stderr, flush=True)
 
+    def tell_preset(self, lines: list[str]) -> None:
+        """Lines by themselves, on stderr."""
+        for line in lines:
+            self.say(line)
+
     def typed(self) -> list[tuple[int, bool] | str]:
         """See `Typist`."""
         return self._typist.typed() if self._typist is not None else []
@@ -112,6 +117,13 @@ def summary(report: Report) -> str:
     return "  ".join(parts) + (f"  {report.last}" if report.last else "")
 
 
+class _Said(NamedTuple):
+    """A line that was said, and whether it is over with the preset that plays."""
+
+    line: str
+    of_preset: bool
+
+
 class Full:
     """A screen that is drawn again ten times a second, on a terminal."""
 
@@ -119,7 +131,7 @@ class Full:
         from rich.live import Live
 
         self._typist = typist
-        self._said: deque[str] = deque(maxlen=SAID)
+        self._said: deque[_Said] = deque(maxlen=SAID)
         self._report: Report | None = None
         self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
         self._closing = contextlib.ExitStack()
@@ -140,12 +152,24 @@ class Full:
 
     def say(self, line: str) -> None:
         """A line that stays until others push it out."""
-        self._said.extend(textwrap.wrap(line, WIDTH))
+        self._add(line, of_preset=False)
+        self._draw()
+
+    def tell_preset(self, lines: list[str]) -> None:
+        """Lines in place of those of the preset before."""
+        kept = [said for said in self._said if not said.of_preset]
+        self._said.clear()
+        self._said.extend(kept)
+        for line in lines:
+            self._add(line, of_preset=True)
         self._draw()
 
     def typed(self) -> list[tuple[int, bool] | str]:
         """See `Typist`."""
         return self._typist.typed()
+
+    def _add(self, line: str, of_preset: bool) -> None:
+        self._said.extend(_Said(part, of_preset) for part in textwrap.wrap(line, WIDTH))
 
     def _draw(self) -> None:
         if self._report is not None:
@@ -155,7 +179,7 @@ class Full:
         from rich.console import Group
         from rich.text import Text
 
-        said = [*self._said, *[""] * (SAID - len(self._said))]
+        said = [*(said.line for said in self._said), *[""] * (SAID - len(self._said))]
         lines = [Text(self._typist.hint, style="dim")]  # first, so that a low window shows it
         lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(report)]
         lines += [Text(line, style="yellow") for line in said]

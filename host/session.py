@@ -14,6 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from .controls import knob
 from .dsp import white_noise
 from .errors import TimbrelError, UserError
 from .events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
+from .files import Stamp, stamp
 from .library import Patch, open_patch
 from .live import Loop, Machine, Player, Source
 from .messages import Message, Report, Setup
@@ -38,6 +40,7 @@ LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, afte
 REPORT_SECONDS = 0.1  # between reports
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
 RESCAN_SECONDS = 1.0  # between looks for ports that came or went
+LOOK_SECONDS = 0.5  # between looks at the files of what plays
 NULL_RATE = 48000
 WARM_KEYS = range(36, 84, 4)  # played unheard, so that the first key finds everything loaded
 WARM_BLOCKS = 60
@@ -82,12 +85,18 @@ class _Stage:
     preset: str = ""
     device: str = ""
     rate: int = 0
+    named: str = ""  # the preset that plays, as it was asked for
     patch: Patch | None = None
+    files: dict[Path, Stamp | None] = field(default_factory=dict)  # its own, as they were looked at last
     last: ControlChange | None = None
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     outbox: deque[Message] = field(default_factory=deque)
     bank: int = 0
+
+    def take(self, name: str, patch: Patch) -> None:
+        """This one plays from now on, as it was asked for."""
+        self.named, self.patch, self.preset, self.files = name, patch, patch.name, dict(patch.files)
 
     def send(self, kind: Any, what: Any) -> None:
         """Leave a message for the thread that writes to the pipe."""
@@ -134,9 +143,9 @@ def _sound(stage: _Stage) -> None:
         _warm_up(patch, sink.rate, sink.block, stage.ear)
         stage.inputs = _open_inputs(stage)
         sources: list[Source] = [stage.keyboard] if stage.inputs is None else [stage.inputs, stage.keyboard]
-        stage.patch, stage.preset, stage.rate = patch, patch.name, sink.rate
-        for warning in patch.warnings:
-            stage.send("say", warning)
+        stage.rate = sink.rate
+        stage.take(setup.preset, patch)
+        stage.send("preset", list(patch.warnings))
         loop = Loop(
             Player(rack, sink.rate),
             sink,
@@ -221,7 +230,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
     stage.pipe.send(("ready", _report(stage)))
     loading: threading.Thread | None = None
     wanted: list[str] = []
-    next_report = next_scan = time.monotonic()
+    next_report = next_scan = next_look = time.monotonic()
     while True:
         _flush(stage)
         if not thread.is_alive():
@@ -241,11 +250,15 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
             command, what = stage.pipe.recv()
             if command == "stop":
                 return
-            if command == "load":
-                wanted.append(what)
-            elif command == "key":
+            if command == "key":
                 stage.keyboard.press(*what)
-        if wanted and (loading is None or not loading.is_alive()):
+        if loading is not None and loading.is_alive():
+            continue
+        if now >= next_look:
+            next_look = now + LOOK_SECONDS
+            if not wanted and _edited(stage):  # a program change that waits chooses another
+                wanted.append(stage.named)
+        if wanted:
             loading = threading.Thread(target=_load, args=(stage, wanted[-1]), name="load", daemon=True)
             wanted.clear()
             loading.start()
@@ -279,6 +292,13 @@ def _programs(stage: _Stage) -> list[str]:
     return asked
 
 
+def _edited(stage: _Stage) -> bool:
+    """Say whether a file of what plays was written since the last look, or another took its place."""
+    now = {path: stamp(path) or before for path, before in stage.files.items()}  # one that is gone is being replaced
+    edited, stage.files = now != stage.files, now
+    return edited
+
+
 def _load(stage: _Stage, name: str) -> None:
     """Open another preset while this one sounds, and swap it in; one that is no good is told and forgotten."""
     assert stage.loop is not None
@@ -288,14 +308,13 @@ def _load(stage: _Stage, name: str) -> None:
         rack = _rack(patch, stage.rate, stage.ear)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
-        stage.send("refused", f"{fault}{error}")
+        stage.send("preset", [f"{fault}{error}; what was played before goes on"])
         stage.loop.brace(0)
         return
     stage.loop.player.swap(rack)
-    stage.patch, stage.preset = patch, patch.name
+    stage.take(name, patch)
     stage.send("playing", name)
-    for warning in patch.warnings:
-        stage.send("say", warning)
+    stage.send("preset", [f"preset {patch.name!r} is loaded", *patch.warnings])
     time.sleep(SETTLE_SECONDS)
     stage.loop.brace(0)
 

@@ -20,13 +20,16 @@ class Screen:
     """Remembers what it was told, and types what it is given."""
 
     def __init__(self, *typed):
-        self.said, self.reports, self._typed = [], [], list(typed)
+        self.said, self.told, self.reports, self._typed = [], [], [], list(typed)
 
     def show(self, report):
         self.reports.append(report)
 
     def say(self, line):
         self.said.append(line)
+
+    def tell_preset(self, lines):
+        self.told.append(lines)
 
     def typed(self):
         return self._typed.pop(0) if self._typed else ["quit"]
@@ -90,7 +93,7 @@ READY, SHOWN = ("ready", REPORT), ("report", REPORT)
 
 
 def go(screen, **settings):
-    play(Setup("p"), screen, Recording(**settings), False, None)
+    play(Setup("p"), screen, Recording(**settings), False)
 
 
 def test_warnings_come_once_sound_does_and_only_once(sounding):
@@ -129,32 +132,13 @@ def test_keys_go_to_the_process_and_quit_ends_it(sounding):
     assert sent == [("key", (60, True)), ("key", (60, False)), ("end", None)]
 
 
-def test_a_preset_that_was_refused_is_told_with_what_goes_on(sounding):
-    sounding([READY, ("refused", "preset x: unknown key 'y'"), ("say", "MIDI port 'k' is here")])
+def test_what_is_told_of_the_preset_is_told_apart_from_what_else_happens(sounding):
+    refused = "preset x: unknown key 'y'; what was played before goes on"
+    sounding([READY, ("preset", [refused]), ("say", "MIDI port 'k' is here"), ("preset", ["preset 'x' is loaded"])])
     screen = Screen([], [])
     go(screen)
-    assert screen.said[2:] == ["preset x: unknown key 'y'; what was played before goes on", "MIDI port 'k' is here"]
-
-
-def test_a_file_that_changes_is_loaded_and_one_that_is_gone_for_a_moment_is_waited_for(sounding, tmp_path, monkeypatch):
-    monkeypatch.setattr(playing, "LOOK_SECONDS", 0.0)
-    sent = sounding([READY])
-    file = tmp_path / "p.toml"
-    file.write_text("a", encoding="utf-8")
-
-    class Editor(Screen):
-        turn = 0
-
-        def typed(self):
-            self.turn += 1
-            if self.turn == 2:
-                file.unlink()
-            if self.turn == 4:
-                file.write_text("b", encoding="utf-8")
-            return ["quit"] if self.turn == 6 else []
-
-    play(Setup(str(file)), Editor(), Recording(), False, file)
-    assert sent == [("load", str(file)), ("end", None)]
+    assert screen.told == [[refused], ["preset 'x' is loaded"]]
+    assert screen.said[2:] == ["MIDI port 'k' is here"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

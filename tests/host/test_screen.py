@@ -57,7 +57,7 @@ def report(**changes):
     return Report(**{**vars(REPORT), **changes})
 
 
-def drawn(*reports, said=(), piano=False, monkeypatch):
+def drawn(*reports, said=(), told=(), piano=False, monkeypatch):
     """The lines of the page after these reports, as a terminal of 80 columns gets them."""
     from rich.console import Console
 
@@ -65,6 +65,8 @@ def drawn(*reports, said=(), piano=False, monkeypatch):
     full.say("before anything is shown")
     for line in said:
         full.say(line)
+    for lines in told:
+        full.tell_preset(lines)
     monkeypatch.setattr(full._live, "start", lambda refresh=False: None)
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=False)
@@ -109,6 +111,16 @@ def test_the_screen_says_all_that_a_player_asks(monkeypatch):
         assert words in text
 
 
+def test_what_is_told_of_a_preset_clears_what_was_told_of_the_one_before_and_nothing_else(monkeypatch):
+    refusal = "preset live.toml: unknown key 'pley'; did you mean 'play'?; what was played before goes on"
+    told = [["its SHA-256 differs"], [refusal], ["preset 'live' is loaded", "it is soft"]]
+    text = " ".join(drawn(REPORT, told=told[:2], monkeypatch=monkeypatch))
+    assert "what was played before goes on" in text
+    assert "differs" not in text
+    last = drawn(REPORT, told=told, monkeypatch=monkeypatch)[-screen.SAID :]
+    assert [line.strip() for line in last] == ["before anything is shown", "preset 'live' is loaded", "it is soft", ""]
+
+
 def test_the_screen_of_a_piano_says_how_to_play_and_that_esc_quits(monkeypatch):
     assert "Esc quits; a to p play" in drawn(REPORT, piano=True, monkeypatch=monkeypatch)[0]
 
@@ -140,9 +152,10 @@ def test_plain_prints_a_line_a_second_and_words_on_stderr(capsys, monkeypatch):
         now[0] = 100 + tick / 10
         plain.show(report(underruns=tick))
     plain.say("the card has gone")
+    plain.tell_preset(["preset 'a' is loaded", "it is soft"])
     printed = capsys.readouterr()
     assert [line.split("  ")[0] for line in printed.out.splitlines()] == [f"underruns {n}" for n in (0, 10, 20, 30)]
-    assert printed.err == "the card has gone\n"
+    assert printed.err == "the card has gone\npreset 'a' is loaded\nit is soft\n"
     assert plain.typed() == []
 
 
@@ -283,7 +296,7 @@ def test_the_computers_keyboard_plays_and_esc_quits_on_a_terminal_without_a_card
         assert drained(near, process) == 0
 
 
-def test_a_preset_that_is_edited_to_nonsense_is_told_and_the_old_one_plays_on(tmp_path):
+def test_a_preset_that_is_edited_to_nonsense_is_told_and_once_it_is_mended_that_it_is_loaded(tmp_path):
     shipped = Path(screen.__file__).parent.parent / "presets" / "gm-keys.toml"
     mine = tmp_path / "mine.toml"
     mine.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
@@ -293,6 +306,8 @@ def test_a_preset_that_is_edited_to_nonsense_is_told_and_the_old_one_plays_on(tm
         said = " ".join(read_until(near, "goes on").split())
         assert "unknown key 'pley'; did you mean 'play'?; what was played before goes on" in said
         read_until(near, "preset mine")
+        mine.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+        read_until(near, "preset 'mine' is loaded")
         process.send_signal(signal.SIGINT)
         assert drained(near, process) == 0
 

@@ -1,5 +1,7 @@
 """What the process that sounds makes of a preset, of a controller and of the last knob that was moved."""
 
+import threading
+import time
 from collections import deque
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -8,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from timbrel.host import session
 from timbrel.host.controllers import read_controller
-from timbrel.host.events import ControlChange, NoteOn
+from timbrel.host.events import ControlChange, NoteOn, ProgramChange
 from timbrel.host.library import open_patch
 from timbrel.host.messages import Setup
 from timbrel.host.midi.ports import Timed
@@ -160,7 +162,148 @@ def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(st
     path = tmp_path / "slow.toml"
     path.write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nphase = "best"\n')
     session._load(stage, str(path))
-    [(kind, line)] = stage.outbox
-    assert (kind, stage.loop.swapped) == ("refused", [])
+    [(kind, [line])] = stage.outbox
+    assert (kind, stage.loop.swapped) == ("preset", [])
     assert "play.phase = 'best'" in line
     assert "'coherent'" in line
+
+
+# ---- files that change while they play
+
+
+class Served:
+    """A process that serves beside a loop that stands, and its parent's end of the pipe."""
+
+    def __init__(self, preset):
+        self._ours, theirs = Pipe()
+        self.loop = StandingLoop()
+        self.loop.programs = deque()
+        self._stage = _Stage(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
+        self._stage.take(str(preset), open_patch(str(preset)))
+        self._ends = threading.Event()
+        standing = threading.Thread(target=self._ends.wait, daemon=True)
+        standing.start()
+        self._serving = threading.Thread(target=session._serve, args=(self._stage, standing), daemon=True)
+
+    def __enter__(self):
+        self._serving.start()
+        return self
+
+    def __exit__(self, *error):
+        self._ours.send(("stop", None))
+        self._serving.join(5)
+        self._ends.set()
+        assert not self._serving.is_alive()
+
+    def choose(self, *presets):
+        """Program changes."""
+        self._stage.setup = replace(self._stage.setup, programs=tuple(map(str, presets)))
+        self.loop.programs.extend(ProgramChange(0, 0, number) for number in range(len(presets)))
+
+    def told(self, seconds=5.0):
+        """What is told of the preset next."""
+        until = time.monotonic() + seconds
+        while self._ours.poll(max(0.0, until - time.monotonic())):
+            kind, what = self._ours.recv()
+            if kind == "preset":
+                return what
+        return []
+
+    def at_rest(self):
+        """Nothing more is told of any preset, for many looks."""
+        return self.told(0.3) == []
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """A function that gives a process that serves a preset and looks at its files all the time."""
+    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(session, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(session, "_report", lambda stage: None)
+    return Served
+
+
+@pytest.fixture
+def presets(tmp_path, analytic):
+    """Two presets, and the model of both, ``m.onnx``."""
+    analytic().save(tmp_path / "m.onnx")
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text('format = 1\nmodel = "m.onnx"\n', encoding="utf-8")
+    return tmp_path / "a.toml", tmp_path / "b.toml"
+
+
+def soften(preset):
+    preset.write_text(preset.read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", encoding="utf-8")
+
+
+def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
+    with served(presets[0]) as playing:
+        assert playing.at_rest()
+        soften(presets[0])
+        assert playing.told() == ["preset 'a' is loaded"]
+        assert playing.at_rest()
+        assert len(playing.loop.swapped) == 1
+
+
+def test_a_refused_save_is_told_once_and_a_good_one_after_it_is_loaded(served, presets):
+    good = presets[0].read_text(encoding="utf-8")
+    with served(presets[0]) as playing:
+        presets[0].write_text(good + "[pley]\n", encoding="utf-8")
+        [line] = playing.told()
+        assert "unknown key 'pley'" in line
+        assert line.endswith("; what was played before goes on")
+        assert playing.at_rest()
+        presets[0].write_text(good, encoding="utf-8")
+        assert playing.told() == ["preset 'a' is loaded"]
+
+
+def test_a_preset_that_an_editor_deletes_and_writes_anew_is_waited_for(served, presets):
+    with served(presets[0]) as playing:
+        text = presets[0].read_text(encoding="utf-8")
+        presets[0].unlink()
+        assert playing.at_rest()
+        presets[0].write_text(text, encoding="utf-8")
+        assert playing.told() == ["preset 'a' is loaded"]
+
+
+def test_a_save_does_not_take_back_a_program_change_and_what_that_chose_is_watched(served, presets):
+    first, second = presets
+    with served(first) as playing:
+        playing.choose(second)
+        assert playing.told() == ["preset 'b' is loaded"]
+        soften(first)
+        assert playing.at_rest()
+        soften(second)
+        assert playing.told() == ["preset 'b' is loaded"]
+        assert len(playing.loop.swapped) == 2
+
+
+def test_a_save_just_before_a_program_change_that_is_refused_is_loaded_then(served, presets, tmp_path):
+    with served(presets[0]) as playing:
+        soften(presets[0])
+        playing.choose(tmp_path / "none.toml")
+        told = [playing.told(), playing.told()]
+        assert ["preset 'a' is loaded"] in told
+        assert any("none.toml" in line for lines in told for line in lines)
+
+
+@pytest.mark.parametrize("way", ["replaced", "written over"])
+def test_a_model_that_is_replaced_while_it_plays_is_read_and_played(served, presets, analytic, way):
+    model = presets[0].with_name("m.onnx")
+    with served(presets[0]) as playing:
+        other = analytic(latents=3).save(presets[0].with_name("other.onnx"))
+        if way == "replaced":
+            other.replace(model)
+        else:
+            model.write_bytes(other.read_bytes())
+        while playing.told() != ["preset 'a' is loaded"]:  # it may be looked at while half of it is written
+            assert playing.loop.swapped == []
+        [rack] = playing.loop.swapped
+        assert len(rack.latent_values(0)) == 3
+
+
+def test_a_bare_model_is_played_anew_when_it_is_exported_again(served, analytic, tmp_path):
+    model = analytic().save(tmp_path / "m.onnx")
+    with served(model) as playing:
+        analytic().save(tmp_path / "other.onnx").replace(model)
+        assert playing.told() == ["preset 'm' is loaded"]
