@@ -36,6 +36,9 @@ Times = npt.NDArray[np.int64]
 
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
+# Of a texture's voice, each side: one sample in 200 of noise so loud passes the limiter's knee. Recordings of rain and
+# sea come near it; codes between and beyond them may decode to a hundred times its power.
+LOUDEST_TEXTURE_DB = -12.0
 DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
 LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
 GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
@@ -49,7 +52,8 @@ def _spectrum(model: Model, preset: Preset) -> SpectrumEngine:
 
 
 def _grain(model: Model, preset: Preset) -> GrainEngine:
-    return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK)
+    loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
+    return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK, loudest)
 
 
 # What each kind of model takes of a preset.

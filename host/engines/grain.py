@@ -99,16 +99,18 @@ class GrainEngine:
     What moves is read on the sample on which a grain begins; for those before the note, at the note-on. Chance is
     counted, not rolled: it belongs to the seed, the number of the note and that of the grain. All grains that begin in
     a block are decoded in one run. Their level is such that a dense texture is as loud with any density, length and
-    shape.
+    shape. A code that no sound has may decode to any power: grains that would be louder than ``loudest``, and than the
+    model at its default code, are as loud as that.
     """
 
     channels = 2
     lookback = 0
 
-    def __init__(self, model: Model, settings: GrainSettings, max_block: int) -> None:
+    def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
         """Make its tables.
 
         Args:
+            loudest: root mean square of a dense texture, at the model's own scale.
             max_block: the longest block that `render` will be asked for.
         """
         card = model.card
@@ -127,6 +129,10 @@ class GrainEngine:
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low = np.array([latent.low for latent in card.latents], np.float32)
         self._high = np.array([latent.high for latent in card.latents], np.float32)
+        default = np.array([[latent.default for latent in card.latents]], np.float32)
+        even = np.ones(card.frame_length, np.float32)
+        at_default = self._source.power(model.decode(default, np.zeros(0, np.intp))[0], 1.0, even)
+        self._most = max(loudest**2, at_default)
         self._codes: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._known: dict[bytes, Array] = {}  # what was decoded last, by code
         self._no_chroma = np.zeros(0, np.intp)
@@ -229,7 +235,12 @@ class GrainEngine:
         else:
             frames = self._decode(codes)
         sounds = self._source.grains(frames, cuts, [chance[NOISE:] for chance in chances])
-        for (_, stream, grain), sound, window, gains in zip(due, sounds, windows, sides, strict=True):
+        for (_, stream, grain), frame, cut, sound, window, gains in zip(
+            due, frames, cuts, sounds, windows, sides, strict=True
+        ):
+            power = self._source.power(frame, cut.ratio, window)
+            if power > self._most:
+                window = window * np.float32(math.sqrt(self._most / power))
             self._place(stream, grain.onset, sound * window, gains, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:

@@ -35,6 +35,13 @@ class Source(Protocol):
         """How many samples a grain of that pitch can have."""
         ...
 
+    def power(self, frame: Array, ratio: float, window: Array) -> float:
+        """The mean square that grains of a frame have on average at a pitch, before a low-pass.
+
+        It is weighted by the square of their ``window``, and so that of a texture of many.
+        """
+        ...
+
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
         """A grain of each frame.
 
@@ -67,6 +74,13 @@ class Samples:
     def longest(self, ratio: float) -> int:
         """As much as there is of the frame."""
         return min(max(2, math.floor(self._length / ratio)), self._longest)
+
+    def power(self, frame: Array, ratio: float, window: Array) -> float:
+        """As `Source.power`, without weights: resampling keeps it, but for what it moves past half the rate."""
+        if self._polar:
+            magnitudes = frame[: self._length // 2 + 1]
+            return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
+        return float(np.square(frame).mean())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
         """As `Source.grains`; chance has no part in it."""
@@ -104,6 +118,15 @@ class Noise:
     def longest(self, ratio: float) -> int:
         """As long as can be: noise has no end."""
         return self._longest
+
+    def power(self, frame: Array, ratio: float, window: Array) -> float:
+        """As `Source.power`: a higher pitch is a wider spectrum of the same density, as far as half the rate."""
+        heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
+        power = float(np.square(heard).sum()) * 2 * ratio / self._frame**2
+        if not self._points:
+            return power
+        weights = np.square(window[_at_points(self._points, len(window))])
+        return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
         """As `Source.grains`; grains whose transforms are equally long are made in one."""
@@ -198,6 +221,12 @@ def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
     below = np.minimum(places.astype(np.intp), points - 2)
     part = (places - below).astype(np.float32)
     return below, 1 - part, part
+
+
+@functools.lru_cache(maxsize=256)
+def _at_points(points: int, length: int) -> Indices:
+    """The samples of a grain at which an envelope has its points."""
+    return np.linspace(0, length - 1, points).round().astype(np.intp)
 
 
 def _butterworth(cycles: npt.NDArray[np.float64], lowpass: float) -> npt.NDArray[np.float64] | float:

@@ -1,5 +1,6 @@
 """Grains: where they begin, how loud and high they are, what spectrum their textures have, and how keys play them."""
 
+import itertools
 import json
 
 import numpy as np
@@ -20,7 +21,7 @@ from timbrel.host.library import open_patch
 from timbrel.host.model import Model
 from timbrel.host.preset import GrainSettings, Preset
 from timbrel.host.rack import Rack
-from timbrel.host.synthesis import VOICE_LUFS
+from timbrel.host.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
 
 RATE, LENGTH = 22050, 1024
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "release_seconds": 0.0}
@@ -240,6 +241,86 @@ def test_a_held_noise_has_the_power_of_its_magnitudes(noise, pitch, length):
     assert np.abs(smooth).max() < 0.5
     beyond = places > LENGTH // 2 * 1.1
     assert not np.any(beyond) or 10 * np.log10(power[beyond].max() / told[inside].min()) < -40
+
+
+class Codes(Still):
+    """A code for each voice, [voices, latents], that stands."""
+
+    def latents(self, voices, times):
+        return np.asarray(self.code, np.float32)[list(voices)]
+
+
+def voices_db(engine, codes, seconds, key=60):
+    """The louder side's level of a held voice at each code, [codes], after its beginning."""
+    rate = engine._rate
+    streams = [engine.begin(key, 0) for _ in codes]
+    parts = engine.render(streams, Codes(codes), 0, round(seconds * rate))
+    return np.array([max(level_db(side) for side in part) for part in parts])
+
+
+DENSE = GrainSettings(density=400.0)
+
+
+def shipped(name):
+    patch = open_patch(name)
+    gain_db = VOICE_LUFS - patch.model.card.loudness_lufs
+    return patch.model, ENGINES["grain"](patch.model, patch.preset.model_copy(update={"grain": DENSE})), gain_db
+
+
+def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():
+    model, engine, gain_db = shipped("lakeside-10")
+    spans = [(latent.low, latent.high) for latent in model.card.latents]
+    corners = np.array(list(itertools.product(*spans)), np.float32)
+    corners = np.random.default_rng(0).permutation(corners)[:256]
+    levels = np.concatenate([voices_db(engine, some, 0.3) for some in np.split(corners, 8)]) + gain_db
+    assert levels.max() < LOUDEST_TEXTURE_DB + 3.0  # by chance: some hold a narrow band of noise
+    assert np.mean(levels > LOUDEST_TEXTURE_DB + 1.0) < 0.1
+    high = voices_db(engine, corners[:16], 0.3, key=84) + gain_db  # the same spectra, four times as wide
+    assert high.max() < LOUDEST_TEXTURE_DB + 3.0
+
+
+def test_the_bound_takes_nothing_off_the_sounds_of_the_corpus_but_the_very_loudest():
+    model, bounded, _ = shipped("lakeside-10")
+    free = GrainEngine(model, DENSE, 16384)
+    codes = np.array([mark.latent for mark in model.card.landmarks], np.float32)
+    with_bound, without = (
+        engine.render([engine.begin(60, 0) for _ in codes], Codes(codes), 0, 2000) for engine in (bounded, free)
+    )
+    changed = [not np.array_equal(*pair) for pair in zip(with_bound, without, strict=True)]
+    assert np.mean(changed) < 0.02
+    assert all(level_db(b) - level_db(a) < 1.0 for a, b in zip(with_bound, without, strict=True))
+
+
+@pytest.mark.parametrize("domain", ["samples", "magnitude", "magnitude_phase"])
+@pytest.mark.parametrize("pitch", [-12.0, 0.0, 19.0])
+def test_a_code_beyond_what_may_be_is_as_loud_as_what_may_be(grain_model, domain, pitch):
+    """Of a spectrum that ends at a quarter of the band, which stays in it two octaves higher."""
+    bins = LENGTH // 2 + 1
+    hill = np.where(np.arange(bins) < bins // 4, 1.0, 0.0)
+    rng = np.random.default_rng(3)
+    phases = rng.uniform(-np.pi, np.pi, bins)
+    width, frames = {
+        "samples": (LENGTH, np.fft.irfft(hill * np.exp(1j * phases))),
+        "magnitude": (bins, hill),
+        "magnitude_phase": (2 * bins, np.r_[hill, phases]),
+    }[domain]
+    rest = np.zeros(width)
+    rest[bins:] = frames[bins:] if domain == "magnitude_phase" else 0  # phases stay, magnitudes are moved
+    moved = np.zeros((LATENTS, width))
+    moved[0] = frames - rest
+    model = grain_model(rest, moved, domain=domain)
+    engine = GrainEngine(model, GrainSettings(density=400.0, pitch=pitch), 16384, loudest=0.1)
+    codes = [[size, 0.0, 0.0] for size in (1e2, 1e3, 1e6)]
+    assert voices_db(engine, codes, 16000 / RATE) == pytest.approx([-20.0] * 3, abs=1.5)
+
+
+def test_a_model_that_is_loud_at_its_default_code_stays_as_loud_and_gets_no_louder(grain_model):
+    frame = np.random.default_rng(4).normal(size=LENGTH)
+    engine = GrainEngine(grain_model(frame, np.tile(frame, (LATENTS, 1))), DENSE, 16384, loudest=0.1)
+    silent = GrainEngine(grain_model(0 * frame, np.tile(frame, (LATENTS, 1))), DENSE, 16384, loudest=0.1)
+    codes = [[0.0] * 3, [2.0] * 3]
+    assert voices_db(engine, codes, 0.7) == pytest.approx([0.0, 0.0], abs=1.0)
+    assert voices_db(silent, codes[1:], 0.7) == pytest.approx([-20.0], abs=1.0)
 
 
 def test_a_held_texture_neither_swells_nor_repeats(noise):
@@ -575,8 +656,8 @@ def test_all_grains_of_a_block_are_decoded_in_one_run_and_equal_codes_once(noise
             engine.render(streams, Still(), start, 256)
             assert len(calls) == 1
             assert calls[0] > 50
-        calls.clear()
         engine = GrainEngine(noise, GrainSettings(density=1000.0), 16384)
+        calls.clear()
         streams = [engine.begin(60 + n, 0) for n in range(8)]
         for start in range(0, 4096, 256):
             engine.render(streams, Still(), start, 256)
