@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .learn import Moment
-    from .library import Patch
     from .midi.ports import Inputs
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -40,6 +39,9 @@ class Way(StrEnum):
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 MidiPort = Annotated[
     list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual; all by default.")
+]
+Channels = Annotated[
+    list[str] | None, typer.Option(help="Another preset for a MIDI channel, or none: 2=PRESET, 10=none")
 ]
 MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
 
@@ -220,7 +222,7 @@ def render(
     midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     rate: Annotated[int, typer.Option(help="Sampling rate in Hz: 44100, 48000 or 96000.")] = 44100,
-    channel: Annotated[list[str] | None, typer.Option(help="Another preset for a MIDI channel: 2=PRESET")] = None,
+    channel: Channels = None,
     tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
     stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
     overwrite: Overwrite = False,
@@ -229,14 +231,16 @@ def render(
     from .library import open_patch
     from .midi.file import read_performance
     from .progress import Display
-    from .render import RATES, render
+    from .render import RATES, remarks, render
     from .voices import PARTS
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
-    default, others = open_patch(preset), _channel_patches(channel or [])
-    performance = read_performance(midi, rate)
-    warnings = [*performance.warnings, *default.warnings, *(w for patch in others.values() for w in patch.warnings)]
+    default, chosen = open_patch(preset), _by_channel(channel or [])
+    others = {number: open_patch(name) for number, name in chosen.items() if name is not None}
+    performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
+    warnings = [*performance.warnings, *remarks(performance, default.name, others)]
+    warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     as_live = performance.recorded and not others  # one preset heard all channels
@@ -457,13 +461,16 @@ def bench(
         print(line, flush=True)
 
 
-def _channel_patches(options: list[str]) -> "dict[int, Patch]":
-    from .library import open_patch
-
-    patches: dict[int, Patch] = {}
+def _by_channel(options: list[str]) -> dict[int, str | None]:
+    """What each ``--channel`` names, by channel 0 to 15; None for a channel that is not to be heard."""
+    chosen: dict[int, str | None] = {}
     for option in options:
         number, equals, name = option.partition("=")
-        if not equals or not number.isdecimal() or not 1 <= int(number) <= 16:
-            raise UserError(f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys")
-        patches[int(number) - 1] = open_patch(name)
-    return patches
+        if not (equals and name and number.isdecimal() and 1 <= int(number) <= 16):
+            raise UserError(
+                f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys, or NUMBER=none"
+            )
+        if int(number) - 1 in chosen:
+            raise UserError(f"--channel {option!r} is the second for channel {int(number)}; give one of them")
+        chosen[int(number) - 1] = None if name == "none" else name
+    return chosen

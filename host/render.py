@@ -2,7 +2,7 @@
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .audio.files import sound_writer
 from .dsp import limit
+from .events import ProgramChange
 from .library import Patch
 from .midi.file import Performance
 from .rack import Rack
@@ -21,7 +22,32 @@ AHEAD = 2  # blocks: while one is mixed, other processes are at the next
 SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-bit sound
 SILENT_SECONDS = 2.0  # for this long, so that an echo is waited for
 WORTH_SHARING_SECONDS = 3.0  # what is shorter is done before another process has begun
+DRUMS = 9  # channel 10, as people count, which General MIDI gives to percussion
 RATES = (44100, 48000, 96000)
+
+
+def remarks(performance: Performance, preset: str, given: Collection[int]) -> list[str]:
+    """What a file asks for and does not get, a line each: General MIDI's drums, and program changes.
+
+    Args:
+        preset: its name; it plays the channels that have no other.
+        given: channels (0 to 15) for which the player has chosen another preset, and needs no advice.
+    """
+    lines = []
+    left = [channel for channel in performance.channels if channel not in given]
+    if DRUMS in left and not performance.recorded:
+        lines.append(
+            f"channel {DRUMS + 1}, drums in General MIDI, is played by {preset} like any other; "
+            f"--channel {DRUMS + 1}=none leaves it out"
+        )
+    programs = {(e.channel, e.program) for e in performance.events if isinstance(e, ProgramChange)}
+    unheard = sorted({channel for channel, _ in programs if channel in left})
+    if unheard and (len(performance.channels) > 1 or len(programs) > 1):  # one, at the start, is all that most have
+        those = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
+        lines.append(
+            f"program changes are passed over: {preset} plays {those} throughout; --channel N=PRESET gives another"
+        )
+    return lines
 
 
 def render(

@@ -166,7 +166,7 @@ BAD = {
     "render none.toml good.mid -o new.wav": ["none.toml does not exist"],
     "render none.onnx good.mid -o new.wav": ["none.onnx does not exist"],
     "render model.onnx none.mid -o new.wav": ["none.mid"],
-    f"{RENDER} --channel 2=none": ["'none'"],
+    f"{RENDER} --channel 2=nothing": ["'nothing'"],
     # sounds
     "corpus build empty -o new": ["no sounds in empty", "give files or folders"],
     "corpus build texts -o new": ["no sounds in texts"],

@@ -1,7 +1,7 @@
 """A MIDI file as events in samples of the output."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +32,15 @@ class Performance(NamedTuple):
     channels: list[int]
     warnings: list[str]
     recorded: bool = False
+
+    def without(self, channels: Collection[int]) -> "Performance":
+        """The same with all that some channels (0 to 15) ask for left out; it lasts as long."""
+        left = [channel for channel in self.channels if channel not in channels]
+        silent = (
+            ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
+        )
+        events = [event for event in self.events if isinstance(event, Clock) or event.channel not in channels]
+        return self._replace(events=events, channels=left, warnings=[*self.warnings, *silent])
 
 
 def read_performance(path: Path, sample_rate: int) -> Performance:

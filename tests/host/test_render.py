@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import timbrel.host.render as render_module
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.rack import Rack
 from timbrel.host.render import blocks, render
@@ -333,6 +333,78 @@ def test_the_command_plays_other_presets_on_other_channels(timbrel, preset, tiny
     assert np.all(soundfile.read(tmp_path / "out-ch02.wav")[0] == 0)
 
 
+DRUMS = [message.copy(channel=9, note=36) for message in (ON, OFF)]
+
+
+def test_a_channel_of_none_is_not_heard_and_the_others_sound_as_without_it(timbrel, preset, tmp_path):
+    tune = [mido.Message("program_change", program=4), ON, OFF]
+    save(tmp_path / "both.mid", tune, DRUMS)
+    save(tmp_path / "tune.mid", tune)
+    ended = timbrel(
+        *("render", preset, tmp_path / "both.mid", "-o", tmp_path / "both.wav", "--stems", "--channel", "10=none"),
+    )
+    assert ended.out.split() == [str(tmp_path / "both.wav"), str(tmp_path / "both-ch01.wav")]
+    assert timbrel("render", preset, tmp_path / "tune.mid", "-o", tmp_path / "tune.wav").status == 0
+    assert (tmp_path / "both.wav").read_bytes() == (tmp_path / "tune.wav").read_bytes()
+    assert "channel 10" not in ended.err
+
+
+def test_leaving_out_every_channel_gives_silence_that_is_told(timbrel, preset, song, tmp_path):
+    ended = timbrel("render", preset, song, "-o", tmp_path / "out.wav", "--channel", "1=none")
+    assert (ended.status, ended.err) == (
+        0,
+        "warning: every channel that has notes is left out: the output is silence\n",
+    )
+    assert np.all(soundfile.read(tmp_path / "out.wav")[0] == 0)
+
+
+def test_what_is_recorded_of_all_channels_is_rendered_without_the_one_of_none(rendered, make_patch):
+    events = sorted([*note(60, 0, 9000), *note(67, 100, 9000, channel=3), Clock(50, "tick")], key=lambda e: e.time)
+    tune = performance(events, 0.3, (0, 3))._replace(recorded=True)
+    left = tune.without({3})
+    assert (left.channels, left.length, left.recorded) == ([0], tune.length, True)
+    sound, _ = rendered({0: make_patch(envelope=SHORT)}, left, omni=True)
+    alone, _ = rendered({0: make_patch(envelope=SHORT)}, performance(note(60, 0, 9000), 0.3), "alone.wav")
+    assert np.array_equal(sound, alone)
+    assert Clock(50, "tick") in left.events
+
+
+def programs(*pairs):
+    return [mido.Message("program_change", channel=channel, program=program) for channel, program in pairs]
+
+
+PASSED_OVER = "warning: program changes are passed over: keys plays"
+DRUMMED = "warning: channel 10, drums in General MIDI, is played by keys like any other; --channel 10=none leaves"
+
+
+@pytest.mark.parametrize(
+    ("tracks", "options", "lines"),
+    [
+        ([[ON, OFF]], [], []),
+        ([[*programs((0, 4)), ON, OFF]], [], []),  # nearly every file has one
+        ([[*programs((0, 4)), ON, *programs((0, 5)), OFF]], [], [f"{PASSED_OVER} channel 1 throughout"]),
+        ([[ON, OFF], DRUMS], [], [DRUMMED]),
+        ([DRUMS], [], [DRUMMED]),
+        ([[ON, OFF], DRUMS], ["10=none"], []),
+        ([[ON, OFF], DRUMS], ["10=keys.toml"], []),
+        (
+            [[*programs((0, 4), (9, 0)), ON, OFF], DRUMS],
+            [],
+            [DRUMMED, f"{PASSED_OVER} channels 1, 10 throughout; --channel N=PRESET"],
+        ),
+        ([[*programs((0, 4), (9, 0)), ON, OFF], DRUMS], ["10=none", "1=keys.toml"], []),
+    ],
+)
+def test_what_a_file_asks_for_in_vain_is_told(timbrel, preset, tmp_path, monkeypatch, tracks, options, lines):
+    monkeypatch.chdir(tmp_path)
+    given = [part for option in options for part in ("--channel", option)]
+    ended = timbrel("render", preset, save(tmp_path / "some.mid", *tracks), "-o", "out.wav", "--tail", "0", *given)
+    assert ended.status == 0
+    said = ended.err.splitlines()
+    assert len(said) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(said, lines, strict=True))
+
+
 def test_a_bare_model_plays_with_sensible_defaults(timbrel, tiny_path, song, tmp_path):
     ended = timbrel("render", tiny_path(), song, "-o", tmp_path / "out.wav")
     assert ended.status == 0
@@ -366,6 +438,11 @@ WRONG = {
     "channel 0": (["PRESET", "SONG", "-o", "OUT", "--channel", "0=PRESET"], "NUMBER from 1 to 16"),
     "channel 17": (["PRESET", "SONG", "-o", "OUT", "--channel", "17=PRESET"], "NUMBER from 1 to 16"),
     "a channel alone": (["PRESET", "SONG", "-o", "OUT", "--channel", "2"], "NUMBER=PRESET"),
+    "a channel of nothing": (["PRESET", "SONG", "-o", "OUT", "--channel", "2="], "'2=' must be NUMBER=PRESET"),
+    "a channel twice": (
+        ["PRESET", "SONG", "-o", "OUT", "--channel", "2=none", "--channel", "2=x"],
+        "'2=x' is the second",
+    ),
     "a wrong option": (["PRESET", "SONG", "-o", "OUT", "--loud"], "--loud"),
     "no output": (["PRESET", "SONG"], "--output"),
 }
