@@ -11,6 +11,7 @@ from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing
 from ..host.model import Model
 from ..host.progress import Display
+from ..host.shelf import MADE as PRESET
 from ..train.corpus.build import build
 from ..train.corpus.store import Corpus
 from ..train.evaluate import evaluate
@@ -21,7 +22,6 @@ from ..train.run import Run
 from .export import Labels, export
 from .first_preset import First, first_scale, first_texture
 
-PRESET = "preset.toml"
 RECIPES = {"chroma": "tuned-8", "grain": "texture-10"}
 WHY = {
     "chroma": "keys will choose the note, knobs the colour",
@@ -139,6 +139,6 @@ def _summary(output: Path, card: Card, first: First) -> str:
             f"{output}: an instrument with {len(card.latents)} knobs; {first.verdict}",
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
-            f"play it:  timbrel render {output / PRESET} YOUR.mid -o OUT.wav",
+            f"play it:  timbrel render {output} YOUR.mid -o OUT.wav",
         ]
     )

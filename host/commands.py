@@ -45,6 +45,9 @@ Channels = Annotated[
 ]
 MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
 
+PRESET_HELP = "A shipped preset or model, a .toml preset, the folder of an instrument or an .onnx model."
+MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, or a preset that has one."
+INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 BLOCKS = (16, 8192)  # samples: as host.audio.device has it, which would load numpy
 RATES = (8000, 192_000)  # Hz
 MOMENT_SECONDS = 0.05  # between looks at what came in
@@ -65,7 +68,7 @@ def demo() -> None:
 
 @commands.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")],
+    model: Annotated[str, typer.Argument(help=INFO_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
     """Show what a model is."""
@@ -73,17 +76,17 @@ def info(
     from .library import find_model
     from .model import Model
 
-    opened = Model(find_model(str(model)))
+    opened = Model(find_model(model))
     print(opened.card.model_dump_json(indent=1) if as_json else describe(opened.card, opened.path.stat().st_size))
 
 
 @commands.command()
-def verify(model: Annotated[Path, typer.Argument(help="A model file, or a shipped model's name.")]) -> None:
+def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
     """Run a model's own reference on this machine; exit status 1 if it gives something else."""
     from .library import find_model
     from .model import Model
 
-    verdict = Model(find_model(str(model))).verify()
+    verdict = Model(find_model(model)).verify()
     verb = "passes" if verdict.passed else "FAILS"
     print(f"{model} {verb}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed")
     if not verdict.passed:
@@ -93,7 +96,7 @@ def verify(model: Annotated[Path, typer.Argument(help="A model file, or a shippe
 @commands.command()
 def recover(
     sound: Annotated[Path, typer.Argument(help="A sound file.")],
-    model: Annotated[Path, typer.Option(help="A model file with its encoder beside it, or a shipped model's name.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml.")],
     path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
     points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
@@ -109,7 +112,7 @@ def recover(
         display.stage("listening")
         recovered = write(
             sound,
-            Model(find_model(str(model))),
+            Model(find_model(model)),
             output,
             points=points if path else None,
             overwrite=overwrite,
@@ -123,7 +126,7 @@ def recover(
 @commands.command()
 def process(
     sound: Annotated[Path, typer.Argument(help="A sound file.")],
-    preset: Annotated[str, typer.Option(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    preset: Annotated[str, typer.Option(help=PRESET_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     scale: Annotated[
         list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")
@@ -168,7 +171,7 @@ def process(
 def morph(
     first: Annotated[Path, typer.Argument(help="A sound file.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
-    model: Annotated[Path, typer.Option(help="A model file with its encoder beside it, or a shipped model's name.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     seconds: Annotated[float, typer.Option(min=0.5, max=600, help="How long the note is held.")] = 8.0,
     way: Annotated[Way, typer.Option(help="dense: by way of training codes.")] = Way.linear,
@@ -189,7 +192,7 @@ def morph(
         morphed = play_way(
             first,
             second,
-            Model(find_model(str(model))),
+            Model(find_model(model)),
             output,
             way=way.value,
             seconds=seconds,
@@ -206,19 +209,20 @@ def morph(
 @commands.command()
 def presets() -> None:
     """List the presets and models that ship."""
-    from .library import shipped_models, shipped_presets
     from .model import Model
     from .preset import read_preset
+    from .shelf import shipped_models, shipped_presets
 
-    for name, path in shipped_presets().items():
-        print(f"{name:<16}{read_preset(path).description}")
-    for name, path in shipped_models().items():
-        print(f"{name:<16}(model) {Model(path).card.description}")
+    told = {name: read_preset(path).description for name, path in shipped_presets().items()}
+    told |= {name: f"(model) {Model(path).card.description}" for name, path in shipped_models().items()}
+    width = max(map(len, told))
+    for name, description in told.items():
+        print(f"{name:<{width}}  {description}")
 
 
 @commands.command()
 def render(
-    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
     midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     rate: Annotated[int, typer.Option(help="Sampling rate in Hz: 44100, 48000 or 96000.")] = 44100,
@@ -266,7 +270,7 @@ def render(
 
 @commands.command()
 def play(
-    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
     device: Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")] = None,
     rate: Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")] = None,
     block: Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")] = 128,
@@ -347,9 +351,11 @@ def _set_of(folder: Path | None) -> tuple[str, ...]:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    presets = tuple(str(path) for path in sorted(folder.glob("*.toml")))
+    from .shelf import preset_file
+
+    presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
     if not presets:
-        raise UserError(f"--set {folder} holds no preset (.toml); put some there")
+        raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
     return presets
 
 
@@ -404,7 +410,7 @@ def _hushed() -> "Iterator[None]":
 
 @commands.command()
 def learn(
-    preset: Annotated[str, typer.Argument(help="A .toml preset; of a shipped one a copy is made in this folder.")],
+    preset: Annotated[str, typer.Argument(help="A .toml preset or its folder; of what ships a copy is made here.")],
     target: Annotated[
         str | None, typer.Option(help="What it moves, such as latent.0, gain or pan; all latents in turn by default.")
     ] = None,
@@ -451,7 +457,7 @@ class _Moments:
 
 @commands.command()
 def bench(
-    preset: Annotated[str, typer.Argument(help="A shipped preset or model, a .toml preset or an .onnx model.")],
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
     seconds: Annotated[float, typer.Option(help="For each block size and number of voices, 0.5 to 600.")] = 3.0,
 ) -> None:
     """Measure which block sizes and how many voices this machine plays live."""

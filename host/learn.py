@@ -17,8 +17,9 @@ from .controls import RESERVED_CC
 from .errors import Failure, UserError, nearest
 from .events import ControlChange, Event
 from .files import check_output, replacing
-from .library import Patch, open_patch, shipped_models, shipped_presets
+from .library import Patch, open_patch
 from .preset import MORPH, NO_MORPH, read_preset
+from .shelf import preset_file, shipped_models, shipped_presets
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
 Range = tuple[float, float]
@@ -204,8 +205,9 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
         model = preset if preset in shipped_models() else os.path.relpath(given, folder)
         copy = patch.preset.model_copy(update={"model": model}).to_toml()
     else:
-        check_output(given.resolve(), overwrite=True)
-        return _File(given, None)
+        file = preset_file(preset) or given
+        check_output(file.resolve(), overwrite=True)
+        return _File(file, None)
     path = folder / f"{patch.name}.toml"
     if path.exists():
         raise UserError(

@@ -9,10 +9,8 @@ from .errors import UserError, nearest
 from .files import Stamp, stamp
 from .model import Model
 from .preset import CCMap, Preset, read_preset
+from .shelf import MADE, preset_file, shipped_models, shipped_presets
 
-PRESETS = Path(__file__).resolve().parent.parent / "presets"
-MODELS = PRESETS / "models"
-MIDI = PRESETS / "midi"
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
 KEPT_MODELS = 16  # that were opened last: program changes come back to them
 
@@ -34,38 +32,37 @@ class Patch:
     files: Mapping[Path, Stamp | None] = field(default_factory=dict)
 
 
-def shipped_presets() -> dict[str, Path]:
-    """Names and files of the presets that ship."""
-    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
-
-
-def shipped_models() -> dict[str, Path]:
-    """Names and files of the models that ship."""
-    return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
-
-
 def open_patch(name: str) -> Patch:
-    """Open a shipped preset, a shipped model, a ``.toml`` preset or a ``.onnx`` model.
+    """Open a shipped preset, a shipped model, a ``.toml`` preset, a folder that holds one, or a ``.onnx`` model.
 
     Raises:
         UserError: nothing of that name, or it cannot be used.
     """
     presets, models = shipped_presets(), shipped_models()
-    if name in presets:
-        return _open_preset(presets[name])
+    file, path = preset_file(name), Path(name)
+    if file is not None:
+        return _open_preset(file)
     if name in models:
         return _default_patch(models[name])
-    path = Path(name)
     if path.suffix == ".onnx":
         return _default_patch(path)
-    if path.suffix == ".toml" or path.exists():
+    if path.is_dir():
+        raise UserError(f"{path} is a folder without {MADE}; give a preset, or a folder that 'timbrel make' wrote")
+    if path.exists():
         return _open_preset(path)
     raise UserError(f"no preset, model or file is named {name!r}{nearest(name, [*presets, *models])}")
 
 
 def find_model(name: str) -> Path:
-    """The file of a shipped model, or the path as given."""
-    return shipped_models().get(name, Path(name))
+    """The file of a shipped model, that of a preset's model, or the path as given.
+
+    Raises:
+        UserError: the preset of that name cannot be used, or its model does not exist.
+    """
+    file = preset_file(name)
+    if name in shipped_models() or file is None:
+        return shipped_models().get(name, Path(name))
+    return model_path(read_preset(file).model, file.parent)
 
 
 def model_path(name: str, folder: Path) -> Path:
@@ -103,7 +100,8 @@ def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
     Raises:
         UserError: the preset cannot be used, or its code has another number of latents.
     """
-    given, path = f"{key} {name!r}", shipped_presets().get(name, folder / name)
+    given = f"{key} {name!r}"
+    path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:
         other = read_preset(path)
         values = other.latent_values(_open_model(model_path(other.model, path.parent).resolve()).card)
@@ -154,7 +152,8 @@ def _open_preset(path: Path) -> Patch:
         preset.latent_values(model.card)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from None
-    return Patch(path.stem, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})
+    name = path.resolve().parent.name if path.name == MADE else path.stem
+    return Patch(name, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})
 
 
 def _default_patch(path: Path) -> Patch:

@@ -20,12 +20,13 @@ from .controls import RAMP_SECONDS, Ramp
 from .dsp import limit
 from .errors import UserError, nearest
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
-from .library import Patch, code_of, morph_end, shipped_presets
+from .library import Patch, code_of, morph_end
 from .mapping import Mapper
 from .motion import Latents
 from .preset import ProcessSettings
 from .recover import medoid
 from .render import SILENCE, SILENT_SECONDS
+from .shelf import preset_file, shipped_presets
 from .through import Fit, Indices, Through, Times, hop_of, latency_of
 
 Array = npt.NDArray[np.float32]
@@ -150,7 +151,7 @@ def far_code(name: str, card: Card, folder: Path) -> list[float]:
     if codes:
         return codes[medoid(np.array(codes))]
     presets = shipped_presets()
-    if name in presets or name.endswith(".toml"):
+    if name in presets or preset_file(str(folder / name)) is not None:
         return code_of(name, card, folder, "process.to")
     known = sorted({mark.label for mark in card.landmarks} | set(presets))
     raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")
@@ -445,8 +446,9 @@ def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], oth
     """
     settings, count = patch.preset.process, len(patch.model.card.latents)
     changes = {key: value for key, value in others.items() if value is not None}
-    if changes.get("to", "").endswith(".toml"):
-        changes["to"] = str(Path(changes["to"]).resolve())
+    labels, to = {mark.label for mark in patch.model.card.landmarks}, changes.get("to", "")
+    if to not in labels | set(shipped_presets()) and (file := preset_file(to)) is not None:
+        changes["to"] = str(file.resolve())
     if "amount" in changes and (changes.get("to") or settings.to) is None:
         raise UserError(f"--amount {changes['amount']:g} of which way? give --to, a landmark's label or a preset")
     if whole := [text for text in scales if "=" not in text]:

@@ -16,9 +16,10 @@ from .card import Card
 from .encoder import SILENT, Encoder
 from .errors import UserError
 from .files import check_output, replacing
-from .library import default_knobs, shipped_models
+from .library import default_knobs
 from .model import Model
 from .preset import LatentSettings, MotionSettings, Preset
+from .shelf import shipped_models
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

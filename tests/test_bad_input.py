@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -420,6 +421,23 @@ def test_trouble_with_a_midi_port_is_a_line_that_says_what_to_do(pantry, tmp_pat
     assert line.startswith("timbrel: ")
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        PORTS.replace("**settings):\n        pass", "**settings):\n        raise RtMidiError"),
+        PORTS.replace("[API_WINDOWS_MM]", "[]"),
+    ],
+    ids=["no client", "no system"],
+)
+def test_learn_without_midi_advises_the_keyboard_by_the_command_that_has_it(pantry, timbrel, monkeypatch, ports):
+    module = types.ModuleType("rtmidi")
+    exec(ports, module.__dict__)
+    monkeypatch.setitem(sys.modules, "rtmidi", module)
+    said = one_line(timbrel("learn", "good.toml"))
+    assert "start JACK" in said
+    assert "'timbrel play PRESET --keys'" in said
 
 
 def test_a_line_ends_a_process_with_status_2_and_without_a_traceback(pantry):

@@ -22,6 +22,7 @@ VIRTUAL = "virtual"
 QUEUE = 8192  # messages; a sweep of eight knobs is 400 a second
 APIS = ("alsa", "jack", "coremidi", "winmm")
 FORGET_SECONDS = 60.0  # how slowly the estimate of a port's clock follows a drift
+BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
 THROUGH = "midi through"  # ALSA's loop: it would bring back what others play
 
 
@@ -215,7 +216,7 @@ def _choose(rtmidi: Any, api: str | None) -> int:
             raise UserError(f"--midi-api {api} does not work on this machine; here: {', '.join(here) or 'none'}")
         return int(numbers[api])
     if not here:
-        raise UserError("this machine has no MIDI system; start JACK, or play on the computer's keyboard with --keys")
+        raise UserError(f"this machine has no MIDI system; start JACK, or {BY_HAND}")
     return int(numbers[here[0]])
 
 
@@ -223,7 +224,7 @@ def _client(rtmidi: Any, api: int, what: str) -> Any:
     try:
         client = rtmidi.MidiIn(api, name=f"{CLIENT}-{what}", queue_size_limit=QUEUE)
     except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
-        raise UserError(f"no MIDI port can be opened ({error}); start JACK, or give --midi-api or --keys") from None
+        raise UserError(f"no MIDI port can be opened ({error}); start JACK, give --midi-api, or {BY_HAND}") from None
     client.ignore_types(sysex=True, timing=False, active_sense=True)
     return client
 

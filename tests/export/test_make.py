@@ -104,7 +104,7 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     assert "knobs" in summary
     assert "8 knobs" in summary
     assert "% of" in summary
-    assert f"timbrel render {output / 'preset.toml'} YOUR.mid -o OUT.wav" in summary
+    assert f"timbrel render {output} YOUR.mid -o OUT.wav" in summary
     assert not [line for line in display.said if "no clear pitch" in line]
 
     corpus = Corpus.open(output / "corpus")

@@ -8,9 +8,10 @@ import pytest
 import scipy.signal
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
-from timbrel.host.library import open_patch, shipped_models
+from timbrel.host.library import open_patch
 from timbrel.host.model import Model
 from timbrel.host.pitch import sounding_note
+from timbrel.host.shelf import shipped_models
 
 
 def play_note(path, key, seconds=1.0):

@@ -12,8 +12,9 @@ from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOn, PitchBend
 from timbrel.host.learn import _edit, learn
-from timbrel.host.library import open_patch, shipped_presets
+from timbrel.host.library import open_patch
 from timbrel.host.preset import Preset, read_preset
+from timbrel.host.shelf import shipped_presets
 
 PRESET = """\
 # my pad

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from timbrel.host.audio.effects import Effect
 from timbrel.host.controls import PLAY_CONTROLS, RESERVED_CC
 from timbrel.host.errors import UserError
-from timbrel.host.library import find_model, open_patch, shipped_models, shipped_presets
+from timbrel.host.library import find_model, open_patch
 from timbrel.host.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset, read_preset
 from timbrel.host.rack import Rack
+from timbrel.host.shelf import shipped_models, shipped_presets
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'
 CC = "[[cc]]\nnumber = 20\ntarget = 'gain'\nlow = -6\nhigh = 0\n"
@@ -273,7 +274,7 @@ def test_a_name_that_is_nothing_is_refused(tmp_path):
     assert "no preset, model or file is named" in refusal(open_patch, "no-such-thing")
     assert "does not exist" in refusal(open_patch, str(tmp_path / "no.toml"))
     assert "does not exist" in refusal(open_patch, str(tmp_path / "no.onnx"))
-    assert "is a folder" in refusal(open_patch, str(tmp_path))
+    assert "is a folder without preset.toml" in refusal(open_patch, str(tmp_path))
 
 
 def test_a_bare_model_plays_its_default_code_with_knobs_over_its_spans(tiny_path):

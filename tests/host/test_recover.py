@@ -16,11 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
-from timbrel.host.library import open_patch, shipped_models
+from timbrel.host.library import open_patch
 from timbrel.host.model import Model
 from timbrel.host.motion import Latents
 from timbrel.host.preset import read_preset
 from timbrel.host.recover import SAME, follow, medoid, recover, simplified
+from timbrel.host.shelf import shipped_models
 
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model
 

@@ -1,0 +1,31 @@
+"""What ships, by name, and the file that a preset's name means; light, as commands ask it before all else."""
+
+from pathlib import Path
+
+PRESETS = Path(__file__).resolve().parent.parent / "presets"
+MODELS = PRESETS / "models"
+MIDI = PRESETS / "midi"
+MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Names and files of the presets that ship."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and files of the models that ship."""
+    return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
+
+
+def preset_file(name: str) -> Path | None:
+    """The file of a shipped preset, of one by its path, or of the one in a folder that `timbrel make` wrote.
+
+    None if a name means no preset; the file of one by its path may be missing.
+    """
+    path = Path(name)
+    if name in shipped_presets():
+        return shipped_presets()[name]
+    if (path / MADE).is_file():
+        return path / MADE
+    return path if path.suffix == ".toml" else None
