@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .dsp import chroma, window
 from .errors import Failure, UserError
-from .model import ONE_HOT, Model, open_session
+from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 
 Array = npt.NDArray[np.float32]
 
@@ -38,6 +38,7 @@ class Encoder:
         self._session = open_session(self.path)
         self._card = model.card
         self._wants_chroma = self._check()
+        self.encode(np.zeros((2, model.card.frame_length), np.float32))  # it is what it says, or it is refused here
 
     def encode(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> Array:
         """Latents of frames, [frames, n_latents].
@@ -50,12 +51,13 @@ class Encoder:
             strongest: those pitch classes, [frames], of who knows them.
 
         Raises:
+            UserError: the graph cannot be run, or gives something else.
             Failure: a latent is not finite.
         """
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
             feeds["chroma"] = ONE_HOT[self._strongest(frames) if strongest is None else strongest]
-        latents: Array = self._session.run(["latent"], feeds)[0]
+        latents = run(self._session, self.path, "latent", feeds, len(self._card.latents))
         if not np.isfinite(latents).all():
             raise Failure(f"{self.path} gives latents that are not finite; export the model again")
         return latents
@@ -68,15 +70,21 @@ class Encoder:
 
     def _check(self) -> bool:
         """Whether there is a chroma input."""
-        card, text = self._card, self._session.get_modelmeta().custom_metadata_map.get(ENCODER_KEY)
+        card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
-        about = json.loads(text)
+        try:
+            about = json.loads(text)
+        except (ValueError, RecursionError):
+            about = None
+        if not isinstance(about, dict):
+            raise UserError(f"{self.path}: what it says of itself is not a JSON object; export the model again")
+        check_types(self._session, self.path)
         inputs, outputs = (
             {put.name: list(put.shape[1:]) for put in puts}
             for puts in (self._session.get_inputs(), self._session.get_outputs())
         )
-        conditioned = inputs.pop("chroma", None) is not None
+        conditioned = inputs.pop("chroma", None) == [12]
         fits = inputs == {"audio": [card.frame_length]} and outputs == {"latent": [len(card.latents)]}
         if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
             raise UserError(

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from .card import METADATA_KEY, Card, read_card
 from .errors import UserError
 from .files import stamp
+from .graph import NotONNX, leads_out
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -47,11 +49,13 @@ class Model:
         self.path = path
         self.stamp = stamp(path)  # from before it is read: what is written meanwhile is another
         self.session = open_session(path)
-        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        text = metadata(self.session, path).get(METADATA_KEY)
         if text is None:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
         self._check_graph()
+        if not self.card.state:  # a decoder that remembers is told what by who plays it
+            self._try()
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
         """A copy in another process opens the file anew."""
@@ -72,12 +76,14 @@ class Model:
 
         Returns:
             [voice, frame_width].
+
+        Raises:
+            UserError: the graph cannot be run, or gives something else.
         """
         feeds = {"latent": latent}
         if self.card.chroma is not None:
             feeds["chroma"] = ONE_HOT[chroma] if chroma.ndim == 1 else chroma.astype(np.float32, copy=False)
-        frame: Array = self.session.run(["frame"], feeds)[0]
-        return frame
+        return run(self.session, self.path, "frame", feeds, self.card.frame_width)
 
     def verify(self) -> Verdict:
         """Run the card's reference on this machine."""
@@ -90,6 +96,7 @@ class Model:
 
     def _check_graph(self) -> None:
         card, path = self.card, self.path
+        check_types(self.session, path)
         inputs = {i.name: i.shape for i in self.session.get_inputs()}
         outputs = {o.name: o.shape for o in self.session.get_outputs()}
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
@@ -107,24 +114,28 @@ class Model:
             if fixed:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
+    def _try(self) -> None:
+        """Decode the ends of all knobs once: what a graph says of itself is no proof of what it gives."""
+        ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
+        self.decode(np.array(ends, np.float32), np.zeros(len(ends), np.intp))
+
+
+FILE_BYTES = 1 << 31  # the most that protobuf holds
+RUN_BYTES = 1 << 30  # what all models of a process may use together; those that ship use a hundredth of it
 
 ONE_HOT: Array = np.eye(12, dtype=np.float32)
 
 
 def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession":
-    """Open an ONNX file for steady real-time use.
+    """Open an ONNX file for steady real-time use; it must hold all its weights itself.
 
     Raises:
-        UserError: missing, a folder, unreadable or not ONNX.
+        UserError: missing, a folder, unreadable, not ONNX, or with weights in other files.
     """
+    _check_file(path)
     import onnxruntime
 
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the .onnx file in it")
-    if not path.exists():
-        raise UserError(f"model {path} does not exist; check the path, or list shipped models with 'timbrel presets'")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"model {path} cannot be read: no right to read it")
+    _bound_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -132,8 +143,102 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
     options.log_severity_level = 4  # fatal only: what fails is raised and said in our words
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the suffix: as it was checked
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a class of its own for each way a file can be broken
-        reason = str(error).splitlines()[0].rsplit(" : ", 1)[-1][:120]
-        raise UserError(f"{path} cannot be opened as an ONNX model ({reason}); copy or export it again") from None
+        raise _no_onnx(path, _reason(error)) from None
+
+
+def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, str]:
+    """What an ONNX file says beside its graph, by key.
+
+    Raises:
+        UserError: it is no UTF-8.
+    """
+    try:
+        found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        raise _no_onnx(path, "its metadata are no UTF-8") from None
+    return found
+
+
+def run(session: "onnxruntime.InferenceSession", path: Path, output: str, feeds: dict[str, Array], width: int) -> Array:
+    """One output of a graph, [rows, width], for feeds of as many rows; ``path`` names the file in errors.
+
+    Raises:
+        UserError: the graph cannot be run, such as where it asks for too much memory, or gives another shape.
+    """
+    try:
+        given: Array = session.run([output], feeds)[0]
+    except Exception as error:  # as in `open_session`
+        raise UserError(f"{path} cannot be run ({_reason(error)}); export it again") from None
+    shape = (len(next(iter(feeds.values()))), width)
+    if given.shape != shape:
+        raise UserError(
+            f"{path}: its graph gives a {output} of shape {list(given.shape)} where it says {list(shape)}; "
+            "export it again"
+        )
+    return given
+
+
+def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
+    """Refuse a graph that takes or gives anything else than float32 tensors of known rank.
+
+    Raises:
+        UserError: naming the first input or output that is not one.
+    """
+    try:
+        puts = [(put.name, put.type, put.shape) for put in (*session.get_inputs(), *session.get_outputs())]
+    except UnicodeDecodeError:
+        raise _no_onnx(path, "a name in its graph is no UTF-8") from None
+    for name, kind, shape in puts:
+        if kind != "tensor(float)" or not shape:
+            raise UserError(f"{path}: {name!r} of its graph is no batch of float32 numbers; export it again")
+
+
+@functools.cache
+def _bound_memory() -> None:
+    """Let all sessions take their memory from one arena of a bounded size: a graph may ask for more than there is."""
+    import onnxruntime
+
+    onnxruntime.create_and_register_allocator(
+        onnxruntime.OrtMemoryInfo(
+            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+        ),
+        onnxruntime.OrtArenaCfg({"max_mem": RUN_BYTES}),
+    )
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no whole model before onnxruntime sees it: some of its versions open what a graph points at."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the .onnx file in it")
+    if not path.exists():
+        raise UserError(f"model {path} does not exist; check the path, or list shipped models with 'timbrel presets'")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"model {path} cannot be read: no right to read it")
+    if not path.is_file() or path.stat().st_size > FILE_BYTES:
+        raise _no_onnx(path, f"it is no file of at most {FILE_BYTES >> 30} GiB")
+    try:
+        elsewhere = leads_out(path.read_bytes())
+    except NotONNX as problem:
+        raise _no_onnx(path, str(problem)) from None
+    if elsewhere:
+        raise UserError(
+            f"{path} keeps weights in other files (ONNX external data), and a model must be one file; "
+            "export it again with its weights in it"
+        )
+
+
+def _no_onnx(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} cannot be opened as an ONNX model ({reason}); copy or export it again")
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says, without its own places in brackets and colons."""
+    asked = re.search(r"requested bytes of (\d+)", str(error))  # what its arena says, among lines of C++
+    if asked:
+        return f"it asks for {int(asked[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"
+    return (str(error).splitlines() or [""])[0].rsplit(" : ", 1)[-1][:120]

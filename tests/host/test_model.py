@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.errors import UserError
 from timbrel.host.model import Model
+from timbrel.host.shelf import MIDI
 
 
 def refusal(path):
@@ -134,10 +136,95 @@ def test_a_card_with_chroma_on_a_graph_without_is_refused(path, analytic):
     assert "chroma" in refusal(path)
 
 
-def test_a_graph_that_gives_another_width_than_it_says_is_refused_or_warned_of_by_onnxruntime(path, analytic):
+def cut(made, axis, end):
+    """A graph that gives less of its frames than it says: only running it tells how much."""
+    graph = made.graph()
+    graph.node[-1].output[0] = "all"
+    for name, value in (("none", 0), ("axis", axis), ("last", end)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    graph.node.extend(
+        [
+            helper.make_node("Cast", ["latent"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["whole", "none"], ["nothing"]),
+            helper.make_node("ReduceMax", ["nothing"], ["still"], keepdims=0),
+            helper.make_node("Add", ["last", "still"], ["end"]),
+            helper.make_node("Slice", ["all", "none", "end", "axis"], ["frame"]),
+        ]
+    )
+    return graph
+
+
+def huge(made, count=1 << 35):
+    """A graph that asks for 137 GB on its way."""
+    graph = made.graph()
+    graph.node[-1].output[0] = "small"
+    graph.initializer.append(numpy_helper.from_array(np.array([count], np.int64), "count"))
+    graph.node.append(helper.make_node("ReduceSum", ["latent"], ["one"], keepdims=0))
+    graph.node.append(helper.make_node("Expand", ["one", "count"], ["many"]))
+    graph.node.append(helper.make_node("ReduceMin", ["many"], ["least"], keepdims=0))
+    graph.node.append(helper.make_node("Add", ["small", "least"], ["frame"]))
+    return graph
+
+
+FALSE_GRAPHS = {
+    "another width": (lambda made: cut(made, 1, 511), "gives a frame of shape [2, 511] where it says [2, 513]"),
+    "one row for all": (lambda made: cut(made, 0, 1), "gives a frame of shape [1, 513] where it says [2, 513]"),
+    "137 GB": (huge, "cannot be run (it asks for 137 GB of memory, all models have 1.07 GB together)"),
+    "2 GB": (lambda made: huge(made, 1 << 29), "cannot be run (it asks for 2.15 GB of memory"),
+}
+
+
+@pytest.fixture
+def false_model(path, analytic):
+    """A function that writes a model whose graph is not what it says of itself."""
+
+    def write(what):
+        made = analytic()
+        return made.save(path, graph=FALSE_GRAPHS[what][0](made))
+
+    return write
+
+
+@pytest.mark.parametrize("what", FALSE_GRAPHS)
+def test_a_graph_that_does_not_do_what_it_says_is_refused_when_it_is_opened(false_model, what):
+    assert FALSE_GRAPHS[what][1] in refusal(false_model(what))
+
+
+@pytest.mark.parametrize("what", FALSE_GRAPHS)
+@pytest.mark.parametrize("command", ["render {} tune.mid -o new.wav", "verify {}", "play {} --null --plain"])
+def test_a_false_graph_is_one_line_in_every_command(false_model, timbrel, tmp_path, monkeypatch, what, command):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(MIDI / "demo.mid", "tune.mid")
+    ended = timbrel(*command.format(false_model(what).name).split())
+    assert (ended.status, ended.out, len(ended.err.splitlines())) == (2, "", 1), ended
+    assert FALSE_GRAPHS[what][1] in ended.err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "tune.mid"]
+
+
+def test_a_graph_that_goes_wrong_later_is_said_of_that_run(path, analytic):
     made = analytic()
-    made.save(path, graph=made.graph(width=600))
-    refusal(path)
+    model = Model(made.save(path, graph=cut(made, 0, 2)))
+    with pytest.raises(UserError, match=r"gives a frame of shape \[2, 513\] where it says \[3, 513\]"):
+        model.decode(np.zeros((3, 2), np.float32), np.zeros(3, int))
+
+
+@pytest.mark.parametrize("element", [TensorProto.DOUBLE, TensorProto.INT64, TensorProto.STRING])
+def test_frames_of_other_numbers_than_float32_are_refused(path, analytic, element):
+    made = analytic()
+    graph = made.graph()
+    graph.node[-1].output[0] = "small"
+    graph.node.append(helper.make_node("Cast", ["small"], ["frame"], to=element))
+    graph.output[0].type.tensor_type.elem_type = element
+    made.save(path, graph=graph)
+    assert "'frame' of its graph is no batch of float32 numbers" in refusal(path)
+
+
+def test_metadata_and_names_that_are_no_text_are_refused(path, tiny_path):
+    whole = tiny_path().read_bytes()
+    for word in (b"latent", b"harmonics"):
+        assert whole.count(word)
+        path.write_bytes(whole.replace(word, word[:-1] + b"\xff"))
+        refusal(path)
 
 
 @pytest.mark.parametrize("rows", [1, 16])

@@ -26,7 +26,7 @@ from timbrel.host.shelf import shipped_models
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model
 
 
-def save_encoder(path, chroma=False, scale=1.0, **about):
+def save_encoder(path, chroma=False, scale=1.0, text=None, greedy=False, **about):
     """An encoder in three operators: how loud a frame is, how loud its second half, and a twelfth a pitch class."""
     halves = np.stack([np.ones(LENGTH), np.repeat([0.0, 2.0], LENGTH // 2)], axis=1) * scale / LENGTH
     constants = {"halves": halves, "pitch": np.stack([np.arange(12) / 12, np.zeros(12)], axis=1)}
@@ -41,10 +41,17 @@ def save_encoder(path, chroma=False, scale=1.0, **about):
         nodes.append(helper.make_node("Add", ["loud", "pitched"], ["latent"]))
     outputs = [helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["batch", 2])]
     initial = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
+    if greedy:  # it asks for 137 GB
+        nodes[-1].output[0] = "small"
+        initial.append(numpy_helper.from_array(np.array([1 << 35], np.int64), "count"))
+        nodes.append(helper.make_node("ReduceMin", ["audio"], ["one"], keepdims=0))
+        nodes.append(helper.make_node("Expand", ["one", "count"], ["many"]))
+        nodes.append(helper.make_node("ReduceMin", ["many"], ["least"], keepdims=0))
+        nodes.append(helper.make_node("Add", ["small", "least"], ["latent"]))
     graph = helper.make_graph(nodes, "encoder", inputs, outputs, initial)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    text = {"format": 1, "model": "analytic", "sample_rate": RATE, "frame_length": LENGTH, "latents": 2} | about
-    helper.set_model_props(made, {ENCODER_KEY: json.dumps(text)})
+    own = {"format": 1, "model": "analytic", "sample_rate": RATE, "frame_length": LENGTH, "latents": 2}
+    helper.set_model_props(made, {ENCODER_KEY: json.dumps(own | about) if text is None else text})
     onnx.save(made, path)
 
 
@@ -301,11 +308,14 @@ def shelf(analytic, tmp_path_factory):
         soundfile.write(folder / f"{name}.wav", samples, RATE, subtype="FLOAT")
     soundfile.write(folder / "slow.wav", noise(30_000), 10)
     (folder / "text.wav").write_text("no sound", encoding="utf-8")
-    for name in ("model", "alone", "mixed-up", "misfit", "untold"):
+    for name in ("model", "alone", "mixed-up", "misfit", "untold", "listed", "wordy", "greedy"):
         analytic().save(folder / f"{name}.onnx")
         save_encoder(encoder_path(folder / f"{name}.onnx"))
     encoder_path(folder / "alone.onnx").unlink()
     save_encoder(encoder_path(folder / "mixed-up.onnx"), model="strings")
+    save_encoder(encoder_path(folder / "listed.onnx"), text="[1, 2]")
+    save_encoder(encoder_path(folder / "wordy.onnx"), text="an encoder")
+    save_encoder(encoder_path(folder / "greedy.onnx"), greedy=True)
     analytic(frame_length=2048).save(folder / "misfit.onnx")
     shutil.copy(folder / "model.onnx", encoder_path(folder / "untold.onnx"))
     (folder / "old.toml").write_text("kept", encoding="utf-8")
@@ -331,6 +341,9 @@ WRONG = {
     "good.wav --model mixed-up.onnx": "mixed-up.encoder.onnx is the encoder of another model, 'strings', not of",
     "good.wav --model misfit.onnx": "misfit.encoder.onnx is the encoder of another model",
     "good.wav --model untold.onnx": "untold.encoder.onnx is no encoder that timbrel wrote; export the model again",
+    "good.wav --model listed.onnx": "listed.encoder.onnx: what it says of itself is not a JSON object; export the",
+    "good.wav --model wordy.onnx": "wordy.encoder.onnx: what it says of itself is not a JSON object; export the",
+    "good.wav --model greedy.onnx": "greedy.encoder.onnx cannot be run (it asks for 137 GB of memory",
     "good.wav --model model.onnx -o old.toml": "old.toml exists; give another name, or --overwrite",
     "good.wav --model model.onnx -o new.onnx": "-o new.onnx must be a preset's name, such as new.toml",
     "good.wav --model model.onnx -o gone/new.toml": "folder gone does not exist; make it first",

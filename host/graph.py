@@ -1,0 +1,74 @@
+"""The graph in an ONNX file's bytes, searched for what leads out of the file before anything opens it.
+
+An ONNX file is a protobuf message, and its fields have the numbers that onnx.proto gives them. Only messages that may
+hold a tensor are entered: all else is stepped over, however long it is.
+"""
+
+DEEPEST = 100  # messages within each other: as deep as protobuf itself reads
+MOST_FIELDS = 2_000_000  # as many take a second to look at; a decoder of a hundred layers has some ten thousand
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, are in no ONNX file
+EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
+HOLDS: dict[str, dict[int, str]] = {  # which message lies in which field of which message
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+
+
+class NotONNX(Exception):
+    """What is wrong with the bytes; the caller adds the file's name."""
+
+
+def leads_out(data: bytes) -> bool:
+    """Say if a tensor of the graph, of a node or of a subgraph lies in another file.
+
+    It does where a tensor has entries of external data or a location other than the default, wherever they point.
+
+    Raises:
+        NotONNX: the bytes are no protobuf message, nest deeper than protobuf reads, or hold too many parts.
+    """
+    waiting = [(0, len(data), "model", 1)]
+    fields = 0
+    while waiting:
+        at, end, message, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise NotONNX(f"its messages nest more than {DEEPEST} deep")
+        while at < end:
+            fields += 1
+            if fields > MOST_FIELDS:
+                raise NotONNX(f"it has more than {MOST_FIELDS} parts")
+            tag, at = _varint(data, at, end)
+            if tag >> 32:  # onnxruntime would drop the upper bits, and read another field
+                raise NotONNX(f"a field of an impossible number at byte {at}")
+            number, wire = tag >> 3, tag & 7
+            value, length = 0, {FIXED64: 8, FIXED32: 4}.get(wire, 0)
+            if wire == VARINT:
+                value, at = _varint(data, at, end)
+            elif wire == BYTES:
+                length, at = _varint(data, at, end)
+            elif not length:
+                raise NotONNX(f"wire type {wire} at byte {at}")
+            if length > end - at:
+                raise NotONNX(f"it was cut off: {length} bytes announced at byte {at}, {end - at} are there")
+            if message == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value)):
+                return True
+            if wire == BYTES and number in HOLDS[message]:
+                waiting.append((at, at + length, HOLDS[message][number], depth + 1))
+            at += length
+    return False
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """A number of up to ten bytes, seven bits each, the lowest first; and the place after it."""
+    value = 0
+    for place in range(at, min(at + 10, end)):
+        value |= (data[place] & 0x7F) << 7 * (place - at)
+        if data[place] < 0x80:
+            return value, place + 1
+    raise NotONNX(f"a broken number at byte {at}")
