@@ -315,7 +315,8 @@ def test_the_card_says_where_the_weights_come_from(chroma_run, chroma_model, sma
         assert (training["corpus"], training["clips"]) == ("tones", 14)
         assert training["seconds"] == pytest.approx(run.info.seconds, abs=0.06)
         assert training["validation"]["total"] == pytest.approx(best.best, abs=1e-6)
-        assert training["versions"]["torch"] == torch.__version__
+        torch_alone = torch.__version__.split("+")[0]  # PyPI's wheel names its build (+cu130) here, not in its metadata
+        assert training["versions"]["torch"].split("+")[0] == torch_alone
         assert training["hardware"]
         assert card["name"] == path.stem
         assert card["license"] == "CC0-1.0"  # the corpus's

@@ -141,24 +141,53 @@ def test_what_is_told_of_the_preset_is_told_apart_from_what_else_happens(soundin
     assert screen.said[2:] == ["MIDI port 'k' is here"]
 
 
+class Raises(Screen):
+    """Raises a signal when it is asked for keys the third time; quits where that was in vain."""
+
+    LAST = 10
+
+    def __init__(self, number):
+        super().__init__()
+        self.number, self.asked = number, 0
+
+    def typed(self):
+        self.asked += 1
+        if self.asked == 3:
+            signal.raise_signal(self.number)
+        return ["quit"] if self.asked == self.LAST else []
+
+
+@pytest.fixture
+def handled():
+    """A function that sets a signal's handler for the test: what began the tests may have had it ignored."""
+    before = {}
+
+    def handle(number, handler):
+        before[number] = signal.signal(number, handler)
+        return handler
+
+    yield handle
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_playing_at_once_and_the_handlers_are_as_before(sounding, number):
+def test_a_signal_ends_playing_at_once_and_the_handlers_are_as_before(sounding, handled, number):
     sounding([READY])
-    before = signal.getsignal(number)
-
-    class Patient(Screen):
-        asked = 0
-
-        def typed(self):
-            self.asked += 1
-            if self.asked == 3:
-                signal.raise_signal(number)
-            return []
-
-    screen = Patient()
+    own = handled(number, lambda *_: None)
+    screen = Raises(number)
     go(screen)
     assert screen.asked == 3
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is own
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals do not hang up here")
+def test_playing_goes_on_after_a_terminal_that_closes_where_nohup_asked_for_it(sounding, handled):
+    sounding([READY])
+    handled(signal.SIGHUP, signal.SIG_IGN)
+    screen = Raises(signal.SIGHUP)
+    go(screen)
+    assert screen.asked == Raises.LAST
 
 
 @pytest.mark.parametrize(
