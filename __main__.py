@@ -1,6 +1,7 @@
 """The command line: joins the rooms' commands, which import what they need only when they are called."""
 
 import atexit
+import contextlib
 import gc
 import os
 import signal
@@ -60,7 +61,6 @@ def main() -> None:
     except KeyboardInterrupt:
         status = _complain("stopped", 130, debug)
     except BrokenPipeError:
-        sys.stderr.close()
         status = 1
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
@@ -77,7 +77,25 @@ def main() -> None:
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:
             status = _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug", 1, debug)
-    sys.exit(status)
+    sys.exit(_printed(status))
+
+
+def _printed(status: int) -> int:
+    """Print what waits; the exit status, which is 1 at least where it cannot be printed.
+
+    Who reads a pipe may have gone, as in ``timbrel recipes | head -1``: that is nobody's fault, and not a word is said.
+    What is left goes nowhere, or the interpreter would try again at its end, and complain.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # as it is where it was closed before all began
+                stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            status = status or 1
+            if not isinstance(error, BrokenPipeError):
+                _complain(f"cannot print all that there is to say: {error.strerror}", status, debug=False)
+    return status
 
 
 def _extra() -> str:
@@ -93,7 +111,8 @@ def _complain(message: str, status: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"timbrel: {' '.join(message.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # there may be nobody left to complain to
+        print(f"timbrel: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 

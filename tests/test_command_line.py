@@ -108,20 +108,52 @@ def test_the_package_runs_as_a_module_and_as_a_command():
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{__version__}\n", "")
 
 
-@pytest.mark.parametrize("buffered", [[], ["-u"]])
-def test_what_is_printed_into_a_closed_pipe_ends_quietly(buffered):
-    """As `timbrel recipes | head -1` may find it."""
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+INTO_PIPES = {
+    "output": (["recipes"], (0, 1)),
+    "help": (["--help"], (0, 1)),
+    "a model": (["info", "gm-chroma-8"], (0, 1)),
+    "a complaint": (["info", "nothing"], (2,)),
+    "a sound": (["render", "gm-keys", "MIDI", "-o", "out.wav", "--tail", "0"], (0, 1)),
+}
+
+
+@pytest.mark.parametrize("buffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])
+@pytest.mark.parametrize("what", INTO_PIPES)
+def test_what_is_printed_into_a_closed_pipe_ends_quietly(tmp_path, buffered, both, what):
+    """As `timbrel recipes | head -1` may find it, and `timbrel recipes |& head -1`."""
+    arguments, statuses = INTO_PIPES[what]
+    song = tmp_path / "note.mid"
+    song.write_bytes(bytes.fromhex("4d546864 00000006 0000 0001 0060 4d54726b 0000000c 00903c64 60803c00 00ff2f00"))
     process = subprocess.Popen(
-        [sys.executable, *buffered, "-m", "timbrel", "recipes"],
+        [sys.executable, *buffered, "-m", "timbrel", *(str(song) if part == "MIDI" else part for part in arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=BUFFERED,
+        cwd=tmp_path,
     )
     process.stdout.close()
-    error = process.stderr.read()
+    if both:
+        process.stderr.close()
+    error = "" if both else process.stderr.read()
+    assert process.wait() in statuses
+    assert error == "" or (statuses == (2,) and len(error.splitlines()) == 1)
     process.stderr.close()
-    assert process.wait() in (0, 1)
-    assert error == ""
+    assert (tmp_path / "out.wav").exists() == (what == "a sound")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+@pytest.mark.parametrize("buffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_what_cannot_be_printed_for_want_of_room_is_one_line_and_status_1(buffered):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, *buffered, "-m", "timbrel", "recipes"], stdout=full, stderr=-1, text=True, env=BUFFERED
+        )
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert "No space left on device" in ended.stderr
 
 
 # ---- help
