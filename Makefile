@@ -47,8 +47,11 @@ system:
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "== installing$$missing"; \
-		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) \
-			>/dev/null 2>&1 || echo "could not install$$missing: tests that need them are skipped"; \
+		apt-get update -qq >/dev/null 2>&1; \
+		for p in $$missing; do \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$p >/dev/null 2>&1 \
+				|| echo "could not install $$p: tests that need it are skipped"; \
+		done; \
 	else echo "not installed:$$missing; tests that need them are skipped"; fi
 
 .venv/python.done:
@@ -63,7 +66,10 @@ system:
 	@touch $@
 
 .venv/dev.done: .venv/python.done pyproject.toml constraints.txt
-	@echo "== installing timbrel and what its tests need (torch is large; the first time takes minutes)"
+	@echo "== installing timbrel and what its tests need (the first time takes minutes)"
+	@if [ "$$(uname)" = Linux ] && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+		echo "   torch is large: on Linux PyPI's brings 5 GB of libraries for GPUs with it; a wheel for the processor"; \
+		echo "   alone does without them: put it into a folder, and PIP_FIND_LINKS=FOLDER make test takes it"; fi
 	@$(PIP) --editable '.[dev]'
 	@touch $@ .venv/base.done
 
