@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from .controls import NULL_PARAMETER, knob, nudge
+from .controls import knob, nudge
+from .desk import ALL_OFF, RESET, RESTS, Entry, Parameters
 from .preset import CCMap
 
 CHANNELS = range(16)
@@ -50,6 +51,7 @@ class _Knob:
     bindings: list[_Binding] = field(default_factory=list)
     coarse: int = 0
     fine: int | None = None
+    heard: bool = False
 
 
 class Mapper:
@@ -69,7 +71,7 @@ class Mapper:
         self._pressures: dict[int, _Knob] = {}  # by channel
         self._key_pressures: dict[int, _Knob] = {}
         self._held: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
-        self._selected = dict.fromkeys(CHANNELS, NULL_PARAMETER)
+        self._selecting = Parameters()
         for entry in entries:
             for channel in CHANNELS if entry.channel is None else (entry.channel - 1,):
                 self._listen(channel, entry)
@@ -97,22 +99,23 @@ class Mapper:
         if place in self._fine:
             self._turn_fine(time, self._fine[place], value)
             return True
-        match number:
-            case 6 | 38 | 96 | 97:
-                return self._enter(time, channel, number, value)
-            case 98:
-                self._selected[channel] = self._selected[channel] & ~127 | value
-            case 99:
-                self._selected[channel] = self._selected[channel] & 127 | value << 7
-            case 100 | 101:  # a registered parameter: data entry no longer means ours
-                self._selected[channel] = NULL_PARAMETER
-            case 120 | 123 | 124 | 125 | 126 | 127:  # all keys come up
-                self._press(time, channel, {})
-            case 121:  # pressures fall to 0 and no parameter is selected (MIDI RP-015)
-                self._selected[channel] = NULL_PARAMETER
-                self.channel_pressure(time, channel, 0)
-                self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
+        entry = self._selecting.hear(channel, number, value)
+        if entry is not None:
+            return self._enter(time, channel, entry)
+        if number in ALL_OFF:  # all keys come up
+            self._press(time, channel, {})
+        elif number == RESET:
+            self._reset(time, channel)
         return False
+
+    def _reset(self, time: int, channel: int) -> None:
+        """What has a rest position goes there, if it was ever moved: pressures, wheel, expression (MIDI RP-015)."""
+        self.channel_pressure(time, channel, 0)
+        self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
+        for number, rest in RESTS.items():
+            source = self._coarse.get((channel, number))
+            if source is not None and source.heard and (source.coarse, source.fine or 0) != (rest, 0):
+                self._turn_coarse(time, source, rest)
 
     def channel_pressure(self, time: int, channel: int, value: int) -> None:
         """All keys of a channel are pressed harder or softer."""
@@ -145,18 +148,18 @@ class Mapper:
         if hardest != source.coarse:
             self._turn_coarse(time, source, hardest)
 
-    def _enter(self, time: int, channel: int, number: int, value: int) -> bool:
+    def _enter(self, time: int, channel: int, entry: Entry) -> bool:
         """Data entry, increment or decrement: ours if the parameter that is selected is mapped."""
-        source = self._parameters.get((channel, self._selected[channel]))
+        source = None if entry.registered else self._parameters.get((channel, entry.parameter))
         if source is None:
             return False
-        match number:
+        match entry.control:
             case 6:
-                self._turn_coarse(time, source, value)
+                self._turn_coarse(time, source, entry.value)
             case 38:
-                self._turn_fine(time, source, value)
+                self._turn_fine(time, source, entry.value)
             case _:
-                self._step(time, source, 1 if number == 96 else -1)
+                self._step(time, source, 1 if entry.control == 96 else -1)
         return True
 
     def _turn_coarse(self, time: int, source: _Knob, value: int) -> None:
@@ -170,6 +173,7 @@ class Mapper:
         self._turn(time, source)
 
     def _turn(self, time: int, source: _Knob) -> None:
+        source.heard = True
         value, top = source.coarse, 127
         if source.fine is not None:
             value, top = source.coarse << 7 | source.fine, 16383

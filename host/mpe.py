@@ -2,15 +2,32 @@
 
 A zone is a master channel, 1 with members upward from 2 (lower) or 16 with members downward from 15 (upper). What
 comes on the master moves all notes of the zone; bend, pressure and slide (CC 74) of a member move its own note.
+One instrument may play both zones: then each has its own master's bend and pedals.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
 from .controls import Ramp
+from .desk import (
+    CONFIGURATION,
+    LOWER,
+    MOST_MEMBERS,
+    RESET,
+    SLIDE,
+    UPPER,
+    ZONE,
+    Entry,
+    Parameters,
+    bend_range,
+    resized,
+    zone_of,
+)
 from .engines.stream import Motion
 from .errors import UserError, nearest
 from .events import ChannelPressure, Clock, ControlChange, Event, PitchBend
@@ -18,13 +35,32 @@ from .events import ChannelPressure, Clock, ControlChange, Event, PitchBend
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
-LOWER, UPPER = 0, 15  # master channels
-MOST_MEMBERS = 15
-MEMBER_BEND = 48.0  # semitones, until RPN 0 on a member says otherwise
-SLIDE = 74  # the controller of a finger's place along its key
-SLIDE_CENTRE = 64  # where it is until it is told
-BEND_RANGE, CONFIGURATION = 0, 6  # registered parameters
-SELECTING = frozenset((6, 38, 98, 99, 100, 101, 121))  # controllers that enter data, or say which parameter is meant
+MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # semitones of a zone that begins, until RPN 0 says otherwise (MPE 1.0, 2.3.1)
+SLIDE_CENTRE = 64  # where a finger is along its key until it is told
+
+
+class Wheel:
+    """A pitch wheel: where it is, times its range, as a function of time."""
+
+    def __init__(self, semitones: float, bend: Ramp) -> None:
+        """``semitones`` is its range, ``bend`` what it moves, in semitones."""
+        self.bend = bend
+        self._range, self._value = semitones, 0
+
+    def turn(self, time: int, value: int) -> None:
+        """The wheel is at ``value``, -8192 to 8191, from sample ``time`` on."""
+        self._value = value
+        self.bend.move(time, self._range * value / 8192)
+
+    def set_range(self, time: int, entry: Entry) -> None:
+        """RPN 0 says how far it bends, also where it is already."""
+        self._range = bend_range(self._range, entry)
+        self.turn(time, self._value)
+
+    def reset(self, time: int, semitones: float) -> None:
+        """It is at rest, and has another range."""
+        self._range = semitones
+        self.turn(time, 0)
 
 
 @dataclass(slots=True)
@@ -32,8 +68,11 @@ class Touch:
     """What one finger does to its note, as functions of time.
 
     ``bend`` in semitones; ``level`` a factor 0-1; ``pressure`` 0-1; ``slide`` -1 to 1, 0 in the middle of the key.
+    ``masters`` are what bends all notes of its zone, each with the sample from which on it does: a voice that several
+    keys share may go from zone to zone.
     """
 
+    masters: list[tuple[int, Ramp]]
     bend: Ramp
     level: Ramp
     pressure: Ramp
@@ -46,11 +85,20 @@ class Touch:
         """Glide to where another finger is."""
         for mine, its in zip(self._ramps(), other._ramps(), strict=True):
             mine.move(time, its.target)
+        if (master := other.masters[-1][1]) is not self.masters[-1][1]:
+            self.masters.append((time, master))
+
+    def bent(self, time: int) -> float:
+        """Semitones at one sample, by the finger and by its zone's master."""
+        since = bisect_right(self.masters, time, key=itemgetter(0))
+        return self.masters[max(0, since - 1)][1].value(time) + self.bend.value(time)
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         for ramp in self._ramps():
             ramp.forget(time)
+        while len(self.masters) > 1 and self.masters[1][0] <= time:
+            del self.masters[0]
 
 
 @dataclass(slots=True)
@@ -62,8 +110,17 @@ class _Finger:
     slide: int = SLIDE_CENTRE
 
 
+@dataclass(slots=True)
+class _Zone:
+    """What was told of a zone: on its master, and on its members."""
+
+    wheel: Wheel
+    member_range: float = MEMBER_BEND
+    fingers: dict[int, _Finger] = field(default_factory=dict)
+
+
 class Fingers:
-    """What fingers do on the member channels of one instrument's zone, and where that goes.
+    """What fingers do on the member channels of one instrument's zones, and where that goes.
 
     A note begins with what its channel was told before, and follows the channel while its key is down.
 
@@ -73,14 +130,13 @@ class Fingers:
     """
 
     def __init__(
-        self, pressure: str | None, slide: str | None, latents: Sequence[tuple[float, float]], enabled: bool, ramp: int
+        self, pressure: str | None, slide: str | None, latents: Sequence[tuple[float, float]], ramp: int
     ) -> None:
         """Check the targets.
 
         Args:
             pressure, slide: ``latent.N``, ``gain`` or None.
             latents: low and high of each.
-            enabled: begin with a lower zone.
             ramp: samples in which a note goes where its finger is.
 
         Raises:
@@ -98,77 +154,91 @@ class Fingers:
         )
         self._spans = latents
         self._ramp = ramp
-        self._parameters = Parameters()
-        self._fingers: dict[int, _Finger] = {}
-        self._range = MEMBER_BEND
-        self.master = LOWER if enabled else None
+        self._sizes = {LOWER: 0, UPPER: 0}
+        self._zones: dict[int, _Zone] = {}
 
-    def is_member(self, event: Event) -> bool:
-        """Whether an event moves a note of its own."""
-        return self.master is not None and not isinstance(event, Clock) and event.channel != self.master
+    def begin(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
+        """Begin a zone anew, in place of the one on that master; 0 members end it. ``semitones``: its master's range.
 
-    def configured(self, event: ControlChange) -> bool:
-        """Whether this completes a message that begins or ends a zone: all notes off and controllers reset, it says."""
-        if event.channel not in (LOWER, UPPER):
-            return False
-        data = self._parameters.hear(event)
-        if data is None or data[:2] != (CONFIGURATION, 6):
-            return False
-        if event.value == 0 and event.channel != self.master:
-            return False
-        self.master = event.channel if event.value > 0 else None
-        self._fingers.clear()
-        self._range = MEMBER_BEND
-        return True
+        Its master's bend is where it was never moved, and no finger is remembered.
+        """
+        self._sizes[master] = members
+        self._zones[master] = _Zone(Wheel(semitones, Ramp(0.0, self._ramp)))
+
+    def zone(self, channel: int) -> int | None:
+        """The master of the zone that a channel is in."""
+        return zone_of(self._sizes, channel)
+
+    def wheel(self, master: int) -> Wheel:
+        """What bends all notes of a zone."""
+        return self._zones[master].wheel
+
+    def is_member(self, channel: int) -> bool:
+        """Whether a channel moves notes of its own."""
+        return self.zone(channel) not in (None, channel)
 
     def touch(self, channel: int) -> Touch | None:
-        """What a note that begins on a channel starts with; None without a zone."""
-        if self.master is None:
+        """What a note that begins on a channel starts with; None outside zones."""
+        master = self.zone(channel)
+        if master is None:
             return None
-        if channel == self.master:  # it has no finger: what comes on it moves all notes
+        zone = self._of(channel)
+        if channel == master:  # it has no finger: what comes on it moves all notes
             values = (0.0, 1.0, 0.0, 0.0)
         else:
-            finger = self._fingers.get(channel, _Finger())
-            values = (self._bend(finger), self._level(finger), finger.pressure / 127, _slide(finger))
-        return Touch(*(Ramp(value, self._ramp) for value in values))
+            finger = zone.fingers.get(channel, _Finger())
+            level = self._level(finger)
+            values = (zone.member_range * finger.bend / 8192, level, finger.pressure / 127, _slide(finger))
+        ramps = (Ramp(value, self._ramp) for value in values)
+        return Touch([(0, zone.wheel.bend)], *ramps)
 
     def move(self, event: Event, notes: Callable[[int], Sequence[Touch]]) -> None:
         """A finger moves: ``event`` of a member; ``notes(channel)`` are those whose keys it holds."""
         assert not isinstance(event, Clock)
-        finger = self._fingers.setdefault(event.channel, _Finger())
+        zone = self._of(event.channel)
+        finger = zone.fingers.setdefault(event.channel, _Finger())
         time, touches = event.time, notes(event.channel)
         match event:
             case PitchBend(_, _, value):
                 finger.bend = value
-                for touch in touches:
-                    touch.bend.move(time, self._bend(finger))
             case ChannelPressure(_, _, value):
                 finger.pressure = value
-                for touch in touches:
-                    touch.pressure.move(time, value / 127)
-                    touch.level.move(time, self._level(finger))
             case ControlChange(_, _, number, value) if number == SLIDE:
                 finger.slide = value
-                for touch in touches:
-                    touch.slide.move(time, _slide(finger))
-                    touch.level.move(time, self._level(finger))
-            case ControlChange():
-                self._set_range(event)
+            case ControlChange(_, _, number) if number == RESET:
+                finger.bend = finger.pressure = 0
+            case _:
+                return
+        for touch in touches:
+            if isinstance(event, PitchBend) or finger.bend == 0:  # a new range is for bends to come
+                touch.bend.move(time, zone.member_range * finger.bend / 8192)
+            touch.pressure.move(time, finger.pressure / 127)
+            touch.slide.move(time, _slide(finger))
+            touch.level.move(time, self._level(finger))
 
-    def _set_range(self, event: ControlChange) -> None:
-        """RPN 0 on any member is the bend range of all, for bends to come."""
-        match self._parameters.hear(event):
-            case (0, 6, value):
-                self._range = float(value)
-            case (0, 38, value):
-                self._range = int(self._range) + min(value, 99) / 100
+    def set_range(self, channel: int, entry: Entry) -> None:
+        """RPN 0 on any member is the bend range of all in its zone, for bends to come."""
+        zone = self._of(channel)
+        zone.member_range = bend_range(zone.member_range, entry)
+
+    def rest(self, time: int, master: int, notes: Callable[[int], Sequence[Touch]]) -> None:
+        """All fingers of a zone let go of bends and pressure."""
+        for channel in self._zones[master].fingers:
+            self.move(ControlChange(time, channel, RESET, 0), notes)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        for zone in self._zones.values():
+            zone.wheel.bend.forget(time)
+
+    def _of(self, channel: int) -> _Zone:
+        master = self.zone(channel)
+        assert master is not None
+        return self._zones[master]
 
     def motion(self, common: Motion, touches: Sequence[Touch | None]) -> Motion:
         """The common motion with what each voice's finger adds; ``touches`` by voice."""
         return _Moved(common, touches, self._to_latents, self._spans)
-
-    def _bend(self, finger: _Finger) -> float:
-        return self._range * finger.bend / 8192
 
     def _level(self, finger: _Finger) -> float:
         pressure, slide = self._to_gain
@@ -208,7 +278,11 @@ class _Moved:
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         """[rows]."""
-        return self._common.bend_semitones(voices, times) + self._values("bend", voices, times)
+        bends = self._common.bend_semitones(voices, times)
+        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+            if (touch := self._touches[voice]) is not None:
+                bends[row] = touch.bent(time)
+        return bends
 
     def _values(self, name: str, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         found = [
@@ -216,29 +290,6 @@ class _Moved:
             for voice, time in zip(voices, times.tolist(), strict=True)
         ]
         return np.array(found, np.float64)
-
-
-class Parameters:
-    """Which registered parameter the data entry of each channel means."""
-
-    def __init__(self) -> None:
-        self._selected: dict[int, tuple[int, int]] = {}
-
-    def hear(self, event: ControlChange) -> tuple[int, int, int] | None:
-        """A data entry's parameter (of the first 128), its controller (6 or 38) and its value; None for the rest."""
-        if event.number not in SELECTING:
-            return None
-        coarse, fine = self._selected.get(event.channel, (127, 127))
-        match event.number:
-            case 6 | 38 if coarse == 0:
-                return fine, event.number, event.value
-            case 98 | 99 | 121:
-                self._selected[event.channel] = (127, 127)
-            case 100:
-                self._selected[event.channel] = (coarse, event.value)
-            case 101:
-                self._selected[event.channel] = (event.value, fine)
-        return None
 
 
 class Zones:
@@ -272,33 +323,30 @@ class Zones:
         self._share()
 
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
-        """Who hears an event, by channel of the instrument (None: all), and what: a new zone ends notes elsewhere."""
+        """Who hears an event, by channel of the instrument (None: all), and what.
+
+        RPN 6 is heard as `ZONE` by whoever plays a zone that it changes, and ends notes elsewhere.
+        """
         if isinstance(event, Clock):
             return [(None, event)]
-        if isinstance(event, ControlChange) and event.channel in (LOWER, UPPER):
-            data = self._parameters.hear(event)
-            if data is not None and data[:2] == (CONFIGURATION, 6):
+        if isinstance(event, ControlChange):
+            entry = self._parameters.hear(event.channel, event.number, event.value)
+            if entry is not None and entry[:3] == (True, CONFIGURATION, 6) and event.channel in (LOWER, UPPER):
                 return self._configure(event)
         return [(self._owner.get(event.channel, event.channel), event)]
 
     def _configure(self, event: ControlChange) -> list[tuple[int | None, Event]]:
-        before = self._owner
-        master, other = event.channel, UPPER if event.channel == LOWER else LOWER
-        self._sizes[master] = min(event.value, MOST_MEMBERS)
-        left = max(0, MOST_MEMBERS - 1 - self._sizes[master])
-        changed = [master] if self._sizes[other] <= left else [master, other]
-        self._sizes[other] = min(self._sizes[other], left)
+        before, sizes = self._owner, self._sizes
+        master = event.channel
+        self._sizes = resized(sizes, master, event.value)
+        changed = [zone for zone, size in self._sizes.items() if zone == master or size != sizes[zone]]
         self._share()
         told = [(before[zone], zone, 0) for zone in changed if zone in before]  # what was ends before what is new
-        told += [
-            (self._owner[zone], zone, self._sizes[zone])
-            for zone in changed
-            if self._sizes[zone] and zone in self._owner
-        ]
+        told += [(self._owner[zone], zone, self._sizes[zone]) for zone in changed if zone in self._owner]
+        if not told and not self._sizes[master]:  # where no zone was, its end resets controllers all the same
+            told = [(master, master, 0)]
         heard: list[tuple[int | None, Event]] = [
-            (player, replace(event, channel=zone, number=number, value=value))
-            for player, zone, size in told
-            for number, value in ((101, 0), (100, CONFIGURATION), (6, size))
+            (player, ControlChange(event.time, zone, ZONE, size)) for player, zone, size in told
         ]
         for channel in self._patched:
             if self._owner.get(channel, channel) not in (channel, before.get(channel, channel)):

@@ -17,6 +17,7 @@ from .audio.files import RATES, SoundReader, sound_reader, sound_writer
 from .audio.output import ROUNDING, Output
 from .card import Card, first_complaint
 from .controls import RAMP_SECONDS, Ramp
+from .desk import ALL_OFF
 from .dsp import limit
 from .errors import UserError, nearest
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
@@ -33,7 +34,6 @@ Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 WET = "process.wet"
-ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
 LONGEST_TAIL_SECONDS = 30.0
 HELD = 0.5  # of the freeze knob, from which on the code is held

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .controls import PLAY_CONTROLS, PROCESS_CONTROLS, RAMP_SECONDS, Ramp, knob
+from .desk import BEND_RANGE, LOWER, MOST_MEMBERS, ZONE, Parameters
 from .engines.frames import Character
 from .engines.grain import GrainEngine
 from .engines.spectrum import SpectrumEngine
@@ -25,7 +26,7 @@ from .library import morph_end
 from .mapping import Mapper
 from .model import Model
 from .motion import Latents
-from .mpe import Fingers
+from .mpe import Fingers, Wheel
 from .preset import GrainSettings, Preset
 from .tuning import tuned_keys
 from .units import db_to_gain
@@ -145,9 +146,12 @@ class Synthesis:
             )
         spans = [(latent.low, latent.high) for latent in card.latents]
         ramp = round(RAMP_SECONDS * self._rate)
-        self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, preset.mpe.enabled, ramp)
+        self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, ramp)
+        if preset.mpe.enabled:
+            self._fingers.begin(LOWER, MOST_MEMBERS, play.bend_range_semitones)
         self._tuning = tuned_keys(preset.tuning, folder)
-        makers = (self._engine.begin, self._shape, self._release_samples, self._fingers.touch, self._tuning)
+        fingers = (self._fingers.touch, self._fingers.zone)
+        makers = (self._engine.begin, self._shape, self._release_samples, *fingers, self._tuning)
         keyed = Latch if preset.grain is not None and preset.grain.keys == "hold" else Poly
         self._voices: Poly | Solo = (
             keyed(play.voices, self._rate, *makers)
@@ -169,10 +173,11 @@ class Synthesis:
             "envelope.release_seconds": preset.envelope.release_seconds,
         }
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
-        self._bend_range, self._bend_value, self._parameter = preset.play.bend_range_semitones, 0, (127, 127)
+        self._bend_range, self._parameters = play.bend_range_semitones, Parameters()
         self._now = 0
         codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
         self._motion = Motion(codes, self._gains(), self._rate)
+        self._wheel = Wheel(self._bend_range, self._motion.bend)  # of channels outside MPE's zones
         self._effects = preset.effect_values()
         self._mapper = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS], self._present, self._set
@@ -259,6 +264,7 @@ class Synthesis:
     def forget(self) -> None:
         """Drop what only matters before the next sample."""
         self._motion.forget(self._now - self._engine.lookback)
+        self._fingers.forget(self._now - self._engine.lookback)
         self._voices.forget(self._now - self._engine.lookback)
 
     def _apply(self, event: Event) -> None:
@@ -274,40 +280,39 @@ class Synthesis:
             case NoteOff(time, channel, key):
                 self._voices.note_off(time, key, channel)
                 self._mapper.note_off(time, event.channel, key)
-            case _ if self._fingers.is_member(event):
+            case Clock():
+                self._motion.codes.clock(event)
+            case _ if self._fingers.is_member(event.channel):
                 self._fingers.move(event, self._voices.touches)
-            case PitchBend(time, _, value):
-                self._bend_value = value
-                self._move_bend(time)
+            case PitchBend(time, channel, value):
+                self._wheel_of(channel).turn(time, value)
             case ChannelPressure(time, channel, value):
                 self._mapper.channel_pressure(time, channel, value)
             case KeyPressure(time, channel, key, value):
                 self._mapper.key_pressure(time, channel, key, value)
-            case Clock():
-                self._motion.codes.clock(event)
 
     def _hear_control(self, event: ControlChange) -> None:
         if event.number == SHED:
             self._shedding -= 1
             self._voices.shed(event.time)
-        elif self._fingers.configured(event):
-            self._reset_controllers(event.time)
-            self._voices.release_all(event.time)
-        elif self._fingers.is_member(event):
-            self._fingers.move(event, self._voices.touches)
-        else:
-            self._control(event.time, event.channel, event.number, event.value)
-
-    def _control(self, time: int, channel: int, number: int, value: int) -> None:
-        if self._mapper.control(time, channel, number, value):
             return
+        if event.number == ZONE:
+            self._begin_zone(event.time, event.channel, event.value)
+            return
+        entry = self._parameters.hear(event.channel, event.number, event.value)
+        ranged = entry is not None and entry[:2] == (True, BEND_RANGE)
+        if self._fingers.is_member(event.channel):
+            if entry is not None and ranged:
+                self._fingers.set_range(event.channel, entry)
+            self._fingers.move(event, self._voices.touches)
+        elif entry is not None and ranged:
+            self._wheel_of(event.channel).set_range(event.time, entry)
+        elif not self._mapper.control(event.time, event.channel, event.number, event.value):
+            self._control(event.time, self._fingers.zone(event.channel), event.number, event.value)
+
+    def _control(self, time: int, zone: int | None, number: int, value: int) -> None:
+        """A controller moves that no map has, on the master of a zone or outside of zones."""
         match number:
-            case 6 if self._parameter == (0, 0):  # semitones; cents begin at 0 again (MIDI 1.0, on MSB and LSB)
-                self._bend_range = value
-                self._move_bend(time)
-            case 38 if self._parameter == (0, 0):  # cents
-                self._bend_range = int(self._bend_range) + min(value, 99) / 100
-                self._move_bend(time)
             case 5:
                 self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
                 self._set_glide()
@@ -321,34 +326,46 @@ class Synthesis:
                 self._expression = value
                 self._set_gain(time)
             case 64:
-                self._voices.pedal(time, value >= 64)
+                self._voices.pedal(time, value >= 64, zone)
             case 65:
                 self._gliding = value >= 64
                 self._set_glide()
             case 66:
-                self._voices.sostenuto(time, value >= 64)
-            case 98 | 99:  # an NRPN: data entry no longer means the bend range
-                self._parameter = (127, 127)
-            case 100:
-                self._parameter = (self._parameter[0], value)
-            case 101:
-                self._parameter = (value, self._parameter[1])
+                self._voices.sostenuto(time, value >= 64, zone)
             case 120:
-                self._voices.silence(time)
+                self._voices.silence(time, zone)
             case 121:
-                self._reset_controllers(time)
+                self._reset_controllers(time, zone)
             case 123 | 124 | 125 | 126 | 127:  # the mode messages imply all notes off (MIDI 1.0, 4.2)
-                self._voices.release_all(time)
+                self._voices.release_all(time, zone)
 
-    def _reset_controllers(self, time: int) -> None:
-        """What CC 121 resets: bend, expression, pedals, glide, parameter number; not volume and pan (MIDI RP-015)."""
-        self._bend_value, self._expression, self._parameter = 0, 127, (127, 127)
-        self._voices.pedal(time, False)
-        self._voices.sostenuto(time, False)
-        self._gliding = self._always_gliding
+    def _reset_controllers(self, time: int, zone: int | None) -> None:
+        """What CC 121 resets: bends, expression, pedals, glide; not volume, pan and bend range (MIDI RP-015)."""
+        if zone is None:
+            self._wheel.turn(time, 0)
+        else:
+            self._fingers.wheel(zone).turn(time, 0)
+            self._fingers.rest(time, zone, self._voices.touches)
+        self._voices.pedal(time, False, zone)
+        self._voices.sostenuto(time, False, zone)
+        self._expression, self._gliding = 127, self._always_gliding
         self._set_glide()
-        self._move_bend(time)
         self._set_gain(time)
+
+    def _begin_zone(self, time: int, master: int, members: int) -> None:
+        """An MPE zone begins or ends: all notes off and controllers reset, where it was and where it is."""
+        if self._fingers.zone(master) == master:
+            self._reset_controllers(time, master)
+            self._voices.release_all(time, master)
+        self._fingers.begin(master, members)
+        self._voices.release_all(time, master)
+        self._reset_controllers(time, None)
+        self._wheel.reset(time, self._bend_range)
+
+    def _wheel_of(self, channel: int) -> Wheel:
+        """What the pitch wheel of a channel that is no member bends."""
+        zone = self._fingers.zone(channel)
+        return self._wheel if zone is None else self._fingers.wheel(zone)
 
     def _present(self, target: str) -> float:
         """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
@@ -387,9 +404,6 @@ class Synthesis:
     def _set_glide(self) -> None:
         if isinstance(self._voices, Solo):
             self._voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
-
-    def _move_bend(self, time: int) -> None:
-        self._motion.bend.move(time, self._bend_range * self._bend_value / 8192)
 
     def _shape(self, time: int) -> Envelope:
         def samples(name: str) -> int:

@@ -84,22 +84,25 @@ class Voices(ABC):
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
+        zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
         """Where a voice comes from.
 
         ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
-        ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own. ``tuning`` has
-        the pitch of each key that may go down, in equal-tempered semitones where 69 is 440 Hz.
+        ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own.
+        ``zone(channel)`` is the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one
+        zone, or for all channels outside. ``tuning`` has the pitch of each key that may go down, in equal-tempered
+        semitones where 69 is 440 Hz.
         """
-        self._begin, self._shape, self._release, self._touch = begin, shape, release, touch
+        self._begin, self._shape, self._release, self._touch, self._zone = begin, shape, release, touch, zone
         self._tuning = tuning
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
         self._down: set[Note] = set()
-        self._pedal = False
-        self._sostenuto: frozenset[Note] | None = None  # what was down when the pedal was pressed; None while it is up
+        self._pedals: set[int | None] = set()  # zones whose pedal is down
+        self._sostenuto: dict[int | None, set[Note]] = {}  # what it holds, by zone whose pedal is down
 
     def __iter__(self) -> Iterator[Voice]:
         return iter(self._voices)
@@ -129,31 +132,36 @@ class Voices(ABC):
     def _settle(self, time: int) -> None:
         """Let go of what neither a key nor a pedal holds any more."""
 
-    def pedal(self, time: int, down: bool) -> None:
-        """The sustain pedal (CC 64) moves: all dampers are up while it is down."""
-        self._pedal = down
+    def pedal(self, time: int, down: bool, zone: int | None = None) -> None:
+        """The sustain pedal (CC 64) moves: all dampers of its zone are up while it is down."""
+        if down:
+            self._pedals.add(zone)
+        else:
+            self._pedals.discard(zone)
         self._settle(time)
 
-    def sostenuto(self, time: int, down: bool) -> None:
+    def sostenuto(self, time: int, down: bool, zone: int | None = None) -> None:
         """The sostenuto pedal (CC 66) moves: it holds the keys that are down at the moment it goes down."""
         if not down:
-            self._sostenuto = None
+            self._sostenuto.pop(zone, None)
             self._settle(time)
-        elif self._sostenuto is None:
-            self._sostenuto = frozenset(self._down)
+        elif zone not in self._sostenuto:
+            self._sostenuto[zone] = {note for note in self._down if self._zone(note[0]) == zone}
 
-    def release_all(self, time: int) -> None:
+    def release_all(self, time: int, zone: int | None = None) -> None:
         """All notes off (CC 123): keys come up; the pedals still hold what they hold."""
-        self._down.clear()
+        self._lift(zone)
         for voice in self._voices:
-            voice.down = False
+            if self._zone(voice.note[0]) == zone:
+                voice.down = False
         self._settle(time)
 
-    def silence(self, time: int) -> None:
+    def silence(self, time: int, zone: int | None = None) -> None:
         """All sound off (CC 120): everything fades in 5 ms."""
-        self._down.clear()
+        self._lift(zone)
         for voice in list(self._voices):
-            self._cut(voice, time)
+            if self._zone(voice.note[0]) == zone:
+                self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
         """Who gives way first: the voice released longest ago, else the oldest; None if nothing sounds."""
@@ -188,7 +196,12 @@ class Voices(ABC):
 
     def _holds(self, note: Note) -> bool:
         """Whether a key or a pedal keeps a note from ending."""
-        return self._pedal or note in self._down or (self._sostenuto is not None and note in self._sostenuto)
+        zone = self._zone(note[0])
+        return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
+
+    def _lift(self, zone: int | None) -> None:
+        """No key of a zone is down any more."""
+        self._down = {note for note in self._down if self._zone(note[0]) != zone}
 
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
@@ -232,10 +245,11 @@ class Poly(Voices):
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
+        zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
         """``limit``: voices that sound at a time, those that fade for another not counted."""
-        super().__init__(sample_rate, begin, shape, release, touch, tuning)
+        super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
         self._limit = limit
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
@@ -309,10 +323,11 @@ class Solo(Voices):
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
+        zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
         """``chord``: with the pitch classes of all keys, and ``legato`` whatever it says."""
-        super().__init__(sample_rate, begin, shape, release, touch, tuning)
+        super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
         self._legato, self._chord = legato or chord, chord
         self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
         self._last: Note | None = None  # what sounded last
@@ -332,10 +347,10 @@ class Solo(Voices):
         self._down.discard((channel, key))
         self._settle(time)
 
-    def silence(self, time: int) -> None:
+    def silence(self, time: int, zone: int | None = None) -> None:
         """All sound off: nothing is held that could come back."""
-        self._held.clear()
-        super().silence(time)
+        self._held = [held for held in self._held if self._zone(held.note[0]) != zone]
+        super().silence(time, zone)
 
     def _settle(self, time: int) -> None:
         held = [held for held in self._held if self._holds(held.note)]

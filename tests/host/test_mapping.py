@@ -224,6 +224,39 @@ def test_reset_controllers_takes_pressure_away_but_moves_nothing_that_was_not_pr
     assert player.values["x"] == 0.25
 
 
+# By MIDI RP-015: what each controller is after a reset, None where it stays.
+@pytest.mark.parametrize(
+    ("number", "rests"),
+    [
+        (1, 0),
+        (11, 127),
+        (65, 0),
+        (66, 0),
+        (67, 0),
+        *((n, None) for n in (2, 4, 5, 7, 8, 10, 12, 68, 70, 74, 79, 91, 95)),
+    ],
+)
+def test_a_reset_moves_what_has_a_rest_position_there_and_leaves_all_other_knobs(number, rests):
+    player = Player({"number": number, "low": 0.0, "high": 127.0})
+    player.cc(number, 50)
+    assert not player.mapper.control(9, 1, 121, 0)
+    assert player.values["x"] == 50  # another channel's
+    assert not player.mapper.control(9, 0, 121, 0)
+    assert player.values["x"] == (50 if rests is None else rests)
+
+
+def test_a_reset_takes_both_halves_of_the_wheel_to_rest_and_moves_no_wheel_that_was_never_moved():
+    player = Player({"number": 1, "bits": 14, "low": -1.0}, present={"x": 0.3})
+    player.cc(121, 0)
+    assert player.moves == []
+    player.cc(33, 5)
+    player.cc(121, 0)
+    assert player.values["x"] == -1.0
+    assert len(player.moves) == 2
+    player.cc(121, 0)
+    assert len(player.moves) == 2
+
+
 @pytest.mark.parametrize("takeover", ["pickup", "scale"])
 def test_the_first_message_of_a_knob_only_tells_where_it_stands(takeover):
     player = Player({"number": 20, "takeover": takeover}, present={"x": 0.5})

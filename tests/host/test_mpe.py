@@ -45,6 +45,18 @@ def sound_of(make_patch, tiny):
     return sound
 
 
+@pytest.fixture
+def two_zones(make_patch, tiny):
+    """A function that gives what one patch sounds like that plays a lower and an upper zone of five members each."""
+
+    def sound(events, count=9000, model=None, **keys):
+        model = model or tiny()
+        rack = Rack({0: make_patch(model, **keys)}, model.card.sample_rate, omni=True)
+        return run(rack, [*zone(0, 0, 5), *zone(0, 15, 5), *events], count)
+
+    return sound
+
+
 def note_at(sound, start, count=14_000):
     return sounding_note(sound[0, start : start + count], 44100)
 
@@ -103,7 +115,7 @@ def test_a_zone_without_any_instrument_is_played_by_the_one_that_hears_all_chann
     for others in (None, 2):
         zones = Zones({2: False}, others)
         heard = [listener for event in zone(0, 15, 4) for listener, _ in zones.route(event)]
-        assert heard[2:] == ([] if others is None else [2, 2, 2])
+        assert heard[2:] == ([] if others is None else [2])
         assert owners(zones)[11:] == ([11, 12, 13, 14, 15] if others is None else [2] * 5)
 
 
@@ -138,6 +150,88 @@ def test_the_range_of_one_member_is_that_of_all_and_a_new_zone_makes_it_48_again
 def test_fine_bend_range_is_in_cents(sound_of, tiny):
     events = [*bend_range(1, 1, 1), ControlChange(2, 1, 38, 50), PitchBend(5, 1, 8191), NoteOn(10, 1, 72, 100)]
     assert note_at(sound_of(events, 60_000, tiny(**LARGE)), 5000, 50_000) == pytest.approx(73.5, abs=0.15)
+
+
+@pytest.mark.parametrize(("channel", "master", "other"), [(2, 0, 15), (13, 15, 0)], ids=["lower", "upper"])
+def test_of_two_zones_in_one_preset_each_masters_bend_moves_its_own_notes(two_zones, tiny, channel, master, other):
+    bends = [PitchBend(20_000, other, 8191), PitchBend(40_000, master, 4096), PitchBend(60_000, channel, 512)]
+    sound = two_zones([NoteOn(10, channel, 60, 100), *bends], 80_000, tiny(**LARGE))
+    assert [note_at(sound, at) for at in (4000, 24_000, 44_000, 64_000)] == pytest.approx([60, 60, 61, 64], abs=0.25)
+
+
+def test_each_of_two_zones_has_its_own_ranges(two_zones, tiny):
+    ranges = [*bend_range(1, 0, 12), *bend_range(1, 1, 24), *bend_range(1, 15, 4), *bend_range(1, 14, 6)]
+    bends = [PitchBend(5, channel, 4096) for channel in (0, 1, 14, 15)]
+    for channel, expected in ((1, 48 + 6 + 12), (14, 48 + 2 + 3)):
+        sound = two_zones([*ranges, *bends, NoteOn(10, channel, 48, 100)], 30_000, tiny(**LARGE))
+        assert note_at(sound, 5000) == pytest.approx(expected, abs=0.25)
+
+
+@pytest.mark.parametrize("mode", ["poly", "mono"])
+@pytest.mark.parametrize("pedal", [64, 66])
+@pytest.mark.parametrize(("channel", "master", "other"), [(2, 0, 15), (13, 15, 0)], ids=["lower", "upper"])
+def test_of_two_zones_in_one_preset_each_has_its_own_pedals(two_zones, mode, pedal, channel, master, other):
+    keys = {"envelope": SHARP, "play": {"mode": mode}}
+    note = [NoteOn(10, channel, 60, 100), NoteOff(3000, channel, 60)]
+    held = two_zones([*note, ControlChange(20, master, pedal, 127), ControlChange(6000, other, pedal, 0)], **keys)
+    free = two_zones([*note, ControlChange(20, other, pedal, 127)], **keys)
+    assert np.abs(held[:, 6100:]).max() > 0.01
+    assert np.all(free[:, 3030:] == 0)
+
+
+@pytest.mark.parametrize("number", [120, 123, 126])
+@pytest.mark.parametrize(("channel", "master", "other"), [(2, 0, 15), (13, 15, 0)], ids=["lower", "upper"])
+def test_of_two_zones_in_one_preset_only_that_ends_whose_master_says_so(two_zones, number, channel, master, other):
+    ends = [ControlChange(2000, other, number, 0), ControlChange(5000, master, number, 0)]
+    sound = two_zones([NoteOn(10, channel, 60, 100), *ends], envelope=SHARP)
+    assert np.abs(sound[:, 4900:5000]).max() > 0.01
+    assert np.all(sound[:, 5120:] == 0)
+
+
+def test_a_zone_that_begins_ends_the_notes_of_the_other_only_where_it_takes_its_channels(two_zones):
+    notes = [NoteOn(10, 2, 60, 100)]
+    kept, taken = (two_zones([*notes, *zone(3000, 15, size)], envelope=SHARP) for size in (9, 10))
+    assert np.abs(kept[:, 3200:]).max() > 0.01
+    assert np.all(taken[:, 3030:] == 0)
+
+
+def test_that_an_upper_zone_ends_takes_no_channel_from_a_lower_one_of_all():
+    zones = Zones({0: True}, 0)
+    for event in zone(0, 15, 0):
+        zones.route(event)
+    assert zones.route(NoteOn(0, 15, 60, 1)) == [(0, NoteOn(0, 15, 60, 1))]
+    assert [event.channel for _, event in zones.route(zone(0, 0, 0)[2])] == [0]
+
+
+def test_a_new_zone_bends_by_two_semitones_on_its_master_whatever_was_before(sound_of, tiny):
+    events = [*bend_range(1, 0, 12), *zone(5, 0, 15), PitchBend(6, 0, 8191), NoteOn(10, 2, 60, 100)]
+    assert note_at(sound_of(events, 30_000, tiny(**LARGE), play={"bend_range_semitones": 7}), 5000) == pytest.approx(
+        62, abs=0.25
+    )
+
+
+def test_a_channel_outside_of_all_zones_bends_as_without_any_and_is_left_alone_by_masters(two_zones, tiny):
+    bends = [PitchBend(20_000, 0, 8191), PitchBend(20_000, 15, 8191), PitchBend(40_000, 7, -8192)]
+    sound = two_zones([NoteOn(10, 7, 60, 100), *bends], 60_000, tiny(**LARGE), play={"bend_range_semitones": 5})
+    assert [note_at(sound, at) for at in (4000, 24_000, 44_000)] == pytest.approx([60, 60, 55], abs=0.25)
+
+
+@pytest.mark.parametrize(("master", "channel", "other"), [(0, 2, 15), (15, 13, 0)], ids=["lower", "upper"])
+def test_a_reset_lets_go_of_its_channels_bend_and_on_a_master_of_those_of_the_zone(
+    two_zones, tiny, master, channel, other
+):
+    bends = [PitchBend(5, channel, 2048), PitchBend(5, master, 8191), NoteOn(10, channel, 60, 100)]
+    for reset, expected in ((other, 74), (channel, 62), (master, 60)):
+        sound = two_zones([*bends, ControlChange(1000, reset, 121, 0)], 24_000, tiny(**LARGE))
+        assert note_at(sound, 9000) == pytest.approx(expected, abs=0.25)
+
+
+@pytest.mark.parametrize(("reset", "level"), [(0, 0.0), (2, 0.0), (3, 1.0), (15, 1.0)])
+def test_a_reset_lets_go_of_the_pressure_of_its_channel_or_zone_alone(two_zones, reset, level):
+    touched = [ChannelPressure(5, 2, 127), NoteOn(10, 2, 60, 100)]
+    keys = {"mpe": {"pressure": "gain"}}
+    sound = two_zones([*touched, ControlChange(1000, reset, 121, 0)], **keys)
+    assert np.array_equal(sound[:, 2000:], two_zones(touched, **keys)[:, 2000:] * np.float32(level))
 
 
 @pytest.mark.parametrize(
@@ -277,16 +371,17 @@ PERFORMANCE = st.tuples(st.lists(EVENT, max_size=40), st.lists(ZONE, max_size=3)
     st.sampled_from(["poly", "mono", "chord"]),
     st.sampled_from([RATE, 48000]),
     st.lists(st.integers(1, 1500), min_size=1, max_size=4),
+    st.sampled_from([(0,), (0, 15)]),
 )
 @settings(max_examples=60)
-def test_whatever_fingers_do_is_finite_and_the_same_in_blocks(make_patch, events, enabled, mode, rate, sizes):
+def test_whatever_fingers_do_is_finite_and_the_same_in_blocks(make_patch, events, enabled, mode, rate, sizes, channels):
     keys = {
         "play": {"mode": mode, "voices": 3, "legato": True, "glide_seconds": 0.02},
         "mpe": {"enabled": enabled, "pressure": "latent.0", "slide": "gain"},
     }
 
     def mix(sizes):
-        return run(Rack({0: make_patch(**keys), 15: make_patch(**keys)}, rate), events, 4000, sizes)
+        return run(Rack({channel: make_patch(**keys) for channel in channels}, rate, omni=True), events, 4000, sizes)
 
     sound = mix(sizes)
     assert np.all(np.isfinite(sound))

@@ -22,6 +22,7 @@ def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE, tunin
         "shape": lambda time: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
         "release": lambda: release,
         "touch": lambda channel: None,
+        "zone": lambda channel: None,
         "tuning": tuning,
     }
     return Poly(limit, RATE, **makers) if mode == "poly" else Solo(legato, mode == "chord", RATE, **makers)
