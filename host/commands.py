@@ -263,6 +263,7 @@ def render(
             processes=min(PARTS, os.cpu_count() or 1),
             omni=as_live,
             progress=display.update,
+            say=lambda line: display.say(f"warning: {line}"),
         )
     for file in files:
         print(file)

@@ -131,3 +131,8 @@ def limit(audio: Array) -> Array:
         bent = np.float32(LIMIT_KNEE) + over / (over / room + np.float32(1))
         audio = np.where(level <= np.float32(LIMIT_KNEE), audio, np.copysign(bent, audio))
     return audio
+
+
+def limited(audio: Array) -> float:
+    """The share of samples that `limit` has bent, 0 to 1, of what it gave."""
+    return float(np.mean(np.abs(audio) > LIMIT_KNEE))

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.device import SPARE_BLOCKS, Sink
-from .dsp import limit
+from .dsp import LIMIT_KNEE, limit, limited
 from .events import Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend, ProgramChange
 from .midi.ports import Timed
 
@@ -42,6 +42,7 @@ POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be t
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
 LOOK_SECONDS = 0.1  # between looks at what people are shown
+METER_SECONDS = 0.5  # over which the limiter's work is averaged
 FORGET_SECONDS = 10.0  # how slowly the card's clock is followed
 REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48 kHz
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
@@ -298,6 +299,7 @@ class Loop:
         self.sources = sources
         self.load = Load()
         self.peak = 0.0  # of the level since it was last asked for
+        self.limited = 0.0  # share of the samples of late that the limiter bent
         self.latents = player.rack.current_latents(0)  # where they were of late; the rack itself belongs to this thread
         self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
@@ -315,6 +317,7 @@ class Loop:
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
         self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
+        self._meter_blocks = max(1.0, METER_SECONDS * sink.rate / sink.block)
         self._ending = threading.Event()
 
     @property
@@ -361,9 +364,15 @@ class Loop:
                 self._keep_up(part)
                 if self.load.count % self._look_blocks == 0:
                     self.latents = self.player.rack.current_latents(0)
-                self.peak = max(self.peak, float(sound.max()), -float(sound.min()))
+                self._meter(sound)
                 if self._on_block is not None:
                     self._on_block(sound, events)
+
+    def _meter(self, sound: Array) -> None:
+        """Keep what people are shown of the level."""
+        peak = max(float(sound.max()), -float(sound.min()))
+        self.peak = max(self.peak, peak)
+        self.limited += ((limited(sound) if peak > LIMIT_KNEE else 0.0) - self.limited) / self._meter_blocks
 
     def _wait(self) -> bool:
         """Sleep until the card has taken a block and there is room for the next, a few blocks at most; whether so."""

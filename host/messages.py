@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: heard as roughness, where a drum's peak is not
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -42,6 +44,7 @@ class Report:
     latents: list[float]
     spans: list[tuple[float, float]]  # of the latents
     peak_db: float
+    limited: float  # share of the samples of late that the limiter bent
     preset: str
     ports: list[str]
     last: str

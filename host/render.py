@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.files import sound_writer
-from .dsp import limit
+from .dsp import limit, limited
 from .events import ProgramChange
 from .library import Patch
+from .messages import TOO_LOUD
 from .midi.file import Performance
+from .progress import clock
 from .rack import Rack
 
 Array = npt.NDArray[np.float32]
@@ -62,6 +64,7 @@ def render(
     processes: int = 1,
     omni: bool = False,
     progress: Callable[[float], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Render a performance to a file, and its channels to files beside it.
 
@@ -74,6 +77,7 @@ def render(
         processes: that share the voices; they do not change the sound.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
         progress: told the part that is done, 0 to 1.
+        say: told that the limiter had to work hard, and where it worked hardest.
 
     Returns:
         The files written. All appear, or none.
@@ -87,14 +91,20 @@ def render(
             channel: stack.enter_context(sound_writer(name, sample_rate, overwrite=overwrite))
             for channel, name in (names.items() if stems else ())
         }
+        hardest, place = 0.0, 0
         for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
             mix_file.write(mix)
+            if (bent := limited(mix)) > hardest:
+                hardest, place = bent, done - mix.shape[1]
             for channel, file in stem_files.items():
                 file.write(limit(parts[channel]))
             if progress is not None:
                 progress(min(1.0, done / max(1, performance.length)))
         for file in (mix_file, *stem_files.values()):
             file.finish()
+    if say is not None and hardest >= TOO_LOUD:
+        at = clock(place / sample_rate)
+        say(f"{path} is too loud: at {at} the limiter bends {hardest:.0%} of the samples; lower its presets' gain_db")
     return [path, *(names[channel] for channel in stem_files)]
 
 

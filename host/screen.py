@@ -10,20 +10,21 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .messages import Report
+from .messages import TOO_LOUD, Report
 from .units import note_name
 
 if TYPE_CHECKING:
     import rich.console
     import rich.live
+    import rich.text
 
 LINE_SECONDS = 1.0
 SAID = 4  # lines that stay on the screen, empty or not, so that nothing below them moves
 WIDTH = 79  # columns at most, of which `LABEL` and two spaces hold the names
 LABEL = 8
-METER_DB, METER_WIDTH = 48, 32
-KNOBS, KNOBS_A_ROW = 16, 4  # latents that are shown
-KNOB_WIDTH = 5
+METER_DB, METER_WIDTH = 48, 16
+KNOBS = 16  # latents that are shown, as many a row as there is room for
+KNOB_WIDTH, KNOB_COLUMNS = 5, 17
 HELD = 12  # keys that are shown
 SILENT_DB = -100
 DUMB = ("", "dumb", "unknown")  # terminals that cannot go back up a line
@@ -110,7 +111,7 @@ def summary(report: Report) -> str:
         f"shed {report.shed}",
         f"held {len(report.held)}",
         f"latency {sum(report.latency_ms.values()):.1f} ms",
-        f"peak {_decibels(report.peak_db)}",
+        f"peak {_decibels(report.peak_db)}{_too_loud(report)}",
         f"preset {report.preset}",
         f"{report.device} {report.rate} Hz {report.block}",
     )
@@ -152,7 +153,7 @@ class Full:
 
     def say(self, line: str) -> None:
         """A line that stays until others push it out."""
-        self._add(line, of_preset=False)
+        self._said.append(_Said(line, of_preset=False))
         self._draw()
 
     def tell_preset(self, lines: list[str]) -> None:
@@ -160,63 +161,86 @@ class Full:
         kept = [said for said in self._said if not said.of_preset]
         self._said.clear()
         self._said.extend(kept)
-        for line in lines:
-            self._add(line, of_preset=True)
+        self._said.extend(_Said(line, of_preset=True) for line in lines)
         self._draw()
 
     def typed(self) -> list[tuple[int, bool] | str]:
         """See `Typist`."""
         return self._typist.typed()
 
-    def _add(self, line: str, of_preset: bool) -> None:
-        self._said.extend(_Said(part, of_preset) for part in textwrap.wrap(line, WIDTH))
-
     def _draw(self) -> None:
         if self._report is not None:
-            self._live.update(self._page(self._report), refresh=True)
+            page = _Page(self._typist.hint, self._report, [said.line for said in self._said])
+            self._live.update(page, refresh=True)
 
-    def _page(self, report: Report) -> "rich.console.Group":
-        from rich.console import Group
+
+class _Page(NamedTuple):
+    """What `Full` shows: for whatever width the terminal has when it is drawn."""
+
+    hint: str
+    report: Report
+    said: list[str]
+
+    def __rich_console__(
+        self, console: "rich.console.Console", options: "rich.console.ConsoleOptions"
+    ) -> Iterator["rich.text.Text"]:
         from rich.text import Text
 
-        said = [*(said.line for said in self._said), *[""] * (SAID - len(self._said))]
-        lines = [Text(self._typist.hint, style="dim")]  # first, so that a low window shows it
-        lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(report)]
-        lines += [Text(line, style="yellow") for line in said]
+        width = min(WIDTH, options.max_width)
+        said = [part for line in self.said for part in textwrap.wrap(line, width)][-SAID:]
+        lines = [Text(self.hint, style="dim")]  # first, so that a low window shows it
+        lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(self.report, width)]
+        lines += [Text(line, style="yellow") for line in said + [""] * (SAID - len(said))]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
-            line.truncate(WIDTH, overflow="ellipsis")
-        return Group(*lines)
+            line.truncate(width, overflow="ellipsis")
+        yield from lines
 
 
-def rows(report: Report) -> list[tuple[str, str]]:
-    """What the screen says, name and value: as many rows for every report of a preset."""
+def rows(report: Report, width: int = WIDTH) -> list[tuple[str, str]]:
+    """What the screen says, name and value: as many rows for every report of a preset, at a width in columns."""
+    room = width - LABEL - 2
     p50, p99 = report.load
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
     measured = "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
+    meter = _bar((report.peak_db + METER_DB) / METER_DB, METER_WIDTH)
     held = " ".join(note_name(key) for key in report.held[:HELD]) + (" ..." if len(report.held) > HELD else "")
     return [
         ("preset", report.preset),
-        ("card", f"{report.device}, {report.rate} Hz, blocks of {report.block}"),
-        ("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}"),
+        ("card", f"{report.rate} Hz, blocks of {report.block}, {report.device}"),
+        *_wrapped("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}", room, 1 if width >= WIDTH else 2),
         ("measured", measured),
         ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
         ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "")),
         ("keys", held or "-"),
-        *(("latents" if index == 0 else "", line) for index, line in enumerate(_knobs(report))),
-        ("level", f"[{_bar((report.peak_db + METER_DB) / METER_DB, METER_WIDTH)}] {_decibels(report.peak_db)}"),
+        *(("latents" if index == 0 else "", line) for index, line in enumerate(_knobs(report, room))),
+        ("level", f"[{meter}] {_decibels(report.peak_db)}{_too_loud(report)}"),
         ("MIDI", ", ".join(report.ports) or "none"),
-        ("last", report.last or "-"),
+        *_wrapped("last", report.last or "-", room, 2),
     ]
 
 
-def _knobs(report: Report) -> list[str]:
-    """Latents as bars within their spans, a few a row."""
+def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
+    """A value on so many rows, the last of which has what is left, empty where nothing is."""
+    first = textwrap.wrap(value, room)[: count - 1]
+    rest = value[len(" ".join(first)) :].strip()
+    parts = [*first, rest, *[""] * (count - 1 - len(first))]
+    return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
+
+
+def _too_loud(report: Report) -> str:
+    """What is said beside the level while the limiter works hard."""
+    return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
+
+
+def _knobs(report: Report, room: int) -> list[str]:
+    """Latents as bars within their spans, as many a row as there is room for."""
     knobs = [
         f"{index:2d} [{_bar((value - low) / (high - low) if high > low else 0.0, KNOB_WIDTH)}]{value:+6.2f}"
         for index, (value, (low, high)) in enumerate(zip(report.latents, report.spans, strict=False))
     ]
-    lines = [" ".join(knobs[start : start + KNOBS_A_ROW]) for start in range(0, min(KNOBS, len(knobs)), KNOBS_A_ROW)]
+    a_row = max(1, (room + 1) // KNOB_COLUMNS)
+    lines = [" ".join(knobs[start : min(start + a_row, KNOBS)]) for start in range(0, min(KNOBS, len(knobs)), a_row)]
     return [*lines, f"and {len(knobs) - KNOBS} more"] if len(knobs) > KNOBS else lines
 
 

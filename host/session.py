@@ -372,6 +372,7 @@ def _report(stage: _Stage) -> Report:
         latents=loop.latents,
         spans=[(latent.low, latent.high) for latent in stage.patch.model.card.latents] if stage.patch else [],
         peak_db=gain_to_db(peak),
+        limited=loop.limited,
         preset=stage.preset,
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=_last(stage, loop),

@@ -14,6 +14,7 @@ from timbrel.host.dsp import (
     chroma_bins,
     gaussian_noise,
     limit,
+    limited,
     splitmix64,
     stft,
     uniforms,
@@ -134,6 +135,11 @@ def test_the_limiter_has_no_memory(audio, cut):
 
 def test_the_louder_a_sound_the_nearer_the_limiter_comes_to_full_scale():
     assert limit(np.float32([1.0, 10.0, 1000.0])) == pytest.approx([0.85, 0.99062, 0.99991], abs=1e-4)
+
+
+def test_what_the_limiter_bent_is_told_from_what_it_gave():
+    given = limit(np.float32([[0.0, 0.7, -0.69, 0.71], [-5.0, 1e9, np.nan, 0.1]]))
+    assert limited(given) == 3 / 8
 
 
 def test_the_limiter_bends_without_a_corner():

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import resample, welch
 from timbrel.host.card import METADATA_KEY
 from timbrel.host.controls import GRAIN_CONTROLS, Ramp
+from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
 from timbrel.host.errors import UserError
@@ -277,6 +278,17 @@ def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():
     assert np.mean(levels > LOUDEST_TEXTURE_DB + 1.0) < 0.1
     high = voices_db(engine, corners[:16], 0.3, key=84) + gain_db  # the same spectra, four times as wide
     assert high.max() < LOUDEST_TEXTURE_DB + 3.0
+
+
+def test_a_shipped_preset_whose_knobs_stand_at_their_ends_is_not_all_at_the_limiter():
+    rng = np.random.default_rng(5)
+    for _ in range(8):
+        rack = Rack({0: open_patch("lakeside-knobs")}, 44100)
+        knobs = [ControlChange(0, 0, number, int(value)) for number, value in enumerate(rng.choice([0, 127], 10), 70)]
+        rack.process([*knobs, NoteOn(0, 0, 60, 127)], 22050)
+        mix, _ = rack.process([], 22050)
+        assert level_db(mix) < -4.0
+        assert limited(mix) < 0.3
 
 
 def test_the_bound_takes_nothing_off_the_sounds_of_the_corpus_but_the_very_loudest():

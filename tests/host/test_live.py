@@ -616,6 +616,19 @@ def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_pat
     assert all(len(latents) == 2 for latents, *_ in looks)
 
 
+def test_the_limiters_work_of_late_is_told_as_the_share_of_samples_that_are_over_its_knee(make_patch, hours):
+    timed = [Timed(100 + i / 1000, NoteOn(0, 0, 40 + i, 127), "port") for i in range(24)]
+    sink = FakeSink(hours, blocks=900)  # 2.4 s, five times what is averaged over
+    loop = Loop(player_of(make_patch, 48000, play={"gain_db": 12.0, "voices": 24}), sink, [FakeSource(hours, timed)])
+    loop.run()
+    late = np.concatenate(sink.sounds[-190:], axis=1)
+    assert 0.3 < np.mean(np.abs(late) > 0.7) < 1.0
+    assert loop.limited == pytest.approx(np.mean(np.abs(late) > 0.7), abs=0.03)
+    soft, _, _ = looped(make_patch, hours, [Timed(100, NoteOn(0, 0, 60, 100), "port")])
+    soft.run()
+    assert soft.limited == 0
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_events_stamped_with_whole_blocks_have_a_constant_delay_with_nothing_in_hand(make_patch, hours, depth):
     sink, told = FakeSink(hours, depth=depth), []

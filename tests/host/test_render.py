@@ -211,6 +211,26 @@ def test_progress_rises_to_one(make_patch, tmp_path):
     assert min(told) >= 0
 
 
+@pytest.mark.parametrize("gain_db", [0.0, 12.0])
+def test_a_limiter_that_has_to_work_hard_is_told_of_with_its_moment(make_patch, tmp_path, gain_db):
+    soft, loud = make_patch(), make_patch(play={"gain_db": gain_db})
+    chord = [e for key in range(48, 64) for e in note(key, 2 * RATE, 4 * RATE, channel=1)]
+    tune = performance(sorted([*note(off=RATE), *(chord if gain_db else [])], key=lambda e: e.time), 4.0, (0, 1))
+    said = []
+    render({0: soft, 1: loud}, tune, tmp_path / "out.wav", sample_rate=RATE, say=said.append)
+    if gain_db == 0:
+        assert said == []
+        return
+    sound, _ = soundfile.read(tmp_path / "out.wav")
+    shares = [np.mean(np.abs(sound[at : at + 16384]) > 0.7) for at in range(0, 4 * RATE, 16384)]
+    [line] = said
+    assert "out.wav is too loud: at 0:0" in line
+    at, share = int(line.split("at 0:0")[1][0]), int(line.split("bends ")[1].split("%")[0])
+    assert 2 <= at <= 4
+    assert share == pytest.approx(100 * max(shares), abs=2)
+    assert line.endswith("of the samples; lower its presets' gain_db")
+
+
 def test_a_failing_write_leaves_nothing_behind(make_patch, tmp_path):
     def stop(done):
         raise OSError(28, "No space left on device")
@@ -320,6 +340,13 @@ def test_the_command_renders_and_names_its_files(timbrel, preset, song, tmp_path
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.split() == [str(tmp_path / "out.wav"), str(tmp_path / "out-ch01.wav")]
     assert soundfile.info(tmp_path / "out.wav").samplerate == 48000
+
+
+def test_the_command_warns_of_what_is_too_loud(timbrel, preset, song, tmp_path, monkeypatch):
+    monkeypatch.setattr(render_module, "limited", lambda mix: 0.34)
+    result = timbrel("render", preset, song, "-o", tmp_path / "out.wav")
+    assert result.status == 0
+    assert f"warning: {tmp_path / 'out.wav'} is too loud: at 0:00 the limiter bends 34% of the samples" in result.err
 
 
 def test_the_command_plays_other_presets_on_other_channels(timbrel, preset, tiny_path, tmp_path):

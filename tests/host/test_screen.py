@@ -34,6 +34,7 @@ REPORT = Report(
     latents=[0.5] * 8,
     spans=[(0.0, 1.0)] * 8,
     peak_db=float("-inf"),
+    limited=0.0,
     preset="gm-keys",
     ports=["virtual"],
     last="",
@@ -47,6 +48,7 @@ BUSY = {
     "shed": 99_999,
     "held": list(range(128)),
     "peak_db": 0.0,
+    "limited": 1.0,
     "ports": ["a controller of eight knobs", "a keyboard of 88 keys", "a pad"] * 3,
     "last": "CC 74 = 127 -> latent.0 = -12.3, effects.0.cutoff_frequency_hz = 1.23e+04, envelope.release_seconds = 30",
     "preset": "the preset of a " + "long " * 30 + "name",
@@ -57,8 +59,8 @@ def report(**changes):
     return Report(**{**vars(REPORT), **changes})
 
 
-def drawn(*reports, said=(), told=(), piano=False, monkeypatch):
-    """The lines of the page after these reports, as a terminal of 80 columns gets them."""
+def drawn(*reports, said=(), told=(), piano=False, width=80, monkeypatch):
+    """The lines of the page after these reports, as a terminal of some columns gets them."""
     from rich.console import Console
 
     full = Full(Typist(piano))
@@ -69,7 +71,7 @@ def drawn(*reports, said=(), told=(), piano=False, monkeypatch):
         full.tell_preset(lines)
     monkeypatch.setattr(full._live, "start", lambda refresh=False: None)
     out = io.StringIO()
-    console = Console(file=out, width=80, force_terminal=False)
+    console = Console(file=out, width=width, force_terminal=False)
     for one in reports:
         full.show(one)
         out.truncate(out.seek(0))
@@ -81,13 +83,34 @@ def drawn(*reports, said=(), told=(), piano=False, monkeypatch):
 # ---- what is drawn
 
 
-def test_no_report_moves_a_line_or_is_wider_than_the_terminal(monkeypatch):
-    calm = drawn(REPORT, monkeypatch=monkeypatch)
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("count", [2, 10, 40])
+def test_no_report_moves_a_line_or_is_wider_or_higher_than_the_terminal(monkeypatch, width, count):
+    latents = {"latents": [0.5] * count, "spans": [(0.0, 1.0)] * count}
+    calm = drawn(report(**latents), width=width, monkeypatch=monkeypatch)
     words = ["the card has gone " * 20, "it is back"]
-    busy = drawn(report(**BUSY), said=words, monkeypatch=monkeypatch)
+    busy = drawn(report(**BUSY, **latents), said=words, width=width, monkeypatch=monkeypatch)
     assert len(calm) == len(busy) <= 24
     assert [line[: screen.LABEL] for line in calm[1:-4]] == [line[: screen.LABEL] for line in busy[1:-4]]
-    assert max(map(len, calm + busy)) <= WIDTH < 80
+    assert max(map(len, calm + busy)) <= min(WIDTH, width)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_nothing_that_a_player_reads_is_cut_off_in_a_narrow_window(monkeypatch, width):
+    last = "CC 74 = 127 -> latent.0 = -12.3, effects.0.cutoff_frequency_hz = 1.23e+04, gain"
+    words = [
+        "no MIDI port can be opened (MidiInJack::initialize: JACK server not running?); start JACK, or give --midi-api",
+        "no right to realtime priority; join the group 'audio' and log in again (limits: rtprio 95)",
+    ]
+    shown = report(last=last, latents=[0.5] * 16, spans=[(0.0, 1.0)] * 16, peak_db=-0.1, limited=0.34)
+    lines = drawn(shown, said=words, width=width, monkeypatch=monkeypatch)
+    text = " ".join(" ".join(lines).split())
+    for whole in (last, *words, "instrument 1.5", "-0 dB, too loud: 34% limited"):
+        assert whole in text
+    assert [
+        line for line in lines if "…" in line and not line.startswith("    card  48000 Hz, blocks of 128, system")
+    ] == []
+    assert text.count("+0.50") == 16
 
 
 def test_the_screen_says_all_that_a_player_asks(monkeypatch):
@@ -97,7 +120,7 @@ def test_the_screen_says_all_that_a_player_asks(monkeypatch):
     text = "\n".join(drawn(shown, said=["no right to realtime priority"], monkeypatch=monkeypatch))
     for words in (
         "q quits",
-        "system (JACK Audio Connection Kit), 48000 Hz, blocks of 128",
+        "48000 Hz, blocks of 128, system (JACK Audio Connection Kit)",
         "12.2 ms = card 2.7 + ring 5.3 + timing 2.7 + instrument 1.5",
         "10.7 ms",
         "8% of a block, p99  21%; underruns 3",
@@ -139,9 +162,16 @@ def test_latents_are_bars_within_their_spans(values):
     assert (f"and {len(knobs) - 16} more" in text) == (len(knobs) > 16)
 
 
-@pytest.mark.parametrize(("level", "lit"), [(float("-inf"), 0), (-48.0, 0), (-24.0, 16), (0.0, 32), (6.0, 32)])
+@pytest.mark.parametrize(("level", "lit"), [(float("-inf"), 0), (-48.0, 0), (-24.0, 8), (0.0, 16), (6.0, 16)])
 def test_the_meter_spans_48_db(level, lit):
     assert dict(rows(report(peak_db=level)))["level"].count("#") == lit
+
+
+@pytest.mark.parametrize(("limited", "told"), [(0.0, False), (0.049, False), (0.051, True), (1.0, True)])
+def test_only_a_limiter_that_works_hard_is_told_of(limited, told):
+    busy = report(peak_db=-0.5, limited=limited)
+    assert ("too loud" in dict(rows(busy))["level"]) == told
+    assert (f"peak -0 dB, too loud: {limited:.0%} limited  " in summary(busy)) == told
 
 
 def test_plain_prints_a_line_a_second_and_words_on_stderr(capsys, monkeypatch):
