@@ -1,4 +1,9 @@
-"""Spectra taken apart: against a plain loop over rows, harmonics and bins, and against sinusoids and noise as made."""
+"""Spectra taken apart: against a plain loop over rows, harmonics and bins, and against sinusoids and noise as made.
+
+The code sums powers in single precision, the loop in double. They may differ in that alone: by the rounding of the
+powers that a value is summed of, which is large against what is left where one is taken from another. The loop gives
+that too.
+"""
 
 import math
 
@@ -11,6 +16,15 @@ from timbrel.host.engines.partials import FREE, Layout, taken_apart
 FRAME = 2048
 BINS = FRAME // 2 + 1
 LAYOUTS = [Layout(40, BINS // 4 + 1, 4.0), Layout(200, BINS // 2 + 1, 2.0), Layout(3, BINS, 1.0), Layout(0, 300, 3.7)]
+
+
+ULP = 2.0**-24  # the rounding of single precision, over the number
+ROUNDINGS = 64  # that a power goes through besides those of its sum: squares, roots, lobes, logarithms
+
+
+def rounding(power, terms):
+    """By how much a sum of powers may be off."""
+    return (terms + ROUNDINGS) * ULP * power
 
 
 def tone_of(power, around):
@@ -39,7 +53,10 @@ def lobes_at(frame, peaks):
 
 
 def with_fundamental(frame, first, layout):
-    """Harmonics, free partials as (place, magnitude) and noise of one frame, harmonic by harmonic, gap by gap."""
+    """Harmonics, free partials as (place, magnitude) and noise of one frame, harmonic by harmonic, gap by gap.
+
+    And by how much the powers of harmonics and of noise may be off.
+    """
     bins, count, highest = len(frame), layout.harmonics, max(frame)
     wide = [min(3 + 0.5 * (k - 1), max(first / 3, 1.0)) for k in range(1, count + 1)]
     begins = [min(round(k * first - w), bins - 1) for k, w in enumerate(wide, start=1)] + [bins]
@@ -55,6 +72,7 @@ def with_fundamental(frame, first, layout):
             peaks[number] = peak
         gaps.append(energy)
         sizes.append(len(gap))
+    energies = list(gaps)
     free = []
     for (number, peak), (place, height) in zip(peaks.items(), lobes_at(frame, list(peaks.values())), strict=True):
         if len(free) < FREE:
@@ -62,21 +80,38 @@ def with_fundamental(frame, first, layout):
             free.append((place, magnitude))
             gaps[number] = max(gaps[number] - 1.5 * magnitude**2, 0.0)
     gaps = [energy / size for energy, size in zip(gaps, sizes, strict=True)]
+    gaps_off = [rounding(energy / size, size) for energy, size in zip(energies, sizes, strict=True)]
     harmonics, noise = [0.0] * count, list(gaps)
+    harmonics_off, noise_off = [0.0] * count, list(gaps_off)
     for k in range(1, count + 1):
         window = frame[begins[k - 1] : max(ends[k], begins[k - 1] + 1)]
         beside = (gaps[k - 1] + gaps[k]) / 2
+        beside_off = (gaps_off[k - 1] + gaps_off[k]) / 2
         more = sum(value**2 - beside for value in window) / 1.5
-        tone = tone_of(more, beside) if more > (1e-4 * highest) ** 2 else 0.0
+        more_off = rounding(sum(value**2 + beside for value in window), len(window)) + len(window) * beside_off
+        least, tone, most = (
+            tone_of(max(own, 0.0), max(around, 0.0)) if own > (1e-4 * highest) ** 2 else 0.0
+            for own, around in (
+                (more - more_off, beside + beside_off),
+                (more, beside),
+                (more + more_off, beside - beside_off),
+            )
+        )
         harmonics[k - 1] = tone * max(more, 0.0) ** 0.5
+        harmonics_off[k - 1] = more_off + (most**2 - least**2) * max(more + more_off, 0.0)
         for gap in (k - 1, k):
             noise[gap] += (more - harmonics[k - 1] ** 2) * 1.5 / 2 / first
+            noise_off[gap] += (more_off + harmonics_off[k - 1]) * 1.5 / 2 / first
     at = [min(math.floor(n * layout.noise_width / first), count) for n in range(layout.noise)]
-    return np.array(harmonics), free, np.sqrt(np.maximum(noise, 0.0))[at]
+    harmonics, noise = np.array(harmonics), np.sqrt(np.maximum(noise, 0.0))[at]
+    return harmonics, free, noise, np.array(harmonics_off), np.array(noise_off)[at]
 
 
 def without_fundamental(frame, layout):
-    """No harmonics, free partials as (place, magnitude), strongest first, and noise of one frame, bin by bin."""
+    """No harmonics, free partials as (place, magnitude), strongest first, and noise of one frame, bin by bin.
+
+    And by how much the powers of harmonics and of noise may be off.
+    """
     bins, rest, free = len(frame), list(frame), []
     tops = [b for b in range(4, bins - 4) if frame[b] > 5e-3 * max(frame) and frame[b - 1] < frame[b] >= frame[b + 1]]
     peaks = [b for b in tops if tone_at(frame, b) > 0]
@@ -85,17 +120,19 @@ def without_fundamental(frame, layout):
         free.append((place, tone * height))
         for near in range(b - 3, b + 4):
             rest[near] = min(rest[near], max(floor, (1 - tone**2) ** 0.5 * frame[near]))
-    noise = []
+    noise, noise_off = [], []
     for n in range(layout.noise):
         begin, end = (min(max(round((m - 0.5) * layout.noise_width + 0.5), 0), bins - 1) for m in (n, n + 1))
         end = bins if n == layout.noise - 1 else max(end, begin + 1)
         noise.append((sum(value**2 for value in rest[begin:end]) / (end - begin)) ** 0.5)
+        noise_off.append(rounding(sum(value**2 for value in frame[begin:end]) / (end - begin), end - begin))
     free.sort(key=lambda partial: -partial[1])
-    return np.zeros(layout.harmonics), free[:FREE], np.array(noise)
+    none = np.zeros(layout.harmonics)
+    return none, free[:FREE], np.array(noise), none, np.array(noise_off)
 
 
 def plain(frame, first, layout):
-    """Harmonics, free partials and noise of one frame, by loops."""
+    """Harmonics, free partials and noise of one frame, by loops, and by how much the powers may be off."""
     values = [float(value) for value in frame]
     if first > 0 and layout.harmonics:
         return with_fundamental(values, first, layout)
@@ -147,14 +184,13 @@ def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
     assert rows.shape == (len(frames), layout.width)
     places, strengths = layout.free(rows)
     for row, (frame, first) in enumerate(zip(frames, fundamentals, strict=True)):
-        harmonics, free, noise = plain(frame, first, layout)
-        near = {"rel": 2e-3, "abs": 1e-5 * float(frame.max())}  # a share of 8 dB is sensitive to what rounds off
-        deep = 5e-4 * float(frame.max())  # what is left of a gap when its partial is taken from it, in single precision
-        assert layout.harmonic(rows)[row] == pytest.approx(harmonics, rel=2e-3, abs=deep)  # some barely stand out of it
-        assert layout.residue(rows)[row] == pytest.approx(noise, rel=2e-3, abs=deep)
+        harmonics, free, noise, harmonics_off, noise_off = plain(frame, first, layout)
+        assert np.all(np.abs(np.square(layout.harmonic(rows)[row]) - harmonics**2) <= harmonics_off)
+        assert np.all(np.abs(np.square(layout.residue(rows)[row]) - noise**2) <= noise_off)
         assert np.count_nonzero(strengths[row]) == len(free)
         assert np.all(places[row, len(free) :] == 0)
-        assert strengths[row, : len(free)] == pytest.approx([strength for _, strength in free], **near)
+        barely = ROUNDINGS * ULP * float(frame.max())  # the share of one that just stands out is near 0
+        assert strengths[row, : len(free)] == pytest.approx([strength for _, strength in free], rel=1e-5, abs=barely)
         assert places[row, : len(free)] == pytest.approx([place for place, _ in free], abs=1e-3)
 
 
