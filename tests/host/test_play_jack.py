@@ -1,4 +1,7 @@
-"""`timbrel play` from key to sound, over a JACK server without a card."""
+"""`timbrel play` from key to sound, over a JACK server without a card.
+
+Most of these want the machine for themselves. One short performance, whose ring outlasts a busy machine, does not.
+"""
 
 import os
 import re
@@ -18,7 +21,7 @@ try:
 except (ImportError, OSError):  # the package, or the system's library; the server's fixture skips
     jack = None
 
-pytestmark = pytest.mark.realtime  # what else a machine does is heard here as gaps and late notes
+realtime = pytest.mark.realtime  # what else a machine does is heard here as gaps and late notes
 
 BLOCK = 128
 STEP = 2.0**-22  # of 24-bit sound, twice
@@ -36,7 +39,8 @@ low = 0.0
 high = 1.0
 """
 DISTURBED = 2400  # frames beside a moment at which the server itself was late: they say nothing of us
-MOST_LOST = 0.3  # of what is looked at, or the machine is too busy to tell
+MOST_LOST = 0.3  # of a held tone, or the machine is too busy to tell
+ROUNDS = 4
 
 
 class Played:
@@ -131,13 +135,24 @@ def gaps(sound):
     return found
 
 
-def disturbed(rig, frames):
-    """Which frames lie beside moments at which the server itself was late; skips where they are too many."""
+def near_a_loss(rig, frames):
+    """Which frames lie beside moments at which the server itself was late."""
     lost = np.array([-(10**9), *rig.lost])
-    beside = np.abs(np.asarray(frames)[:, None] - lost).min(axis=1) <= DISTURBED
+    beside: np.ndarray = np.abs(np.asarray(frames)[:, None] - lost).min(axis=1) <= DISTURBED
+    return beside
+
+
+def disturbed(rig, frames):
+    """As `near_a_loss`; skips where they are too many."""
+    beside = near_a_loss(rig, frames)
     if beside.mean() > MOST_LOST:
         pytest.skip(f"JACK itself was late {len(rig.lost)} times: this machine is too busy to tell")
     return beside
+
+
+def accounted_for(underruns, rig):
+    """Whether the server was late as often as the ring ran empty: each of its xruns accounts for one underrun."""
+    return underruns <= len(rig.lost)
 
 
 def held_without_a_gap(rig, player, seconds, keys=(60,), during=lambda: None):
@@ -150,7 +165,7 @@ def held_without_a_gap(rig, player, seconds, keys=(60,), during=lambda: None):
     beside = disturbed(rig, np.arange(start, start + length, BLOCK))
     found = gaps(rig.sound[:, start + 4800 : start + length])
     assert [gap for gap in found if not beside[(gap + 4800) // BLOCK]] == []
-    assert player.underruns() == before or rig.lost
+    assert accounted_for(player.underruns() - before, rig)
 
 
 @pytest.fixture(scope="module")
@@ -167,17 +182,45 @@ def player(jack_server, preset):
         yield played
 
 
-def onsets(sound, starts):
-    """Frames from each start to its sound; None where there is none."""
+def onsets(sound, starts, most=1900):
+    """Frames from each start to its sound, at most so many; None where there is none."""
     late = []
     level = np.abs(sound).max(axis=0)
     for start in starts:
         quiet = level[start - 100 : start + 100].max()
-        heard = np.flatnonzero(level[start + 100 : start + 1900] > max(1e-5, 4 * quiet))
+        heard = np.flatnonzero(level[start + 100 : start + most] > max(1e-5, 4 * quiet))
         late.append(int(heard[0]) + 100 if len(heard) else None)
     return late
 
 
+def played_notes(rig, player, starts, sides, numbers):
+    """Play notes on alternate sides, and give each one's frames from its start to its sound.
+
+    All that are looked at must sound, in order, on their side; -1 for those beside which the server itself was late.
+    """
+    rig.lost.clear()
+    if not len(starts):
+        return np.zeros(0, int)
+    events = []
+    for start, side, number in zip(starts.tolist(), sides.tolist(), numbers.tolist(), strict=True):
+        key = 60 + number % 12
+        events += [control(start - 1050, 10, 127 * side), control(start - 1050, 70, number % 128)]
+        events += [on(start, key), off(start + 500, key)]
+        events += [off(start + 1000, key)]  # where the server was late, the first may be lost
+    before = player.underruns()
+    begin = rig.play(events)
+    rig.wait(begin + int(starts[-1]) + 4800)
+    assert accounted_for(player.underruns() - before, rig)
+    late = np.array([-1 if found is None else found for found in onsets(rig.sound, starts + begin)])
+    sure = ~near_a_loss(rig, begin + starts)
+    assert np.all(late[sure] >= 0)
+    places = (begin + starts + late)[sure]
+    heard = [np.square(rig.sound[:, place : place + 400]).sum(axis=1) for place in places]
+    assert [int(right > left) for left, right in heard] == sides[sure].tolist()
+    return np.where(sure, late, -1)
+
+
+@realtime
 class TestOnePlayer:
     """One process for all of these, which has ended before others begin: they would share names."""
 
@@ -185,29 +228,17 @@ class TestOnePlayer:
         random = np.random.default_rng(1)
         starts = np.cumsum(random.integers(1950, 2250, 500))
         sides = random.integers(0, 2, 500)
-        events = []
-        for index, (start, side) in enumerate(zip(starts.tolist(), sides, strict=True)):
-            key = 60 + index % 12
-            events += [control(start - 1050, 10, 127 * int(side)), control(start - 1050, 70, index % 128)]
-            events += [on(start, key), off(start + 500, key)]
-            events += [off(start + 1000, key)]  # where the server was late, the first may be lost
-        with jack_rig(30) as rig:
+        late = np.full(500, -1)
+        with jack_rig(90) as rig:
             rig.connect()
-            before = player.underruns()
-            begin = rig.play(events)
-            rig.wait(begin + int(starts[-1]) + 4800)
-            underruns = player.underruns() - before
-            sure = ~disturbed(rig, begin + starts)
-            starts, sides = starts[sure], sides[sure]
-            late = onsets(rig.sound, starts + begin)
-            assert None not in late
-            away = np.abs(np.array(late) - np.median(late))
-            assert np.percentile(away, 99) <= BLOCK
-            assert away.max() <= 3 * BLOCK
-            places = begin + starts + np.array(late)
-            heard = [np.square(rig.sound[:, place : place + 400]).sum(axis=1) for place in places]
-            assert [int(right > left) for left, right in heard] == sides.tolist()
-            assert underruns == 0 or rig.lost
+            for _ in range(ROUNDS):  # a note beside which the server itself was late is played again
+                asked = np.flatnonzero(late < 0)
+                late[asked] = played_notes(rig, player, starts[: len(asked)], sides[asked], asked)
+            if np.any(late < 0):
+                pytest.skip(f"JACK itself was late beside {np.sum(late < 0)} of 500 notes, {ROUNDS} times")
+        away = np.abs(late - np.median(late))
+        assert np.percentile(away, 99) <= BLOCK
+        assert away.max() <= 3 * BLOCK
 
     def test_a_held_tone_has_no_gap(self, jack_rig, player):
         with jack_rig(30) as rig:
@@ -242,6 +273,30 @@ class TestOnePlayer:
             held_without_a_gap(rig, player, 0.5)
 
 
+def test_keys_sound_one_after_the_other_without_a_gap_and_the_command_ends_when_asked(jack_server, jack_rig, preset):
+    """From the command line to the card. Its ring of 1024 frames and more outlasts what a busy machine does to it."""
+    with play(preset, "--block", 512) as played, jack_rig(20) as rig:
+        played.wait_line(1, 60)
+        rig.connect(seconds=60)
+        rig.lost.clear()
+        before = played.underruns()
+        keys, length = (60, 64, 67), 24_000
+        events = [event for i, key in enumerate(keys) for event in (on(length * i, key), off(length * i + 20_000, key))]
+        start = rig.play(events)
+        rig.wait(start + length * len(keys) + 4800)
+        underruns = played.underruns() - before
+        starts = start + length * np.arange(len(keys))
+        sure = ~near_a_loss(rig, starts)
+        late = onsets(rig.sound, starts, 6000)
+        assert None not in [frames for frames, told in zip(late, sure, strict=True) if told]
+        for first in starts[sure] + 6000:
+            found = [int(first) + gap for gap in gaps(rig.sound[:, first : first + 14_000])]
+            assert [gap for gap in found if not near_a_loss(rig, [gap])[0]] == []
+        assert accounted_for(underruns, rig)
+        assert played.end(signal.SIGINT) < 5.0
+        assert played.process.returncode == 0
+
+
 HOGGED = """
 import gc, sys, threading, multiprocessing
 from timbrel.host import session
@@ -273,6 +328,7 @@ session.run(theirs, Setup({preset!r}, midi_ports=("virtual",)))
 """
 
 
+@realtime
 @pytest.mark.parametrize("work", ["spin", "storm"])
 def test_a_thread_that_wants_the_interpreter_for_itself_leaves_no_gap(jack_server, jack_rig, preset, tmp_path, work):
     script = tmp_path / "hogged.py"
@@ -285,6 +341,7 @@ def test_a_thread_that_wants_the_interpreter_for_itself_leaves_no_gap(jack_serve
             played.process.kill()  # it is deaf to signals, as the process that sounds is
 
 
+@realtime
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(jack_server, jack_rig, preset, tmp_path, number):
     sound, midi, again = (tmp_path / name for name in ("take.wav", "take.mid", "again.wav"))
@@ -318,6 +375,7 @@ def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(jack_serve
         assert any(np.allclose(take, heard, rtol=0, atol=STEP) for take in takes)
 
 
+@realtime
 def test_a_server_that_dies_is_told_and_awaited_and_sound_goes_on_when_it_is_back(
     jack_server, jack_rig, preset, tmp_path
 ):
@@ -346,6 +404,7 @@ def test_a_server_that_dies_is_told_and_awaited_and_sound_goes_on_when_it_is_bac
     assert begun[-1] - begun[0] > 9600  # both notes are on it
 
 
+@realtime
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_it_ends_within_a_second_while_the_server_is_away_and_keeps_what_was_recorded(
     jack_server, jack_rig, preset, tmp_path, number
@@ -367,6 +426,7 @@ def test_it_ends_within_a_second_while_the_server_is_away_and_keeps_what_was_rec
     assert b"\x90\x3c" in midi.read_bytes()
 
 
+@realtime
 def test_ctrl_c_ends_it_within_a_second_of_the_death_of_the_server(jack_server, preset):
     with play(preset) as played:
         played.wait_line(1)
@@ -377,6 +437,7 @@ def test_ctrl_c_ends_it_within_a_second_of_the_death_of_the_server(jack_server, 
             jack_server.start()
 
 
+@realtime
 def test_without_a_server_it_plays_to_nowhere_and_records(preset, tmp_path, monkeypatch):
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "timbrel_there_is_none")
     monkeypatch.setenv("JACK_NO_START_SERVER", "1")
@@ -437,6 +498,7 @@ class Speaker:
             time.sleep(0.01)
 
 
+@realtime
 def test_a_sound_that_comes_in_goes_out_whole_and_late_by_the_latency_shown(jack_server, make_allpass, tmp_path):
     model = make_allpass(sample_rate=48000, frame_length=1024, hop_length=256)
     preset = tmp_path / "live.toml"
@@ -457,9 +519,10 @@ def test_a_sound_that_comes_in_goes_out_whole_and_late_by_the_latency_shown(jack
     away = [np.abs(speaker.heard[at + late : at + late + BLOCK] - sound[at : at + BLOCK]).max() for at in sure]
     assert np.max(away) < 1e-3
     assert abs(late - stated) <= 2 * BLOCK  # what the driver says of itself is not to the sample
-    assert underruns == 0 or speaker.lost
+    assert accounted_for(underruns, speaker)
 
 
+@realtime
 def test_an_input_that_vanishes_is_told_and_awaited(jack_server, preset):
     with play(preset, "--input", "default") as played:
         played.wait_line(3)  # it sounds by then
