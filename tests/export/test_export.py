@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from timbrel.export import export as exporting
+from timbrel.export.describe import Codes
 from timbrel.export.export import Labels, export
 from timbrel.host.encoder import encoder_path
 from timbrel.host.errors import Failure, UserError
@@ -421,6 +422,98 @@ def test_a_file_that_differs_from_torch_is_not_kept(chroma_run, tmp_path, monkey
         export(chroma_run, tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def moved(monkeypatch, which, amount, where=None):
+    """Add a constant to what the decoder (0) or the encoder (1) gives, or to the rows alone for which nodes say so."""
+    traced, original = [], exporting.trace
+
+    def trace(*arguments):
+        model = original(*arguments)
+        if len(traced) == which:
+            graph = model.graph
+            (output,) = graph.output
+            for node in graph.node:
+                node.output[:] = ["unmoved" if name == output.name else name for name in node.output]
+                node.input[:] = ["unmoved" if name == output.name else name for name in node.input]
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array([amount], np.float32), "amount"))
+            graph.node.extend(where(graph) if where else [])
+            added = ["amount", "there"] if where else ["amount"]
+            graph.node.append(onnx.helper.make_node("Mul" if where else "Identity", added, ["moving"]))
+            graph.node.append(onnx.helper.make_node("Add", ["unmoved", "moving"], [output.name]))
+        traced.append(1)
+        return model
+
+    monkeypatch.setattr(exporting, "trace", trace)
+
+
+@pytest.fixture(scope="module")
+def spans(chroma_run):
+    """How far apart the least and the largest number of the decoder's and of the encoder's outputs are."""
+    network = network_of(chroma_run)
+    codes = exporting.GRAPHS["chroma"](network, chroma_run.recipe, chroma_run.corpus(), chroma_run.info.tonal).codes
+    latent, keys = exporting.probes(codes, 512, 0)
+    with torch.no_grad():
+        frame = network.decode(torch.from_numpy(latent), torch.from_numpy(one_hot(keys))).numpy()
+    return float(np.ptp(frame)), float(np.ptp(codes.latents))
+
+
+@pytest.mark.parametrize(
+    ("which", "weights", "allowed"),
+    [(0, "float16", 5e-3), (0, "float32", 2e-5), (1, "float16", 5e-3), (1, "float32", 5e-4)],
+)
+@pytest.mark.usefixtures("traced_once")
+def test_a_file_that_is_off_by_little_more_than_is_allowed_is_not_kept(
+    chroma_run, spans, tmp_path, monkeypatch, which, weights, allowed
+):
+    moved(monkeypatch, which, 2 * allowed * spans[which])
+    with pytest.raises(Failure, match=rf"differs from torch by .*, {allowed:g} is allowed; no file was kept"):
+        export(chroma_run, tmp_path / "model.onnx", weights=weights)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("traced_once")
+def test_an_encoder_that_is_wrong_about_some_sounds_alone_is_not_kept(chroma_run, tmp_path, monkeypatch):
+    """It is wrong about sounds that begin above a level; in each batch there are others."""
+    corpus, length = chroma_run.corpus(), chroma_run.recipe.frames.frame_length
+    begins = {batch: exporting._sounds(corpus, length, batch)[:, 0] for batch in BATCHES}
+    level = np.float32(max(float(begin.min()) for begin in begins.values()))
+    assert any((begin > level).any() for begin in begins.values())
+
+    def loud(graph):
+        graph.initializer.extend(
+            onnx.numpy_helper.from_array(value, name)
+            for name, value in {
+                "first": np.array([0], np.int64),
+                "second": np.array([1], np.int64),
+                "level": np.array([level], np.float32),
+            }.items()
+        )
+        return [
+            onnx.helper.make_node("Slice", ["audio", "first", "second", "second"], ["begins"]),
+            onnx.helper.make_node("Greater", ["begins", "level"], ["louder"]),
+            onnx.helper.make_node("Cast", ["louder"], ["there"], to=onnx.TensorProto.FLOAT),
+        ]
+
+    moved(monkeypatch, 1, 1.0, loud)
+    with pytest.raises(Failure, match="the encoder in onnxruntime differs from torch"):
+        export(chroma_run, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", exporting.BATCHES)
+def test_parity_is_tried_inside_the_range_and_at_its_very_ends(count):
+    rng = np.random.default_rng(4)
+    found = rng.normal(size=(50, 3)) * [0.1, 1.0, 30.0] + [0.0, 5.0, -7.0]
+    codes = Codes(found.astype(np.float32), [""] * 50)
+    low, high = codes.latents.min(0), codes.latents.max(0)
+    tried = np.concatenate([exporting.probes(codes, count, seed)[0] for seed in range(max(1, 64 // count))])
+    assert np.all((tried >= low) & (tried <= high))
+    for column, least, most in zip(tried.T, low, high, strict=True):
+        assert {least, most} <= set(column)  # each end
+        assert len(set(column)) > len(tried) / 2  # and many places in between
+    at_ends = np.sum((tried == low) | (tried == high), axis=1)
+    assert {0, 1, 2} <= set(at_ends.tolist())  # one latent alone, several at once, none
 
 
 @pytest.mark.usefixtures("traced_once")

@@ -175,6 +175,13 @@ def test_a_nudge_never_leaves_the_knobs_range(value, steps, curve):
     assert -1.0 <= nudge(value, steps, 1.0, -1.0, curve) <= 1.0
 
 
+@pytest.mark.parametrize("curve", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("value", "steps", "end"), [(7.0, 0, 5.0), (5.0, 9, 5.0), (-9.0, 0, 1.0), (1.0, -9, 1.0)])
+def test_a_nudge_from_beyond_an_end_or_past_it_comes_to_that_end(value, steps, end, curve):
+    assert nudge(value, steps, 1.0, 5.0, curve) == end
+    assert nudge(value, -1, 1.0, 5.0, 1.0) == pytest.approx(min(max(value, 1.0), 5.0) - 4 / 127 * (value > 1.0))
+
+
 @given(st.integers(1, 126), st.integers(-1, 1), st.floats(0.5, 5))  # a smaller curve makes rounding at 0 large
 def test_a_nudge_is_a_step_of_the_knob(value, steps, curve):
     found = nudge(knob(value, 3.0, -4.0, curve), steps, 3.0, -4.0, curve)

@@ -19,6 +19,8 @@ from timbrel.host.events import (
 )
 from timbrel.host.midi.decode import Decoder
 
+BYTE = st.integers(0, 127)
+
 
 def decode(data: str, time: int = 7) -> list:
     """The events of bytes in hexadecimal."""
@@ -74,6 +76,20 @@ def test_real_time_bytes_inside_a_message_and_inside_system_exclusive_do_not_bre
     ]
 
 
+def with_real_time(data, at):
+    """The bytes with a clock tick and active sensing before the one at each of these places."""
+    return b"".join((b"\xf8\xfe" if index in at else b"") + bytes([byte]) for index, byte in enumerate(data))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0x90, 0x83, 0xB1, 0xE2, 0xC0]), BYTE, BYTE), max_size=8), st.data())
+def test_real_time_bytes_change_nothing_wherever_they_come(messages, data):
+    plain = b"".join(bytes([status, *values[: 1 if status == 0xC0 else 2]]) for status, *values in messages)
+    places = data.draw(st.sets(st.integers(0, max(0, len(plain) - 1))))
+    found = Decoder().feed(with_real_time(plain, places), 0)
+    assert [event for event in found if not isinstance(event, Clock)] == Decoder().feed(plain, 0)
+    assert found.count(Clock(0, "tick")) == (len(places) if plain else 0)
+
+
 def test_a_system_reset_lets_go_of_everything_on_all_channels_and_forgets_what_was_begun():
     events = decode("90 3c ff 64 3e 64")
     assert {event.channel for event in events} == set(range(16))
@@ -107,7 +123,6 @@ def test_no_bytes_break_it_and_no_division_changes_what_they_mean(data, cuts):
         assert isinstance(event, Clock) or event.channel <= 15
 
 
-BYTE = st.integers(0, 127)
 CHANNEL = st.integers(0, 15)
 VALID = st.one_of(
     st.builds(mido.Message, st.sampled_from(["note_on", "note_off"]), channel=CHANNEL, note=BYTE, velocity=BYTE),

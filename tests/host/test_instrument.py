@@ -314,6 +314,16 @@ def test_pan_goes_from_left_to_right(make_instrument, play, value, left, right):
         assert level < -100 if expected == -200 else level == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize(("pan", "value", "heard", "silent"), [(1.0, 127, 1, 0), (0.6, 127, 1, 0), (-1.0, 0, 0, 1)])
+def test_a_presets_pan_and_a_controllers_end_at_the_side_together(make_instrument, play, pan, value, heard, silent):
+    keys = {"play": {"pan": pan}, "envelope": SHARP}
+    note = [ControlChange(0, 0, 10, value), NoteOn(4000, 0, 60, 127)]
+    sound = play(make_instrument(**keys), note, 8000)[:, 4000:]
+    side = play(make_instrument(play={"pan": float(np.sign(pan))}, envelope=SHARP), [NoteOn(4000, 0, 60, 127)], 8000)
+    assert sound[heard] == pytest.approx(side[heard, 4000:], abs=1e-6)
+    assert np.abs(sound[silent]).max() < 1e-6
+
+
 def test_a_controller_that_the_preset_maps_loses_its_usual_meaning(make_instrument, play):
     keys = {"cc": [{"number": 7, "target": "pan", "low": 0.0, "high": 1.0}]}
     found = settled(make_instrument, play, [ControlChange(10, 0, 7, 127)], keys)

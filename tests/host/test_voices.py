@@ -116,10 +116,9 @@ def test_a_stolen_voice_is_gone_after_five_milliseconds_and_its_note_off_means_n
     voices.note_off(1001, 60)
     first = next(iter(voices))
     fade = first.level(1000, STEAL + 10, STEAL)
-    assert fade[0] == 1
-    assert fade[STEAL - 1] > 0
+    left = np.clip(1 - np.arange(STEAL + 10) / STEAL, 0, 1)
+    assert fade == pytest.approx(left**3, abs=1e-6)  # its end is flat: a straight line's corner would click
     assert np.all(fade[STEAL:] == 0)
-    assert np.abs(np.diff(fade)).max() <= 3 / STEAL
     voices.retire(1000 + STEAL)
     assert state(voices, 1000 + STEAL) == [(62, "held")]
 

@@ -1,0 +1,72 @@
+"""MIDI ports that another program keeps for itself: told once, and forgotten when that is over."""
+
+from types import SimpleNamespace
+
+import pytest
+from timbrel.host.midi import ports
+from timbrel.host.midi.ports import Inputs
+
+
+class Busy:
+    """Stands for RtMidi where another program keeps a port for itself."""
+
+    API_LINUX_ALSA, API_UNIX_JACK, API_MACOSX_CORE, API_WINDOWS_MM = 1, 2, 3, 4
+
+    class RtMidiError(Exception):
+        """What RtMidi raises."""
+
+    SystemError = RtMidiError
+
+    def __init__(self):
+        self.listed, self.taken = ["Keys"], True
+
+    def get_compiled_api(self):
+        return [self.API_UNIX_JACK]
+
+    def MidiIn(self, api, name, queue_size_limit):
+        client = SimpleNamespace(ignore_types=lambda **kinds: None, get_message=lambda: None)
+        client.get_ports = lambda: list(self.listed)
+        client.open_virtual_port = lambda name: None
+        client.open_port = self.open
+        client.close_port = client.delete = lambda: None
+        return client
+
+    def open(self, index, name):
+        if self.taken:
+            raise self.RtMidiError("busy")
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    driver = Busy()
+    monkeypatch.setattr(ports, "_load", lambda: driver)
+    return driver
+
+
+REFUSED = "MIDI port 'Keys' cannot be opened (busy); close the program that uses it"
+
+
+def test_a_port_that_another_program_keeps_is_told_once(busy):
+    inputs = Inputs()
+    assert inputs.rescan() == [REFUSED]
+    assert inputs.rescan() == []
+
+
+def test_a_refused_port_that_went_and_came_back_is_told_again(busy):
+    inputs = Inputs()
+    assert inputs.rescan() == [REFUSED]
+    busy.listed.clear()
+    assert inputs.rescan() == []
+    busy.listed.append("Keys")
+    assert inputs.rescan() == [REFUSED]
+
+
+def test_a_refused_port_that_was_opened_and_is_refused_again_is_told_again(busy):
+    inputs = Inputs()
+    assert inputs.rescan() == [REFUSED]
+    busy.taken = False
+    assert inputs.rescan() == ["MIDI port 'Keys' is here"]
+    busy.listed[:] = ["Other"]  # it goes and comes between two looks, while another takes its place
+    inputs.rescan()
+    busy.listed[:], busy.taken = ["Keys"], True
+    assert REFUSED in inputs.rescan()
