@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins
 
-.PHONY: demo test lint types tests slow realtime bench ab system clean
+.PHONY: demo test lint types tests slow realtime bench mutants ab system clean
 
 demo: .venv/base.done
 	@$(BIN)/python -m timbrel demo
@@ -37,6 +37,10 @@ realtime: .venv/dev.done system
 bench: .venv/dev.done
 	@for name in engine grain live latency offline process training startup sound pitch phase texture mesh; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
+
+# Breaks the code in many places, one at a time, and says which breaks no test notices.
+mutants: .venv/dev.done
+	@$(BIN)/python tests/bench/mutants.py
 
 # Sounds and pictures of each phase method, in docs/ab.
 ab: .venv/dev.done system
