@@ -16,11 +16,13 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..events import Event, NoteOff, NoteOn
 from .decode import Decoder
+from .wires import JackWires, Unknown, Wires
 
 CLIENT = "timbrel-midi"
 VIRTUAL = "virtual"
 QUEUE = 8192  # messages; a sweep of eight knobs is 400 a second
 APIS = ("alsa", "jack", "coremidi", "winmm")
+PATIENCE_LOOKS = 5  # JACK connects with its next cycle, which a busy machine puts off
 FORGET_SECONDS = 60.0  # how slowly the estimate of a port's clock follows a drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
 THROUGH = "midi through"  # ALSA's loop: it would bring back what others play
@@ -35,12 +37,15 @@ class Timed:
     port: str
 
 
-@dataclass
+@dataclass(eq=False)
 class _Port:
     """An open input, its decoder, and its clock against ours."""
 
     name: str
     source: Any
+    place: str | None = None  # the input's own name, where connections are known
+    guests: frozenset[str] = frozenset()  # who else was connected to it, by hand, at the last look
+    patience: int = PATIENCE_LOOKS  # that may still find it without its sender; none once it was connected
     decoder: Decoder = field(default_factory=Decoder)
     clock: float = 0.0  # seconds by RtMidi's stamps, which count from the message before
     offset: float | None = None  # the least seen between our clock and the stamps: what came without waiting
@@ -98,10 +103,12 @@ class Inputs:
         self._api = _choose(self._rtmidi, api)
         self._names = tuple(names)
         self._ports: tuple[_Port, ...] = ()
-        self._gone: deque[_Port] = deque()
-        self._closing: list[_Port] = []  # kept until the thread that renders has let go: closing takes milliseconds
+        self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the one that hears its sender instead
+        self._closing: list[_Port] = []  # kept until the thread that renders has let go
+        self._idle: list[Any] = []  # inputs to be opened again: making one keeps all threads waiting for 25 ms
         self._refused: dict[str, str] = {}  # ports that another program keeps for itself, and what was said of them
         self._finder = _client(self._rtmidi, self._api, "list")
+        self._wires: Wires = JackWires(f"{CLIENT}-wires") if self.whole_blocks else Unknown()
         if VIRTUAL in self._names or not self._names:
             self._open_virtual()
         present = self.present()
@@ -120,8 +127,8 @@ class Inputs:
 
     @property
     def open(self) -> list[str]:
-        """Names of the ports that are listened to."""
-        return [port.name for port in self._ports]
+        """Names of the ports that are listened to, those that are connected by hand behind the others."""
+        return [*(port.name for port in self._ports), *sorted(self._guests())]
 
     def present(self) -> list[str]:
         """Names of the ports that others offer."""
@@ -131,39 +138,101 @@ class Inputs:
         """What came in since the last call, in order of time for each port."""
         arrived: list[Timed] = []
         while self._gone:
-            arrived += self._gone.popleft().released()
+            port, heir = self._gone.popleft()
+            if heir is None:
+                arrived += port.released()
+            else:
+                heir.down |= port.down
         for port in self._ports:
             arrived += port.poll()
         return arrived
 
     def rescan(self) -> list[str]:
-        """Open ports that have come and close those that have gone; a line for each."""
-        said: list[str] = []
+        """Open ports that have come and close those that have gone; a line for each.
+
+        A port that was away between two looks has gone, for it is no longer connected. One that is connected by hand
+        to another input of ours is heard there alone.
+        """
         listed = self._finder.get_ports()
-        self._closing = list(self._gone)
+        self._close()
         self._refused = {name: line for name, line in self._refused.items() if name in listed}
+        said = self._see_guests()
         for port in self._ports:
-            if port.name != VIRTUAL and port.name not in listed:
-                self._ports = tuple(other for other in self._ports if other is not port)
-                self._gone.append(port)
-                self._closing.append(port)
-                said.append(f"MIDI port {port.name!r} has gone; its notes are released")
+            if port.name == VIRTUAL:
+                continue
+            host = next((other for other in self._ports if port.name in other.guests), None)
+            wired = self._wires.into(port.place)
+            connected = wired is None or port.name in wired
+            if port.name not in listed or (not connected and port.patience == 0):
+                said.append(self._drop(port, None))
+            elif host is not None:
+                said.append(self._drop(port, host))
+            port.patience = 0 if connected else max(0, port.patience - 1)
         for index, name in enumerate(listed):
             if _foreign(name) and self._wanted(name) and name not in self.open:
                 try:
-                    source = _client(self._rtmidi, self._api, "in")
-                    source.open_port(index, name="in")
+                    self._open(name, index)
                 except (UserError, self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
                     line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
                     said += [] if name in self._refused else [line]
                     self._refused[name] = line
                     continue
                 self._refused.pop(name, None)
-                self._ports += (_Port(name, source),)
                 said.append(f"MIDI port {name!r} is here")
         return said
 
+    def _close(self) -> None:
+        """Close inputs that the thread that renders has let go."""
+        held = [port for port, _ in self._gone]
+        for port in [port for port in self._closing if port not in held]:
+            self._closing.remove(port)
+            port.source.close_port()
+            self._idle.append(port.source)
+
+    def _see_guests(self) -> list[str]:
+        """Look who is connected by hand; when one leaves, what its input still holds is released."""
+        said: list[str] = []
+        for port in self._ports:
+            guests = frozenset(self._wires.into(port.place) or ()) - {port.name}
+            left = sorted(port.guests - guests)
+            port.guests = guests
+            if left:
+                self._gone.append((port, None))
+                said += [_farewell(name) for name in left]
+        return said
+
+    def _guests(self) -> set[str]:
+        return {name for port in self._ports for name in port.guests}
+
+    def _drop(self, port: _Port, heir: _Port | None) -> str:
+        """Listen to a port no more, and say so."""
+        self._ports = tuple(other for other in self._ports if other is not port)
+        self._gone.append((port, heir))
+        self._closing.append(port)
+        if heir is None:
+            return _farewell(port.name)
+        return f"MIDI port {port.name!r} is connected by hand as well; it is heard there alone"
+
+    def _open(self, name: str, index: int) -> None:
+        """Listen to a port, the finder's ``index``-th."""
+        before = self._wires.ports(CLIENT)
+        source = self._idle.pop() if self._idle else _client(self._rtmidi, self._api, "in")
+        while source.get_message() is not None:
+            pass  # that came in as it was closed
+        try:
+            source.open_port(index, name="in")
+        except BaseException:
+            self._idle.append(source)
+            raise
+        self._add(name, source, before)
+
+    def _add(self, name: str, source: Any, before: set[str]) -> None:
+        """Take an input that was opened; ``before`` are those that there were."""
+        new = sorted(self._wires.ports(CLIENT) - before)
+        self._ports += (_Port(name, source, new[0] if new else None),)
+
     def _open_virtual(self) -> None:
+        before = self._wires.ports(CLIENT)
         source = _client(self._rtmidi, self._api, "in")
         try:
             source.open_virtual_port("in")
@@ -171,7 +240,7 @@ class Inputs:
             if self._names:
                 raise UserError(f"a virtual MIDI port cannot be opened here: {error}; name a port instead") from None
             return
-        self._ports += (_Port(VIRTUAL, source),)
+        self._add(VIRTUAL, source, before)
 
     def _wanted(self, name: str) -> bool:
         if not self._names:
@@ -227,6 +296,10 @@ def _client(rtmidi: Any, api: int, what: str) -> Any:
         raise UserError(f"no MIDI port can be opened ({error}); start JACK, give --midi-api, or {BY_HAND}") from None
     client.ignore_types(sysex=True, timing=False, active_sense=True)
     return client
+
+
+def _farewell(name: str) -> str:
+    return f"MIDI port {name!r} has gone; its notes are released"
 
 
 def _foreign(name: str) -> bool:
