@@ -12,7 +12,7 @@ from timbrel.host.play import Recording, play
 REPORT = Report(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
     **{"load": (0.1, 0.2), "underruns": 2, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": []},
-    **{"peak_db": -100.0, "preset": "p", "ports": [], "last": ""},
+    **{"peak_db": -100.0, "limited": 0.0, "preset": "p", "ports": [], "last": ""},
 )
 
 
