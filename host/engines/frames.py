@@ -1,10 +1,11 @@
 """Decoded frames, computed only when they are new."""
 
+import contextlib
 import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from ..model import Model
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
+Spectrum = npt.NDArray[np.complex64]
 
 BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
 INAUDIBLE_HZ = 20.0  # below, nothing is made: no DC, no rumble
@@ -25,6 +27,7 @@ class RowCache:
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Array] = {}
+        self.computed = 0  # rows so far
 
     def knows(self, keys: Sequence[Hashable]) -> bool:
         """Whether all rows are there."""
@@ -36,19 +39,25 @@ class RowCache:
         Args:
             compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
         """
+        with contextlib.suppress(KeyError):
+            return _joined([self._rows[key] for key in keys])
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
         known = {key: self._rows[key] for key in first if key in self._rows}
         new = sorted(position for key, position in first.items() if key not in known)
-        if not new:
-            return np.stack([known[key] for key in keys])
         fresh = compute(new)
+        self.computed += len(new)
         place = {keys[position]: row for row, position in enumerate(new)}
         self._rows.update(zip(place, fresh, strict=True))
         for key in list(itertools.islice(self._rows, max(0, len(self._rows) - REMEMBERED))):
             del self._rows[key]
         if known:
-            return np.stack([fresh[place[key]] if key in place else known[key] for key in keys])
+            return _joined([fresh[place[key]] if key in place else known[key] for key in keys])
         return fresh if len(new) == len(keys) else fresh[[place[key] for key in keys]]
+
+
+def _joined(rows: Sequence[Array]) -> Array:
+    """Return [rows, width], as `np.stack` does, which takes its time over each row."""
+    return np.concatenate(rows).reshape(len(rows), -1)
 
 
 class Character(NamedTuple):
@@ -107,25 +116,51 @@ class Decoder:
 
 def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:
     """By which equal rows are known, [rows]."""
-    pitches = chroma.tolist() if chroma.ndim == 1 else [row.tobytes() for row in chroma]
-    codes, size = latents.tobytes(), latents.shape[1] * latents.itemsize
-    return [(codes[row * size : (row + 1) * size], pitch) for row, pitch in enumerate(pitches)]
+    pitches = chroma.tolist() if chroma.ndim == 1 else _bytes(chroma)
+    return list(zip(_bytes(latents), pitches, strict=True))
+
+
+def _bytes(rows: npt.NDArray[Any]) -> list[bytes]:
+    """Return each row's bytes."""
+    whole = np.dtype((np.void, rows.shape[1] * rows.itemsize))
+    each: list[bytes] = np.ascontiguousarray(rows).view(whole)[:, 0].tolist()
+    return each
 
 
 class MovedSpectra:
-    """Magnitude frames of a model, moved along the frequency axis to where a key wants them."""
+    """Magnitude frames of a model, moved along the frequency axis to where a key wants them.
+
+    Voices whose knobs stand still are due in the same company again and again: a batch that was asked for of late is
+    found as a whole.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._decoded, self._moved = RowCache(), RowCache()
+        self._batches: dict[tuple[bytes, bytes, bytes], Spectrum] = {}
 
-    def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
-        """Magnitudes, [rows, bins], not to be written to.
+    def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Spectrum:
+        """Magnitudes, [rows, bins], as complex numbers, for phases to be multiplied by; they cannot be written to.
 
         Args:
             latents, chroma: as in `Decoder.rows`.
             ratios: [rows], how far each moves: 2 is an octave up.
         """
+        batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()
+        known = self._batches.pop(batch, None)
+        if known is None:
+            computed = self._decoded.computed + self._moved.computed
+            magnitudes = self._magnitudes(latents, chroma, ratios)
+            known = magnitudes.astype(np.complex64)
+            known.setflags(write=False)
+            if self._decoded.computed + self._moved.computed != computed:  # something moves: it will not come again
+                return known
+            while sum(map(len, self._batches.values())) + len(known) > REMEMBERED:
+                del self._batches[next(iter(self._batches))]
+        self._batches[batch] = known
+        return known
+
+    def _magnitudes(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
         plain = row_keys(latents, chroma)
 
         def decode(rows: Sequence[int]) -> Array:
@@ -142,7 +177,7 @@ class MovedSpectra:
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> None:
         """Decode what `spectra` will soon be asked for."""
-        self.spectra(latents, chroma, np.ones(len(latents)))
+        self._magnitudes(latents, chroma, np.ones(len(latents)))
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from ..dsp import stft, white_noise, window
 from ..model import Model
-from .frames import INAUDIBLE_HZ, Indices, MovedSpectra
+from .frames import INAUDIBLE_HZ, Indices, MovedSpectra, Spectrum
 
 Array = npt.NDArray[np.float32]
-Spectrum = npt.NDArray[np.complex64]
 
 LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: longer than a loop can be heard as one
 LOSS_DB = 1.4  # by which a partial with these phases is softer than its frame says; cards state loudness with them
@@ -55,19 +54,19 @@ class NoisePhase:
         self._begun += 1
         return PhaseState(self._begun * STRIDE % LOOP_FRAMES)
 
-    def apply(self, magnitudes: Array, states: list[PhaseState]) -> Spectrum:
+    def apply(self, magnitudes: Array | Spectrum, states: list[PhaseState]) -> Spectrum:
         """Give each row the phases of its voice's next frame.
 
         Args:
-            magnitudes: [rows, bins].
+            magnitudes: [rows, bins]; as complex numbers they need no conversion.
             states: one a row; a voice that stands in several rows has them in order of time.
 
         Returns:
             [rows, bins].
         """
-        indices = np.empty(len(states), np.intp)
-        for row, state in enumerate(states):
-            indices[row] = state.frame
+        indices = []
+        for state in states:
+            indices.append(state.frame)
             state.frame = (state.frame + 1) % LOOP_FRAMES
         spectra: Spectrum = self._table[indices]
         spectra *= magnitudes

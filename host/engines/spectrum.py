@@ -146,7 +146,12 @@ class SpectrumEngine:
         spare = not due or (self._delay > 0 and crowded)
         if spare and count < self._knob_hop:
             self._prepare(streams, motion, start + count)
-        return [self._take(stream, start, count) for stream in streams]
+        return [
+            stream.pending[:, start - stream.origin : start - stream.origin + count]
+            if stream.on <= start
+            else self._take_first(stream, start, count)
+            for stream in streams
+        ]
 
     def _prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
         """Decode what will be due next and what the knobs are known for.
@@ -207,10 +212,9 @@ class SpectrumEngine:
         read: Times = latest - latest % self._knob_hop
         return read
 
-    def _take(self, stream: SpectrumStream, start: int, count: int) -> Array:
+    def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
+        """The block in which a note begins, or that before it."""
         at = start - stream.origin
-        if stream.on <= start:
-            return stream.pending[:, at : at + count]
         begun = min(stream.on - start, count)
         sound = np.zeros((self.channels, count), np.float32)
         sound[:, begun:] = stream.pending[:, at + begun : at + count]
@@ -219,32 +223,43 @@ class SpectrumEngine:
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
         size = BATCH * max(1, self._knob_hop // self._hop)  # about as many frames as `BATCH` decoded rows make
         for batch in (due[first : first + size] for first in range(0, len(due), size)):
-            voices = [voice for voice, _, _ in batch]
-            begins = np.array([time for *_, time in batch], np.int64)
-            onsets = np.array([stream.on for _, stream, _ in batch], np.int64)
+            voices, streams, times = zip(*batch, strict=True)
+            begins = np.array(times, np.int64)
+            onsets = np.array([stream.on for stream in streams], np.int64)
             knobs = self._knobs_at(onsets, begins)
             bends = np.maximum(begins, onsets)  # a pitch is not read before its note: no bend may have gone there yet
-            chroma, away = self._places([stream for _, stream, _ in batch], bends)
+            chroma, away = self._places(streams, bends)
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
-            states = [stream.state for _, stream, _ in batch]
+            states = [stream.state for stream in streams]
             sound = self._voicing.make(motion.latents(voices, knobs), chroma, ratios, states)
-            done = 0
-            for _, group in itertools.groupby(batch, key=lambda frame: frame[0]):
-                frames = list(group)
-                _, stream, time = frames[0]
-                self._overlap_add(stream, time, sound[done : done + len(frames)])
-                done += len(frames)
+            self._overlap_add(voices, streams, times, sound)
 
-    def _overlap_add(self, stream: SpectrumStream, time: int, frames: Array) -> None:
+    def _overlap_add(
+        self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
+    ) -> None:
+        """Add each row of frames, [rows, channels, frame_length], to its stream, from its time on.
+
+        Rows of one stream follow each other.
+        """
+        if len(set(voices)) == len(voices):  # as in short blocks
+            for stream, time, frame in zip(streams, times, frames, strict=True):
+                at = time - stream.origin
+                sum_so_far = stream.pending[:, at : at + self._frame]
+                sum_so_far += frame
+            return
+        done = 0
+        for _, rows in itertools.groupby(voices):
+            count = len(list(rows))
+            self._add_successive(streams[done], times[done], frames[done : done + count])
+            done += count
+
+    def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:
         """Add successive frames of a stream, [frames, channels, frame_length], the first at sample ``time``.
 
         All last hops of the frames are added first, then all those before: each sample gets its frames in order of
         time, as if they came one by one.
         """
         at = time - stream.origin
-        if len(frames) == 1:
-            stream.pending[:, at : at + self._frame] += frames[0]
-            return
         length = len(frames) * self._hop
         for begin in reversed(range(0, self._frame, self._hop)):
             end = min(begin + self._hop, self._frame)
@@ -279,10 +294,9 @@ class SpectrumEngine:
 
     def _compact(self, stream: SpectrumStream, now: int) -> None:
         """Move what is still to sound to the front; seldom needed, the buffer is longer than it must be."""
-        done = now - stream.origin
-        ahead = stream.pending[:, done : done + self._frame].copy()
-        stream.pending[:] = 0
-        stream.pending[:, : self._frame] = ahead
+        done, frame = now - stream.origin, self._frame
+        stream.pending[:, :frame] = stream.pending[:, done : done + frame]
+        stream.pending[:, frame : done + frame] = 0
         stream.origin = now
 
 

@@ -80,13 +80,32 @@ def test_equal_codes_and_pitch_classes_are_decoded_once_whatever_their_octaves(c
     assert counting.rows == 12
 
 
-def test_a_caller_that_writes_into_its_frames_does_not_change_the_next(counting):
+def test_a_caller_cannot_write_into_frames_that_others_get(counting):
     source = MovedSpectra(counting)
     codes, pitch = np.full((6, 2), 0.5, np.float32), np.array([0, 0, 1, 1, 2, 2])
-    first = source.spectra(codes, pitch, np.ones(6))
-    expected = first.copy()
-    first[:] = 0
-    assert np.array_equal(source.spectra(codes, pitch, np.ones(6)), expected)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="read-only"):
+            source.spectra(codes, pitch, np.ones(6))[:] = 0
+
+
+def test_a_batch_that_stands_still_is_found_as_a_whole_and_one_that_moves_is_not_kept(counting):
+    source = MovedSpectra(counting)
+    codes, pitch, ratios = np.full((6, 2), 0.5, np.float32), np.array([0, 0, 1, 1, 2, 2]), np.full(6, 2.0)
+    first, second, third = (source.spectra(codes, pitch, ratios) for _ in range(3))
+    assert second is third
+    assert first is not second  # its rows were new: knobs that turn would leave a copy at each step
+    other = source.spectra(codes, pitch, np.full(6, 0.5))
+    assert not np.array_equal(other, third)
+    assert np.array_equal(source.spectra(codes, pitch[::-1].copy(), ratios), third[::-1])
+    assert np.array_equal(first, third)
+
+
+def test_batches_that_stand_still_are_forgotten_when_there_are_many(counting):
+    source = MovedSpectra(counting)
+    codes, pitch = np.full((BATCH, 2), 0.5, np.float32), np.arange(BATCH) % 12
+    kept = [source.spectra(codes, np.roll(pitch, shift), np.ones(BATCH)) for shift in (0, 0, 1, 2, 3)]
+    assert source.spectra(codes, np.roll(pitch, 3), np.ones(BATCH)) is kept[-1]
+    assert source.spectra(codes, pitch, np.ones(BATCH)) is not kept[1]
 
 
 @pytest.mark.parametrize("settings", [{}, {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}])
