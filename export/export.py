@@ -29,6 +29,7 @@ from .grain import grain_graphs
 from .graphs import Graphs
 from .loudness import PLAIN_LUFS, loudness
 from .onnx import Weights, save, store_half, trace
+from .prove import reference
 
 Array = npt.NDArray[np.float32]
 
@@ -38,8 +39,6 @@ BATCHES = (1, 2, 7, 64)
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
 # The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of what lies at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
-REFERENCE_TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, not more
-REFERENCE_ROWS, REFERENCE_POINTS = 4, 24
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def _write_decoder(
         landmarks=marks,
         training=_training(run, step),
         parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
-        reference=Reference(latent=[[0.0] * n], chroma=[0], points=[0], frame=[[0.0]], tolerance=REFERENCE_TOLERANCE),
+        reference=Reference(latent=[[0.0] * n], chroma=[0], points=[0], frame=[[0.0]], tolerance=0.0),
         **graphs.card,
     )
     save(graph, file, {METADATA_KEY: card.model_dump_json()})
@@ -134,7 +133,7 @@ def _write_decoder(
     card = card.model_copy(
         update={
             "parity": _parity(graphs, model, weights),
-            "reference": _reference(model),
+            "reference": reference(model),
             "loudness_lufs": round(loudness(model), 2),
         }
     )
@@ -192,23 +191,6 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
             f"{TOLERANCES[weights]:g} is allowed; no file was kept (try --weights float32)"
         )
     return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
-
-
-def _reference(model: Model) -> Reference:
-    rng = np.random.default_rng(1)
-    low = [latent.low for latent in model.card.latents]
-    high = [latent.high for latent in model.card.latents]
-    latent = np.round(rng.uniform(low, high, (REFERENCE_ROWS, len(low))), 4).astype(np.float32)
-    chroma = rng.integers(12, size=REFERENCE_ROWS)
-    frame = model.decode(latent, chroma)
-    points = np.unique(np.argsort(frame.max(0))[-REFERENCE_POINTS:])
-    return Reference(
-        latent=[[round(float(v), 4) for v in row] for row in latent],
-        chroma=[int(c) for c in chroma] if model.card.chroma is not None else None,
-        points=[int(p) for p in points],
-        frame=[[round(float(v), 6) for v in row[points]] for row in frame],
-        tolerance=round(REFERENCE_TOLERANCE * max(1.0, float(frame.max())), 6),
-    )
 
 
 def _write_encoder(graphs: Graphs, corpus: Corpus, weights: Weights, file: Path, card: Card) -> None:

@@ -1,6 +1,8 @@
 """The card: what a host must know to play a model, as JSON in the ONNX file's metadata."""
 
+import base64
 import json
+import zlib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,7 +19,8 @@ PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    # What a later timbrel writes beside its fields is kept and told, not refused: `unknown_fields`.
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class Latent(_Part):
@@ -103,13 +106,39 @@ class Parity(_Part):
 
 
 class Reference(_Part):
-    """Inputs and the frames that they must give; ``points`` are the positions in the frame that are kept."""
+    """Inputs and the frames that they must give.
 
-    latent: Annotated[list[list[float]], Field(min_length=1)]
+    ``points`` are the positions in the frame that ``frame`` keeps of each row. ``peaks`` keeps every output once, at
+    the row where its magnitude is largest: base64 of zlib of those rows, a byte an output, and of the values there,
+    float16, little-endian. A card of before has none, and most of its outputs are not told of.
+    """
+
+    latent: Annotated[list[list[float]], Field(min_length=1, max_length=256)]
     chroma: list[PitchClass] | None
     points: Annotated[list[int], Field(min_length=1)]
     frame: list[list[float]]
     tolerance: float
+    peaks: str | None = None
+
+    def unpack_peaks(self, width: int) -> tuple[bytes, bytes]:
+        """The rows, [width] bytes, and the values, [width] float16, of ``peaks``.
+
+        Raises:
+            ValueError: they are not of ``width`` outputs, or of rows that there are.
+        """
+        try:
+            packed = base64.b64decode(self.peaks or "", validate=True)
+            data = zlib.decompressobj().decompress(packed, 3 * width + 1)
+        except (ValueError, zlib.error):
+            raise ValueError("reference: peaks are not base64 of zlib") from None
+        if len(data) != 3 * width or max(data[:width]) >= len(self.latent):
+            raise ValueError(f"reference: peaks must hold {width} rows below {len(self.latent)} and as many float16")
+        return data[:width], data[width:]
+
+
+def pack_peaks(rows: bytes, values: bytes) -> str:
+    """What `Reference.unpack_peaks` unpacks."""
+    return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
 class Card(_Part):
@@ -200,6 +229,8 @@ class Card(_Part):
             raise ValueError(f"reference: frame must have {rows} rows of {len(reference.points)} points")
         if self.chroma is not None and len(reference.chroma or []) != rows:
             raise ValueError(f"reference: chroma must have {rows} pitch classes, one a row")
+        if reference.peaks is not None:
+            reference.unpack_peaks(self.frame_width)
 
 
 def read_card(text: str, source: str) -> Card:
@@ -221,6 +252,16 @@ def read_card(text: str, source: str) -> Card:
         return Card.model_validate(fields)
     except ValidationError as error:
         raise UserError(f"{source}: its card is not valid: {first_complaint(error)}; export the model again") from None
+
+
+def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
+    """The fields that a card has beyond those of this timbrel, as ``part.field``, each once."""
+    names = dict.fromkeys(f"{where}{name}" for name in part.model_extra or {})
+    for name, value in part:
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, BaseModel):
+                names |= dict.fromkeys(unknown_fields(inner, f"{where}{name}."))
+    return list(names)
 
 
 def first_complaint(error: ValidationError) -> str:

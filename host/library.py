@@ -141,7 +141,7 @@ def _open_preset(path: Path) -> Patch:
     written = stamp(path)
     preset = read_preset(path)
     model = _open_model(model_path(preset.model, path.parent).resolve())
-    warnings = []
+    warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
         warnings.append(
             f"preset {path.stem!r} was made for another model than {model.path} (its SHA-256 differs): "
@@ -160,4 +160,4 @@ def _default_patch(path: Path) -> Patch:
     """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
     model = _open_model(path.resolve())
     preset = Preset(format=1, model=str(path), cc=default_knobs(model.card))
-    return Patch(path.stem, preset, model, path.parent, files={model.path: model.stamp})
+    return Patch(path.stem, preset, model, path.parent, model.warnings, {model.path: model.stamp})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .card import METADATA_KEY, Card, read_card
+from .card import METADATA_KEY, Card, read_card, unknown_fields
 from .errors import UserError
 from .files import stamp
 from .graph import NotONNX, leads_out
@@ -22,10 +22,15 @@ Array = npt.NDArray[np.float32]
 
 
 class Verdict(NamedTuple):
-    """How far a model's outputs are from those its card promises: largest difference, and what is allowed."""
+    """How far a model's outputs are from those its card promises: largest difference, and what is allowed.
+
+    ``told`` of ``width`` outputs are in the card. What differs in a faint one weighs up to 1 / `FAINT` as much.
+    """
 
     difference: float
     tolerance: float
+    told: int
+    width: int
 
     @property
     def passed(self) -> bool:
@@ -53,6 +58,7 @@ class Model:
         if text is None:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
+        self.warnings = _warn_of(self.card, path)
         self._check_graph()
         if not self.card.state:  # a decoder that remembers is told what by who plays it
             self._try()
@@ -90,9 +96,18 @@ class Model:
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         chroma = np.asarray(reference.chroma or [0] * len(latent), np.intp)
-        frame = self.decode(latent, chroma)[:, reference.points]
-        difference = float(np.abs(frame - np.asarray(reference.frame, np.float32)).max())
-        return Verdict(difference, reference.tolerance)
+        frame, width = self.decode(latent, chroma), self.card.frame_width
+        differences = np.abs(frame[:, reference.points] - np.asarray(reference.frame, np.float32))
+        told = len(set(reference.points))
+        if reference.peaks is not None:
+            rows, values = reference.unpack_peaks(width)
+            expected = np.frombuffer(values, "<f2").astype(np.float32)
+            apart = np.abs(frame[np.frombuffer(rows, np.uint8), np.arange(width)] - expected)
+            size = np.abs(expected)
+            apart = np.maximum(apart - size * HALF_ROUNDS - HALF_STEPS, 0.0)
+            differences = np.append(differences, apart / np.minimum(size / max(size.max(), HALF_STEPS) + FAINT, 1.0))
+            told = width
+        return Verdict(float(differences.max()), reference.tolerance, told, width)
 
     def _check_graph(self) -> None:
         card, path = self.card, self.path
@@ -121,9 +136,25 @@ class Model:
 
 
 FILE_BYTES = 1 << 31  # the most that protobuf holds
+HALF_ROUNDS, HALF_STEPS = (
+    2.0**-11,
+    2.0**-25,
+)  # what float16 takes off at most: a part of a number, or of a tiny one so much
+FAINT = 0.03  # of what the largest output is allowed, one that is never large; processors differ by less than a tenth
 RUN_BYTES = 1 << 30  # what all models of a process may use together; those that ship use a hundredth of it
 
 ONE_HOT: Array = np.eye(12, dtype=np.float32)
+
+
+def _warn_of(card: Card, path: Path) -> tuple[str, ...]:
+    unknown = [name[:40] for name in unknown_fields(card)]
+    if not unknown:
+        return ()
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    return (
+        f"{path}: its card has fields that this timbrel does not know ({', '.join(unknown[:5])}{more}); "
+        "they are ignored, update timbrel to use them",
+    )
 
 
 def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession":

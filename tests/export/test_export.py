@@ -1,6 +1,8 @@
 """An exported model gives what was trained, proves it on the file as written, and any host can load it."""
 
+import base64
 import json
+import zlib
 
 import numpy as np
 import onnx
@@ -10,12 +12,14 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.describe import Codes
 from timbrel.export.export import Labels, export
+from timbrel.export.prove import prove_again
 from timbrel.host.encoder import encoder_path
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.instrument import Instrument
 from timbrel.host.model import Model
 from timbrel.host.preset import Preset
+from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint, evaluate
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import NETWORKS
@@ -345,7 +349,53 @@ def test_any_host_can_prove_the_file_with_its_reference(chroma_model, small_mode
         assert kept.shape[0] >= 2
         assert kept.shape[1] >= 8
         assert kept.max() > 20 * reference["tolerance"]  # a file of zeros would not pass
-        assert Model(path).verify().passed
+        width = frame.shape[1]
+        packed = zlib.decompress(base64.b64decode(reference["peaks"]))
+        rows, peaks = np.frombuffer(packed[:width], np.uint8), np.frombuffer(packed[width:], "<f2")
+        assert peaks == pytest.approx(frame[rows, np.arange(width)], abs=1e-3)
+        assert np.abs(peaks) == pytest.approx(np.abs(frame).max(0), abs=1e-3)
+        assert len(reference["peaks"]) < 4096 + 3 * width
+        verdict = Model(path).verify()
+        assert verdict.passed
+        assert verdict.told == verdict.width == width
+
+
+def test_a_file_of_before_is_proved_again_and_its_graph_stays(small_model, tmp_path):
+    model = onnx.load(small_model)
+    [entry] = [entry for entry in model.metadata_props if entry.key == "timbrel.card"]
+    card = json.loads(entry.value)
+    made = card["reference"]
+    card["reference"] = {name: value for name, value in made.items() if name != "peaks"}
+    entry.value = json.dumps(card)
+    model.metadata_props.add(key="someone.else", value="kept")
+    path = tmp_path / "old.onnx"
+    onnx.save(model, path)
+    assert Model(path).verify().told == len(made["points"])
+    prove_again(path)
+    assert plain_card(path) == plain_card(small_model)
+    again = onnx.load(path)
+    assert again.graph == model.graph
+    assert {entry.key: entry.value for entry in again.metadata_props}["someone.else"] == "kept"
+
+
+def test_a_file_that_does_not_give_its_reference_is_not_proved_again(small_model, tmp_path):
+    model = onnx.load(small_model)
+    card = json.loads(model.metadata_props[0].value)
+    card["reference"]["frame"][0][0] += 0.1
+    model.metadata_props[0].value = json.dumps(card)
+    path = tmp_path / "wrong.onnx"
+    onnx.save(model, path)
+    before = path.read_bytes()
+    with pytest.raises(Failure, match="does not give its own reference"):
+        prove_again(path)
+    assert path.read_bytes() == before
+
+
+def test_models_that_ship_are_accountable_for_every_output():
+    for path in shipped_models().values():
+        verdict = Model(path).verify()
+        assert verdict.passed, path
+        assert verdict.told == verdict.width, path
 
 
 def test_a_wrong_weight_does_not_pass_its_reference(chroma_model, tmp_path):

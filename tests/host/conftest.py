@@ -1,5 +1,6 @@
 """Tiny models whose every frame is known in closed form, and ways to play them."""
 
+import base64
 import contextlib
 import ctypes
 import json
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import onnx
@@ -157,10 +159,21 @@ class Analytic:
             },
         } | changes
 
+    def proved(self):
+        """The card with every output in its reference, each at the row where it is largest."""
+        card = self.card()
+        reference = card["reference"]
+        pitches = reference["chroma"] or [0] * len(reference["latent"])
+        frames = np.array([self.frame(*row) for row in zip(reference["latent"], pitches, strict=True)])
+        rows = frames.argmax(0)
+        packed = rows.astype("u1").tobytes() + frames[rows, np.arange(self.bins)].astype("<f2").tobytes()
+        reference["peaks"] = base64.b64encode(zlib.compress(packed)).decode()
+        return card
+
     def save(self, path, card=None, graph=None):
         """Write the ONNX file; ``card`` is its fields, or text as it is, or "" for none."""
         made = helper.make_model(graph or self.graph(), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        text = json.dumps(self.card() if card is None else card) if not isinstance(card, str) else card
+        text = json.dumps(self.proved() if card is None else card) if not isinstance(card, str) else card
         if text:
             helper.set_model_props(made, {METADATA_KEY: text})
         onnx.save(made, path)

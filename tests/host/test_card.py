@@ -1,11 +1,13 @@
 """Cards: what is read back is what was written, and every fault is one line that names the file and the fault."""
 
+import base64
 import copy
 import json
+import zlib
 
 import numpy as np
 import pytest
-from timbrel.host.card import Card, read_card
+from timbrel.host.card import Card, read_card, unknown_fields
 from timbrel.host.describe import describe
 from timbrel.host.errors import UserError
 
@@ -30,7 +32,8 @@ def complaint(text):
 def test_a_card_reads_back_as_it_was_written(fields):
     card = read_card(json.dumps(fields), SOURCE)
     assert read_card(card.model_dump_json(), SOURCE) == card
-    assert json.loads(card.model_dump_json()) == fields | {"state": [], "scaling": None, "envelope_points": 0}
+    beside = {"state": [], "scaling": None, "envelope_points": 0, "reference": fields["reference"] | {"peaks": None}}
+    assert json.loads(card.model_dump_json()) == fields | beside
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,10 @@ def changed(fields, path, value):
     return made
 
 
+def packed(numbers):
+    return base64.b64encode(zlib.compress(bytes(numbers))).decode()
+
+
 WRONG = [
     (("name",), KeyError),
     (("kind",), "granular"),
@@ -127,7 +134,6 @@ WRONG = [
     (("latents", 1, "high"), float("inf")),
     (("latents", 1, "default"), 1.5),
     (("latents", 0, "default"), float("nan")),
-    (("latents", 0, "unit"), "Hz"),
     (("prior",), {"cauchy": [0, 1]}),
     (("chroma", "trained"), [12]),
     (("chroma", "trained"), [-1]),
@@ -148,7 +154,13 @@ WRONG = [
     (("reference", "chroma"), [0, 0, 12]),
     (("reference", "chroma"), [0, 0, -1]),
     (("reference", "chroma"), None),
-    (("extra",), 1),
+    (("reference", "peaks"), ""),
+    (("reference", "peaks"), "no base64!"),
+    (("reference", "peaks"), packed([0] * 513)),  # no values
+    (("reference", "peaks"), packed([0] * 513 + [0] * 1025)),
+    (("reference", "peaks"), packed([0] * 513 + [0] * 1027)),
+    (("reference", "peaks"), packed([3] + [0] * 512 + [0] * 1026)),  # there are rows 0 to 2
+    (("reference", "peaks"), packed([0] * 10**6)),
 ]
 
 
@@ -157,6 +169,26 @@ def test_a_wrong_field_is_refused_by_its_name(fields, path, value):
     message = complaint(json.dumps(changed(fields, path, value)))
     named = [str(step) for step in path if isinstance(step, str)]
     assert any(name in message for name in named), message
+
+
+def test_peaks_of_as_many_outputs_as_there_are_are_taken(fields):
+    fields["reference"]["peaks"] = packed([0, 2] + [0] * 511 + [0, 60] * 513)  # float16 of 1
+    rows, values = read_card(json.dumps(fields), SOURCE).reference.unpack_peaks(513)
+    assert (rows[1], len(rows), set(np.frombuffer(values, "<f2"))) == (2, 513, {1.0})
+
+
+def test_fields_of_a_later_timbrel_are_kept_and_named_once(fields):
+    fields["colour"] = "blue"
+    for latent in fields["latents"]:
+        latent["unit"] = "Hz"
+    fields["reference"]["more"] = {"deep": [1, 2]}
+    card = read_card(json.dumps(fields), SOURCE)
+    assert unknown_fields(card) == ["colour", "latents.unit", "reference.more"]
+    assert json.loads(card.model_dump_json())["reference"]["more"] == {"deep": [1, 2]}
+
+
+def test_a_card_of_today_has_no_unknown_fields(fields):
+    assert unknown_fields(read_card(json.dumps(fields), SOURCE)) == []
 
 
 def test_a_long_value_is_cut_in_the_complaint(fields):

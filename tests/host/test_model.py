@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.errors import UserError
 from timbrel.host.model import Model
-from timbrel.host.shelf import MIDI
+from timbrel.host.shelf import MIDI, shipped_models
 
 
 def refusal(path):
@@ -275,6 +275,101 @@ def test_a_model_proves_itself(tiny):
     verdict = tiny().verify()
     assert verdict.passed
     assert verdict.difference <= verdict.tolerance == 1e-5
+    assert verdict.told == verdict.width == 513
+
+
+def test_a_card_of_before_tells_of_a_part(path, analytic):
+    verdict = Model(analytic().save(path, analytic().card())).verify()
+    assert verdict.passed
+    assert (verdict.told, verdict.width) == (6, 513)
+
+
+OTHERS = {  # what becomes of the outputs that the points do not tell of
+    "zeroed": lambda weights: weights * 0.0,
+    "turned over": lambda weights: -weights,
+    "in another order": lambda weights: weights[:, ::-1],
+    "each its neighbour's": lambda weights: np.roll(weights, 1, axis=1),
+    "a tenth louder": lambda weights: weights * 1.1,
+    "of other keys": lambda weights: np.roll(weights, 1, axis=0),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_every_output_is_accountable(path, analytic, what):
+    made = analytic()
+    others = np.setdiff1d(np.arange(made.bins), made.card()["reference"]["points"])
+    graph = made.graph()
+    for tensor in graph.initializer:
+        if tensor.name == "combs":
+            weights = numpy_helper.to_array(tensor).copy()
+            weights[:, others] = OTHERS[what](weights[:, others])
+            tensor.CopyFrom(numpy_helper.from_array(weights, "combs"))
+    assert not Model(made.save(path, graph=graph)).verify().passed
+    assert Model(made.save(path, made.card(), graph)).verify().passed  # as before, when the points were all
+
+
+def test_an_output_that_goes_silent_alone_is_found_where_it_is_ever_heard(path):
+    source = onnx.load(shipped_models()["gm-chroma-8"])
+    model = Model(shipped_models()["gm-chroma-8"])
+    _, values = model.card.reference.unpack_peaks(2049)
+    peaks = np.frombuffer(values, "<f2").astype(float)
+    faint = np.flatnonzero(peaks > 1e-4)  # 80 dB below the largest
+    assert len(faint) > 1200
+    for output in faint[np.argsort(peaks[faint])[:: len(faint) // 6]]:
+        graph = onnx.ModelProto.FromString(source.SerializeToString())
+        silence = np.ones(2049, np.float32)
+        silence[output] = 0.0
+        graph.graph.initializer.append(numpy_helper.from_array(silence, "silence"))
+        for node in graph.graph.node:
+            node.output[:] = ["before" if name == "frame" else name for name in node.output]
+        graph.graph.node.append(helper.make_node("Mul", ["before", "silence"], ["frame"]))
+        onnx.save(graph, path)
+        assert not Model(path).verify().passed, (output, peaks[output])
+
+
+@pytest.mark.parametrize("size", [0.6, 1.4])
+def test_a_faint_output_is_allowed_a_part_of_what_a_loud_one_is(path, analytic, size):
+    """0.03 of the tolerance, at an output of which nothing is ever heard."""
+    made = analytic()
+    nothing = int(np.flatnonzero(made.combs.max(0) == 0)[0])
+    graph = made.graph()
+    graph.node[-1].output[0] = "all"
+    bump = np.zeros(made.bins, np.float32)
+    bump[nothing] = size * 0.03 * 1e-5
+    graph.initializer.append(numpy_helper.from_array(bump, "bump"))
+    graph.node.append(helper.make_node("Add", ["all", "bump"], ["frame"]))
+    assert Model(made.save(path, graph=graph)).verify().passed == (size < 1)
+
+
+def test_verify_says_of_how_many_outputs_it_speaks(path, analytic, timbrel):
+    analytic().save(path)
+    whole = timbrel("verify", path)
+    assert (whole.status, whole.err) == (0, "")
+    assert whole.out.startswith(f"{path} passes: off by ")
+    assert whole.out.endswith(" 1e-05 allowed, all 513 outputs\n")
+    analytic().save(path, analytic().card())
+    part = timbrel("verify", path)
+    assert (part.status, part.err) == (1, "")
+    assert part.out.startswith(f"{path} partial: off by ")
+    assert part.out.endswith(", 6 of 513 outputs, its card tells of no others; export it again\n")
+    wrong = analytic().proved()
+    wrong["reference"]["frame"][0][0] += 0.1
+    analytic().save(path, wrong)
+    assert timbrel("verify", path).out.startswith(f"{path} FAILS: off by 1.00e-01")
+
+
+def test_unknown_fields_of_a_card_are_one_warning_and_the_model_plays(path, analytic, timbrel, tmp_path):
+    analytic().save(path, analytic().proved() | {"colour": "blue", **{f"more {i}": i for i in range(9)}})
+    for line in (
+        "info {}",
+        "verify {}",
+        "render {} " + str(MIDI / "demo.mid") + f" -o {tmp_path / 'new.wav'} --tail 0",
+    ):
+        ended = timbrel(*line.format(path).split())
+        assert ended.status == 0, ended
+        [said] = ended.err.splitlines()
+        assert said.startswith(f"warning: {path}: its card has fields that this timbrel does not know (colour, more 0")
+        assert said.endswith("and 5 more); they are ignored, update timbrel to use them")
 
 
 @pytest.mark.parametrize("scale", [1.001, 0.0, np.nan, np.inf])

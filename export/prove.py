@@ -1,0 +1,64 @@
+"""A model's proof of itself: a few inputs, and what the file gives for them, every output accounted for.
+
+``python -m timbrel.export.prove MODEL.onnx …`` gives files of before the reference that `timbrel export` writes now.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..host.card import METADATA_KEY, Reference, pack_peaks
+from ..host.errors import Failure
+from ..host.files import replacing
+from ..host.model import Model
+from .onnx import save
+
+TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, not more
+ROWS = 12  # one for each pitch class
+POINTS = 8  # of each row, in plain numbers, for hosts that know no more
+
+
+def reference(model: Model) -> Reference:
+    """What a model gives at seeded codes within its knobs' spans, and each output where it is largest of these."""
+    rng = np.random.default_rng(1)
+    low = [latent.low for latent in model.card.latents]
+    high = [latent.high for latent in model.card.latents]
+    latent = np.round(rng.uniform(low, high, (ROWS, len(low))), 4).astype(np.float32)
+    frame = model.decode(latent, np.arange(ROWS) % 12)
+    points = np.unique(np.argsort(frame.max(0))[-POINTS:])
+    rows = np.abs(frame).argmax(0)
+    peaks = frame[rows, np.arange(frame.shape[1])]
+    return Reference(
+        latent=[[round(float(v), 4) for v in row] for row in latent],
+        chroma=[row % 12 for row in range(ROWS)] if model.card.chroma is not None else None,
+        points=[int(p) for p in points],
+        frame=[[round(float(v), 6) for v in row[points]] for row in frame],
+        tolerance=round(TOLERANCE * max(1.0, float(frame.max())), 6),
+        peaks=pack_peaks(rows.astype(np.uint8).tobytes(), peaks.astype("<f2").tobytes()),
+    )
+
+
+def prove_again(path: Path) -> None:
+    """Give the file of a model of before the reference that export writes now; its graph stays as it is.
+
+    Raises:
+        UserError: the model cannot be opened.
+        Failure: it does not even give the reference that it has.
+    """
+    model = Model(path)
+    verdict = model.verify()
+    if not verdict.passed:
+        raise Failure(f"{path} does not give its own reference (off by {verdict.difference:.2g}); export it again")
+    card = model.card.model_copy(update={"reference": reference(model)})
+    graph = onnx.load(path)
+    kept = {entry.key: entry.value for entry in graph.metadata_props}
+    with replacing(path, overwrite=True) as file:
+        save(graph, file, kept | {METADATA_KEY: card.model_dump_json()})
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        prove_again(Path(name))
+        print(f"{name}: SHA-256 {Model(Path(name)).sha256}")
