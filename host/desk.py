@@ -3,11 +3,12 @@
 MIDI has no message that asks a controller where it stands. So what it said is kept here, as far as it still holds.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 from .controls import NULL_PARAMETER
-from .events import ControlChange, Event
+from .events import ChannelPressure, Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15
@@ -18,11 +19,12 @@ RESET = 121  # the controller that resets others (MIDI RP-015)
 ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
 # Where a reset puts a knob, by the controller: all others stay where they are (MIDI RP-015).
 RESTS = {1: 0, 11: 127, 65: 0, 66: 0, 67: 0}
+PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold: what is down while a foot is on it
 ENTRY = (6, 38, 96, 97)  # controllers that give a parameter its value: coarse, fine, a step up, a step down
 SELECTION = (98, 99, 100, 101)  # that say which: NRPN fine and coarse, RPN fine and coarse
 _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, expression
 # What belongs to a player's hands and feet, not to a preset's knobs; with fine halves, glide's switch and pedals.
-PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), 64, 65, 66, RESET})
+PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
 
 
 class Entry(NamedTuple):
@@ -52,7 +54,7 @@ class Parameters:
             parameter = value << 7 | parameter & 127 if coarse else parameter & ~127 | value
             self._selected[channel] = (number >= 100, parameter)
         elif number == RESET:
-            self._selected.pop(channel, None)
+            self._selected[channel] = (True, NULL_PARAMETER)
         return None
 
     def selected(self) -> list[Event]:
@@ -87,3 +89,154 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
         if size and abs(channel - master) <= size:
             return master
     return None
+
+
+class _Thing(NamedTuple):
+    """What something is said of; said of a zone's member, it is not what is said of the channel outside of a zone."""
+
+    channel: int
+    member: bool
+    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone"]
+    number: int = 0
+
+
+class Desk:
+    """The shortest performance that leaves a fresh rack where all that was heard so far left the one that plays.
+
+    What is said last of a thing holds, in the order in which it was said: a zone that begins resets what was before
+    it, and so does a reset. Steps (CC 96 and 97) and the clock are not kept: they count from where a rack is.
+    """
+
+    def __init__(self) -> None:
+        self._parameters = Parameters()
+        self._sizes = {LOWER: 0, UPPER: 0}
+        self._said: dict[_Thing, list[Event]] = {}
+        self._keys: dict[tuple[int, int], NoteOn] = {}
+
+    def hear(self, event: Event) -> None:
+        """Take what a controller says."""
+        match event:
+            case NoteOn(_, channel, key):
+                self._keys.pop((channel, key), None)
+                self._keys[channel, key] = event
+            case NoteOff(_, channel, key):
+                self._keys.pop((channel, key), None)
+            case PitchBend(_, channel):
+                self._say(_Thing(channel, self._is_member(channel), "bend"), event)
+            case ChannelPressure(_, channel, value):
+                thing = _Thing(channel, self._is_member(channel), "pressure")
+                pressed = self._said.get(thing, [])[:1] if value == 0 else []  # without it, 0 would move nothing
+                self._say(thing, *pressed, event)
+            case ControlChange():
+                self._hear_control(event)
+
+    @property
+    def keys(self) -> list[NoteOn]:
+        """The keys that are down, the newest last."""
+        return list(self._keys.values())
+
+    def played(self) -> list[Event]:
+        """What a rack of another preset must hear, at sample 0: all but the knobs of the preset before it.
+
+        These are the controllers of `PLAYED`, bends, pressures, bend ranges, zones, and what fingers in zones do.
+        """
+        knobs = [
+            thing
+            for thing in self._said
+            if thing.kind == "NRPN" or (thing.kind == "controller" and not thing.member and thing.number not in PLAYED)
+        ]
+        return self._events([thing for thing in self._said if thing not in knobs])
+
+    def everything(self) -> list[Event]:
+        """What a rack of the same preset must hear, at sample 0."""
+        return self._events(self._said)
+
+    def _events(self, things: Iterable[_Thing]) -> list[Event]:
+        return [event for thing in things for event in self._said[thing]] + self._parameters.selected()
+
+    def _is_member(self, channel: int) -> bool:
+        return zone_of(self._sizes, channel) not in (None, channel)
+
+    def _hear_control(self, event: ControlChange) -> None:
+        channel, number, member = event.channel, event.number, self._is_member(event.channel)
+        entry = self._parameters.hear(channel, number, event.value)
+        if entry is not None:
+            self._enter(channel, entry)
+        elif number in ALL_OFF:
+            if not member:
+                zone = zone_of(self._sizes, channel)
+                self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
+        elif number not in SELECTION and number not in ENTRY and (not member or number in (SLIDE, RESET)):
+            self._say(_Thing(channel, member, "controller", number), event)
+
+    def _enter(self, channel: int, entry: Entry) -> None:
+        if entry[:2] == (True, CONFIGURATION):
+            if entry.control == 6 and channel in (LOWER, UPPER):
+                self._configure(channel, entry.value)
+        elif entry.control in (6, 38):
+            kind: Literal["RPN", "NRPN"] = "RPN" if entry.registered else "NRPN"
+            thing = _Thing(channel, self._is_member(channel), kind, entry.parameter)
+            halves = {data.number: data for data in self._said.get(thing, [])[2:] if isinstance(data, ControlChange)}
+            if entry.control == 6 and 38 in halves:  # a fine half was heard, and begins at 0 with each coarse one
+                halves[38] = ControlChange(0, channel, 38, 0)
+            halves[entry.control] = ControlChange(0, channel, entry.control, entry.value)
+            self._say(thing, *selecting(channel, *entry[:2]), *(halves[n] for n in sorted(halves)))
+
+    def _configure(self, master: int, members: int) -> None:
+        before, self._sizes = self._sizes, resized(self._sizes, master, members)
+        for zone, size in self._sizes.items():  # the other, if it gives channels, before the one that takes them
+            if zone == master or size != before[zone]:
+                for thing in list(self._said):
+                    if thing.member and zone_of(before, thing.channel) == zone:
+                        del self._said[thing]
+                size_told = ControlChange(0, zone, 6, size)
+                self._say(_Thing(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
+
+    def _say(self, thing: _Thing, *events: Event) -> None:
+        self._said.pop(thing, None)
+        self._said[thing] = [replace(event, time=0) for event in events]
+
+
+class Holds:
+    """What one controller keeps from its rest: keys, pedals, bends, pressures; each with what lets it go."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[object, ...], Event] = {}
+
+    def hear(self, event: Event) -> None:
+        """Take what it says."""
+        match event:
+            case NoteOn(_, channel, key) | NoteOff(_, channel, key):
+                self._hold(isinstance(event, NoteOn), NoteOff(0, channel, key), key)
+            case PitchBend(_, channel, value):
+                self._hold(value != 0, PitchBend(0, channel, 0))
+            case ChannelPressure(_, channel, value):
+                self._hold(value != 0, ChannelPressure(0, channel, 0))
+            case ControlChange(_, channel, number, value) if number in PEDALS:
+                self._hold(value != 0, ControlChange(0, channel, number, 0), number)
+            case ControlChange(_, channel, number):
+                if number == RESET or number in ALL_OFF:
+                    self._held = {
+                        which: rest
+                        for which, rest in self._held.items()
+                        if which[1] != channel or isinstance(rest, NoteOff) == (number == RESET)
+                    }
+
+    def join(self, other: "Holds") -> None:
+        """What another held is held by this one too."""
+        self._held |= other._held
+
+    def let_go(self, others: Iterable["Holds"]) -> list[Event]:
+        """Let go of all but what others hold as well: keys first, so that what a pedal held ends with it."""
+        kept = set().union(*(other._held for other in others))
+        events = [rest for which, rest in self._held.items() if which not in kept]
+        self._held.clear()
+        return sorted(events, key=lambda event: not isinstance(event, NoteOff))
+
+    def _hold(self, held: bool, rest: Event, *number: int) -> None:
+        assert not isinstance(rest, Clock)
+        which = (type(rest), rest.channel, *number)
+        if held:
+            self._held[which] = rest
+        else:
+            self._held.pop(which, None)

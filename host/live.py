@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.device import SPARE_BLOCKS, Sink
+from .desk import Desk
 from .dsp import LIMIT_KNEE, limit, limited
-from .events import Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend, ProgramChange
+from .events import Clock, ControlChange, Event, NoteOn, ProgramChange
 from .midi.ports import Timed
 
 Array = npt.NDArray[np.float32]
@@ -46,8 +47,6 @@ METER_SECONDS = 0.5  # over which the limiter's work is averaged
 FORGET_SECONDS = 10.0  # how slowly the card's clock is followed
 REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48 kHz
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
-ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
-CARRIED = (1, 5, 7, 10, 11, 64, 65, 66)  # whose last values a new preset must know: wheel, glide, levels, pedals
 
 
 class Source(Protocol):
@@ -100,6 +99,7 @@ class _Seat:
 
     rack: Machine
     since: int
+    opening: Sequence[Event] = ()  # what it must know before all else
     silent: int = 0  # samples since its last voice ended
     fade: int | None = None  # the sample from which it fades
 
@@ -117,9 +117,7 @@ class Player:
         self._seats = [_Seat(rack, 0)]
         self._next: deque[Machine] = deque(maxlen=1)
         self._queue: list[Event] = []
-        self._carried: dict[tuple[int, int], ControlChange] = {}
-        self._bends: dict[int, PitchBend] = {}
-        self._held: set[int] = set()
+        self._desk = Desk()
         self.now = 0  # samples given
         self.shed = 0  # voices that were given up for want of time
 
@@ -136,7 +134,7 @@ class Player:
     @property
     def held(self) -> list[int]:
         """Keys that are down."""
-        return sorted(self._held)
+        return sorted({note.key for note in self._desk.keys})
 
     def schedule(self, event: Event) -> None:
         """Take an event, its time in samples; what is late already takes effect with the next sample."""
@@ -160,18 +158,10 @@ class Player:
         self._take_seat()
         due = self._due(self.now + count)
         for event in due:
-            if isinstance(event, ControlChange):
-                self._carried[event.channel, event.number] = event
-                if event.number in ALL_OFF:
-                    self._held.clear()
-            elif isinstance(event, PitchBend):
-                self._bends[event.channel] = event
-            elif isinstance(event, NoteOn):
-                self._held.add(event.key)
-            elif isinstance(event, NoteOff):
-                self._held.discard(event.key)
+            self._desk.hear(event)
         last = self._seats[-1]
-        mix, parts = last.rack.process(_since(due, last.since), count)
+        opening, last.opening = last.opening, ()
+        mix, parts = last.rack.process([*opening, *_since(due, last.since)], count)
         if len(self._seats) > 1:  # what is limited once bends as one rack bends it
             mix = limit(sum((self._leave(seat, due, count) for seat in self._seats[:-1]), _sum(parts)))
             self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._gone(seat)]
@@ -192,11 +182,10 @@ class Player:
     def _take_seat(self) -> None:
         if not self._next:
             return
-        self._seats.append(_Seat(self._next.pop(), self.now))
-        known = [event for event in self._carried.values() if event.number in CARRIED]
-        states: list[Event] = [*known, *self._bends.values()]
-        # In front of what is due now: it moves on from there.
-        self._queue[:0] = [replace(event, time=self.now) for event in states]
+        rack = self._next.pop()
+        held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
+        opening = [*self._desk.played(), *(replace(note, time=0) for note in held)]
+        self._seats.append(_Seat(rack, self.now, opening))
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
             seat.fade = self.now

@@ -114,13 +114,13 @@ class Mapper:
         self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
         for number, rest in RESTS.items():
             source = self._coarse.get((channel, number))
-            if source is not None and source.heard and (source.coarse, source.fine or 0) != (rest, 0):
+            if source is not None and source.heard:
                 self._turn_coarse(time, source, rest)
 
     def channel_pressure(self, time: int, channel: int, value: int) -> None:
         """All keys of a channel are pressed harder or softer."""
         source = self._pressures.get(channel)
-        if source is not None and source.coarse != value:
+        if source is not None and (source.heard or value):  # a first 0 says that nothing is pressed
             self._turn_coarse(time, source, value)
 
     def key_pressure(self, time: int, channel: int, key: int, value: int) -> None:

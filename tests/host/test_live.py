@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from timbrel.host import live
 from timbrel.host.dsp import LIMIT_KNEE
-from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange
+from timbrel.host.events import ChannelPressure, Clock, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange
 from timbrel.host.live import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Load, Loop, Player, Timeline
 from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
@@ -246,6 +246,84 @@ def test_a_new_rack_knows_wheels_levels_and_pedals(make_patch):
     rack.process([replace(event, time=0) for event in (moved[0], moved[1], moved[3], moved[2])], 1000)
     alone = rack.process([NoteOn(1000, 0, 64, 100), NoteOff(2000, 0, 64)], 4000)[0]
     assert np.array_equal(sound[:, 5000:], alone)
+
+
+WHEEL = {"number": 1, "target": "latent.0", "low": 0.0, "high": 1.0}
+MOVED = [
+    ControlChange(100, 0, 64, 127),
+    ControlChange(100, 0, 66, 127),
+    ControlChange(100, 0, 11, 20),
+    ControlChange(100, 0, 1, 90),
+    PitchBend(100, 0, 4000),
+]
+
+
+def rpn(time, channel, number, *data):
+    """A registered parameter and its coarse and fine value."""
+    values = zip((101, 100, 6, 38), (0, number, *data), strict=False)
+    return [ControlChange(time, channel, controller, value) for controller, value in values]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [*MOVED, ControlChange(200, 0, 121, 0)],
+        [*MOVED, *Decoder().feed(b"\xff", 200)],
+        [*MOVED, ControlChange(200, 0, 121, 0), PitchBend(300, 0, -8000), ControlChange(300, 0, 7, 40)],
+        [*rpn(100, 0, 0, 7, 50), PitchBend(200, 0, 4096)],
+        [*rpn(100, 0, 0, 7), ControlChange(150, 0, 38, 30), *rpn(160, 0, 127, 127), PitchBend(200, 0, 4096)],
+        [*rpn(100, 0, 6, 5), *rpn(110, 0, 0, 9), *rpn(120, 2, 0, 24), PitchBend(200, 0, 4096), PitchBend(200, 1, 999)],
+        [*rpn(100, 15, 6, 9), *rpn(110, 0, 6, 9), PitchBend(200, 15, 8000), PitchBend(200, 0, 4096)],
+        [*rpn(100, 0, 6, 15), ControlChange(150, 1, 74, 9), ChannelPressure(150, 1, 99), *rpn(200, 0, 6, 0)],
+        [*rpn(100, 0, 6, 15), ControlChange(150, 1, 74, 9), ChannelPressure(150, 1, 99)],
+    ],
+    ids=["reset", "system", "later", "range", "cents", "zone", "zones", "ended", "finger"],
+)
+def test_a_new_rack_stands_where_it_would_had_it_heard_all_that_was_played(make_patch, told):
+    second = {"cc": [WHEEL], "mpe": {"slide": "latent.1", "pressure": "latent.0"}, **LONG_RELEASE}
+    pair = Swapped(make_patch, LONG_RELEASE, second)
+    notes = [NoteOn(5000, channel, 50 + channel, 90) for channel in (0, 1, 9, 15)]
+    notes += [NoteOff(6000, note.channel, note.key) for note in notes]
+    sound = pair.sound([*told, *notes], 4000, 9000)
+    rack = pair.rack(second)
+    rack.process([replace(event, time=0) for event in told], 1000)
+    expected = rack.process([replace(event, time=event.time - 4000) for event in notes], 4000)[0]
+    assert np.array_equal(sound[:, 5000:], expected)
+
+
+def test_what_a_new_rack_is_told_neither_ends_what_an_old_one_holds_nor_is_it_recorded(make_patch):
+    pair = Swapped(make_patch, LONG_RELEASE, LONG_RELEASE)
+    zone = [*rpn(100, 0, 6, 5), PitchBend(110, 0, 3000), ControlChange(120, 0, 64, 127)]
+    events = [*zone, NoteOn(500, 1, 60, 100), NoteOn(500, 2, 64, 100), NoteOff(900, 2, 64)]
+    assert np.array_equal(pair.sound(events, 4000, 9000), pair.sound(events, 9000, 9000))
+    player = Player(pair.rack(pair.first), RATE)
+    perform(player, events, 1000, [100])
+    player.swap(pair.rack(pair.second))
+    assert player.block(100)[1] == []
+
+
+class Standing:
+    """A rack that notes what it hears; it sounds as long as something is heard, as what sound goes through does."""
+
+    latency_samples, sounding = 0, 0
+
+    def __init__(self, listens):
+        self.listens, self.heard = listens, []
+
+    def process(self, events, count):
+        self.heard += events
+        return np.zeros((2, count), np.float32), {0: np.zeros((2, count), np.float32)}
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_keys_that_are_held_are_those_of_a_new_rack_only_where_it_sounds_without_them(listens):
+    player = Player(Standing(listens), RATE)
+    keys = [NoteOn(1, 3, 64, 90), NoteOn(2, 0, 60, 80), NoteOn(3, 0, 67, 80), NoteOff(4, 0, 67)]
+    perform(player, keys, 100, [100])
+    rack = Standing(listens)
+    player.swap(rack)
+    player.block(100)
+    assert rack.heard == ([NoteOn(0, 3, 64, 90), NoteOn(0, 0, 60, 80)] if listens else [])
 
 
 def test_no_sample_jumps_when_loud_racks_come_and_go(make_patch):

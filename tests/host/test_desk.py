@@ -1,0 +1,167 @@
+"""What a controller has set, told anew: a fresh rack that hears it is as the one that heard all of it."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.host.desk import Desk, Holds
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.rack import Rack
+
+RATE = 22050
+SETTLED = 1000  # samples, in which all knobs have arrived
+MAPS = [
+    {"number": 1, "target": "latent.0", "low": 0.0, "high": 1.0},
+    {"number": 2, "bits": 14, "target": "envelope.release_seconds", "low": 0.0, "high": 0.05},
+    {"nrpn": 300, "target": "latent.1", "low": 0.0, "high": 1.0},
+    {"pressure": "channel", "target": "pan", "low": 0.0, "high": 1.0},
+]
+KEYS = {"cc": MAPS, "mpe": {"pressure": "latent.0", "slide": "latent.1"}, "envelope": {"attack_seconds": 0.0}}
+
+
+def cc(channel, *pairs):
+    return [ControlChange(0, channel, number, value) for number, value in pairs]
+
+
+def zone(master, members):
+    return cc(master, (101, 0), (100, 6), (6, members))
+
+
+CHANNEL = st.sampled_from([0, 1, 2, 7, 14, 15])
+BYTE = st.integers(0, 127)
+NUMBERS = [1, 2, 34, 5, 7, 10, 11, 64, 65, 66, 74, 121, 121, 123, 6, 38, 98, 99, 100, 101]
+SAID = st.one_of(
+    st.builds(lambda channel, number, value: cc(channel, (number, value)), CHANNEL, st.sampled_from(NUMBERS), BYTE),
+    st.builds(lambda channel, value: [PitchBend(0, channel, value)], CHANNEL, st.integers(-8192, 8191)),
+    st.builds(lambda channel, value: [ChannelPressure(0, channel, value)], CHANNEL, BYTE),
+    st.builds(zone, st.sampled_from([0, 15]), st.sampled_from([0, 1, 2, 9, 13, 15])),
+    st.builds(lambda channel, *v: cc(channel, (101, 0), (100, 0), (6, v[0]), (38, v[1])), CHANNEL, BYTE, BYTE),
+    st.builds(lambda channel, value: cc(channel, (99, 2), (98, 44), (6, value)), CHANNEL, BYTE),
+)
+
+
+def told(events):
+    desk = Desk()
+    for event in events:
+        desk.hear(event)
+    return desk
+
+
+def sound(patch, before, then):
+    """What a rack that heard ``before`` makes of ``then``, and of a key on each kind of channel."""
+    rack = Rack({0: patch}, RATE, omni=True)
+    rack.process(before, SETTLED)
+    keys = [event for i, channel in enumerate((0, 1, 7, 14, 15)) for event in note(SETTLED + 9, channel, 50 + 3 * i)]
+    events = sorted([*then, *keys], key=lambda event: event.time)
+    return rack.process(events, 6000)[0]
+
+
+def note(time, channel, key):
+    return [NoteOn(time, channel, key, 100), NoteOff(time + 2500, channel, key)]
+
+
+@given(
+    st.lists(SAID, max_size=14).map(lambda said: [event for events in said for event in events]),
+    st.lists(SAID, max_size=2).map(lambda said: [event for events in said for event in events]),
+    st.sampled_from(["poly", "mono"]),
+)
+@settings(max_examples=150)
+def test_a_fresh_rack_that_hears_what_the_desk_tells_goes_on_as_the_old_one_would(make_patch, said, then, mode):
+    patch = make_patch(**KEYS, play={"mode": mode, "glide_seconds": 0.02})
+    then = [type(event)(SETTLED + 5, *(getattr(event, name) for name in event.__slots__[1:])) for event in then]
+    assert np.array_equal(sound(patch, told(said).everything(), then), sound(patch, said, then))
+
+
+def test_another_preset_hears_hands_and_feet_but_not_the_knobs_of_the_one_before_it():
+    said = [
+        *cc(0, (1, 9), (33, 5), (7, 90), (20, 64), (74, 3), (64, 127)),
+        *cc(0, (99, 2), (98, 44), (6, 7)),
+        *cc(1, (101, 0), (100, 0), (6, 7), (38, 20), (101, 127), (100, 127)),
+        PitchBend(5, 2, 99),
+        *zone(15, 3),
+        *cc(14, (74, 9), (7, 1)),
+    ]
+    desk = told(said)
+    knobs = {(20, 64), (74, 3)}
+    nrpn = [(99, 2), (98, 44), (6, 7)]
+    played = [(event.number, event.value) for event in desk.played() if event.channel == 0 and hasattr(event, "number")]
+    assert played == [(1, 9), (33, 5), (7, 90), (64, 127), (99, 2), (98, 44)]  # selected, but not entered
+    rest = [event for event in desk.everything() if event not in desk.played()]
+    assert {(event.number, event.value) for event in rest} == knobs | {nrpn[2]}
+    assert [event for event in desk.played() if event.channel == 14] == cc(14, (74, 9))
+    assert {event.time for event in desk.everything()} == {0}
+
+
+def test_what_is_kept_does_not_grow_with_what_is_said():
+    random = np.random.default_rng(1)
+    desk = Desk()
+    for _ in range(20_000):
+        channel, number, value = (int(random.integers(top)) for top in (16, 128, 128))
+        desk.hear(ControlChange(9, channel, number, value))
+        desk.hear(NoteOn(9, channel, number, 64))
+        desk.hear(PitchBend(9, channel, value))
+    assert len(desk.everything()) < 16 * 128 * 5
+    assert len(desk.keys) <= 16 * 128
+    for channel in range(16):
+        desk.hear(ControlChange(9, channel, 123, 0))
+    assert len(desk.keys) == 0
+
+
+def test_keys_are_down_until_they_come_up_or_all_notes_of_their_zone_are_off():
+    keys = [NoteOn(0, channel, 60, 1) for channel in (0, 2, 7, 14)]
+    desk = told([*zone(0, 3), *zone(15, 3), *keys])
+    for event, left in (
+        (ControlChange(0, 2, 123, 0), keys),  # a member ends nothing
+        (ControlChange(0, 0, 123, 0), keys[2:]),
+        (NoteOff(0, 7, 61), keys[2:]),
+        (NoteOff(0, 7, 60), keys[3:]),
+        (ControlChange(0, 15, 120, 0), []),
+    ):
+        desk.hear(event)
+        assert desk.keys == left
+
+
+def held(*events):
+    holds = Holds()
+    for event in events:
+        holds.hear(event)
+    return holds
+
+
+def test_what_a_controller_keeps_from_rest_is_let_go_keys_first():
+    keys = [NoteOn(0, 0, 60, 1), NoteOn(0, 3, 61, 1), NoteOn(0, 0, 62, 1), NoteOff(0, 0, 62)]
+    pedals = cc(0, (64, 127), (66, 1), (67, 9), (69, 127), (64, 0)) + cc(3, (64, 30), (7, 20), (1, 90))
+    others = [PitchBend(0, 1, 500), PitchBend(0, 2, -5), PitchBend(0, 2, 0), ChannelPressure(0, 4, 1)]
+    holds = held(*pedals, *others, *keys)
+    assert holds.let_go([]) == [
+        NoteOff(0, 0, 60),
+        NoteOff(0, 3, 61),
+        *cc(0, (66, 0), (67, 0), (69, 0)),
+        *cc(3, (64, 0)),
+        PitchBend(0, 1, 0),
+        ChannelPressure(0, 4, 0),
+    ]
+    assert holds.let_go([]) == []
+
+
+def test_what_another_controller_holds_too_stays_held():
+    mine = held(NoteOn(0, 0, 60, 1), NoteOn(0, 0, 64, 1), PitchBend(0, 0, 9), *cc(0, (64, 127)), *cc(1, (64, 127)))
+    other = held(NoteOn(0, 0, 64, 1), PitchBend(0, 0, -9), *cc(0, (64, 127)))
+    assert mine.let_go([other, held()]) == [NoteOff(0, 0, 60), *cc(1, (64, 0))]
+    assert other.let_go([]) == [NoteOff(0, 0, 64), PitchBend(0, 0, 0), *cc(0, (64, 0))]
+
+
+def test_a_reset_lets_pedals_go_and_all_notes_off_keys_on_their_channel_alone():
+    begun = [NoteOn(0, 0, 60, 1), NoteOn(0, 1, 60, 1), *cc(0, (64, 9)), *cc(1, (64, 9)), PitchBend(0, 0, 9)]
+    assert held(*begun, *cc(0, (121, 0))).let_go([]) == [NoteOff(0, 0, 60), NoteOff(0, 1, 60), *cc(1, (64, 0))]
+    assert held(*begun, *cc(0, (123, 0))).let_go([]) == [
+        NoteOff(0, 1, 60),
+        *cc(0, (64, 0)),
+        *cc(1, (64, 0)),
+        PitchBend(0, 0, 0),
+    ]
+
+
+def test_what_one_controller_takes_over_from_another_it_lets_go():
+    heir = held(NoteOn(0, 0, 60, 1))
+    heir.join(held(NoteOn(0, 0, 64, 1), *cc(0, (64, 127))))
+    assert heir.let_go([]) == [NoteOff(0, 0, 60), NoteOff(0, 0, 64), *cc(0, (64, 0))]
