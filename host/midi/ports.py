@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..desk import Holds
 from ..errors import UserError, nearest
-from ..events import Event, NoteOff, NoteOn
+from ..events import Event
 from .decode import Decoder
 from .wires import JackWires, Unknown, Wires
 
@@ -50,7 +51,7 @@ class _Port:
     clock: float = 0.0  # seconds by RtMidi's stamps, which count from the message before
     offset: float | None = None  # the least seen between our clock and the stamps: what came without waiting
     seen: float = 0.0
-    down: set[tuple[int, int]] = field(default_factory=set)
+    holds: Holds = field(default_factory=Holds)
 
     def poll(self) -> list[Timed]:
         arrived: list[Timed] = []
@@ -65,22 +66,15 @@ class _Port:
                 self.offset += (lead - self.offset) * min(1.0, (now - self.seen) / FORGET_SECONDS)
             self.seen = now
             for event in self.decoder.feed(bytes(data), 0):
-                self._remember(event)
+                self.holds.hear(event)
                 arrived.append(Timed(self.clock + self.offset, event, self.name))
         return arrived
 
-    def released(self) -> list[Timed]:
-        """Note-offs for what is still held, for a port that has gone."""
+    def released(self, others: Sequence["_Port"]) -> list[Timed]:
+        """What lets go of all that is still held, for a port that has gone, but for what other ports hold as well."""
         now = time.perf_counter()
-        held = [Timed(now, NoteOff(0, channel, key), self.name) for channel, key in sorted(self.down)]
-        self.down.clear()
-        return held
-
-    def _remember(self, event: Event) -> None:
-        if isinstance(event, NoteOn):
-            self.down.add((event.channel, event.key))
-        elif isinstance(event, NoteOff):
-            self.down.discard((event.channel, event.key))
+        events = self.holds.let_go(port.holds for port in others if port is not self)
+        return [Timed(now, event, self.name) for event in events]
 
 
 class Inputs:
@@ -140,9 +134,9 @@ class Inputs:
         while self._gone:
             port, heir = self._gone.popleft()
             if heir is None:
-                arrived += port.released()
+                arrived += port.released(self._ports)
             else:
-                heir.down |= port.down
+                heir.holds.join(port.holds)
         for port in self._ports:
             arrived += port.poll()
         return arrived

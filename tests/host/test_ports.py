@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.midi.ports import Inputs, port_names
 
 jack = pytest.importorskip(
@@ -210,6 +210,29 @@ def test_a_sender_that_is_disconnected_by_hand_is_heard_by_itself_again():
         settle(inputs)
         keys(b"\x90\x30\x01")
         assert heard(inputs, 2, 0.5) == [("Keystation 49:out", NoteOn(0, 0, 48, 1))]
+
+
+def test_a_controller_that_goes_leaves_no_pedal_down_and_nothing_bent_but_what_another_one_holds():
+    with controller("Other") as other:
+        inputs = listen([])
+        with controller("Keystation 49") as keys:
+            inputs.rescan()
+            time.sleep(SETTLED)
+            keys(b"\x90\x3c\x64\x91\x3e\x64")
+            keys(b"\xb0\x40\x7f\x42\x7f\xb1\x40\x7f\x07\x20")
+            keys(b"\xe0\x00\x7f\xd1\x30")
+            other(b"\x91\x3e\x64\xb1\x40\x7f")
+            assert len(heard(inputs, 10)) == 10
+        assert "MIDI port 'Keystation 49:out' has gone; its notes are released" in inputs.rescan()
+        assert [event for _, event in heard(inputs, 5, 0.5)] == [
+            NoteOff(0, 0, 60),
+            ControlChange(0, 0, 64, 0),
+            ControlChange(0, 0, 66, 0),
+            PitchBend(0, 0, 0),
+            ChannelPressure(0, 1, 0),
+        ]
+    inputs.rescan()
+    assert [event for _, event in heard(inputs, 2, 0.5)] == [NoteOff(0, 1, 62), ControlChange(0, 1, 64, 0)]
 
 
 def test_a_controller_that_comes_later_is_found():
