@@ -13,7 +13,7 @@ import typer
 from . import __version__
 from .export import commands as exporting
 from .host import commands as playing
-from .host.errors import TimbrelError
+from .host.errors import TimbrelError, printable
 from .train import commands as training
 
 app = typer.Typer(
@@ -112,7 +112,7 @@ def _complain(message: str, status: int, debug: bool) -> int:
 
         traceback.print_exc()
     with contextlib.suppress(OSError):  # there may be nobody left to complain to
-        print(f"timbrel: {' '.join(message.split())}", file=sys.stderr)
+        print(f"timbrel: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

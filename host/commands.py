@@ -38,6 +38,7 @@ class Way(StrEnum):
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Let the plugins that presets name run, without asking.")]
 MidiPort = Annotated[
     list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual; all by default.")
 ]
@@ -148,6 +149,7 @@ def process(
     midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the chroma, controllers turn.")] = None,
     phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
     wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
+    trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
@@ -156,7 +158,9 @@ def process(
     from .process import process as send
     from .process import with_options
     from .progress import Display
+    from .trust import ask_for
 
+    ask_for([preset], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
     chosen = {"to": to, "phase": None if phase is None else phase.value}
     patch = with_options(open_patch(preset), scale or [], shift or [], numbers | chosen)
@@ -236,6 +240,7 @@ def render(
     channel: Channels = None,
     tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
     stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
+    trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
@@ -243,11 +248,14 @@ def render(
     from .midi.file import read_performance
     from .progress import Display
     from .render import RATES, remarks, render
+    from .trust import ask_for
     from .voices import PARTS
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
-    default, chosen = open_patch(preset), _by_channel(channel or [])
+    chosen = _by_channel(channel or [])
+    ask_for([preset, *filter(None, chosen.values())], trust)
+    default = open_patch(preset)
     others = {number: open_patch(name) for number, name in chosen.items() if name is not None}
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
     warnings = [*performance.warnings, *remarks(performance, default.name, others)]
@@ -305,12 +313,14 @@ def play(
     plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
     record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
     record_midi: Annotated[Path | None, typer.Option(help="Write the performance, a .mid for 'render'.")] = None,
+    trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
     from .messages import Setup
     from .play import Recording, play
     from .screen import Full, Plain, Typist, can_draw, can_type
+    from .trust import ask_for
 
     _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
     if rate is not None:
@@ -319,6 +329,8 @@ def play(
         raise UserError(f"--null and --device {device} are two outputs; give one of them")
     if null and source is not None:
         raise UserError(f"--null has no input, but --input {source} asks for one; leave one of them out")
+    chosen = _set_of(programs)
+    ask_for([preset, *chosen], trust)
     typist = Typist(keys) if can_type() else None
     if keys and typist is None:
         raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
@@ -339,7 +351,7 @@ def play(
         midi_api=midi_api,
         midi=not keys or bool(midi_port),
         lowest_latency=lowest_latency,
-        programs=_set_of(programs),
+        programs=chosen,
         controller=controller,
     )
     drawn = typist is not None and can_draw() and not plain

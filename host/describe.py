@@ -1,6 +1,7 @@
 """A model's card for people."""
 
 from .card import Card, NormalPrior, UniformPrior
+from .errors import printable
 from .units import PITCH_CLASSES
 
 
@@ -37,9 +38,10 @@ def describe(card: Card, size_bytes: int) -> str:
         ("landmarks", f"{len(card.landmarks)} encoded training frames"),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
-    text = "\n".join(f"{name:<11}{value}" for name, value in lines)
+    text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)
     knobs = "\n".join(
-        f"  {index:>2}  {latent.name:<12}{latent.low:8.3f} to {latent.high:7.3f}   default {latent.default:7.3f}"
+        f"  {index:>2}  {printable(latent.name):<12}{latent.low:8.3f} to {latent.high:7.3f}   "
+        f"default {latent.default:7.3f}"
         for index, latent in enumerate(card.latents)
     )
     return f"{text}\nlatents\n{knobs}"

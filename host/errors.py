@@ -29,6 +29,11 @@ class Failure(TimbrelError):
     exit_status = 1
 
 
+def printable(text: str) -> str:
+    """Text in one line, without what would move a terminal's cursor or colour what it shows."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words where none is near."""
     names = sorted(known)

@@ -16,6 +16,14 @@ RATE = 44100
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_its_own(tmp_path_factory):
+    """What tests let run is remembered for them alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
 def tone(note, seconds=0.7, rate=RATE, brightness=0.6):
     """A harmonic sound on a MIDI note, whose partials fall off by ``brightness`` and fade as it goes on."""
     hz = 440 * 2 ** ((note - 69) / 12)

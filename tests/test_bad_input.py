@@ -76,7 +76,7 @@ def stock_models(folder, model):
     shutil.copy(model.with_name("small.encoder.onnx"), folder / "foreign.onnx")
     for name, change in (
         ("of-tomorrow.onnx", {"format": 2}),
-        ("of-another-graph.onnx", {"frame_length": 2048}),
+        ("of-another-graph.onnx", {"kind": "stream", "state": [{"name": "h", "shape": [4]}]}),
         ("of-another-kind.onnx", {"kind": "clip"}),
         ("without-license.onnx", {"license": None}),
     ):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError, nearest
+from ..trust import PLUGINS, may_run
 from .files import read_sound
 from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
@@ -197,7 +198,7 @@ def _load(index: int, effect: Effect, rate: int, folder: Path) -> _Stage:
     """The stage of one effect, its parameters checked and set."""
     name, given = effect.plugin, effect.model_extra or {}
     where = f"effects.{index} ({name})"
-    if name.endswith((".vst3", ".component")):
+    if name.endswith(PLUGINS):
         return _load_file(where, folder / name, given, rate)
     if name in NOT_IN_BLOCKS:
         raise UserError(f"effects.{index}: {name} gives no sound block by block in pedalboard; use another effect")
@@ -237,6 +238,11 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
     """A VST3 or an Audio Unit; a mono one once a channel."""
     if not path.exists():
         raise UserError(f"{where}: there is no plugin at {path}")
+    if not may_run(path):
+        raise UserError(
+            f"{where}: it is native code that has not run here before; if you know where it is from, begin again with "
+            "'timbrel play' or 'render', which ask, or give them --trust"
+        )
     complaints = []
     for instances in (1, 2):
         plugins = [_load_instance(where, path, given) for _ in range(instances)]

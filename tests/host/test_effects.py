@@ -12,6 +12,7 @@ import soundfile
 from timbrel.host.audio.effects import QUANTUM, Effect, EffectChain, Resampler
 from timbrel.host.audio.parameters import NOT_IN_BLOCKS, RANGES, SETTINGS
 from timbrel.host.errors import UserError
+from timbrel.host.trust import let_run
 
 RATE = 48000
 VST3 = Path("/usr/lib/vst3")
@@ -33,6 +34,17 @@ AUDIBLE = {  # settings that make each effect change the sound, where its defaul
     "NoiseGate": {"threshold_db": -10.0},
     "PeakFilter": {"gain_db": 6.0},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins_may_run():
+    """Those that the system has."""
+    for effect in VST3_EFFECTS:
+        plugin = Path(effect.values[0]["plugin"])
+        if plugin.exists():
+            let_run(plugin)
+
+
 HOLD_BACK = {"BrickwallLimiter", "MP3Compressor", "Resample"}
 
 
@@ -256,6 +268,7 @@ def test_a_missing_response_or_plugin_file_is_refused_by_its_path(chain, tmp_pat
 
 def test_a_file_that_is_no_plugin_is_refused_in_one_line(chain, tmp_path):
     (tmp_path / "words.vst3").write_text("words")
+    let_run(tmp_path / "words.vst3")
     with pytest.raises(UserError, match=r"^effects\.0 \(words\.vst3\): cannot load [^\n]*words\.vst3: [^\n]+$"):
         chain({"plugin": "words.vst3"})
 
