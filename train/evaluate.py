@@ -1,17 +1,22 @@
 """A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from ..host.audio.files import sound_writer
 from ..host.files import replacing_folder
 from . import checkpoint as files
 from .families import NETWORKS
 from .network import Network
 from .reports import chroma, grain
-from .reports.report import Figures, Progress, Report
+from .reports.report import Figures, Progress, Report, Sound
 from .run import Run
 
+PEAK = 0.98  # of a page's loudest sound
 REPORTS: dict[str, Callable[[Run, Any, str, int, Progress], Report]] = {"chroma": chroma.report, "grain": grain.report}
 
 
@@ -21,7 +26,7 @@ def evaluate(
     checkpoint: Literal["best", "last"] = "best",
     progress: Progress | None = None,
 ) -> Figures:
-    """Measure a run and write ``RUN/report/``: index.html, report.json and pictures, whole or not at all.
+    """Measure a run and write ``RUN/report/``: index.html, report.json, pictures and sounds, whole or not at all.
 
     Args:
         run: it stays as it is, but for the report, which is replaced.
@@ -42,11 +47,20 @@ def evaluate(
         say(0.75, "drawing")
         for picture in report.pictures:
             picture.save(folder)
+        _write(folder, report.sounds)
         text = json.dumps(report.found, indent=1, allow_nan=False) + "\n"
         (folder / "report.json").write_text(text, encoding="utf-8")
         (folder / "index.html").write_text(report.page, encoding="utf-8")
     say(1.0, "done")
     return report.found
+
+
+def _write(folder: Path, sounds: Sequence[Sound]) -> None:
+    """Write sounds at levels that can be compared, of which the loudest is not clipped."""
+    gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
+    for sound in sounds:
+        with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:
+            file.write((gain * sound.samples[None]).astype(np.float32))
 
 
 def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:

@@ -31,9 +31,10 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
 
     def draw(theme: Theme) -> Figure:
         hz = np.linspace(0, sample_rate / 2, asked.shape[1])
-        rows = -(-len(asked) // 2)
+        columns = min(2, len(asked))
+        rows = -(-len(asked) // columns)
         figure = Figure((WIDTH, 1.45 * rows + 0.6), layout="constrained")
-        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, above, below, title in zip(grid, asked, decoded, titles, strict=False):
             axes.fill_between(hz, LOWEST_DB, _db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
             axes.plot(hz, _db(below), color=theme.second, linewidth=0.8, label="out")

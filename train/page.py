@@ -20,6 +20,8 @@ h2 { margin: 3.5rem 0 0.75rem; font-size: 1.25rem; }
 p { margin: 0.5rem 0; max-width: 46rem; }
 a { color: var(--mark); }
 .verdict { margin: 0.6rem 0 1rem; font-size: 1.5rem; line-height: 1.35; text-wrap: pretty; }
+.less { max-width: 46rem; padding-left: 1.2rem; }
+audio { display: block; width: min(100%, 30rem); margin: 0.3rem 0 1rem; }
 .faint, figcaption { color: var(--faint); font-size: 0.9rem; }
 .wide { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 0.925rem; font-variant-numeric: tabular-nums; }
@@ -43,8 +45,16 @@ SPLITS = {
 }
 
 
-def document(title: str, verdict: str, basis: str, sections: Mapping[str, str], figures: str = "report.json") -> str:
+def document(
+    title: str,
+    verdict: str,
+    basis: str,
+    sections: Mapping[str, str],
+    figures: str = "report.json",
+    shortcomings: Sequence[str] = (),
+) -> str:
     """The page: sections are HTML by heading, and those without anything are left out; ``figures`` lie beside it."""
+    less = "".join(f"<li>{escape(line)}</li>\n" for line in shortcomings)
     body = "\n".join(f"<h2>{escape(heading)}</h2>\n{html}" for heading, html in sections.items() if html)
     return f"""<!doctype html>
 <html lang="en">
@@ -57,6 +67,7 @@ def document(title: str, verdict: str, basis: str, sections: Mapping[str, str], 
 <body>
 <h1>{escape(title)}</h1>
 <p class="verdict">{escape(verdict)}</p>
+{f'<ul class="less">{less}</ul>' if less else ""}
 <p class="faint">{escape(basis)} All figures: <a href="{figures}">{figures}</a>.</p>
 {body}
 </body>
@@ -81,6 +92,14 @@ def shown(pictures: Sequence[Picture]) -> Callable[..., str]:
         return "".join(html[name] for name in names if name in html)
 
     return of
+
+
+def players(sounds: Mapping[str, str]) -> str:
+    """The HTML of sounds that lie beside the page: captions by file."""
+    return "".join(
+        f'<p>{escape(caption)}<audio controls preload="none" src="{escape(file)}"></audio></p>\n'
+        for file, caption in sounds.items()
+    )
 
 
 def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str:

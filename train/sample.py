@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..host.dsp import chroma
-from .corpus.store import Corpus, Split
-from .frames import Source, moved_frame, sources
+from ..host.dsp import chroma, window
+from .corpus.store import Clip, Corpus, Split
+from .frames import PITCH_HOP, Source, moved_frame, sources
 from .models.chroma import ChromaAutoencoder
 from .recipe import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+OVERLAP = 4  # frames of a sound that is made again: at 75 % the squares of Hann windows add up to 1.5
+TINY = 1e-9
 ROWS = 1024  # at once through a network: 8 MB a layer, and large enough for its matrices
 
 
@@ -99,3 +101,39 @@ def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int
         for i in range(0, len(latents), ROWS)
     ]
     return np.concatenate(parts)
+
+
+def resynthesised(
+    corpus: Corpus, clip: Clip, network: ChromaAutoencoder, settings: ChromaFrames, folded: bool, seconds: float
+) -> tuple[Array, Array]:
+    """The beginning of a clip, and what the network makes of it: two of [samples].
+
+    Its frames get their own levels and phases, and magnitudes that are encoded, decoded and, with ``folded``, moved
+    back from the octave where they were trained. Then what has no pitch is silent, for it was not trained.
+    """
+    length, hop = settings.frame_length, settings.frame_length // OVERLAP
+    asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
+    padded = np.pad(asked, (length - hop, 2 * length))
+    pitch, middle = corpus.pitch(clip), length // 2 - (length - hop)
+    starts = np.arange(0, len(asked) + length - hop, hop)
+    notes = pitch[np.clip((starts + middle) // PITCH_HOP, 0, len(pitch) - 1)]
+    spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
+    kept = np.flatnonzero((np.abs(spectra).max(1) > TINY) & (np.isfinite(notes) | (not folded)))
+    given = np.zeros(len(padded), np.float32)
+    if len(kept):
+        keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
+        moved = 12 * ((settings.octave or 0) + 1) + keys if folded else notes
+        found = [Source(clip, int(start), float(note)) for start, note in zip(starts[kept], notes[kept], strict=True)]
+        frames = np.stack([moved_frame(padded, s, m, settings) for s, m in zip(found, moved[kept], strict=True)])
+        if not folded:
+            keys[kept] = chroma(frames, settings.sample_rate, length).argmax(1)
+        decoded = decode(network, encode(network, frames, keys[kept]), keys[kept])
+        bins = np.arange(length // 2 + 1)
+        ratios = 2.0 ** ((moved - notes) / 12) if folded else np.ones(len(notes))
+        for row, asked_for, frame in zip(kept, frames, decoded, strict=True):
+            source = np.abs(spectra[row])
+            before, after = (np.interp(bins * ratios[row], bins, moved_away) for moved_away in (asked_for, frame))
+            gain = np.sqrt(np.square(source).sum() / max(np.square(before).sum(), TINY))
+            made = np.fft.irfft(spectra[row] * (gain * after / np.maximum(source, TINY)), length)
+            given[starts[row] : starts[row] + length] += made * window("hann", length) / (0.375 * OVERLAP)
+    return asked, given[length - hop : length - hop + len(asked)]

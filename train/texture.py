@@ -27,11 +27,15 @@ def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Arra
     return filtered
 
 
-def overlapped(sounds: Array, hop: int, shape: str) -> Array:
-    """Grains one after another, ``hop`` samples apart under a window, at the level of one: [samples]."""
+def overlapped(sounds: Array, hop: int, shape: str, strangers: bool = True) -> Array:
+    """Grains one after another, ``hop`` samples apart under a window, at the level of one: [samples].
+
+    Of ``strangers``, grains that know nothing of each other, powers add up; of others amplitudes.
+    """
     length = sounds.shape[1]
     weights = window(shape, length)
     total = np.zeros((len(sounds) - 1) * hop + length, np.float32)
     for number, sound in enumerate(sounds):
         total[number * hop : number * hop + length] += sound * weights
-    return total * np.float32(1 / np.sqrt(max(1.0, float(np.square(weights).sum()) / hop)))
+    cover = float(np.sqrt(np.square(weights).sum() / hop) if strangers else weights.sum() / hop)
+    return total * np.float32(1 / max(1.0, cover))

@@ -2,12 +2,18 @@
 
 from typing import Any
 
+from ..host.units import midi_to_hz, note_name, octave_of
+
 Figures = dict[str, Any]
 
 OBEYED, MOSTLY = 0.95, 0.8  # of the notes: a wrong one in twenty is heard now and then, one in five all the time
 ALIKE = 1.5  # times the distance of training windows from unheard ones, up to which random codes sound alike
 DULL_DB = 6.0  # a missing half of the amplitude is heard at once
 NOISY_DB = 6.0  # noise so far under the sound is heard beside it
+NOTHING = 1.0  # of relative error: always answering the mean is as near
+SHORT_SECONDS = 0.5  # of an event: drums and words are shorter, held notes longer
+BESIDE = 3  # semitones from an octave, so near that the move changes no colour
+MOST = 0.8  # of the sound: what is left out under this is missed
 NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk meets every sound that was trained
 
 
@@ -19,6 +25,75 @@ def verdict(found: Figures) -> str:
 def texture(found: Figures) -> str:
     """The same of grains: does what random codes give sound like the recordings, and do the codes fill their space?"""
     return f"{_likeness(found)} {_space(found)} {_knobs(found)}" if _alive(found) else _dead(found)
+
+
+def shortcomings(found: Figures) -> list[str]:
+    """What a player should know before expecting too much of a chroma instrument: a sentence each, the worst first."""
+    if not _alive(found):
+        return [_dead(found)]
+    error = found["reconstruction"]["same_key"]["relative_error"]["value"]
+    said = _learned(error, "spectra of the recordings are no nearer than their mean would be")
+    if found["keys"] is not None and found["run"]["tonal"]:
+        share = found["keys"]["mesh"]["sounding"]["pitch_class"]
+        if share < MOSTLY:
+            said.append(
+                f"Between the recordings' sounds keys are not obeyed: {percent(share)} of notes are right there."
+            )
+    said += _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    said += _octave(found)
+    left_out = 1 - found["recordings"]["pitched"]
+    if found["run"]["tonal"] and left_out > 1 - MOST:
+        said.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")
+    return said + _silent(found)
+
+
+def texture_shortcomings(found: Figures) -> list[str]:
+    """The same of a texture."""
+    if not _alive(found):
+        return [_dead(found)]
+    said = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
+    ratio = found["spectral_distance"]["ratio"]
+    if (ratio is not None and ratio > ALIKE) or _faults(found):
+        said.append(_likeness(found))
+    said += _short(found, "grains keep the colour of a sound and scatter its moments")
+    pitched = found["recordings"]["pitched"]
+    if found["run"]["tonal"]:
+        said.append(f"Melodies are lost: {percent(pitched)} of the sound has a pitch, and keys do not choose it.")
+    return said + _silent(found)
+
+
+def _learned(error: float, what: str) -> list[str]:
+    if error < NOTHING:
+        return []
+    return [f"It has learned nothing: {what} (relative error {error:.2f}). Train longer, or give more sounds."]
+
+
+def _short(found: Figures, what: str) -> list[str]:
+    seconds = found["recordings"]["event_seconds"]
+    if seconds >= SHORT_SECONDS:
+        return []
+    return [f"Hits and words are lost: the recordings' sounds last {seconds:.2f} s each, and {what}."]
+
+
+def _octave(found: Figures) -> list[str]:
+    """Where the recordings lie in another octave than the one that they were moved into."""
+    octave, note = found["run"]["octave"], found["recordings"]["note"]
+    if octave is None or note is None:
+        return []
+    lowest, own = 12 * (octave + 1), octave_of(round(note))
+    if lowest - BESIDE <= note <= lowest + 11 + BESIDE:
+        return []
+    away = abs(own - octave)
+    return [
+        f"The recordings lie around {note_name(round(note))} ({midi_to_hz(note):.0f} Hz), and were moved "
+        f"{'an octave' if away == 1 else f'{away} octaves'} {'up' if own < octave else 'down'}, into "
+        f"{note_name(lowest)} to {note_name(lowest + 11)}, with the colour that such a move gives them; "
+        f"'timbrel train' with --set frames.octave={own} leaves them where they are."
+    ]
+
+
+def _silent(found: Figures) -> list[str]:
+    return [_knobs(found)] if any(dimension["dead"] for dimension in found["latents"]["dimensions"]) else []
 
 
 def _alive(found: Figures) -> bool:
@@ -41,14 +116,7 @@ def _knobs(found: Figures) -> str:
 
 
 def _likeness(found: Figures) -> str:
-    ratio = found["spectral_distance"]["ratio"]
-    high = found["bands"]["unfiltered"][-1]
-    level, added = high["level_db"]["mean"], high["excess_db"]["mean"]
-    faults = []
-    if level <= -DULL_DB:
-        faults.append(f"dull ({-level:.0f} dB too quiet above 3 kHz)")
-    if added >= -NOISY_DB:
-        faults.append(f"noisy ({_side(added)} above 3 kHz)")
+    ratio, faults = found["spectral_distance"]["ratio"], _faults(found)
     but = f"what it makes is {' and '.join(faults)}" if faults else ""
     if ratio is None:
         return f"There are no other sounds to compare with{'; ' + but if but else ''}."
@@ -57,6 +125,13 @@ def _likeness(found: Figures) -> str:
     else:
         how = f"Random codes do not sound like the recordings ({ratio:.1f} times as far from unheard ones as training’s"
     return f"{how}){'; ' + but if but else ''}."
+
+
+def _faults(found: Figures) -> list[str]:
+    high = found["bands"]["unfiltered"][-1]
+    level, added = high["level_db"]["mean"], high["excess_db"]["mean"]
+    dull = [f"dull ({-level:.0f} dB too quiet above 3 kHz)"] if level <= -DULL_DB else []
+    return dull + ([f"noisy ({_side(added)} above 3 kHz)"] if added >= -NOISY_DB else [])
 
 
 def _side(added: float) -> str:

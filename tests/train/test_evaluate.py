@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import scipy.signal
 import scipy.stats
+import soundfile
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from timbrel.host import files
 from timbrel.host.errors import Failure, UserError
+from timbrel.host.pitch import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train import checkpoint, evaluate, families, figures, keys, measures, page, picture, sample
 from timbrel.train.corpus.store import Clip, Corpus, writing
@@ -25,7 +27,7 @@ from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipe import ChromaFrames, load_recipe
 from timbrel.train.reports import chroma as chroma_report
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
-from timbrel.train.verdict import percent, verdict
+from timbrel.train.verdict import percent, shortcomings, verdict
 
 RATE, FRAME, HOP = 8000, 1024, 256  # bins of 7.8 Hz: from C4 up, two to a semitone
 SETTINGS = ChromaFrames(sample_rate=RATE, frame_length=FRAME, hop_length=HOP, octave=4, views=6, rows=5000)
@@ -586,8 +588,10 @@ def test_a_page_shows_the_pictures_beside_it_on_light_and_dark_screens_and_twice
     links = Links((report / "index.html").read_text(encoding="utf-8"))
     names = {"reconstructions", "spectrogram", "keys", "histograms", "loss"} | shown
     drawn = {f"{name}{theme}.png" for name in names for theme in ("", "-dark")}
-    assert set(links.files) == drawn | {"report.json"}
-    assert {path.name for path in report.iterdir()} == drawn | {"report.json", "index.html"}
+    heard = ["source.wav", "remade.wav"]
+    assert links.files[:3] == ["report.json", *heard]  # before all pictures
+    assert set(links.files) == drawn | {"report.json", *heard}
+    assert {path.name for path in report.iterdir()} == drawn | {"report.json", "index.html", *heard}
     assert not links.open
     assert found["verdict"] in links.words
     for name in names:
@@ -613,7 +617,7 @@ def test_a_new_report_replaces_all_of_the_old(tuned):
     old.mkdir()
     (old / "stray.png").touch()
     measured(tuned)
-    assert sorted(path.name for path in old.iterdir()) == ["index.html", "report.json"]
+    assert sorted(path.name for path in old.iterdir()) == ["index.html", "remade.wav", "report.json", "source.wav"]
     assert not [path for path in tuned.folder.iterdir() if path.name.startswith(".")]
 
 
@@ -698,7 +702,107 @@ def test_a_folder_that_cannot_be_written_is_refused(tuned, monkeypatch):
     assert f"cannot write {tuned.folder / 'report'}: Permission denied" in one_line(error)
 
 
+class Faithful(ChromaAutoencoder):
+    """Gives each frame again that it has just been given."""
+
+    def encode(self, frames, chroma):
+        self.__dict__["kept"] = frames
+        return frames[:, :1]
+
+    def decode(self, latents, chroma):
+        return self.kept
+
+
+@pytest.mark.parametrize(
+    ("note", "folded"), [(38, True), (48, True), (60, True), (67.5, True), (79, True), (66, False)]
+)
+def test_what_is_heard_of_a_perfect_model_is_the_source_on_its_own_pitch_and_level(tmp_path, note, folded):
+    opened = Corpus.open(write_corpus(tmp_path / "corpus", [("train", note, 0.6), ("train", None, 1.0)]))
+    network = Faithful(load_recipe("tuned-2", SMALL))
+    asked, given = sample.resynthesised(opened, opened.clips()[0], network, SETTINGS, folded, 5.0)
+    assert len(asked) == len(given) == RATE // 2
+    inner = slice(FRAME, -FRAME)
+    assert sounding_note(given[inner], RATE) == pytest.approx(note, abs=0.1)
+    level = [20 * np.log10(sound[inner].std()) for sound in (asked, given)]
+    assert level[1] == pytest.approx(level[0], abs=2.0)  # lobes that are moved have another width
+    assert np.corrcoef(asked[inner], given[inner])[0, 1] > 0.97
+    assert len(sample.resynthesised(opened, opened.clips()[0], network, SETTINGS, folded, 0.1)[1]) == RATE // 10
+    _, left_out = sample.resynthesised(opened, opened.clips()[1], network, SETTINGS, folded, 5.0)
+    assert np.any(left_out) != folded  # noise has no pitch
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_two_sounds_of_a_report_are_at_one_gain_and_none_clips(tmp_path, monkeypatch):
+    folder = write_corpus(tmp_path / "corpus", octave("train"))
+    monkeypatch.setattr(
+        chroma_report, "resynthesised", lambda *_: (np.float32([0.5, -0.25] * 50), np.float32([4.0, -2.0] * 50))
+    )
+    run = make_run(tmp_path / "run", folder)
+    found = measured(run)
+    source, remade = (soundfile.read(run.folder / "report" / name)[0] for name in found["sounds"])
+    assert np.abs(remade).max() == pytest.approx(0.98, abs=1e-6)
+    assert source == pytest.approx(remade / 8, abs=1e-6)
+
+
 # ---- words
+
+
+def lacking(error=0.2, anywhere=0.99, seconds=1.0, pitched=1.0, note=65.0, tonal=True, dead=(), keys=True, octave=4):
+    place = heard(anywhere) if tonal else {"sounding": None}
+    return shortcomings(
+        {
+            "run": {"tonal": tonal, "octave": octave if tonal else None},
+            "recordings": {"event_seconds": seconds, "pitched": pitched, "note": note},
+            "reconstruction": {"same_key": {"relative_error": {"value": error}}},
+            "keys": {"mesh": place} if keys else None,
+            "latents": {"dimensions": [{"dead": i in dead} for i in range(8)]},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"error": 1.0}, "It has learned nothing: spectra of the recordings are no nearer than their mean"),
+        ({"anywhere": 0.79}, "keys are not obeyed: 79.0 % of notes are right there"),
+        ({"seconds": 0.3}, "Hits and words are lost: the recordings' sounds last 0.30 s each"),
+        ({"pitched": 0.6}, "What has no pitch is left out: 40.0 % of the sound."),
+        ({"note": 36.0}, "around C2 (65 Hz), and were moved 2 octaves up, into C4 to B4"),
+        ({"note": 76.0}, "around E5 (659 Hz), and were moved an octave down, into C4 to B4"),
+        ({"note": 40.0, "octave": 3}, "around E2 (82 Hz), and were moved an octave up, into C3 to B3"),
+        ({"dead": (1, 2)}, "2 of 8 knobs do nothing (latent 1, 2)."),
+        ({"dead": range(8)}, "This model cannot be played"),
+    ],
+)
+def test_each_shortcoming_is_said_and_nothing_else(found, words):
+    [line] = lacking(**found)
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {"error": 0.999, "anywhere": 0.81, "seconds": 0.51, "pitched": 0.81},
+        {"note": 57.0},
+        {"note": 74.0},
+        {"note": None, "pitched": 0.0, "tonal": False},
+        {"keys": False},
+    ],
+)
+def test_an_instrument_without_shortcomings_has_none_said(found):
+    assert lacking(**found) == []
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_page_says_what_its_report_lacks(tmp_path):
+    folder = write_corpus(tmp_path / "corpus", [("train", note, 0.5) for note in range(36, 48)])
+    run = make_run(tmp_path / "run", folder)
+    found = measured(run)
+    text = Links((run.folder / "report" / "index.html").read_text(encoding="utf-8")).words
+    assert any("moved 2 octaves up" in line for line in found["shortcomings"])
+    assert any("learned nothing" in line for line in found["shortcomings"])  # it was never trained
+    assert all(line in text for line in found["shortcomings"])
 
 
 def heard(share, octave=None):
@@ -837,8 +941,14 @@ def test_text_stands_out_from_the_page_in_both_themes():
             assert (max(text, paper) + 0.05) / (min(text, paper) + 0.05) > 4.5, name
 
 
-@pytest.mark.parametrize(("labels", "wanted"), [("aaaaabbbbbcde", "ace"), ("aaaaaabbbbbb", "aab"), ("ab", "ab")])
-def test_pictured_frames_are_of_as_many_sounds_as_there_are(labels, wanted):
-    found = [Source(Clip(name="n", start=0, length=1, group="g", label=label), 0, 60.0) for label in labels]
+@pytest.mark.parametrize(
+    ("labels", "wanted"), [("aaaaabbbbbcde", "ace"), ("aaaaaabbbbbb", "ab"), ("aaaaaaaa", "a"), ("aAaA", "aA")]
+)
+def test_pictured_frames_are_of_different_sounds_and_of_none_twice(labels, wanted):
+    """Upper case is the same sound on another note."""
+    found = [
+        Source(Clip(name="n", start=0, length=1, group="g", label=label.lower()), 0, 60.0 + label.isupper())
+        for label in labels
+    ]
     some = sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))
     assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted

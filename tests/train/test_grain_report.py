@@ -7,19 +7,21 @@ import pytest
 import scipy.linalg
 import scipy.signal
 import scipy.stats
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, codes, evaluate, families, grain_measures, measures, picture
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.grain_sample import draw, filtered, sequence, stretch
+from timbrel.train.grain_sample import GrainSample, draw, filtered, sequence, stretch
 from timbrel.train.models.grain import GrainAutoencoder
 from timbrel.train.recipe import load_recipe
 from timbrel.train.reports import grain as grain_report
 from timbrel.train.reports import grain_figures
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
-from timbrel.train.verdict import texture
+from timbrel.train.texture import overlapped
+from timbrel.train.verdict import texture, texture_shortcomings
 
 RATE, LENGTH = 8000, 256
 SMALL = [
@@ -337,6 +339,14 @@ def test_a_report_of_every_kind_of_network_is_finite_and_names_its_prior(tmp_pat
     assert found["run"]["seconds"] == 7
     html = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert found["verdict"] in html
+    assert all(line in html for line in found["shortcomings"])
+    assert list(found["sounds"]) == ["source.wav", "remade.wav", "random.wav"]
+    assert [html.index(f'src="{name}"') for name in found["sounds"]] == sorted(
+        html.index(f'src="{name}"') for name in [*found["sounds"], "waveforms.png"]
+    )[:3]
+    source, remade, _ = (soundfile.read(run.folder / "report" / name)[0] for name in found["sounds"])
+    assert len(source) == 2 * RATE  # what there is of the test split
+    assert 0 <= len(source) - len(remade) < LENGTH
     assert ("phases.png" in html) == (recipe == "grain-spectral")
     for name in ("loss", "waveforms", "filtered", "codes", "resynthesis", "grain_spectrum", "average_spectrum"):
         assert f'src="{name}.png"' in html
@@ -358,6 +368,27 @@ def test_every_picture_is_drawn_for_light_and_dark_screens(tmp_path, corpus):
     }
 
 
+@pytest.mark.parametrize("strangers", [False, True])
+def test_grains_that_overlap_are_as_loud_as_they_are_alone(strangers):
+    whole = noise(256 * 40) if strangers else np.sin(0.3 * np.arange(256 * 40)).astype(np.float32)
+    grains = noise(157, 256, seed=1) if strangers else sequence(whole, 256, 64)
+    heard = overlapped(grains, 64, "hann", strangers)
+    assert heard[256:-256].std() == pytest.approx(whole.std(), rel=0.05)
+    if not strangers:
+        assert heard[256:-256] == pytest.approx(whole[256 : len(heard) - 256], abs=1e-5)
+
+
+@pytest.mark.parametrize(("clips", "pictured"), [(1, 1), (4, 4), (40, 6)])
+def test_no_window_of_a_clip_is_pictured_twice(clips, pictured):
+    of = np.repeat(np.arange(clips), 10)
+    chosen = grain_report._spread(GrainSample("test", len(of), np.zeros((len(of), 4), np.float32), of))
+    assert len(chosen) == len(set(of[chosen])) == pictured
+    drawn = grain_figures.waveforms(np.zeros((pictured, 4)), np.zeros((pictured, 4)), RATE, "waves", "").draw(
+        picture.LIGHT
+    )
+    assert len([axes for axes in drawn.axes if axes.get_visible()]) == pictured
+
+
 class Perfect(GrainAutoencoder):
     """Remembers the windows that it encodes, and finds them again by their code."""
 
@@ -376,6 +407,7 @@ def test_a_perfect_network_has_no_error_and_adds_nothing(tmp_path, corpus, monke
     monkeypatch.setitem(evaluate.NETWORKS, "grain", Perfect)
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     measured = found["reconstruction"]["unfiltered"]
+    assert found["relative_error"] == pytest.approx(0.0, abs=1e-9)
     assert measured["sample_mean_square"]["value"] == 0
     assert measured["spectral_convergence_db"]["value"] == measures.PERFECT_DB
     assert found["spectral_distance"]["reconstruction"] == pytest.approx(0, abs=1e-6)
@@ -466,3 +498,48 @@ def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=
 def test_the_verdict_says_what_the_figures_mean(found, words):
     text = texture(found)
     assert all(part in text for part in words), text
+
+
+def lacking(error=0.2, seconds=2.0, tonal=False, **figures):
+    recordings = {"event_seconds": seconds, "pitched": 0.7 if tonal else 0.1, "note": None}
+    return texture_shortcomings(
+        figures_of(**figures)
+        | {"recordings": recordings, "relative_error": error}
+        | {"run": {"adversarial": True, "tonal": tonal}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"error": 1.2}, "It has learned nothing: grains of the recordings are no nearer than their mean"),
+        ({"ratio": 1.6}, "Random codes do not sound like the recordings (1.6 times"),
+        ({"level": -9.0}, "what it makes is dull (9 dB too quiet above 3 kHz)"),
+        ({"seconds": 0.2}, "Hits and words are lost: the recordings' sounds last 0.20 s each, and grains keep"),
+        ({"tonal": True}, "Melodies are lost: 70.0 % of the sound has a pitch, and keys do not choose it."),
+        ({"dead": [1]}, "1 of 2 knobs do nothing (latent 1)."),
+        ({"dead": [0, 1]}, "This model cannot be played"),
+    ],
+)
+def test_each_shortcoming_is_said_and_nothing_else(found, words):
+    [line] = lacking(**found)
+    assert words in line
+
+
+@pytest.mark.parametrize("found", [{}, {"ratio": None}, {"ratio": 1.5, "error": 0.99, "seconds": 0.5}])
+def test_a_texture_without_shortcomings_has_none_said(found):
+    assert lacking(**found) == []
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_always_answering_the_mean_has_a_relative_error_near_one(tmp_path, corpus, monkeypatch):
+    class Mean(GrainAutoencoder):
+        """Gives noise of one colour, whatever it is asked."""
+
+        def decode(self, latents):
+            return 0.1 * torch.from_numpy(noise(len(latents), LENGTH))
+
+    monkeypatch.setitem(evaluate.NETWORKS, "grain", Mean)
+    found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
+    assert found["relative_error"] > 1.0
+    assert any("learned nothing" in line for line in found["shortcomings"])

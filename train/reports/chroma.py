@@ -8,16 +8,17 @@ import torch
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES, note_name
 from .. import figures, keys, measures
-from ..corpus.store import Corpus, Split
+from ..corpus.store import Clip, Corpus, Split
 from ..frames import sources
 from ..models.chroma import ChromaAutoencoder
 from ..picture import Picture
 from ..recipe import ChromaRecipe
+from ..recordings import recordings
 from ..run import Run
-from ..sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys
-from ..verdict import verdict
+from ..sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
+from ..verdict import shortcomings, verdict
 from .chroma_page import page
-from .report import FORMAT, SEED, Figures, Progress, Report, losses
+from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
 TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
@@ -47,8 +48,8 @@ def report(run: Run, network: ChromaAutoencoder, checkpoint: str, step: int, say
     say(0.0, "cutting frames")
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
-    found, pictures = _figures(work, checkpoint, step, say)
-    return Report(found, pictures, page(found, pictures))
+    found, pictures, sounds = _figures(work, checkpoint, step, say)
+    return Report(found, pictures, sounds, page(found, pictures))
 
 
 def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
@@ -68,8 +69,8 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, folded, train, test, rng)
 
 
-def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture]]:
-    reconstruction, pictures = _reconstruction(work)
+def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[Sound]]:
+    reconstruction, pictures, sounds = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
     latents, latent_pictures = _latents(work, codes)
     say(0.4, "trying the keys")
@@ -80,6 +81,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
+        "shortcomings": [],
         "run": {
             "recipe": work.recipe.name,
             "corpus": work.run.info.corpus_name,
@@ -92,16 +94,18 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "clips": int(test.clips.max()) + 1,
         "frames": len(test),
         "frames_in_split": test.found,
+        "sounds": listed(sounds),
+        "recordings": recordings(work.corpus),
         "reconstruction": reconstruction,
         "keys": obeyed,
         "latents": latents,
         "loss": loss,
     }
-    found["verdict"] = verdict(found)
-    return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures]
+    found["verdict"], found["shortcomings"] = verdict(found), shortcomings(found)
+    return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
 
 
-def _reconstruction(work: _Work) -> tuple[Figures, list[Picture]]:
+def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[Sound]]:
     settings, network, test = work.recipe.frames, work.network, work.test
     means = _means(work)
     latents = encode(network, test.spectra, test.pitch_classes)
@@ -115,10 +119,12 @@ def _reconstruction(work: _Work) -> tuple[Figures, list[Picture]]:
         found["another_key"] = measures.reconstruction(asked, decode(network, latents, other), test.clips, means[other])
     few = _spread(test)
     titles = [_title(test, i, work.folded) for i in few]
-    return found, [
+    clip = _typical(work, decoded)
+    pictures = [
         figures.reconstructions(test.spectra[few], decoded[few], titles, settings.sample_rate),
-        _spectrogram(work, decoded),
+        _spectrogram(work, clip),
     ]
+    return found, pictures, _sounds(work, clip)
 
 
 def _moves(work: _Work) -> bool:
@@ -137,15 +143,13 @@ def _means(work: _Work) -> Array:
 
 
 def _spread(sample: Sample) -> list[int]:
-    """A few frames for a picture, of as many different sounds as there are."""
-    sounds: dict[str, list[int]] = {}
+    """A frame of each of a few sounds, for a picture; notes of one recording are different sounds."""
+    sounds: dict[tuple[str, int], list[int]] = {}
     for i, source in enumerate(sample.sources):
-        sounds.setdefault(source.clip.label or source.clip.name, []).append(i)
-    count = min(PICTURED_FRAMES, len(sample))
-    if len(sounds) < count:
-        return [int(i) for i in np.linspace(0, len(sample) - 1, count)]
-    names = list(sounds)
-    return [sounds[names[int(i)]][len(sounds[names[int(i)]]) // 2] for i in np.linspace(0, len(names) - 1, count)]
+        note = round(source.note) if np.isfinite(source.note) else -1
+        sounds.setdefault((source.clip.label or source.clip.name, note), []).append(i)
+    frames = [of_one[len(of_one) // 2] for of_one in sounds.values()]
+    return [frames[int(i)] for i in np.linspace(0, len(frames) - 1, min(PICTURED_FRAMES, len(frames)))]
 
 
 def _title(sample: Sample, index: int, folded: bool) -> str:
@@ -160,12 +164,30 @@ def _short(name: str, longest: int = 30) -> str:
     return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
-def _spectrogram(work: _Work, decoded: Array) -> Picture:
+def _typical(work: _Work, decoded: Array) -> Clip:
     """The clip whose error is the median of the clips', so that it shows neither the best nor the worst."""
-    settings, test = work.recipe.frames, work.test
+    test = work.test
     errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
     middle = int(np.argsort(errors)[len(errors) // 2])
-    clip = test.sources[int(np.argmax(test.clips == middle))].clip
+    return test.sources[int(np.argmax(test.clips == middle))].clip
+
+
+def _sounds(work: _Work, clip: Clip) -> list[Sound]:
+    settings = work.recipe.frames
+    pair = resynthesised(work.corpus, clip, work.network, settings, work.folded, PICTURED_SECONDS)
+    moved = " and moved back to its pitch" if work.folded else ""
+    captions = {
+        "source": f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
+        "remade": f"What the model made of it: encoded, decoded{moved}, with the source’s levels and phases.",
+    }
+    return [
+        Sound(name, caption, sound, settings.sample_rate)
+        for (name, caption), sound in zip(captions.items(), pair, strict=True)
+    ]
+
+
+def _spectrogram(work: _Work, clip: Clip) -> Picture:
+    settings, test = work.recipe.frames, work.test
     last = PICTURED_SECONDS * settings.sample_rate - settings.frame_length
     cuts = sources(work.corpus, test.split, settings, tonal=work.folded)
     whole = [source for source in cuts if source.clip.name == clip.name and source.start <= max(last, 0)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...host.units import PITCH_CLASSES
-from ..page import basis, document, faint, shown, table
+from ..page import basis, document, faint, players, shown, table
 from ..picture import Picture
 from ..verdict import percent
 
@@ -32,12 +32,14 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
     of = shown(pictures)
     run = found["run"]
     sections = {
+        "Listen": players(found["sounds"]),
         "Sound": _sound(found) + of("reconstructions", "spectrogram"),
         "Keys": _keys(found) + of("keys", "square"),
         "Knobs": _latents(found) + of("embedding", "histograms", "correlation"),
         "Training": of("loss"),
     }
-    return document(f"{run['recipe']} on {run['corpus']}", found["verdict"], basis(found), sections)
+    title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
+    return document(title, found["verdict"], basis(found), sections, shortcomings=less)
 
 
 def _sound(found: Figures) -> str:

@@ -16,11 +16,13 @@ from ..grain_sample import GrainSample, Part, decode, draw, encode, filtered, se
 from ..models.grain import GrainAutoencoder, MagnitudePhase
 from ..picture import Picture
 from ..recipe import GrainRecipe
+from ..recordings import recordings
 from ..run import Run
-from ..verdict import texture
+from ..texture import overlapped
+from ..verdict import texture, texture_shortcomings
 from . import grain_figures
 from .grain_page import page
-from .report import FORMAT, SEED, Figures, Progress, Report, losses
+from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
 
 Array = npt.NDArray[np.float32]
 
@@ -29,6 +31,7 @@ TEST_WINDOWS = 2048  # deviations over clips want clips more than windows
 HELD_WINDOWS = 16384  # of which only codes are wanted, and means of these to a hundredth of a deviation
 PICTURED_WINDOWS = 6
 PICTURED_SECONDS = 10.0  # as the post has them
+OVERLAP = 4  # grains at a time of what is heard
 FEWEST_WINDOWS = 2  # that have a covariance
 FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
@@ -58,8 +61,8 @@ def report(run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say:
     say(0.0, "cutting windows")
     work = _prepare(run, network)
     say(0.3, "decoding the test windows")
-    found, pictures = _figures(work, checkpoint, step, say)
-    return Report(found, pictures, page(found, pictures))
+    found, pictures, sounds = _figures(work, checkpoint, step, say)
+    return Report(found, pictures, sounds, page(found, pictures))
 
 
 def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
@@ -79,7 +82,7 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, train, parts["held_out"], test, latents, normal, rng)
 
 
-def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture]]:
+def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[Sound]]:
     test, logged = work.test, work.run.logged()
     test_codes = encode(work.network, test.samples)
     given = work.decoded(test_codes)
@@ -93,9 +96,11 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     loss = losses(work.run, work.recipe.loss)
     loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], step)] if loss["steps"] else []
     phases, phase_pictures = _phases(work)
+    heard = _heard(work, generated)
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
+        "shortcomings": [],
         "run": {
             "recipe": work.recipe.name,
             "corpus": work.run.info.corpus_name,
@@ -111,6 +116,9 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "clips": len(np.unique(test.clips)),
         "frames": len(test),
         "frames_in_split": test.found,
+        "sounds": listed(heard),
+        "recordings": recordings(work.corpus),
+        "relative_error": _relative_error(work, given),
         "reconstruction": reconstruction,
         "bands": bands,
         "spectral_distance": distance,
@@ -119,11 +127,11 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "latents": latents,
         "loss": loss,
     }
-    found["verdict"] = texture(found)
+    found["verdict"], found["shortcomings"] = texture(found), texture_shortcomings(found)
     pictures = [*_sounds(work, given, generated), *code_pictures, *phase_pictures, *loss_pictures]
     if latents["codes"] and work.codes.shape[1] > 1:
         pictures.append(figures.correlation(latents["correlation"]))
-    return found, pictures
+    return found, pictures, heard
 
 
 def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
@@ -135,6 +143,13 @@ def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
         {name: textures.reconstruction(test.samples, out, test.clips, rate) for name, out in ways.items()},
         {name: textures.bands(test.samples, out, test.clips, rate, follows) for name, out in ways.items()},
     )
+
+
+def _relative_error(work: _Work, given: Array) -> float:
+    """Squared error of log-mel levels against that of always answering training's mean: 1 has learned nothing."""
+    rate = work.recipe.frames.sample_rate
+    train, asked, out = (textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, given))
+    return float(np.square(asked - out).sum() / np.square(asked - train.mean(0)).sum())
 
 
 def _spectral_distance(work: _Work, given: Array, generated: Array) -> Figures:
@@ -225,6 +240,24 @@ def _typical(work: _Work) -> int:
     return int(np.argsort(energy)[len(energy) // 2])
 
 
+def _heard(work: _Work, generated: Array) -> list[Sound]:
+    """A stretch of the split, what the network makes of it, and grains of random codes."""
+    frames = work.recipe.frames
+    hop = frames.frame_length // OVERLAP
+    sound = stretch(work.corpus, work.test.part, frames, PICTURED_SECONDS)
+    again = work.decoded(encode(work.network, sequence(sound, frames.frame_length, hop)))
+    noise = work.recipe.network.domain == "noise"
+    captions = {
+        "source": ("The source.", sound),
+        "remade": ("What the model made of it: each grain encoded and decoded.", overlapped(again, hop, "hann", noise)),
+        "random": (
+            "Grains of random codes: what it sounds like wherever the knobs stand.",
+            overlapped(generated[: len(again)], hop, "hann", True),
+        ),
+    }
+    return [Sound(name, what, samples, frames.sample_rate) for name, (what, samples) in captions.items()]
+
+
 def _sounds(work: _Work, given: Array, generated: Array) -> list[Picture]:
     test, frames = work.test, work.recipe.frames
     rate, length = frames.sample_rate, frames.frame_length
@@ -273,10 +306,8 @@ def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, 
 
 
 def _spread(sample: GrainSample) -> list[int]:
-    """A few windows, the middle ones of as many clips as there are."""
+    """A window of each of a few clips, the middle one."""
     clips = np.unique(sample.clips)
-    count = min(PICTURED_WINDOWS, len(sample))
-    if len(clips) < count:
-        return [int(i) for i in np.linspace(0, len(sample) - 1, count)]
-    chosen = (np.flatnonzero(sample.clips == clips[int(i)]) for i in np.linspace(0, len(clips) - 1, count))
+    few = np.linspace(0, len(clips) - 1, min(PICTURED_WINDOWS, len(clips)))
+    chosen = (np.flatnonzero(sample.clips == clips[int(i)]) for i in few)
     return [int(windows[len(windows) // 2]) for windows in chosen]

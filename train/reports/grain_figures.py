@@ -61,9 +61,10 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
     """Windows [windows, samples] as they went in and came out (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
-        rows = -(-len(asked) // 2)
+        columns = min(2, len(asked))
+        rows = -(-len(asked) // columns)
         figure = Figure((WIDTH, 1.35 * rows + 0.6), layout="constrained")
-        grid = figure.subplots(rows, 2, sharex=True, squeeze=False).ravel()
+        grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
         milliseconds = 1000 * np.arange(asked.shape[1]) / sample_rate
         for axes, before, after in zip(grid, asked, given, strict=False):
             axes.plot(milliseconds, before, color=theme.second, linewidth=0.7, alpha=0.85, label="in")

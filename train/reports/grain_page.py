@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..page import basis, document, faint, shown, table
+from ..page import basis, document, faint, players, shown, table
 from ..picture import Picture
 from ..verdict import percent
 
@@ -40,6 +40,7 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
     of = shown(pictures)
     run = found["run"]
     sections = {
+        "Listen": players(found["sounds"]),
         "Sound": _sound(found) + of("waveforms", "resynthesis"),
         "Bands": _bands(found) + of("average_spectrum", "grain_spectrum", "filtered"),
         "Texture": _texture(found),
@@ -48,7 +49,8 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
         "Phases": _phases(found) + of("phases"),
         "Training": of("loss"),
     }
-    return document(f"{run['recipe']} on {run['corpus']}", found["verdict"], basis(found), sections)
+    title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
+    return document(title, found["verdict"], basis(found), sections, shortcomings=less)
 
 
 def _sound(found: Figures) -> str:
@@ -60,7 +62,8 @@ def _sound(found: Figures) -> str:
         "Below each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, "
         "as the post did."
     )
-    return table(["", "As decoded", "Filtered", "What it says"], rows, 2, "told") + faint(note)
+    error = f"Relative error on levels of 40 mel bands: {found['relative_error']:.2f}, where 1 has learned nothing. "
+    return table(["", "As decoded", "Filtered", "What it says"], rows, 2, "told") + faint(error + note)
 
 
 def _cell(figure: dict[str, float], measure: str) -> str:

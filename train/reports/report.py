@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel
 
 from ..picture import Picture
 from ..run import Run
+
+Array = npt.NDArray[np.float32]
 
 FORMAT = 1
 NO_TERMS = ("step", "seconds", "total")  # of a line that training logged
@@ -16,12 +20,27 @@ Progress = Callable[[float, str], None]
 Figures = dict[str, Any]
 
 
+class Sound(NamedTuple):
+    """What is heard on the page: ``name`` of the file, a caption, samples [samples] and their rate in Hz."""
+
+    name: str
+    caption: str
+    samples: Array
+    rate: int
+
+
 class Report(NamedTuple):
-    """Figures for report.json, pictures, and the HTML page that shows both."""
+    """Figures for report.json, pictures, sounds, and the HTML page that shows all of them."""
 
     found: Figures
     pictures: Sequence[Picture]
+    sounds: Sequence[Sound]
     page: str
+
+
+def listed(sounds: Sequence[Sound]) -> dict[str, str]:
+    """Captions by file, as report.json has them."""
+    return {f"{sound.name}.wav": sound.caption for sound in sounds}
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:

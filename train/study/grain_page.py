@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from ..page import basis, document, faint, figure, table
+from ..page import basis, document, faint, figure, players, table
 from ..reports.grain_page import LEAST_DB, signed
 from ..reports.report import Figures
 
@@ -36,7 +36,7 @@ def page(found: Figures, report: Figures, folder: Path) -> str:
     sections = {
         "Networks": _networks(found),
         "Codes": _codes(found),
-        "Sounds": _sounds(found),
+        "Sounds": players(found["sounds"]),
         **{f"Figure {shown.number}": html for shown in FIGURES if (html := _figure(found, shown, folder))},
     }
     return document(f"grains on {found['corpus']}", _verdict(found), basis(report), sections, "study.json")
@@ -126,13 +126,6 @@ def _negative(text: str) -> str:
 
 def _least(level: float) -> str:
     return "≤ −40" if level <= LEAST_DB else signed(level)
-
-
-def _sounds(found: Figures) -> str:
-    return "".join(
-        f'<p>{escape(what)}<br><audio controls preload="none" src="{escape(file)}"></audio></p>\n'
-        for file, what in found["sounds"].items()
-    )
 
 
 def _figure(found: Figures, shown: Shown, folder: Path) -> str:
