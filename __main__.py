@@ -13,6 +13,7 @@ import typer
 from . import __version__
 from .export import commands as exporting
 from .host import commands as playing
+from .host import stop
 from .host.errors import TimbrelError, printable
 from .train import commands as training
 
@@ -43,15 +44,20 @@ def _options(
 
 def main() -> None:
     """Run the command line; what goes wrong is one line and an exit status."""
-    # A script's background job is born deaf to SIGINT, but a stop that was sent to it must still save its work.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with stop.listening():
+        status = _run()
+    sys.exit(stop.exit_status(_printed(status)))
+
+
+def _run() -> int:
+    """Run it; the exit status, once what went wrong is said."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some, pydantic asks every package here
     atexit.register(gc.freeze)  # all memory goes back at once; to search it first would take as long as a short note
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     status = 0
-    command = typer.main.get_command(app)
     try:
+        command = typer.main.get_command(app)
         with command.make_context("timbrel", arguments) as context:  # not command.main: it keeps Ctrl-C to itself
             command.invoke(context)
     except typer.Exit as end:
@@ -59,7 +65,7 @@ def main() -> None:
     except TimbrelError as error:
         status = _complain(str(error), error.exit_status, debug)
     except KeyboardInterrupt:
-        status = _complain("stopped", 130, debug)
+        status = _complain("stopped", 128 + signal.SIGINT, debug)
     except BrokenPipeError:
         status = 1
     except Exception as error:
@@ -77,7 +83,7 @@ def main() -> None:
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:
             status = _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug", 1, debug)
-    sys.exit(_printed(status))
+    return status
 
 
 def _printed(status: int) -> int:

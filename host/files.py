@@ -4,11 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import Failure, UserError
+from .stop import held
 
 
 class Stamp(NamedTuple):
@@ -71,17 +72,10 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         Failure: the disk is full, or the file cannot be written for another reason.
     """
     check_output(path, overwrite)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _saying(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary:
         yield temporary
         _share_like_new(temporary)
         temporary.replace(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}; nothing was kept of it") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -93,17 +87,12 @@ def building_folder(path: Path) -> Iterator[Path]:
         Failure: the disk is full, or the folder cannot be written for another reason.
     """
     check_new_folder(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _saying(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.is_dir():
             path.rmdir()
         temporary.replace(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}; nothing was kept of it") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -115,22 +104,61 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         Failure: the disk is full, or it cannot be written for another reason.
     """
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        with _temporary(path, _new_folder, _remove_folder) as temporary, _saying(path, "what was there is kept"):
+            new, old = temporary / "new", temporary / "old"
+            new.mkdir()
+            yield new
+            with held():
+                if path.exists():
+                    path.rename(old)
+                try:
+                    new.rename(path)
+                finally:
+                    if old.exists() and not path.exists():
+                        old.rename(path)
+                _remove_folder(temporary)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; make {path.parent} writable or copy it") from None
-    new, old = temporary / "new", temporary / "old"
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
+    """What is made, and removed after the block, whatever ends it; a stop finds it made and known, or not made."""
+    made: Path | None = None
     try:
-        new.mkdir()
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}; what was there is kept") from error
+        with held():
+            made = make(path)
+        yield made
     finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)
+        if made is not None:
+            remove(made)
+
+
+def _new_file(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _new_folder(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _remove_folder(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _saying(path: Path, kept: str) -> Iterator[None]:
+    """An error of the system as a failure to write ``path``, with what is left there now."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}; {kept}") from error
 
 
 def _share_like_new(path: Path) -> None:

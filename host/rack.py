@@ -42,14 +42,14 @@ class Rack:
         self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._others)
         self._played = 0
         self._workers: list[Worker] = []
-        if processes > 1:
-            self._share(patches, sample_rate, processes)
         try:
+            if processes > 1:
+                self._share(patches, sample_rate, processes)
             self._instruments = {
                 channel: _instrument(patch, sample_rate, [other.of(channel) for other in self._workers])
                 for channel, patch in patches.items()
             }
-        except UserError:
+        except BaseException:
             self.close()
             raise
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)

@@ -8,8 +8,10 @@ import ctypes
 import dataclasses
 import math
 import multiprocessing
+import pickle
 import signal
 import sys
+import traceback
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -19,9 +21,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from .errors import UserError
+from .errors import Failure
 from .events import Event
 from .library import Patch
+from .stop import SIGNALS, held
 from .synthesis import MAX_BLOCK, Synthesis
 
 Array = npt.NDArray[np.float32]
@@ -63,7 +66,8 @@ class Worker:
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
-        self._process.start()
+        with held():  # a stop must not meet the process before it knows what to do with one
+            self._process.start()
         theirs.close()
 
     def of(self, channel: int) -> "WorkerChannel":
@@ -84,17 +88,21 @@ class Worker:
         """As `Elsewhere.sums`, for a channel.
 
         Raises:
-            UserError: the process is gone.
+            Failure: the process is gone.
+            Exception: what went wrong there, as it would have here.
         """
         self.hear(channel, [], start + count)  # if there was no room when its events came
         while self._done[channel] < start + count:
             try:
-                whose, done = self._connection.recv()
+                told = self._connection.recv()
             except (EOFError, OSError):
-                raise UserError(
+                raise Failure(
                     "a process that computes some of the voices ended, perhaps for lack of memory; close other "
                     "programs and try again"
                 ) from None
+            if isinstance(told, Exception):
+                raise told
+            whose, done = told
             self._done[whose] = done
         self._taken[channel] = start + count  # read before it hears more
         places = _places(start, count, self._length)
@@ -145,29 +153,54 @@ def _work(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Play what comes until the rack is gone, which a forked process would not see while it holds both ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the rack, and so this
+    """Play until the rack is gone, which a forked process would not see while it holds both ends."""
+    for number in SIGNALS:  # what stops the rack, often with all its processes, ends this one through the rack
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     other_end.close()
-    with contextlib.suppress(EOFError, OSError, UserError):  # the rack says itself what is wrong with a preset
-        playing = {
-            channel: Synthesis(patch.preset, patch.model, patch.folder, parts=parts)
-            for channel, patch in patches.items()
-        }
-        rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
-        waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
-        done = dict.fromkeys(patches, 0)
-        while (message := connection.recv()) is not None:
-            channel, plain, until = message
-            waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
-            while done[channel] < until:
-                start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
-                due = bisect_left(waiting[channel], end, key=lambda event: event.time)
-                computed = playing[channel].sums(waiting[channel][:due], end - start)
-                playing[channel].forget()
-                del waiting[channel][:due]
-                places = _places(start, end - start, rings[channel].shape[-1])
-                for room, part in zip(rings[channel], parts, strict=True):
-                    sound = computed.get(part, SILENCE)
-                    room[: len(sound), places] = sound
-                done[channel] = end
-                connection.send((channel, end))
+    with contextlib.suppress(EOFError, ConnectionError):
+        try:
+            _play(connection, rooms, patches, parts)
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as error:
+            connection.send(_portable(error))
+
+
+def _play(
+    connection: "Connection[Any, Any]",
+    rooms: Mapping[int, "ctypes.Array[ctypes.c_float]"],
+    patches: Mapping[int, Patch],
+    parts: Sequence[int],
+) -> None:
+    """Play what comes."""
+    playing = {
+        channel: Synthesis(patch.preset, patch.model, patch.folder, parts=parts) for channel, patch in patches.items()
+    }
+    rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
+    waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
+    done = dict.fromkeys(patches, 0)
+    while (message := connection.recv()) is not None:
+        channel, plain, until = message
+        waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
+        while done[channel] < until:
+            start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
+            due = bisect_left(waiting[channel], end, key=lambda event: event.time)
+            computed = playing[channel].sums(waiting[channel][:due], end - start)
+            playing[channel].forget()
+            del waiting[channel][:due]
+            places = _places(start, end - start, rings[channel].shape[-1])
+            for room, part in zip(rings[channel], parts, strict=True):
+                sound = computed.get(part, SILENCE)
+                room[: len(sound), places] = sound
+            done[channel] = end
+            connection.send((channel, end))
+
+
+def _portable(error: Exception) -> Exception:
+    """An error as another process can be told of it, with its traceback for who debugs."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # some have arguments of their own
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -21,6 +21,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import Failure, TimbrelError, UserError
+from ..host.stop import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
@@ -180,7 +181,7 @@ def _part() -> None:
 
 @dataclass
 class _Stop:
-    """Ctrl-C and SIGTERM ask the loop to end after the step under way; a second one ends it at once.
+    """What stops a command asks the loop to end after the step under way; a second Ctrl-C ends it at once.
 
     With ``forward``, the loop runs in children of this process: they are asked.
     """
@@ -190,8 +191,8 @@ class _Stop:
     _old: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if self.forward or signal.getsignal(number) is not signal.SIG_IGN:
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 self._old[number] = signal.signal(number, self._ask)
         return self
 
@@ -200,10 +201,11 @@ class _Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        note(number)
         if self.forward:
             for child in multiprocessing.active_children():
                 child.terminate()  # SIGTERM
-        if self.asked:
+        if self.asked and number == signal.SIGINT:  # of others two may come as one: a closing terminal sends several
             raise KeyboardInterrupt
         self.asked = True
 

@@ -11,6 +11,7 @@ import soundfile
 
 from ..errors import Failure, UserError
 from ..files import replacing
+from ..stop import held
 
 Array = npt.NDArray[np.float32]
 
@@ -64,11 +65,13 @@ class SoundWriter:
         if not self._file.closed:
             with self._naming_the_file():
                 self._flush()
-                self._file.close()
+                with held():
+                    self._file.close()
                 self._sink.flush()
 
     def _flush(self) -> None:
-        self._file.write(self._piece[:, : self._filled].T)
+        with held():
+            self._file.write(self._piece[:, : self._filled].T)
         self._filled = 0
 
     @contextlib.contextmanager
@@ -104,13 +107,19 @@ def sound_writer(path: Path, sample_rate: int, channels: int = 2, overwrite: boo
     container, encoding = FORMATS[path.suffix.lower()]
     with replacing(path, overwrite) as temporary, temporary.open("w+b") as raw:
         sink = _Sink(raw)
+        file: soundfile.SoundFile | None = None
         try:
-            with soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container) as file:
-                writer = SoundWriter(path, file, sink)
-                yield writer
-                writer.finish()
+            with held():
+                file = soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container)
+            writer = SoundWriter(path, file, sink)
+            yield writer
+            writer.finish()
         except soundfile.LibsndfileError as error:
             raise Failure(f"cannot write {path}: {sink.error or error}; nothing was kept of it") from error
+        finally:
+            if file is not None:
+                with held():
+                    file.close()
 
 
 class SoundReader:
@@ -188,7 +197,10 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 class _Sink:
-    """A file for libsndfile to write to, which keeps the error that libsndfile loses on its way through C."""
+    """A file for libsndfile to write to, which keeps the error that libsndfile loses on its way through C.
+
+    It would lose a stop, too: one that comes while libsndfile works is `held`.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

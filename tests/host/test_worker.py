@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timbrel.host import rack as rack_module
 from timbrel.host import worker
-from timbrel.host.errors import UserError
+from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import (
     ChannelPressure,
     Clock,
@@ -171,8 +172,68 @@ def test_who_waits_for_a_process_that_was_killed_is_told(make_patch, lone):
         for child in multiprocessing.active_children():
             child.kill()
             child.join()
-        with pytest.raises(UserError, match=r"a process .* ended, .* try again"):
+        with pytest.raises(Failure, match=r"a process .* ended, .* try again"):
             rack.process([], 9000)
+
+
+class Odd(Exception):
+    """Cannot be sent: it takes two arguments, and is made anew of one."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (Failure("the model fell over"), Failure, "the model fell over"),
+        (MemoryError(), MemoryError, ""),
+        (OSError(5, "Input/output error", "a.scl"), OSError, "[Errno 5] Input/output error: 'a.scl'"),
+        (ZeroDivisionError("by nought"), ZeroDivisionError, "by nought"),
+        (Odd("this", "that"), RuntimeError, "Odd: this and that"),
+    ],
+    ids=["ours", "memory", "the system's", "a fault", "one that cannot be sent"],
+)
+def test_what_goes_wrong_in_a_process_is_raised_where_its_sums_are_awaited(
+    make_patch, lone, monkeypatch, capfd, error, kind, words
+):
+    monkeypatch.setattr(worker, "Synthesis", lambda *arguments, **keys: Broken(error))
+    with contextlib.closing(Rack({0: make_patch()}, RATE, 2)) as rack:
+        with pytest.raises(kind) as raised:
+            rack.process([NoteOn(0, 0, 60, 100)], 9000)
+        assert str(raised.value) == words
+        assert kind is RuntimeError or any("in sums" in note for note in raised.value.__notes__)
+    assert capfd.readouterr() == ("", "")
+
+
+class Broken:
+    """A synthesis that fails when it is to sound."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def sums(self, events, count):
+        raise self.error
+
+
+def test_a_process_that_fails_before_it_sounds_is_told_too(make_patch, lone, monkeypatch, capfd):
+    def refuse(*arguments, **keys):
+        raise Failure("no room for tables")
+
+    monkeypatch.setattr(worker, "Synthesis", refuse)
+    rack = Rack({0: make_patch()}, RATE, 2)
+    with contextlib.closing(rack), pytest.raises(Failure, match="no room for tables"):
+        rack.process([NoteOn(0, 0, 60, 100)], 9000)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_rack_that_is_stopped_while_it_is_made_leaves_no_process(make_patch, lone, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rack_module, "_instrument", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        Rack({0: make_patch()}, RATE, 3)
 
 
 def test_a_preset_that_is_refused_leaves_no_process(make_patch, lone):

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import Failure, UserError
+from timbrel.host.stop import SIGNALS
 from timbrel.train import checkpoint, families, loop
 from timbrel.train.chroma_data import ChromaData, chroma_data
 from timbrel.train.corpus.build import build
@@ -441,12 +442,12 @@ def test_a_full_disk_stops_with_a_line_and_the_last_good_checkpoint_stays(train,
 
 
 def test_signal_handlers_are_as_before_when_training_ends(train, monkeypatch):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     train("tuned-8", "training.steps=2")
     broken_total(monkeypatch, at=0, value=math.nan)
     with pytest.raises(Failure):
         train("tuned-8", "training.steps=2", folder="other")
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_a_second_ctrl_c_ends_at_once(train, monkeypatch):

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 from timbrel.host.errors import Failure, UserError
+from timbrel.host.stop import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.loop import Options, resume, start
 from timbrel.train.recipe import load_recipe
@@ -29,15 +30,16 @@ def _one_thread():
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Press Ctrl-C during the given steps, once each."""
+    """Press Ctrl-C during the given steps, once each, or raise other signals."""
 
-    def at(*steps):
+    def at(*steps, numbers=(signal.SIGINT,)):
         waiting, original = set(steps), loop._Loop._step
 
         def step(self, indices, done):
             if self.progress.step in waiting:
                 waiting.remove(self.progress.step)
-                signal.raise_signal(signal.SIGINT)
+                for number in numbers:
+                    signal.raise_signal(number)
             return original(self, indices, done)
 
         monkeypatch.setattr(loop._Loop, "_step", step)
@@ -142,6 +144,28 @@ def test_what_was_stopped_within_an_epoch_is_saved_there(tone_corpus, small, tmp
 def test_ctrl_c_in_the_last_step_is_an_end_and_no_interruption(tone_corpus, small, tmp_path, stop_at):
     stop_at(59)
     assert not start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU).interrupted
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status"),
+    [(["SIGTERM"], 143), (["SIGHUP"], 129), (["SIGHUP", "SIGHUP", "SIGTERM"], 143)],
+    ids=["SIGTERM", "SIGHUP", "a terminal that closes"],
+)
+def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_status(
+    tone_corpus, small, tmp_path, stop_at, timbrel, numbers, status
+):
+    before = {
+        number: signal.signal(number, signal.default_int_handler) for number in SIGNALS
+    }  # as if none were ignored
+    stop_at(5, numbers=[getattr(signal, name) for name in numbers])
+    changes = [part for change in small for part in ("--set", change)]
+    folder = tmp_path / "run"
+    ended = timbrel("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert ended.status == status
+    assert "go on with: timbrel train" in ended.out
+    assert checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step == 6
 
 
 def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(tone_corpus, small, tmp_path, timbrel):
