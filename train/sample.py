@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 OVERLAP = 4  # frames of a sound that is made again: at 75 % the squares of Hann windows add up to 1.5
-TINY = 1e-9
+FLOOR = 1e-3  # of a frame's maximum, -60 dB: changes of what is quieter are no more than it
 ROWS = 1024  # at once through a network: 8 MB a layer, and large enough for its matrices
 
 
@@ -108,8 +108,8 @@ def resynthesised(
 ) -> tuple[Array, Array]:
     """The beginning of a clip, and what the network makes of it: two of [samples].
 
-    Its frames get their own levels and phases, and magnitudes that are encoded, decoded and, with ``folded``, moved
-    back from the octave where they were trained. Then what has no pitch is silent, for it was not trained.
+    Its frames are changed as encoding and decoding change them: each magnitude by as much, with ``folded`` as it is in
+    the octave where they were trained. Then what has no pitch is silent, for it was not trained.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
     asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
@@ -118,7 +118,7 @@ def resynthesised(
     starts = np.arange(0, len(asked) + length - hop, hop)
     notes = pitch[np.clip((starts + middle) // PITCH_HOP, 0, len(pitch) - 1)]
     spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
-    kept = np.flatnonzero((np.abs(spectra).max(1) > TINY) & (np.isfinite(notes) | (not folded)))
+    kept = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
     given = np.zeros(len(padded), np.float32)
     if len(kept):
         keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
@@ -130,10 +130,7 @@ def resynthesised(
         decoded = decode(network, encode(network, frames, keys[kept]), keys[kept])
         bins = np.arange(length // 2 + 1)
         ratios = 2.0 ** ((moved - notes) / 12) if folded else np.ones(len(notes))
-        for row, asked_for, frame in zip(kept, frames, decoded, strict=True):
-            source = np.abs(spectra[row])
-            before, after = (np.interp(bins * ratios[row], bins, moved_away) for moved_away in (asked_for, frame))
-            gain = np.sqrt(np.square(source).sum() / max(np.square(before).sum(), TINY))
-            made = np.fft.irfft(spectra[row] * (gain * after / np.maximum(source, TINY)), length)
+        for row, change in zip(kept, (decoded + FLOOR) / (frames + FLOOR), strict=True):
+            made = np.fft.irfft(spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0), length)
             given[starts[row] : starts[row] + length] += made * window("hann", length) / (0.375 * OVERLAP)
     return asked, given[length - hop : length - hop + len(asked)]
