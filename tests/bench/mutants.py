@@ -7,6 +7,7 @@ file has the word, ``--jobs`` runs some beside each other. Exit status 1 if one 
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class Mutant:
     file: str
     old: str
     new: str
-    tests: str  # pytest's arguments: files, or tests by their ids
+    tests: str  # pytest's arguments: files, tests by their ids, -k
 
 
 def mutants() -> list[Mutant]:
@@ -50,7 +51,7 @@ def copy_of_checkout(folder: Path) -> Path:
 
 def failure(root: Path, tests: str) -> str | None:
     """Run tests in a copy of the checkout; return the line that names the first to fail, None if all pass."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *shlex.split(tests)]
     # The copy is found before an installed timbrel, and no bytecode of one mutant is mistaken for the next.
     environment = os.environ | {"PYTHONPATH": str(root.parent), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -93,9 +94,9 @@ def main() -> None:
         for job in range(arguments.jobs):
             roots.put(copy_of_checkout(Path(folder) / str(job)))
         root = roots.get()
-        all_tests = " ".join(sorted({test for mutant in chosen for test in mutant.tests.split()}))
-        if (failed := failure(root, all_tests)) is not None:
-            sys.exit(f"without any mutant, {failed}: mend that first")
+        for tests in sorted({mutant.tests for mutant in chosen}):
+            if (failed := failure(root, tests)) is not None:
+                sys.exit(f"without any mutant, {failed}: mend that first")
         roots.put(root)
 
         def attempt(mutant: Mutant) -> None:

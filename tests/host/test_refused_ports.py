@@ -21,7 +21,7 @@ class Busy:
         self.listed, self.taken = ["Keys"], True
 
     def get_compiled_api(self):
-        return [self.API_UNIX_JACK]
+        return [self.API_MACOSX_CORE]
 
     def MidiIn(self, api, name, queue_size_limit):
         client = SimpleNamespace(ignore_types=lambda **kinds: None, get_message=lambda: None)
