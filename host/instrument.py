@@ -49,6 +49,11 @@ class Instrument:
         return self._output.latency_samples
 
     @property
+    def pause_seconds(self) -> float:
+        """How long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        return self._output.pause_seconds
+
+    @property
     def sounding(self) -> int:
         """Voices that sound."""
         return self._synthesis.sounding

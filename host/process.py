@@ -193,6 +193,11 @@ class Processor:
         self._mapper = Mapper([entry for entry in preset.cc if entry.target in known], self._present, self._turn)
 
     @property
+    def pause_seconds(self) -> float:
+        """How long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        return self._output.pause_seconds
+
+    @property
     def heard_any(self) -> bool:
         """Whether a frame was louder than silence."""
         return self._through.heard_any
@@ -509,7 +514,7 @@ def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
         if float(np.abs(held[-1]).max()) >= SILENCE:
             yield from held
             held.clear()
-        elif len(held) * BLOCK >= SILENT_SECONDS * sample_rate:
+        elif len(held) * BLOCK >= (SILENT_SECONDS + processor.pause_seconds) * sample_rate:
             return
 
 

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float32]
 BLOCK = 16384  # samples: long blocks decode in large batches
 AHEAD = 2  # blocks: while one is mixed, other processes are at the next
 SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-bit sound
-SILENT_SECONDS = 2.0  # for this long, so that an echo is waited for
+SILENT_SECONDS = 2.0  # for this long, and for as long as effects may pause before an echo
 WORTH_SHARING_SECONDS = 3.0  # what is shorter is done before another process has begun
 DRUMS = 9  # channel 10, as people count, which General MIDI gives to percussion
 RATES = (44100, 48000, 96000)
@@ -113,12 +113,12 @@ def blocks(
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
     """The sound of a performance in blocks, the rack's latency taken off: (samples done, mix, channels).
 
-    The tail lasts until nothing sounds any more, or ``tail_seconds`` are over; the silence after it is left out.
+    The tail lasts until nothing sounds and no echo can come, or ``tail_seconds`` are over; the silence after it is left
+    out.
     """
     events = performance.events
     latency = rack.latency_samples
     last = performance.length + round(tail_seconds * sample_rate)
-    quiet_needed = round(SILENT_SECONDS * sample_rate)
     played, quiet, at = 0, 0, 0
     held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, given only if sound returns
     while played - latency < last:
@@ -129,11 +129,17 @@ def blocks(
         skip = max(0, latency - (played - size))
         keep = min(size, size - (played - latency - last)) if played - latency > last else size
         if skip < keep:
-            held.append((played - latency, mix[:, skip:keep], {c: part[:, skip:keep] for c, part in parts.items()}))
+            there = {channel: _light(part[:, skip:keep]) for channel, part in parts.items()}
+            held.append((played - latency, _light(mix[:, skip:keep]), there))
         silent = rack.sounding == 0 and float(np.abs(mix).max()) < SILENCE
         quiet = quiet + size if silent else 0
         if not silent or played - latency - size < performance.length:
             yield from held
             held.clear()
-        elif quiet >= quiet_needed:
+        elif quiet >= (SILENT_SECONDS + rack.pause_seconds) * sample_rate:
             return
+
+
+def _light(sound: Array) -> Array:
+    """The same samples; where all are 0, in the room of one: minutes of silence may be held."""
+    return sound if sound.any() else np.broadcast_to(np.float32(0), sound.shape)

@@ -1,6 +1,7 @@
 """Effects and rate conversion by pedalboard, which no other module knows; it is imported when first used."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,14 @@ class EffectChain:
         """Samples by which sound comes late: what the effects hold back, and a quantum for each that holds back."""
         return sum(stage.latency_samples for stage in self._stages)
 
+    @property
+    def pause_seconds(self) -> float:
+        """The longest that it may be silent between two sounds that come of one, as between a sound and its echo.
+
+        Infinite with a plugin's file, which cannot be asked. Where a knob once was counts: its echoes may be under way.
+        """
+        return sum(stage.pause_seconds for stage in self._stages)
+
     def process(self, audio: Array) -> Array:
         """The next block, [2, n] in and out; n may be 0."""
         for stage in self._stages if audio.shape[1] else ():
@@ -88,6 +97,7 @@ class _Stage:
     plugins: Sequence[Any]
     rate: int
     knobs: Mapping[str, Range]
+    pause_seconds: float
     latency_samples: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -116,6 +126,8 @@ class _Stage:
     def turn(self, name: str, value: float) -> None:
         for plugin in self.plugins:
             setattr(plugin, name, _below_nyquist(name, value, self.rate))
+        if name == "delay_seconds":
+            self.pause_seconds = max(self.pause_seconds, value)
 
     def process(self, audio: Array) -> Array:
         if not self._holds_back:
@@ -229,9 +241,16 @@ def _load_named(where: str, name: str, given: Mapping[str, Any], rate: int, fold
     if name == "Convolution" and "sample_rate" not in arguments:
         raise UserError(f"{where}: impulse_response_filename is missing; name a sound file")
     try:
-        return _Stage([kind(**arguments)], rate, RANGES[name])
+        plugin = kind(**arguments)
+        return _Stage([plugin], rate, RANGES[name], _pause_seconds(plugin, arguments))
     except (ValueError, RuntimeError) as error:  # such as a rate that MP3 does not have
         raise UserError(f"{where}: {_one_line(error)}") from error
+
+
+def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:
+    """How long one of pedalboard's own effects may pause: an echo, or a gap in what a convolution repeats."""
+    response = arguments.get("impulse_response_filename")
+    return getattr(plugin, "delay_seconds", 0.0) if response is None else response.shape[1] / arguments["sample_rate"]
 
 
 def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
@@ -252,7 +271,7 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
             if parameter.type is float and parameter.is_automatable
         }
         try:
-            return _Stage(plugins, rate, knobs)
+            return _Stage(plugins, rate, knobs, math.inf)
         except (ValueError, RuntimeError) as error:
             complaints.append(_one_line(error))
     raise UserError(f"{where}: it takes neither stereo nor mono: {'; '.join(complaints)}")

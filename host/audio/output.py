@@ -53,6 +53,11 @@ class Output:
             held += QUANTUM + self._effects.latency_samples
         return held
 
+    @property
+    def pause_seconds(self) -> float:
+        """As `EffectChain.pause_seconds`."""
+        return self._effects.pause_seconds
+
     def schedule(self, event: Event) -> Event:
         """Take an event, its time in output samples, not before the block that is read next; returns it as it will be
         passed on, its time in source samples."""
