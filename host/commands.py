@@ -146,7 +146,7 @@ def process(
     freeze: Annotated[float | None, typer.Option(min=0, help="Hold the code from this second on.")] = None,
     to: Annotated[str | None, typer.Option(help="Lead codes to a landmark's label, or to a preset.")] = None,
     amount: Annotated[float | None, typer.Option(help="How much of that way, 0 to 1.")] = None,
-    midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the chroma, controllers turn.")] = None,
+    midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the pitch, controllers turn.")] = None,
     phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
     wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
     trust: Trust = False,

@@ -28,7 +28,8 @@ from .preset import ProcessSettings
 from .recover import medoid
 from .render import SILENCE, SILENT_SECONDS
 from .shelf import preset_file, shipped_presets
-from .through import Fit, Indices, Through, Times, hop_of, latency_of
+from .through import Fit, Through, Times, hop_of, latency_of
+from .tuning import tuned_keys
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -67,7 +68,8 @@ class Codes:
         self._hop_seconds = hop_of(card) / rate
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
         self._at: Doubles | None = None  # where the sound's own code is, smoothed or held
-        self._keys: list[tuple[int, int | None]] = [(-(1 << 62), None)]  # the pitch class that is played from when on
+        self._tuning = tuned_keys(preset.tuning, patch.folder)
+        self._keys: list[tuple[int, float | None]] = [(-(1 << 62), None)]  # the pitch that is played from when on
         self.down: list[int] = []  # keys, the newest last
         self.last: list[float] = self._rest.tolist()  # the code that was decoded last
 
@@ -87,20 +89,21 @@ class Codes:
         given: Array = bent.astype(np.float32)
         return given
 
-    def pitch_classes(self, heard: Indices, times: Times) -> Indices:
-        """As `through.Bend.pitch_classes`: that of the newest key that is down, or as heard where none is."""
+    def pitches(self, heard: Doubles, times: Times) -> Doubles:
+        """As `through.Bend.pitches`: that of the newest key that is down, or as heard where none is."""
         if len(self._keys) == 1 and self._keys[0][1] is None:
             return heard
         chosen = heard.copy()
         for row, time in enumerate(times.tolist()):
-            _, pitch_class = self._keys[bisect_right(self._keys, time, key=lambda entry: entry[0]) - 1]
-            if pitch_class is not None:
-                chosen[row] = pitch_class
+            _, pitch = self._keys[bisect_right(self._keys, time, key=lambda entry: entry[0]) - 1]
+            if pitch is not None:
+                chosen[row] = pitch
         return chosen
 
     def press(self, time: int, key: int, down: bool) -> None:
         """A key goes down or comes up; times never go back."""
-        self.down = [other for other in self.down if other != key] + ([key] if down else [])
+        heard = down and key in self._tuning  # a keymap leaves keys out
+        self.down = [other for other in self.down if other != key] + ([key] if heard else [])
         self._played(time)
 
     def release_all(self, time: int) -> None:
@@ -117,7 +120,7 @@ class Codes:
             del self._keys[0]
 
     def _played(self, time: int) -> None:
-        self._keys.append((time, self.down[-1] % 12 if self.down else None))
+        self._keys.append((time, self._tuning[self.down[-1]] if self.down else None))
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
         """The sound's own code: of silence the last one that sounded, since its own says nothing."""

@@ -13,14 +13,17 @@ from .card import Card
 from .dsp import chroma, uniforms, window
 from .encoder import SILENT, Encoder
 from .engines.basins import BasinPhase
+from .engines.relaid import Relaid
 from .engines.source import OPEN, Cut, source_of
 from .errors import UserError
+from .fundamental import fundamentals
 from .model import Model
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Times = npt.NDArray[np.int64]
 Spectrum = npt.NDArray[np.complex64]
+Doubles = npt.NDArray[np.float64]
 
 BATCH = 64  # frames a run: more gain nothing
 STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop: blocks of live playing share the work of one
@@ -37,8 +40,8 @@ class Bend(Protocol):
         """[rows, n_latents] in and out; ``times`` are the frames' middles, which of them are ``sounding`` is told."""
         ...
 
-    def pitch_classes(self, heard: Indices, times: Times) -> Indices:
-        """What to decode, [rows], where that is the strongest pitch class of each frame."""
+    def pitches(self, heard: Doubles, times: Times) -> Doubles:
+        """What is to sound where that was heard: MIDI notes with fractions, [rows], NaN where there is none."""
         ...
 
 
@@ -67,7 +70,6 @@ class Heard(NamedTuple):
 
     sounding: npt.NDArray[np.bool_]  # [rows]
     level: Array  # [rows, 1]: the largest magnitude, or of grains the effective value
-    pitch_classes: Indices  # [rows]: the strongest
     spectra: Spectrum  # [rows, bins], of the windowed frames
 
 
@@ -78,8 +80,8 @@ class Kind(Protocol):
         """What a decoded frame's level is brought to, [rows, 1]."""
         ...
 
-    def make(self, decoded: Array, heard: Heard) -> Array:
-        """Frames that add up to the sound, [rows, frame_length]."""
+    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+        """Frames that add up to the sound, [rows, frame_length]; ``away`` as `Relaid.apply` gives it."""
         ...
 
     def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
@@ -100,8 +102,8 @@ def latency_of(card: Card) -> int:
 class Through:
     """Sends a sound through encoder and decoder, in blocks of any size, in constant memory.
 
-    Each frame begins a hop after the one before; its code is bent, decoded, brought to the sound's own level, and added
-    to the others. A frame is made in three steps, one a call, and all at once where that is due.
+    Each frame begins a hop after the one before; its code is bent, decoded, brought to the sound's own pitch and level,
+    and added to the others. A frame is made in three steps, one a call, and all at once where that is due.
     """
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0) -> None:
@@ -125,6 +127,7 @@ class Through:
         self._encoder = Encoder(model)
         self._kind: Kind = _Spectra(card, phase) if card.kind == "spectrum" else _Grains(card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
+        self._relaid = Relaid(card) if card.chroma is not None and card.window == "hann" else None
         self._analysis = window(card.window if card.kind == "spectrum" else "hann", self._length)
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
@@ -178,13 +181,20 @@ class Through:
         magnitudes = np.abs(spectra)
         strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
         sounding = frames.std(axis=1) > SILENT
-        heard = Heard(sounding, self._kind.level(windowed, magnitudes), strongest, spectra)
+        heard = Heard(sounding, self._kind.level(windowed, magnitudes), spectra)
         self.heard_any |= bool(sounding.any())
         codes = self._bend.codes(self._encoder.encode(frames, strongest), sounding, times)
         yield
-        decoded = self._model.decode(codes, self._bend.pitch_classes(strongest, times))
+        pitches, away = np.full(len(codes), np.nan), None
+        if self._relaid is not None:
+            pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
+        pitches = self._bend.pitches(pitches, times)
+        nearest = np.floor(pitches + 0.5) % 12
+        decoded = self._model.decode(codes, np.where(np.isnan(pitches), strongest, nearest).astype(np.intp))
+        if self._relaid is not None:
+            decoded, away = self._relaid.apply(decoded, pitches)
         yield
-        made = self._kind.make(decoded, heard)
+        made = self._kind.make(decoded, heard, away)
         if self.fit is not None:
             self._measure(decoded, made, heard, magnitudes)
         for row, frame in enumerate(made):
@@ -226,10 +236,10 @@ class _Spectra:
         largest: Array = magnitudes.max(axis=1, keepdims=True)
         return largest
 
-    def make(self, decoded: Array, heard: Heard) -> Array:
+    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
         wanted = decoded * heard.level
         if self._own is not None and self._voice is not None:
-            spectra = self._own.apply(wanted, [self._voice] * len(wanted))
+            spectra = self._own.apply(wanted, [self._voice] * len(wanted), away)
         else:
             spectra = heard.spectra * (wanted / np.maximum(np.abs(heard.spectra), TINY))
         frames: Array = np.fft.irfft(spectra, self._length).astype(np.float32, copy=False)
@@ -261,7 +271,7 @@ class _Grains:
     def level(self, frames: Array, magnitudes: Array) -> Array:
         return _effective(frames)
 
-    def make(self, decoded: Array, heard: Heard) -> Array:
+    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
         places = uniforms(0, 0, self._made, len(decoded), 2).tolist()
         self._made += len(decoded)
         grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))

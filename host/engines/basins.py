@@ -69,12 +69,14 @@ class BasinPhase:
         noise = white_noise(self._begun + self._bins)[self._begun :]
         return BasinState(np.pi * noise.astype(np.float64), self._frame)
 
-    def apply(self, magnitudes: Array, states: list[BasinState]) -> Spectrum:
+    def apply(self, magnitudes: Array, states: list[BasinState], away: Floats | None = None) -> Spectrum:
         """Give each row the phases of its voice's next frame.
 
         Args:
             magnitudes: [rows, bins].
             states: one a row; a voice that stands in several rows has them in order of time.
+            away: how many bins it is from each bin to the frequency that it holds, [rows, bins], of who knows it better
+                than magnitudes tell; NaN where nobody does.
 
         Returns:
             [rows, bins].
@@ -83,11 +85,12 @@ class BasinPhase:
         waiting = list(range(len(states)))
         while waiting:
             now = list({id(states[row]): row for row in reversed(waiting)}.values())
-            spectra[now] = self._next(magnitudes[now].astype(np.float32), [states[row] for row in now])
+            known = None if away is None else away[now]
+            spectra[now] = self._next(magnitudes[now].astype(np.float32), [states[row] for row in now], known)
             waiting = [row for row in waiting if row not in set(now)]
         return spectra
 
-    def _next(self, magnitudes: Array, states: list[BasinState]) -> Spectrum:
+    def _next(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
         """A frame of voices that all differ."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
@@ -95,6 +98,8 @@ class BasinPhase:
         frequency = np.zeros_like(level)
         frequency[:, 1:-1] = (level[:, 2:] - level[:, :-2]) / np.float32(4 * math.pi * GAUSSIAN)
         np.clip(frequency, -FARTHEST, FARTHEST, out=frequency)
+        if known is not None:
+            frequency = np.where(np.isnan(known), frequency, known.astype(np.float32))
 
         before = np.stack([level[row] if s.level is None else s.level for row, s in enumerate(states)])
         change = level - before

@@ -1,0 +1,136 @@
+"""Decoded frames at the pitch of a sound: their harmonics laid where its own are.
+
+A model sounds in one octave. In a frame that it decodes for a sound of another, each harmonic of the sound takes the
+strength of what was decoded where it lies: that is where the encoder heard it, so formants stay and harmonics alone
+move. Above the model's octave it takes all decoded harmonics around it, below it lies between two. Between two
+harmonics a frame is what was decoded between two.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..card import Card
+from ..fundamental import sharpened
+from ..units import A4_HZ
+from .partials import HANN_ENERGY
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+LOBE = 2  # bins on either side of its centre that a Hann lobe has
+
+
+class Relaid:
+    """Moves the harmonics of frames of a model with chroma."""
+
+    def __init__(self, card: Card) -> None:
+        """``card`` says in which octave the model sounds; its frames are those of a Hann window."""
+        assert card.chroma is not None
+        self._octave = card.chroma.octave
+        self._rate = card.sample_rate
+        self._bins_of_a_hz = card.frame_length / card.sample_rate
+        self._bins = np.arange(card.frame_length // 2 + 1)
+
+    def apply(self, frames: Array, pitches: Floats) -> tuple[Array, Floats]:
+        """Frames that were decoded for the keys nearest to some pitches, at these pitches.
+
+        Args:
+            frames: magnitudes, [rows, bins].
+            pitches: MIDI notes with fractions, [rows]; a frame of NaN stays as it is.
+
+        Returns:
+            The frames, [rows, bins], those that were moved with a largest magnitude of 1; one that holds nothing where
+            it would be read stays as it is too. And how many bins it is from each bin to the harmonic that it is
+            part of, [rows, bins], else NaN.
+        """
+        moved: Array = frames.copy()
+        places = np.full(frames.shape, np.nan)
+        rows = np.flatnonzero(np.isfinite(pitches))
+        if len(rows):
+            made, away = self._moved(frames[rows], pitches[rows, np.newaxis])
+            largest = made.max(axis=1)
+            there = np.flatnonzero(largest > 0)
+            moved[rows[there]] = made[there] / largest[there, np.newaxis]
+            places[rows[there]] = np.where(np.abs(away) < LOBE, -away, np.nan)[there]
+        return moved, places
+
+    def _moved(self, frames: Array, pitches: Floats) -> tuple[Floats, Floats]:
+        """Frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
+
+        ``pitches`` are [rows, 1].
+        """
+        keys = np.floor(pitches + 0.5)
+        octaves = keys // 12 - 1 - self._octave
+        # A sound between two keys is decoded between them too, more or less: what is there counts.
+        heard = sharpened((keys - 12 * octaves)[:, 0], frames, self._rate)
+        decoded = self._fundamental(heard[:, np.newaxis])
+        sounding = self._fundamental(pitches)
+        nearest = np.maximum(np.rint(self._bins / sounding), 1)
+        away = self._bins - nearest * sounding  # bins from the nearest harmonic
+        order = nearest * np.exp2(octaves)
+        below = np.maximum(np.floor(order), 1)
+        share = np.clip(order - below, 0.0, 1.0)  # an octave down, every other harmonic is between two decoded ones
+        # A lobe has its own place below; beside it, and half-way to the next, is what was decoded there.
+        beside = np.where(away < 0, -1, 1) * np.clip(np.abs(away), LOBE + 1, np.maximum(decoded / 2, LOBE + 1))
+        rest = (1 - share) * _at(frames, below * decoded + beside)
+        rest += share * _at(frames, (below + 1) * decoded + beside)
+        power = _powers(frames, decoded)
+        strength = np.where(octaves > 0, _gathered(power, nearest, octaves), _between(np.sqrt(power), below, share))
+        made: Floats = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
+        return made, away
+
+    def _fundamental(self, notes: Floats) -> Floats:
+        """Where the fundamentals of MIDI notes are, in bins."""
+        bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
+        return bins
+
+
+def _powers(frames: Array, fundamentals: Floats) -> Floats:
+    """Squared heights of the Hann lobes with the energies of the harmonics, [rows, 1 + harmonics + 1]; at both ends 0.
+
+    What stands as high beside a harmonic as in it is no part of it.
+    """
+    count = max(1, int(frames.shape[1] / fundamentals.min()))
+    centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
+    around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)
+    power = np.square(_at(frames, around.reshape(len(frames), -1))).reshape(around.shape)
+    inside, outside = power[:, :, 1:-1], (power[:, :, 0] + power[:, :, -1]) / 2
+    energy = inside.sum(axis=2) - inside.shape[2] * outside
+    powers: Floats = np.pad(np.maximum(energy, 0.0) / HANN_ENERGY, ((0, 0), (1, 1)))
+    return powers
+
+
+def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
+    """The strength of a harmonic that takes all decoded ones to which it is the nearest: none is lost going up."""
+    sums, row = np.cumsum(powers, axis=1), np.arange(len(powers))[:, np.newaxis]
+    ends = np.minimum(np.floor((nearest + 0.5) * np.exp2(octaves)), powers.shape[1] - 1).astype(np.intp)
+    starts = np.where(nearest > 1, np.floor((nearest - 0.5) * np.exp2(octaves)), 0)
+    starts = np.minimum(starts, powers.shape[1] - 1).astype(np.intp)
+    strengths: Floats = np.sqrt(sums[row, ends] - sums[row, starts])
+    return strengths
+
+
+def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
+    """The strength between decoded harmonic ``below`` and the next, whose share is told."""
+    row, last = np.arange(len(strengths))[:, np.newaxis], strengths.shape[1] - 1
+    low, high = (np.minimum(below + step, last).astype(np.intp) for step in (0, 1))
+    given: Floats = (1 - share) * strengths[row, low] + share * strengths[row, high]
+    return given
+
+
+def _lobe(away: Floats) -> Floats:
+    """A Hann window's main lobe, 1 in its centre, at so many bins from it."""
+    lobe = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
+    shape: Floats = np.where(np.abs(away) < LOBE, lobe, 0.0)
+    return shape
+
+
+def _at(frames: Array, places: Floats) -> Floats:
+    """Magnitudes at places between bins, [rows, places]; 0 beyond the last bin."""
+    last = frames.shape[1] - 1
+    low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
+    row = np.arange(len(frames))[:, np.newaxis]
+    first, second = frames[row, low], frames[row, low + 1]
+    between: Floats = np.where(places <= last, first + (places - low) * (second - first), 0.0)
+    return np.maximum(between, 0.0)
