@@ -244,9 +244,11 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
+    from .fitting import differences, read_notes
     from .library import open_patch
     from .midi.file import read_performance
     from .progress import Display
+    from .rack import as_played
     from .render import RATES, remarks, render
     from .trust import ask_for
     from .voices import PARTS
@@ -255,16 +257,20 @@ def render(
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
     chosen = _by_channel(channel or [])
     ask_for([preset, *filter(None, chosen.values())], trust)
-    default = open_patch(preset)
-    others = {number: open_patch(name) for number, name in chosen.items() if name is not None}
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
+    fitting, loaded = read_notes(performance.notes, str(midi))
+    default = fitting.fit(open_patch(preset))
+    others = {number: fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
     warnings = [*performance.warnings, *remarks(performance, default.name, others)]
+    if performance.recorded:
+        given = {number + 1: patch.name for number, patch in others.items()}
+        warnings += [f"{midi}: {line}" for line in differences(fitting, loaded, default.name, given, rate)]
     warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    as_live = performance.recorded and not others  # one preset heard all channels
-    channels = [0] if as_live else performance.channels
-    by_channel = {number: others.get(number, default) for number in channels}
+    by_channel = {number: others.get(number, default) for number in performance.channels}
+    if performance.recorded:  # one preset heard all channels that have no other
+        by_channel = as_played(default, others)
     with Display() as display:
         display.stage("rendering")
         files = render(
@@ -276,7 +282,7 @@ def render(
             stems=stems,
             overwrite=overwrite,
             processes=min(PARTS, os.cpu_count() or 1),
-            omni=as_live,
+            omni=performance.recorded,
             progress=display.update,
             say=lambda line: display.say(f"warning: {line}"),
         )
@@ -290,6 +296,7 @@ def play(
     device: Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")] = None,
     rate: Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")] = None,
     block: Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")] = 128,
+    channel: Channels = None,
     voices: Annotated[
         int | None, typer.Option(min=1, max=64, help="Most voices at a time; as the preset says by default.")
     ] = None,
@@ -329,17 +336,22 @@ def play(
         raise UserError(f"--null and --device {device} are two outputs; give one of them")
     if null and source is not None:
         raise UserError(f"--null has no input, but --input {source} asks for one; leave one of them out")
-    chosen = _set_of(programs)
-    ask_for([preset, *chosen], trust)
+    chosen, among = _by_channel(channel or []), _set_of(programs)
+    if source is not None and chosen:
+        raise UserError("--input goes through one preset, but --channel asks for more; leave one of them out")
+    ask_for([preset, *filter(None, chosen.values()), *among], trust)
     typist = Typist(keys) if can_type() else None
     if keys and typist is None:
         raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
+    known = None
     if controller is not None:
         from .controllers import read_controller
 
-        read_controller(controller)
+        known = read_controller(controller)
     setup = Setup(
         preset=preset,
+        channels=tuple((number, name) for number, name in chosen.items() if name is not None),
+        silent=tuple(number for number, name in chosen.items() if name is None),
         device=device,
         null=null,
         input=source,
@@ -351,8 +363,8 @@ def play(
         midi_api=midi_api,
         midi=not keys or bool(midi_port),
         lowest_latency=lowest_latency,
-        programs=chosen,
-        controller=controller,
+        programs=among,
+        controller=known,
     )
     drawn = typist is not None and can_draw() and not plain
     with Full(typist) if typist is not None and drawn else Plain(typist) as screen:

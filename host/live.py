@@ -274,6 +274,7 @@ class Loop:
         on_block: Callable[[Array, list[Event]], None] | None = None,
         whole_blocks: bool = False,
         ear: Hearing | None = None,
+        shown: int = 0,
     ) -> None:
         """Join what plays, what listens and what takes the sound.
 
@@ -283,13 +284,16 @@ class Loop:
             whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: rendering
                 begins a moment later, when they have come, and their delay is constant with nothing in hand.
             ear: what is heard while sound is made: a block comes for each that the sink takes.
+            shown: the channel of the rack whose latents people see.
         """
         self.player, self.sink = player, sink
         self.sources = sources
         self.load = Load()
         self.peak = 0.0  # of the level since it was last asked for
         self.limited = 0.0  # share of the samples of late that the limiter bent
-        self.latents = player.rack.current_latents(0)  # where they were of late; the rack itself belongs to this thread
+        self.latents = player.rack.current_latents(
+            shown
+        )  # where they were of late; the rack itself belongs to this thread
         self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
@@ -298,6 +302,7 @@ class Loop:
         settled = min(SETTLED_SECONDS * sink.rate, sink.block / 4)
         self._settled = settled if whole_blocks and not lowest_latency and ear is None else 0.0  # samples
         self._on_block = on_block
+        self._shown = shown
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
         self._told = 0  # blocks by which the ring is deeper for now, as `brace` says
@@ -352,7 +357,7 @@ class Loop:
                 self.load.add(part)
                 self._keep_up(part)
                 if self.load.count % self._look_blocks == 0:
-                    self.latents = self.player.rack.current_latents(0)
+                    self.latents = self.player.rack.current_latents(self._shown)
                 self._meter(sound)
                 if self._on_block is not None:
                     self._on_block(sound, events)

@@ -1,7 +1,10 @@
 """What the process that sounds and its parent say to each other: light to import, so that playing starts soon."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from .controllers import Controller
 
 TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: heard as roughness, where a drum's peak is not
 
@@ -11,6 +14,8 @@ class Setup:
     """What is to be played, on what."""
 
     preset: str
+    channels: tuple[tuple[int, str], ...] = ()  # channels (0 to 15) that have a preset to themselves
+    silent: tuple[int, ...] = ()  # channels that are not heard
     device: str | None = None
     null: bool = False
     input: str | None = None  # what is heard goes through the preset's model
@@ -23,7 +28,7 @@ class Setup:
     midi: bool = True
     lowest_latency: bool = False
     programs: tuple[str, ...] = ()
-    controller: str | None = None
+    controller: "Controller | None" = None
     recording: bool = False
 
 
@@ -45,7 +50,7 @@ class Report:
     spans: list[tuple[float, float]]  # of the latents
     peak_db: float
     limited: float  # share of the samples of late that the limiter bent
-    preset: str
+    presets: dict[int | None, str]  # names by channel (0 to 15); None: for all others
     ports: list[str]
     last: str
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .advice import advice, bluetooth
 from .errors import Failure, UserError
+from .events import ControlChange
 from .files import check_output
 from .messages import Message, Report, Setup
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .midi.record import Recorder
 
 CHANNELS = 2
+ALL_SOUND_OFF = 120  # the controller
 MIDI_SUFFIXES = (".mid", ".midi")
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
@@ -94,16 +96,14 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) ->
                 if tape is not None:
                     tape.go_on()
                 elif recording:
-                    tape = files.enter_context(
-                        _Tape(recording, ready.rate, round(_instrument_samples(ready)), overwrite)
-                    )
+                    tape = files.enter_context(_Tape(recording, setup, ready, overwrite))
                 _watch(sounding, screen, stop, tape, underruns)
                 return
             except _Lost as lost:
                 if not came_up:
                     raise Failure(str(lost)) from None
                 underruns += sounding.underruns
-                setup = replace(setup, preset=sounding.preset)  # a program change may have chosen another
+                setup = sounding.setup
                 screen.say(f"{lost}; waiting for it to come back")
             except UserError:
                 if not came_up:
@@ -160,7 +160,7 @@ class _Sounding:
         self._heard = time.monotonic()
         self._patience = START_SECONDS
         self.underruns = 0
-        self.preset = setup.preset  # what it plays now
+        self.setup = setup  # with what it plays now
 
     def wait_until_ready(self, stop: threading.Event) -> Report | None:
         """The first report; None if playing was stopped before."""
@@ -195,7 +195,7 @@ class _Sounding:
                 if kind == "report":
                     self.underruns = what.underruns
                 if kind == "playing":
-                    self.preset = what
+                    self.setup = _with_presets(self.setup, what)
                 yield kind, what
         except (EOFError, ConnectionError):
             raise _Lost("the sound process has ended") from None
@@ -234,7 +234,7 @@ def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: "_T
                     screen.say(what)
                 case "preset":
                     screen.tell_preset(what)
-                case "sound" | "events" if tape is not None:
+                case "sound" | "events" | "playing" if tape is not None:
                     tape.take(kind, what)
         for key in screen.typed():
             if key == "quit":
@@ -246,31 +246,42 @@ def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: "_T
             tape.take(kind, what)
 
 
-@dataclass
+def _with_presets(setup: Setup, presets: dict[int | None, str]) -> Setup:
+    """The setup with other presets, by channel; None: for all channels that have no other."""
+    channels = {**dict(setup.channels), **{slot: name for slot, name in presets.items() if slot is not None}}
+    return replace(setup, preset=presets.get(None, setup.preset), channels=tuple(channels.items()))
+
+
 class _Tape:
     """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
 
-    recording: Recording
-    rate: int
-    skip: int
-    overwrite: bool
-    _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _sound: "SoundWriter | None" = None
-    _midi: "Recorder | None" = None
-    _samples: int = 0
-    _began: int = 0  # samples that were recorded before the process that sounds now
-    _next_spill: float = 0.0
+    def __init__(self, recording: Recording, setup: Setup, ready: Report, overwrite: bool) -> None:
+        """``ready`` is the first report of what plays ``setup``."""
+        self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
+        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
+        self._files = contextlib.ExitStack()
+        self._sound: SoundWriter | None = None
+        self._midi: Recorder | None = None
+        self._samples = 0
+        self._began = 0  # samples that were recorded before the process that sounds now
+        self._next_spill = 0.0
 
     def __enter__(self) -> "_Tape":
         from .audio.files import sound_writer
+        from .fitting import Fitting, Note
         from .midi.record import Recorder
 
-        if self.recording.sound is not None:
+        setup, ready = self._setup, self._ready
+        if self._recording.sound is not None:
             self._sound = self._files.enter_context(
-                sound_writer(self.recording.sound, self.rate, CHANNELS, self.overwrite)
+                sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
             )
-        if self.recording.midi is not None:
-            self._midi = self._files.enter_context(Recorder(self.recording.midi, self.rate, self.overwrite))
+        if self._recording.midi is not None:
+            presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
+            note = Note(fitting=Fitting(voices=setup.voices, controller=setup.controller, presets=presets))
+            self._midi = self._files.enter_context(
+                Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
+            )
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -279,29 +290,34 @@ class _Tape:
         self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
 
     def go_on(self) -> None:
-        """Another process sounds from here on, and counts from 0."""
+        """Another process sounds from here on, and counts from 0; the keys that sounded are silent."""
         self._began = self._samples
+        if self._midi is not None:
+            self._midi.add(ControlChange(self._began, channel, ALL_SOUND_OFF, 0) for channel in range(16))
 
     def take(self, kind: str, what: Any) -> None:
-        """A block of sound, or events."""
+        """A block of sound, or events, or that other presets play."""
         if kind == "events":
             if self._midi is not None:
                 self._midi.add(replace(event, time=event.time + self._began) for event in what)
+            return
+        if kind == "playing":
+            if self._midi is not None:
+                from .fitting import Note
+
+                for name in what.values():
+                    self._midi.note(self._samples, Note(loaded=Path(name).stem).text())
             return
         import numpy as np
 
         sound = np.frombuffer(what, np.float32).reshape(-1, CHANNELS).T
         self._samples += sound.shape[1]
-        skipped, self.skip = min(self.skip, sound.shape[1]), max(0, self.skip - sound.shape[1])
+        skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
         if self._sound is not None and skipped < sound.shape[1]:
             self._sound.write(sound[:, skipped:])
         if self._midi is not None and time.monotonic() > self._next_spill:
             self._next_spill = time.monotonic() + SPILL_SECONDS
             self._midi.spill(self._samples)
-
-
-def _instrument_samples(report: Report) -> float:
-    return report.latency_ms["instrument"] * report.rate / 1000
 
 
 @contextlib.contextmanager

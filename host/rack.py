@@ -146,6 +146,12 @@ class Rack:
         return limit(mix), parts
 
 
+def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
+    """Patches by channel for a rack that plays ``omni``: the default is first, on a channel that has no other."""
+    free = [channel for channel in range(16) if channel not in others]
+    return dict.fromkeys(free[:1], default) | dict(others)
+
+
 def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere]) -> Instrument:
     try:
         return Instrument(patch.preset, patch.model, patch.folder, sample_rate, elsewhere)

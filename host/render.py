@@ -43,7 +43,7 @@ def remarks(performance: Performance, preset: str, given: Collection[int]) -> li
             f"--channel {DRUMS + 1}=none leaves it out"
         )
     programs = {(e.channel, e.program) for e in performance.events if isinstance(e, ProgramChange)}
-    unheard = sorted({channel for channel, _ in programs if channel in left})
+    unheard = sorted({channel for channel, _ in programs if channel in left and not performance.recorded})
     if unheard and (len(performance.channels) > 1 or len(programs) > 1):  # one, at the start, is all that most have
         those = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
         lines.append(

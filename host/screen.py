@@ -112,7 +112,7 @@ def summary(report: Report) -> str:
         f"held {len(report.held)}",
         f"latency {sum(report.latency_ms.values()):.1f} ms",
         f"peak {_decibels(report.peak_db)}{_too_loud(report)}",
-        f"preset {report.preset}",
+        f"preset {_presets(report)}",
         f"{report.device} {report.rate} Hz {report.block}",
     )
     return "  ".join(parts) + (f"  {report.last}" if report.last else "")
@@ -206,7 +206,7 @@ def rows(report: Report, width: int = WIDTH) -> list[tuple[str, str]]:
     meter = _bar((report.peak_db + METER_DB) / METER_DB, METER_WIDTH)
     held = " ".join(note_name(key) for key in report.held[:HELD]) + (" ..." if len(report.held) > HELD else "")
     return [
-        ("preset", report.preset),
+        ("preset", _presets(report)),
         ("card", f"{report.rate} Hz, blocks of {report.block}, {report.device}"),
         *_wrapped("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}", room, 1 if width >= WIDTH else 2),
         ("measured", measured),
@@ -231,6 +231,12 @@ def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, st
 def _too_loud(report: Report) -> str:
     """What is said beside the level while the limiter works hard."""
     return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
+
+
+def _presets(report: Report) -> str:
+    """The preset of all channels, and those of others by their numbers, from 1 on."""
+    others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
+    return " ".join([report.presets[None], *others])
 
 
 def _knobs(report: Report, room: int) -> list[str]:

@@ -12,21 +12,21 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
-from .controllers import bindings, read_controller
+from .cast import Cast, Slot, by_channel
 from .controls import knob
 from .dsp import white_noise
 from .errors import TimbrelError, UserError
-from .events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
-from .files import Stamp, stamp
-from .library import Patch, open_patch
+from .events import ControlChange, Event, NoteOff, NoteOn
+from .fitting import Fitting
+from .library import Patch
 from .live import Loop, Machine, Player, Source
 from .messages import Message, Report, Setup
 from .midi.ports import Inputs, Timed
@@ -72,6 +72,17 @@ class Keyboard:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
+class Without:
+    """What a source gives, but for some channels (0 to 15), which nobody hears."""
+
+    def __init__(self, source: Source, channels: Collection[int]) -> None:
+        self._source, self._channels = source, channels
+
+    def poll(self) -> list[Timed]:
+        """What came in since the last call."""
+        return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
+
+
 @dataclass
 class _Stage:
     """What the threads of the process share."""
@@ -79,24 +90,20 @@ class _Stage:
     setup: Setup
     pipe: Connection
     keyboard: Keyboard = field(default_factory=Keyboard)
+    cast: Cast = field(init=False)
     loop: Loop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
-    preset: str = ""
     device: str = ""
     rate: int = 0
-    named: str = ""  # the preset that plays, as it was asked for
-    patch: Patch | None = None
-    files: dict[Path, Stamp | None] = field(default_factory=dict)  # its own, as they were looked at last
     last: ControlChange | None = None
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     outbox: deque[Message] = field(default_factory=deque)
-    bank: int = 0
 
-    def take(self, name: str, patch: Patch) -> None:
-        """This one plays from now on, as it was asked for."""
-        self.named, self.patch, self.preset, self.files = name, patch, patch.name, dict(patch.files)
+    def __post_init__(self) -> None:
+        fitting = Fitting(voices=self.setup.voices, controller=self.setup.controller)
+        self.cast = Cast(fitting, self.setup.programs)
 
     def send(self, kind: Any, what: Any) -> None:
         """Leave a message for the thread that writes to the pipe."""
@@ -136,16 +143,19 @@ def run(pipe: Connection, setup: Setup) -> None:
 def _sound(stage: _Stage) -> None:
     """The thread that renders: opens all it needs itself, says that it is ready, and goes on to the end."""
     try:
-        setup = stage.setup
-        patch = _fitted(open_patch(setup.preset), setup)
+        setup, cast = stage.setup, stage.cast
+        names: dict[Slot, str] = {None: setup.preset, **dict(setup.channels)}
+        patches = cast.opened(names)
+        cast.take(names, patches)
         sink = _open_sink(stage)
-        rack = _rack(patch, sink.rate, stage.ear)
-        _warm_up(patch, sink.rate, sink.block, stage.ear)
+        rack = _rack(patches, sink.rate, stage.ear)
+        _warm_up(patches, sink.rate, sink.block, stage.ear)
         stage.inputs = _open_inputs(stage)
-        sources: list[Source] = [stage.keyboard] if stage.inputs is None else [stage.inputs, stage.keyboard]
+        sources: list[Source] = [stage.keyboard]
+        if stage.inputs is not None:
+            sources.insert(0, Without(stage.inputs, setup.silent))
         stage.rate = sink.rate
-        stage.take(setup.preset, patch)
-        stage.send("preset", list(patch.warnings))
+        stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop = Loop(
             Player(rack, sink.rate),
             sink,
@@ -154,6 +164,7 @@ def _sound(stage: _Stage) -> None:
             _recorder(stage) if setup.recording else None,
             whole_blocks=stage.inputs is not None and stage.inputs.whole_blocks and JACK in stage.device,
             ear=stage.ear,
+            shown=cast.place,
         )
         hurry(SOUND)
         stage.loop = loop
@@ -193,13 +204,13 @@ def _open_inputs(stage: _Stage) -> Inputs | None:
         return None
 
 
-def _warm_up(patch: Patch, rate: int, block: int, ear: Ear | None) -> None:
+def _warm_up(patches: Mapping[Slot, Patch], rate: int, block: int, ear: Ear | None) -> None:
     if ear is not None:
         ear.heard = white_noise(block)
-    rack = _rack(patch, rate, ear)
+    rack, channels = _rack(patches, rate, ear), by_channel(patches)
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []
-        rack.process([NoteOn(count * block, 0, key, 1) for key in keys], block)
+        rack.process([NoteOn(count * block, channel, key, 1) for key in keys for channel in channels], block)
 
 
 def hurry(priority: int) -> None:
@@ -229,7 +240,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
     assert stage.loop is not None
     stage.pipe.send(("ready", _report(stage)))
     loading: threading.Thread | None = None
-    wanted: list[str] = []
+    wanted: dict[Slot, str] = {}
     next_report = next_scan = next_look = time.monotonic()
     while True:
         _flush(stage)
@@ -245,7 +256,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
             next_scan = now + RESCAN_SECONDS
             for line in stage.inputs.rescan() if stage.inputs is not None else ():
                 stage.send("say", line)
-        wanted += _programs(stage)
+        wanted |= _programs(stage)
         while stage.pipe.poll(0.02):
             command, what = stage.pipe.recv()
             if command == "stop":
@@ -256,11 +267,11 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
             continue
         if now >= next_look:
             next_look = now + LOOK_SECONDS
-            if not wanted and _edited(stage):  # a program change that waits chooses another
-                wanted.append(stage.named)
+            if not wanted:  # a program change that waits may choose another
+                wanted = stage.cast.edited()
         if wanted:
-            loading = threading.Thread(target=_load, args=(stage, wanted[-1]), name="load", daemon=True)
-            wanted.clear()
+            loading = threading.Thread(target=_load, args=(stage, wanted), name="load", daemon=True)
+            wanted = {}
             loading.start()
 
 
@@ -275,73 +286,37 @@ def _flush(stage: _Stage) -> None:
             stage.pipe.send(message)
 
 
-def _programs(stage: _Stage) -> list[str]:
+def _programs(stage: _Stage) -> dict[Slot, str]:
     """Presets that program changes have asked for since the last look."""
     assert stage.loop is not None
-    asked: list[str] = []
-    while stage.loop.programs:
-        event = stage.loop.programs.popleft()
-        if isinstance(event, ControlChange):
-            stage.bank = event.value * 128 if event.number == 0 else stage.bank // 128 * 128 + event.value
-        elif isinstance(event, ProgramChange) and stage.setup.programs:
-            number = stage.bank * 128 + event.program
-            if number < len(stage.setup.programs):
-                asked.append(stage.setup.programs[number])
-            else:
-                stage.send("say", f"program {number + 1} asked for, but the set has {len(stage.setup.programs)}")
-    return asked
+    asked = stage.loop.programs
+    wanted, lines = stage.cast.asked([asked.popleft() for _ in range(len(asked))])
+    for line in lines:
+        stage.send("say", line)
+    return wanted
 
 
-def _edited(stage: _Stage) -> bool:
-    """Say whether a file of what plays was written since the last look, or another took its place."""
-    now = {path: stamp(path) or before for path, before in stage.files.items()}  # one that is gone is being replaced
-    edited, stage.files = now != stage.files, now
-    return edited
-
-
-def _load(stage: _Stage, name: str) -> None:
-    """Open another preset while this one sounds, and swap it in; one that is no good is told and forgotten."""
+def _load(stage: _Stage, wanted: Mapping[Slot, str]) -> None:
+    """Open other presets while these sound, and swap them in; what is no good is told and forgotten."""
     assert stage.loop is not None
     stage.loop.brace(1)
     try:
-        patch = _fitted(open_patch(name), stage.setup)
-        rack = _rack(patch, stage.rate, stage.ear)
+        patches = stage.cast.opened(wanted)
+        rack = _rack(patches, stage.rate, stage.ear)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
-        fault = "" if isinstance(error, TimbrelError) else f"preset {name}: {type(error).__name__}: "
+        named = ", ".join(wanted.values())
+        fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         stage.send("preset", [f"{fault}{error}; what was played before goes on"])
         stage.loop.brace(0)
         return
     stage.loop.player.swap(rack)
-    stage.take(name, patch)
-    stage.send("playing", name)
-    stage.send("preset", [f"preset {patch.name!r} is loaded", *patch.warnings])
+    stage.cast.take(wanted, patches)
+    stage.send("playing", dict(wanted))
+    loaded = [patches[slot] for slot in wanted]
+    lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
+    stage.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
     time.sleep(SETTLE_SECONDS)
     stage.loop.brace(0)
-
-
-def _fitted(patch: Patch, setup: Setup) -> Patch:
-    """A patch with what the player asked for beside it: voices, and a controller's knobs."""
-    preset = patch.preset
-    if setup.voices is not None:
-        preset = preset.model_copy(update={"play": preset.play.model_copy(update={"voices": setup.voices})})
-    if setup.controller is not None:
-        preset = preset.model_copy(update={"cc": [*preset.cc, *_knobs(patch, setup.controller)]})
-    return replace(patch, preset=preset)
-
-
-def _knobs(patch: Patch, controller: str) -> list[CCMap]:
-    """A controller's knobs on the latents: with the range and curve of the preset's own map, where a latent has one.
-
-    Numbers that the preset itself maps stay its own.
-    """
-    own = [entry for entry in patch.preset.cc if entry.number is not None]
-    taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
-    maps = {entry.target: entry for entry in reversed(own)}
-    return [
-        maps.get(entry.target, entry).model_copy(update={"number": entry.number, "bits": 7, "channel": None})
-        for entry in bindings(read_controller(controller), patch.model.card)
-        if entry.number not in taken
-    ]
 
 
 def _report(stage: _Stage) -> Report:
@@ -370,10 +345,10 @@ def _report(stage: _Stage) -> Report:
         shed=player.shed,
         held=player.held,
         latents=loop.latents,
-        spans=[(latent.low, latent.high) for latent in stage.patch.model.card.latents] if stage.patch else [],
+        spans=[(latent.low, latent.high) for latent in stage.cast.heard_by(stage.cast.place)[1].model.card.latents],
         peak_db=gain_to_db(peak),
         limited=loop.limited,
-        preset=stage.preset,
+        presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=_last(stage, loop),
     )
@@ -392,12 +367,13 @@ def _last(stage: _Stage, loop: Loop) -> str:
     moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
     stage.last = next(moved, stage.last)
     event = stage.last
-    if event is None or stage.patch is None:
+    if event is None:
         return ""
-    values = loop.player.rack.latent_values(0)
+    place, patch = stage.cast.heard_by(event.channel)
+    values = loop.player.rack.latent_values(place)
     did = [
         _effect(entry, event, values)
-        for entry in stage.patch.preset.cc
+        for entry in patch.preset.cc
         if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
         and entry.channel in (None, event.channel + 1)
     ]
@@ -429,16 +405,17 @@ def _tell_problem(stage: _Stage) -> None:
         stage.pipe.send(("error", (f"internal error: {type(error).__name__}: {error}", 1)))
 
 
-def _rack(patch: Patch, rate: int, ear: Ear | None) -> Machine:
-    """One preset on all channels, as it is played live, or what is heard goes through it.
+def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Machine:
+    """Presets on their channels, as they are played live, or what is heard goes through the one for all.
 
     Raises:
-        UserError: it cannot be made in real time, or as `Rack` or `Insert`.
+        UserError: one cannot be made in real time, or as `Rack` or `Insert`.
     """
     if ear is not None:
-        return Insert(patch, rate, ear)
-    if patch.preset.play.phase == "best":
-        raise UserError(
-            f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it, or render it"
-        )
-    return Rack({0: patch}, rate, omni=True)
+        return Insert(patches[None], rate, ear)
+    for patch in patches.values():
+        if patch.preset.play.phase == "best":
+            raise UserError(
+                f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it, or render it"
+            )
+    return Rack(by_channel(patches), rate, omni=True)

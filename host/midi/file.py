@@ -24,7 +24,8 @@ class Performance(NamedTuple):
     ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on,
     except in what timbrel recorded, which keeps the order in which it was played.
     ``length`` is the end of the longest track, ``channels`` those that notes use, ``warnings`` one line each.
-    ``recorded`` says that timbrel wrote it while it was played live, when one preset hears all channels.
+    ``recorded`` says that timbrel wrote it while it was played live, when one preset hears all channels that have no
+    other; ``notes`` are what it wrote beside, as `host.fitting` reads them.
     """
 
     events: list[Event]
@@ -32,6 +33,7 @@ class Performance(NamedTuple):
     channels: list[int]
     warnings: list[str]
     recorded: bool = False
+    notes: Sequence[tuple[int, str]] = ()
 
     def without(self, channels: Collection[int]) -> "Performance":
         """The same with all that some channels (0 to 15) ask for left out; it lasts as long."""
@@ -105,6 +107,7 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
     """Play sequences of simultaneous tracks one after another."""
     samples_a_unit = clock.unit_seconds * sample_rate
     events: list[Event] = []
+    notes: list[tuple[int, str]] = []
     unreleased, start = 0, 0
     for tracks in sequences:
         tempo_map = _TempoMap(tracks, clock)
@@ -116,6 +119,11 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
         events_here = [
             _event(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)
             for tick, status, data in messages
+        ]
+        notes += [
+            (_round(samples_a_unit * (start + tempo_map.units(tick))), text)
+            for track in tracks
+            for tick, text in track.notes
         ]
         if not any(track.in_order for track in tracks):
             events_here = _settle(events_here)
@@ -133,7 +141,7 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
     if unreleased:
         warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
     recorded = any(track.in_order for sequence in sequences for track in sequence)
-    return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded)
+    return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded, notes)
 
 
 def _round(value: Fraction) -> int:

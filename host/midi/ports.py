@@ -177,10 +177,12 @@ class Inputs:
 
     def _close(self) -> None:
         """Close inputs that the thread that renders has let go."""
-        held = [port for port, _ in self._gone]
+        held = [port for port, _ in tuple(self._gone)]
         for port in [port for port in self._closing if port not in held]:
             self._closing.remove(port)
             port.source.close_port()
+            while port.source.get_message() is not None:
+                pass  # that came in meanwhile
             self._idle.append(port.source)
 
     def _see_guests(self) -> list[str]:
@@ -210,15 +212,10 @@ class Inputs:
     def _open(self, name: str, index: int) -> None:
         """Listen to a port, the finder's ``index``-th."""
         before = self._wires.ports(CLIENT)
-        source = self._idle.pop() if self._idle else _client(self._rtmidi, self._api, "in")
-        while source.get_message() is not None:
-            pass  # that came in as it was closed
-        try:
-            source.open_port(index, name="in")
-        except BaseException:
-            self._idle.append(source)
-            raise
-        self._add(name, source, before)
+        if not self._idle:
+            self._idle.append(_client(self._rtmidi, self._api, "in"))
+        self._idle[-1].open_port(index, name="in")
+        self._add(name, self._idle.pop(), before)
 
     def _add(self, name: str, source: Any, before: set[str]) -> None:
         """Take an input that was opened; ``before`` are those that there were."""

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from ..errors import Failure
 from ..events import (
@@ -20,7 +21,7 @@ from ..events import (
 )
 from ..files import replacing
 from .decode import CLOCK
-from .smf import IN_ORDER
+from .smf import OURS
 
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: 28 bits, an hour and a half at 48 kHz
 MOST_TICKS = 0x7FFF  # a quarter note
@@ -31,6 +32,13 @@ TRACK_AT = 22  # bytes before the first event: the header and the head of the tr
 CLOCK_BYTES = {message: byte for byte, message in CLOCK.items()}
 
 
+class _Note(NamedTuple):
+    """A note on its way into the file."""
+
+    time: int
+    text: str
+
+
 class Recorder:
     """Events on their way into a file of type 0, whose ticks are samples wherever the format allows.
 
@@ -39,8 +47,8 @@ class Recorder:
     anything was played it does not. Until then a temporary file beside it is whole after every `spill`.
     """
 
-    def __init__(self, path: Path, sample_rate: int, overwrite: bool = False) -> None:
-        """Begin a file for events at ``sample_rate`` in Hz, 4000 or more.
+    def __init__(self, path: Path, sample_rate: int, overwrite: bool = False, note: str = "") -> None:
+        """Begin a file for events at ``sample_rate`` in Hz, 4000 or more, with a note to whoever renders it.
 
         Raises:
             UserError: as `host.files.check_output`.
@@ -49,12 +57,12 @@ class Recorder:
         self._path = path
         division, tempo = _grid(sample_rate)
         self._scale = (division * 1_000_000, tempo * sample_rate)  # ticks a sample, as a fraction
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Event | _Note] = deque()
         self._length = 0  # samples
         self._tick = 0  # of the last event written
         self._end = TRACK_AT  # bytes of the file that will not change
         self._anything = self._failed = False
-        head = _meta(0x51, tempo.to_bytes(3)) + _meta(IN_ORDER[0], IN_ORDER[1:])
+        head = b"\0" + _meta(0x51, tempo.to_bytes(3)) + b"\0" + _ours(note)
         self._open = contextlib.ExitStack()
         self._temporary = self._open.enter_context(replacing(path, overwrite))
         try:
@@ -70,6 +78,10 @@ class Recorder:
     def add(self, events: Iterable[Event]) -> None:
         """Take events in order of time; from any one thread, without waiting for the disk."""
         self._waiting.extend(events)
+
+    def note(self, time: int, text: str) -> None:
+        """Take a note of what happened at a sample, not before the events that were taken; as `add`."""
+        self._waiting.append(_Note(time, text))
 
     def spill(self, length: int) -> None:
         """Write what came in so far, of a performance that is ``length`` samples long by now.
@@ -146,20 +158,31 @@ def _delta(ticks: int) -> bytes:
     while ticks > LONGEST_DELTA:
         waits += b"\xff\xff\xff\x7f" + NOTHING
         ticks -= LONGEST_DELTA
-    groups = [ticks & 0x7F]
-    while ticks := ticks >> 7:
-        groups.append(ticks & 0x7F | 0x80)
-    return waits + bytes(reversed(groups))
+    return waits + _number(ticks)
+
+
+def _number(value: int) -> bytes:
+    """A number of variable length."""
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(groups))
 
 
 def _meta(kind: int, data: bytes) -> bytes:
-    """A meta event at once."""
-    return bytes([0, 0xFF, kind, len(data)]) + data
+    """A meta event, after its delta time."""
+    return bytes([0xFF, kind]) + _number(len(data)) + data
 
 
-def _message(event: Event) -> bytes:
+def _ours(note: str) -> bytes:
+    return _meta(OURS[0], OURS[1:] + note.encode())
+
+
+def _message(event: "Event | _Note") -> bytes:
     """What a track holds of an event, after its delta time."""
     match event:
+        case _Note(_, text):
+            return _ours(text)
         case NoteOn(_, channel, key, velocity):
             return bytes([0x90 | channel, key, velocity])
         case NoteOff(_, channel, key):

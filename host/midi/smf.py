@@ -11,8 +11,8 @@ from struct import unpack
 from .decode import CLOCK, MESSAGE_LENGTHS
 
 # A sequencer-specific meta event (7D: for non-commercial use) by which the recorder says that events at one tick are
-# in the order in which they were played.
-IN_ORDER = b"\x7f\x7dtimbrel"
+# in the order in which they were played. A note may follow, a text for whoever renders it.
+OURS = b"\x7f\x7dtimbrel"
 
 
 class Broken(Exception):
@@ -23,13 +23,15 @@ class Broken(Exception):
 class Track:
     """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks.
 
-    A message is a channel message, or a status of the MIDI clock without data. ``in_order`` is said by `IN_ORDER`.
+    A message is a channel message, or a status of the MIDI clock without data. ``in_order`` is said by `OURS`, which
+    ``notes`` (tick, text) follow.
     """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
     tempos: list[tuple[int, int]] = field(default_factory=list)
     end: int = 0
     in_order: bool = False
+    notes: list[tuple[int, str]] = field(default_factory=list)
 
 
 def parse(data: bytes) -> tuple[int, int, list[Track]]:
@@ -78,8 +80,10 @@ def _parse_track(body: bytes, number: int) -> Track:
                 track.messages.append((track.end, status, data))
             elif status == 0xF7:  # any bytes: of those that may stand anywhere, the clock's are kept
                 track.messages += [(track.end, byte, b"") for byte in data if byte in CLOCK]
-            elif status == 0xFF and data == IN_ORDER:
+            elif status == 0xFF and data.startswith(OURS):
                 track.in_order = True
+                if text := data[len(OURS) :].decode(errors="replace"):
+                    track.notes.append((track.end, text))
             elif status == 0xFF and data[0] == 0x2F:
                 break
             elif status == 0xFF and data[0] == 0x51:

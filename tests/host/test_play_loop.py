@@ -12,7 +12,7 @@ from timbrel.host.play import Recording, play
 REPORT = Report(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
     **{"load": (0.1, 0.2), "underruns": 2, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": []},
-    **{"peak_db": -100.0, "limited": 0.0, "preset": "p", "ports": [], "last": ""},
+    **{"peak_db": -100.0, "limited": 0.0, "presets": {None: "p"}, "ports": [], "last": ""},
 )
 
 
@@ -55,8 +55,8 @@ def sounding(monkeypatch):
             underruns = 2
 
             def __init__(self, setup):
-                self.waiting, self.preset = list(left.pop(0)), setup.preset
-                begun.append(setup.preset)
+                self.waiting, self.setup = list(left.pop(0)), setup
+                begun.append((setup.preset, *setup.channels))
 
             def wait_until_ready(self, stop):
                 kind, what = next(self.messages(0))
@@ -69,7 +69,7 @@ def sounding(monkeypatch):
                     if isinstance(message, BaseException):
                         raise message
                     if message[0] == "playing":
-                        self.preset = message[1]
+                        self.setup = playing._with_presets(self.setup, message[1])
                     yield message
 
             def send(self, command, what=None):
@@ -107,9 +107,10 @@ def test_warnings_come_once_sound_does_and_only_once(sounding):
 
 
 def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
-    sent = sounding([READY, ("playing", "q"), playing._Lost("the card has gone")], [READY, SHOWN])
+    chosen = [("playing", {None: "q"}), ("playing", {1: "pad"}), ("playing", {1: "organ"})]
+    sent = sounding([READY, *chosen, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
-    assert sent.begun == ["p", "q"]
+    assert sent.begun == [("p",), ("q", (1, "organ"))]
 
 
 def test_what_is_refused_is_said_without_a_warning_in_front(sounding):

@@ -35,7 +35,7 @@ REPORT = Report(
     spans=[(0.0, 1.0)] * 8,
     peak_db=float("-inf"),
     limited=0.0,
-    preset="gm-keys",
+    presets={None: "gm-keys"},
     ports=["virtual"],
     last="",
 )
@@ -51,7 +51,7 @@ BUSY = {
     "limited": 1.0,
     "ports": ["a controller of eight knobs", "a keyboard of 88 keys", "a pad"] * 3,
     "last": "CC 74 = 127 -> latent.0 = -12.3, effects.0.cutoff_frequency_hz = 1.23e+04, envelope.release_seconds = 30",
-    "preset": "the preset of a " + "long " * 30 + "name",
+    "presets": {None: "the preset of a " + "long " * 30 + "name", 1: "gm-pad"},
 }
 
 
@@ -142,6 +142,12 @@ def test_what_is_told_of_a_preset_clears_what_was_told_of_the_one_before_and_not
     assert "differs" not in text
     last = drawn(REPORT, told=told, monkeypatch=monkeypatch)[-screen.SAID :]
     assert [line.strip() for line in last] == ["before anything is shown", "preset 'live' is loaded", "it is soft", ""]
+
+
+def test_presets_of_channels_are_told_behind_that_of_all_others(monkeypatch):
+    shown = report(presets={None: "gm-keys", 1: "gm-pad", 15: "gm-hall"})
+    assert dict(rows(shown))["preset"] == "gm-keys 2=gm-pad 16=gm-hall"
+    assert "  preset gm-keys 2=gm-pad 16=gm-hall  " in summary(shown)
 
 
 def test_the_screen_of_a_piano_says_how_to_play_and_that_esc_quits(monkeypatch):

@@ -9,14 +9,16 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host import session
+from timbrel.host.cast import Cast, by_channel
 from timbrel.host.controllers import read_controller
-from timbrel.host.events import ControlChange, NoteOn, ProgramChange
+from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
+from timbrel.host.fitting import Fitting
 from timbrel.host.library import open_patch
 from timbrel.host.messages import Setup
 from timbrel.host.midi.ports import Timed
 from timbrel.host.preset import Preset
 from timbrel.host.rack import Rack
-from timbrel.host.session import Keyboard, _fitted, _last, _Stage
+from timbrel.host.session import Keyboard, Without, _last, _Stage
 
 SPAN = {"low": 0.0, "high": 1.0}
 
@@ -32,8 +34,13 @@ def patch():
     return make
 
 
+def fitted(patch, controller=None, **setup):
+    known = None if controller is None else read_controller(controller)
+    return Fitting(controller=known, **setup).fit(patch)
+
+
 def knobs_of(patch, **setup):
-    return [(e.number, e.target, e.low, e.high) for e in _fitted(patch, Setup("any", **setup)).preset.cc]
+    return [(e.number, e.target, e.low, e.high) for e in fitted(patch, **setup).preset.cc]
 
 
 def test_a_controllers_knobs_span_the_latents_that_a_preset_leaves_free(patch):
@@ -47,9 +54,9 @@ def test_a_controllers_knobs_span_the_latents_that_a_preset_leaves_free(patch):
 
 def test_a_controllers_knob_keeps_the_range_curve_and_takeover_of_the_presets_own_map(patch):
     own = {"number": 74, "target": "latent.2", "low": 0.4, "high": 0.3, "curve": 2.0, "takeover": "pickup"}
-    fitted = _fitted(patch({**own, "bits": 7, "channel": 5}), Setup("any", controller="nanokontrol2")).preset.cc
-    assert fitted[0].number == 74
-    [entry] = [e for e in fitted[1:] if e.target == "latent.2"]
+    entries = fitted(patch({**own, "bits": 7, "channel": 5}), "nanokontrol2").preset.cc
+    assert entries[0].number == 74
+    [entry] = [e for e in entries[1:] if e.target == "latent.2"]
     assert (entry.low, entry.high, entry.curve, entry.takeover) == (0.4, 0.3, 2.0, "pickup")
     assert (entry.number, entry.channel) == (read_controller("nanokontrol2").knobs[2], None)
 
@@ -59,25 +66,25 @@ def test_a_controllers_knob_keeps_the_range_curve_and_takeover_of_the_presets_ow
     [({"number": 18, "target": "gain"}, 18), ({"number": 18 - 16, "target": "pan"}, None)],
 )
 def test_numbers_that_a_preset_maps_stay_its_own(patch, own, kept):
-    fitted = knobs_of(patch({**own, **SPAN, "high": 0.5}), controller="nanokontrol2")
-    moved = [target for number, target, *_ in fitted if number == 18]
+    entries = knobs_of(patch({**own, **SPAN, "high": 0.5}), controller="nanokontrol2")
+    moved = [target for number, target, *_ in entries if number == 18]
     assert moved == (["gain"] if kept else ["latent.2"])
 
 
 def test_the_fine_half_of_a_knob_of_14_bits_stays_its_own(patch, tmp_path):
     (tmp_path / "mine.toml").write_text('name = "mine"\nsource = "me"\nknobs = [33, 34]\n', encoding="utf-8")
     own = {"number": 1, "bits": 14, "target": "gain", **SPAN}
-    fitted = knobs_of(patch(own), controller=str(tmp_path / "mine.toml"))
-    assert [(number, target) for number, target, *_ in fitted] == [(1, "gain"), (34, "latent.1")]
+    entries = knobs_of(patch(own), controller=str(tmp_path / "mine.toml"))
+    assert [(number, target) for number, target, *_ in entries] == [(1, "gain"), (34, "latent.1")]
 
 
 @pytest.mark.parametrize("name", ["gm-keys", "gm-chroma-2", "gm-chroma-8"])
 @pytest.mark.parametrize("controller", ["eight-knobs", "launch-control-xl", "midi-mix", "nanokontrol2"])
 def test_every_shipped_controller_fits_what_ships(name, controller):
-    fitted = _fitted(open_patch(name), Setup(name, controller=controller, voices=3))
-    Preset.model_validate(fitted.preset.model_dump(exclude_none=True))  # no number is mapped to a target twice
-    assert fitted.preset.play.voices == 3
-    Rack({0: fitted}, 48_000, omni=True)
+    made = fitted(open_patch(name), controller, voices=3)
+    Preset.model_validate(made.preset.model_dump(exclude_none=True))  # no number is mapped to a target twice
+    assert made.preset.play.voices == 3
+    Rack({0: made}, 48_000, omni=True)
 
 
 # ---- what the last knob did
@@ -85,7 +92,8 @@ def test_every_shipped_controller_fits_what_ships(name, controller):
 
 def told(patch, *events, latents=(0.25,) * 8):
     """What is said of the last knob, after these events."""
-    stage = _Stage(Setup("any"), Pipe()[0], patch=patch)
+    stage = _Stage(Setup("any"), Pipe()[0])
+    stage.cast.take({None: "any"}, {None: patch})
     rack = SimpleNamespace(latent_values=lambda channel: list(latents))
     heard = deque(Timed(0.0, event, "port") for event in events)
     loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
@@ -149,19 +157,21 @@ class StandingLoop:
 @pytest.fixture
 def stage(monkeypatch):
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    return _Stage(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+    made = _Stage(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+    made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
+    return made
 
 
 def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_again(stage):
-    session._load(stage, "gm-pad")
-    assert ("playing", "gm-pad") in stage.outbox
+    session._load(stage, {None: "gm-pad"})
+    assert ("playing", {None: "gm-pad"}) in stage.outbox
     assert len(stage.loop.swapped) == 1
 
 
 def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(stage, tmp_path):
     path = tmp_path / "slow.toml"
     path.write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nphase = "best"\n')
-    session._load(stage, str(path))
+    session._load(stage, {None: str(path)})
     [(kind, [line])] = stage.outbox
     assert (kind, stage.loop.swapped) == ("preset", [])
     assert "play.phase = 'best'" in line
@@ -174,12 +184,13 @@ def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(st
 class Served:
     """A process that serves beside a loop that stands, and its parent's end of the pipe."""
 
-    def __init__(self, preset):
+    def __init__(self, preset, channels=()):
         self._ours, theirs = Pipe()
         self.loop = StandingLoop()
         self.loop.programs = deque()
         self._stage = _Stage(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
-        self._stage.take(str(preset), open_patch(str(preset)))
+        names = {None: str(preset), **dict(channels)}
+        self._stage.cast.take(names, self._stage.cast.opened(names))
         self._ends = threading.Event()
         standing = threading.Thread(target=self._ends.wait, daemon=True)
         standing.start()
@@ -195,10 +206,14 @@ class Served:
         self._ends.set()
         assert not self._serving.is_alive()
 
-    def choose(self, *presets):
+    def choose(self, *presets, channel=0):
         """Program changes."""
-        self._stage.setup = replace(self._stage.setup, programs=tuple(map(str, presets)))
-        self.loop.programs.extend(ProgramChange(0, 0, number) for number in range(len(presets)))
+        self._stage.cast._programs = tuple(map(str, presets))
+        self.loop.programs.extend(ProgramChange(0, channel, number) for number in range(len(presets)))
+
+    def names(self):
+        """What plays, by channel."""
+        return self._stage.cast.names
 
     def told(self, seconds=5.0):
         """What is told of the preset next."""
@@ -307,3 +322,73 @@ def test_a_bare_model_is_played_anew_when_it_is_exported_again(served, analytic,
     with served(model) as playing:
         analytic().save(tmp_path / "other.onnx").replace(model)
         assert playing.told() == ["preset 'm' is loaded"]
+
+
+# ---- channels that have a preset to themselves
+
+
+def test_a_program_change_replaces_the_preset_of_its_channel_and_its_file_is_watched(served, presets, tmp_path):
+    first, second = presets
+    third = tmp_path / "c.toml"
+    third.write_text(first.read_text(encoding="utf-8"), encoding="utf-8")
+    with served(first, {4: str(second)}) as playing:
+        playing.choose(third, channel=4)
+        assert playing.told() == ["preset 'c' is loaded"]
+        assert playing.names() == {None: str(first), 4: str(third)}
+        soften(second)
+        assert playing.at_rest()
+        soften(third)
+        assert playing.told() == ["preset 'c' is loaded"]
+        soften(first)
+        assert playing.told() == ["preset 'a' is loaded"]
+        playing.choose(second, channel=5)
+        assert playing.told() == ["preset 'b' is loaded"]
+        assert playing.names() == {None: str(second), 4: str(third)}
+
+
+def test_banks_are_selected_for_each_preset_by_itself():
+    cast = Cast(Fitting(), [str(number) for number in range(300)])
+    cast.patches = {None: None, 4: None}
+    select = [ControlChange(0, 4, 0, 0), ControlChange(0, 4, 32, 1), ControlChange(0, 0, 32, 2)]
+    wanted, lines = cast.asked([*select, ProgramChange(0, 4, 3), ProgramChange(0, 7, 5), ProgramChange(0, 0, 127)])
+    assert wanted == {4: "131", None: "261"}
+    assert lines == ["program 384 asked for, but the set has 300"]
+    assert cast.asked([ProgramChange(0, 4, 0)]) == ({4: "128"}, [])
+
+
+@pytest.mark.parametrize(("others", "place"), [((), 0), ((3,), 0), ((0,), 1), ((0, 1, 3), 2)])
+def test_the_preset_of_all_channels_has_one_in_the_rack_that_no_other_has(make_patch, others, place):
+    cast, patches = Cast(Fitting(), ()), {None: make_patch(), **{slot: make_patch() for slot in others}}
+    cast.take(dict.fromkeys(patches, "any"), patches)
+    assert cast.place == place
+    assert [cast.heard_by(channel) for channel in (*others, 9)] == [
+        *((slot, patches[slot]) for slot in others),
+        (place, patches[None]),
+    ]
+
+
+def test_where_every_channel_has_its_own_preset_that_of_all_plays_none(make_patch):
+    patches = {None: make_patch(), **{channel: make_patch() for channel in range(16)}}
+    assert list(by_channel(patches)) == list(range(16))
+    session._rack(patches, 22050, None)
+
+
+def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
+    events = [NoteOn(0, 9, 60, 100), NoteOn(0, 3, 60, 100), Clock(0, "tick")]
+
+    class Source:
+        def poll(self):
+            return [Timed(0.0, event, "port") for event in events]
+
+    assert [timed.event for timed in Without(Source(), (9,)).poll()] == events[1:]
+
+
+def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):
+    both = patch({"number": 5, "target": "gain", **SPAN}), patch({"number": 5, "target": "pan", **SPAN})
+    for channel, target in ((0, "gain"), (2, "pan"), (6, "gain")):
+        stage = _Stage(Setup("any"), Pipe()[0])
+        stage.cast.take({None: "any", 2: "any"}, {None: both[0], 2: both[1]})
+        rack = SimpleNamespace(latent_values=lambda channel: [0.5] * 8)
+        heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127), "port")])
+        loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
+        assert _last(stage, loop) == f"CC 5 = 127 -> {target} = 1"

@@ -1,0 +1,83 @@
+"""Which presets play live: one for all channels, others for some, and what comes in place of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from .events import ControlChange, Event, ProgramChange
+from .files import Stamp, stamp
+from .fitting import Fitting
+from .library import Patch, open_patch
+from .rack import as_played
+
+Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others
+
+
+class Cast:
+    """Presets by slot; files that change and program changes ask for others."""
+
+    def __init__(self, fitting: Fitting, programs: Sequence[str]) -> None:
+        """``fitting`` goes for all of them, ``programs`` are the presets among which program changes choose."""
+        self._fitting, self._programs = fitting, programs
+        self.names: dict[Slot, str] = {}  # as they were asked for
+        self.patches: dict[Slot, Patch] = {}
+        self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
+        self._banks: dict[Slot, int] = {}
+
+    def opened(self, names: Mapping[Slot, str]) -> dict[Slot, Patch]:
+        """All patches, those of some slots opened anew; to be tried before they are taken.
+
+        Raises:
+            UserError: as `open_patch`.
+        """
+        return self.patches | {slot: self._fitting.fit(open_patch(name)) for slot, name in names.items()}
+
+    def take(self, names: Mapping[Slot, str], patches: Mapping[Slot, Patch]) -> None:
+        """Let patches that were opened play."""
+        self.names |= names
+        self.patches = dict(patches)
+        self._files |= {slot: dict(patches[slot].files) for slot in names}
+
+    def edited(self) -> dict[Slot, str]:
+        """The presets of which a file was written since the last look, or another took its place."""
+        now = {
+            slot: {path: stamp(path) or before for path, before in files.items()}  # one that is gone is being replaced
+            for slot, files in self._files.items()
+        }
+        edited = {slot: self.names[slot] for slot, files in now.items() if files != self._files[slot]}
+        self._files = now
+        return edited
+
+    def asked(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
+        """What program changes and bank selects ask for: presets by slot, and a line for each that there is not."""
+        wanted: dict[Slot, str] = {}
+        lines: list[str] = []
+        for event in events:
+            if isinstance(event, ControlChange):
+                slot, bank = self._slot(event.channel), self._banks.get(self._slot(event.channel), 0)
+                self._banks[slot] = event.value * 128 if event.number == 0 else bank // 128 * 128 + event.value
+            elif isinstance(event, ProgramChange) and self._programs:
+                slot = self._slot(event.channel)
+                number = self._banks.get(slot, 0) * 128 + event.program
+                if number < len(self._programs):
+                    wanted[slot] = self._programs[number]
+                else:
+                    lines.append(f"program {number + 1} asked for, but the set has {len(self._programs)}")
+        return wanted, lines
+
+    def heard_by(self, channel: int) -> tuple[int, Patch]:
+        """Who plays what comes on a channel: its channel in the rack, and its patch."""
+        slot = self._slot(channel)
+        return self.place if slot is None else slot, self.patches[slot]
+
+    @property
+    def place(self) -> int:
+        """The channel in the rack of the preset for all other channels, or of the first that there is."""
+        return next(iter(by_channel(self.patches)))
+
+    def _slot(self, channel: int) -> Slot:
+        return channel if channel in self.patches else None
+
+
+def by_channel(patches: Mapping[Slot, Patch]) -> dict[int, Patch]:
+    """Patches by slot as a rack takes them that plays ``omni``."""
+    return as_played(patches[None], {slot: patch for slot, patch in patches.items() if slot is not None})

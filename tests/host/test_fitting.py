@@ -1,0 +1,206 @@
+"""What was asked for beside a preset is played, recorded, and heard again from the recording and the preset alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host import session
+from timbrel.host.controllers import read_controller
+from timbrel.host.errors import UserError
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
+from timbrel.host.fitting import Fitting, Note, differences, read_notes
+from timbrel.host.live import Player
+from timbrel.host.messages import Report, Setup
+from timbrel.host.midi.file import read_performance
+from timbrel.host.midi.ports import Timed
+from timbrel.host.midi.record import Recorder
+from timbrel.host.play import Recording, _Tape
+
+RATE, BLOCK = 48000, 128
+PRESET = """format = 1
+model = "m.onnx"
+[play]
+voices = 8
+[envelope]
+release_seconds = 0.2
+[[cc]]
+number = 74
+target = "latent.0"
+low = 0.6
+high = 0.1
+"""
+
+
+@pytest.fixture
+def presets(tmp_path, analytic, monkeypatch):
+    """Presets ``a.toml``, soft ``b.toml`` and their model, in the folder where the test is."""
+    monkeypatch.chdir(tmp_path)
+    analytic(latents=3).save(tmp_path / "m.onnx")
+    (tmp_path / "a.toml").write_text(PRESET, encoding="utf-8")
+    (tmp_path / "b.toml").write_text(PRESET.replace("voices = 8", "gain_db = -6.0\npan = 0.5"), encoding="utf-8")
+    return tmp_path
+
+
+def performance(channels):
+    """Notes on some channels, and the knobs of a nanoKONTROL2."""
+    random, events = np.random.default_rng(2), []
+    for index in range(30):
+        time, channel = int(random.integers(0, RATE)), int(random.choice(channels))
+        key = 50 + index
+        events += [NoteOn(time, channel, key, 100), NoteOff(time + int(random.integers(2000, 20_000)), channel, key)]
+    for number in (16, 17, 18, 74):
+        times = random.integers(0, RATE, 6)
+        events += [ControlChange(int(time), 0, number, int(random.integers(0, 128))) for time in times]
+    return sorted(events, key=lambda event: event.time)
+
+
+class Played:
+    """What was played live, block by block, and its recording: ``take.wav`` and ``take.mid``."""
+
+    def __init__(self, setup, events, seconds=1.5, then=lambda tape: None):
+        stage = session._Stage(setup, pipe=None)
+        names = {None: setup.preset, **dict(setup.channels)}
+        patches = stage.cast.opened(names)
+        rack = session._rack(patches, RATE, None)
+        player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event, "port") for event in events]
+        source = session.Without(self, setup.silent)
+        self._coming = waiting
+        with _Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:
+            for timed in source.poll():
+                player.schedule(timed.event)
+            for _ in range(round(seconds * RATE / BLOCK)):
+                sound, due = player.block(BLOCK)
+                tape.take("events", due)
+                tape.take("sound", sound.T.tobytes())
+            then(tape)
+
+    def poll(self):
+        return self._coming
+
+    @staticmethod
+    def ready(rack, patches):
+        known = dict.fromkeys(Report.__dataclass_fields__)
+        latency = {"instrument": 1000 * rack.latency_samples / RATE}
+        presets = {slot: patch.name for slot, patch in patches.items()}
+        return Report(**known | {"rate": RATE, "latency_ms": latency, "presets": presets})
+
+
+def rendered(timbrel, *options):
+    """What the recording sounds like, and what is said of it."""
+    ended = timbrel("render", "a.toml", "take.mid", "-o", "again.wav", "--rate", RATE, "--overwrite", *options)
+    assert ended.status == 0, ended.err
+    return soundfile.read("again.wav", dtype="float32")[0].T, ended.err
+
+
+def alike(sound):
+    """Whether it is what was recorded, to the last bit; what is longer is silent at its end."""
+    recorded = soundfile.read("take.wav", dtype="float32")[0].T
+    length = min(recorded.shape[1], sound.shape[1])
+    assert np.abs(recorded).max() > 0.01
+    assert length > RATE
+    return np.array_equal(recorded[:, :length], sound[:, :length])
+
+
+CONTROLLER = read_controller("nanokontrol2")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"controller": CONTROLLER},
+        {"voices": 2},
+        {"voices": 3, "controller": CONTROLLER, "silent": (9,)},
+    ],
+    ids=["controller", "voices", "all"],
+)
+def test_a_recording_renders_with_the_preset_alone_to_what_was_played(presets, timbrel, asked):
+    Played(Setup("a.toml", **asked), performance((0, 4, 9)))
+    sound, said = rendered(timbrel)
+    assert alike(sound)
+    assert said == ""
+    bare = read_performance(presets / "take.mid", RATE)
+    with Recorder(presets / "take.mid", RATE, overwrite=True) as recorder:
+        recorder.add(bare.events)
+        recorder.spill(bare.length)
+    assert not alike(rendered(timbrel)[0])  # so it is that note by which they are alike
+
+
+def test_a_recording_of_channels_with_presets_of_their_own_renders_so_where_they_are_given(presets, timbrel):
+    given = [part for option in ("1=b.toml", "3=b.toml", "10=none") for part in ("--channel", option)]
+    Played(Setup("a.toml", channels=((0, "b.toml"), (2, "b.toml")), silent=(9,)), performance((0, 1, 2, 5, 9)))
+    sound, said = rendered(timbrel, *given)
+    assert alike(sound)
+    assert said == ""
+    sound, said = rendered(timbrel)
+    assert not alike(sound)
+    assert said == "warning: take.mid: it was played with --channel 1='b' --channel 3='b', and sounds different here\n"
+
+
+def test_a_recording_of_one_preset_says_that_others_are_not_what_was_played(presets, timbrel):
+    Played(Setup("a.toml"), [NoteOn(0, 1, 60, 100), NoteOff(20_000, 1, 60), ProgramChange(9, 0, 3)])
+    assert rendered(timbrel)[1] == ""  # no set of presets was given: the program change chose nothing
+    said = rendered(timbrel, "--channel", "2=b.toml")[1]
+    assert said == "warning: take.mid: it was played without --channel, and sounds different here\n"
+
+
+def test_presets_that_were_loaded_while_it_was_played_are_told_with_their_times(presets, timbrel):
+    def choose(tape):
+        for name in ("warm.toml", "set/pad.toml", "gm-keys", "late", "later"):
+            tape.take("playing", {None: name})
+            tape.take("sound", np.zeros((2 * RATE, 2), np.float32).tobytes())
+
+    Played(Setup("a.toml"), [NoteOn(100, 0, 60, 100), NoteOff(9000, 0, 60)], 1.0, choose)
+    assert rendered(timbrel)[1] == (
+        "warning: take.mid: presets were loaded while it was played ('warm' at 0:01, 'pad' at 0:03, 'gm-keys' at 0:05 "
+        "and 2 more); a plays all of it here\n"
+    )
+
+
+def test_the_keys_that_were_down_when_the_card_went_are_silent_in_a_recording_that_goes_on(presets, timbrel):
+    def lose(tape):
+        tape.go_on()
+        tape.take("sound", np.zeros((RATE, 2), np.float32).tobytes())
+
+    Played(Setup("a.toml"), [NoteOn(100, 3, 60, 100)], 1.0, lose)
+    sound, _ = rendered(timbrel)
+    assert np.abs(sound[:, RATE - 5000 : RATE - 100]).max() > 0.01
+    assert np.all(sound[:, RATE + 2000 :] == 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"fiting": {}}', '{"fitting": {"voices": 65}}', '{"fitting": {"presets": {"17": "a"}}}', "\ufffd"],
+)
+def test_a_note_that_is_broken_is_refused_in_a_line(presets, timbrel, text):
+    with Recorder(presets / "take.mid", RATE, note=text) as recorder:
+        recorder.add([NoteOn(0, 0, 60, 100)])
+    ended = timbrel("render", "a.toml", "take.mid", "-o", "again.wav")
+    assert ended.status == 2
+    assert ended.err.startswith("timbrel: cannot read take.mid: what it says of how it was played is broken: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_notes_come_back_with_their_samples(presets):
+    fitting = Fitting(voices=9, controller=CONTROLLER, presets={2: "gm-pad", 16: "x" * 300})
+    with Recorder(presets / "take.mid", RATE, note=Note(fitting=fitting).text()) as recorder:
+        recorder.add([NoteOn(100, 0, 60, 100)])
+        recorder.note(5000, Note(loaded="Ü").text())
+        recorder.add([NoteOff(6000, 0, 60)])
+    performance = read_performance(presets / "take.mid", RATE)
+    assert performance.events == [NoteOn(100, 0, 60, 100), NoteOff(6000, 0, 60)]
+    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, "Ü")])
+
+
+def test_a_file_that_says_nothing_was_fitted_with_nothing():
+    assert read_notes([], "take.mid") == (Fitting(), [])
+    assert differences(Fitting(), [], "a", {}, RATE) == []
+
+
+def test_control_characters_in_a_name_do_not_reach_the_terminal():
+    lines = differences(Fitting(presets={1: "\x1b[2J"}), [(0, "\x1b[2J")], "a", {}, RATE)
+    assert len(lines) == 2
+    assert "\x1b" not in "".join(lines)
+    with pytest.raises(UserError) as refused:
+        read_notes([(0, '{"\x1b[2J": 1}')], "take.mid")
+    assert "\x1b" not in str(refused.value)
