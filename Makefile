@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins
 
-.PHONY: demo test lint types tests slow realtime bench mutants ab system clean
+.PHONY: demo test lint types tests slow realtime bench mutants fuzz ab system clean
 
 demo: .venv/base.done
 	@$(BIN)/python -m timbrel demo
@@ -41,6 +41,10 @@ bench: .venv/dev.done
 # Breaks the code in many places, one at a time, and says which breaks no test notices.
 mutants: .venv/dev.done
 	@$(BIN)/python tests/bench/mutants.py
+
+# Ten thousand damaged files, given to the commands that read them: each must end in a line, in time, in little memory.
+fuzz: .venv/dev.done
+	@$(BIN)/python tests/fuzz/fuzz.py
 
 # Sounds and pictures of each phase method, in docs/ab.
 ab: .venv/dev.done system

@@ -1,6 +1,5 @@
 """The commands that play: an instrument, or sounds through one."""
 
-import contextlib
 import os
 import sys
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import UserError
+from .files import hushed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -417,7 +417,7 @@ def devices() -> None:
 def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
     """What there is; what is missing is said, and the rest of the list goes on."""
     try:
-        with _hushed():
+        with hushed():
             found = ask()
     except UserError as error:
         print(error)
@@ -425,19 +425,6 @@ def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
     if not found:
         print(none)
     return found
-
-
-@contextlib.contextmanager
-def _hushed() -> "Iterator[None]":
-    """Without what JACK and ALSA write to standard error unasked when they are opened."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @commands.command()
@@ -468,7 +455,7 @@ class _Moments:
     def __iter__(self) -> "Iterator[Moment]":
         from .midi.ports import VIRTUAL, Inputs
 
-        with _hushed():
+        with hushed():
             inputs = Inputs(self._names, self._api)
         heard = [name for name in inputs.open if name != VIRTUAL]
         self._say(f"listening to {', '.join(heard)}" if heard else "no controller is here yet; connect one")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -159,6 +160,23 @@ def _saying(path: Path, kept: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror or error}; {kept}") from error
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Without what libraries in C write to standard error unasked; one thread at a time."""
+    with _HUSH:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
+_HUSH = threading.Lock()  # two at once would each keep what the other put there
 
 
 def _share_like_new(path: Path) -> None:

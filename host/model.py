@@ -177,7 +177,8 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the suffix: as it was checked
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without its fallback, which prints on standard output and tries the same again.
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime raises a class of its own for each way a file can be broken
         raise _no_onnx(path, _reason(error)) from None
 

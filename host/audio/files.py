@@ -10,13 +10,14 @@ import numpy.typing as npt
 import soundfile
 
 from ..errors import Failure, UserError
-from ..files import replacing
+from ..files import hushed, replacing
 from ..stop import held
 
 Array = npt.NDArray[np.float32]
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
+LOUDEST = 1e10  # of full scale: above what is taken for float in any file, and its square is still a number
 PIECE = 16_384  # frames a call: libsndfile's Vorbis encoder puts a call's frames on the stack, and hears its ends
 WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
 
@@ -142,8 +143,11 @@ class SoundReader:
         """
         empty = True
         while len(block := self._read()):
-            if not np.isfinite(block).all():
+            peak = max(block.max(), -block.min())
+            if not np.isfinite(peak):
                 raise UserError(f"cannot read {self._path}: it holds samples that are not finite (NaN or infinity)")
+            if peak > LOUDEST:
+                raise UserError(f"cannot read {self._path}: it holds a sample of {peak:.1g}, where 1 is full scale")
             yield np.ascontiguousarray(block.T)
             empty = False
         if empty:
@@ -151,7 +155,8 @@ class SoundReader:
 
     def _read(self) -> Array:
         with _refusing(self._path):
-            block: Array = self._file.read(65_536, dtype="float32", always_2d=True)
+            with hushed():
+                block: Array = self._file.read(65_536, dtype="float32", always_2d=True)
             return block
 
 
@@ -166,7 +171,8 @@ def sound_reader(path: Path) -> Iterator[SoundReader]:
         raise UserError(f"cannot read {path}: it is a folder; give a sound file")
     with _refusing(path):
         path.open("rb").close()  # says why it cannot be read, which libsndfile does not
-        file = soundfile.SoundFile(path)
+        with hushed():  # libmpg123 tells of every broken frame
+            file = soundfile.SoundFile(path)
     with file:
         yield SoundReader(path, file)
 

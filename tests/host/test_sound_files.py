@@ -1,5 +1,6 @@
 """What is written is read back by scipy and by soundfile itself; full disks are made with RLIMIT_FSIZE."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -226,3 +227,35 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, noise, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "open", denied)
     with pytest.raises(UserError, match=r"sound\.wav: Permission denied"):
         read_sound(tmp_path / "sound.wav")
+
+
+@pytest.mark.parametrize("loud", [1e11, -3e38])
+def test_a_sample_beyond_all_sound_is_refused(tmp_path, noise, loud):
+    noise[0, 100_000] = loud
+    soundfile.write(tmp_path / "loud.wav", noise.T, RATE, subtype="FLOAT")
+    with pytest.raises(
+        UserError, match=rf"loud\.wav: it holds a sample of {re.escape(f'{abs(loud):.1g}')}, where 1 is"
+    ):
+        read_sound(tmp_path / "loud.wav")
+
+
+def test_a_sound_in_whole_numbers_as_floats_is_read(tmp_path, noise):
+    soundfile.write(tmp_path / "loud.wav", noise.T * 2.0**31, RATE, subtype="FLOAT")
+    assert read_sound(tmp_path / "loud.wav")[0] == pytest.approx(noise * 2.0**31)
+
+
+def test_what_a_library_in_c_says_of_a_broken_file_is_not_seen(tmp_path, noise):
+    path = tmp_path / "broken.mp3"
+    soundfile.write(path, noise.T, RATE, subtype="MPEG_LAYER_III")
+    data = bytearray(path.read_bytes())
+    for at in range(2000, len(data), 97):
+        data[at] ^= 0x55
+    path.write_bytes(data)
+    code = f"import soundfile; soundfile.read({str(path)!r})"
+    assert "libmpg123" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom timbrel.host.audio.files import read_sound\n"
+        f"from timbrel.host.errors import UserError\ntry: read_sound(Path({str(path)!r}))\n"
+        "except UserError: pass\nprint('still heard', file=sys.stderr)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == "still heard\n"
