@@ -1,6 +1,6 @@
 """Which presets play live: one for all channels, others for some, and what comes in place of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .events import ControlChange, Event, ProgramChange
@@ -68,6 +68,10 @@ class Cast:
         """Who plays what comes on a channel: its channel in the rack, and its patch."""
         slot = self._slot(channel)
         return self.place if slot is None else slot, self.patches[slot]
+
+    def channels(self, slots: Collection[Slot]) -> set[int]:
+        """The channels that are played by the presets of these slots."""
+        return {channel for channel in range(16) if self._slot(channel) in slots}
 
     @property
     def place(self) -> int:

@@ -3,7 +3,7 @@
 MIDI has no message that asks a controller where it stands. So what it said is kept here, as far as it still holds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -135,24 +135,22 @@ class Desk:
         """The keys that are down, the newest last."""
         return list(self._keys.values())
 
-    def played(self) -> list[Event]:
-        """What a rack of another preset must hear, at sample 0: all but the knobs of the preset before it.
+    def forget_knobs(self, channels: Collection[int]) -> None:
+        """Other presets come to these channels (0 to 15): the knobs of those before them say nothing any more.
 
-        These are the controllers of `PLAYED`, bends, pressures, bend ranges, zones, and what fingers in zones do.
+        What stays are the controllers of `PLAYED`, bends, pressures, bend ranges, zones, and what fingers in zones do.
         """
-        knobs = [
-            thing
-            for thing in self._said
-            if thing.kind == "NRPN" or (thing.kind == "controller" and not thing.member and thing.number not in PLAYED)
-        ]
-        return self._events([thing for thing in self._said if thing not in knobs])
+        self._said = {
+            thing: events
+            for thing, events in self._said.items()
+            if thing.channel not in channels
+            or not (thing.kind == "NRPN" or (thing.kind == "controller" and not thing.member))
+            or (thing.kind == "controller" and thing.number in PLAYED)
+        }
 
     def everything(self) -> list[Event]:
-        """What a rack of the same preset must hear, at sample 0."""
-        return self._events(self._said)
-
-    def _events(self, things: Iterable[_Thing]) -> list[Event]:
-        return [event for thing in things for event in self._said[thing]] + self._parameters.selected()
+        """What a fresh rack must hear, at sample 0."""
+        return [event for events in self._said.values() for event in events] + self._parameters.selected()
 
     def _is_member(self, channel: int) -> bool:
         return zone_of(self._sizes, channel) not in (None, channel)
@@ -195,6 +193,15 @@ class Desk:
     def _say(self, thing: _Thing, *events: Event) -> None:
         self._said.pop(thing, None)
         self._said[thing] = [replace(event, time=0) for event in events]
+
+
+def hands_off() -> list[Event]:
+    """What is heard at sample 0 where hands and feet are gone: keys, pedals, bends and pressures; knobs stay."""
+    events: list[Event] = []
+    for channel in range(16):
+        events += [ControlChange(0, channel, number, 0) for number in (ALL_OFF[0], *PEDALS)]
+        events += [PitchBend(0, channel, 0), ChannelPressure(0, channel, 0)]
+    return events
 
 
 class Holds:

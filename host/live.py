@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -111,13 +111,16 @@ class Player:
     pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
     """
 
-    def __init__(self, rack: Machine, sample_rate: int) -> None:
+    def __init__(self, rack: Machine, sample_rate: int, opening: Sequence[Event] = ()) -> None:
+        """``opening`` is what controllers set before, at sample 0."""
         self._rate = sample_rate
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
-        self._seats = [_Seat(rack, 0)]
-        self._next: deque[Machine] = deque(maxlen=1)
+        self._seats = [_Seat(rack, 0, opening)]
+        self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
         self._queue: list[Event] = []
         self._desk = Desk()
+        for event in opening:
+            self._desk.hear(event)
         self.now = 0  # samples given
         self.shed = 0  # voices that were given up for want of time
 
@@ -142,9 +145,17 @@ class Player:
             event = replace(event, time=self.now)
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
 
-    def swap(self, rack: Machine) -> None:
-        """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this."""
-        self._next.append(rack)
+    @property
+    def standing(self) -> list[Event]:
+        """What controllers have set, as the ``opening`` of a player after this one; to be asked between two blocks."""
+        return self._desk.everything()
+
+    def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
+        """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this.
+
+        On ``channels`` (0 to 15) its presets are others than before.
+        """
+        self._next.append((rack, channels))
 
     def give_up_a_voice(self) -> None:
         """The voice that is missed least fades out: there was not the time for all."""
@@ -182,9 +193,10 @@ class Player:
     def _take_seat(self) -> None:
         if not self._next:
             return
-        rack = self._next.pop()
+        rack, channels = self._next.pop()
+        self._desk.forget_knobs(channels)
         held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
-        opening = [*self._desk.played(), *(replace(note, time=0) for note in held)]
+        opening = [*self._desk.everything(), *(replace(note, time=0) for note in held)]
         self._seats.append(_Seat(rack, self.now, opening))
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
@@ -291,9 +303,8 @@ class Loop:
         self.load = Load()
         self.peak = 0.0  # of the level since it was last asked for
         self.limited = 0.0  # share of the samples of late that the limiter bent
-        self.latents = player.rack.current_latents(
-            shown
-        )  # where they were of late; the rack itself belongs to this thread
+        # Of late; the player and its rack belong to this thread.
+        self.latents, self.standing = player.rack.current_latents(shown), player.standing
         self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
@@ -358,6 +369,7 @@ class Loop:
                 self._keep_up(part)
                 if self.load.count % self._look_blocks == 0:
                     self.latents = self.player.rack.current_latents(self._shown)
+                    self.standing = self.player.standing
                 self._meter(sound)
                 if self._on_block is not None:
                     self._on_block(sound, events)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from .events import Event
+
 if TYPE_CHECKING:
     from .controllers import Controller
 
@@ -30,6 +32,7 @@ class Setup:
     programs: tuple[str, ...] = ()
     controller: "Controller | None" = None
     recording: bool = False
+    opening: tuple[Event, ...] = ()  # what controllers set before, where another process has ended
 
 
 @dataclass
@@ -55,4 +58,4 @@ class Report:
     last: str
 
 
-Message = tuple[Literal["ready", "report", "playing", "say", "preset", "lost", "error", "sound", "events"], Any]
+Message = tuple[Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events"], Any]

@@ -15,8 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .advice import advice, bluetooth
+from .desk import hands_off
 from .errors import Failure, UserError
-from .events import ControlChange
 from .files import check_output
 from .messages import Message, Report, Setup
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .midi.record import Recorder
 
 CHANNELS = 2
-ALL_SOUND_OFF = 120  # the controller
 MIDI_SUFFIXES = (".mid", ".midi")
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
@@ -194,8 +193,7 @@ class _Sounding:
                     raise (UserError if status == 2 else Failure)(message)
                 if kind == "report":
                     self.underruns = what.underruns
-                if kind == "playing":
-                    self.setup = _with_presets(self.setup, what)
+                self.setup = _went_on(self.setup, kind, what)
                 yield kind, what
         except (EOFError, ConnectionError):
             raise _Lost("the sound process has ended") from None
@@ -246,10 +244,14 @@ def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: "_T
             tape.take(kind, what)
 
 
-def _with_presets(setup: Setup, presets: dict[int | None, str]) -> Setup:
-    """The setup with other presets, by channel; None: for all channels that have no other."""
-    channels = {**dict(setup.channels), **{slot: name for slot, name in presets.items() if slot is not None}}
-    return replace(setup, preset=presets.get(None, setup.preset), channels=tuple(channels.items()))
+def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
+    """What another process must be told to go on, after a message of the one that plays."""
+    if kind == "playing":
+        channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
+        return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))
+    if kind == "set":  # while there is no sound, hands and feet may leave what they hold
+        return replace(setup, opening=(*what, *hands_off()))
+    return setup
 
 
 class _Tape:
@@ -290,10 +292,10 @@ class _Tape:
         self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
 
     def go_on(self) -> None:
-        """Another process sounds from here on, and counts from 0; the keys that sounded are silent."""
+        """Another process sounds from here on, and counts from 0; it hears no key that was down."""
         self._began = self._samples
         if self._midi is not None:
-            self._midi.add(ControlChange(self._began, channel, ALL_SOUND_OFF, 0) for channel in range(16))
+            self._midi.add(replace(event, time=self._began) for event in hands_off())
 
     def take(self, kind: str, what: Any) -> None:
         """A block of sound, or events, or that other presets play."""

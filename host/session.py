@@ -157,7 +157,7 @@ def _sound(stage: _Stage) -> None:
         stage.rate = sink.rate
         stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop = Loop(
-            Player(rack, sink.rate),
+            Player(rack, sink.rate, setup.opening),
             sink,
             sources,
             setup.lowest_latency,
@@ -241,17 +241,22 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
     stage.pipe.send(("ready", _report(stage)))
     loading: threading.Thread | None = None
     wanted: dict[Slot, str] = {}
+    standing: list[Event] = []
     next_report = next_scan = next_look = time.monotonic()
     while True:
         _flush(stage)
         if not thread.is_alive():
             if stage.problem is None:
+                stage.pipe.send(("set", stage.loop.standing))
                 stage.pipe.send(("lost", f"{stage.device} has gone"))
             return
         now = time.monotonic()
         if now >= next_report:
             next_report = now + REPORT_SECONDS
             stage.pipe.send(("report", _report(stage)))
+            if stage.loop.standing != standing:
+                standing = stage.loop.standing
+                stage.pipe.send(("set", standing))
         if now >= next_scan:
             next_scan = now + RESCAN_SECONDS
             for line in stage.inputs.rescan() if stage.inputs is not None else ():
@@ -309,7 +314,7 @@ def _load(stage: _Stage, wanted: Mapping[Slot, str]) -> None:
         stage.send("preset", [f"{fault}{error}; what was played before goes on"])
         stage.loop.brace(0)
         return
-    stage.loop.player.swap(rack)
+    stage.loop.player.swap(rack, stage.cast.channels(wanted))
     stage.cast.take(wanted, patches)
     stage.send("playing", dict(wanted))
     loaded = [patches[slot] for slot in wanted]

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.host.desk import Desk, Holds
+from timbrel.host.desk import Desk, Holds, hands_off
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.rack import Rack
 
@@ -83,12 +83,35 @@ def test_another_preset_hears_hands_and_feet_but_not_the_knobs_of_the_one_before
     desk = told(said)
     knobs = {(20, 64), (74, 3)}
     nrpn = [(99, 2), (98, 44), (6, 7)]
-    played = [(event.number, event.value) for event in desk.played() if event.channel == 0 and hasattr(event, "number")]
-    assert played == [(1, 9), (33, 5), (7, 90), (64, 127), (99, 2), (98, 44)]  # selected, but not entered
-    rest = [event for event in desk.everything() if event not in desk.played()]
+    everything = desk.everything()
+    desk.forget_knobs(set(range(16)) - {1})
+    played = desk.everything()
+    first = [(event.number, event.value) for event in played if event.channel == 0 and hasattr(event, "number")]
+    assert first == [(1, 9), (33, 5), (7, 90), (64, 127), (99, 2), (98, 44)]  # selected, but not entered
+    rest = [event for event in everything if event not in played]
     assert {(event.number, event.value) for event in rest} == knobs | {nrpn[2]}
-    assert [event for event in desk.played() if event.channel == 14] == cc(14, (74, 9))
+    assert [event for event in played if event.channel == 14] == cc(14, (74, 9))
     assert {event.time for event in desk.everything()} == {0}
+
+
+def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_others_as_they_are():
+    desk = told([*cc(0, (74, 3), (99, 2), (98, 44), (6, 7)), *cc(1, (74, 4), (7, 9))])
+    desk.forget_knobs({1})
+    assert desk.everything() == told([*cc(0, (74, 3), (99, 2), (98, 44), (6, 7)), *cc(1, (7, 9))]).everything()
+
+
+def test_hands_that_are_gone_let_go_of_all_but_knobs():
+    held = [*cc(0, (64, 127), (66, 127), (74, 100), (1, 60), (7, 90)), PitchBend(5, 0, 4000), NoteOn(6, 0, 60, 100)]
+    holds, desk = Holds(), told(held)
+    for event in [*held, *hands_off()]:
+        holds.hear(event)
+        desk.hear(event)
+    assert holds.let_go([]) == []
+    assert desk.keys == []
+    assert {(e.number, e.value) for e in desk.everything() if isinstance(e, ControlChange) and e.channel == 0} == {
+        *((74, 100), (1, 60), (7, 90)),
+        *((pedal, 0) for pedal in (64, 66, 67, 69)),
+    }
 
 
 def test_what_is_kept_does_not_grow_with_what_is_said():

@@ -302,6 +302,30 @@ def test_what_a_new_rack_is_told_neither_ends_what_an_old_one_holds_nor_is_it_re
     assert player.block(100)[1] == []
 
 
+def test_a_player_that_opens_with_what_the_last_one_stood_at_goes_on_as_that_one_would(make_patch):
+    knobs = [ControlChange(9, 0, 70, 100), ControlChange(9, 0, 10, 20), PitchBend(10, 0, 3000), *rpn(11, 0, 0, 7)]
+    bent, note = PitchBend(2000, 0, 4000), NoteOn(2000, 0, 60, 100)
+    first = player_of(make_patch, **PLAYED)
+    before, _ = perform(first, [*knobs, bent, note], 6000, [128])
+    then = player_of(make_patch, **PLAYED)
+    perform(then, knobs, 1000, [128])
+    again = Player(Rack({0: make_patch(**PLAYED)}, RATE, omni=True), RATE, then.standing)
+    assert again.standing == then.standing
+    assert again.held == []
+    sound, played = perform(again, [bent, note], 6000, [128])
+    assert played == [bent, note]  # a recording has the rest from before
+    assert np.array_equal(sound[:, 2000:], before[:, 2000:])
+
+
+def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_other_channels_where_they_stand(make_patch):
+    rack = Rack({0: make_patch(**PLAYED), 4: make_patch(**PLAYED)}, RATE, omni=True)
+    player = Player(rack, RATE)
+    perform(player, [ControlChange(9, channel, 70, 100) for channel in (0, 4)], 1000, [100])
+    player.swap(Rack({0: make_patch(**PLAYED), 4: make_patch(**PLAYED)}, RATE, omni=True), {4})
+    perform(player, [], 2000, [100])
+    assert [player.rack.latent_values(channel)[0] for channel in (0, 4)] == [pytest.approx(100 / 127), 0.5]
+
+
 class Standing:
     """A rack that notes what it hears; it sounds as long as something is heard, as what sound goes through does."""
 

@@ -342,8 +342,14 @@ def test_a_thread_that_wants_the_interpreter_for_itself_leaves_no_gap(jack_serve
 
 
 @realtime
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(jack_server, jack_rig, preset, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGINT, []), (signal.SIGTERM, ["--controller", "nanokontrol2", "--voices", "3"])],
+    ids=["SIGINT", "SIGTERM, controller"],
+)
+def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(
+    jack_server, jack_rig, preset, tmp_path, number, options
+):
     sound, midi, again = (tmp_path / name for name in ("take.wav", "take.mid", "again.wav"))
     random = np.random.default_rng(5)
     events = [control(0, 10, 30)]
@@ -351,7 +357,8 @@ def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(jack_serve
         at, key = 2000 * index + int(random.integers(0, 900)), int(random.integers(36, 84))
         events += [on(at, key, int(random.integers(30, 127))), off(at + int(random.integers(20, 9000)), key)]
         events += [control(at + 40, 70, int(random.integers(0, 128))), (at + 70, bytes([0xE0, 0, index]))]
-    with play(preset, "--record", sound, "--record-midi", midi) as played, jack_rig(20) as rig:
+        events += [control(at + 90, 16 + index % 8, int(random.integers(0, 128)))]
+    with play(preset, "--record", sound, "--record-midi", midi, *options) as played, jack_rig(20) as rig:
         rig.connect()
         start = rig.play(events)
         rig.wait(start + 2000 * 40 + 12_000)
@@ -383,7 +390,7 @@ def test_a_server_that_dies_is_told_and_awaited_and_sound_goes_on_when_it_is_bac
     with play(preset, "--record", sound) as played:
         with jack_rig(10) as rig:
             rig.connect()
-            start = rig.play([on(0, 60), off(9600, 60)])
+            start = rig.play([control(0, 10, 0), on(0, 60), off(9600, 60), control(12_000, 64, 127)])
             rig.wait(start + 24_000)
             assert np.abs(rig.sound[:, start : start + 24_000]).max() > 0.01
         jack_server.kill()
@@ -397,7 +404,10 @@ def test_a_server_that_dies_is_told_and_awaited_and_sound_goes_on_when_it_is_bac
             rig.connect()
             start = rig.play([on(0, 60), off(9600, 60)])
             rig.wait(start + 24_000)
-            assert np.abs(rig.sound[:, start : start + 24_000]).max() > 0.01
+            left, right = np.abs(rig.sound[:, start : start + 24_000]).max(axis=1)
+            assert left > 0.01
+            assert right < left / 100  # panned as it was before
+            assert np.all(rig.sound[:, start + 15_000 : start + 24_000] == 0)  # no pedal holds: a foot may have left it
         assert played.end(signal.SIGINT) < 1.0
     recorded, _ = soundfile.read(sound)
     begun = np.flatnonzero(np.diff(np.concatenate([[0], np.abs(recorded[:, 0]) > 1e-4])) > 0)

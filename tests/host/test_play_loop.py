@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from timbrel.host import play as playing
+from timbrel.host.desk import hands_off
 from timbrel.host.errors import UserError
+from timbrel.host.events import ControlChange
 from timbrel.host.messages import Report, Setup
 from timbrel.host.play import Recording, play
 
@@ -40,7 +42,7 @@ class Sent(list):
 
     def __init__(self):
         super().__init__()
-        self.begun = []
+        self.begun, self.openings = [], []
 
 
 @pytest.fixture
@@ -57,6 +59,7 @@ def sounding(monkeypatch):
             def __init__(self, setup):
                 self.waiting, self.setup = list(left.pop(0)), setup
                 begun.append((setup.preset, *setup.channels))
+                sent.openings.append(setup.opening)
 
             def wait_until_ready(self, stop):
                 kind, what = next(self.messages(0))
@@ -68,8 +71,7 @@ def sounding(monkeypatch):
                     message = self.waiting.pop(0)
                     if isinstance(message, BaseException):
                         raise message
-                    if message[0] == "playing":
-                        self.setup = playing._with_presets(self.setup, message[1])
+                    self.setup = playing._went_on(self.setup, *message)
                     yield message
 
             def send(self, command, what=None):
@@ -111,6 +113,14 @@ def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
     sent = sounding([READY, *chosen, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.begun == [("p",), ("q", (1, "organ"))]
+
+
+def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on_them(sounding):
+    knob, pedal = ControlChange(0, 0, 74, 100), ControlChange(0, 0, 64, 127)
+    told = [("set", [knob]), ("set", [knob, pedal])]
+    sent = sounding([READY, *told, playing._Lost("the card has gone")], [READY, SHOWN])
+    go(Screen([], [], [], [], []))
+    assert sent.openings == [(), (knob, pedal, *hands_off())]
 
 
 def test_what_is_refused_is_said_without_a_warning_in_front(sounding):

@@ -150,8 +150,11 @@ class StandingLoop:
     def brace(self, blocks):
         pass
 
-    def swap(self, rack):
+    standing = ()
+
+    def swap(self, rack, channels):
         self.swapped.append(rack)
+        self.replaced = channels
 
 
 @pytest.fixture
@@ -335,12 +338,14 @@ def test_a_program_change_replaces_the_preset_of_its_channel_and_its_file_is_wat
         playing.choose(third, channel=4)
         assert playing.told() == ["preset 'c' is loaded"]
         assert playing.names() == {None: str(first), 4: str(third)}
+        assert playing.loop.replaced == {4}
         soften(second)
         assert playing.at_rest()
         soften(third)
         assert playing.told() == ["preset 'c' is loaded"]
         soften(first)
         assert playing.told() == ["preset 'a' is loaded"]
+        assert playing.loop.replaced == set(range(16)) - {4}
         playing.choose(second, channel=5)
         assert playing.told() == ["preset 'b' is loaded"]
         assert playing.names() == {None: str(second), 4: str(third)}
