@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -83,7 +83,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) ->
         while not stop.is_set():
             sounding = _Sounding(setup)
             try:
-                ready = sounding.wait_until_ready(stop)
+                ready = sounding.wait_until_ready(stop, screen.say)
                 if ready is None:
                     return
                 if came_up:
@@ -161,10 +161,12 @@ class _Sounding:
         self.underruns = 0
         self.setup = setup  # with what it plays now
 
-    def wait_until_ready(self, stop: threading.Event) -> Report | None:
-        """The first report; None if playing was stopped before."""
+    def wait_until_ready(self, stop: threading.Event, say: Callable[[str], None]) -> Report | None:
+        """The first report; None if playing was stopped before. What takes long until then is said."""
         while not stop.is_set():
             for kind, what in self.messages(0.05):
+                if kind == "say":
+                    say(what)
                 if kind == "ready":
                     self._patience = STUCK_SECONDS
                     report: Report = what

@@ -1,13 +1,16 @@
 """How long work is shown: one line that moves on a terminal, a line now and then in a log."""
 
+import logging
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import rich.progress
 
+HOUSE = logging.getLogger(__name__.partition(".")[0])
 LOG_SECONDS = 10.0  # between lines where there is no terminal
 
 
@@ -18,10 +21,30 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+class Notices(logging.Handler):
+    """Has someone say what any part of the house logs for people: that a plugin takes long, or floods."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a line."""
+        self._say(record.getMessage())
+
+    def __enter__(self) -> Self:
+        HOUSE.addHandler(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        HOUSE.removeHandler(self)
+
+
 class Display:
-    """One progress display for a whole command, on standard error."""
+    """One progress display for a whole command, on standard error, with notices as warnings."""
 
     def __init__(self) -> None:
+        self._notices = Notices(lambda line: self.say(f"warning: {line}"))
         self._terminal = sys.stderr.isatty()
         self._bar: rich.progress.Progress | None = None
         self._task: rich.progress.TaskID | None = None
@@ -36,11 +59,13 @@ class Display:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
+        self._notices.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._notices.__exit__()
         if self._bar is not None:
             self._bar.stop()
 

@@ -70,6 +70,11 @@ class Rack:
         return self._latency
 
     @property
+    def played(self) -> int:
+        """Samples that it has given."""
+        return self._played
+
+    @property
     def pause_seconds(self) -> float:
         """How long effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
         return max((instrument.pause_seconds for instrument in self._instruments.values()), default=0.0)

@@ -32,6 +32,7 @@ from .messages import Message, Report, Setup
 from .midi.ports import Inputs, Timed
 from .preset import CCMap
 from .process import Insert
+from .progress import HOUSE, Notices
 from .rack import Rack
 from .units import gain_to_db
 
@@ -117,10 +118,12 @@ def run(pipe: Connection, setup: Setup) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
     hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
     stage = _Stage(setup, pipe)
+    HOUSE.addHandler(Notices(lambda line: stage.send("say", line)))
     thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
     thread.start()
     try:
         while not stage.ready.wait(REPORT_SECONDS):
+            _flush(stage)
             if _stopped(stage):
                 os._exit(0)
         if stage.problem is None:

@@ -262,6 +262,14 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
             f"{where}: it is native code that has not run here before; if you know where it is from, begin again with "
             "'timbrel play' or 'render', which ask, or give them --trust"
         )
+    from .overheard import overheard
+
+    with overheard(where):
+        return _load_trusted(where, path, given, rate)
+
+
+def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
+    """A plugin file that may run, as it takes stereo, or once a channel."""
     complaints = []
     for instances in (1, 2):
         plugins = [_load_instance(where, path, given) for _ in range(instances)]

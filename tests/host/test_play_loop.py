@@ -61,7 +61,7 @@ def sounding(monkeypatch):
                 begun.append((setup.preset, *setup.channels))
                 sent.openings.append(setup.opening)
 
-            def wait_until_ready(self, stop):
+            def wait_until_ready(self, stop, say):
                 kind, what = next(self.messages(0))
                 assert kind == "ready"
                 return what

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import mido
@@ -174,8 +175,8 @@ def test_a_delay_that_a_knob_made_shorter_is_waited_for_as_long_as_it_was(make_p
     knob = {"number": 20, "target": "effects.0.delay_seconds", "low": 0.1, "high": 8.0}
     rack = Rack({0: make_patch(effects=[ECHO], cc=[knob]), 1: make_patch(effects=[{"plugin": "Chorus"}])}, RATE)
     assert rack.pause_seconds == 3.0
-    for value, time in ((127, 100), (0, 3000)):
-        rack.process([ControlChange(time, 0, 20, value)], 20_000)
+    for value, at in ((127, 100), (0, 3000)):
+        rack.process([ControlChange(at, 0, 20, value)], 20_000)
     assert rack.pause_seconds == pytest.approx(8.0)
 
 
@@ -278,6 +279,39 @@ def test_a_limiter_that_has_to_work_hard_is_told_of_with_its_moment(make_patch, 
     assert 2 <= at <= 4
     assert share == pytest.approx(100 * max(shares), abs=2)
     assert line.endswith("of the samples; lower its presets' gain_db")
+
+
+def test_rendering_is_told_of_once_where_it_is_slower_than_a_tenth_of_real_time(monkeypatch, caplog):
+    class Clock:
+        seconds = 100.0
+
+    monkeypatch.setattr(render_module.time, "monotonic", lambda: Clock.seconds)
+    monkeypatch.setattr(render_module, "LOOK_SECONDS", 0.001)
+    with render_module._told_if_slow(lambda: 2.0):
+        for later, told in ((119.9, 0), (120.1, 1), (200.0, 1)):
+            Clock.seconds = later
+            for _ in range(50 if not told else 5000):
+                time.sleep(0.001)
+                if told and caplog.records:
+                    break
+            assert len(caplog.records) == told
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "2.0 s of sound took 20 s to render; a plugin, many voices or other programs may be why"
+
+
+def test_a_block_that_takes_for_ever_is_told_of_before_it_is_done(make_patch, tmp_path, monkeypatch, caplog):
+    played, until = Rack.process, time.monotonic() + 60
+
+    def process(self, events, count):
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.001)
+        return played(self, events, count)
+
+    monkeypatch.setattr(render_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(Rack, "process", process)
+    render({0: make_patch()}, TUNE, tmp_path / "out.wav", sample_rate=RATE)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("0.0 s of sound took 0 s to render; ")
 
 
 def test_a_failing_write_leaves_nothing_behind(make_patch, tmp_path):

@@ -1,0 +1,188 @@
+"""Plugins that load long or write to standard error are told of by their names, and the screen stays clean."""
+
+import ctypes
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import pedalboard
+import pytest
+from timbrel.host.audio import effects, overheard
+from timbrel.host.audio.effects import Effect, EffectChain
+from timbrel.host.errors import UserError
+from timbrel.host.progress import Display
+
+NAME = "effects.0 (Slow.vst3)"
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture
+def said(caplog):
+    """What was logged so far."""
+    caplog.set_level(logging.INFO, logger="timbrel")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def native(text):
+    """Write to standard error as a plugin's code does."""
+    ctypes.CDLL(None).write(2, text.encode(), len(text.encode()))
+
+
+def test_what_loads_at_once_and_in_silence_is_not_spoken_of(said, capfd):
+    with overheard.overheard(NAME):
+        pass
+    assert said() == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_takes_long_is_told_of_while_it_does_and_again(said, monkeypatch):
+    monkeypatch.setattr(overheard, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(overheard, "AGAIN_SECONDS", 0.01)
+    until = time.monotonic() + PATIENCE_SECONDS
+    with overheard.overheard(NAME):
+        while len(said()) < 2 and time.monotonic() < until:
+            time.sleep(0.001)
+        told = said()
+    assert told[:2] == [f"{NAME} is still being loaded, for 0 s now"] * 2
+
+
+def test_a_load_is_told_of_within_ten_seconds_and_before_playing_gives_it_up():
+    from timbrel.host.play import START_SECONDS
+
+    assert overheard.TELL_SECONDS < 10
+    assert overheard.AGAIN_SECONDS < START_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [
+        (["samplerate mismatch\n"], "'samplerate mismatch'"),
+        (["no end"], "'no end'"),
+        (["first\n"] + ["second\n"] * 30_000, "'first' and 30000 more lines"),
+        (["one\ntwo\nthr", "ee"], "'one' and 2 more lines"),
+        (["x" * 5000], repr("x" * 200)),
+        (["bytes \udcff\n".encode(errors="surrogateescape").decode("latin-1")], "'bytes ÿ'"),
+    ],
+    ids=["a line", "no end", "a flood", "in pieces", "one long line", "odd letters"],
+)
+def test_what_it_writes_is_told_of_once_and_kept_from_the_screen(said, capfd, pieces, told):
+    with overheard.overheard(NAME):
+        for piece in pieces:
+            native(piece)
+    assert said() == [f"{NAME} wrote to standard error as it was loaded: {told}"]
+    native("after\n")
+    assert capfd.readouterr() == ("", "after\n")
+
+
+def test_a_flood_is_told_of_while_it_goes_on(said, monkeypatch):
+    monkeypatch.setattr(overheard, "TELL_SECONDS", 0.3)
+    until = time.monotonic() + PATIENCE_SECONDS
+    with overheard.overheard(NAME):
+        while not said() and time.monotonic() < until:
+            native("mismatch\n")
+    assert said()[0].startswith(
+        f"{NAME} is still being loaded, for 0 s now; it writes to standard error: 'mismatch' and "
+    )
+
+
+def test_a_load_that_fails_gives_standard_error_back_and_says_what_was_written(said, capfd):
+    def fail():
+        with overheard.overheard(NAME):
+            native("cannot\n")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    assert said() == [f"{NAME} wrote to standard error as it was loaded: 'cannot'"]
+    native("after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_a_process_that_a_plugin_leaves_behind_is_not_waited_for(said):
+    began = time.monotonic()
+    with overheard.overheard(NAME):
+        bridge = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    bridge.kill()
+    bridge.wait()
+
+
+def test_our_own_lines_go_where_they_went():
+    code = """
+        import os, sys
+        from timbrel.host.audio import overheard
+
+        print("before", file=sys.stderr)
+        with overheard.overheard("X.vst3"):
+            os.write(2, b"native")
+            print("ours, with é", file=sys.stderr)
+        print("after", file=sys.stderr)
+    """
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", textwrap.dedent(code)], capture_output=True, encoding="utf-8", check=True
+    )
+    told = "X.vst3 wrote to standard error as it was loaded: 'native'"
+    assert done.stderr.splitlines() == ["before", "ours, with é", told, "after"]
+
+
+@pytest.fixture
+def noisy(tmp_path, monkeypatch):
+    """A preset's effect whose file writes to standard error, and then is none."""
+
+    def load(path):
+        native("hello\n")
+        raise ImportError("no plugin")
+
+    monkeypatch.setattr(pedalboard, "load_plugin", load)
+    monkeypatch.setattr(effects, "may_run", lambda path: True)
+    (tmp_path / "Noisy.vst3").touch()
+    return Effect(plugin="Noisy.vst3")
+
+
+def test_a_plugin_of_a_preset_is_overheard_by_its_place_and_name(noisy, said, tmp_path):
+    with pytest.raises(UserError, match="no plugin"):
+        EffectChain([noisy], 44100, tmp_path)
+    assert said() == ["effects.0 (Noisy.vst3) wrote to standard error as it was loaded: 'hello'"]
+
+
+def test_a_command_with_a_display_says_it_as_a_warning_and_only_while_it_lasts(noisy, capsys, tmp_path):
+    with Display(), pytest.raises(UserError):
+        EffectChain([noisy], 44100, tmp_path)
+    line = "effects.0 (Noisy.vst3) wrote to standard error as it was loaded: 'hello'\n"
+    assert capsys.readouterr().err == f"warning: {line}"
+    assert logging.getLogger("timbrel").handlers == []
+
+
+def test_a_plugin_that_loads_longer_than_playing_waits_for_a_card_is_told_of_and_waited_for(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+        import time
+        from timbrel.host import play
+        from timbrel.host.audio import effects, overheard
+        from timbrel.host.errors import UserError
+
+        play.START_SECONDS, overheard.TELL_SECONDS, overheard.AGAIN_SECONDS = 4.0, 0.2, 1.0
+
+        def load(where, path, given):
+            time.sleep(6.0)
+            raise UserError("it is loaded")
+
+        effects._load_instance = load
+        """)
+    )
+    (tmp_path / "Slow.vst3").touch()
+    (tmp_path / "slow.toml").write_text('format = 1\nmodel = "gm-chroma-2"\n[[effects]]\nplugin = "Slow.vst3"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "timbrel", "play", "slow.toml", "--null", "--plain", "--trust"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("it is loaded")
+    assert f"{NAME} is still being loaded, for 0 s now" in done.stdout + done.stderr
