@@ -31,6 +31,7 @@ from .network import Network
 from .preview import write_preview
 from .recipe import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
+from .threads import Threads
 
 VALIDATION_FRAMES = 4096  # evenly spaced: a fraction of a second to evaluate, and a steady figure
 VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
@@ -223,8 +224,9 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     data = DATA[recipe.family](run.corpus(), recipe, run.folder, run.info.tonal)
     torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
     try:
-        with _Stop() as stop:
-            loop = _Loop(fabric, run, options, (plain, plain_optimizer), (network, optimizer), progress, data, stop)
+        with _Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
+            wrapped = (network, optimizer)
+            loop = _Loop(fabric, run, options, (plain, plain_optimizer), wrapped, progress, data, stop, threads)
             return loop.run()
     finally:
         torch.set_flush_denormal(False)
@@ -252,8 +254,10 @@ class _Loop:
         progress: Progress,
         data: Data,
         stop: _Stop,
+        threads: Threads,
     ) -> None:
         self.fabric, self.folder, self.options, self.data, self.stop = fabric, run, options, data, stop
+        self.threads = threads
         self.recipe = run.recipe
         self.progress = progress
         self.plain, self.plain_optimizer = plain
@@ -280,7 +284,8 @@ class _Loop:
             place = self.progress.step % self.epoch_steps
             if place == 0:
                 order = self._order()
-            loss = self._step(order[place * self.batch : (place + 1) * self.batch], done)
+            with self.threads.step():
+                loss = self._step(order[place * self.batch : (place + 1) * self.batch], done)
             self.progress.step += 1
             now = time.monotonic()
             if now - reported > 0.5:
