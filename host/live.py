@@ -36,9 +36,11 @@ FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
-KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter or a processor; 0.01 is usual
-KEPT_BLOCKS = 32  # over which that is looked at
-SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come
+KEPT = 0.1  # of the time that a block takes, spent waiting for the interpreter or a processor; 0.01 is usual
+KEPT_BLOCKS = 32  # over which such blocks are counted
+OFTEN = 0.5  # of these: a machine that stands still for a moment keeps one of them, a thread that is busy nearly all
+SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
+SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -291,7 +293,7 @@ class Loop:
         """Join what plays, what listens and what takes the sound.
 
         Args:
-            lowest_latency: events take effect with the next block, in place of a constant delay.
+            lowest_latency: events take effect with the block that is made next, in place of a constant delay.
             on_block: told each block and the events that took effect in it; it must not wait.
             whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: rendering
                 begins a moment later, when they have come, and their delay is constant with nothing in hand.
@@ -308,16 +310,15 @@ class Loop:
         self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
         self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
-        self._lowest = lowest_latency
+        self._lowest, self._whole_blocks = lowest_latency, whole_blocks
         self._in_hand = 0 if lowest_latency or whole_blocks else sink.block
-        settled = min(SETTLED_SECONDS * sink.rate, sink.block / 4)
-        self._settled = settled if whole_blocks and not lowest_latency and ear is None else 0.0  # samples
+        self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
         self._on_block = on_block
         self._shown = shown
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
         self._told = 0  # blocks by which the ring is deeper for now, as `brace` says
-        self._took, self._kept = 0.0, 0.0  # seconds of late that a block took, and was kept waiting of these
+        self._kept = 0.0  # the part of the blocks of late that took long for they were kept waiting
         self._braced = 0  # blocks by which the ring is deeper for that
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
@@ -408,20 +409,20 @@ class Loop:
             time.sleep((self._settled - since) / sink.rate)
 
     def _notice(self, seconds: float, worked: float) -> None:
-        """Keep the ring deeper while others keep this thread waiting for much of the time: events come later then.
+        """Keep the ring deeper while others keep this thread waiting again and again: events come later then.
 
         A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
-        many, the first of a chord, lasts five times as long then.
+        many, the first of a chord, lasts five times as long then. One block that waited long tells of none to come.
 
         Args:
             seconds: that rendering a block took.
             worked: of these, seconds of a processor's time.
         """
-        self._took += (seconds - self._took) / KEPT_BLOCKS
-        self._kept += (seconds - worked - self._kept) / KEPT_BLOCKS
-        if PRECISE and self._kept > KEPT * self._took:
+        waited = seconds - worked > KEPT * seconds
+        self._kept += (waited - self._kept) / KEPT_BLOCKS
+        if PRECISE and self._kept > OFTEN:
             self._braced = SPARE_BLOCKS
-        elif self._kept < KEPT / 2 * self._took:
+        elif self._kept < OFTEN / 2:
             self._braced = 0
 
     def _keep_up(self, part: float) -> None:
@@ -441,6 +442,8 @@ class Loop:
                 if not self._lowest:
                     # Of the block that was under way then, by the start of the ring: constant, whatever we slept.
                     since = self._timeline.sample(timed.seconds) - self.sink.block
+                    if self._whole_blocks:  # stamped when they were handed on, a little after
+                        since -= since % self.sink.block
                     time_samples = max(time_samples, since + self.delay_samples)
                 self.player.schedule(replace(timed.event, time=time_samples))
                 self.measured.append(time_samples - self._timeline.sample(timed.seconds))
@@ -448,6 +451,13 @@ class Loop:
                     self.programs.append(timed.event)
                 if not isinstance(timed.event, Clock):
                     self.heard.append(timed)
+
+
+def _settled(sink: Sink) -> float:
+    """How many samples after the card took a block its events have come, and there is still time to make the next."""
+    if sink.depth == 1:
+        return min(SETTLED_SECONDS * sink.rate, sink.block / 4)
+    return min(SURELY_SECONDS * sink.rate, sink.block / 2)
 
 
 def _selects_bank(event: Event) -> bool:

@@ -26,6 +26,7 @@ APIS = ("alsa", "jack", "coremidi", "winmm")
 PATIENCE_LOOKS = 5  # JACK connects with its next cycle, which a busy machine puts off
 FORGET_SECONDS = 60.0  # how slowly the estimate of a port's clock follows a drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
+SEQUENCER = Path("/dev/snd/seq")  # ALSA's; without it, the library that uses it only fails
 THROUGH = "midi through"  # ALSA's loop: it would bring back what others play
 
 
@@ -268,7 +269,7 @@ def _choose(rtmidi: Any, api: str | None) -> int:
         "winmm": rtmidi.API_WINDOWS_MM,
     }
     compiled = rtmidi.get_compiled_api()
-    here = [name for name in APIS if numbers[name] in compiled and (name != "alsa" or Path("/dev/snd/seq").exists())]
+    here = [name for name in APIS if numbers[name] in compiled and (name != "alsa" or SEQUENCER.exists())]
     if api is not None:
         if api not in APIS:
             raise UserError(f"--midi-api {api!r} is not one of {', '.join(APIS)}; choose one of them")

@@ -22,6 +22,7 @@ CARD = "system (jack"  # the dummy driver's, as PortAudio names it
 KNOBS = range(70, 78)
 MOVE_SAMPLES = RATE // 50  # between moves of a knob: as fast as a hand makes them
 PATIENCE_SECONDS = 10.0
+SERVER_PRIORITY = 10  # JACK's own choice
 STALL_PRIORITY = 3  # before whoever sounds
 STALL_SECONDS = 0.001  # between the moments at which the machine must show that it still runs
 AT_MOST_SECONDS = 0.3  # from a stall to the report of the underrun that it made
@@ -36,11 +37,22 @@ def need(*programs):
             sys.exit(0)
 
 
+def may_hurry():
+    """Return whether a JACK server may have realtime priority here."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SERVER_PRIORITY))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
+
+
 @contextlib.contextmanager
-def jack_server(block):
+def jack_server(block, realtime=False):
     """A server with the dummy driver, which clients of this process and its children then use."""
     os.environ |= {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER": "1"}
-    command = ["jackd", "--no-realtime", "-n", SERVER, "-d", "dummy", "-r", str(RATE), "-p", str(block)]
+    priority = ["--realtime", f"-P{SERVER_PRIORITY}"] if realtime else ["--no-realtime"]
+    command = ["jackd", *priority, "-n", SERVER, "-d", "dummy", "-r", str(RATE), "-p", str(block)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             wait = ["jack_wait", "-s", SERVER, "-w", "-t", str(round(PATIENCE_SECONDS))]
@@ -63,7 +75,9 @@ class Rig:
         self.ear = self.client.inports.register("in")
         self.sound = np.zeros(round(seconds * RATE), np.float32)
         self.events = sorted(events)
-        self.frame, self.sent, self.xruns = 0, 0, 0
+        self.frame, self.sent = 0, 0
+        self._ahead = 0  # frames that ours are ahead of the server's
+        self.missed = []  # when xruns were told: the frame, and by time.perf_counter
         self.heard = None  # when the first sound came, by time.perf_counter
         self.client.set_process_callback(self._process)
         self.client.set_xrun_callback(self._missed)
@@ -75,12 +89,18 @@ class Rig:
         self.client.deactivate()
         self.client.close()
 
-    def start(self, audio, midi):
-        """Connect to the first output and the first MIDI input of the clients so named, and begin."""
+    def start(self, audio, midi=None):
+        """Connect to the first output and, if named, the first MIDI input of the clients so named, and begin."""
         self.client.activate()
         self.client.connect(self.ports(audio, is_audio=True, is_output=True)[0], self.ear)
-        self.client.connect(self.midi, self.ports(midi, is_midi=True, is_input=True)[0])
+        if midi is not None:
+            self.client.connect(self.midi, self.ports(midi, is_midi=True, is_input=True)[0])
         self.frame = self.sent = 0
+
+    @property
+    def now(self):
+        """The frame that the server is at, within its cycle."""
+        return self.client.frame_time + self._ahead
 
     def ports(self, name, **kind):
         """Those of a client, once they are there."""
@@ -95,9 +115,14 @@ class Rig:
         while self.frame < frame:
             time.sleep(0.05)
 
+    @property
+    def xruns(self):
+        return len(self.missed)
+
     def _process(self, count):
         self.midi.clear_buffer()
         start, end = self.frame, self.frame + count
+        self._ahead = start - self.client.last_frame_time
         while self.sent < len(self.events) and self.events[self.sent][0] < end:
             frame, message = self.events[self.sent]
             self.midi.write_midi_event(max(0, frame - start), message)
@@ -110,7 +135,7 @@ class Rig:
         self.frame = end
 
     def _missed(self, delay):
-        self.xruns += 1
+        self.missed.append((self.frame, time.perf_counter()))
 
 
 class Stalls:
