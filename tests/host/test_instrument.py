@@ -324,6 +324,15 @@ def test_a_presets_pan_and_a_controllers_end_at_the_side_together(make_instrumen
     assert np.abs(sound[silent]).max() < 1e-6
 
 
+def test_0_and_1_of_a_controllers_pan_are_the_same_place_wherever_the_preset_stands(make_instrument, play):
+    keys = {"play": {"pan": 0.5}, "envelope": SHARP}
+    sounds = [
+        play(make_instrument(**keys), [ControlChange(0, 0, 10, value), NoteOn(4000, 0, 60, 127)], 8000)
+        for value in (0, 1)
+    ]
+    assert np.array_equal(*sounds)
+
+
 def test_a_controller_that_the_preset_maps_loses_its_usual_meaning(make_instrument, play):
     keys = {"cc": [{"number": 7, "target": "pan", "low": 0.0, "high": 1.0}]}
     found = settled(make_instrument, play, [ControlChange(10, 0, 7, 127)], keys)

@@ -523,6 +523,31 @@ def test_the_timeline_tells_moments_apart_that_lie_in_one_block():
     assert np.ptp(settled) < 8  # samples; a block's start alone would leave 128
 
 
+def test_the_timeline_follows_a_card_that_is_slower_though_it_is_only_seen_just_after_it_took_a_block():
+    """Then the bounds alone leave room for most of a block, into which the clocks drift apart."""
+    rate, block, drift = 48000, 128, 5e-5
+    timeline, period = Timeline(rate, block), 128 / 48000 / (1 - drift)
+    for index in range(round(60 / period)):
+        timeline.saw(block * (index + 1), index * period + 0.05 * period)
+    now = index * period + 0.05 * period
+    place = block * (index + 1) + 0.05 * block
+    assert abs(timeline.sample(now) - place) < 40  # what it drifts in the ten seconds after which it forgets: 24
+
+
+def test_a_loop_keeps_the_delay_of_events_though_the_cards_clock_is_another(make_patch, hours):
+    moments = [100.1 + 0.25 * i for i in range(40)]
+    timed = [Timed(moment, ControlChange(0, 0, 1, i), "port") for i, moment in enumerate(moments)]
+    slower = 1 - 1e-3
+    loop, sink, told = looped(make_patch, hours, timed, blocks=3800)
+    sink.clock = slower
+    loop.run()
+    played = [event for _, events in told for event in events]
+    assert len(played) == 40
+    heard = [(event.time + 128 * 2) / (48000 * slower) for event in played]
+    late = np.array([at - (moment - 100.0) for at, moment in zip(heard, moments, strict=True)]) * 48000
+    assert np.ptp(late) <= 128  # in ten seconds the clocks are 480 samples apart
+
+
 def test_load_keeps_what_came_last_and_is_nothing_at_first():
     load = Load()
     assert load.percentiles(50, 99) == [0.0, 0.0]
@@ -562,11 +587,11 @@ class FakeSink:
     def __init__(self, hours, rate=48000, block=128, depth=2, blocks=400):
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
         self.hours, self.began, self.written, self.sounds = hours, hours.now, 0, []
-        self.blocks = blocks
+        self.blocks, self.clock = blocks, 1.0  # the card's seconds in a second of ours
 
     @property
     def taken(self):
-        periods = int((self.hours.now - self.began) * self.rate / self.block)
+        periods = int((self.hours.now - self.began) * self.clock * self.rate / self.block)
         return (min(periods, self.written // self.block + self.depth) - self.depth) * self.block
 
     @property

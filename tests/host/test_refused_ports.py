@@ -61,12 +61,18 @@ def test_a_refused_port_that_went_and_came_back_is_told_again(busy):
     assert inputs.rescan() == [REFUSED]
 
 
-def test_a_refused_port_that_was_opened_and_is_refused_again_is_told_again(busy):
-    inputs = Inputs()
-    assert inputs.rescan() == [REFUSED]
+def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
+    """Between two looks it went and came back: it is listed, and no longer connected."""
     busy.taken = False
-    assert inputs.rescan() == ["MIDI port 'Keys' is here"]
-    busy.listed[:] = ["Other"]  # it goes and comes between two looks, while another takes its place
-    inputs.rescan()
-    busy.listed[:], busy.taken = ["Keys"], True
-    assert REFUSED in inputs.rescan()
+    inputs = Inputs(["Keys"])
+    wires = {"Keys"}
+    inputs._wires = SimpleNamespace(into=lambda place: frozenset(wires), ports=lambda client: set())
+    for _ in range(2):
+        wires.add("Keys")
+        assert inputs.rescan() == []
+        wires.clear()
+        busy.taken = True
+        assert inputs.rescan() == ["MIDI port 'Keys' has gone; its notes are released", REFUSED]
+        busy.taken = False
+        inputs.poll()
+        assert inputs.rescan() == ["MIDI port 'Keys' is here"]
