@@ -37,11 +37,9 @@ class Instrument:
         effects = EffectChain(preset.effects, sample_rate, folder)
         preset.check_targets(card, effects.targets())
         self._elsewhere, self._read = elsewhere, 0
-        mine = share(0, 1 + len(elsewhere))
-        self._synthesis = Synthesis(
-            preset, model, folder, parts=mine, elsewhere=elsewhere, move_effect=self._move_effect
-        )
-        self._output = Output(card.sample_rate, sample_rate, effects, self._synthesis.process)
+        self._output = Output(card.sample_rate, sample_rate, effects)
+        mine, move_effect = share(0, 1 + len(elsewhere)), self._output.set_effect
+        self._synthesis = Synthesis(preset, model, folder, parts=mine, elsewhere=elsewhere, move_effect=move_effect)
 
     @property
     def latency_samples(self) -> int:
@@ -92,12 +90,9 @@ class Instrument:
     def read(self, count: int) -> Array:
         """The next ``count`` samples, [2, count], not limited yet; the events before their end have been heard."""
         self._read += count
-        return self._output.read(count)
+        return self._output.read(count, self._synthesis.process)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Hear the events of the next ``count`` samples, and read these."""
         self.hear(events, self._read + count)
         return self.read(count)
-
-    def _move_effect(self, time: int, target: str, value: float) -> None:
-        self._output.set_effect(time, target, value)

@@ -160,6 +160,50 @@ def far_code(name: str, card: Card, folder: Path) -> list[float]:
     raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")
 
 
+class _Dials:
+    """What knobs turn where a sound goes through; their times are at the output's rate.
+
+    Apart from the processor, which has the maps that turn it: so nothing leads in a circle, and all of it ends with its
+    last holder where no collector runs.
+    """
+
+    def __init__(
+        self, patch: Patch, codes: Codes, wet: Ramp, output: Output, rate: int, delays: tuple[int, int]
+    ) -> None:
+        """Begin where the preset says.
+
+        Args:
+            codes, wet, output: what is turned.
+            rate: the output's.
+            delays: from what is heard to where it is mixed, in the output's samples; and to the effects, in the
+                model's.
+        """
+        self._codes, self._wet, self._output, self._effects = codes, wet, output, patch.preset.effect_values()
+        self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
+
+    def present(self, target: str) -> float:
+        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
+        if target == WET:
+            return self._wet.target
+        for ramps in (self._codes.ramps, self._codes.knobs.targets):
+            if target in ramps:
+                return ramps[target].target
+        return self._effects.get(target, 0.0)
+
+    def turn(self, time: int, target: str, value: float) -> None:
+        """Send a target to a value."""
+        own = round(time * self._rates[0] / self._rates[1])
+        if target == WET:
+            self._wet.move(time + self._delays[0], value)
+        elif target in self._codes.ramps:
+            self._codes.ramps[target].move(own, value)
+        elif target in self._codes.knobs.targets:
+            self._codes.knobs.turn(own, target, value)
+        else:
+            self._effects[target] = value
+            self._output.set_effect(own + self._delays[1], target, value)
+
+
 class Processor:
     """Sound in, sound out, at any rate; events turn the preset's knobs, and keys choose the chroma.
 
@@ -182,7 +226,7 @@ class Processor:
         self._card = model.card
         self._rate, self._own_rate = sample_rate, model.card.sample_rate
         self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
-        self._output = Output(self._own_rate, sample_rate, effects, self._synthesize)
+        self._output = Output(self._own_rate, sample_rate, effects)
         self._codes = Codes(patch, freeze_seconds)
         self._ahead, late = self._lined_up(self._output.latency_samples - effects.latency_samples)
         self._through = Through(model, self._codes, preset.process.phase, -self._ahead)
@@ -191,9 +235,10 @@ class Processor:
         self._waiting = np.zeros(self._ahead, np.float32)
         self._dry = np.zeros(self.latency_samples, np.float32)
         self._now = 0
-        self._effects = preset.effect_values()
+        delays = (self.latency_samples, self._ahead + latency_of(model.card))
+        dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
         known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
-        self._mapper = Mapper([entry for entry in preset.cc if entry.target in known], self._present, self._turn)
+        self._mapper = Mapper([entry for entry in preset.cc if entry.target in known], dials.present, dials.turn)
 
     @property
     def pause_seconds(self) -> float:
@@ -234,7 +279,7 @@ class Processor:
         self._now += count
         taken = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
         self._waiting = np.concatenate([self._waiting, taken])
-        wet = limit(self._output.read(count))
+        wet = limit(self._output.read(count, self._synthesize))
         self._codes.forget(max(0, self._through.earliest))
         self._dry = np.concatenate([self._dry, sound])
         dry, self._dry = self._dry[:count], self._dry[count:]
@@ -289,28 +334,6 @@ class Processor:
                 self._mapper.key_pressure(event.time, channel, key, value)
             case Clock():
                 self._codes.knobs.clock(Clock(time, event.message))
-
-    def _present(self, target: str) -> float:
-        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
-        if target == WET:
-            return self._wet.target
-        for ramps in (self._codes.ramps, self._codes.knobs.targets):
-            if target in ramps:
-                return ramps[target].target
-        return self._effects.get(target, 0.0)
-
-    def _turn(self, time: int, target: str, value: float) -> None:
-        """Turn a target; ``time`` is at the output's rate."""
-        own = round(time * self._own_rate / self._rate)
-        if target == WET:
-            self._wet.move(time + self.latency_samples, value)
-        elif target in self._codes.ramps:
-            self._codes.ramps[target].move(own, value)
-        elif target in self._codes.knobs.targets:
-            self._codes.knobs.turn(own, target, value)
-        else:
-            self._effects[target] = value
-            self._output.set_effect(own + self._ahead + latency_of(self._card), target, value)
 
 
 class Listening(Protocol):

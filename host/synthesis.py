@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .controls import PLAY_CONTROLS, PROCESS_CONTROLS, RAMP_SECONDS, Ramp, knob
+from .controls import PROCESS_CONTROLS, RAMP_SECONDS, knob
 from .desk import BEND_RANGE, LOWER, MOST_MEMBERS, ZONE, Parameters
+from .dials import Dials
 from .engines.frames import Character
 from .engines.grain import GrainEngine
 from .engines.spectrum import SpectrumEngine
 from .engines.stream import Engine
-from .envelope import SHORTEST_SECONDS, Envelope
 from .errors import UserError
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
 from .library import morph_end
@@ -40,7 +40,6 @@ VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices
 # Of a texture's voice, each side: one sample in 200 of noise so loud passes the limiter's knee. Recordings of rain and
 # sea come near it; codes between and beyond them may decode to a hundred times its power.
 LOUDEST_TEXTURE_DB = -12.0
-DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
 LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
 GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
 SHED = 128  # no controller of MIDI has this number: it is the host that gives up a voice, in order with what is played
@@ -59,30 +58,6 @@ def _grain(model: Model, preset: Preset) -> GrainEngine:
 
 # What each kind of model takes of a preset.
 ENGINES: dict[str, Callable[[Model, Preset], Engine[Any]]] = {"spectrum": _spectrum, "grain": _grain}
-
-
-class Motion:
-    """Every value that moves while notes sound, as functions of time."""
-
-    def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
-        ramp = round(RAMP_SECONDS * sample_rate)
-        self.codes = codes
-        self.bend = Ramp(0.0, ramp)
-        self.left, self.right = (Ramp(gain, ramp) for gain in gains)
-
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """[rows, n_latents]: the same for all voices."""
-        return self.codes.at(times)
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """[rows]."""
-        return self.bend.at(times)
-
-    def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
-        self.codes.forget(time)
-        for ramp in (self.bend, self.left, self.right):
-            ramp.forget(time)
 
 
 def share(number: int, processes: int) -> range:
@@ -135,7 +110,7 @@ class Synthesis:
             raise UserError(
                 f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}"
             )
-        self._parts, self._elsewhere, self._move_effect = parts, elsewhere, move_effect
+        self._parts, self._elsewhere = parts, elsewhere
         self._rate = card.sample_rate
         play = preset.play
         self._engine = ENGINES[card.kind](model, preset)
@@ -150,8 +125,13 @@ class Synthesis:
         if preset.mpe.enabled:
             self._fingers.begin(LOWER, MOST_MEMBERS, play.bend_range_semitones)
         self._tuning = tuned_keys(preset.tuning, folder)
+        codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
+        self._dials = Dials(preset, codes, self._engine.targets, move_effect, self._rate)
+        self._motion = self._dials.motion
+        # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
+        # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
-        makers = (self._engine.begin, self._shape, self._release_samples, *fingers, self._tuning)
+        makers = (self._engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
         keyed = Latch if preset.grain is not None and preset.grain.keys == "hold" else Poly
         self._voices: Poly | Solo = (
             keyed(play.voices, self._rate, *makers)
@@ -164,23 +144,13 @@ class Synthesis:
         self._set_glide()
         self._shedding = 0  # voices that will be given up once their sample comes
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
-        self._play = {
-            "gain": preset.play.gain_db,
-            "pan": preset.play.pan,
-            "envelope.attack_seconds": preset.envelope.attack_seconds,
-            "envelope.decay_seconds": preset.envelope.decay_seconds,
-            "envelope.sustain": preset.envelope.sustain,
-            "envelope.release_seconds": preset.envelope.release_seconds,
-        }
-        self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self._bend_range, self._parameters = play.bend_range_semitones, Parameters()
         self._now = 0
-        codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
-        self._motion = Motion(codes, self._gains(), self._rate)
         self._wheel = Wheel(self._bend_range, self._motion.bend)  # of channels outside MPE's zones
-        self._effects = preset.effect_values()
         self._mapper = Mapper(
-            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS], self._present, self._set
+            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
+            self._dials.present,
+            self._dials.turn,
         )
 
     @property
@@ -317,14 +287,11 @@ class Synthesis:
                 self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
                 self._set_glide()
             case 7:
-                self._volume = value
-                self._set_gain(time)
+                self._dials.volume(time, value)
             case 10:
-                self._balance = max(-1.0, (value - 64) / 63)
-                self._set_gain(time)
+                self._dials.pan(time, value)
             case 11:
-                self._expression = value
-                self._set_gain(time)
+                self._dials.expression(time, value)
             case 64:
                 self._voices.pedal(time, value >= 64, zone)
             case 65:
@@ -348,9 +315,9 @@ class Synthesis:
             self._fingers.rest(time, zone, self._voices.touches)
         self._voices.pedal(time, False, zone)
         self._voices.sostenuto(time, False, zone)
-        self._expression, self._gliding = 127, self._always_gliding
+        self._dials.expression(time, 127)
+        self._gliding = self._always_gliding
         self._set_glide()
-        self._set_gain(time)
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
         """An MPE zone begins or ends: all notes off and controllers reset, where it was and where it is."""
@@ -367,55 +334,6 @@ class Synthesis:
         zone = self._fingers.zone(channel)
         return self._wheel if zone is None else self._fingers.wheel(zone)
 
-    def _present(self, target: str) -> float:
-        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
-        codes = self._motion.codes
-        for ramps in (codes.targets, self._engine.targets):
-            if target in ramps:
-                return ramps[target].target
-        return self._play[target] if target in self._play else self._effects.get(target, 0.0)
-
-    def _set(self, time: int, target: str, value: float) -> None:
-        if target in self._motion.codes.targets:
-            self._motion.codes.turn(time, target, value)
-        elif target in self._engine.targets:
-            self._engine.targets[target].move(time, value)
-        elif target in PLAY_CONTROLS:
-            self._play[target] = value
-            if target in ("gain", "pan"):
-                self._set_gain(time)
-        else:
-            self._effects[target] = value
-            self._move_effect(time, target, value)
-
-    def _set_gain(self, time: int) -> None:
-        left, right = self._gains()
-        self._motion.left.move(time, left)
-        self._motion.right.move(time, right)
-
-    def _gains(self) -> tuple[float, float]:
-        """Left and right: volume and expression by the square of their value (General MIDI: 40 log10), equal power."""
-        level_db = self._play["gain"]
-        gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
-        gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
-        angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
-        return gain * float(np.cos(angle)), gain * float(np.sin(angle))
-
     def _set_glide(self) -> None:
         if isinstance(self._voices, Solo):
             self._voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
-
-    def _shape(self, time: int) -> Envelope:
-        def samples(name: str) -> int:
-            return round(max(SHORTEST_SECONDS, self._play[name]) * self._rate)
-
-        return Envelope(
-            on=time,
-            attack=samples("envelope.attack_seconds"),
-            decay=samples("envelope.decay_seconds"),
-            sustain=self._play["envelope.sustain"],
-            release=samples("envelope.release_seconds"),
-        )
-
-    def _release_samples(self) -> int:
-        return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)

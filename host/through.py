@@ -2,7 +2,6 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -66,11 +65,26 @@ class Fit:
 
 
 class Heard(NamedTuple):
-    """What is kept of frames while their codes are bent."""
+    """What is kept of frames on their way."""
 
     sounding: npt.NDArray[np.bool_]  # [rows]
     level: Array  # [rows, 1]: the largest magnitude, or of grains the effective value
     spectra: Spectrum  # [rows, bins], of the windowed frames
+    magnitudes: Array  # of these
+    strongest: Indices  # [rows]: pitch classes
+    codes: Array  # [rows, n_latents], bent
+
+
+@dataclass
+class _Job:
+    """Frames on their way, the first of which begins at sample ``start``; ``times`` are their middles."""
+
+    start: int
+    frames: Array
+    times: Times
+    heard: Heard | None = None
+    decoded: Array | None = None
+    away: Doubles | None = None  # as `Relaid.apply` gives it
 
 
 class Kind(Protocol):
@@ -131,7 +145,7 @@ class Through:
         self._analysis = window(card.window if card.kind == "spectrum" else "hann", self._length)
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
-        self._jobs: deque[tuple[int, Iterator[None]]] = deque()
+        self._jobs: deque[_Job] = deque()
         self._origin = start - latency_of(card)  # where what is pending begins
         self._pending = np.zeros(0, np.float32)
         self.heard_any = False
@@ -140,7 +154,7 @@ class Through:
     @property
     def earliest(self) -> int:
         """The middle of the first frame whose code may still be to be bent."""
-        return (self._jobs[0][0] if self._jobs else self._next) + self._length // 2
+        return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
 
     def process(self, sound: Array) -> Array:
         """The next samples, [count], for as many that come in: each `latency_of` samples after its own.
@@ -154,13 +168,15 @@ class Through:
             views = np.lib.stride_tricks.sliding_window_view(self._waiting, self._length)[:: self._hop]
             for first in range(0, ready, BATCH):
                 start = self._next + first * self._hop
-                self._jobs.append((start, self._steps(views[first : first + BATCH], start)))
+                frames = views[first : first + BATCH]
+                times = start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
+                self._jobs.append(_Job(start, frames, times))
             self._waiting = self._waiting[ready * self._hop :]
             self._next += ready * self._hop
         if self._jobs:
             self._step()
         end = self._origin + len(sound)
-        while self._jobs and self._jobs[0][0] < end:
+        while self._jobs and self._jobs[0].start < end:
             self._step()
         if len(self._pending) < len(sound):
             self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
@@ -170,42 +186,47 @@ class Through:
 
     def _step(self) -> None:
         """One step of the frames that are due first."""
-        if next(self._jobs[0][1], self) is self:
+        job = self._jobs[0]
+        if job.heard is None:
+            self._encode(job)
+        elif job.decoded is None:
+            self._decode(job, job.heard)
+        else:
+            made = self._kind.make(job.decoded, job.heard, job.away)
+            if self.fit is not None:
+                self._measure(job.decoded, made, job.heard)
+            for row, frame in enumerate(made):
+                self._add(job.start + row * self._hop, frame)
             self._jobs.popleft()
 
-    def _steps(self, frames: Array, start: int) -> Iterator[None]:
-        """Make frames, the first of which begins at sample ``start``."""
-        times = start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
-        windowed = frames * self._analysis
+    def _encode(self, job: _Job) -> None:
+        windowed = job.frames * self._analysis
         spectra: Spectrum = np.fft.rfft(windowed).astype(np.complex64, copy=False)
         magnitudes = np.abs(spectra)
         strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
-        sounding = frames.std(axis=1) > SILENT
-        heard = Heard(sounding, self._kind.level(windowed, magnitudes), spectra)
+        sounding = job.frames.std(axis=1) > SILENT
         self.heard_any |= bool(sounding.any())
-        codes = self._bend.codes(self._encoder.encode(frames, strongest), sounding, times)
-        yield
-        pitches, away = np.full(len(codes), np.nan), None
-        if self._relaid is not None:
-            pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
-        pitches = self._bend.pitches(pitches, times)
-        nearest = np.floor(pitches + 0.5) % 12
-        decoded = self._model.decode(codes, np.where(np.isnan(pitches), strongest, nearest).astype(np.intp))
-        if self._relaid is not None:
-            decoded, away = self._relaid.apply(decoded, pitches)
-        yield
-        made = self._kind.make(decoded, heard, away)
-        if self.fit is not None:
-            self._measure(decoded, made, heard, magnitudes)
-        for row, frame in enumerate(made):
-            self._add(start + row * self._hop, frame)
+        codes = self._bend.codes(self._encoder.encode(job.frames, strongest), sounding, job.times)
+        job.heard = Heard(sounding, self._kind.level(windowed, magnitudes), spectra, magnitudes, strongest, codes)
 
-    def _measure(self, decoded: Array, made: Array, heard: Heard, magnitudes: Array) -> None:
+    def _decode(self, job: _Job, heard: Heard) -> None:
+        pitches = np.full(len(heard.codes), np.nan)
+        if self._relaid is not None:
+            found = fundamentals(heard.magnitudes, self._model.card.sample_rate)
+            pitches = np.where(heard.sounding, found, np.nan)
+        pitches = self._bend.pitches(pitches, job.times)
+        nearest = np.floor(pitches + 0.5) % 12
+        classes = np.where(np.isnan(pitches), heard.strongest, nearest).astype(np.intp)
+        job.decoded = self._model.decode(heard.codes, classes)
+        if self._relaid is not None:
+            job.decoded, job.away = self._relaid.apply(job.decoded, pitches)
+
+    def _measure(self, decoded: Array, made: Array, heard: Heard) -> None:
         assert self.fit is not None
         rows = heard.sounding
         found, squares = self._kind.compare(decoded, made, heard)
-        self.fit.error += float(np.square(found - magnitudes, dtype=np.float64)[rows].sum())
-        self.fit.energy += float(np.square(magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.error += float(np.square(found - heard.magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.energy += float(np.square(heard.magnitudes, dtype=np.float64)[rows].sum())
         self.fit.squares += squares
         self.fit.frames += int(rows.sum())
 

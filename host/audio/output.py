@@ -11,6 +11,7 @@ from ..events import Event
 from .effects import EffectChain, Resampler
 
 Array = npt.NDArray[np.float32]
+Source = Callable[[Sequence[Event], int], Array]
 
 QUANTUM = 128  # samples between the moments at which effects follow their knobs, 2.7 ms at 48 kHz
 LONGEST = 16384  # samples at a time
@@ -24,16 +25,9 @@ class Output:
     samples in every division. What that and the rate conversion hold back is a constant delay, `latency_samples`.
     """
 
-    def __init__(
-        self,
-        source_rate: int,
-        rate: int,
-        effects: EffectChain,
-        synthesize: Callable[[Sequence[Event], int], Array],
-    ) -> None:
-        """``synthesize(events, count)`` gives the next ``count`` samples, [2, count], at ``source_rate``."""
+    def __init__(self, source_rate: int, rate: int, effects: EffectChain) -> None:
+        """``effects`` work at ``rate``."""
         self._source_rate, self._rate = source_rate, rate
-        self._synthesize = synthesize
         self._effects = effects
         self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
         self._events: list[Event] = []
@@ -79,13 +73,16 @@ class Output:
         """Move an effect's parameter from source sample ``time`` on."""
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
-    def read(self, count: int) -> Array:
-        """The next ``count`` output samples, [2, count]."""
+    def read(self, count: int, synthesize: Source) -> Array:
+        """The next ``count`` output samples, [2, count].
+
+        ``synthesize(events, count)`` gives the next ``count`` samples, [2, count], at the source's rate.
+        """
         while self._ready.shape[1] < count:
             need = min(count - self._ready.shape[1], LONGEST)
             if self._effects:
                 need = -(-need // QUANTUM) * QUANTUM
-            self._ready = np.concatenate([self._ready, self._affect(self._convert(need))], axis=1)
+            self._ready = np.concatenate([self._ready, self._affect(self._convert(need, synthesize))], axis=1)
         block, self._ready = self._ready[:, :count], self._ready[:, count:]
         return block
 
@@ -94,23 +91,24 @@ class Output:
         assert self._resampler is not None
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 
-    def _convert(self, count: int) -> Array:
+    def _convert(self, count: int, synthesize: Source) -> Array:
         """Exactly ``count`` samples at the output's rate."""
         if self._resampler is None:
-            return self._pull(count)
+            return self._pull(count, synthesize)
         while self._converted.shape[1] < count:
             short = count - self._converted.shape[1]
-            pulled = self._pull(min(LONGEST, max(1, round(short * self._source_rate / self._rate))))
+            wanted = min(LONGEST, max(1, round(short * self._source_rate / self._rate)))
+            pulled = self._pull(wanted, synthesize)
             self._converted = np.concatenate([self._converted, self._resampler.process(pulled)], axis=1)
         block, self._converted = self._converted[:, :count], self._converted[:, count:]
         return block
 
-    def _pull(self, count: int) -> Array:
+    def _pull(self, count: int, synthesize: Source) -> Array:
         end = self._made + count
         due = bisect_left(self._events, end, key=lambda event: event.time)
         events, self._events = self._events[:due], self._events[due:]
         self._made = end
-        return self._synthesize(events, count)
+        return synthesize(events, count)
 
     def _affect(self, audio: Array) -> Array:
         """Effects over whole quanta; parameters move where a quantum begins."""

@@ -150,7 +150,7 @@ class CoherentVoicing:
         self._layout = Layout(harmonics, self._noise.shape[1], 1 / self._scale)
         self._offsets = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._anywhere = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
-        self._decoder = Decoder(model, self._take_apart)
+        self._decoder = Decoder(model)
         self._begun = 0
 
     def begin(self) -> CoherentState:
@@ -162,7 +162,7 @@ class CoherentVoicing:
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """One step towards what `make` will soon be asked for; returns whether another is left."""
-        return self._decoder.prepare(latents, chroma)
+        return self._decoder.prepare(latents, chroma, self._take_apart)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
         """The next frame of each row's voice.
@@ -191,7 +191,7 @@ class CoherentVoicing:
             The partials' spectra, [rows, channels, bins]; those of noise of variance 1, [rows, channels, bins]; and
             how strong the noise is, [rows, bins].
         """
-        rows = self._decoder.rows(latents, chroma)
+        rows = self._decoder.rows(latents, chroma, self._take_apart)
         first = self._first(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)

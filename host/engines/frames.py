@@ -74,20 +74,23 @@ class Character(NamedTuple):
 PLAIN = Character()
 
 
+Ready = Callable[[Array, Indices | Array], Array]
+
+
 class Decoder:
     """Rows of a model, made ready for synthesis, in as few runs as there are different ones."""
 
-    def __init__(self, model: Model, ready: Callable[[Array, Indices | Array], Array]) -> None:
-        """``ready(frames, chroma)`` turns frames, [rows, bins], into what synthesis needs, [rows, width]."""
-        self._model, self._ready = model, ready
+    def __init__(self, model: Model) -> None:
+        self._model = model
         self._decoded, self._made = RowCache(), RowCache()
 
-    def rows(self, latents: Array, chroma: Indices | Array) -> Array:
+    def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
         """What each row's frame has been made into, [rows, width], not to be written to.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
             chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
+            ready: turns frames, [rows, bins], and their chroma into what synthesis needs, [rows, width].
         """
         keys = row_keys(latents, chroma)
 
@@ -95,17 +98,17 @@ class Decoder:
             frames = self._decoded.rows(
                 [keys[row] for row in new], lambda some: self._decode(latents, chroma, [new[row] for row in some])
             )
-            return self._ready(frames, chroma[new])
+            return ready(frames, chroma[new])
 
         return self._made.rows(keys, make)
 
-    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+    def prepare(self, latents: Array, chroma: Indices | Array, ready: Ready) -> bool:
         """Do one step towards `rows`: decode, or make ready what is decoded. Returns whether another is left."""
         keys = row_keys(latents, chroma)
         if self._made.knows(keys):
             return False
         if self._decoded.knows(keys):
-            self.rows(latents, chroma)
+            self.rows(latents, chroma, ready)
             return False
         self._decoded.rows(keys, lambda new: self._decode(latents, chroma, new))
         return True

@@ -37,18 +37,20 @@ class Pace:
     It is common to all voices: each has a grain whenever it has grown by 1.
     """
 
-    def __init__(self, density: Callable[[int], float]) -> None:
-        """``density(time)`` in grains a sample, > 0."""
-        self._density = density
-        self._times, self._counts, self._densities = [0], [0.0], [density(0)]
+    def __init__(self, density: float) -> None:
+        """``density`` at sample 0, in grains a sample, > 0."""
+        self._times, self._counts, self._densities = [0], [0.0], [density]
 
-    def advance(self, end: int) -> None:
-        """Make it known for all samples before ``end``; what it was before the last call is forgotten."""
+    def advance(self, end: int, density: Callable[[int], float]) -> None:
+        """Make it known for all samples before ``end``; what it was before the last call is forgotten.
+
+        ``density(time)`` as it is at 0.
+        """
         del self._times[:-1], self._counts[:-1], self._densities[:-1]
         while (time := self._times[-1] + STEP) < end:
             self._counts.append(self._counts[-1] + self._densities[-1] * STEP)
             self._times.append(time)
-            self._densities.append(self._density(time))
+            self._densities.append(density(time))
 
     def at(self, time: int) -> tuple[float, float]:
         """The count at a sample, and the density there."""
@@ -136,7 +138,7 @@ class GrainEngine:
         self._codes: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._known: dict[bytes, Array] = {}  # what was decoded last, by code
         self._no_chroma = np.zeros(0, np.intp)
-        self._pace = Pace(self._density)
+        self._pace = Pace(self._density(0))
         self._begun = 0
 
     def begin(self, key: float, time: int) -> GrainStream:
@@ -152,7 +154,7 @@ class GrainEngine:
         """
         assert count <= self._max_block
         end = start + count
-        self._pace.advance(end)
+        self._pace.advance(end, self._density)
         due: list[Due] = []
         for voice, stream in enumerate(streams):
             self._schedule(stream, end)

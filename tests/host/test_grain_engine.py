@@ -159,11 +159,11 @@ def test_grains_with_jitter_are_late_by_up_to_a_period_and_evenly_so(ones):
 @settings(max_examples=50)
 def test_the_pace_is_the_integral_of_the_density(moves):
     density = Ramp(100.0, 441)
-    pace = Pace(lambda time: density.value(time) / RATE)
+    pace = Pace(density.value(0) / RATE)
     now, steps = 0, [0.0]
     for length, value in moves:
         density.move(now, value)
-        pace.advance(now + length)
+        pace.advance(now + length, lambda time: density.value(time) / RATE)
         steps += [density.value(time) / RATE for time in range(now + 1, now + length + 1)]
         now += length
         assert pace.when(pace.at(now - 1)[0])[0] == pytest.approx(now - 1, abs=1e-3)

@@ -36,17 +36,18 @@ class Source:
 def make(source_rate, rate, effects=(), source=None):
     source = source or Source()
     chain = EffectChain([Effect(**effect) for effect in effects], rate, Path())
-    return Output(source_rate, rate, chain, source), source
+    return Output(source_rate, rate, chain), source
 
 
-def run(output, times, count, sizes):
+def run(made, times, count, sizes):
+    output, source = made
     blocks, at, turn = [], 0, 0
     while at < count:
         size = min(sizes[turn % len(sizes)], count - at)
         for time in times:
             if at <= time < at + size:
                 output.schedule(NoteOn(time, 0, 60, 100))
-        blocks.append(output.read(size))
+        blocks.append(output.read(size, source))
         assert blocks[-1].shape == (2, size)
         at, turn = at + size, turn + 1
     return np.concatenate(blocks, axis=1)
@@ -59,8 +60,8 @@ TIMES = st.lists(st.integers(0, 5999), min_size=1, max_size=30).map(sorted)
 @given(st.sampled_from(RATES), st.booleans(), SIZES, TIMES)
 @settings(max_examples=60)
 def test_no_event_ever_comes_late_or_is_lost_or_out_of_order(rates, effects, sizes, times):
-    output, source = make(*rates, REVERB if effects else ())
-    run(output, times, 6000 + output.latency_samples + 200, sizes)
+    output, source = made = make(*rates, REVERB if effects else ())
+    run(made, times, 6000 + output.latency_samples + 200, sizes)
     assert source.late == []
     assert len(source.events) == len(times)
     assert [event.time for event in source.events] == sorted(event.time for event in source.events)
@@ -69,7 +70,7 @@ def test_no_event_ever_comes_late_or_is_lost_or_out_of_order(rates, effects, siz
 @given(st.sampled_from(RATES), SIZES, TIMES)
 @settings(max_examples=40)
 def test_blocks_of_any_size_give_the_same_samples(rates, sizes, times):
-    divided, whole = make(*rates)[0], make(*rates)[0]
+    divided, whole = make(*rates), make(*rates)
     assert np.array_equal(run(divided, times, 7000, sizes), run(whole, times, 7000, [7000]))
 
 
@@ -81,8 +82,8 @@ def test_blocks_of_any_size_give_the_same_samples(rates, sizes, times):
 def test_sound_comes_as_late_as_is_said_and_no_later(rates, effects, sizes):
     times = [0, 1, 63, 64, 1000, 1001, 5000, 9999]
     for time in times:  # one at a time: neighbours would hide each other
-        output, _ = make(*rates, effects)
-        sound = run(output, [time], 10_000 + 2 * output.latency_samples, sizes)[0]
+        output, _ = made = make(*rates, effects)
+        sound = run(made, [time], 10_000 + 2 * output.latency_samples, sizes)[0]
         step = rates[1] / rates[0]  # an event lies on a sample of the source
         middle = np.sum(np.arange(len(sound)) * sound**2) / np.sum(sound**2)
         assert middle == pytest.approx(time + output.latency_samples, abs=0.01 if step == 1 else step / 2 + 0.5)
@@ -90,16 +91,16 @@ def test_sound_comes_as_late_as_is_said_and_no_later(rates, effects, sizes):
 
 @pytest.mark.parametrize("rates", RATES)
 def test_latency_is_the_same_before_and_after_playing(rates):
-    output, _ = make(*rates, REVERB)
+    output, _ = made = make(*rates, REVERB)
     before = output.latency_samples
-    run(output, [5, 300], 20_000, [333])
+    run(made, [5, 300], 20_000, [333])
     assert output.latency_samples == before
 
 
 def test_without_conversion_and_effects_nothing_is_late():
-    output, source = make(48000, 48000)
+    output, source = made = make(48000, 48000)
     assert output.latency_samples == 0
-    sound = run(output, [0, 17, 99], 100, [10])[0]
+    sound = run(made, [0, 17, 99], 100, [10])[0]
     assert np.flatnonzero(sound).tolist() == [0, 17, 99]
     assert source.made == 100
 
@@ -115,14 +116,14 @@ def test_an_effect_turns_where_a_quantum_begins_whatever_the_blocks(rates, sizes
                 self.made += count
                 return np.full((2, count), 0.5, np.float32)
 
-        output, _ = make(*rates, [{"plugin": "Gain", "gain_db": 0.0}], Turning())
+        output, source = make(*rates, [{"plugin": "Gain", "gain_db": 0.0}], Turning())
         blocks, at, turn = [], 0, 0
         while at < 20_000:
             size = min(sizes[turn % len(sizes)], 20_000 - at)
             for time, value in ((3000, 1), (3001, 2), (9000, 0), (15_000, 4)):
                 if at <= time < at + size:
                     output.schedule(ControlChange(time, 0, 20, value))
-            blocks.append(output.read(size))
+            blocks.append(output.read(size, source))
             at, turn = at + size, turn + 1
         return np.concatenate(blocks, axis=1)[0], output.latency_samples
 
@@ -136,7 +137,7 @@ def test_an_effect_turns_where_a_quantum_begins_whatever_the_blocks(rates, sizes
 
 def test_a_block_of_nothing_is_nothing():
     output, source = make(44100, 48000, REVERB)
-    assert output.read(0).shape == (2, 0)
+    assert output.read(0, source).shape == (2, 0)
     assert source.made == 0
 
 
@@ -147,6 +148,6 @@ def test_very_long_blocks_are_made_in_pieces_no_longer_than_an_instrument_takes(
         asked.append(count)
         return np.zeros((2, count), np.float32)
 
-    output, _ = make(96000, 44100, REVERB, source)
-    assert output.read(100_000).shape == (2, 100_000)
+    output, _ = make(96000, 44100, REVERB)
+    assert output.read(100_000, source).shape == (2, 100_000)
     assert max(asked) <= 16_384

@@ -1,0 +1,143 @@
+"""All that a player moves in one preset, by name or by its usual controller, and where it stands at any time.
+
+It knows no voices and no maps, so that who turns a dial and who reads it need not know each other.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
+from .envelope import SHORTEST_SECONDS, Envelope
+from .motion import Latents
+from .preset import Preset
+from .units import db_to_gain
+
+Array = npt.NDArray[np.float32]
+Times = npt.NDArray[np.int64]
+
+DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
+
+
+class Motion:
+    """Every value that moves while notes sound, as functions of time."""
+
+    def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
+        ramp = round(RAMP_SECONDS * sample_rate)
+        self.codes = codes
+        self.bend = Ramp(0.0, ramp)
+        self.left, self.right = (Ramp(gain, ramp) for gain in gains)
+
+    def latents(self, voices: Sequence[int], times: Times) -> Array:
+        """[rows, n_latents]: the same for all voices."""
+        return self.codes.at(times)
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
+        """[rows]."""
+        return self.bend.at(times)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        self.codes.forget(time)
+        for ramp in (self.bend, self.left, self.right):
+            ramp.forget(time)
+
+
+class Dials:
+    """The dials of one preset, at the model's rate."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        codes: Latents,
+        engine: Mapping[str, Ramp],
+        move_effect: Callable[[int, str, float], None],
+        sample_rate: int,
+    ) -> None:
+        """Put all where the preset says.
+
+        Args:
+            codes: the preset's latents.
+            engine: what can be turned in the engine, by target.
+            move_effect: told the sample, the target and the value when an effect is turned.
+        """
+        self._engine, self._move_effect, self._rate = engine, move_effect, sample_rate
+        self._play = {
+            "gain": preset.play.gain_db,
+            "pan": preset.play.pan,
+            "envelope.attack_seconds": preset.envelope.attack_seconds,
+            "envelope.decay_seconds": preset.envelope.decay_seconds,
+            "envelope.sustain": preset.envelope.sustain,
+            "envelope.release_seconds": preset.envelope.release_seconds,
+        }
+        self._effects = preset.effect_values()
+        self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
+        self.motion = Motion(codes, self._gains(), sample_rate)
+
+    def present(self, target: str) -> float:
+        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
+        for ramps in (self.motion.codes.targets, self._engine):
+            if target in ramps:
+                return ramps[target].target
+        return self._play[target] if target in self._play else self._effects.get(target, 0.0)
+
+    def turn(self, time: int, target: str, value: float) -> None:
+        """Send a target to a value."""
+        if target in self.motion.codes.targets:
+            self.motion.codes.turn(time, target, value)
+        elif target in self._engine:
+            self._engine[target].move(time, value)
+        elif target in PLAY_CONTROLS:
+            self._play[target] = value
+            if target in ("gain", "pan"):
+                self._set_gain(time)
+        else:
+            self._effects[target] = value
+            self._move_effect(time, target, value)
+
+    def volume(self, time: int, value: int) -> None:
+        """CC 7."""
+        self._volume = value
+        self._set_gain(time)
+
+    def pan(self, time: int, value: int) -> None:
+        """CC 10, which adds to the preset's own pan."""
+        self._balance = max(-1.0, (value - 64) / 63)
+        self._set_gain(time)
+
+    def expression(self, time: int, value: int) -> None:
+        """CC 11."""
+        self._expression = value
+        self._set_gain(time)
+
+    def shape(self, time: int) -> Envelope:
+        """The envelope of a note that begins at a sample."""
+
+        def samples(name: str) -> int:
+            return round(max(SHORTEST_SECONDS, self._play[name]) * self._rate)
+
+        return Envelope(
+            on=time,
+            attack=samples("envelope.attack_seconds"),
+            decay=samples("envelope.decay_seconds"),
+            sustain=self._play["envelope.sustain"],
+            release=samples("envelope.release_seconds"),
+        )
+
+    def release_samples(self) -> int:
+        """How long a note that ends now is released."""
+        return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)
+
+    def _set_gain(self, time: int) -> None:
+        left, right = self._gains()
+        self.motion.left.move(time, left)
+        self.motion.right.move(time, right)
+
+    def _gains(self) -> tuple[float, float]:
+        """Left and right: volume and expression by the square of their value (General MIDI: 40 log10), equal power."""
+        level_db = self._play["gain"]
+        gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
+        gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
+        angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
+        return gain * float(np.cos(angle)), gain * float(np.sin(angle))
