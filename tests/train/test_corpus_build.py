@@ -196,6 +196,7 @@ def test_what_cannot_be_used_is_named_with_its_reason(sounds, tmp_path):
     (sounds / "foreign.m4a").write_bytes(bytes(100))
     write(sounds / "nan.wav", np.float32([0.1, np.nan] * 5000), subtype="FLOAT")
     write(sounds / "infinite.wav", np.float32([0.1, np.inf] * 5000), subtype="FLOAT")
+    write(sounds / "beyond.wav", np.float32([0.1, -1e30] * 5000), subtype="FLOAT")
     write(sounds / "slow.wav", rate=10, samples=np.zeros(9000))
     flac = write(sounds / "cut.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 60000))
     flac.write_bytes(flac.read_bytes()[:40000])
@@ -213,11 +214,13 @@ def test_what_cannot_be_used_is_named_with_its_reason(sounds, tmp_path):
         "foreign.m4a",
         "nan.wav",
         "infinite.wav",
+        "beyond.wav",
         "slow.wav",
         "cut.flac",
     }
     assert report.unreadable["nan.wav"] == "contains NaN"
     assert report.unreadable["infinite.wav"] == "contains infinite samples"
+    assert report.unreadable["beyond.wav"] == "contains a sample of 1e+30, where 1 is full scale"
     assert report.unreadable["slow.wav"] == "claims a rate of 10 Hz"
     assert "recognised" in report.unreadable["text.wav"]
     assert not any(str(tmp_path) in reason for reason in report.unreadable.values())

@@ -11,7 +11,9 @@ import numpy as np
 import soundfile
 import soxr
 
+from ...host.audio.files import LOUDEST
 from ...host.errors import UserError
+from ...host.files import hushed
 from .pitch import Samples, silence_level
 
 SHORTEST = 4096  # samples: the window that pitch and spectrum are taken from
@@ -69,7 +71,8 @@ class Sound:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = soundfile.SoundFile(path)
+            with hushed():
+                self._file = soundfile.SoundFile(path)
         except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
             raise Unreadable(_reason(error)) from error
         if self._file.samplerate < _LOWEST_RATE:
@@ -97,11 +100,14 @@ class Sound:
 
     def _read(self) -> Samples:
         try:
-            block: Samples = self._file.read(_BLOCK, dtype="float32", always_2d=True)
+            with hushed():
+                block: Samples = self._file.read(_BLOCK, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
             raise Unreadable(_reason(error)) from error
         if not np.isfinite(block).all():
             raise Unreadable("contains NaN" if np.isnan(block).any() else "contains infinite samples")
+        if block.size and (peak := max(block.max(), -block.min())) > LOUDEST:
+            raise Unreadable(f"contains a sample of {peak:.1g}, where 1 is full scale")
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
