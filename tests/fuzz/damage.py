@@ -123,6 +123,21 @@ def preset_of(text: str, rng: random.Random) -> bytes:
         return bytes_of(text.encode(), rng)
 
 
+def tune_of(data: bytes, rng: random.Random) -> bytes:
+    """The bytes of a MIDI file; mostly those of one chunk, whose length is then set right."""
+    if rng.random() < 0.25:
+        return bytes_of(data, rng)
+    chunks, at = [], 0
+    while at < len(data):
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8])
+        chunks.append((data[at : at + 4], data[at + 8 : end]))
+        at = end
+    hit = rng.randrange(len(chunks))
+    name, body = chunks[hit]
+    chunks[hit] = name, bytes_of(body, rng)
+    return b"".join(name + len(body).to_bytes(4) + body for name, body in chunks)
+
+
 def model_of(data: bytes, rng: random.Random) -> bytes:
     """A model's card, its graph, or its bytes."""
     way = rng.random()

@@ -155,7 +155,7 @@ KEYMAP = "! keys.kbm\n12\n0\n127\n60\n69\n440.0\n9\n0\n1\n2\nx\n3\n4\n5\n6\nx\n7
 
 
 def midi_files() -> list[bytes]:
-    """One of each type and way to count time, with each kind of message."""
+    """One of each type and way to count time, with each kind of message; the first says how it was played."""
 
     def whole(tracks: list[bytes], kind: int, division: int) -> bytes:
         head = b"MThd" + struct.pack(">IHHH", 6, kind, len(tracks), division)
@@ -167,7 +167,12 @@ def midi_files() -> list[bytes]:
         b"\x00\xf0\x05\x7e\x7f\x09\x01\xf7\x00\xf7\x02\xf8\xfa\x00\xff\x7f\x08\x7dtimbrel"
         b"\x00\xb0\x65\x00\x00\x64\x00\x00\x06\x0c\x00\x63\x02\x00\x62\x2c\x00\x06\x40"
     )
+    knobs = {"name": "x", "source": "y", "knobs": [70, 71]}
+    said = {"fitting": {"voices": 4, "controller": knobs, "presets": {"2": "a"}}}
+    notes = [b"\x7f\x7dtimbrel" + json.dumps(text).encode() for text in (said, {"loaded": "another"})]
+    recorded = b"".join(b"\x00\xff\x7f" + bytes([len(n) - 1 >> 7 | 0x80, len(n) - 1 & 0x7F]) + n[1:] for n in notes)
     return [
+        whole([recorded + busy + NOTE + END], 0, 480),
         whole([NOTE + END], 0, 480),
         whole([tempo + END, busy + NOTE + NOTE.replace(b"\x3c", b"\x43") + END, NOTE + END], 1, 96),
         whole([NOTE + END, busy + NOTE + END], 2, 96),

@@ -122,7 +122,8 @@ def test_no_way_leads_round_it(home):
 def test_a_preset_that_is_saved_or_chosen_while_another_plays_is_refused(home, name):
     stage = session._Stage(setup=Setup("plain.toml"), pipe=None, loop=threading.local(), rate=48000)
     stage.loop.brace = lambda blocks: None
-    session._load(stage, str(home / name))
+    stage.cast.take({None: "plain.toml"}, stage.cast.opened({None: "plain.toml"}))
+    session._load(stage, {None: str(home / name)})
     [(kind, [line])] = stage.outbox
     assert kind == "preset"
     assert "native code that has not run here before" in line
