@@ -36,9 +36,9 @@ FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
-KEPT = 0.1  # of the time that a block takes, spent waiting for the interpreter or a processor; 0.01 is usual
-KEPT_BLOCKS = 32  # over which such blocks are counted
-OFTEN = 0.5  # of these: a machine that stands still for a moment keeps one of them, a thread that is busy nearly all
+KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter or a processor; 0.01 is usual
+KEPT_BLOCKS = 32  # over which that is looked at
+OFTEN = 0.08  # of these, three: a machine that stands still for a moment keeps one or two waiting
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
 SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
@@ -318,7 +318,8 @@ class Loop:
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
         self._told = 0  # blocks by which the ring is deeper for now, as `brace` says
-        self._kept = 0.0  # the part of the blocks of late that took long for they were kept waiting
+        self._took, self._kept = 0.0, 0.0  # seconds of late that a block took, and was kept waiting of these
+        self._waits = 0.0  # the share of blocks of late that were kept waiting
         self._braced = 0  # blocks by which the ring is deeper for that
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
@@ -409,20 +410,23 @@ class Loop:
             time.sleep((self._settled - since) / sink.rate)
 
     def _notice(self, seconds: float, worked: float) -> None:
-        """Keep the ring deeper while others keep this thread waiting again and again: events come later then.
+        """Keep the ring deeper while others keep this thread waiting for much of the time: events come later then.
 
         A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
-        many, the first of a chord, lasts five times as long then. One block that waited long tells of none to come.
+        many, the first of a chord, lasts five times as long then. From one wait, however long, nothing follows: the
+        machine stood still.
 
         Args:
             seconds: that rendering a block took.
             worked: of these, seconds of a processor's time.
         """
-        waited = seconds - worked > KEPT * seconds
+        waited = seconds - worked
+        self._took += (seconds - self._took) / KEPT_BLOCKS
         self._kept += (waited - self._kept) / KEPT_BLOCKS
-        if PRECISE and self._kept > OFTEN:
+        self._waits += ((waited > KEPT * seconds) - self._waits) / KEPT_BLOCKS
+        if PRECISE and self._kept > KEPT * self._took and self._waits > OFTEN:
             self._braced = SPARE_BLOCKS
-        elif self._kept < OFTEN / 2:
+        elif self._kept < KEPT / 2 * self._took:
             self._braced = 0
 
     def _keep_up(self, part: float) -> None:
