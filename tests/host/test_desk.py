@@ -1,7 +1,7 @@
 """What a controller has set, told anew: a fresh rack that hears it is as the one that heard all of it."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from timbrel.host.desk import Desk, Holds, hands_off
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
@@ -24,6 +24,10 @@ def cc(channel, *pairs):
 
 def zone(master, members):
     return cc(master, (101, 0), (100, 6), (6, members))
+
+
+def bend_range(channel, semitones):
+    return cc(channel, (101, 0), (100, 0), (6, semitones))
 
 
 CHANNEL = st.sampled_from([0, 1, 2, 7, 14, 15])
@@ -64,6 +68,9 @@ def note(time, channel, key):
     st.lists(SAID, max_size=2).map(lambda said: [event for events in said for event in events]),
     st.sampled_from(["poly", "mono"]),
 )
+@example(cc(0, (99, 2), (98, 44), (6, 9), (38, 50), (6, 100)), [], "poly")  # a fine half was heard once
+@example([*zone(15, 9), *zone(0, 9), PitchBend(0, 14, 4000), *zone(0, 9)], [], "poly")  # no shorter a second time
+@example([*bend_range(0, 12), *zone(0, 5), *bend_range(0, 7), *zone(0, 0)], [PitchBend(0, 0, 8000)], "poly")
 @settings(max_examples=150)
 def test_a_fresh_rack_that_hears_what_the_desk_tells_goes_on_as_the_old_one_would(make_patch, said, then, mode):
     patch = make_patch(**KEYS, play={"mode": mode, "glide_seconds": 0.02})
