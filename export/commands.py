@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..host.commands import Overwrite
+from ..host.errors import UserError
 from ..train.commands import Which
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -57,15 +58,27 @@ def export(
 
 @commands.command()
 def make(
-    sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The instrument: a new folder.")],
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.0,
+    sounds: Annotated[list[Path] | None, typer.Argument(help="Sound files and folders.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="How long to train; 5 by default.")] = None,
+    more_minutes: Annotated[
+        float | None, typer.Option(help="Train a finished instrument so much longer; its sounds may be left out.")
+    ] = None,
     family: Annotated[Family, typer.Option(help="auto chooses by how tonal the sounds are.")] = Family.auto,
 ) -> None:
     """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
+    if minutes is not None and more_minutes is not None:
+        raise UserError(f"--minutes {minutes:g} and --more-minutes {more_minutes:g} are two budgets; give one of them")
     from ..host.progress import Display
-    from .make import make
+    from .make import MINUTES, make
 
     with Display() as display:
-        summary = make(sounds, output, minutes=minutes, family=family.value, display=display)
+        summary = make(
+            sounds or [],
+            output,
+            minutes=MINUTES if minutes is None else minutes,
+            more_minutes=more_minutes,
+            family=family.value,
+            display=display,
+        )
     print(summary)

@@ -14,13 +14,14 @@ from ..host.model import Model
 from ..host.preset import CCMap, EnvelopeSettings, GrainSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render
+from ..train.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen
 
 RATE = 44100
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 NOTE_SECONDS = 0.5
-ENOUGH = 0.95  # of rendered notes right, before an instrument is said to obey its keys
+ENOUGH = 0.95  # of rendered notes right, before an instrument is said to obey its keys; of the sound, to be all of it
 WALK_STEPS, STEP_SECONDS = 8, 1.5  # of the texture to hear: from landmark to landmark
 MIDDLE_C = 60
 # What else of a texture a player wants at hand, on the general purpose controllers and the modulation wheel.
@@ -35,24 +36,44 @@ TEXTURE_KNOBS = (
 
 @dataclass(frozen=True)
 class First:
-    """The preset and its first comment, the sound file that was written, and what it is said to be."""
+    """The preset, the sound file that was written, and what it is said to be."""
 
     preset: Preset
-    heading: str
     heard: Path
     verdict: str
+
+
+def first_preset(model: Model) -> Preset:
+    """Of a model: it starts from a real sound, and its knobs span what the corpus spans."""
+    knobs = default_knobs(model.card)
+    if model.card.kind == "grain":
+        return _preset(
+            model,
+            play=PlaySettings(mode="poly", voices=8),
+            grain=GrainSettings(density=200.0, spread=0.7, code_jitter=0.3),
+            envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
+            cc=[*knobs, *TEXTURE_KNOBS],
+        )
+    return _preset(
+        model,
+        play=PlaySettings(mode="poly", voices=16),
+        envelope=EnvelopeSettings(attack_seconds=0.005, decay_seconds=0.1, sustain=1.0, release_seconds=0.2),
+        cc=knobs,
+    )
+
+
+def as_text(preset: Preset, card: Card) -> str:
+    """The preset's file, which begins with the sound that it starts from."""
+    values = preset.latent_values(card)
+    nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
+    return preset.to_toml(f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.")
 
 
 def first_scale(output: Path, run: Run, model: Model, display: Display) -> First:
     """Of a chroma model: it is listened to, and plays a major scale in the octave of its recordings."""
     display.stage("listening")
     obedience = listen(model, progress=display.update)
-    preset = _preset(
-        model,
-        play=PlaySettings(mode="poly", voices=16),
-        envelope=EnvelopeSettings(attack_seconds=0.005, decay_seconds=0.1, sustain=1.0, release_seconds=0.2),
-        cc=default_knobs(model.card),
-    )
+    preset = first_preset(model)
     lowest = 12 * ((model.card.chroma.octave if model.card.chroma else 4) + 1)
     length = round(NOTE_SECONDS * RATE)
     events: list[Event] = []
@@ -61,20 +82,13 @@ def first_scale(output: Path, run: Run, model: Model, display: Display) -> First
         events.append(NoteOff((index + 1) * length - length // 8, 0, lowest + step))
     heard = output / "scale.wav"
     _render(Patch("preset", preset, model, output), events, len(SCALE) * length, heard)
-    return First(preset, _heading(preset, model.card), heard, _in_tune(run, obedience))
+    return First(preset, heard, _in_tune(run, obedience))
 
 
 def first_texture(output: Path, run: Run, model: Model, display: Display) -> First:
     """Of a model of grains: one key is held while its knobs go from landmark to landmark."""
     display.stage("rendering")
-    knobs = default_knobs(model.card)
-    preset = _preset(
-        model,
-        play=PlaySettings(mode="poly", voices=8),
-        grain=GrainSettings(density=200.0, spread=0.7, code_jitter=0.3),
-        envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
-        cc=[*knobs, *TEXTURE_KNOBS],
-    )
+    preset, knobs = first_preset(model), default_knobs(model.card)
     step = round(STEP_SECONDS * RATE)
     marks = model.card.landmarks
     way = [marks[int(i)] for i in np.linspace(0, len(marks) - 1, WALK_STEPS)]
@@ -87,11 +101,10 @@ def first_texture(output: Path, run: Run, model: Model, display: Display) -> Fir
     events.append(NoteOff(WALK_STEPS * step, 0, MIDDLE_C))
     heard = output / "texture.wav"
     _render(Patch("preset", preset, model, output), events, WALK_STEPS * step, heard)
-    return First(preset, _heading(preset, model.card), heard, "keys move its grains in pitch, knobs walk its sounds")
+    return First(preset, heard, "keys move its grains in pitch, knobs walk its sounds")
 
 
 def _preset(model: Model, **parts: Any) -> Preset:
-    """A preset that starts from a real sound, its knobs spanning what the corpus spans."""
     card = model.card
     last = FIRST_KNOB_CC + len(default_knobs(card)) - 1
     return Preset(
@@ -104,12 +117,6 @@ def _preset(model: Model, **parts: Any) -> Preset:
     )
 
 
-def _heading(preset: Preset, card: Card) -> str:
-    values = preset.latent_values(card)
-    nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
-    return f"Starts from a moment of {nearest.label}; each knob spans what the recordings span."
-
-
 def _render(patch: Patch, events: list[Event], length: int, path: Path) -> None:
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     render({0: patch}, performance, path, sample_rate=RATE, overwrite=True)
@@ -118,9 +125,10 @@ def _render(patch: Patch, events: list[Event], length: int, path: Path) -> None:
 def _in_tune(run: Run, obedience: Obedience) -> str:
     if not run.info.tonal:
         return "the recordings have no clear pitch: keys choose the colour of the sound, knobs its character"
+    pitched, total = pitched_frames(run.corpus())
+    share = pitched / total
+    what = "it" if share >= ENOUGH else f"what has a pitch in the recordings, {share:.0%} of the sound,"
+    heard = f"{100 * obedience.octave:.1f} % of {obedience.notes} notes sound their key"
     if obedience.octave >= ENOUGH:
-        return f"it plays in tune: {100 * obedience.octave:.1f} % of {obedience.notes} notes sound their key"
-    return (
-        f"it is not yet in tune: {100 * obedience.octave:.1f} % of {obedience.notes} notes sound their key; "
-        "more --minutes, or recordings of single notes, help"
-    )
+        return f"{what} plays in tune: {heard}"
+    return f"{what} is not yet in tune: {heard}; --more-minutes, or recordings of single notes, help"

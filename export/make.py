@@ -1,6 +1,7 @@
 """From a folder of sounds to an instrument, in one go."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,19 @@ from ..host.files import check_new_folder, replacing
 from ..host.model import Model
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
+from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
+from ..train.corpus.sounds import digests, find_sounds
 from ..train.corpus.store import Corpus
 from ..train.evaluate import evaluate
 from ..train.frames import is_tonal, pitched_frames
 from ..train.loop import Options, Outcome, Report, resume, start
-from ..train.recipe import load_recipe
+from ..train.recipe import Recipe, load_recipe
 from ..train.run import Run
 from .export import Labels, export
-from .first_preset import First, first_scale, first_texture
+from .first_preset import First, as_text, first_preset, first_scale, first_texture
 
+MINUTES = 5.0  # of training, where nothing else is asked for
 RECIPES = {"chroma": "tuned-8", "grain": "texture-10"}
 WHY = {
     "chroma": "keys will choose the note, knobs the colour",
@@ -40,7 +44,8 @@ def make(
     sounds: Sequence[Path],
     output: Path,
     *,
-    minutes: float,
+    minutes: float = MINUTES,
+    more_minutes: float | None = None,
     family: Literal["auto", "chroma", "grain"],
     display: Display,
 ) -> str:
@@ -50,21 +55,22 @@ def make(
     report/. What was stopped goes on when it is called again: parts that are finished are kept. ``family`` auto takes
     grains where less than half of what sounds has a pitch.
 
+    Args:
+        sounds: files and folders; to go on they must be those that it was begun with.
+        more_minutes: go on with a finished instrument for so long, or with what of that was stopped; ``sounds`` may be
+            left out, ``minutes`` is passed over. A preset that was edited is kept beside the new one.
+
     Raises:
-        UserError: no usable sound, or the output exists or cannot be made.
+        UserError: no usable sound or not those that it was begun with, or the output exists or cannot be made.
         Failure: training diverged, or every sound got the same code.
         Stopped: Ctrl-C during training; everything is saved.
     """
-    load_recipe(RECIPES["chroma"], [f"training.minutes={minutes}"])  # refuses a wrong number before any work
-    corpus = _corpus(sounds, output, display)
-    try:
-        run, outcome = _train(output, minutes, corpus, family, display)
-    except UserError:
-        if not (output / "run").exists():  # these sounds will not do: others are to be read next time
-            shutil.rmtree(corpus.folder)
-            with contextlib.suppress(OSError):
-                output.rmdir()
-        raise
+    if more_minutes is None:
+        run, outcome = _begin(sounds, output, minutes, family, display)
+        edited = False
+    else:
+        edited = (output / PRESET).exists() and _is_edited(output)
+        run, outcome = _train_more(sounds, output, more_minutes, family, display)
     if outcome.interrupted:
         raise Stopped(f"stopped at step {outcome.step}, all is saved; the same command goes on from there")
     if outcome.dead:
@@ -73,59 +79,165 @@ def make(
             "with more varied sounds or more minutes"
         )
     display.stage("evaluating")
-    evaluate(run, progress=display.update)
+    found = evaluate(run, progress=display.update)
     shutil.rmtree(output / "report", ignore_errors=True)
     shutil.move(run.folder / "report", output / "report")
     display.stage("exporting")
     card = export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
     model = Model(output / "model.onnx")
     first = FIRST[run.recipe.family](output, run, model, display)
-    with replacing(output / PRESET) as file:  # last: what has a preset is whole
-        file.write_text(first.preset.to_toml(first.heading), encoding="utf-8")
-    return _summary(output, card, first)
+    if edited:
+        display.say(f"{output / PRESET} was edited: it is kept as {_kept(output)}, for a model that has gone")
+    with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
+        file.write_text(as_text(first.preset, card), encoding="utf-8")
+    return _summary(output, card, first, found["shortcomings"])
+
+
+def _begin(sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display) -> tuple[Run, Outcome]:
+    """A new instrument's corpus and run, or those that were begun and stopped."""
+    if not sounds:
+        raise UserError("give sounds to make an instrument of: files, or folders of them")
+    load_recipe(RECIPES["chroma"], [f"training.minutes={minutes}"])  # refuses a wrong number before any work
+    corpus = _corpus(sounds, output, display)
+    try:
+        return _train(output, minutes, corpus, family, display)
+    except UserError:
+        if not (output / "run").exists():  # these sounds will not do: others are to be read next time
+            shutil.rmtree(corpus.folder)
+            with contextlib.suppress(OSError):
+                output.rmdir()
+        raise
 
 
 def _corpus(sounds: Sequence[Path], output: Path, display: Display) -> Corpus:
     """The corpus in ``output``, built if it is not there yet."""
     if (output / PRESET).exists():
-        raise UserError(f"{output} holds an instrument already; give another name, or delete it first")
-    unfinished = (output / "corpus" / "corpus.json").exists()
-    if not unfinished:
-        check_new_folder(output)
-        new = not output.exists()
-        output.mkdir(exist_ok=True)
-        display.stage("reading sounds")
-        try:
-            report = build(sounds, output / "corpus", name=output.resolve().name, progress=display.update)
-        except BaseException:
-            if new:
-                output.rmdir()
-            raise
-        display.say(report.text())
+        raise UserError(
+            f"{output} holds an instrument already; give another name, delete it first, or train it further with "
+            f"timbrel make -o {output} --more-minutes {MINUTES:g}"
+        )
+    display.stage("reading sounds")
+    if (output / "corpus" / "corpus.json").exists():
+        corpus = Corpus.open(output / "corpus")
+        _check_same(corpus, sounds, output)
+        return corpus
+    check_new_folder(output)
+    new = not output.exists()
+    output.mkdir(exist_ok=True)
+    try:
+        report = build(sounds, output / "corpus", name=output.resolve().name, progress=display.update)
+    except BaseException:
+        if new:
+            output.rmdir()
+        raise
+    display.say(report.text())
     return Corpus.open(output / "corpus")
+
+
+def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
+    """Refuse to go on with sounds of which others than these would be heard.
+
+    Raises:
+        UserError: they are not, name by name and byte by byte, what the corpus was built of.
+    """
+    given, begun = digests(find_sounds(sounds)), corpus.files
+    missing, new = sorted(set(begun) - set(given)), sorted(set(given) - set(begun))
+    changed = sorted(name for name in set(given) & set(begun) if given[name] != begun[name])
+    kinds = {"missing": missing, "new": new, "changed": changed}
+    told = [
+        f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)} {kind}" for kind, names in kinds.items() if names
+    ]
+    if told:
+        raise UserError(
+            f"{output} was begun with other sounds than {', '.join(map(str, sounds))} ({', '.join(told)}); "
+            "give the same ones to go on, or another -o"
+        )
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
     """The run in ``output``, begun or gone on with."""
-
-    def report(now: Report) -> None:
-        note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
-        display.update(now.done, note, now.seconds_left)
-
-    changes = [f"training.minutes={minutes}"]
+    folder, changes = output / "run", [f"training.minutes={minutes}"]
+    if folder.exists():
+        family = _family_of(Run.open(folder), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
         family = "chroma" if tonal else "grain"
         display.say(f"{_share(corpus)} of the sound has a pitch: {WHY[family]} (--family {family})")
     elif family == "chroma" and not tonal:
         display.say("the recordings have no clear pitch: keys will choose the colour of the sound, not its note")
+    if family == "chroma" and not tonal:
         changes.append("loss.consistency=0.0")  # it would force a pitch on what has none
     recipe = load_recipe(RECIPES[family], changes)
-    options = Options(on_report=report, on_message=display.say)
-    display.stage(f"training {recipe.name}")
-    folder = output / "run"
+    options = _options(recipe, display)
     outcome = resume(folder, recipe, options) if folder.exists() else start(recipe, output / "corpus", folder, options)
     return Run.open(folder), outcome
+
+
+def _train_more(
+    sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
+) -> tuple[Run, Outcome]:
+    """The run of a finished instrument, gone on with for some minutes, or for what is left of those."""
+    if not 0 < minutes < math.inf:
+        raise UserError(f"--more-minutes {minutes:g} must be above 0, such as {MINUTES:g}")
+    if not (output / PRESET).exists():
+        raise UserError(
+            f"{output} holds no finished instrument; make one, or go on with one that was stopped, with: "
+            f"timbrel make SOUNDS -o {output}"
+        )
+    run = Run.open(output / "run")
+    _family_of(run, output, family)
+    if sounds:
+        display.stage("reading sounds")
+        _check_same(run.corpus(), sounds, output)
+    whole, trained = run.recipe.training.minutes or 0.0, progress_of(load(run.last)).seconds / 60
+    if trained < whole:
+        display.say(f"{whole - trained:.1f} minutes of those asked for last time are left, and are trained now")
+    else:
+        whole = trained + minutes
+    training = run.recipe.training.model_copy(update={"minutes": whole})
+    recipe = run.recipe.model_copy(update={"training": training})
+    return run, resume(run.folder, recipe, _options(recipe, display))
+
+
+def _family_of(run: Run, output: Path, family: str) -> str:
+    """The family of a run that was begun, which the one asked for must be.
+
+    Raises:
+        UserError: it is another.
+    """
+    if family not in ("auto", run.recipe.family):
+        raise UserError(
+            f"--family {family}: {output} was begun as {run.recipe.family}; leave it out to go on, or give another -o"
+        )
+    return run.recipe.family
+
+
+def _options(recipe: Recipe, display: Display) -> Options:
+    """How a run is trained, and shown."""
+
+    def report(now: Report) -> None:
+        note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
+        display.update(now.done, note, now.seconds_left)
+
+    display.stage(f"training {recipe.name}")
+    return Options(on_report=report, on_message=display.say)
+
+
+def _is_edited(output: Path) -> bool:
+    """Tell whether the preset is another than this command writes for the model beside it."""
+    try:
+        model = Model(output / "model.onnx")
+        return (output / PRESET).read_text(encoding="utf-8") != as_text(first_preset(model), model.card)
+    except (UserError, OSError, ValueError):
+        return True
+
+
+def _kept(output: Path) -> Path:
+    """Copy the preset beside itself, under a name that is free."""
+    names = (output / f"preset-before{number}.toml" for number in ("", *range(2, 1000)))
+    kept = next(name for name in names if not name.exists())
+    shutil.copyfile(output / PRESET, kept)
+    return kept
 
 
 def _share(corpus: Corpus) -> str:
@@ -133,12 +245,14 @@ def _share(corpus: Corpus) -> str:
     return f"{100 * pitched / max(total, 1):.0f} %"
 
 
-def _summary(output: Path, card: Card, first: First) -> str:
+def _summary(output: Path, card: Card, first: First, shortcomings: Sequence[str]) -> str:
     return "\n".join(
         [
             f"{output}: an instrument with {len(card.latents)} knobs; {first.verdict}",
+            *(f"but:      {line}" for line in shortcomings),
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
             f"play it:  timbrel render {output} YOUR.mid -o OUT.wav",
+            f"further:  timbrel make -o {output} --more-minutes {MINUTES:g}",
         ]
     )

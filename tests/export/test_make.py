@@ -1,11 +1,13 @@
 """One command turns recordings into an instrument, says how well it plays, and goes on where it was stopped."""
 
+import json
 import shutil
 import signal
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from timbrel.export import first_preset
 from timbrel.export import make as making
 from timbrel.export.listen import Obedience
@@ -46,10 +48,14 @@ class Notes(Display):
         self.said.append(message)
 
 
+def small_recipe(name, changes=()):
+    return load_recipe(name, [*changes, *SMALL[name]])
+
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """A small network, and fewer codes listened to, so that a whole instrument takes seconds."""
-    monkeypatch.setattr(making, "load_recipe", lambda name, changes=(): load_recipe(name, [*changes, *SMALL[name]]))
+    monkeypatch.setattr(making, "load_recipe", small_recipe)
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     listen = first_preset.listen
@@ -83,7 +89,8 @@ def noises(tmp_path_factory):
 
 def made(sounds, output, **options):
     display = Notes()
-    summary = make([sounds], output, **{"minutes": MINUTES, "family": "auto", "display": display, **options})
+    given = sounds if isinstance(sounds, list) else [sounds]
+    summary = make(given, output, **{"minutes": MINUTES, "family": "auto", "display": display, **options})
     return summary, display
 
 
@@ -106,6 +113,9 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     assert "% of" in summary
     assert f"timbrel render {output} YOUR.mid -o OUT.wav" in summary
     assert not [line for line in display.said if "no clear pitch" in line]
+    report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
+    told = [line.removeprefix("but:").strip() for line in summary.splitlines() if line.startswith("but:")]
+    assert told == report["shortcomings"]
 
     corpus = Corpus.open(output / "corpus")
     assert (corpus.name, len(corpus.clips())) == ("bells", 11)
@@ -162,6 +172,7 @@ def quick(monkeypatch, small_model):
         (run.folder / "report").mkdir(exist_ok=True)
         (run.folder / "report" / "index.html").write_text("figures", encoding="utf-8")
         done.append("evaluate")
+        return {"shortcomings": []}
 
     def export(run, path, labels, overwrite):
         shutil.copy(small_model, path)
@@ -303,13 +314,180 @@ def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+# ---- going on with what is finished
+
+
+def trained_seconds(output):
+    return checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).seconds
+
+
+def test_more_minutes_go_on_with_a_finished_instrument_and_again(recordings, tmp_path, quick, timbrel):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.02)
+    first = trained_seconds(output)
+    weights = checkpoint.load(output / "run" / "last.ckpt")["model"]
+    done = timbrel("make", "-o", output, "--more-minutes", 0.02)
+    assert done.status == 0, done.err
+    assert f"further:  timbrel make -o {output} --more-minutes 5" in done.out
+    second = trained_seconds(output)
+    assert first + 1.2 <= second < first + 30
+    after = checkpoint.load(output / "run" / "last.ckpt")["model"]
+    assert not all(torch.equal(weights[name], after[name]) for name in weights)
+    assert {path.name for path in output.iterdir()} == PARTS  # a preset that nobody edited is written anew
+    assert quick == ["evaluate", "export", "listen"] * 2
+    made(recordings, output, more_minutes=0.02)  # the sounds may be given
+    assert trained_seconds(output) >= second + 1.2
+
+
+def test_more_minutes_that_were_stopped_are_finished_and_no_more(recordings, tmp_path, quick, monkeypatch):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.02)
+    before = (output / "preset.toml").read_bytes()
+    step = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step
+    asked = trained_seconds(output) + 60 * 0.05
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step + 3)
+        with pytest.raises(Stopped):
+            made([], output, more_minutes=0.05)
+    assert (output / "preset.toml").read_bytes() == before  # it plays as it did
+    _, display = made([], output, more_minutes=0.05)
+    assert any(
+        line.endswith("minutes of those asked for last time are left, and are trained now") for line in display.said
+    )
+    assert asked <= trained_seconds(output) < asked + 5
+
+
+def test_a_preset_that_was_edited_is_kept_beside_the_new_one(recordings, tmp_path, quick):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.01)
+    for number in ("", "2"):
+        mine = (output / "preset.toml").read_text(encoding="utf-8") + f"# mine{number}\n"
+        (output / "preset.toml").write_text(mine, encoding="utf-8")
+        _, display = made([], output, more_minutes=0.01)
+        assert (output / f"preset-before{number}.toml").read_text(encoding="utf-8") == mine
+        assert "mine" not in (output / "preset.toml").read_text(encoding="utf-8")
+        assert any(f"preset-before{number}.toml" in line for line in display.said)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--more-minutes", "0"], "--more-minutes 0 must be above 0, such as 5"),
+        (["--more-minutes", "nan"], "--more-minutes nan must be above 0"),
+        (["--more-minutes", "1", "--minutes", "2"], "--minutes 2 and --more-minutes 1 are two budgets; give one"),
+        (["--more-minutes", "1"], "holds no finished instrument; make one, or go on with one that was stopped, with"),
+        ([], "give sounds to make an instrument of"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_one_line(tmp_path, timbrel, options, words):
+    refused = timbrel("make", "-o", tmp_path / "bells", *options)
+    assert refused.status == 2
+    assert words in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- other sounds
+
+
+@pytest.fixture(scope="module")
+def stopped(recordings, tmp_path_factory):
+    """An instrument whose training was stopped."""
+    output = tmp_path_factory.mktemp("stopped") / "bells"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "load_recipe", small_recipe)
+        interrupt_at(patch, 1)
+        with pytest.raises(Stopped):
+            made(recordings, output, minutes=0.1)
+    return output
+
+
+@pytest.fixture
+def begun(stopped, recordings, tmp_path, quick):
+    """A copy of it, and of its sounds."""
+    sounds = shutil.copytree(recordings, tmp_path / "sounds")
+    return sounds, shutil.copytree(stopped, tmp_path / "bells")
+
+
+def louder(path):
+    sound, rate = soundfile.read(path)
+    soundfile.write(path, 0.5 * sound, rate)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda sounds: (sounds / "tone_60.wav").unlink(), "tone_60.wav missing"),
+        (lambda sounds: shutil.copy(sounds / "tone_60.wav", sounds / "new.wav"), "new.wav new"),
+        (lambda sounds: louder(sounds / "tone_60.wav"), "tone_60.wav changed"),
+        (lambda sounds: [louder(path) for path in sounds.iterdir()], "tone_57.wav and 10 more changed"),
+    ],
+)
+def test_what_was_begun_with_other_sounds_is_not_gone_on_with(begun, change, words):
+    sounds, output = begun
+    change(sounds)
+    before = contents(output)
+    with pytest.raises(UserError) as refused:
+        made(sounds, output, minutes=0.01)
+    assert str(refused.value) == (
+        f"{output} was begun with other sounds than {sounds} ({words}); give the same ones to go on, or another -o"
+    )
+    assert contents(output) == before
+
+
+def test_the_same_sounds_elsewhere_are_gone_on_with(begun, tmp_path):
+    sounds, output = begun
+    sounds.rename(tmp_path / "moved")
+    made(tmp_path / "moved", output, minutes=0.01)
+    assert {path.name for path in output.iterdir()} == PARTS
+
+
+def test_a_finished_instrument_is_not_trained_further_with_other_sounds(begun, recordings, noises):
+    sounds, output = begun
+    made(sounds, output, minutes=0.01)
+    before = contents(output)
+    with pytest.raises(UserError, match="was begun with other sounds"):
+        made(noises, output, more_minutes=0.01)
+    assert contents(output) == before
+
+
+def test_another_family_than_was_begun_is_refused_and_auto_goes_on_with_it(begun):
+    sounds, output = begun
+    with pytest.raises(UserError, match=r"--family grain: \S+bells was begun as chroma; leave it out to go on"):
+        made(sounds, output, minutes=0.01, family="grain")
+    made(sounds, output, minutes=0.01)
+
+
+# ---- bad news
+
+
+def test_what_an_instrument_lacks_is_said_in_the_terminal(begun, monkeypatch):
+    sounds, output = begun
+    found = ["It has learned nothing: at all.", "Hits and words are lost: all of them."]
+    evaluated = making.evaluate
+    monkeypatch.setattr(making, "evaluate", lambda run, progress: evaluated(run, progress) | {"shortcomings": found})
+    summary, _ = made(sounds, output, minutes=0.001)
+    lines = summary.splitlines()
+    assert lines[1:3] == [f"but:      {line}" for line in found]
+    assert lines[3].startswith("hear it:")
+
+
+@pytest.mark.parametrize(
+    ("pitched", "words"), [(1.0, "; it plays in tune"), (0.6, "in the recordings, 60% of the sound, plays in tune")]
+)
+def test_plays_in_tune_is_said_of_what_has_a_pitch_alone(recordings, tmp_path, monkeypatch, quick, pitched, words):
+    monkeypatch.setattr(first_preset, "pitched_frames", lambda corpus: (round(100 * pitched), 100))
+    summary, _ = made(recordings, tmp_path / "bells", minutes=0.01)
+    assert words in summary
+
+
 # ---- what goes wrong
 
 
 def test_an_instrument_that_exists_is_kept(recordings, tmp_path):
     (tmp_path / "bells").mkdir()
     (tmp_path / "bells" / "preset.toml").write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match="bells holds an instrument already; give another name, or delete it first"):
+    with pytest.raises(UserError, match=r"bells holds an instrument already; .* -o \S+bells --more-minutes 5$"):
         made(recordings, tmp_path / "bells")
     assert contents(tmp_path) == {tmp_path / "bells" / "preset.toml": b"mine"}
 

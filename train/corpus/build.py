@@ -9,7 +9,7 @@ from typing import BinaryIO
 from ...host.errors import UserError
 from .pitch import pitch_track
 from .report import Report
-from .sounds import SHORTEST, FloatFile, Sound, Unreadable, find_sounds, trimmed
+from .sounds import SHORTEST, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Writer, writing
 
@@ -67,7 +67,7 @@ def build(
             raise UserError(
                 f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others"
             )
-        report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
+        report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, files=digests(wanted))
     if progress:
         progress(1.0, "done")
     return report

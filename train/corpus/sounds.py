@@ -1,8 +1,9 @@
 """Sound files of any kind as mono at one rate, in pieces, so that memory does not grow with their length."""
 
+import hashlib
 import mimetypes
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -140,6 +141,15 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
         copies = (f"{wanted} ({number})" for number in count(2))
         named[wanted if wanted not in named else next(copy for copy in copies if copy not in named)] = path
     return dict(sorted(named.items()))
+
+
+def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
+    """SHA-256 of the files that `find_sounds` found, by their names."""
+    found = {}
+    for name, path in sounds.items():
+        with path.open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def trimmed(sound: FloatFile, rate: int) -> FloatFile | None:

@@ -59,6 +59,7 @@ class _Manifest(BaseModel):
     licence: str | None = None
     clips: list[Clip] = Field(min_length=1)
     report: Report
+    files: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _clips_lie_end_to_end(self) -> Self:
@@ -77,6 +78,7 @@ class Corpus:
         self.rate = manifest.rate
         self.licence = manifest.licence
         self.report = manifest.report
+        self.files = manifest.files  # SHA-256 of the sound files that it was built of, by name; none if of another kind
         self._clips = manifest.clips
         lengths = [clip.length for clip in manifest.clips]
         frames = [frame_count(length) for length in lengths]
@@ -173,12 +175,21 @@ class Writer:
             )
         )
 
-    def finish(self, splits: dict[str, Split], *, name: str, licence: str | None = None) -> Report:
-        """Write ``corpus.json``; ``splits`` gives the split of every clip by its name."""
+    def finish(
+        self,
+        splits: dict[str, Split],
+        *,
+        name: str,
+        licence: str | None = None,
+        files: dict[str, str] | None = None,
+    ) -> Report:
+        """Write ``corpus.json``; ``splits`` gives the split of every clip by its name, ``files`` where it is from."""
         clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
         for clip in clips:
             self.report.count_split(clip.split, clip.length / self.rate)
-        manifest = _Manifest(name=name, rate=self.rate, clips=clips, licence=licence, report=self.report)
+        manifest = _Manifest(
+            name=name, rate=self.rate, clips=clips, licence=licence, report=self.report, files=files or {}
+        )
         self._manifest.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         return self.report
 
