@@ -66,7 +66,9 @@ def _run() -> int:
     except typer.Exit as end:
         status = end.exit_code
     except TimbrelError as error:
-        status = _complain(str(error), error.exit_status, debug)
+        for line in error.args[:-1]:
+            _complain(line, error.exit_status, debug=False)
+        status = _complain(str(error.args[-1]), error.exit_status, debug)
     except KeyboardInterrupt:
         status = _complain("stopped", 128 + signal.SIGINT, debug)
     except BrokenPipeError:

@@ -95,7 +95,8 @@ def first_texture(output: Path, run: Run, model: Model, display: Display) -> Fir
     events: list[Event] = [NoteOn(0, 0, MIDDLE_C, 100)]
     for index, mark in enumerate(way):
         for knob, value in zip(knobs, mark.latent, strict=False):
-            place = round(127 * (value - knob.low) / (knob.high - knob.low))
+            low, high = knob.ends
+            place = round(127 * (value - low) / (high - low))
             assert knob.number is not None
             events.append(ControlChange(index * step, 0, knob.number, min(max(place, 0), 127)))
     events.append(NoteOff(WALK_STEPS * step, 0, MIDDLE_C))

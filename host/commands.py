@@ -221,7 +221,7 @@ def morph(
 def presets() -> None:
     """List the presets and models that ship."""
     from .model import Model
-    from .preset import read_preset
+    from .reading import read_preset
     from .shelf import shipped_models, shipped_presets
 
     told = {name: read_preset(path).description for name, path in shipped_presets().items()}

@@ -12,9 +12,12 @@ from difflib import get_close_matches
 
 
 class TimbrelError(Exception):
-    """Base of all errors whose message is meant for people."""
+    """Base of all errors whose message is meant for people: one line, or of several mistakes a line each."""
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.args))
 
 
 class UserError(TimbrelError):

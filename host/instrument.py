@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .agreement import check
 from .audio.effects import EffectChain
 from .audio.output import Output
 from .events import ControlChange, Event
@@ -33,9 +34,8 @@ class Instrument:
             UserError: the model's kind has no engine, or the preset does not fit the model, its effects or its files.
         """
         card = model.card
-        preset.check_kind(card)
         effects = EffectChain(preset.effects, sample_rate, folder)
-        preset.check_targets(card, effects.targets())
+        check(preset, card, effects.targets())
         self._elsewhere, self._read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
         mine, move_effect = share(0, 1 + len(elsewhere)), self._output.set_effect

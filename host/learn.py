@@ -12,13 +12,15 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Array
 
+from .agreement import ANY_RATE, check, ranges
 from .audio.effects import EffectChain
 from .controls import RESERVED_CC
 from .errors import Failure, UserError, nearest
 from .events import ControlChange, Event
 from .files import check_output, replacing
 from .library import Patch, open_patch
-from .preset import MORPH, NO_MORPH, read_preset
+from .preset import MORPH, NO_MORPH
+from .reading import Statement, read_preset, statements
 from .shelf import preset_file, shipped_models, shipped_presets
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
@@ -28,7 +30,6 @@ REST_SECONDS = 0.7  # without a move: the hand has found its knob
 TOGETHER_SECONDS = 0.25  # between the ends of two moves that belong to one grip
 LEAST_TRAVEL = 8  # of 127: a brushed knob moves less
 FLICKER = 1  # what a worn knob at rest goes back and forth by
-ANY_RATE = 48_000  # Hz at which effects are asked for their ranges, which no rate changes
 OF_A_KNOB = ("number", "bits", "nrpn", "channel")  # what a map says of the knob itself
 MEANINGS = {
     0: "bank select",
@@ -105,11 +106,8 @@ def learn(
 def _ranges(patch: Patch) -> dict[str, Range]:
     """What a knob can move, and how far."""
     card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
-    patch.preset.check_targets(card, effects)
-    ranges: dict[str, Range] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
-    if patch.preset.morph is not None:
-        ranges[MORPH] = (0.0, 1.0)
-    return ranges | patch.preset.play_ranges(card) | effects
+    check(patch.preset, card, effects)
+    return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
 
 
 @dataclass
@@ -226,6 +224,9 @@ def _edit(text: str, number: int, target: str, span: Range) -> str:
     """The preset's text with the binding: a line changed in the target's own map, or a map added behind the last."""
     fresh = {"number": number, "target": target, "low": float(span[0]), "high": float(span[1])}
     document = tomlkit.parse(text)
+    place = _knob_of(document, target)
+    if place is not None:
+        return _with_knob(text, place, number)
     maps = document.get("cc")
     if isinstance(maps, Array):
         own = [place for place, entry in enumerate(maps) if _is_of(entry, target)]
@@ -273,6 +274,25 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
         yield start, comments if comments == len(lines) or not lines[comments].strip() else end
 
 
+def _with_knob(text: str, place: int, number: int) -> str:
+    """The text with another number in its list of ``knobs``, and all else as it was."""
+    lines = text.split("\n")
+    for part in statements(text):
+        if isinstance(part, Statement) and not part.text.startswith("[") and "knobs" in part.fields:
+            lines_of_it = slice(part.number - 1, part.number + part.text.count("\n"))
+            edited = tomlkit.parse("\n".join(lines[lines_of_it]))
+            edited.get("knobs", [])[place] = number
+            lines[lines_of_it] = tomlkit.dumps(edited).split("\n")
+            break
+    return "\n".join(lines)
+
+
+def _knob_of(fields: Mapping[str, Any], target: str) -> int | None:
+    """The place of a latent in a preset's ``knobs``, if it has one there."""
+    places = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
+    return places.index(target) if target in places else None
+
+
 def _turn_over(entry: MutableMapping[str, Any], number: int) -> None:
     """Give a map to another knob."""
     for key in OF_A_KNOB[1:]:
@@ -283,6 +303,10 @@ def _turn_over(entry: MutableMapping[str, Any], number: int) -> None:
 def _checked(before: dict[str, Any], edited: str, number: int, target: str) -> list[dict[str, Any]] | None:
     """The maps of the edited text, if the binding is all that has changed."""
     after = tomllib.loads(edited)
+    place = _knob_of(before, target)
+    if place is not None:
+        before["knobs"][place] = number
+        return before.get("cc", []) if after == before else None
     maps: list[dict[str, Any]] = after.pop("cc", [])
     kept = [entry for entry in before.pop("cc", []) if not _is_of(entry, target)]
     own = [entry for entry in maps if _is_of(entry, target)]

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .agreement import faults, fitted, known_effects, strays
 from .card import Card
 from .errors import UserError, nearest
 from .files import Stamp, stamp
 from .model import Model
-from .preset import CCMap, Preset, read_preset
+from .preset import CCMap, Preset
+from .reading import complaints, read_preset
 from .shelf import MADE, preset_file, shipped_models, shipped_presets
 
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
@@ -148,10 +150,10 @@ def _open_preset(path: Path) -> Patch:
             "it may sound different; set model_sha256 to "
             f"{model.sha256} to accept it"
         )
-    try:
-        preset.latent_values(model.card)
-    except UserError as error:
-        raise UserError(f"preset {path}: {error}") from None
+    if found := list(faults(preset, model.card, known_effects(preset))):
+        raise UserError(*complaints(path, found))
+    warnings += [f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card))]
+    preset = fitted(preset, model.card, path.parent)
     name = path.resolve().parent.name if path.name == MADE else path.stem
     return Patch(name, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})
 

@@ -22,17 +22,17 @@ class _Binding:
 
         While the target is where the controller last put it, it follows. Else something else moved it, or nothing yet.
         """
-        entry = self.entry
-        now = knob(value, entry.low, entry.high, entry.curve, top)
+        (low, high), entry = self.entry.ends, self.entry
+        now = knob(value, low, high, entry.curve, top)
         before, self.stood = self.stood, now
         if entry.takeover == "jump" or present == before:
             return now
         if before is None or now == before:
             return None
         if entry.takeover == "scale":
-            upward = (now > before) == (entry.high > entry.low)
-            return _scaled(before, now, present, entry.high if upward else entry.low)
-        reached = min(max(present, min(entry.low, entry.high)), max(entry.low, entry.high))
+            upward = (now > before) == (high > low)
+            return _scaled(before, now, present, high if upward else low)
+        reached = min(max(present, min(low, high)), max(low, high))
         return now if min(before, now) <= reached <= max(before, now) else None
 
 
@@ -186,6 +186,6 @@ class Mapper:
         """An endless knob: it knows no place, so it moves its targets from where they are."""
         for binding in source.bindings:
             entry = binding.entry
-            to = nudge(self._present(entry.target), steps, entry.low, entry.high, entry.curve)
+            to = nudge(self._present(entry.target), steps, *entry.ends, entry.curve)
             binding.stood = to
             self._move(time, entry.target, to)

@@ -191,8 +191,8 @@ class _Sounding:
                 if kind == "lost":
                     raise _Lost(what)
                 if kind == "error":
-                    message, status = what
-                    raise (UserError if status == 2 else Failure)(message)
+                    lines, status = what
+                    raise (UserError if status == 2 else Failure)(*lines)
                 if kind == "report":
                     self.underruns = what.underruns
                 self.setup = _went_on(self.setup, kind, what)

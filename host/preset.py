@@ -1,16 +1,14 @@
 """A preset: which model, where its knobs rest, what moves them, how it is played."""
 
 import itertools
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .audio.effects import Effect
-from .card import Card, first_complaint
-from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PLAY_CONTROLS, PROCESS_CONTROLS, RESERVED_CC
-from .errors import UserError, nearest
+from .card import Card
+from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PROCESS_CONTROLS, RESERVED_CC
+from .errors import UserError
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
@@ -20,6 +18,14 @@ OF_SPECTRA = ("phase", "noise", "keep_formants", "unison", "detune_cents", "widt
 DENSITY = 100.0  # grains a second where a preset says nothing: four at a time, of 45 ms
 
 Way = Literal["linear", "spherical"]
+
+
+class Misplaced(ValueError):
+    """A part of a preset that does not go with another, and where it is."""
+
+    def __init__(self, where: tuple[str | int, ...], what: str) -> None:
+        super().__init__(what)
+        self.where = where
 
 
 class _Part(BaseModel):
@@ -178,8 +184,16 @@ class TuningSettings(_Part):
         return self
 
 
+def _not_reserved(number: int) -> int:
+    if number in RESERVED_CC:
+        raise ValueError(f"CC {number} has a fixed meaning in MIDI; use another, such as 1, 16-19 or 70-79")
+    return number
+
+
 class CCMap(_Part):
     """One knob: what it listens to moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
+
+    An end that is left out is the target's own (`agreement.fitted`).
 
     It listens to one of ``number`` (a CC; with 14 bits its fine half is CC ``number + 32``), ``nrpn`` and ``pressure``
     (of the channel, or of the key that is pressed hardest), on ``channel`` 1 to 16 or on any that reaches the preset.
@@ -193,8 +207,8 @@ class CCMap(_Part):
     pressure: Literal["channel", "key"] | None = None
     channel: Annotated[int, Field(ge=1, le=16)] | None = None
     target: str
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
     takeover: Literal["jump", "pickup", "scale"] = "jump"
 
@@ -205,12 +219,17 @@ class CCMap(_Part):
             return f"CC {self.number}"
         return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where both ends of its way are; of a map that has been fitted to a model."""
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
+
     @field_validator("number")
     @classmethod
     def _free(cls, number: int | None) -> int | None:
-        if number in RESERVED_CC:
-            raise ValueError(f"CC {number} has a fixed meaning in MIDI; use another, such as 1, 16-19 or 70-79")
-        return number
+        return number if number is None else _not_reserved(number)
 
     @field_validator("nrpn")
     @classmethod
@@ -333,19 +352,23 @@ class MotionSettings(_Part):
         for index, (before, time) in enumerate(itertools.pairwise(self.times), 1):
             if time <= before:
                 raise ValueError(
-                    f"times.{index} = {time:g} does not come after times.{index - 1} = {before:g}; "
+                    f"number {index + 1} of times, {time:g}, does not come after the one before, {before:g}; "
                     "give seconds that rise"
                 )
         return self
 
 
 class Preset(_Part):
-    """One TOML file. ``model`` is a shipped name, or a path relative to the file."""
+    """One TOML file. ``model`` is a shipped name, or a path relative to the file.
+
+    ``knobs`` are the controllers of latents 0, 1 and so on, each over its latent's whole span.
+    """
 
     format: Literal[1]
     model: str
     description: str = ""
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    knobs: list[Annotated[int, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = []
     tempo_bpm: Annotated[float, Field(ge=20, le=400)] = 120.0  # of motion in beats while no MIDI clock is heard
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
@@ -361,22 +384,36 @@ class Preset(_Part):
 
     @model_validator(mode="after")
     def _one_map_a_target(self) -> "Preset":
-        for entry, other in itertools.combinations(self.cc, 2):
+        for (_, entry), (place, other) in itertools.combinations(enumerate(self.cc), 2):
             if None not in (entry.channel, other.channel) and entry.channel != other.channel:
                 continue
             if (entry.source, entry.target) == (other.source, other.target):
-                raise ValueError(f"{entry.source} is mapped to {entry.target!r} twice; remove one [[cc]]")
+                raise Misplaced(("cc", place), f"{entry.source} is mapped to {entry.target!r} twice; remove one [[cc]]")
             for whole, half in ((entry, other), (other, entry)):
                 if whole.bits == 14 and whole.number is not None and half.number == whole.number + 32:
-                    raise ValueError(
-                        f"{half.source} is the fine half of {whole.source}, which has bits = 14; use another"
+                    raise Misplaced(
+                        ("cc", place),
+                        f"{half.source} is the fine half of {whole.source}, which has bits = 14; use another",
                     )
         return self
 
     @model_validator(mode="after")
+    def _one_knob_a_latent(self) -> "Preset":
+        for place, entry in enumerate(self.cc):
+            index = entry.target.removeprefix("latent.")
+            if entry.number is not None and index.isdecimal() and self.knobs[int(index) :][:1] == [entry.number]:
+                raise Misplaced(
+                    ("cc", place), f"{entry.source} moves {entry.target!r} twice: knobs has it, too; remove this [[cc]]"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_path(self) -> "Preset":
-        if sum(motion.target is None for motion in self.motion) > 1:
-            raise ValueError("two motions have a path or a walk, which moves all latents; keep one")
+        whole = [place for place, motion in enumerate(self.motion) if motion.target is None]
+        if len(whole) > 1:
+            raise Misplaced(
+                ("motion", whole[1]), "two motions have a path or a walk, which moves all latents; keep one"
+            )
         return self
 
     def latent_values(self, card: Card) -> list[float]:
@@ -389,84 +426,12 @@ class Preset(_Part):
         if values is None:
             return [latent.default for latent in card.latents]
         if len(values) != len(card.latents):
+            points = "; decimals have a point: 0.5" if len(values) == 2 * len(card.latents) else ""
             raise UserError(
                 f"latent.values has {len(values)} numbers, model {card.name!r} has {len(card.latents)} latents; "
-                f"give {len(card.latents)} or leave values out"
+                f"give {len(card.latents)} or leave values out{points}"
             )
         return values
-
-    def check_kind(self, card: Card) -> None:
-        """What the preset says of its voices is for models of this kind.
-
-        Raises:
-            UserError: naming the first key that is not, or that does not fit the model or another key.
-        """
-        if card.kind != "grain":
-            if self.grain is not None:
-                raise UserError(
-                    f"[grain] is for models of kind 'grain', {card.name!r} is of kind {card.kind!r}; remove [grain] or "
-                    "choose another model"
-                )
-            return
-        for name in OF_SPECTRA:
-            if name in self.play.model_fields_set:
-                raise UserError(
-                    f"play.{name} is for models of kind 'spectrum', {card.name!r} is of kind 'grain'; remove it"
-                    " ([grain] has what grains can do)"
-                )
-        settings = self.grain or GrainSettings()
-        if settings.keys == "hold" and self.play.mode != "poly":
-            raise UserError(
-                f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {self.play.mode!r}; "
-                "change one of them"
-            )
-        half = card.sample_rate / 2
-        if settings.lowpass_hz is not None and settings.lowpass_hz > half:
-            raise UserError(
-                f"grain.lowpass_hz {settings.lowpass_hz:g} is above {half:g}, half the rate of model {card.name!r}; "
-                "give less, or leave it out: open"
-            )
-
-    def play_ranges(self, card: Card) -> dict[str, tuple[float, float]]:
-        """How far what knobs can turn goes, by target: latents and effects aside."""
-        controls = (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values())
-        ranges = {control.name: (control.low, control.high) for control in controls}
-        if card.kind == "grain":
-            for name in (self.grain or GrainSettings()).values(card):
-                ranges[name] = (GRAIN_CONTROLS[name].low, GRAIN_CONTROLS[name].high)
-            ranges["grain.lowpass_hz"] = (GRAIN_CONTROLS["grain.lowpass_hz"].low, card.sample_rate / 2)
-        return ranges
-
-    def check_targets(self, card: Card, effect_targets: dict[str, tuple[float, float]]) -> None:
-        """Every target exists, and its range is allowed.
-
-        Raises:
-            UserError: naming the first that does not.
-        """
-        known: dict[str, tuple[float, float] | None] = {f"latent.{i}": None for i in range(len(card.latents))}
-        known |= self.play_ranges(card)
-        known |= effect_targets
-        if self.morph is not None:
-            known[MORPH] = (0.0, 1.0)
-        for entry in self.cc:
-            if entry.target == MORPH and self.morph is None:
-                raise UserError(f"{entry.source} to {MORPH!r}: {NO_MORPH}")
-            if entry.target not in known:
-                raise UserError(f"cc target {entry.target!r} does not exist{nearest(entry.target, known)}")
-            allowed = known[entry.target]
-            for name, value in (("low", entry.low), ("high", entry.high)):
-                if allowed is not None and not allowed[0] <= value <= allowed[1]:
-                    raise UserError(
-                        f"{entry.source} to {entry.target!r}: {name} = {value:g} is out of range "
-                        f"[{allowed[0]:g}, {allowed[1]:g}]"
-                    )
-            if entry.takeover != "jump" and entry.target in effect_targets and entry.target not in self.effect_values():
-                _, index, parameter = entry.target.split(".", 2)
-                raise UserError(
-                    f"{entry.source} to {entry.target!r}: takeover = {entry.takeover!r} needs to know where it starts; "
-                    f"set {parameter} in effect {index}"
-                )
-        self._check_motion(card)
 
     def effect_values(self) -> dict[str, float]:
         """What the preset sets of its effects, by target: ``effects.N.parameter``; numbers only."""
@@ -477,29 +442,6 @@ class Preset(_Part):
             if isinstance(value, int | float)
         }
 
-    def _check_motion(self, card: Card) -> None:
-        latents = [f"latent.{index}" for index in range(len(card.latents))]
-        for index, motion in enumerate(self.motion):
-            if motion.target == MORPH:
-                if self.morph is None:
-                    raise UserError(f"motion.{index}: target {MORPH!r}: {NO_MORPH}")
-            elif motion.target is not None and motion.target not in latents:
-                raise UserError(
-                    f"motion.{index}: target {motion.target!r} is no latent of model {card.name!r}"
-                    f"{nearest(motion.target, latents)}"
-                )
-            if motion.walk is not None and not (card.landmarks and any(latent.std > 0 for latent in card.latents)):
-                raise UserError(
-                    f"motion.{index}: a walk stays near training codes, and the card of model {card.name!r} holds none "
-                    "(its landmarks and deviations); export it again, or give a path"
-                )
-            for point, code in enumerate(motion.path or []):
-                if len(code) != len(latents):
-                    raise UserError(
-                        f"motion.{index}: path.{point} has {len(code)} numbers, model {card.name!r} has "
-                        f"{len(latents)} latents; give {len(latents)}"
-                    )
-
     def to_toml(self, heading: str = "") -> str:
         """The preset as TOML text, with what is not set left out; ``heading`` becomes its first comment."""
         import tomlkit  # only who writes a preset waits for it
@@ -508,7 +450,7 @@ class Preset(_Part):
         if heading:
             document.add(tomlkit.comment(heading))
         for key, value in self.model_dump(exclude_unset=True, exclude_none=True).items():
-            if isinstance(value, list):
+            if isinstance(value, list) and value and isinstance(value[0], dict):
                 tables = tomlkit.aot()
                 for item in value:
                     tables.append(tomlkit.item(item))
@@ -516,52 +458,3 @@ class Preset(_Part):
             else:
                 document.add(key, tomlkit.item(value))
         return tomlkit.dumps(document)
-
-
-def read_preset(path: Path) -> Preset:
-    """Read a preset file.
-
-    Raises:
-        UserError: missing, not TOML, of a newer format, or with a wrong key or value.
-    """
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
-    except OSError as error:
-        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:  # not TOML, a number of too many digits, or too deep a nest
-        raise UserError(f"preset {path} is not TOML: {error}") from None
-    version = fields.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(f"preset {path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
-    try:
-        return Preset.model_validate(fields)
-    except ValidationError as error:
-        raise UserError(f"preset {path}: {_explain(error)}") from None
-
-
-def _explain(error: ValidationError) -> str:
-    """What is wrong, in one line; of a misspelt key and the one that it leaves missing, the misspelt one."""
-    unknown = [detail["loc"] for detail in error.errors(include_url=False) if detail["type"] == "extra_forbidden"]
-    if not unknown:
-        return first_complaint(error)
-    *parents, key = (str(part) for part in unknown[0])
-    parts: dict[str, type[BaseModel]] = {
-        "latent": LatentSettings,
-        "play": PlaySettings,
-        "grain": GrainSettings,
-        "envelope": EnvelopeSettings,
-        "mpe": MpeSettings,
-        "tuning": TuningSettings,
-        "morph": MorphSettings,
-        "process": ProcessSettings,
-        "cc": CCMap,
-        "motion": MotionSettings,
-        "walk": WalkSettings,
-    }
-    part = next((parts[name] for name in reversed(parents) if name in parts), Preset)
-    where = ".".join([*parents, key])
-    return f"unknown key {where!r}{nearest(key, part.model_fields)}"

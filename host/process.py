@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from .agreement import check
 from .audio.effects import EffectChain, Resampler
 from .audio.files import RATES, SoundReader, sound_reader, sound_writer
 from .audio.output import ROUNDING, Output
@@ -222,7 +223,7 @@ class Processor:
         """
         preset, model = patch.preset, patch.model
         effects = EffectChain(preset.effects, sample_rate, patch.folder)
-        preset.check_targets(model.card, effects.targets())
+        check(preset, model.card, effects.targets())
         self._card = model.card
         self._rate, self._own_rate = sample_rate, model.card.sample_rate
         self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
@@ -357,7 +358,7 @@ class Insert:
         try:
             self._processor = Processor(patch, sample_rate)
         except UserError as error:
-            raise UserError(f"preset {patch.name!r}: {error}") from None
+            raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None
         self._ear = ear
         self._fade, self._now = max(1, round(RAMP_SECONDS * sample_rate)), 0
 

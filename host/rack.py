@@ -161,4 +161,4 @@ def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere]) 
     try:
         return Instrument(patch.preset, patch.model, patch.folder, sample_rate, elsewhere)
     except UserError as error:
-        raise UserError(f"preset {patch.name!r}: {error}") from None
+        raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None

@@ -314,7 +314,8 @@ def _load(stage: _Stage, wanted: Mapping[Slot, str]) -> None:
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         named = ", ".join(wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
-        stage.send("preset", [f"{fault}{error}; what was played before goes on"])
+        *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
+        stage.send("preset", [*lines, f"{fault}{last}; what was played before goes on"])
         stage.loop.brace(0)
         return
     stage.loop.player.swap(rack, stage.cast.channels(wanted))
@@ -394,7 +395,7 @@ def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
     if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
         return f"{entry.target} = {latents[int(rest)]:.3g}"
     if entry.takeover == "jump" and entry.bits == 7:
-        return f"{entry.target} = {knob(event.value, entry.low, entry.high, entry.curve):.3g}"
+        return f"{entry.target} = {knob(event.value, *entry.ends, entry.curve):.3g}"
     return entry.target
 
 
@@ -405,12 +406,12 @@ def _stopped(stage: _Stage) -> bool:
 def _tell_problem(stage: _Stage) -> None:
     error = stage.problem
     if isinstance(error, TimbrelError):
-        stage.pipe.send(("error", (str(error), error.exit_status)))
+        stage.pipe.send(("error", (error.args, error.exit_status)))
     elif isinstance(error, ModuleNotFoundError):
         line = f"{error.name} is not installed; install it with: pip install 'timbrel[live]'"
-        stage.pipe.send(("error", (line, 2)))
+        stage.pipe.send(("error", ((line,), 2)))
     else:
-        stage.pipe.send(("error", (f"internal error: {type(error).__name__}: {error}", 1)))
+        stage.pipe.send(("error", ((f"internal error: {type(error).__name__}: {error}",), 1)))
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Machine:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,16 +206,38 @@ def _below_nyquist(name: str, value: Any, rate: int) -> Any:
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
+def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
+    """What is wrong with one of pedalboard's effects as far as is known before it is loaded: a key, and what about it.
+
+    Of a plugin's file nothing is.
+    """
+    name = effect.plugin
+    if name.endswith(PLUGINS):
+        return
+    if name in NOT_IN_BLOCKS:
+        yield "plugin", f"{name} gives no sound block by block in pedalboard; use another effect"
+    elif name not in RANGES:
+        yield "plugin", f"plugin {name!r} does not exist{nearest(name, RANGES)}"
+    else:
+        allowed = {**RANGES[name], **SETTINGS.get(name, {})}
+        for key, value in (effect.model_extra or {}).items():
+            if key not in allowed:
+                yield key, f"parameter {key!r} does not exist{nearest(key, allowed)}"
+            elif isinstance(limits := allowed[key], tuple):
+                try:
+                    _number(key, value, limits)
+                except UserError as error:
+                    yield key, str(error)
+
+
 def _load(index: int, effect: Effect, rate: int, folder: Path) -> _Stage:
     """The stage of one effect, its parameters checked and set."""
     name, given = effect.plugin, effect.model_extra or {}
-    where = f"effects.{index} ({name})"
+    where = f"[[effects]] {index + 1} ({name})"
     if name.endswith(PLUGINS):
         return _load_file(where, folder / name, given, rate)
-    if name in NOT_IN_BLOCKS:
-        raise UserError(f"effects.{index}: {name} gives no sound block by block in pedalboard; use another effect")
-    if name not in RANGES:
-        raise UserError(f"effects.{index}: plugin {name!r} does not exist{nearest(name, RANGES)}")
+    for _, what in effect_faults(effect):
+        raise UserError(f"{where}: {what}")
     return _load_named(where, name, given, rate, folder)
 
 
@@ -227,8 +249,6 @@ def _load_named(where: str, name: str, given: Mapping[str, Any], rate: int, fold
     allowed = {**RANGES[name], **SETTINGS.get(name, {})}
     arguments: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in allowed:
-            raise UserError(f"{where}: parameter {key!r} does not exist{nearest(key, allowed)}")
         what, limits = f"{where}: {key}", allowed[key]
         if isinstance(limits, tuple):
             arguments[key] = _below_nyquist(key, _number(what, value, limits), rate)

@@ -228,7 +228,7 @@ def test_modes_and_switches_are_set_by_name(chain):
 def test_an_effect_that_does_not_exist_or_play_is_refused_by_its_place(chain, plugin, message):
     with pytest.raises(UserError) as refusal:
         chain("Reverb", plugin)
-    assert str(refusal.value) == f"effects.1: {message}"
+    assert str(refusal.value) == f"[[effects]] 2 ({plugin}): {message}"
 
 
 @pytest.mark.parametrize(
@@ -256,25 +256,25 @@ def test_an_effect_that_does_not_exist_or_play_is_refused_by_its_place(chain, pl
 def test_a_wrong_parameter_is_refused_with_its_place_and_what_is_allowed(chain, plugin, settings, message):
     with pytest.raises(UserError) as refusal:
         chain({"plugin": plugin, **settings})
-    assert str(refusal.value) == f"effects.0 ({plugin}): {message}"
+    assert str(refusal.value) == f"[[effects]] 1 ({plugin}): {message}"
 
 
 def test_a_missing_response_or_plugin_file_is_refused_by_its_path(chain, tmp_path):
     with pytest.raises(UserError, match=rf"cannot read {tmp_path}/none\.wav: there is no such file"):
         chain({"plugin": "Convolution", "impulse_response_filename": "none.wav"})
-    with pytest.raises(UserError, match=rf"^effects\.0 \(none\.vst3\): there is no plugin at {tmp_path}/none\.vst3$"):
+    with pytest.raises(UserError, match=rf"^\[\[effects\]\] 1 \(none\.vst3\): there is no plugin at {tmp_path}/none"):
         chain({"plugin": "none.vst3"})
 
 
 def test_a_file_that_is_no_plugin_is_refused_in_one_line(chain, tmp_path):
     (tmp_path / "words.vst3").write_text("words")
     let_run(tmp_path / "words.vst3")
-    with pytest.raises(UserError, match=r"^effects\.0 \(words\.vst3\): cannot load [^\n]*words\.vst3: [^\n]+$"):
+    with pytest.raises(UserError, match=r"^\[\[effects\]\] 1 \(words\.vst3\): cannot load [^\n]*words\.vst3: [^\n]+$"):
         chain({"plugin": "words.vst3"})
 
 
 def test_a_rate_that_an_effect_does_not_know_is_refused_in_one_line(chain):
-    with pytest.raises(UserError, match=r"^effects\.0 \(MP3Compressor\): MP3 only supports [^\n]*$"):
+    with pytest.raises(UserError, match=r"^\[\[effects\]\] 1 \(MP3Compressor\): MP3 only supports [^\n]*$"):
         chain("MP3Compressor", rate=96_000)
 
 
@@ -325,7 +325,7 @@ def test_a_wrong_parameter_of_a_vst3_is_refused(chain, settings, message):
     plugin = str(VST3 / "ZamComp.vst3")
     with pytest.raises(UserError) as refusal:
         chain({"plugin": plugin, **settings})
-    assert str(refusal.value) == f"effects.0 ({plugin}): {message}"
+    assert str(refusal.value) == f"[[effects]] 1 ({plugin}): {message}"
 
 
 PAIRS = [(44100, 48000), (44100, 96000), (48000, 44100), (22050, 48000), (16000, 44100), (96000, 44100)]

@@ -790,7 +790,7 @@ def test_a_chain_of_blocks_longer_than_any_grain_is_silent_after_the_note(noise,
 @pytest.mark.parametrize(
     ("grain", "words"),
     [
-        ({"density": 0}, "greater than or equal to 0.1 (got 0)"),
+        ({"density": 0}, "= 0 should be greater than or equal to 0.1"),
         ({"density": 100_000}, "less than or equal to 2000"),
         ({"density": 10, "overlap": 0.5}, "give one of them"),
         ({"overlap": 1.0}, "0.99"),
@@ -801,7 +801,7 @@ def test_a_chain_of_blocks_longer_than_any_grain_is_silent_after_the_note(noise,
     ],
 )
 def test_a_wrong_grain_section_is_refused_with_what_is_allowed(tmp_path, grain, words):
-    from timbrel.host.preset import read_preset
+    from timbrel.host.reading import read_preset
 
     lines = [f"{key} = {json.dumps(value)}" for key, value in grain.items()]
     (tmp_path / "p.toml").write_text("\n".join(['format = 1\nmodel = "x"\n[grain]', *lines]), encoding="utf-8")
@@ -833,5 +833,5 @@ def test_what_a_model_of_grains_cannot_do_is_refused(noise, tmp_path, keys, word
 def test_grains_of_a_model_of_spectra_are_refused(make_instrument):
     with pytest.raises(UserError, match=r"\[grain\] is for models of kind 'grain', 'analytic' is of kind 'spectrum'"):
         make_instrument(grain={"density": 10})
-    with pytest.raises(UserError, match=r"cc target 'grain.density' does not exist"):
+    with pytest.raises(UserError, match=r"target 'grain.density' does not exist"):
         make_instrument(cc=[{"number": 1, "target": "grain.density", "low": 1, "high": 10}])

@@ -13,7 +13,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOn, PitchBend
 from timbrel.host.learn import _edit, learn
 from timbrel.host.library import open_patch
-from timbrel.host.preset import Preset, read_preset
+from timbrel.host.preset import Preset
+from timbrel.host.reading import read_preset
 from timbrel.host.shelf import shipped_presets
 
 PRESET = """\
@@ -96,6 +97,14 @@ def test_a_new_map_comes_behind_the_last_and_nothing_else_changes(pad):
 def test_a_target_that_has_a_knob_gets_the_new_one_in_the_same_line_with_its_range_and_curve(pad):
     taught(sweep(74, 0) + rest(1), "latent.0")
     assert pad.read_text(encoding="utf-8") == PRESET.replace("number = 1   #", "number = 74   #")
+
+
+def test_a_latent_that_has_its_knob_in_the_presets_list_gets_the_new_one_there(pad):
+    text = PRESET.replace("\n", "\nknobs = [20, 21]  # the left half\n", 1)
+    pad.write_text(text, encoding="utf-8")
+    learned, _ = taught(sweep(74, 0) + rest(1), "latent.1")
+    assert learned == ["CC 74 moves latent.1"]
+    assert pad.read_text(encoding="utf-8") == text.replace("[20, 21]", "[20, 74]")
 
 
 def test_of_two_maps_of_one_target_the_first_gets_the_knob_and_the_other_goes_but_pressure_stays(pad):

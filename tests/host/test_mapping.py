@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from timbrel.host.controls import RESERVED_CC, knob
 from timbrel.host.errors import UserError
 from timbrel.host.mapping import Mapper
-from timbrel.host.preset import CCMap, read_preset
+from timbrel.host.preset import CCMap
+from timbrel.host.reading import read_preset
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
 BYTE = st.integers(0, 127)
@@ -322,21 +323,21 @@ HEAD = 'format = 1\nmodel = "m.onnx"\n'
 CC = HEAD + "[[cc]]\nnumber = 20\ntarget = 'gain'\nlow = -6\nhigh = 0\n"
 MORE = "[[cc]]\ntarget = 'gain'\nlow = -6\nhigh = 0\n"
 WRONG = {
-    CC.replace("number = 20", ""): "cc.0: nothing to listen to; give one of number, nrpn, pressure",
+    CC.replace("number = 20", ""): "[[cc]] 1: nothing to listen to; give one of number, nrpn, pressure",
     CC + "nrpn = 3": "number and nrpn to listen to; give one",
     CC + "pressure = 'key'": "number and pressure to listen to; give one",
-    CC.replace("number = 20", "pressure = 'poly'"): "'channel' or 'key' (got 'poly')",
-    CC.replace("number = 20", "nrpn = 16384"): "cc.0.nrpn",
+    CC.replace("number = 20", "pressure = 'poly'"): "= 'poly' should be 'channel' or 'key'",
+    CC.replace("number = 20", "nrpn = 16384"): "[[cc]] 1: nrpn",
     CC.replace("number = 20", "nrpn = 16383"): "NRPN 16383 selects nothing in MIDI; use 0 to 16382",
     CC.replace("number = 20", "nrpn = 5\nbits = 14"): "bits = 14 goes with number 1 to 31",
     CC.replace("20", "74\nbits = 14"): "whose fine half is 32 above, not with CC 74",
     CC.replace("20", "32\nbits = 14"): "CC 32 has a fixed meaning in MIDI",
     CC.replace("20", "6\nbits = 14"): "CC 6 has a fixed meaning in MIDI",
-    CC + "bits = 8": "7 or 14 (got 8)",
-    CC + "channel = 0": "cc.0.channel",
-    CC + "channel = 17": "cc.0.channel",
-    CC + "takeover = 'catch'": "'jump', 'pickup' or 'scale' (got 'catch')",
-    CC + "takover = 'jump'": "unknown key 'cc.0.takover'; did you mean 'takeover'?",
+    CC + "bits = 8": "= 8 should be 7 or 14",
+    CC + "channel = 0": "[[cc]] 1: channel",
+    CC + "channel = 17": "[[cc]] 1: channel",
+    CC + "takeover = 'catch'": "= 'catch' should be 'jump', 'pickup' or 'scale'",
+    CC + "takover = 'jump'": "[[cc]] 1: unknown key 'takover'; did you mean 'takeover'?",
     CC + MORE + "number = 20\nchannel = 3": "CC 20 is mapped to 'gain' twice",
     CC + "bits = 14\n" + MORE + "number = 52": "CC 52 is the fine half of CC 20, which has bits = 14; use another",
     HEAD + 2 * (MORE + "nrpn = 7\n"): "NRPN 7 is mapped to 'gain' twice",
@@ -362,7 +363,7 @@ def test_maps_that_never_meet_may_share_a_number(make_preset):
 @pytest.mark.parametrize("takeover", ["pickup", "scale"])
 def test_takeover_of_an_effect_asks_for_the_value_that_it_starts_at(make_instrument, takeover):
     entry = {"number": 20, "target": "effects.0.room_size", "low": 0.0, "high": 1.0, "takeover": takeover}
-    with pytest.raises(UserError, match=rf"takeover = '{takeover}' needs .* starts; set room_size in effect 0"):
+    with pytest.raises(UserError, match=rf"takeover = '{takeover}' needs .*; set room_size in \[\[effects\]\] 1"):
         make_instrument(cc=[entry], effects=[{"plugin": "Reverb"}])
     make_instrument(cc=[entry], effects=[{"plugin": "Reverb", "room_size": 0.3}])
 

@@ -11,8 +11,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.library import morph_end, open_patch
 from timbrel.host.motion import Latents, great_circle, straight
-from timbrel.host.preset import read_preset
 from timbrel.host.rack import Rack
+from timbrel.host.reading import read_preset
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)
@@ -265,14 +265,14 @@ def refusal(call, *arguments):
     [
         ("[morph]", "morph: give one of to (a preset's name or path) and values"),
         ("[morph]\nto = 'gm-keys'\nvalues = [0.1]", "give one of to"),
-        ("[morph]\nvalues = [0.1]\nshape = 'round'", "'linear' or 'spherical' (got 'round')"),
-        ("[morph]\nvalues = [nan]", "morph.values.0"),
+        ("[morph]\nvalues = [0.1]\nshape = 'round'", "= 'round' should be 'linear' or 'spherical'"),
+        ("[morph]\nvalues = [nan]", "morph.values, number 1"),
         ("[morph]\nvalue = [0.1]", "unknown key 'morph.value'; did you mean 'values'?"),
         (
             "[[motion]]\ntarget = 'latent.0'\ndepth = 0.1\nrate_hz = 1\nlegs = 'linear'",
-            "motion.0: a target has no legs; leave it out",
+            "[[motion]] 1: a target has no legs; leave it out",
         ),
-        ("[[motion]]\npath = [[0.1], [0.2]]\nrate_hz = 1\nlegs = 'long'", "motion.0.legs"),
+        ("[[motion]]\npath = [[0.1], [0.2]]\nrate_hz = 1\nlegs = 'long'", "[[motion]] 1: legs"),
     ],
 )
 def test_a_wrong_morph_is_refused_with_what_is_allowed(tmp_path, lines, words):
@@ -295,7 +295,7 @@ def test_a_wrong_morph_is_refused_with_what_is_allowed(tmp_path, lines, words):
         ({"cc": [WHEEL]}, "CC 1 to 'morph': the preset has no [morph]; add one whose 'to' or 'values' says where"),
         (
             {"motion": [{"target": "morph", "depth": 0.1, "rate_hz": 1.0}]},
-            "motion.0: target 'morph': the preset has no [morph]; add one",
+            "[[motion]] 1: target 'morph': the preset has no [morph]; add one",
         ),
         ({"morph": {"values": THERE}, "cc": [WHEEL | {"high": 1.5}]}, "high = 1.5 is out of range [0, 1]"),
         ({"morph": {"values": THERE}, "cc": [WHEEL | {"target": "morf"}]}, "did you mean 'morph'?"),

@@ -10,13 +10,14 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timbrel.host.agreement import check
 from timbrel.host.card import Card
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.dsp import white_noise
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
 from timbrel.host.motion import Beats, Latents
-from timbrel.host.preset import read_preset
+from timbrel.host.reading import read_preset
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)
@@ -285,8 +286,8 @@ def test_a_walk_of_an_hour_needs_no_more_memory_than_one_of_a_minute(make_walk):
 def test_a_walk_on_a_card_without_training_codes_is_refused(make_preset, analytic):
     preset = make_preset(motion=[{"walk": {"speed": 1.0, "bound": 1.0}}])
     for marks, deviations in ((np.zeros((0, 2)), [1.0, 1.0]), (np.zeros((3, 2)), [0.0, 0.0])):
-        with pytest.raises(UserError, match=r"motion\.0: a walk .* model 'analytic' holds none .* export it again"):
-            preset.check_targets(walking_card(analytic, marks, deviations), {})
+        with pytest.raises(UserError, match=r"\[\[motion\]\] 1: a walk .* 'analytic' holds none .* export it again"):
+            check(preset, walking_card(analytic, marks, deviations), {})
 
 
 @given(st.floats(20, 400), st.floats(0.125, 64), st.integers(0, 10**7))
@@ -516,7 +517,9 @@ TIMED = HEAD + "[[motion]]\npath = [[0.1], [0.2]]\ntimes = [1.0, 1.5]\n"
 WALK = HEAD + "[[motion]]\nwalk = { speed = 0.5, bound = 1.0 }\n"
 LFO = HEAD + "[[motion]]\ntarget = 'latent.0'\ndepth = 0.1\nrate_hz = 1\n"
 WRONG = {
-    LFO.replace("target = 'latent.0'", ""): "motion.0: give one of target (a latent), path (a list of codes) and walk",
+    LFO.replace(
+        "target = 'latent.0'", ""
+    ): "[[motion]] 1: give one of target (a latent), path (a list of codes) and walk",
     LFO + "path = [[0.1], [0.2]]": "give one of target (a latent), path (a list of codes) and walk",
     LFO + "walk = { speed = 1, bound = 1 }": "give one of target (a latent), path (a list of codes) and walk",
     LFO + "legs = 'linear'": "a target has no legs; leave it out",
@@ -526,38 +529,38 @@ WRONG = {
     LFO.replace("depth = 0.1", ""): "give depth, or low and high",
     LFO.replace("depth = 0.1", "low = 0.1"): "give depth, or low and high",
     LFO + "low = 0.1\nhigh = 0.2": "give depth, or low and high",
-    LFO + "shape = 'sin'": "motion.0.shape",
-    LFO + "phase = 1.5": "motion.0.phase",
-    LFO + "rate = 1": "unknown key 'motion.0.rate'; did you mean",
-    LFO.replace("rate_hz = 1", "rate_hz = 21"): "motion.0.rate_hz",
-    LFO.replace("rate_hz = 1", "rate_hz = 0"): "motion.0.rate_hz",
-    LFO.replace("rate_hz = 1", "beats = 0.1"): "motion.0.beats",
-    LFO.replace("depth = 0.1", "depth = nan"): "motion.0.depth",
-    HEAD + "[[motion]]\npath = [[0.1]]\nbeats = 4": "motion.0.path",
+    LFO + "shape = 'sin'": "[[motion]] 1: shape",
+    LFO + "phase = 1.5": "[[motion]] 1: phase",
+    LFO + "rate = 1": "[[motion]] 1: unknown key 'rate'; did you mean",
+    LFO.replace("rate_hz = 1", "rate_hz = 21"): "[[motion]] 1: rate_hz",
+    LFO.replace("rate_hz = 1", "rate_hz = 0"): "[[motion]] 1: rate_hz",
+    LFO.replace("rate_hz = 1", "beats = 0.1"): "[[motion]] 1: beats",
+    LFO.replace("depth = 0.1", "depth = nan"): "[[motion]] 1: depth",
+    HEAD + "[[motion]]\npath = [[0.1]]\nbeats = 4": "[[motion]] 1: path",
     HEAD + "[[motion]]\npath = [[0.1], [0.2]]": "and beats (quarter notes a cycle), or times (seconds, one a code)",
     HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\nshape = 'sine'": "a path without times has no shape",
     HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\ndepth = 1": "a path without times has no depth",
     HEAD + "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\nloop = true": "a path without times has no loop",
     HEAD + 2 * "[[motion]]\npath = [[0.1], [0.2]]\nbeats = 4\n": "two motions have a path or a walk",
-    TIMED.replace("[0.2]", ""): "motion.0.path",
+    TIMED.replace("[0.2]", ""): "[[motion]] 1: path",
     TIMED + "beats = 4": "a path with times has no beats; leave it out",
     TIMED + "phase = 0.5\nrate_hz = 1": "a path with times has no phase and no rate_hz; leave it out",
-    TIMED.replace("1.5", "1.5, 2"): "times has 3 numbers, path has 2 codes; give 2, one a code (",
+    TIMED.replace("1.5", "1.5, 2"): "times has 3 numbers, path has 2 codes; give 2, one a code",
     TIMED + "loop = true": "times has 2 numbers, path has 2 codes; give 3, one a code, and one when the loop is back",
-    TIMED.replace("1.5", "1.0"): "times.1 = 1 does not come after times.0 = 1; give seconds that rise",
-    TIMED.replace("1.5", "0.5, -1") + "loop = true": "motion.0.times.2",
-    TIMED.replace("1.5", "2, 1.5") + "loop = true": "times.2 = 1.5 does not come after times.1 = 2",
-    TIMED.replace("1.5", "inf"): "motion.0.times.1",
-    TIMED.replace("1.5", "1e9"): "motion.0.times.1",
-    WALK.replace(", bound = 1.0", ""): "motion.0.walk: a walk needs a bound",
-    WALK.replace("0.5", "0"): "motion.0.walk.speed",
-    WALK.replace("0.5", "-1"): "motion.0.walk.speed",
-    WALK.replace("0.5", "nan"): "motion.0.walk.speed",
-    WALK.replace("speed = 0.5, ", ""): "motion.0.walk.speed",
-    WALK.replace("1.0", "0"): "motion.0.walk.bound",
-    WALK.replace("1.0", "inf"): "motion.0.walk.bound",
-    WALK.replace("1.0", "1.0, sede = 3"): "unknown key 'motion.0.walk.sede'; did you mean 'seed'?",
-    WALK.replace("{ speed = 0.5, bound = 1.0 }", "0.5"): "motion.0.walk",
+    TIMED.replace("1.5", "1.0"): "number 2 of times, 1, does not come after the one before, 1; give seconds that rise",
+    TIMED.replace("1.5", "0.5, -1") + "loop = true": "[[motion]] 1: times, number 3 = -1",
+    TIMED.replace("1.5", "2, 1.5") + "loop = true": "number 3 of times, 1.5, does not come after the one before, 2",
+    TIMED.replace("1.5", "inf"): "[[motion]] 1: times, number 2",
+    TIMED.replace("1.5", "1e9"): "[[motion]] 1: times, number 2",
+    WALK.replace(", bound = 1.0", ""): "[[motion]] 1: walk: a walk needs a bound",
+    WALK.replace("0.5", "0"): "[[motion]] 1: walk.speed",
+    WALK.replace("0.5", "-1"): "[[motion]] 1: walk.speed",
+    WALK.replace("0.5", "nan"): "[[motion]] 1: walk.speed",
+    WALK.replace("speed = 0.5, ", ""): "[[motion]] 1: walk.speed",
+    WALK.replace("1.0", "0"): "[[motion]] 1: walk.bound",
+    WALK.replace("1.0", "inf"): "[[motion]] 1: walk.bound",
+    WALK.replace("1.0", "1.0, sede = 3"): "[[motion]] 1: unknown key 'walk.sede'; did you mean 'seed'?",
+    WALK.replace("{ speed = 0.5, bound = 1.0 }", "0.5"): "[[motion]] 1: walk",
     WALK + "rate_hz = 1": "a walk has no rate_hz; leave it out",
     WALK + "legs = 'spherical'\nphase = 0.1": "a walk has no legs and no phase; leave it out",
     WALK + WALK.removeprefix(HEAD): "two motions have a path or a walk",
@@ -580,12 +583,18 @@ def test_a_wrong_motion_is_refused_with_what_is_allowed(tmp_path, text):
 @pytest.mark.parametrize(
     ("motion", "words"),
     [
-        (lfo(target="latent.2"), "motion.0: target 'latent.2' is no latent of model 'analytic'; did you mean 'latent."),
+        (
+            lfo(target="latent.2"),
+            "[[motion]] 1: target 'latent.2' is no latent of model 'analytic'; did you mean 'latent.",
+        ),
         (lfo(target="gain"), "target 'gain' is no latent of model 'analytic'"),
-        ({"path": [[0.1, 0.2], [0.3]], "beats": 1.0}, "path.1 has 1 numbers, model 'analytic' has 2 latents; give 2"),
+        (
+            {"path": [[0.1, 0.2], [0.3]], "beats": 1.0},
+            "code 2 of path has 1 numbers, model 'analytic' has 2 latents; give 2",
+        ),
         (
             {"path": [[0.1, 0.2], [0.3]], "times": [0, 1]},
-            "path.1 has 1 numbers, model 'analytic' has 2 latents; give 2",
+            "code 2 of path has 1 numbers, model 'analytic' has 2 latents; give 2",
         ),
     ],
 )

@@ -410,7 +410,7 @@ WRONG = {
     "good.wav --preset grain.onnx --phase own": "phase 'own' is for models of kind 'spectrum'",
     "good.wav --preset shifts.toml": "process.shift has 1 numbers, model 'analytic' has 2 latents; give 2",
     "good.wav --preset typo.toml": "unknown key 'process.weet'; did you mean 'wet'?",
-    "good.wav --preset loud.toml": "process.wet: Input should be less than or equal to 1",
+    "good.wav --preset loud.toml": "process.wet = 2.0 should be less than or equal to 1",
     "good.wav --preset knob.toml": "CC 1 to 'process.wet': high = 7 is out of range [0, 1]",
     "good.wav --preset keyed.onnx -o kept.wav": "kept.wav exists; give another name, or --overwrite",
     "good.wav --preset keyed.onnx -o new.mp3": "its suffix '.mp3' names no format",

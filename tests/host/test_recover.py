@@ -19,7 +19,7 @@ from timbrel.host.events import NoteOn
 from timbrel.host.library import open_patch
 from timbrel.host.model import Model
 from timbrel.host.motion import Latents
-from timbrel.host.preset import read_preset
+from timbrel.host.reading import read_preset
 from timbrel.host.recover import SAME, follow, medoid, recover, simplified
 from timbrel.host.shelf import shipped_models
 

@@ -1,0 +1,240 @@
+"""A preset and its model: what does not go together, what stays beyond training, and maps made whole."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .audio.effects import EffectChain, effect_faults
+from .audio.parameters import RANGES
+from .card import Card, Latent
+from .controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
+from .errors import UserError, nearest
+from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, MotionSettings, Preset
+from .trust import PLUGINS
+
+Range = tuple[float, float]
+
+ROUNDED = 0.01  # of a span by which a value may lie outside: people write ends with two digits
+ANY_RATE = 48_000  # Hz at which effects are asked for their ranges, which no rate changes
+
+
+class Fault(NamedTuple):
+    """What is wrong, in words, and the keys that lead to it in the preset: lists' entries are counted from 0."""
+
+    where: tuple[str | int, ...]
+    what: str
+
+
+def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
+    """All of a preset that does not fit its model.
+
+    Args:
+        effects: what of the effects can be turned, and how far; None where that is not known yet.
+    """
+    yield from _of_values(preset, card)
+    yield from _of_kind(preset, card)
+    for index, effect in enumerate(preset.effects):
+        for key, what in effect_faults(effect):
+            yield Fault(("effects", index, key), f"[[effects]] {index + 1} ({effect.plugin}): {what}")
+    yield from _of_maps(preset, card, effects)
+    for index, motion in enumerate(preset.motion):
+        for inside, what in _of_motion(motion, card, preset.morph is not None):
+            yield Fault(("motion", index, *inside), f"[[motion]] {index + 1}: {what}")
+
+
+def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:
+    """Refuse a preset that does not fit its model.
+
+    Raises:
+        UserError: with a line for each of the `faults`.
+    """
+    if found := list(faults(preset, card, effects)):
+        raise UserError(*(fault.what for fault in found))
+
+
+def strays(preset: Preset, card: Card) -> Iterator[Fault]:
+    """Values and ends of latents outside the spans that the training sounds fill: they may be heard, or not."""
+    names = [f"latent.{index}" for index in range(len(card.latents))]
+    for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
+        for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
+            if not _within(value, latent):
+                what = f"{key}.values: its number {index + 1}, {value:g}, is outside {_span(index, latent)}"
+                yield Fault((key, "values", index), what)
+    for index, entry in enumerate(preset.cc):
+        if entry.target not in names:
+            continue
+        latent = card.latents[names.index(entry.target)]
+        for end, place in (("low", entry.low), ("high", entry.high)):
+            if place is not None and not _within(place, latent):
+                what = f"{_map(index, entry)}: {end} = {place:g} is outside {_span(names.index(entry.target), latent)}"
+                yield Fault(("cc", index, end), what)
+
+
+def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
+    """The preset with ``knobs`` as maps, and with the ends that maps leave out: the targets' own.
+
+    Args:
+        folder: where a preset's plugins lie; one is loaded only if a map leaves out how far it turns one of its knobs.
+
+    Raises:
+        UserError: the plugin cannot be used, or has no such knob.
+    """
+    own = [CCMap(number=number, target=f"latent.{index}") for index, number in enumerate(preset.knobs)]
+    cc = [*own, *preset.cc]
+    known = ranges(preset, card) | known_effects(preset)
+    open_ends = [entry for entry in cc if None in (entry.low, entry.high)]
+    if any(known.get(entry.target) is None for entry in open_ends):
+        known |= EffectChain(preset.effects, ANY_RATE, folder).targets()
+    return preset.model_copy(update={"cc": [_whole(entry, known) for entry in cc], "knobs": []})
+
+
+def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
+    """How far what knobs can turn goes, by target; effects aside."""
+    known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
+    for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
+        known[control.name] = (control.low, control.high)
+    if card.kind == "grain":
+        for name in (preset.grain or GrainSettings()).values(card):
+            known[name] = (GRAIN_CONTROLS[name].low, GRAIN_CONTROLS[name].high)
+        known["grain.lowpass_hz"] = (GRAIN_CONTROLS["grain.lowpass_hz"].low, card.sample_rate / 2)
+    if preset.morph is not None:
+        known[MORPH] = (0.0, 1.0)
+    return known
+
+
+def known_effects(preset: Preset) -> dict[str, Range | None]:
+    """What of the effects can be turned, as far as that is known before any plugin is loaded."""
+    known: dict[str, Range | None] = {}
+    of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
+    for index, effect in enumerate(preset.effects):
+        known |= {f"effects.{index}.{name}": span for name, span in RANGES.get(effect.plugin, {}).items()}
+    for entry in preset.cc:
+        kind, _, rest = entry.target.partition(".")
+        number = rest.partition(".")[0]
+        if kind == "effects" and number in of_plugins:
+            known[entry.target] = None
+    return known
+
+
+def _whole(entry: CCMap, known: Mapping[str, Range | None]) -> CCMap:
+    span = known.get(entry.target)
+    if span is None:
+        return entry
+    low, high = (own if given is None else given for given, own in zip((entry.low, entry.high), span, strict=True))
+    return entry.model_copy(update={"low": low, "high": high})
+
+
+def _map(index: int, entry: CCMap) -> str:
+    return f"[[cc]] {index + 1}, {entry.source} to {entry.target!r}"
+
+
+def _within(value: float, latent: Latent) -> bool:
+    slack = ROUNDED * (latent.high - latent.low)
+    return latent.low - slack <= value <= latent.high + slack
+
+
+def _span(index: int, latent: Latent) -> str:
+    return f"[{latent.low:.4g}, {latent.high:.4g}], what the training sounds fill of latent.{index}"
+
+
+def _of_values(preset: Preset, card: Card) -> Iterator[Fault]:
+    try:
+        preset.latent_values(card)
+    except UserError as error:
+        yield Fault(("latent", "values"), str(error))
+    if len(preset.knobs) > len(card.latents):
+        yield Fault(
+            ("knobs",),
+            f"knobs has {len(preset.knobs)} controllers, model {card.name!r} has {len(card.latents)} latents; "
+            f"give {len(card.latents)} or less",
+        )
+
+
+def _of_kind(preset: Preset, card: Card) -> Iterator[Fault]:
+    """What the preset says of its voices that is for models of another kind, or does not go with another key."""
+    if card.kind != "grain":
+        if preset.grain is not None:
+            yield Fault(
+                ("grain",),
+                f"[grain] is for models of kind 'grain', {card.name!r} is of kind {card.kind!r}; remove [grain] or "
+                "choose another model",
+            )
+        return
+    for name in OF_SPECTRA:
+        if name in preset.play.model_fields_set:
+            yield Fault(
+                ("play", name),
+                f"play.{name} is for models of kind 'spectrum', {card.name!r} is of kind 'grain'; remove it"
+                " ([grain] has what grains can do)",
+            )
+    settings = preset.grain or GrainSettings()
+    if settings.keys == "hold" and preset.play.mode != "poly":
+        yield Fault(
+            ("grain", "keys"),
+            f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {preset.play.mode!r}; "
+            "change one of them",
+        )
+    half = card.sample_rate / 2
+    if settings.lowpass_hz is not None and settings.lowpass_hz > half:
+        yield Fault(
+            ("grain", "lowpass_hz"),
+            f"grain.lowpass_hz {settings.lowpass_hz:g} is above {half:g}, half the rate of model {card.name!r}; "
+            "give less, or leave it out: open",
+        )
+
+
+def _of_maps(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
+    known = ranges(preset, card) | dict(effects)
+    set_values = preset.effect_values()
+    for index, entry in enumerate(preset.cc):
+        name = _map(index, entry)
+        if entry.target == MORPH and preset.morph is None:
+            yield Fault(("cc", index, "target"), f"{name}: {NO_MORPH}")
+            continue
+        if entry.target not in known:
+            what = f"{name}: target {entry.target!r} does not exist{nearest(entry.target, known)}"
+            yield Fault(("cc", index, "target"), what)
+            continue
+        allowed = None if entry.target.startswith("latent.") else known[entry.target]
+        for end, value in (("low", entry.low), ("high", entry.high)):
+            if allowed is not None and value is not None and not allowed[0] <= value <= allowed[1]:
+                span = f"[{allowed[0]:g}, {allowed[1]:g}]{_in_seconds(entry.target, value, allowed[1])}"
+                yield Fault(("cc", index, end), f"{name}: {end} = {value:g} is out of range {span}")
+        if entry.takeover != "jump" and entry.target in effects and entry.target not in set_values:
+            _, number, parameter = entry.target.split(".", 2)
+            yield Fault(
+                ("cc", index, "takeover"),
+                f"{name}: takeover = {entry.takeover!r} needs to know where it starts; set {parameter} in [[effects]] "
+                f"{int(number) + 1}",
+            )
+
+
+def _in_seconds(name: str, value: float, most: float) -> str:
+    """A hint for who gave milliseconds."""
+    if not name.endswith("_seconds") or not most < value <= 1000 * most:
+        return ""
+    return f", in seconds; {value:g} ms are {value / 1000:g}"
+
+
+def _of_motion(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    names = [f"latent.{index}" for index in range(len(card.latents))]
+    if motion.target == MORPH and not morphs:
+        yield ("target",), f"target {MORPH!r}: {NO_MORPH}"
+    if motion.target not in (None, MORPH, *names):
+        yield (
+            ("target",),
+            f"target {motion.target!r} is no latent of model {card.name!r}{nearest(motion.target or '', names)}",
+        )
+    if motion.walk is not None and not (card.landmarks and any(latent.std > 0 for latent in card.latents)):
+        yield (
+            ("walk",),
+            f"a walk stays near training codes, and the card of model {card.name!r} holds none (its landmarks and "
+            "deviations); export it again, or give a path",
+        )
+    for point, code in enumerate(motion.path or []):
+        if len(code) != len(names):
+            yield (
+                ("path", point),
+                f"code {point + 1} of path has {len(code)} numbers, model {card.name!r} has {len(names)} latents; give "
+                f"{len(names)}",
+            )

@@ -1,0 +1,305 @@
+"""A preset file is read, and everything that is wrong with it is told at once: a line each, with its place in the file.
+
+`tomllib` says neither where a key stands nor what is wrong after the first mistake. So where there is a mistake, the
+file is taken apart into its statements, each of which is TOML by itself.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from .agreement import Fault
+from .errors import UserError, nearest, printable
+from .preset import FORMAT, Misplaced, Preset
+
+Where = tuple[str | int, ...]
+
+MOST_LINES = 400  # of a statement that is taken apart: a long path has a code a line
+MOST_FAULTS = 20  # told of one file; who made as many gave another kind of file
+LONGEST = 60  # characters of a value that a message repeats
+UNFINISHED = "(at end of document)"  # what tomllib says of a statement that goes on in the next line
+KEY = re.compile(r"\s*([\w.\-]+)\s*=\s*(.*?)\s*(?:#.*)?")
+WORD = re.compile(r"[^\W\d][\w .#/\-]*")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+SEVERAL = ("cc", "motion", "effects")  # tables that are there any number of times
+SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
+SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
+
+
+def read_preset(path: Path) -> Preset:
+    """Read a preset file.
+
+    Raises:
+        UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each of them.
+    """
+    text = _text(path)
+    found: list[Fault] = []
+    broken: list[Broken] = []
+    try:
+        fields = tomllib.loads(text)
+    except (ValueError, RecursionError):  # not TOML, a number of too many digits, or too deep a nest
+        text, fields, broken = _what_is_toml(text)
+    version = fields.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(f"preset {path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
+    try:
+        preset = Preset.model_validate(fields)
+    except ValidationError as error:
+        skipped = {line.key for line in broken}
+        found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:]) and "[" not in skipped]
+    else:
+        if not broken:
+            return preset
+    told = [f"preset {path} is not TOML in line {line.number}: {line.what}" for line in sorted(broken)]
+    raise UserError(*[*told, *complaints(path, found, text)][:MOST_FAULTS])
+
+
+def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
+    """What to tell people of a preset's faults, in the order of the file, with their lines."""
+    lines = _lines(_text(path) if text is None else text)
+    placed = [(_line(lines, fault.where), fault) for fault in faults]
+    placed.sort(key=lambda entry: entry[0] or 0)
+    return [f"preset {path}{f', line {number}' if number else ''}: {fault.what}" for number, fault in placed]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
+    except OSError as error:
+        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"preset {path} is not TOML: {error}") from None
+
+
+class Broken(NamedTuple):
+    """A line that is no TOML, and the key that it seems to give."""
+
+    number: int
+    key: str
+    what: str
+
+
+class Statement(NamedTuple):
+    """A header or a key with its value: its first line, counted from 1, and what it holds."""
+
+    number: int
+    text: str
+    fields: dict[str, Any]
+
+
+def statements(text: str) -> Iterator[Statement | Broken]:
+    """Take TOML apart: its headers and keys with their values, each TOML by itself, and the lines that are none."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    start = 0
+    while start < len(lines):
+        end, trouble = start + 1, ""
+        while True:
+            piece = "\n".join(lines[start:end])
+            try:
+                fields = tomllib.loads(piece)
+                if fields:
+                    yield Statement(start + 1, piece.strip(), fields)
+                break
+            except (ValueError, RecursionError) as error:
+                trouble = trouble or str(error)
+                if not str(error).endswith(UNFINISHED) or end == len(lines) or end - start == MOST_LINES:
+                    yield _broken(start + 1, lines[start], trouble)
+                    end = start + 1
+                    break
+            end += 1
+        start = end
+
+
+def _broken(number: int, line: str, trouble: str) -> Broken:
+    """A line that cannot be read, with a hint where it is one of the usual slips."""
+    given = KEY.fullmatch(line)
+    what = re.sub(r" \(at .*\)", "", trouble)
+    if given is None:
+        shown = printable(line.strip())[:LONGEST]
+        hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else what
+        # What follows a header that cannot be read belongs to no table that is known.
+        return Broken(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
+    key, value = given.groups()
+    if value.casefold() in SWITCHES:
+        what = f"write {key} = {SWITCHES[value.casefold()]}"
+    elif WORD.fullmatch(value):
+        what = f'text is written in quotes: {key} = "{value}"'
+    elif DECIMAL_COMMA.fullmatch(value):
+        what = f"decimals have a point: {key} = {value.replace(',', '.')}"
+    elif not value:
+        what = f"{key} has no value; give one, or remove the line"
+    return Broken(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {what}"))
+
+
+def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
+    """The text with what cannot be read left out, its fields, and the lines that cannot, or that give a thing again."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    broken = [part for part in statements(text) if isinstance(part, Broken)]
+    for part in broken:
+        lines[part.number - 1] = ""
+    while len(broken) < MOST_FAULTS:
+        try:
+            return "\n".join(lines), tomllib.loads("\n".join(lines)), broken
+        except (ValueError, RecursionError) as error:
+            where = re.search(r"\(at line (\d+),", str(error))
+            if where is None:
+                break
+            number = int(where[1])
+            given, what = printable(lines[number - 1].strip())[:LONGEST], re.sub(r" \(at .*\)", "", str(error))
+            if single := [place for place, line in enumerate(lines) if SINGLE.fullmatch(line)]:
+                for place in single:
+                    name = lines[place].split("]")[0].strip(" [\t")
+                    lines[place] = f"[[{name}]]"
+                    what = f"'[{name}]': several of these are written [[{name}]], with two brackets"
+                    broken.append(Broken(place + 1, "", what))
+                continue
+            lines[number - 1] = ""
+            broken.append(Broken(number, given[:1] if given.startswith("[") else "", f"{given!r}: {what}"))
+    return text, {}, broken or [Broken(1, "[", "it nests too deeply, or has a number of too many digits")]
+
+
+def _lines(text: str) -> dict[Where, int]:
+    """The line of each table, key and entry of a list, counted from 1."""
+    lines: dict[Where, int] = {}
+    counts: dict[Where, int] = {}
+    table: Where = ()
+    for part in statements(text):
+        if isinstance(part, Broken):
+            continue
+        if part.text.startswith("["):
+            table = _header(part, counts)
+            lines.setdefault(table, part.number)
+            lines.setdefault(table[:-1], part.number)
+        else:
+            for where in _keys(part.fields):
+                lines.setdefault((*table, *where), part.number)
+    return lines
+
+
+def _header(part: Statement, counts: dict[Where, int]) -> Where:
+    """The path of a table: of an array's, with the number of the one that begins or goes on here."""
+    keys: list[str] = []
+    inner: Any = part.fields
+    while inner:
+        inner = inner[0] if isinstance(inner, list) else inner
+        if not inner:
+            break
+        (key,) = inner
+        keys.append(key)
+        inner = inner[key]
+    path: Where = ()
+    for place, key in enumerate(keys):
+        path = (*path, key)
+        if place == len(keys) - 1 and part.text.startswith("[["):
+            counts[path] = counts.get(path, 0) + 1
+        if path in counts:
+            path = (*path, counts[path] - 1)
+    return path
+
+
+def _keys(value: Any) -> Iterator[Where]:
+    """The paths of all that a value holds."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield (key,)
+        for where in _keys(inner):
+            yield (key, *where)
+
+
+def _line(lines: Mapping[Where, int], where: Where) -> int | None:
+    """The line of a key, or of the table that it belongs to."""
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where)
+
+
+def _faults(error: ValidationError) -> Iterator[Fault]:
+    """What pydantic found wrong, in our words; of a misspelt key and the one that it leaves missing, the former."""
+    details = error.errors(include_url=False)
+    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    for detail in details:
+        where: Where = detail["loc"]
+        *table, key = where or ("",)
+        beside = [str(other[-1]) for other in unknown if other[:-1] == where[:-1]]
+        if detail["type"] == "missing" and get_close_matches(str(key), beside, n=1, cutoff=0.5):
+            continue
+        raised = detail.get("ctx", {}).get("error")
+        if isinstance(raised, Misplaced):
+            where = raised.where
+        yield Fault(where, _said(where, detail, _names(tuple(table))))
+
+
+def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
+    """One fault in a line: the key, what it was given, what is allowed and what to do."""
+    kind, given, name = detail["type"], detail.get("input"), _named(where)
+    what = str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "missing":
+        return f"{name} is missing; add it"
+    if kind == "extra_forbidden":
+        table = f"{_named(where[:2])}: " if len(where) > 1 and isinstance(where[1], int) else ""
+        key = ".".join(map(str, where[2:])) if table else name
+        return f"{table}unknown key {key!r}{nearest(str(where[-1]), known)}"
+    if kind == "list_type" and len(where) == 1 and isinstance(given, dict):
+        return f"[{name}] is one of several: write [[{name}]], with two brackets"
+    if kind in ("model_type", "dict_type") and isinstance(given, list):
+        return f"[[{name}]] is there once: write [{name}], with one bracket"
+    if isinstance(given, dict | list) or kind == "value_error":
+        return f"{name}: {what}" if name else what
+    shown = repr(given)
+    shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+    return f"{name} = {shown} {what.replace('Input should', 'should', 1)}{_hint(where, detail)}"
+
+
+def _hint(where: Where, detail: Mapping[str, Any]) -> str:
+    """What a value was meant to be, where it is one of the usual slips."""
+    given = detail.get("input")
+    if isinstance(given, str) and DECIMAL_COMMA.fullmatch(given.strip()):
+        return f"; decimals have a point, and no quotes: {given.strip().replace(',', '.')}"
+    most = detail.get("ctx", {}).get("le")
+    seconds = str(where[-1]).endswith("_seconds") or where == ("grain", "length")
+    if seconds and isinstance(given, int | float) and most is not None and most < given <= 1000 * most:
+        return f", in seconds; {given:g} ms are {given / 1000:g}"
+    return ""
+
+
+def _named(where: Where) -> str:
+    """A key as people name it, tables and entries counted from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
+    name = ""
+    for place, part in enumerate(where):
+        if isinstance(part, int):
+            if place == 1 and where[0] in SEVERAL:
+                name = f"[[{name}]] {part + 1}"
+            else:
+                name += f", {'code' if where[place - 1] == 'path' else 'number'} {part + 1}"
+        else:
+            name += f"{'' if not name else ': ' if place == 2 and isinstance(where[1], int) else '.'}{part}"
+    return name
+
+
+def _names(table: Where) -> list[str]:
+    """The keys that a table may have."""
+    part: Any = Preset
+    for key in table:
+        if isinstance(key, int):
+            continue
+        field = part.model_fields.get(key)
+        models = [] if field is None else _models(field.annotation)
+        if not models:
+            return []
+        part = models[0]
+    return list(part.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
