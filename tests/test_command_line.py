@@ -119,8 +119,9 @@ INTO_PIPES = {
 
 
 @pytest.mark.parametrize("buffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])
-@pytest.mark.parametrize("what", INTO_PIPES)
+@pytest.mark.parametrize(
+    ("what", "both"), [*((what, False) for what in INTO_PIPES), ("output", True), ("a complaint", True)]
+)
 def test_what_is_printed_into_a_closed_pipe_ends_quietly(tmp_path, buffered, both, what):
     """As `timbrel recipes | head -1` may find it, and `timbrel recipes |& head -1`."""
     arguments, statuses = INTO_PIPES[what]
