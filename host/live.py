@@ -414,7 +414,7 @@ class Loop:
 
         A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
         many, the first of a chord, lasts five times as long then. From one wait, however long, nothing follows: the
-        machine stood still.
+        machine stood still. At the lowest latency nothing does: who asks for it hears a gap rather than a late key.
 
         Args:
             seconds: that rendering a block took.
@@ -424,7 +424,7 @@ class Loop:
         self._took += (seconds - self._took) / KEPT_BLOCKS
         self._kept += (waited - self._kept) / KEPT_BLOCKS
         self._waits += ((waited > KEPT * seconds) - self._waits) / KEPT_BLOCKS
-        if PRECISE and self._kept > KEPT * self._took and self._waits > OFTEN:
+        if PRECISE and not self._lowest and self._kept > KEPT * self._took and self._waits > OFTEN:
             self._braced = SPARE_BLOCKS
         elif self._kept < KEPT / 2 * self._took:
             self._braced = 0

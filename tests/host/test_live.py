@@ -836,9 +836,11 @@ def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, wait
     assert loop.player.sounding == kept
 
 
-@pytest.mark.parametrize("share", [0.3, 0.05, 0.0])
-def test_the_ring_is_deeper_while_other_threads_keep_rendering_waiting(make_patch, hours, share):
-    loop, sink, _ = looped(make_patch, hours, [])
+@pytest.mark.parametrize(
+    ("share", "lowest", "deepest"), [(0.3, False, 4), (0.3, True, 2), (0.05, False, 2), (0, False, 2)]
+)
+def test_the_ring_is_deeper_while_other_threads_keep_rendering_waiting(make_patch, hours, share, lowest, deepest):
+    loop, sink, _ = looped(make_patch, hours, [], lowest)
     block, depths, ahead = loop.player.block, [], []
 
     def kept(count):
@@ -853,7 +855,7 @@ def test_the_ring_is_deeper_while_other_threads_keep_rendering_waiting(make_patc
     loop.run()
     depths, ahead = np.array(depths), np.array(ahead)
     assert set(depths[:100]) == {2}
-    assert set(depths[150:200]) == {4 if share == 0.3 else 2}
+    assert set(depths[150:200]) == {deepest}
     assert set(depths[300:]) == {2}
     assert np.array_equal(ahead[150:200], depths[150:200])
     assert np.array_equal(ahead[350:], depths[350:])
