@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,20 @@ from .card import Card
 from .files import replacing
 from .picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
 Doubles = npt.NDArray[np.float64]
 
 INCHES = (8.0, 8.0)
-CODES = "#b9bfc4"
+CODES, NAMES = "#b9bfc4", "#6b747d"
+LEFT, RIGHT = 0.09, 0.96  # of the page
 MARKS = 9  # along the way, evenly spaced in time: where they lie close it is slow
+LONGEST_NAME = 60  # letters of a sound's name that are tried first
+DOT = 7.0  # half of what the largest dot on the way is wide
+NAME_DOTS = 24  # letters of the name beside a training code
 
 
 class Plane:
@@ -53,9 +63,12 @@ def draw_way(
 ) -> None:
     """Draw a PNG of 1200 by 1200 dots: the training codes, those of sounds, and a way.
 
+    Training codes have their sounds' names beside them, those next to the way first, as far as there is room.
+
     Args:
-        sounds: names, and the codes of their frames, [frames, n_latents].
+        sounds: names, and the codes of their frames, [frames, n_latents]; the heading leads from the first to the last.
         way: codes evenly spaced in time, [rows, n_latents].
+        title: what is below the heading.
 
     Raises:
         UserError: as `picture.check_picture` and `host.files.check_output`.
@@ -68,22 +81,73 @@ def draw_way(
     plane = Plane(card)
     with replacing(path, overwrite) as temporary, rc_context(style()):
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
-        axes = figure.add_axes((0.09, 0.08, 0.87, 0.84))
-        figure.text(0.09, 0.945, title, fontsize=12, weight="bold", parse_math=False)
+        axes = figure.add_axes((LEFT, 0.08, RIGHT - LEFT, 0.84))
+        heading = figure.text(LEFT, 0.956, "", fontsize=12, weight="bold", parse_math=False)
+        _fit(heading, [sounds[0][0], sounds[-1][0]], " to ")
+        _fit(figure.text(LEFT, 0.932, "", fontsize=9, parse_math=False), [title], "")
         marks = plane.places(np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(card.latents)))
         axes.scatter(marks[:, 0], marks[:, 1], s=20, color=CODES, linewidths=0, label="training codes")
         line = plane.places(way)
         for (name, codes), colour in zip(sounds, PATHS[1::2], strict=False):
             places = plane.places(codes)
             axes.scatter(places[:, 0], places[:, 1], s=7, color=colour, alpha=0.35, linewidths=0)
-            axes.plot([], [], "o", color=colour, label=name.replace("$", r"\$"), markersize=5)
+            shown = shortened(name, LONGEST_NAME // 2).replace("$", r"\$")
+            axes.plot([], [], "o", color=colour, label=shown, markersize=5)
         axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1.6)
         dots = line[np.linspace(0, len(line) - 1, MARKS).round().astype(int)]
-        axes.scatter(dots[:, 0], dots[:, 1], s=np.linspace(18, 60, MARKS), color=INK, zorder=3)
+        sizes = np.linspace(18, 60, MARKS)
+        axes.scatter(dots[:, 0], dots[:, 1], s=sizes, color=INK, zorder=3, label="the way, larger as time goes by")
         axes.set_xlabel(plane.labels[0])
         axes.set_ylabel(plane.labels[1])
         axes.grid(color=FAINT, linewidth=0.5)
         axes.set_axisbelow(True)
         axes.margins(0.05)
-        axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
+        legend = axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
+        figure.draw_without_rendering()  # now all has its place
+        taken = [legend.get_window_extent(), *(_around(place) for place in axes.transData.transform(dots))]
+        _name(axes, marks, [mark.label for mark in card.landmarks], line, taken)
         figure.savefig(temporary, format="png")
+
+
+def shortened(name: str, letters: int) -> str:
+    """A name of at most so many letters, its middle left out."""
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) // 2
+    return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
+
+
+def _fit(text: "Text", names: Sequence[str], between: str) -> None:
+    """Write names, as much of each as the page has room for."""
+    assert text.figure is not None
+    room = RIGHT * text.figure.bbox.width
+    for letters in range(LONGEST_NAME * 3 // (1 + len(names)), 3, -1):
+        text.set_text(between.join(shortened(name, letters) for name in names))
+        if text.get_window_extent().x1 <= room:
+            return
+
+
+def _around(place: Doubles) -> "Bbox":
+    """What a dot of the way covers, in dots of the page."""
+    from matplotlib.transforms import Bbox
+
+    return Bbox([place - DOT, place + DOT])
+
+
+def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
+    """Write each label once, beside the mark of its name that is next to the way, where nothing is written yet."""
+    away = np.sqrt(np.square(marks[:, np.newaxis] - line).sum(axis=2).min(axis=1)) if len(marks) else np.zeros(0)
+    named: set[str] = set()
+    for number in np.argsort(away).tolist():
+        if labels[number] in named or not labels[number]:
+            continue
+        text = axes.annotate(
+            shortened(labels[number], NAME_DOTS), tuple(marks[number]), (4, 3), textcoords="offset points", fontsize=7,
+            color=NAMES, parse_math=False,
+        )  # fmt: skip
+        box = text.get_window_extent().padded(2)
+        if box.x1 > axes.bbox.x1 or box.y1 > axes.bbox.y1 or any(box.overlaps(other) for other in taken):
+            text.remove()
+            continue
+        named.add(labels[number])
+        taken.append(box)

@@ -108,7 +108,7 @@ def morph(
     drawn = _played(preset, card, seconds)
     if picture is not None:
         names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
-        title = f"{first.stem} to {second.stem}, {way}, in {card.name}"
+        title = f"{way}, {seconds:g} s, in {card.name}"
         draw_way(picture, card, names, drawn, title, overwrite)
     told = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
     by = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""

@@ -7,11 +7,12 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from onnx import helper
 from timbrel.host.audio.files import read_sound
 from timbrel.host.instrument import Instrument
-from timbrel.host.latent_map import Plane
+from timbrel.host.latent_map import Plane, draw_way
 from timbrel.host.model import Model
 from timbrel.host.morph import dense_way, morph
 from timbrel.host.motion import great_circle
@@ -173,20 +174,76 @@ def test_two_latents_are_drawn_as_they_are_and_more_along_their_principal_axes(m
     assert Plane(make_model(np.zeros((3, 1)), latents=1).card).places(np.ones((5, 1))).shape == (5, 2)
 
 
-def test_the_picture_shows_the_way_and_both_sounds(make_model, sounds, tmp_path):
-    dots = {}
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn, as they are saved."""
+    kept = []
+    save = Figure.savefig
+
+    def keep(self, *given, **options):
+        kept.append(self)
+        save(self, *given, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return kept
+
+
+def test_the_picture_shows_the_way_and_both_sounds(make_model, sounds, tmp_path, figures):
+    dots, dark = {}, {}
     for way in ("linear", "dense"):
         path = tmp_path / f"{way}.png"
         names = (sounds / "soft.wav", sounds / "loud.wav")
         morph(*names, make_model(), tmp_path / "o.wav", way=way, seconds=0.5, picture=path, overwrite=True)
         dots[way] = imread(path)[:, :, :3]
+        dark[way] = dots[way].max(axis=2) < 0.3
+        legend = figures[-1].axes[0].get_legend().get_window_extent()
+        dark[way][1200 - round(legend.y1) : 1200 - round(legend.y0), round(legend.x0) : round(legend.x1)] = False
+        dark[way] = dark[way][100:1080, 120:]
     assert dots["linear"].shape == (1200, 1200, 3)
-    dark = {way: picture[100:1080, 120:].max(axis=2) < 0.3 for way, picture in dots.items()}
     rows, columns = np.nonzero(dark["linear"])
     assert np.corrcoef(rows, columns)[0, 1] < -0.8  # a straight line, rising
     assert (dark["dense"] & ~dark["linear"]).sum() > 300
     for colour in ((0.85, 0.51, 0.25), (0.72, 0.26, 0.31)):  # those of the sounds
         assert (np.abs(dots["linear"] - colour).max(axis=2) < 0.05).sum() > 20
+
+
+@pytest.mark.parametrize("names", [("soft", "loud"), ("W" * 200, "i" * 200), ("$x_1$ " * 20, "b")])
+def test_the_heading_of_a_map_fits_and_names_both_sounds(make_model, tmp_path, figures, names):
+    codes = [(name, np.full((3, 2), 0.25 + 0.5 * place)) for place, name in enumerate(names)]
+    draw_way(
+        tmp_path / "map.png", make_model().card, codes, np.linspace([0.2, 0.2], [0.8, 0.8], 50), "linear, 8 s, in m"
+    )
+    [figure] = figures
+    heading, below = figure.texts
+    first, second = heading.get_text().split(" to ")
+    for name, shown in zip(names, (first, second), strict=True):
+        assert shown == name or (name.startswith(shown.split("…")[0]) and name.endswith(shown.split("…")[1]))
+    assert below.get_text() == "linear, 8 s, in m"
+    assert all(text.get_window_extent().x1 <= figure.bbox.width for text in (heading, below))
+    legend = figure.axes[0].get_legend()
+    assert legend.get_window_extent().width < figure.axes[0].bbox.width
+
+
+def test_a_map_names_its_dots_each_sound_once_and_no_name_over_another(tmp_path, figures, analytic, save_levels):
+    rng = np.random.default_rng(3)
+    marks = [
+        {"latent": rng.uniform(0, 1, 2).tolist(), "chroma": 0, "label": f"sound {number % 60}"} for number in range(240)
+    ]
+    made = analytic()
+    card = Model(made.save(tmp_path / "model.onnx", made.card(landmarks=marks))).card
+    line = np.linspace([0.2, 0.2], [0.8, 0.8], 50)
+    draw_way(tmp_path / "map.png", card, [("a", line[:3]), ("b", line[-3:])], line, "linear")
+    [figure] = figures
+    axes = figure.axes[0]
+    names = [text.get_text() for text in axes.texts]
+    assert len(names) == len(set(names)) > 20
+    boxes = [text.get_window_extent() for text in axes.texts] + [axes.get_legend().get_window_extent()]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+    for text in axes.texts:  # each beside a dot of its name
+        own = [mark["latent"] for mark in marks if mark["label"] == text.get_text()]
+        assert any(np.allclose(text.xy, place) for place in own)
+    assert "the way, larger as time goes by" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 WRONG = {
