@@ -6,6 +6,8 @@ move. Above the model's octave it takes all decoded harmonics around it, below i
 harmonics a frame is what was decoded between two.
 """
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 LOBE = 2  # bins on either side of its centre that a Hann lobe has
+STEPS = 512  # places between two bins at which it is known: to a thousandth of its height
 
 
 class Relaid:
@@ -73,8 +76,9 @@ class Relaid:
         share = np.clip(order - below, 0.0, 1.0)  # an octave down, every other harmonic is between two decoded ones
         # A lobe has its own place below; beside it, and half-way to the next, is what was decoded there.
         beside = np.where(away < 0, -1, 1) * np.clip(np.abs(away), LOBE + 1, np.maximum(decoded / 2, LOBE + 1))
-        rest = (1 - share) * _at(frames, below * decoded + beside)
-        rest += share * _at(frames, (below + 1) * decoded + beside)
+        rest = _at(frames, below * decoded + beside)
+        if share.any():
+            rest += share * (_at(frames, (below + 1) * decoded + beside) - rest)
         power = _powers(frames, decoded)
         strength = np.where(octaves > 0, _gathered(power, nearest, octaves), _between(np.sqrt(power), below, share))
         made: Floats = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
@@ -97,7 +101,8 @@ def _powers(frames: Array, fundamentals: Floats) -> Floats:
     power = np.square(_at(frames, around.reshape(len(frames), -1))).reshape(around.shape)
     inside, outside = power[:, :, 1:-1], (power[:, :, 0] + power[:, :, -1]) / 2
     energy = inside.sum(axis=2) - inside.shape[2] * outside
-    powers: Floats = np.pad(np.maximum(energy, 0.0) / HANN_ENERGY, ((0, 0), (1, 1)))
+    nothing = np.zeros((len(frames), 1))
+    powers: Floats = np.concatenate([nothing, np.maximum(energy, 0.0) / HANN_ENERGY, nothing], axis=1)
     return powers
 
 
@@ -119,10 +124,19 @@ def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
     return given
 
 
+@functools.cache
+def _lobes() -> Floats:
+    """A Hann window's main lobe, 1 in its centre, at `STEPS` places a bin; 0 at its ends."""
+    away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
+    lobe: Floats = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
+    lobe[[0, -1]] = 0
+    return lobe
+
+
 def _lobe(away: Floats) -> Floats:
-    """A Hann window's main lobe, 1 in its centre, at so many bins from it."""
-    lobe = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
-    shape: Floats = np.where(np.abs(away) < LOBE, lobe, 0.0)
+    """The lobe at so many bins from its centre."""
+    lobes = _lobes()
+    shape: Floats = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
     return shape
 
 
