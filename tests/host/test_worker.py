@@ -2,6 +2,8 @@
 
 import contextlib
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.host import rack as rack_module
-from timbrel.host import worker
+from timbrel.host import stop, worker
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import (
     ChannelPressure,
@@ -174,6 +176,30 @@ def test_who_waits_for_a_process_that_was_killed_is_told(make_patch, lone):
             child.join()
         with pytest.raises(Failure, match=r"a process .* ended, .* try again"):
             rack.process([], 9000)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals do not hang up here")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_what_stops_all_processes_ends_those_that_share_the_voices_through_the_rack_alone(
+    make_patch, lone, monkeypatch, capfd, name
+):
+    """However early it comes: before the process does anything, and while it plays."""
+    work, number = worker._work, getattr(signal, name)
+
+    def stopped(*arguments):
+        signal.raise_signal(number)
+        work(*arguments)
+
+    monkeypatch.setattr(worker, "_work", stopped)
+    events = performance(6)
+    whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
+    with stop.listening():
+        rack = Rack({0: make_patch(cc=KNOBS)}, RATE, 2)
+        [child] = multiprocessing.active_children()
+        time.sleep(0.2)  # until it plays
+        os.kill(child.pid, number)
+        assert alike(played(rack, events), whole)
+    assert capfd.readouterr() == ("", "")
 
 
 class Odd(Exception):
