@@ -3,7 +3,7 @@
 MIDI has no message that asks a controller where it stands. So what it said is kept here, as far as it still holds.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -25,6 +25,16 @@ SELECTION = (98, 99, 100, 101)  # that say which: NRPN fine and coarse, RPN fine
 _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, expression
 # What belongs to a player's hands and feet, not to a preset's knobs; with fine halves, glide's switch and pedals.
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
+
+
+class Standing(NamedTuple):
+    """Where controllers left a player: what they said, at sample 0, and where targets of knobs stood, by channel."""
+
+    said: Sequence[Event] = ()
+    knobs: Mapping[int, Mapping[str, float]] = {}
+
+
+UNTOUCHED = Standing()
 
 
 class Entry(NamedTuple):

@@ -10,6 +10,7 @@ from .agreement import check
 from .audio.effects import EffectChain
 from .audio.output import Output
 from .events import ControlChange, Event
+from .mapping import Mapper
 from .model import Model
 from .preset import Preset
 from .synthesis import SHED, Elsewhere, Synthesis, share
@@ -60,6 +61,11 @@ class Instrument:
     def keys_down(self) -> list[int]:
         """Keys that are pressed, lowest first."""
         return self._synthesis.keys_down
+
+    @property
+    def knobs(self) -> Mapper:
+        """What its knobs turn."""
+        return self._synthesis.knobs
 
     def latent_values(self) -> list[float]:
         """Where each knob is heading."""

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.device import SPARE_BLOCKS, Sink
-from .desk import Desk
+from .desk import UNTOUCHED, Desk, Standing
 from .dsp import LIMIT_KNEE, limit, limited
 from .events import Clock, ControlChange, Event, NoteOn, ProgramChange
+from .mapping import Mapper
 from .midi.ports import Timed
 
 Array = npt.NDArray[np.float32]
@@ -86,6 +87,9 @@ class Machine(Protocol):
     @property
     def sounding(self) -> int: ...
 
+    @property
+    def knobs(self) -> Mapping[int, Mapper]: ...
+
     def latent_values(self, channel: int) -> list[float]: ...
 
     def current_latents(self, channel: int) -> list[float]: ...
@@ -113,16 +117,17 @@ class Player:
     pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
     """
 
-    def __init__(self, rack: Machine, sample_rate: int, opening: Sequence[Event] = ()) -> None:
-        """``opening`` is what controllers set before, at sample 0."""
+    def __init__(self, rack: Machine, sample_rate: int, before: Standing = UNTOUCHED) -> None:
+        """``before`` is where another player was left."""
         self._rate = sample_rate
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
-        self._seats = [_Seat(rack, 0, opening)]
+        self._seats = [_Seat(rack, 0, before.said)]
         self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
         self._queue: list[Event] = []
         self._desk = Desk()
-        for event in opening:
+        for event in before.said:
             self._desk.hear(event)
+        _restore(rack, before.knobs)
         self.now = 0  # samples given
         self.shed = 0  # voices that were given up for want of time
 
@@ -148,9 +153,9 @@ class Player:
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
 
     @property
-    def standing(self) -> list[Event]:
-        """What controllers have set, as the ``opening`` of a player after this one; to be asked between two blocks."""
-        return self._desk.everything()
+    def standing(self) -> Standing:
+        """Where controllers have left it, for a player after this one; to be asked between two blocks."""
+        return Standing(self._desk.everything(), {place: knobs.standing() for place, knobs in self.rack.knobs.items()})
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
         """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this.
@@ -197,6 +202,8 @@ class Player:
             return
         rack, channels = self._next.pop()
         self._desk.forget_knobs(channels)
+        knobs = self.rack.knobs.items()
+        _restore(rack, {place: turned.standing() for place, turned in knobs if place not in channels})
         held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
         opening = [*self._desk.everything(), *(replace(note, time=0) for note in held)]
         self._seats.append(_Seat(rack, self.now, opening))
@@ -221,6 +228,12 @@ class Player:
 
     def _gone(self, seat: _Seat) -> bool:
         return seat.fade is not None and self.now >= seat.fade + self._fade
+
+
+def _restore(rack: Machine, knobs: Mapping[int, Mapping[str, float]]) -> None:
+    """Send what knobs turn to where it stood, whatever their takeover."""
+    for place, turned in rack.knobs.items():
+        turned.restore(knobs.get(place, {}))
 
 
 def _sum(parts: Mapping[int, Array]) -> Array:

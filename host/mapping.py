@@ -1,6 +1,6 @@
 """From what a player moves to what it moves: which controller turns which target, how far, and from when on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .controls import knob, nudge
@@ -72,9 +72,22 @@ class Mapper:
         self._key_pressures: dict[int, _Knob] = {}
         self._held: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
         self._selecting = Parameters()
+        self._turned: set[str] = set()  # targets of knobs; those of pressures come to rest by themselves
+        self._moved: set[str] = set()
         for entry in entries:
+            self._turned |= {entry.target} if entry.pressure is None else set()
             for channel in CHANNELS if entry.channel is None else (entry.channel - 1,):
                 self._listen(channel, entry)
+
+    def standing(self) -> dict[str, float]:
+        """Where those targets of knobs are heading that were moved."""
+        return {target: self._present(target) for target in self._turned & self._moved}
+
+    def restore(self, standing: Mapping[str, float]) -> None:
+        """Send targets at sample 0 to where they stood for another; those that no knob turns stay."""
+        for target, value in standing.items():
+            if target in self._turned:
+                self._send(0, target, value)
 
     def _listen(self, channel: int, entry: CCMap) -> None:
         if entry.number is not None:
@@ -180,7 +193,7 @@ class Mapper:
         for binding in source.bindings:
             to = binding.turned(value, top, self._present(binding.entry.target))
             if to is not None:
-                self._move(time, binding.entry.target, to)
+                self._send(time, binding.entry.target, to)
 
     def _step(self, time: int, source: _Knob, steps: int) -> None:
         """An endless knob: it knows no place, so it moves its targets from where they are."""
@@ -188,4 +201,8 @@ class Mapper:
             entry = binding.entry
             to = nudge(self._present(entry.target), steps, *entry.ends, entry.curve)
             binding.stood = to
-            self._move(time, entry.target, to)
+            self._send(time, entry.target, to)
+
+    def _send(self, time: int, target: str, value: float) -> None:
+        self._moved.add(target)
+        self._move(time, target, value)

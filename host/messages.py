@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .events import Event
+from .desk import UNTOUCHED, Standing
 
 if TYPE_CHECKING:
     from .controllers import Controller
@@ -32,7 +32,7 @@ class Setup:
     programs: tuple[str, ...] = ()
     controller: "Controller | None" = None
     recording: bool = False
-    opening: tuple[Event, ...] = ()  # what controllers set before, where another process has ended
+    before: Standing = UNTOUCHED  # where controllers left a process that has ended
 
 
 @dataclass

@@ -239,7 +239,7 @@ class Processor:
         delays = (self.latency_samples, self._ahead + latency_of(model.card))
         dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
         known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
-        self._mapper = Mapper([entry for entry in preset.cc if entry.target in known], dials.present, dials.turn)
+        self.knobs = Mapper([entry for entry in preset.cc if entry.target in known], dials.present, dials.turn)
 
     @property
     def pause_seconds(self) -> float:
@@ -322,17 +322,17 @@ class Processor:
         match event:
             case NoteOn(_, channel, key):
                 self._codes.press(time, key, True)
-                self._mapper.note_on(channel, key)
+                self.knobs.note_on(channel, key)
             case NoteOff(_, channel, key):
                 self._codes.press(time, key, False)
-                self._mapper.note_off(event.time, channel, key)
+                self.knobs.note_off(event.time, channel, key)
             case ControlChange(_, channel, number, value):
-                if not self._mapper.control(event.time, channel, number, value) and number in ALL_OFF:
+                if not self.knobs.control(event.time, channel, number, value) and number in ALL_OFF:
                     self._codes.release_all(time)
             case ChannelPressure(_, channel, value):
-                self._mapper.channel_pressure(event.time, channel, value)
+                self.knobs.channel_pressure(event.time, channel, value)
             case KeyPressure(_, channel, key, value):
-                self._mapper.key_pressure(event.time, channel, key, value)
+                self.knobs.key_pressure(event.time, channel, key, value)
             case Clock():
                 self._codes.knobs.clock(Clock(time, event.message))
 
@@ -366,6 +366,11 @@ class Insert:
     def latency_samples(self) -> int:
         """Samples between what is heard and what comes out."""
         return self._processor.latency_samples
+
+    @property
+    def knobs(self) -> dict[int, Mapper]:
+        """What knobs turn, under the first channel."""
+        return {0: self._processor.knobs}
 
     def latent_values(self, channel: int) -> list[float]:
         """Where each knob of a latent is heading."""

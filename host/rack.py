@@ -12,6 +12,7 @@ from .errors import UserError
 from .events import Event
 from .instrument import Instrument
 from .library import Patch
+from .mapping import Mapper
 from .mpe import Zones
 from .synthesis import Elsewhere, share
 
@@ -88,6 +89,11 @@ class Rack:
     def held_notes(self) -> list[int]:
         """Keys that are pressed on any channel, lowest first. As all that is asked here, between two blocks."""
         return sorted(key for instrument in self._instruments.values() for key in instrument.keys_down)
+
+    @property
+    def knobs(self) -> dict[int, Mapper]:
+        """What the knobs of each channel's instrument turn."""
+        return {channel: instrument.knobs for channel, instrument in self._instruments.items()}
 
     def latent_values(self, channel: int) -> list[float]:
         """Where the knobs of a channel's instrument are heading."""

@@ -22,6 +22,7 @@ import numpy as np
 from .audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
 from .cast import Cast, Slot, by_channel
 from .controls import knob
+from .desk import UNTOUCHED
 from .dsp import white_noise
 from .errors import TimbrelError, UserError
 from .events import ControlChange, Event, NoteOff, NoteOn
@@ -160,7 +161,7 @@ def _sound(stage: _Stage) -> None:
         stage.rate = sink.rate
         stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop = Loop(
-            Player(rack, sink.rate, setup.opening),
+            Player(rack, sink.rate, setup.before),
             sink,
             sources,
             setup.lowest_latency,
@@ -244,7 +245,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
     stage.pipe.send(("ready", _report(stage)))
     loading: threading.Thread | None = None
     wanted: dict[Slot, str] = {}
-    standing: list[Event] = []
+    standing = UNTOUCHED
     next_report = next_scan = next_look = time.monotonic()
     while True:
         _flush(stage)

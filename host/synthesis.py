@@ -147,7 +147,7 @@ class Synthesis:
         self._bend_range, self._parameters = play.bend_range_semitones, Parameters()
         self._now = 0
         self._wheel = Wheel(self._bend_range, self._motion.bend)  # of channels outside MPE's zones
-        self._mapper = Mapper(
+        self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
             self._dials.present,
             self._dials.turn,
@@ -246,10 +246,10 @@ class Synthesis:
             case NoteOn(time, channel, key, velocity):
                 gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
                 self._voices.note_on(time, key, gain, channel)
-                self._mapper.note_on(event.channel, key)
+                self.knobs.note_on(event.channel, key)
             case NoteOff(time, channel, key):
                 self._voices.note_off(time, key, channel)
-                self._mapper.note_off(time, event.channel, key)
+                self.knobs.note_off(time, event.channel, key)
             case Clock():
                 self._motion.codes.clock(event)
             case _ if self._fingers.is_member(event.channel):
@@ -257,9 +257,9 @@ class Synthesis:
             case PitchBend(time, channel, value):
                 self._wheel_of(channel).turn(time, value)
             case ChannelPressure(time, channel, value):
-                self._mapper.channel_pressure(time, channel, value)
+                self.knobs.channel_pressure(time, channel, value)
             case KeyPressure(time, channel, key, value):
-                self._mapper.key_pressure(time, channel, key, value)
+                self.knobs.key_pressure(time, channel, key, value)
 
     def _hear_control(self, event: ControlChange) -> None:
         if event.number == SHED:
@@ -277,7 +277,7 @@ class Synthesis:
             self._fingers.move(event, self._voices.touches)
         elif entry is not None and ranged:
             self._wheel_of(event.channel).set_range(event.time, entry)
-        elif not self._mapper.control(event.time, event.channel, event.number, event.value):
+        elif not self.knobs.control(event.time, event.channel, event.number, event.value):
             self._control(event.time, self._fingers.zone(event.channel), event.number, event.value)
 
     def _control(self, time: int, zone: int | None, number: int, value: int) -> None:

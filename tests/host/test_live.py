@@ -11,7 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from timbrel.host import live
 from timbrel.host.dsp import LIMIT_KNEE
-from timbrel.host.events import ChannelPressure, Clock, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange
+from timbrel.host.events import (
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    ProgramChange,
+)
 from timbrel.host.live import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Load, Loop, Player, Timeline
 from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
@@ -317,6 +326,31 @@ def test_a_player_that_opens_with_what_the_last_one_stood_at_goes_on_as_that_one
     assert np.array_equal(sound[:, 2000:], before[:, 2000:])
 
 
+@pytest.mark.parametrize("takeover", ["jump", "pickup", "scale"])
+def test_a_player_that_goes_on_has_its_targets_where_knobs_and_steps_had_put_them(make_patch, takeover):
+    maps = [
+        {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0, "takeover": takeover},
+        {"nrpn": 300, "target": "latent.1", "low": 0.0, "high": 1.0},
+        {"pressure": "key", "target": "pan", "low": 0.0, "high": 1.0},
+    ]
+    turned = [ControlChange(5, 0, 20, value) for value in (40, 70, 90, 60)]
+    steps = [ControlChange(7, 0, number, value) for number, value in ((99, 2), (98, 44), (96, 0), (96, 0), (96, 0))]
+    pressed = [NoteOn(8, 0, 60, 100), KeyPressure(9, 0, 60, 127)]
+    first = player_of(make_patch, cc=maps)
+    perform(first, [*turned, *steps, *pressed], 1000, [100])
+    again = Player(Rack({0: make_patch(cc=maps)}, RATE, omni=True), RATE, first.standing)
+    perform(again, [], 1000, [100])
+    stood = first.rack.latent_values(0)
+    assert stood != [0.5, 0.5]
+    assert again.rack.latent_values(0) == stood
+    assert again.rack.knobs[0].standing() == {"latent.0": stood[0], "latent.1": stood[1]}
+    for player in (first, again):  # the knob goes on from where it stands
+        perform(player, [ControlChange(1100, 0, 20, 50)], 1000, [100])
+    assert again.rack.latent_values(0) == pytest.approx(first.rack.latent_values(0))
+    other = Player(Rack({0: make_patch()}, RATE, omni=True), RATE, first.standing)  # it maps none of them
+    assert other.rack.latent_values(0) == [0.5, 0.5]
+
+
 def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_other_channels_where_they_stand(make_patch):
     rack = Rack({0: make_patch(**PLAYED), 4: make_patch(**PLAYED)}, RATE, omni=True)
     player = Player(rack, RATE)
@@ -332,6 +366,7 @@ class Standing:
     latency_samples, sounding = 0, 0
 
     def __init__(self, listens):
+        self.knobs = {}
         self.listens, self.heard = listens, []
 
     def process(self, events, count):

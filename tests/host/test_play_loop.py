@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from timbrel.host import play as playing
-from timbrel.host.desk import hands_off
+from timbrel.host.desk import Standing, hands_off
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange
 from timbrel.host.messages import Report, Setup
@@ -59,7 +59,7 @@ def sounding(monkeypatch):
             def __init__(self, setup):
                 self.waiting, self.setup = list(left.pop(0)), setup
                 begun.append((setup.preset, *setup.channels))
-                sent.openings.append(setup.opening)
+                sent.openings.append(setup.before)
 
             def wait_until_ready(self, stop, say):
                 kind, what = next(self.messages(0))
@@ -117,10 +117,10 @@ def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
 
 def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on_them(sounding):
     knob, pedal = ControlChange(0, 0, 74, 100), ControlChange(0, 0, 64, 127)
-    told = [("set", [knob]), ("set", [knob, pedal])]
+    told = [("set", Standing([knob])), ("set", Standing([knob, pedal], {0: {"pan": 0.5}}))]
     sent = sounding([READY, *told, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
-    assert sent.openings == [(), (knob, pedal, *hands_off())]
+    assert sent.openings == [Standing(), Standing([knob, pedal, *hands_off()], {0: {"pan": 0.5}})]
 
 
 def test_what_is_refused_is_said_without_a_warning_in_front(sounding):
