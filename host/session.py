@@ -35,6 +35,7 @@ from .preset import CCMap
 from .process import Insert
 from .progress import HOUSE, Notices
 from .rack import Rack
+from .stop import SIGNALS
 from .units import gain_to_db
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
@@ -114,8 +115,8 @@ class _Stage:
 
 def run(pipe: Connection, setup: Setup) -> None:
     """The process: sounds until the parent says stop, goes away, or the card does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which says stop
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:  # what stops all processes reaches the parent, which says stop
+        signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
     hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
     stage = _Stage(setup, pipe)

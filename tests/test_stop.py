@@ -240,6 +240,23 @@ def test_a_render_under_nohup_outlives_its_terminal(song, tmp_path):
     assert process.returncode == 143
 
 
+def test_a_terminal_that_closes_ends_playing_in_order_and_keeps_what_was_recorded(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "timbrel", "play", "gm-keys", "--null", "--plain", "--record", "out.wav"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGHUP)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    assert "has ended" not in err  # the process that sounds, before it was told to
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
+
+
 WRITERS = {
     "render": ["render", "gm-keys", "SONG", "-o", "out.wav"],
     "process": ["process", "SOUND", "--preset", "gm-chroma-2", "-o", "out.flac"],
