@@ -44,7 +44,7 @@ class PlaySettings(_Part):
     Poly: each key is a voice, at most ``voices``. Mono: the last key sounds; ``legato`` keys that are pressed while
     another is down do not strike anew, and the pitch slides from key to key in ``glide_seconds``. Chord: one voice has
     the pitch classes of all keys, as far as the model can: of those shipped, trained on single notes, two keys are both
-    heard (each some 11 dB softer than alone), of three mostly one or two.
+    heard, each softer than alone, of three mostly one or two.
 
     A note's level is ``(velocity / 127) ** (2 * velocity_curve)``: 0 is the same for all, 1 the MIDI default.
     """

@@ -51,7 +51,8 @@ def read_preset(path: Path) -> Preset:
         preset = Preset.model_validate(fields)
     except ValidationError as error:
         skipped = {line.key for line in broken}
-        found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:]) and "[" not in skipped]
+        if not broken or (fields and "[" not in skipped):  # else what is missing says nothing
+            found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:])]
     else:
         if not broken:
             return preset

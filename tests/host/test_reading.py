@@ -240,6 +240,12 @@ def test_any_text_is_a_preset_or_is_refused_in_lines(tmp_path_factory, text):
     assert all("\n" not in line for line in caught.value.args)
 
 
+def test_a_file_that_holds_nothing_but_a_sentence_is_refused_for_that_alone(write):
+    assert told(write("this is no preset\n")) == [
+        "is not TOML in line 1: 'this is no preset': write KEY = VALUE, or [TABLE]"
+    ]
+
+
 def test_a_file_of_another_kind_is_refused_in_few_lines(write):
     assert 1 <= len(told(write("this is no preset\n" * 5000), read_preset)) <= 20
 
