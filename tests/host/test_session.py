@@ -8,9 +8,10 @@ from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import pytest
-from timbrel.host import session
+from timbrel.host import play, session
 from timbrel.host.cast import Cast, by_channel
 from timbrel.host.controllers import read_controller
+from timbrel.host.desk import Standing
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
 from timbrel.host.fitting import Fitting
 from timbrel.host.library import open_patch
@@ -397,3 +398,44 @@ def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):
         heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127), "port")])
         loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
         assert _last(stage, loop) == f"CC 5 = 127 -> {target} = 1"
+
+
+def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_silent(presets, monkeypatch):
+    first, second = presets
+    coming = [NoteOn(0, 9, 60, 100), NoteOn(0, 3, 62, 100), NoteOn(0, 4, 64, 100)]
+
+    class Port:
+        whole_blocks, open = False, ["port"]
+
+        def poll(self):
+            return [Timed(time.perf_counter(), coming.pop(0), "port") for _ in range(len(coming))]
+
+    monkeypatch.setattr(session, "Inputs", lambda names, api: Port())
+    monkeypatch.setattr(session, "hurry", lambda priority: None)
+    knob = ControlChange(0, 4, 7, 50)
+    setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
+    stage = _Stage(replace(setup, before=Standing([knob], {4: {}})), None)
+    sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
+    sounding.start()
+    assert stage.ready.wait(20)
+    assert stage.problem is None
+    until = time.monotonic() + 10
+    while len(heard := [e for kind, what in list(stage.outbox) if kind == "events" for e in what]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    shown = session._report(stage)
+    stage.loop.stop()
+    sounding.join(5)
+    assert [(event.channel, event.key) for event in heard] == [(3, 62), (4, 64)]
+    assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
+    assert stage.loop.standing.said == [knob]
+
+
+def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch):
+    setups = []
+    monkeypatch.setattr(play, "play", lambda setup, *rest: setups.append(setup))
+    options = [part for option in ("2=gm-keys", "10=none", "16=b.toml") for part in ("--channel", option)]
+    assert timbrel("play", "a.toml", "--null", "--controller", "nanokontrol2", *options).status == 0
+    [setup] = setups
+    assert (setup.preset, setup.channels, setup.silent) == ("a.toml", ((1, "gm-keys"), (15, "b.toml")), (9,))
+    assert setup.controller == read_controller("nanokontrol2")
