@@ -183,6 +183,10 @@ def test_tables_of_which_there_are_several_want_two_brackets_each(write):
     ]
 
 
+def test_a_misspelt_key_is_told_and_not_that_the_right_one_is_missing(write):
+    assert told(write('format = 1\nmodle = "m.onnx"\n')) == ["line 2: unknown key 'modle'; did you mean 'model'?"]
+
+
 PLACES = {
     "x = 1\n[a]\ny = 2\n": {("x",): 1, ("a",): 2, ("a", "y"): 3},
     '# c\n\n[[b]]\nk = 1 # z\n[[b]]\n\n"k" = 2\n': {("b", 0, "k"): 4, ("b", 1): 5, ("b", 1, "k"): 7},
