@@ -1,5 +1,6 @@
 """Several instruments side by side, one a MIDI channel or MPE zone, mixed and limited."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,10 +15,10 @@ from .instrument import Instrument
 from .library import Patch
 from .mapping import Mapper
 from .mpe import Zones
-from .synthesis import Elsewhere, share
+from .synthesis import Elsewhere
 
 if TYPE_CHECKING:
-    from .worker import Worker
+    from .worker import Crew
 
 Array = npt.NDArray[np.float32]
 
@@ -33,7 +34,7 @@ class Rack:
         Args:
             patches: by MIDI channel 0-15.
             processes: that share the voices, 1 to `PARTS`; 2 or more only where nothing is in real time, and to be
-                closed. They do not change the sound.
+                closed. They do not change the sound, and leave where others want the processors.
             omni: the first of them hears channels that have none; else these are heard only if an MPE zone has them.
 
         Raises:
@@ -42,28 +43,20 @@ class Rack:
         self._others = next(iter(patches)) if omni else None  # who hears channels without an instrument
         self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._others)
         self._played = 0
-        self._workers: list[Worker] = []
+        self._crew: Crew | None = None
         try:
             if processes > 1:
-                self._share(patches, sample_rate, processes)
+                from . import worker  # what plays live, or something short, has no use for it
+
+                self._crew = worker.Crew(patches, sample_rate, processes)
             self._instruments = {
-                channel: _instrument(patch, sample_rate, [other.of(channel) for other in self._workers])
+                channel: _instrument(patch, sample_rate, self._crew.of(channel) if self._crew else [])
                 for channel, patch in patches.items()
             }
         except BaseException:
             self.close()
             raise
         self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
-
-    def _share(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
-        """Begin the other processes; where the system has no room for them, there are none."""
-        from . import worker  # what plays live, or something short, has no use for it
-
-        try:
-            for number in range(1, processes):
-                self._workers.append(worker.Worker(patches, share(number, processes), sample_rate))
-        except OSError:
-            self.close()
 
     @property
     def latency_samples(self) -> int:
@@ -121,9 +114,8 @@ class Rack:
 
     def close(self) -> None:
         """End the processes that shared the work."""
-        for other in self._workers:
-            other.close()
-        self._workers.clear()
+        if self._crew:
+            self._crew.close()
 
     def hear(self, events: Sequence[Event], until: int) -> None:
         """Take events, in order of time, in output samples; before sample ``until`` none will follow.
@@ -147,6 +139,10 @@ class Rack:
         Returns:
             The limited mix [2, count], and each channel before the limiter.
         """
+        with self._crew.working() if self._crew else contextlib.nullcontext():
+            return self._process(events, count)
+
+    def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         self._played += count
         self.hear(events, self._played)
         parts: dict[int, Array] = {}

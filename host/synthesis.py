@@ -6,6 +6,7 @@ changes nothing, and live playing and rendering share every sample. Voices are a
 mix: whoever computes a part, the sums are the same to the bit.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from .dials import Dials
 from .engines.frames import Character
 from .engines.grain import GrainEngine
 from .engines.spectrum import SpectrumEngine
-from .engines.stream import Engine
+from .engines.stream import Engine, Stream
 from .errors import UserError
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
 from .library import morph_end
@@ -68,12 +69,21 @@ def share(number: int, processes: int) -> range:
 class Elsewhere(Protocol):
     """Another process that plays the same events and computes other parts."""
 
+    @property
+    def end(self) -> int | None:
+        """The sample from which on it computes nothing any more, once that is known."""
+        ...
+
     def hear(self, events: Sequence[Event], until: int) -> None:
         """Have it compute all samples before ``until``; these are their last events, in order of time."""
         ...
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
         """Wait for its parts of samples that it was to compute, [sides, count], 1 or 2 sides as the engine has."""
+        ...
+
+    def hand_over(self) -> tuple[Collection[int], list[Stream]]:
+        """Wait for its parts' numbers, and their voices' streams as they are at its end, in the order of the voices."""
         ...
 
 
@@ -110,7 +120,7 @@ class Synthesis:
             raise UserError(
                 f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}"
             )
-        self._parts, self._elsewhere = parts, elsewhere
+        self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._rate = card.sample_rate
         play = preset.play
         self._engine = ENGINES[card.kind](model, preset)
@@ -194,6 +204,8 @@ class Synthesis:
                 computes other parts has heard them.
         """
         start = self._now
+        if any(other.end is not None and other.end < start + count for other in self._elsewhere):
+            return self._process_across_an_end(events, count)
         sums = self.sums(events, count)
         for other in self._elsewhere:
             sums |= other.sums(start, count, self._engine.channels)
@@ -204,6 +216,24 @@ class Synthesis:
         stereo = np.stack([mix[0] * sides[0], mix[-1] * sides[1]])
         self.forget()
         return stereo
+
+    def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
+        """As `process`, where another process leaves its parts to this one within the block."""
+        end = min(other.end for other in self._elsewhere if other.end is not None)
+        before = end - self._now
+        due = bisect_left(events, end, key=lambda event: event.time)
+        first = [self.process(events[:due], before)] if before else []
+        for other in [other for other in self._elsewhere if other.end == end]:
+            self._elsewhere.remove(other)
+            parts, streams = other.hand_over()
+            for voice, stream in zip((v for v in self._voices if v.part in parts), streams, strict=True):
+                voice.stream = stream
+            self._parts.update(parts)
+        return np.concatenate([*first, self.process(events[due:], count - before)], axis=1)
+
+    def streams(self) -> list[Stream]:
+        """Those of the voices of its own parts, as they are at the next sample."""
+        return [voice.stream for voice in self._voices if voice.part in self._parts]
 
     def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
         """As `process`, but each of its own parts that sounds, before volume and pan: [channels, count].

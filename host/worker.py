@@ -11,9 +11,11 @@ import multiprocessing
 import pickle
 import signal
 import sys
+import time
 import traceback
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from typing import Any, get_args
@@ -21,11 +23,12 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from .engines.stream import Stream
 from .errors import Failure
 from .events import Event
 from .library import Patch
 from .stop import SIGNALS, held
-from .synthesis import MAX_BLOCK, Synthesis
+from .synthesis import MAX_BLOCK, Synthesis, share
 
 Array = npt.NDArray[np.float32]
 
@@ -34,12 +37,35 @@ START = "fork" if sys.platform == "linux" else "spawn"
 SIDES = 2  # at most, of a voice's sound
 BLOCKS_AHEAD = 4  # that there is room for, where two are asked for
 SILENCE: Array = np.zeros((SIDES, 1), np.float32)
+LEAVE = "leave"  # said to one whose parts are wanted back
+WATCHED_SECONDS, WATCHED_BLOCKS = 0.2, 8  # after so long it is judged whether they pay
+PAYS = 1.2  # processors that all get together: one process alone would do as much with one, and needs no copies
+HELD_UP = 1.1  # times as long as its work one takes that must wait for a processor; else there was little to do
 LEAVE_SECONDS = 1.0  # that it is given to end
 
 # Events travel as plain tuples, which cost a seventh of what dataclasses do.
 KINDS: tuple[type, ...] = get_args(Event)
 FIELDS = {kind: attrgetter(*(field.name for field in dataclasses.fields(kind))) for kind in KINDS}
 NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What some work took: seconds that passed, and seconds of a processor."""
+
+    passed: float = 0.0
+    spent: float = 0.0
+
+    @classmethod
+    def now(cls) -> "Work":
+        """Of this process, since whenever."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.passed + other.passed, self.spent + other.spent)
+
+    def __sub__(self, other: "Work") -> "Work":
+        return Work(self.passed - other.passed, self.spent - other.spent)
 
 
 class Worker:
@@ -63,6 +89,10 @@ class Worker:
         self._asked = dict.fromkeys(patches, 0)  # samples that it is to make, by channel
         self._done = dict.fromkeys(patches, 0)  # that are ready
         self._taken = dict.fromkeys(patches, 0)  # that gave their room back
+        self._streams: dict[int, list[Stream]] = {}  # that it handed over, by channel
+        self._leaving = False
+        self.waited = 0.0  # seconds, by who asked for sums
+        self.work = Work()
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
@@ -77,7 +107,7 @@ class Worker:
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
         """As `Elsewhere.hear`, for a channel; it works ahead as far as there is room for what it makes."""
         until = min(until, self._taken[channel] + self._length)
-        if not events and until <= self._asked[channel]:
+        if self._leaving or (not events and until <= self._asked[channel]):
             return
         self._asked[channel] = max(until, self._asked[channel])
         plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
@@ -93,20 +123,50 @@ class Worker:
         """
         self.hear(channel, [], start + count)  # if there was no room when its events came
         while self._done[channel] < start + count:
-            try:
-                told = self._connection.recv()
-            except (EOFError, OSError):
-                raise Failure(
-                    "a process that computes some of the voices ended, perhaps for lack of memory; close other "
-                    "programs and try again"
-                ) from None
-            if isinstance(told, Exception):
-                raise told
-            whose, done = told
-            self._done[whose] = done
+            self._listen()
         self._taken[channel] = start + count  # read before it hears more
         places = _places(start, count, self._length)
         return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
+
+    def leave(self) -> None:
+        """Have it compute what it was asked for, and then leave its parts to who asks."""
+        self._leaving = True
+        with contextlib.suppress(OSError):  # as above
+            self._connection.send(LEAVE)
+
+    def end(self, channel: int) -> int | None:
+        """As `Elsewhere.end`, for a channel."""
+        return self._asked[channel] if self._leaving else None
+
+    def hand_over(self, channel: int) -> tuple[Sequence[int], list[Stream]]:
+        """As `Elsewhere.hand_over`, for a channel.
+
+        Raises:
+            Failure: the process is gone.
+            Exception: what went wrong there.
+        """
+        while channel not in self._streams:
+            self._listen()
+        return self._parts, self._streams.pop(channel)
+
+    def _listen(self) -> None:
+        """Wait for what it says next."""
+        began = time.perf_counter()
+        try:
+            told = self._connection.recv()
+        except (EOFError, OSError):
+            raise Failure(
+                "a process that computes some of the voices ended, perhaps for lack of memory; close other "
+                "programs and try again"
+            ) from None
+        self.waited += time.perf_counter() - began
+        if isinstance(told, Exception):
+            raise told
+        if isinstance(told, dict):
+            self._streams = told
+        else:
+            whose, self._done[whose], work = told
+            self.work += work
 
     def close(self) -> None:
         """Have it end."""
@@ -126,6 +186,11 @@ class WorkerChannel:
     def __init__(self, worker: Worker, channel: int) -> None:
         self._worker, self._channel = worker, channel
 
+    @property
+    def end(self) -> int | None:
+        """As `Elsewhere.end`."""
+        return self._worker.end(self._channel)
+
     def hear(self, events: Sequence[Event], until: int) -> None:
         """As `Elsewhere.hear`."""
         self._worker.hear(self._channel, events, until)
@@ -133,6 +198,89 @@ class WorkerChannel:
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
         """As `Elsewhere.sums`."""
         return self._worker.sums(self._channel, start, count, sides)
+
+    def hand_over(self) -> tuple[Sequence[int], list[Stream]]:
+        """As `Elsewhere.hand_over`."""
+        return self._worker.hand_over(self._channel)
+
+
+class Crew:
+    """The workers of a rack. They leave where other work wants the processors.
+
+    Several processes do more than one only if they get more of the processors than one would, and wait for whoever
+    gets the least.
+    """
+
+    def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
+        """Begin them; where the system has no room for them, there are none.
+
+        Args:
+            patches: by MIDI channel.
+            sample_rate: of the output, in Hz.
+            processes: that share the voices, with this one.
+        """
+        self._workers: list[Worker] = []
+        self._present: list[Worker] = []  # who may be told to leave
+        self._own = Work()
+        self._blocks = 0  # since they are watched
+        self._watched_since: float | None = None
+        try:
+            for number in range(1, processes):
+                self._workers.append(Worker(patches, share(number, processes), sample_rate))
+        except OSError:
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+        # Refined phases depend on what is refined together, so when to leave would be heard.
+        if not any(patch.preset.play.phase == "best" for patch in patches.values()):
+            self._present = list(self._workers)
+
+    def of(self, channel: int) -> list[WorkerChannel]:
+        """What they do for one channel's instrument."""
+        return [other.of(channel) for other in self._workers]
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Go around this process's own work, its waiting for them included."""
+        since, waited = Work.now(), self._waited()
+        yield
+        now = Work.now()
+        work = now - since
+        self._own += Work(work.passed - (self._waited() - waited), work.spent)
+        self._blocks += 1
+        if not self._present:
+            return
+        if self._watched_since is None:
+            if all(other.work.passed for other in self._present):  # all have begun
+                self._watch(now.passed)
+        elif self._blocks >= WATCHED_BLOCKS and now.passed - self._watched_since >= WATCHED_SECONDS:
+            self._judge(now.passed, now.passed - self._watched_since)
+
+    def _judge(self, now: float, watched_seconds: float) -> None:
+        """Have them leave if they do not pay."""
+        works = [self._own, *(other.work for other in self._present)]
+        processors = sum(work.spent for work in works) / watched_seconds
+        if processors < PAYS and any(work.passed > HELD_UP * work.spent for work in works):
+            for other in self._present:
+                other.leave()
+            self._present.clear()
+        self._watch(now)
+
+    def _watch(self, now: float) -> None:
+        self._watched_since, self._blocks, self._own = now, 0, Work()
+        for other in self._present:
+            other.work = Work()
+
+    def _waited(self) -> float:
+        return sum(other.waited for other in self._workers)
+
+    def close(self) -> None:
+        """Have them end."""
+        for other in self._workers:
+            other.close()
+        self._workers.clear()
+        self._present.clear()
 
 
 def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
@@ -180,9 +328,13 @@ def _play(
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
     done = dict.fromkeys(patches, 0)
     while (message := connection.recv()) is not None:
+        if message == LEAVE:
+            connection.send({channel: synthesis.streams() for channel, synthesis in playing.items()})
+            return
         channel, plain, until = message
         waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
         while done[channel] < until:
+            since = Work.now()
             start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
             due = bisect_left(waiting[channel], end, key=lambda event: event.time)
             computed = playing[channel].sums(waiting[channel][:due], end - start)
@@ -193,7 +345,7 @@ def _play(
                 sound = computed.get(part, SILENCE)
                 room[: len(sound), places] = sound
             done[channel] = end
-            connection.send((channel, end))
+            connection.send((channel, end, Work.now() - since))
 
 
 def _portable(error: Exception) -> Exception:

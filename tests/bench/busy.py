@@ -1,4 +1,4 @@
-"""Training beside other work: what `timbrel train` does by itself against one thread, in turns.
+"""Training and rendering beside other work: what `timbrel` does by itself against one thread, or process, in turns.
 
 Beside 0, 1 and 2 processes that do nothing but keep a processor busy, each in a session of its own as a desktop's
 programs are, and beside one that begins midway. Each side is a process that trains the same recipe and pauses while
@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 RECIPE, ROUNDS, SECONDS = "tuned-8", 5, 5.0
+MIDWAY_SECONDS = 0.7  # of a render that takes one process some two seconds
 SIDES = {  # what each is started with
     "by itself": {"OMP_WAIT_POLICY": "passive"},  # as the command line sets it
     "one thread": {"OMP_NUM_THREADS": "1"},
@@ -99,9 +100,52 @@ def training(folder: Path) -> None:
         process.communicate()
 
 
+def rendering() -> None:
+    """A minute of eight voices, as many processes as there are processors against one."""
+    from offline import host, performance
+
+    played = performance()
+
+    def together() -> float:
+        return host(played, "coherent", os.cpu_count() or 1)
+
+    def alone() -> float:
+        return host(played, "coherent", 1)
+
+    def midway(run: Callable[[], float]) -> float:
+        with begins_later(MIDWAY_SECONDS):
+            return run()
+
+    print("render, seconds           by itself  one process")
+    for count in (0, 1, 2):
+        with busy(count):
+            show_render(f"beside {count} busy", [(together(), alone()) for _ in range(ROUNDS)])
+    show_render("one begins midway", [(midway(together), midway(alone)) for _ in range(ROUNDS)])
+
+
+@contextlib.contextmanager
+def begins_later(seconds: float) -> Iterator[None]:
+    """Beside a process that is idle at first, and then never waits."""
+    program = f"import time; time.sleep({seconds})\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def show_render(label: str, rows: list[tuple[float, float]]) -> None:
+    own, one = (statistics.median(column) for column in zip(*rows, strict=True))
+    ratios = [row[1] / row[0] for row in rows]
+    middle = statistics.median(ratios)
+    print(f"{label:<24}{own:10.2f}{one:12.2f}   {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f}) x as fast as one")
+
+
 def main() -> None:
     from training import corpus
 
+    rendering()
     with tempfile.TemporaryDirectory() as name:
         corpus(Path(name))
         training(Path(name))

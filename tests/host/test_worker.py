@@ -77,13 +77,18 @@ def performance(seed, count=COUNT, channels=(0,)):
     return sorted((event for event in events if event.time < count), key=lambda event: event.time)
 
 
-def played(rack, events, sizes=(4096,), ahead=0, count=COUNT):
-    """(The mix, each channel): with events heard up to ``ahead`` samples early."""
+def played(rack, events, sizes=(4096,), ahead=0, count=COUNT, leaving=()):
+    """(The mix, each channel).
+
+    Events are heard up to ``ahead`` samples early; before each of the blocks ``leaving`` a worker is told to leave.
+    """
     mixes, parts, at, heard, turn = [], [], 0, 0, 0
     with contextlib.closing(rack):
         while at < count:
             size = min(sizes[turn % len(sizes)], count - at)
             until = at + size + ahead
+            if turn in leaving:
+                rack._crew._present.pop().leave()
             rack.hear([event for event in events if heard <= event.time < until], until)
             mix, channels = rack.process([], size)
             mixes.append(mix)
@@ -122,6 +127,72 @@ def test_channels_of_several_rates_and_effects_stay_in_time(make_patch, tiny, lo
         assert alike(played(Rack(patches, rate, 3), events, (4096, 100), ahead), whole)
 
 
+@pytest.fixture
+def told(monkeypatch):
+    """Processes leave only when a test says so."""
+    monkeypatch.setattr(worker, "PAYS", 0.0)
+
+
+@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
+def test_processes_that_leave_hand_over_every_bit(make_patch, lone, told, keys):
+    events = performance(6, channels=(0, 1, 2) if "mpe" in keys else (0,))
+    whole = played(Rack({0: make_patch(**keys)}, RATE), events)
+    assert alike(played(Rack({0: make_patch(**keys)}, RATE, 2), events, (1000,), leaving=[13]), whole)
+    rack = Rack({0: make_patch(**keys)}, RATE, PARTS)
+    assert alike(played(rack, events, (999, 4096, 1), ahead=5000, leaving=[2, 5, 8]), whole)
+
+
+def test_processes_leave_channels_of_several_rates_in_time(make_patch, tiny, lone, told):
+    patches = {0: make_patch(cc=KNOBS), 5: make_patch(tiny(sample_rate=44100), effects=EFFECTS)}
+    events = performance(7, channels=(0, 5))
+    whole = played(Rack(patches, 48000), events)
+    assert alike(played(Rack(patches, 48000, 3), events, (1500,), ahead=4096, leaving=[0, 9]), whole)
+
+
+@pytest.mark.parametrize(
+    ("pays", "held_up", "stay"), [(9.0, 0.0, False), (0.0, 0.0, True), (9.0, 1e9, True)], ids=["no", "pays", "idle"]
+)
+def test_processes_leave_if_they_do_not_pay_and_are_held_up(make_patch, lone, monkeypatch, pays, held_up, stay):
+    """As on a busy machine; on one that gives them more than a processor; and where there is little to do."""
+    for name, value in {"WATCHED_SECONDS": 0.0, "WATCHED_BLOCKS": 2, "PAYS": pays, "HELD_UP": held_up}.items():
+        monkeypatch.setattr(worker, name, value)
+    left = spied(monkeypatch)
+    events = performance(8)
+    whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
+    assert alike(played(Rack({0: make_patch(cc=KNOBS)}, RATE, 3), events, (1000,), ahead=4096), whole)
+    assert len(left) == (0 if stay else 2)
+
+
+def spied(monkeypatch):
+    """The workers that were told to leave."""
+    left, leave = [], worker.Worker.leave
+    monkeypatch.setattr(worker.Worker, "leave", lambda self: left.append(self) or leave(self))
+    return left
+
+
+def test_processes_stay_where_phases_are_refined(make_patch, lone, monkeypatch):
+    """Those depend on which voices and frames are refined together, so when to leave would be heard."""
+    for name, value in {"WATCHED_SECONDS": 0.0, "WATCHED_BLOCKS": 0, "PAYS": 9.0, "HELD_UP": 0.0}.items():
+        monkeypatch.setattr(worker, name, value)
+    left = spied(monkeypatch)
+    patches = {0: make_patch(), 1: make_patch(play={"phase": "best", "voices": 2})}
+    played(Rack(patches, RATE, 2), performance(10, 8000, (0, 1)), (500,), count=8000)
+    assert not left
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="holds a process up by giving all one processor")
+def test_processes_that_share_one_processor_leave(make_patch, lone, monkeypatch):
+    left = spied(monkeypatch)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        rack = Rack({0: make_patch(play={"unison": 8})}, RATE, 2)
+        played(rack, performance(9, 40 * RATE), (16384,), ahead=2 * 16384, count=40 * RATE)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert len(left) == 1
+
+
 def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkeypatch):
     """However far ahead events are known, as where another channel's effects hold back long."""
     monkeypatch.setattr(worker, "MAX_BLOCK", 1024)  # room for 4096 samples
@@ -135,13 +206,14 @@ def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkey
 
 
 @pytest.mark.parametrize("name", ["lakeside-soundscape", "lakeside-knobs", "lakeside-walk"])
-def test_grains_are_the_same_in_blocks_and_processes_too(lone, name):
+def test_grains_are_the_same_in_blocks_and_processes_too(lone, told, name):
     patches = {0: open_patch(name)}
     events = [NoteOn(500 * number, 0, 50 + number, 100) for number in range(5)]
     whole = played(Rack(patches, 44100), events)
     assert np.abs(whole[0]).max() > 0.01
     assert alike(played(Rack(patches, 44100), events, (128,)), whole)
     assert alike(played(Rack(patches, 44100, 2), events, ahead=4096), whole)
+    assert alike(played(Rack(patches, 44100, 3), events, (1000,), ahead=2000, leaving=[3, 11]), whole)
 
 
 def test_a_process_that_is_begun_anew_gives_the_same_bits(make_patch, lone, monkeypatch):
