@@ -8,13 +8,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .audio.files import LOUDEST
 from .card import Card
 from .dsp import chroma, uniforms, window
 from .encoder import SILENT, Encoder
 from .engines.basins import BasinPhase
 from .engines.relaid import Relaid
 from .engines.source import OPEN, Cut, source_of
-from .errors import UserError
+from .errors import Failure, UserError
 from .fundamental import fundamentals
 from .model import Model
 
@@ -160,7 +161,7 @@ class Through:
         """The next samples, [count], for as many that come in: each `latency_of` samples after its own.
 
         Raises:
-            Failure: the encoder gives codes that are not finite.
+            Failure: the encoder gives codes that are not finite, or the decoder frames that are beyond all sound.
         """
         self._waiting = np.concatenate([self._waiting, sound])
         ready = max(0, (len(self._waiting) - self._length) // self._hop + 1)
@@ -218,6 +219,8 @@ class Through:
         nearest = np.floor(pitches + 0.5) % 12
         classes = np.where(np.isnan(pitches), heard.strongest, nearest).astype(np.intp)
         job.decoded = self._model.decode(heard.codes, classes)
+        if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
+            raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
         if self._relaid is not None:
             job.decoded, job.away = self._relaid.apply(job.decoded, pitches)
 

@@ -225,6 +225,8 @@ def test_metadata_and_names_that_are_no_text_are_refused(path, tiny_path, capfd)
         assert whole.count(word)
         path.write_bytes(whole.replace(word, word[:-1] + b"\xff"))
         refusal(path)
+    path.write_bytes(whole.replace(b"colours", b"colour\xff", 1))  # of a node, which then has no such input
+    refusal(path)
     assert capfd.readouterr() == ("", "")  # onnxruntime would print, and try again
 
 

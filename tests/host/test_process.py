@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from timbrel.host.audio.files import read_sound
 from timbrel.host.encoder import encoder_path
-from timbrel.host.errors import UserError
+from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.library import open_patch
 from timbrel.host.model import Model
@@ -448,3 +448,22 @@ def test_a_kind_that_takes_no_sound_is_refused(analytic, make_patch, tmp_path):
     model = Model(made.save(tmp_path / "clip.onnx", card))
     with pytest.raises(UserError, match="no sound can be sent through a model of kind 'clip' yet"):
         Processor(make_patch(model), RATE)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -1e30])
+@pytest.mark.parametrize("kind", ["spectrum", "grain"])
+def test_frames_that_are_no_sound_are_the_models_fault(make_allpass, make_patch, kind, fault, recwarn):
+    model = make_allpass(kind, frame_length=LENGTH, hop_length=HOP)
+    decode = model.decode
+
+    def broken(latent, chroma):
+        frames = decode(latent, chroma)
+        frames[-1, 3] = fault
+        return frames
+
+    model.decode = broken
+    with pytest.raises(
+        Failure, match=r"model\.onnx gives frames that are no sound, or beyond all; export the model again"
+    ):
+        Processor(make_patch(model), RATE).process([], noise(30_000))
+    assert not list(recwarn)

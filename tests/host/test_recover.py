@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.encoder import ENCODER_KEY, encoder_path
+from timbrel.host.encoder import ENCODER_KEY, Encoder, encoder_path
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
 from timbrel.host.library import open_patch
@@ -359,6 +359,11 @@ def test_what_cannot_be_recovered_is_refused_in_a_line_and_nothing_is_written(sh
     [said] = ended.err.splitlines()
     assert WRONG[line] in said
     assert {path: path.read_bytes() for path in shelf.iterdir()} == before
+
+
+def test_an_encoder_that_cannot_be_run_is_refused_when_it_is_opened(shelf):
+    with pytest.raises(UserError, match=r"greedy\.encoder\.onnx cannot be run"):
+        Encoder(Model(shelf / "greedy.onnx"))
 
 
 def test_the_command_writes_the_preset_that_it_tells_of(shelf, timbrel, tmp_path):

@@ -169,16 +169,26 @@ def swap_for_a_file(bundle):
     bundle.write_bytes(b"native code")
 
 
-def turn_a_link(bundle):
+def swap_for_a_link(bundle):
     (bundle / "Contents" / "x86_64-linux").rename(bundle / "Contents" / "b")
     (bundle / "Contents" / "x86_64-linux").symlink_to("b")
 
 
-@pytest.mark.parametrize("change", [replace_code, add_code, rename_code, swap_for_a_file, turn_a_link])
+@pytest.mark.parametrize("change", [replace_code, add_code, rename_code, swap_for_a_file, swap_for_a_link])
 def test_a_plugin_that_was_replaced_may_not_run(home, change):
     let_run(home / "sly.vst3")
     assert may_run(home / "sly.vst3")
     change(home / "sly.vst3")
+    assert not may_run(home / "sly.vst3")
+
+
+def test_a_plugin_whose_link_leads_to_other_code_of_its_own_may_not_run(home):
+    code = home / "sly.vst3" / "Contents"
+    (code / "harmful").mkdir()
+    (code / "now").symlink_to("x86_64-linux")
+    let_run(home / "sly.vst3")
+    (code / "now").unlink()
+    (code / "now").symlink_to("harmful")
     assert not may_run(home / "sly.vst3")
 
 
