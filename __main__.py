@@ -28,6 +28,9 @@ for room in (playing, training, exporting):
     app.add_typer(room.commands)
 
 
+MOST_LINES = 20  # of complaint about one file: more help nobody
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(__version__)
@@ -66,9 +69,12 @@ def _run() -> int:
     except typer.Exit as end:
         status = end.exit_code
     except TimbrelError as error:
-        for line in error.args[:-1]:
+        lines = list(error.args)
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES - 1 :] = [f"{len(lines) - MOST_LINES + 1} mistakes more; mend these first"]
+        for line in lines[:-1]:
             _complain(line, error.exit_status, debug=False)
-        status = _complain(str(error.args[-1]), error.exit_status, debug)
+        status = _complain(str(lines[-1]), error.exit_status, debug)
     except KeyboardInterrupt:
         status = _complain("stopped", 128 + signal.SIGINT, debug)
     except BrokenPipeError:

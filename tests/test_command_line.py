@@ -12,7 +12,9 @@ import typer
 from timbrel import __main__ as command_line
 from timbrel import __version__
 from timbrel.host.errors import Failure, UserError
+from timbrel.host.shelf import MIDI as TUNES
 
+DEMO = TUNES / "demo.mid"
 COMMANDS = [
     ("demo",),
     ("corpus",),
@@ -484,3 +486,12 @@ def test_ctrl_c_before_any_knob_moved_leaves_no_file(timbrel_with, tmp_path):
     _, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, "timbrel: stopped\n")
     assert [path.name for path in tmp_path.iterdir()] == ["packages"]
+
+
+@pytest.mark.parametrize(("mistakes", "lines"), [(20, 20), (21, 20), (300, 20)])
+def test_of_many_mistakes_the_first_are_told(timbrel, tmp_path, mistakes, lines):
+    preset = tmp_path / "wrong.toml"
+    preset.write_text('format = 1\nmodel = "gm-chroma-8"\n' + mistakes * "[[cc]]\nnumber = 200\ntarget = 'latent.0'\n")
+    said = timbrel("render", preset, DEMO, "-o", tmp_path / "new.wav").err.splitlines()
+    assert len(said) == lines
+    assert (said[-1] == f"timbrel: {mistakes - 19} mistakes more; mend these first") == (mistakes > 20)

@@ -45,6 +45,7 @@ READERS = (
     *("graph.py", "card.py", "model.py", "encoder.py", "preset.py", "tuning.py"),
     *("library.py", "smf.py", "file.py", "fitting.py"),
 )
+MOST_FAULTS = {"preset": 20}  # lines: of a preset each mistake is told, of other files the first
 SOUNDING = ["-o", "new.wav", "--tail", "0.1"]
 
 
@@ -212,7 +213,8 @@ def _try_case(case: Case, folder: Path, whole: dict[str, bytes], report: Report,
     said = [line for line in err.splitlines() if not line.startswith("warning: ")]
     if status not in (0, 1, 2) or "timbrel: internal error" in err or "Traceback" in err or "memory is used up" in err:
         return f"status {status}: {err.strip()[-600:]}"
-    if len(said) > (status != 0):
+    faults = [line for line in said if line.startswith("timbrel: ")]
+    if faults != said or len(said) > (status != 0 and MOST_FAULTS.get(case.kind, 1)):
         return f"status {status}, said too much: {err.strip()[-600:]}"
     if status == 2 and (not said or (out and case.arguments[0] != "corpus")):
         return f"not one line: {out!r} {err!r}"

@@ -56,6 +56,7 @@ COMMANDS = {
     "render --channel": f"render plain.toml {TUNE} -o new.wav --channel 1=sly.toml",
     "process": "process sound.wav --preset sly.toml -o new.wav",
     "play": "play sly.toml --null --plain",
+    "play --channel": "play plain.toml --null --plain --channel 3=sly.toml",
     "play --set": "play plain.toml --set set --null --plain",
 }
 
@@ -111,7 +112,9 @@ def test_at_a_terminal_it_is_asked_for(home, answer, words, kept):
 
 
 def test_no_way_leads_round_it(home):
-    with pytest.raises(UserError, match=r"^effects\.0 \(sly\.vst3\): it is native code that has not run here before; "):
+    with pytest.raises(
+        UserError, match=r"^\[\[effects\]\] 1 \(sly\.vst3\): it is native code that has not run here before; "
+    ):
         EffectChain([Effect(plugin="sly.vst3")], 44100, home)
     let_run(home / "sly.vst3")
     with pytest.raises(UserError, match="cannot load"):
