@@ -82,13 +82,13 @@ def test_a_change_is_met_within_seconds_even_where_a_trial_costs_much(monkeypatc
     """Long steps, which a second thread makes twice as fast: one part in fifty would be a trial in half a minute."""
 
     def seconds(count, now):
-        return {1: 1.0, 2: 0.5 if now < 100 else 3.0}[count]
+        return {1: 1.0, 2: 0.5 if now < 85 else 1.5}[count]
 
     machine = Machine(monkeypatch, seconds)
-    machine.train(150)
-    assert machine.speed(20, 100) > 0.94 / 0.5
-    assert machine.speed(118, 150) > 0.8
-    assert {count for at, count in machine.steps if 100 < at < 118} == {1, 2}
+    machine.train(110)
+    assert machine.speed(5, 85) > 0.94 / 0.5
+    counts = [count for at, count in machine.steps if 98 < at < 106]
+    assert counts.count(1) > 0.7 * len(counts)
 
 
 def test_torch_has_all_its_threads_again_after_a_training(monkeypatch):
