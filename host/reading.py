@@ -20,7 +20,7 @@ from .preset import FORMAT, Misplaced, Preset
 Where = tuple[str | int, ...]
 
 MOST_LINES = 400  # of a statement that is taken apart: a long path has a code a line
-MOST_FAULTS = 20  # told of one file; who made as many gave another kind of file
+MOST_FAULTS = 20  # told of one file
 LONGEST = 60  # characters of a value that a message repeats
 UNFINISHED = "(at end of document)"  # what tomllib says of a statement that goes on in the next line
 KEY = re.compile(r"\s*([\w.\-]+)\s*=\s*(.*?)\s*(?:#.*)?")
@@ -225,7 +225,7 @@ def _line(lines: Mapping[Where, int], where: Where) -> int | None:
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
     """What pydantic found wrong, in our words; of a misspelt key and the one that it leaves missing, the former."""
-    details = error.errors(include_url=False)
+    details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # who gave more of them gave another kind of file
     unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:
         where: Where = detail["loc"]

@@ -252,6 +252,7 @@ def test_a_file_that_holds_nothing_but_a_sentence_is_refused_for_that_alone(writ
 
 def test_a_file_of_another_kind_is_refused_in_few_lines(write):
     assert 1 <= len(told(write("this is no preset\n" * 5000), read_preset)) <= 20
+    assert 1 <= len(told(write("".join(f"k{number} = 1\n" for number in range(5000))), read_preset)) <= 20
 
 
 def ends(patch):
