@@ -490,8 +490,9 @@ def test_ctrl_c_before_any_knob_moved_leaves_no_file(timbrel_with, tmp_path):
 
 @pytest.mark.parametrize(("mistakes", "lines"), [(20, 20), (21, 20), (300, 20)])
 def test_of_many_mistakes_the_first_are_told(timbrel, tmp_path, mistakes, lines):
+    maps = "".join(f"[[cc]]\nnumber = 70\nchannel = 1\ntarget = 'latent.{99 + i}'\n" for i in range(mistakes))
     preset = tmp_path / "wrong.toml"
-    preset.write_text('format = 1\nmodel = "gm-chroma-8"\n' + mistakes * "[[cc]]\nnumber = 200\ntarget = 'latent.0'\n")
+    preset.write_text('format = 1\nmodel = "gm-chroma-8"\n' + maps)
     said = timbrel("render", preset, DEMO, "-o", tmp_path / "new.wav").err.splitlines()
     assert len(said) == lines
     assert (said[-1] == f"timbrel: {mistakes - 19} mistakes more; mend these first") == (mistakes > 20)

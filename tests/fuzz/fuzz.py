@@ -43,7 +43,7 @@ ROOM = 4 << 30  # of address space: what asks for more gets none
 LONGEST_TUNE_SECONDS = 20.0  # a damaged tune may last hours, and may then take long to render
 READERS = (
     *("graph.py", "card.py", "model.py", "encoder.py", "preset.py", "tuning.py"),
-    *("library.py", "smf.py", "file.py", "fitting.py"),
+    *("library.py", "smf.py", "file.py", "fitting.py", "reading.py", "agreement.py"),
 )
 MOST_FAULTS = {"preset": 20}  # lines: of a preset each mistake is told, of other files the first
 SOUNDING = ["-o", "new.wav", "--tail", "0.1"]
