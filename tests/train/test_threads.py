@@ -85,10 +85,9 @@ def test_a_change_is_met_within_seconds_even_where_a_trial_costs_much(monkeypatc
         return {1: 1.0, 2: 0.5 if now < 85 else 1.5}[count]
 
     machine = Machine(monkeypatch, seconds)
-    machine.train(110)
+    machine.train(110)  # a trial of six long steps takes eight seconds
     assert machine.speed(5, 85) > 0.94 / 0.5
-    counts = [count for at, count in machine.steps if 98 < at < 106]
-    assert counts.count(1) > 0.7 * len(counts)
+    assert {count for at, count in machine.steps if 104 < at < 110} == {1}
 
 
 def test_torch_has_all_its_threads_again_after_a_training(monkeypatch):
