@@ -15,7 +15,7 @@ from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 
-NAME = "effects.0 (Slow.vst3)"
+NAME = "[[effects]] 1 (Slow.vst3)"
 PATIENCE_SECONDS = 60
 
 
@@ -145,13 +145,13 @@ def noisy(tmp_path, monkeypatch):
 def test_a_plugin_of_a_preset_is_overheard_by_its_place_and_name(noisy, said, tmp_path):
     with pytest.raises(UserError, match="no plugin"):
         EffectChain([noisy], 44100, tmp_path)
-    assert said() == ["effects.0 (Noisy.vst3) wrote to standard error as it was loaded: 'hello'"]
+    assert said() == ["[[effects]] 1 (Noisy.vst3) wrote to standard error as it was loaded: 'hello'"]
 
 
 def test_a_command_with_a_display_says_it_as_a_warning_and_only_while_it_lasts(noisy, capsys, tmp_path):
     with Display(), pytest.raises(UserError):
         EffectChain([noisy], 44100, tmp_path)
-    line = "effects.0 (Noisy.vst3) wrote to standard error as it was loaded: 'hello'\n"
+    line = "[[effects]] 1 (Noisy.vst3) wrote to standard error as it was loaded: 'hello'\n"
     assert capsys.readouterr().err == f"warning: {line}"
     assert logging.getLogger("timbrel").handlers == []
 
