@@ -30,6 +30,7 @@ for fault in faults:
 FAULTS = {  # what goes wrong as a card is read, and what is said of it
     "raise KeyError('planted')": "timbrel: internal error: KeyError: 'planted'",
     "while True: pass": "timbrel: internal error: no end after 2.0 s",
+    "try:\n while True: pass\nexcept BaseException: pass": "took 2.",  # it swallows the alarm
     "bytearray(1 << 40)": "memory is used up",
     "print('another line', file=sys.stderr)": "said too much",
     "print('half')": "not one line",
