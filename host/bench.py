@@ -153,21 +153,20 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> Row:
     hands = _Hands(voices, len(patch.model.card.latents))
     player = Player(Rack({0: _all_moving(patch, voices)}, RATE), RATE)
     sink = NullSink(RATE, block, DEPTH)
-    settled = hands.settled
-    before: int | None = None
+    began, before = math.inf, 0
 
     def watch(sound: Array, events: list[Event]) -> None:
-        nonlocal before
+        nonlocal began, before
         now = time.perf_counter()
-        if before is None and now >= settled:
-            loop.load, before = Load(), sink.underruns
-        if now >= settled + seconds:
+        if now >= began + seconds:
             loop.stop()
+        elif began == math.inf and now >= hands.settled:
+            loop.load, began, before = Load(), now, sink.underruns
 
     loop = Loop(player, sink, [hands], on_block=watch)
     loop.run()
     p50, p99, p999 = loop.load.percentiles(50, 99, 99.9)
-    return Row(block, voices, (p50, p99, p999), sink.underruns - (before or 0), player.shed)
+    return Row(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:

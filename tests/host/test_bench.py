@@ -94,6 +94,11 @@ def test_the_preset_is_played_with_a_knob_on_each_latent_and_voices_that_last(ma
 # ---- measuring
 
 
+def test_a_row_has_a_load_however_short_the_time_that_is_left_for_it(make_patch):
+    """A busy machine may stand still from the moment at which all voices sound to the row's end."""
+    assert bench._row(make_patch(), 512, 1, 0.0).load[0] > 0
+
+
 def test_a_row_counts_blocks_in_which_all_voices_sound(make_patch):
     measured = bench._row(make_patch(), 512, 4, 0.5)
     assert (measured.block, measured.voices) == (512, 4)
