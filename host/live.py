@@ -25,6 +25,9 @@ from .events import Clock, ControlChange, Event, NoteOn, ProgramChange
 from .mapping import Mapper
 from .midi.ports import Timed
 
+if sys.platform == "linux":
+    import resource
+
 Array = npt.NDArray[np.float32]
 
 # How long another Python thread may keep the interpreter from the one that renders. Who waits for it wakes that often:
@@ -37,9 +40,9 @@ FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
-KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter or a processor; 0.01 is usual
+KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
 KEPT_BLOCKS = 32  # over which that is looked at
-OFTEN = 0.08  # of these, three: a machine that stands still for a moment keeps one or two waiting
+OFTEN = 0.08  # of these, three: a machine that stands still for a moment makes one wait, or two
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
 SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
@@ -371,14 +374,14 @@ class Loop:
             while not self._ending.is_set() and self.sink.alive:
                 if not self._wait():
                     continue
-                began, worked = time.perf_counter(), time.thread_time()
+                began, worked, gave_way = time.perf_counter(), time.thread_time(), _gave_way()
                 self._listen()
                 if self._ear is not None:
                     self._ear.listen()
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
                 seconds = time.perf_counter() - began
-                self._notice(seconds, time.thread_time() - worked)
+                self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
                 part = seconds * self.sink.rate / self.sink.block
                 self.load.add(part)
                 self._keep_up(part)
@@ -422,18 +425,20 @@ class Loop:
         if since < self._settled and not self._braced and sink.written - taken >= (sink.depth - 1) * sink.block:
             time.sleep((self._settled - since) / sink.rate)
 
-    def _notice(self, seconds: float, worked: float) -> None:
+    def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
         """Keep the ring deeper while others keep this thread waiting for much of the time: events come later then.
 
         A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
-        many, the first of a chord, lasts five times as long then. From one wait, however long, nothing follows: the
-        machine stood still. At the lowest latency nothing does: who asks for it hears a gap rather than a late key.
+        many, the first of a chord, lasts five times as long then. From one wait, however long, nothing follows. At the
+        lowest latency nothing does: who asks for it hears a gap rather than a late key.
 
         Args:
             seconds: that rendering a block took.
             worked: of these, seconds of a processor's time.
+            gave_way: it waited for the interpreter. Whose processor is taken away lacks time, too, but that no ring
+                of ours outlasts for long, and keys need not come late for it.
         """
-        waited = seconds - worked
+        waited = seconds - worked if gave_way else 0.0
         self._took += (seconds - self._took) / KEPT_BLOCKS
         self._kept += (waited - self._kept) / KEPT_BLOCKS
         self._waits += ((waited > KEPT * seconds) - self._waits) / KEPT_BLOCKS
@@ -468,6 +473,13 @@ class Loop:
                     self.programs.append(timed.event)
                 if not isinstance(timed.event, Clock):
                     self.heard.append(timed)
+
+
+def _gave_way() -> float:
+    """How often this thread has waited for something; where the system does not say, more often at each look."""
+    if sys.platform == "linux":
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    return time.perf_counter()
 
 
 def _settled(sink: Sink) -> float:

@@ -597,7 +597,7 @@ class Hours:
     """A clock that only sleeping moves on, and being kept waiting."""
 
     def __init__(self):
-        self.now, self.waited = 100.0, 0.0
+        self.now, self.waited, self.gave_way = 100.0, 0.0, 0
 
     def perf_counter(self):
         return self.now
@@ -605,10 +605,11 @@ class Hours:
     def thread_time(self):
         return self.now - self.waited
 
-    def wait(self, seconds):
+    def wait(self, seconds, for_processor=False):
         """Be kept waiting, by whoever has the interpreter or the processor."""
         self.now += seconds
         self.waited += seconds
+        self.gave_way += not for_processor
 
     def sleep(self, seconds):
         self.now += seconds
@@ -661,6 +662,7 @@ def hours(monkeypatch):
     clock = Hours()
     monkeypatch.setattr(live, "time", clock)
     monkeypatch.setattr(live, "PRECISE", True)  # as this clock is on every system
+    monkeypatch.setattr(live, "_gave_way", lambda: clock.gave_way)
     return clock
 
 
@@ -847,12 +849,12 @@ def test_a_loop_that_is_kept_waiting_does_not_wait_for_events(make_patch, hours)
 
     assert [waits(4), waits(16), waits(24), waits(100)] == [20, 8, 0, 0]
     for seconds in (0.1, 0.001, 0.1):
-        loop._notice(seconds, 0.001)
+        loop._notice(seconds, 0.001, True)
     assert waits(4) == 20  # a machine that stood still
-    loop._notice(0.0013, 0.001)
+    loop._notice(0.0013, 0.001, True)
     assert waits(4) == 0
     for _ in range(200):
-        loop._notice(0.001, 0.001)
+        loop._notice(0.001, 0.001, False)
     assert waits(4) == 20
 
 
@@ -872,16 +874,25 @@ def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, wait
 
 
 @pytest.mark.parametrize(
-    ("share", "lowest", "deepest"), [(0.3, False, 4), (0.3, True, 2), (0.05, False, 2), (0, False, 2)]
+    ("share", "stolen", "lowest", "deepest"),
+    [
+        (0.3, False, False, 4),
+        (0.3, True, False, 2),
+        (0.3, False, True, 2),
+        (0.05, False, False, 2),
+        (0, True, False, 2),
+    ],
 )
-def test_the_ring_is_deeper_while_other_threads_keep_rendering_waiting(make_patch, hours, share, lowest, deepest):
+def test_the_ring_is_deeper_while_other_threads_keep_rendering_waiting(
+    make_patch, hours, share, stolen, lowest, deepest
+):
     loop, sink, _ = looped(make_patch, hours, [], lowest)
     block, depths, ahead = loop.player.block, [], []
 
     def kept(count):
         disturbed = 100 < len(sink.sounds) < 200
         hours.now += 0.0005
-        hours.wait(0.0005 * share / (1 - share) if disturbed else 0.0)
+        hours.wait(0.0005 * share / (1 - share) if disturbed else 0.0, for_processor=stolen)
         depths.append(loop.ring_blocks)
         ahead.append((sink.written - sink.taken) // 128 + 1)  # with the block that is just made
         return block(count)
