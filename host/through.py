@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -84,8 +84,8 @@ class _Job:
     frames: Array
     times: Times
     heard: Heard | None = None
+    pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # as `Bend.pitches` gives them
     decoded: Array | None = None
-    away: Doubles | None = None  # as `Relaid.apply` gives it
 
 
 class Kind(Protocol):
@@ -193,9 +193,12 @@ class Through:
         elif job.decoded is None:
             self._decode(job, job.heard)
         else:
-            made = self._kind.make(job.decoded, job.heard, job.away)
+            decoded, away = job.decoded, None
+            if self._relaid is not None:
+                decoded, away = self._relaid.apply(decoded, job.pitches)
+            made = self._kind.make(decoded, job.heard, away)
             if self.fit is not None:
-                self._measure(job.decoded, made, job.heard)
+                self._measure(decoded, made, job.heard)
             for row, frame in enumerate(made):
                 self._add(job.start + row * self._hop, frame)
             self._jobs.popleft()
@@ -215,14 +218,12 @@ class Through:
         if self._relaid is not None:
             found = fundamentals(heard.magnitudes, self._model.card.sample_rate)
             pitches = np.where(heard.sounding, found, np.nan)
-        pitches = self._bend.pitches(pitches, job.times)
-        nearest = np.floor(pitches + 0.5) % 12
-        classes = np.where(np.isnan(pitches), heard.strongest, nearest).astype(np.intp)
+        job.pitches = self._bend.pitches(pitches, job.times)
+        nearest = np.floor(job.pitches + 0.5) % 12
+        classes = np.where(np.isnan(job.pitches), heard.strongest, nearest).astype(np.intp)
         job.decoded = self._model.decode(heard.codes, classes)
         if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
-        if self._relaid is not None:
-            job.decoded, job.away = self._relaid.apply(job.decoded, pitches)
 
     def _measure(self, decoded: Array, made: Array, heard: Heard) -> None:
         assert self.fit is not None
