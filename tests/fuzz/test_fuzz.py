@@ -23,7 +23,7 @@ for fault in faults:
         exec(fault)
         raise model.UserError("said")
     model.read_card = planted
-    fuzz.BYTES = 1 if fault == "pass  # too large" else 1 << 30
+    fuzz.BYTES = -1 if fault == "pass  # too large" else 1 << 30
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as kept:
         report = fuzz.run(1, 0, Path(folder), Path(kept))
     print("FOUND", json.dumps(report.faults))

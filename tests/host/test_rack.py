@@ -81,5 +81,5 @@ def test_a_model_that_gives_no_numbers_is_heard_as_silence(analytic, make_patch,
 
 def test_a_preset_that_does_not_fit_is_named(make_patch):
     wrong = make_patch(cc=[{"number": 20, "target": "latent.7", "low": 0.0, "high": 1.0}])
-    with pytest.raises(UserError, match=r"^preset 'made': cc target 'latent\.7' does not exist"):
+    with pytest.raises(UserError, match=r"^preset 'made': .*CC 20 to 'latent\.7': target 'latent\.7' does not exist"):
         Rack({0: make_patch(), 1: wrong}, RATE)
