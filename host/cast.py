@@ -20,7 +20,8 @@ class Cast:
         self._fitting, self._programs = fitting, programs
         self.names: dict[Slot, str] = {}  # as they were asked for
         self.patches: dict[Slot, Patch] = {}
-        self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
+        self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were opened
+        self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
         self._banks: dict[Slot, int] = {}
 
     def opened(self, names: Mapping[Slot, str]) -> dict[Slot, Patch]:
@@ -38,14 +39,18 @@ class Cast:
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
     def edited(self) -> dict[Slot, str]:
-        """The presets of which a file was written since the last look, or another took its place."""
+        """Return the presets of which a file was written, or another took its place, and has stayed so for a look.
+
+        A program that saves may empty a file before it writes it: what changes yet is not read.
+        """
         now = {
             slot: {path: stamp(path) or before for path, before in files.items()}  # one that is gone is being replaced
             for slot, files in self._files.items()
         }
-        edited = {slot: self.names[slot] for slot, files in now.items() if files != self._files[slot]}
-        self._files = now
-        return edited
+        edited = [slot for slot, files in now.items() if files != self._files[slot] and files == self._seen.get(slot)]
+        self._seen = now
+        self._files |= {slot: now[slot] for slot in edited}
+        return {slot: self.names[slot] for slot in edited}
 
     def asked(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
         """What program changes and bank selects ask for: presets by slot, and a line for each that there is not."""

@@ -237,7 +237,7 @@ class Served:
 def served(monkeypatch):
     """A function that gives a process that serves a preset and looks at its files all the time."""
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(session, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(session, "LOOK_SECONDS", 0.04)
     monkeypatch.setattr(session, "_report", lambda stage: None)
     return Served
 
@@ -274,6 +274,20 @@ def test_a_refused_save_is_told_once_and_a_good_one_after_it_is_loaded(served, p
         assert playing.at_rest()
         presets[0].write_text(good, encoding="utf-8")
         assert playing.told() == ["preset 'a' is loaded"]
+
+
+def test_a_preset_that_is_being_written_is_not_read_by_halves(presets):
+    """Between emptying a file and writing it, a program that saves may be kept waiting."""
+    cast = Cast(Fitting(), ())
+    names = {None: str(presets[0])}
+    cast.take(names, cast.opened(names))
+    text = presets[0].read_text(encoding="utf-8")
+    assert cast.edited() == {}
+    for part in ("", text[:10], text + "\n"):
+        presets[0].write_text(part, encoding="utf-8")
+        assert cast.edited() == {}
+    assert cast.edited() == names
+    assert cast.edited() == {}
 
 
 def test_a_preset_that_an_editor_deletes_and_writes_anew_is_waited_for(served, presets):
