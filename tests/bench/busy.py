@@ -24,11 +24,15 @@ SIDES = {  # what each is started with
 }
 
 
+# A bench that is killed takes it along.
+SPIN = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    for _ in range(10**6): pass"
+
+
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
     """Beside that many processes that never wait."""
     spinning = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(count)
+        subprocess.Popen([sys.executable, "-c", SPIN, str(os.getpid())], start_new_session=True) for _ in range(count)
     ]
     try:
         yield
