@@ -99,7 +99,8 @@ class Passing:
 class Card:
     """A sink that takes a block each period of a clock."""
 
-    rate, block, depth, underruns, alive, latency_seconds, written = RATE, 512, 2, 0, True, 0.0, 0
+    # Long blocks: an hour of them takes minutes.
+    rate, block, depth, underruns, alive, latency_seconds, written = RATE, 2048, 2, 0, True, 0.0, 0
 
     def __init__(self, clock):
         self.clock = clock
@@ -198,21 +199,25 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
     patches = stage.cast.opened(first)
     stage.cast.take(first, patches)
     stage.inputs = ports.Inputs()
+    second = RATE // Card.block
     found, done, times = [], {"load": 0, "learn": 0, "rescan": 0}, iter([*moments, np.inf])
     due = next(times)
 
     def look(sound, events):
         nonlocal due
         blocks = stage.loop.load.count
-        if blocks % 94 == 0:  # a second
+        if blocks % second == 0:
             done["rescan"] += sum("is here" in line for line in stage.inputs.rescan())
             session._report(stage)
-        if blocks % 400 == 0:  # four seconds
-            knob = 70 + blocks // 400 % 8
-            turned = [(0.1 * n, ControlChange(0, 0, knob, n * 5)) for n in range(20)] + [(9.0, None), (99.0, None)]
-            done["learn"] += len(learn(str(mine), f"latent.{blocks // 400 % 8}", turned, lambda line: None))
+        if blocks % (4 * second) == 0:
+            place = blocks // (4 * second) % 8
+            turned = [(0.1 * n, ControlChange(0, 0, 70 + place, n * 5)) for n in range(20)] + [
+                (9.0, None),
+                (99.0, None),
+            ]
+            done["learn"] += len(learn(str(mine), f"latent.{place}", turned, lambda line: None))
         wanted = session._programs(stage)
-        if blocks % 250 == 0:
+        if blocks % (3 * second) == 0:
             wanted = wanted or stage.cast.edited()
         if wanted:
             session._load(stage, wanted)
