@@ -1,6 +1,7 @@
 """Random playing for long: what is kept does not grow."""
 
 import gc
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.learn import learn
 from timbrel.host.library import Patch
 from timbrel.host.live import Loop, Player
 from timbrel.host.messages import Setup
@@ -28,6 +28,16 @@ CC = [
     {"number": 70, "target": "latent.0", "low": 0.0, "high": 1.0},
     {"pressure": "key", "target": "pan", "low": -1.0, "high": 1.0},
 ]
+
+
+# `timbrel learn` in another terminal: a knob is turned, then at rest.
+LEARN = """
+import sys
+from timbrel.host.events import ControlChange
+from timbrel.host.learn import learn
+turned = [(0.1 * n, ControlChange(0, 0, 70 + int(sys.argv[2]), n * 5)) for n in range(20)] + [(9.0, None), (99.0, None)]
+assert len(learn(sys.argv[1], f"latent.{sys.argv[2]}", turned, lambda line: None)) == 1
+"""
 
 
 def random_events(rng, time, count):
@@ -183,8 +193,8 @@ class RtmidiIn:
 def soaked(tmp_path, monkeypatch, names, moments, measure):
     """What is measured at so many seconds of play, as `timbrel play --set` does it, in time that passes at once.
 
-    A player never rests, asks for programs, plugs controllers in and out, saves the preset that plays, and learns knobs
-    for it; no collector runs. Renders on this thread, and does what the others do between blocks.
+    A player never rests, asks for programs, plugs controllers in and out, and learns knobs for a preset that may be the
+    one that plays; no collector runs. Renders on this thread, and does what the others do between blocks.
     """
     clock = Passing()
     for module in (live, ports, session):
@@ -209,13 +219,10 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
         if blocks % second == 0:
             done["rescan"] += sum("is here" in line for line in stage.inputs.rescan())
             session._report(stage)
-        if blocks % (4 * second) == 0:
-            place = blocks // (4 * second) % 8
-            turned = [(0.1 * n, ControlChange(0, 0, 70 + place, n * 5)) for n in range(20)] + [
-                (9.0, None),
-                (99.0, None),
-            ]
-            done["learn"] += len(learn(str(mine), f"latent.{place}", turned, lambda line: None))
+        if blocks % (30 * second) == 8 * second:
+            knob = blocks // (30 * second) % 8
+            subprocess.run([sys.executable, "-c", LEARN, str(mine), str(knob)], check=True)
+            done["learn"] += 1
         wanted = session._programs(stage)
         if blocks % (3 * second) == 0:
             wanted = wanted or stage.cast.edited()
