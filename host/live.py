@@ -42,7 +42,10 @@ TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCK
 STRAIN_BLOCKS = 8
 KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
 KEPT_BLOCKS = 32  # over which that is looked at
-OFTEN = 0.08  # of these, three: a machine that stands still for a moment makes one wait, or two
+OFTEN = (
+    0.05  # of the blocks of late waited: a busy thread makes a tenth of them wait and more, a busy machine two in 100
+)
+OFTEN_BLOCKS = 256  # over which that is counted
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
 SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
@@ -429,8 +432,8 @@ class Loop:
         """Keep the ring deeper while others keep this thread waiting for much of the time: events come later then.
 
         A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
-        many, the first of a chord, lasts five times as long then. From one wait, however long, nothing follows. At the
-        lowest latency nothing does: who asks for it hears a gap rather than a late key.
+        many, the first of a chord, lasts five times as long then. From a few waits, however long, nothing follows. At
+        the lowest latency nothing does: who asks for it hears a gap rather than a late key.
 
         Args:
             seconds: that rendering a block took.
@@ -441,7 +444,7 @@ class Loop:
         waited = seconds - worked if gave_way else 0.0
         self._took += (seconds - self._took) / KEPT_BLOCKS
         self._kept += (waited - self._kept) / KEPT_BLOCKS
-        self._waits += ((waited > KEPT * seconds) - self._waits) / KEPT_BLOCKS
+        self._waits += ((waited > KEPT * seconds) - self._waits) / OFTEN_BLOCKS
         if PRECISE and not self._lowest and self._kept > KEPT * self._took and self._waits > OFTEN:
             self._braced = SPARE_BLOCKS
         elif self._kept < KEPT / 2 * self._took:
