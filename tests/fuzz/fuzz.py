@@ -46,6 +46,7 @@ READERS = (
     *("library.py", "smf.py", "file.py", "fitting.py", "reading.py", "agreement.py"),
 )
 MOST_FAULTS = {"preset": 20}  # lines: of a preset each mistake is told, of other files the first
+STOPPED = (129, 130, 143)  # exit statuses of a command that a signal ended
 SOUNDING = ["-o", "new.wav", "--tail", "0.1"]
 
 
@@ -253,6 +254,8 @@ def _command(arguments: list[str], watch: Watch) -> tuple[int, str, str]:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main()
     except SystemExit as end:
+        if end.code in STOPPED:  # it was this whole run that somebody stopped
+            raise KeyboardInterrupt from None
         return int(end.code or 0), out.getvalue(), err.getvalue()
     except Slow:
         return -1, out.getvalue(), f"{err.getvalue()}timbrel: internal error: no end after {SECONDS} s"
@@ -311,4 +314,7 @@ def fuzz(cases: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(fuzz(int(sys.argv[1]) if len(sys.argv) > 1 else CASES, int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    try:
+        sys.exit(fuzz(int(sys.argv[1]) if len(sys.argv) > 1 else CASES, int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    except KeyboardInterrupt:
+        sys.exit("stopped")
