@@ -55,9 +55,6 @@ def main() -> None:
 def _run() -> int:
     """Run it; the exit status, once what went wrong is said."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some, pydantic asks every package here
-    # Read when torch is loaded. Its threads wait for each other in spins, which on a busy machine take their own time
-    # from those they wait for; asleep they are as fast where nothing else runs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     atexit.register(gc.freeze)  # all memory goes back at once; to search it first would take as long as a short note
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments

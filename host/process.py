@@ -26,6 +26,7 @@ from .library import Patch, code_of, morph_end
 from .mapping import Mapper
 from .motion import Latents
 from .preset import ProcessSettings
+from .progress import told_if_slow
 from .recover import medoid
 from .render import SILENCE, SILENT_SECONDS
 from .shelf import preset_file, shipped_presets
@@ -450,8 +451,8 @@ def process(
         played = [] if events is None else events(rate)
         fit = processor.measure() if not played and _plain(patch) and freeze_seconds is None else None
         channels = 2 if patch.preset.effects else 1
-        with sound_writer(output, rate, channels, overwrite) as writer:
-            length = 0
+        length = 0
+        with sound_writer(output, rate, channels, overwrite) as writer, told_if_slow(lambda: length / rate):
             for block in _through(processor, _mono(reader), played):
                 writer.write(block[:channels])
                 length += block.shape[1]

@@ -1,9 +1,11 @@
 """How long work is shown: one line that moves on a terminal, a line now and then in a log."""
 
+import contextlib
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 
 HOUSE = logging.getLogger(__name__.partition(".")[0])
 LOG_SECONDS = 10.0  # between lines where there is no terminal
+SLOW = 10  # times slower than the sound lasts: that wants a word
+LOOK_SECONDS = 5.0  # after which, and again and again, the pace is looked at
+
+log = logging.getLogger(__name__)
 
 
 def clock(seconds: float) -> str:
@@ -19,6 +25,32 @@ def clock(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextlib.contextmanager
+def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
+    """Log a line if the block is `SLOW` times slower than the sound lasts that it has made so far."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        began = time.monotonic()
+        while not ended.wait(LOOK_SECONDS):
+            taken, made = time.monotonic() - began, seconds_made()
+            if made * SLOW < taken:
+                log.warning(
+                    "%.1f s of sound took %.0f s to render; a plugin, many voices or other programs may be why",
+                    made,
+                    taken,
+                )
+                return
+
+    watcher = threading.Thread(target=watch, name="pace", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 class Notices(logging.Handler):

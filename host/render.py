@@ -1,9 +1,6 @@
 """Offline: a performance through a rack into files, time counted."""
 
 import contextlib
-import logging
-import threading
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -17,11 +14,10 @@ from .events import ProgramChange
 from .library import Patch
 from .messages import TOO_LOUD
 from .midi.file import Performance
-from .progress import clock
+from .progress import clock, told_if_slow
 from .rack import Rack
 
 Array = npt.NDArray[np.float32]
-log = logging.getLogger(__name__)
 
 BLOCK = 16384  # samples: long blocks decode in large batches
 AHEAD = 2  # blocks: while one is mixed, other processes are at the next
@@ -29,8 +25,6 @@ SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-b
 SILENT_SECONDS = 2.0  # for this long, and for as long as effects may pause before an echo
 WORTH_SHARING_SECONDS = 3.0  # what is shorter is done before another process has begun
 DRUMS = 9  # channel 10, as people count, which General MIDI gives to percussion
-SLOW = 10  # times slower than the sound lasts: that wants a word
-LOOK_SECONDS = 5.0  # after which, and again and again, the pace is looked at
 RATES = (44100, 48000, 96000)
 
 
@@ -98,7 +92,7 @@ def render(
             for channel, name in (names.items() if stems else ())
         }
         hardest, place = 0.0, 0
-        stack.enter_context(_told_if_slow(lambda: rack.played / sample_rate))
+        stack.enter_context(told_if_slow(lambda: rack.played / sample_rate))
         for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
             mix_file.write(mix)
             if (bent := limited(mix)) > hardest:
@@ -145,32 +139,6 @@ def blocks(
             held.clear()
         elif quiet >= (SILENT_SECONDS + rack.pause_seconds) * sample_rate:
             return
-
-
-@contextlib.contextmanager
-def _told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
-    """Log a line if the block is `SLOW` times slower than the sound lasts that it has made so far."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        began = time.monotonic()
-        while not ended.wait(LOOK_SECONDS):
-            taken, made = time.monotonic() - began, seconds_made()
-            if made * SLOW < taken:
-                log.warning(
-                    "%.1f s of sound took %.0f s to render; a plugin, many voices or other programs may be why",
-                    made,
-                    taken,
-                )
-                return
-
-    watcher = threading.Thread(target=watch, name="pace", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def _light(sound: Array) -> Array:

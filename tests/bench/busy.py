@@ -18,7 +18,7 @@ from pathlib import Path
 RECIPE, ROUNDS, SECONDS = "tuned-8", 5, 5.0
 MIDWAY_SECONDS = 0.7  # of a render that takes one process some two seconds
 SIDES = {  # what each is started with
-    "by itself": {"OMP_WAIT_POLICY": "passive"},  # as the command line sets it
+    "by itself": {},
     "one thread": {"OMP_NUM_THREADS": "1"},
     "torch's own": {"OMP_NUM_THREADS": str(os.cpu_count())},
 }

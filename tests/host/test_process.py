@@ -1,6 +1,7 @@
 """A sound through a model: models that change nothing give it back, and what bends codes is held to closed forms."""
 
 import itertools
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from timbrel.host import progress
 from timbrel.host.audio.files import read_sound
 from timbrel.host.encoder import encoder_path
 from timbrel.host.errors import Failure, UserError
@@ -467,3 +469,20 @@ def test_frames_that_are_no_sound_are_the_models_fault(make_allpass, make_patch,
     ):
         Processor(make_patch(model), RATE).process([], noise(30_000))
     assert not list(recwarn)
+
+
+def test_what_takes_ten_times_as_long_as_the_sound_lasts_is_told_of(
+    allpass, make_patch, sound_of, tmp_path, monkeypatch, caplog
+):
+    processed, until = Processor.process, time.monotonic() + 60
+
+    def slowly(self, events, sound):
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.001)
+        return processed(self, events, sound)
+
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(Processor, "process", slowly)
+    process(sound_of(noise(5000)), make_patch(allpass["grain"]), tmp_path / "out.wav")
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("0.0 s of sound took 0 s to render; ")

@@ -4,12 +4,13 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host import progress
-from timbrel.host.progress import LOG_SECONDS, Display, clock
+from timbrel.host.progress import LOG_SECONDS, Display, clock, told_if_slow
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,17 @@ def test_an_error_inside_ends_the_display_and_passes(capsys):
     with pytest.raises(ValueError), Display():
         raise ValueError
     assert capsys.readouterr().err == ""
+
+
+def test_making_sound_is_told_of_once_where_it_is_slower_than_a_tenth_of_real_time(monkeypatch, caplog, now):
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.001)
+    with told_if_slow(lambda: 2.0):
+        for later, told in ((119.9, 0), (120.1, 1), (200.0, 1)):
+            now.seconds = later
+            for _ in range(50 if not told else 5000):
+                time.sleep(0.001)
+                if told and caplog.records:
+                    break
+            assert len(caplog.records) == told
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "2.0 s of sound took 20 s to render; a plugin, many voices or other programs may be why"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import timbrel.host.render as render_module
+from timbrel.host import progress
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.midi.file import Performance, read_performance
@@ -281,24 +282,6 @@ def test_a_limiter_that_has_to_work_hard_is_told_of_with_its_moment(make_patch, 
     assert line.endswith("of the samples; lower its presets' gain_db")
 
 
-def test_rendering_is_told_of_once_where_it_is_slower_than_a_tenth_of_real_time(monkeypatch, caplog):
-    class Clock:
-        seconds = 100.0
-
-    monkeypatch.setattr(render_module.time, "monotonic", lambda: Clock.seconds)
-    monkeypatch.setattr(render_module, "LOOK_SECONDS", 0.001)
-    with render_module._told_if_slow(lambda: 2.0):
-        for later, told in ((119.9, 0), (120.1, 1), (200.0, 1)):
-            Clock.seconds = later
-            for _ in range(50 if not told else 5000):
-                time.sleep(0.001)
-                if told and caplog.records:
-                    break
-            assert len(caplog.records) == told
-    [line] = [record.getMessage() for record in caplog.records]
-    assert line == "2.0 s of sound took 20 s to render; a plugin, many voices or other programs may be why"
-
-
 def test_a_block_that_takes_for_ever_is_told_of_before_it_is_done(make_patch, tmp_path, monkeypatch, caplog):
     played, until = Rack.process, time.monotonic() + 60
 
@@ -307,7 +290,7 @@ def test_a_block_that_takes_for_ever_is_told_of_before_it_is_done(make_patch, tm
             time.sleep(0.001)
         return played(self, events, count)
 
-    monkeypatch.setattr(render_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(Rack, "process", process)
     render({0: make_patch()}, TUNE, tmp_path / "out.wav", sample_rate=RATE)
     [line] = [record.getMessage() for record in caplog.records]

@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,6 +196,36 @@ def test_each_step_has_chance_of_its_own_that_follows_from_the_seed(train, monke
     assert len({tuple(noise) for noise, _ in runs[0]}) == 30
     assert runs[0] == runs[1]
     assert not {tuple(noise) for noise, _ in runs[0]} & {tuple(noise) for noise, _ in runs[2]}
+
+
+def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
+    """A step as each of two processes would take it, one after the other."""
+    drawn, taken = {0: [], 1: []}, loop._Loop._step
+
+    class Drawing(ChromaAutoencoder):
+        def reconstruction(self, frames, chroma, target, target_chroma, generator):
+            if torch.is_grad_enabled():
+                drawn[rank].append(tuple(torch.rand(3, generator=generator).tolist()))
+            return super().reconstruction(frames, chroma, target, target_chroma, generator)
+
+    def step(self, indices, done):
+        nonlocal rank
+        fabric = self.fabric
+        try:
+            for rank in drawn:
+                part = {"global_rank": rank, "world_size": 2, "device": fabric.device, "backward": fabric.backward}
+                self.fabric = SimpleNamespace(**part)
+                loss = taken(self, indices, done)
+        finally:
+            self.fabric = fabric
+        return loss
+
+    rank = 0
+    monkeypatch.setitem(families.NETWORKS, "chroma", Drawing)
+    monkeypatch.setattr(loop._Loop, "_step", step)
+    train("tuned-8", "training.steps=10")
+    assert len(drawn[0]) == len(drawn[1]) == 10
+    assert len({*drawn[0], *drawn[1]}) == 20
 
 
 def test_a_frame_is_led_to_another_key_each_time_it_comes(tone_corpus, small, tmp_path, train, monkeypatch):
