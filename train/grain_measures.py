@@ -1,13 +1,12 @@
 """How far grains lie from those that were asked for: as waveforms, by band, and as a texture."""
 
-import functools
 import itertools
 from typing import Any
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 
+from .likeness import mel
 from .measures import decibels, pooled
 
 Array = npt.NDArray[np.float32]
@@ -19,7 +18,6 @@ ABOVE_HZ = 3000.0  # and a row for all above: where the post's noise lay bare
 PIECE_HZ = 100.0  # of a band: as fine as spectra of a clip are compared, so that chance averages out
 QUIETEST = 1e-10  # power of a sample, -100 dB: below the noise of 16 bits
 LEAST_DB = -40.0  # of what is added: what it is added to covers less
-MEL_BANDS = 40
 FEWEST_BINS = 2048  # samples that a window is filled up to: its narrowest mel band then holds a bin
 
 
@@ -46,15 +44,7 @@ def transform_length(length: int) -> int:
 
 def log_mel(sounds: Array, sample_rate: int) -> Double:
     """Levels of 40 mel bands of grains, in dB against the power of full scale a sample, -100 or more: [grains, 40]."""
-    return 10 * np.log10(np.maximum(powers(sounds) @ _mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
-
-
-@functools.cache
-def _mel(sample_rate: int, n_fft: int) -> Double:
-    """Weights of bins in mel bands, [bins, bands], each band's sum 1."""
-    weights = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=MEL_BANDS, norm=None, dtype=np.float64).T
-    shares: Double = weights / weights.sum(0)
-    return shares
+    return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
 def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
@@ -139,20 +129,3 @@ def _by_piece(spectra: Double, hz: npt.NDArray[Any]) -> Double:
 
 def _spread(values: Double) -> dict[str, float]:
     return {"mean": float(values.mean()), "deviation": float(values.std())}
-
-
-def frechet(first: Double, second: Double) -> float:
-    """The Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for `log_mel`.
-
-    (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
-    root of the product of the covariances A and B is that of the root of A^½ B A^½, which is symmetric.
-
-    Args:
-        first, second: [vectors, dimensions], two or more of both.
-    """
-    a, b = np.cov(first.T), np.cov(second.T)
-    values, axes = np.linalg.eigh(a)
-    root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
-    apart = np.square(first.mean(0) - second.mean(0)).sum()
-    return float(max(apart + np.trace(a) + np.trace(b) - 2 * shared, 0.0))

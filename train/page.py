@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from .picture import WIDTH, Picture
+from .verdict import ALIKE
 
 Row = Sequence[str]
 
@@ -127,3 +128,21 @@ def figure(path: str, caption: str, width: float = WIDTH) -> str:
 def faint(text: str) -> str:
     """A paragraph of HTML in small print."""
     return f'<p class="faint">{text}</p>\n'
+
+
+def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> str:
+    """How alike sets of sounds are to those of the split, as a table.
+
+    Args:
+        distance: Fréchet distances, and ``ratio``, which is None where there are no other sounds to compare with.
+        names: what each set is called, in the order of rows.
+        pieces: what sounds were cut into.
+    """
+    train = distance["train"] if distance["ratio"] is not None else None
+    times = {name: f"{distance[name] / train:.2f} ×" if train else "–" for name in names}
+    rows = [[label, f"{distance[name]:.0f}", times[name]] for name, label in names.items()]
+    note = (
+        "Fréchet distance on levels of 40 mel bands, in dB², to the sounds of the split: 0 if they were spread alike. "
+        f"Random codes are taken for the recordings up to {ALIKE:g} times what training {pieces} have."
+    )
+    return table(["", "Distance", "Against training"], rows, 2) + faint(note)

@@ -24,7 +24,7 @@ def verdict(found: Figures) -> str:
 
 def texture(found: Figures) -> str:
     """The same of grains: does what random codes give sound like the recordings, and do the codes fill their space?"""
-    return f"{_likeness(found)} {_space(found)} {_knobs(found)}" if _alive(found) else _dead(found)
+    return f"{_texture_likeness(found)} {_space(found)} {_knobs(found)}" if _alive(found) else _dead(found)
 
 
 def shortcomings(found: Figures) -> list[str]:
@@ -33,6 +33,8 @@ def shortcomings(found: Figures) -> list[str]:
         return [_dead(found)]
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
     said = _learned(error, "spectra of the recordings are no nearer than their mean would be")
+    if (found["spectral_distance"]["ratio"] or 0) > ALIKE:
+        said.append(_likeness(found["spectral_distance"]["ratio"], []))
     if found["keys"] is not None and found["run"]["tonal"]:
         share = found["keys"]["mesh"]["sounding"]["pitch_class"]
         if share < MOSTLY:
@@ -54,7 +56,7 @@ def texture_shortcomings(found: Figures) -> list[str]:
     said = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
     ratio = found["spectral_distance"]["ratio"]
     if (ratio is not None and ratio > ALIKE) or _faults(found):
-        said.append(_likeness(found))
+        said.append(_texture_likeness(found))
     said += _short(found, "grains keep the colour of a sound and scatter its moments")
     pitched = found["recordings"]["pitched"]
     if found["run"]["tonal"]:
@@ -115,8 +117,11 @@ def _knobs(found: Figures) -> str:
     return {1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use.")
 
 
-def _likeness(found: Figures) -> str:
-    ratio, faults = found["spectral_distance"]["ratio"], _faults(found)
+def _texture_likeness(found: Figures) -> str:
+    return _likeness(found["spectral_distance"]["ratio"], _faults(found))
+
+
+def _likeness(ratio: float | None, faults: list[str]) -> str:
     but = f"what it makes is {' and '.join(faults)}" if faults else ""
     if ratio is None:
         return f"There are no other sounds to compare with{'; ' + but if but else ''}."

@@ -763,13 +763,16 @@ def test_the_two_sounds_of_a_report_are_at_one_gain_and_none_clips(tmp_path, mon
 # ---- words
 
 
-def lacking(error=0.2, anywhere=0.99, seconds=1.0, pitched=1.0, note=65.0, tonal=True, dead=(), keys=True, octave=4):
+def lacking(
+    error=0.2, anywhere=0.99, seconds=1.0, pitched=1.0, note=65.0, tonal=True, dead=(), keys=True, octave=4, ratio=1.0
+):
     place = heard(anywhere) if tonal else {"sounding": None}
     return shortcomings(
         {
             "run": {"tonal": tonal, "octave": octave if tonal else None},
             "recordings": {"event_seconds": seconds, "pitched": pitched, "note": note},
             "reconstruction": {"same_key": {"relative_error": {"value": error}}},
+            "spectral_distance": {"ratio": ratio},
             "keys": {"mesh": place} if keys else None,
             "latents": {"dimensions": [{"dead": i in dead} for i in range(8)]},
         }
@@ -780,6 +783,7 @@ def lacking(error=0.2, anywhere=0.99, seconds=1.0, pitched=1.0, note=65.0, tonal
     ("found", "words"),
     [
         ({"error": 1.0}, "It has learned nothing: spectra of the recordings are no nearer than their mean"),
+        ({"ratio": 1.51}, "Random codes do not sound like the recordings (1.5 times as far from unheard ones as"),
         ({"anywhere": 0.79}, "keys are not obeyed: 79.0 % of notes are right there"),
         ({"seconds": 0.3}, "Hits and words are lost: the recordings' sounds last 0.30 s each"),
         ({"pitched": 0.6}, "What has no pitch is left out: 40.0 % of the sound."),
@@ -804,6 +808,8 @@ def test_each_shortcoming_is_said_and_nothing_else(found, words):
         {"note": 74.0},
         {"note": None, "pitched": 0.0, "tonal": False},
         {"keys": False},
+        {"ratio": 1.49},
+        {"ratio": None},
     ],
 )
 def test_an_instrument_without_shortcomings_has_none_said(found):

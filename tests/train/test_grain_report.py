@@ -15,6 +15,7 @@ from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, codes, evaluate, families, grain_measures, measures, picture
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.grain_sample import GrainSample, draw, filtered, sequence, stretch
+from timbrel.train.likeness import frechet
 from timbrel.train.models.grain import GrainAutoencoder
 from timbrel.train.recipe import load_recipe
 from timbrel.train.reports import grain as grain_report
@@ -201,8 +202,8 @@ def test_the_frechet_distance_is_that_of_scipys_root_of_the_product(seed, dimens
     half = scipy.linalg.sqrtm(a + 1e-9 * np.eye(dimensions)).real
     root = scipy.linalg.sqrtm(half @ b @ half).real
     wanted = np.sum((first.mean(0) - second.mean(0)) ** 2) + np.trace(a + b - 2 * root)
-    assert grain_measures.frechet(first, second) == pytest.approx(wanted, rel=1e-2, abs=1e-3)
-    assert grain_measures.frechet(first, first) == pytest.approx(0, abs=1e-6 * np.trace(a) + 1e-9)
+    assert frechet(first, second) == pytest.approx(wanted, rel=1e-2, abs=1e-3)
+    assert frechet(first, first) == pytest.approx(0, abs=1e-6 * np.trace(a) + 1e-9)
 
 
 def test_filtering_leaves_fifteen_percent_of_the_bins():

@@ -10,6 +10,7 @@ from ...host.units import PITCH_CLASSES, note_name
 from .. import figures, keys, measures
 from ..corpus.store import Clip, Corpus, Split
 from ..frames import sources
+from ..likeness import frechet, mel_levels
 from ..models.chroma import ChromaAutoencoder
 from ..picture import Picture
 from ..recipe import ChromaRecipe
@@ -73,6 +74,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     reconstruction, pictures, sounds = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
     latents, latent_pictures = _latents(work, codes)
+    distance = _spectral_distance(work, latents)
     say(0.4, "trying the keys")
     obeyed, key_pictures = _keys(work, codes, latents)
     loss = losses(work.run, work.recipe.loss)
@@ -97,6 +99,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "sounds": listed(sounds),
         "recordings": recordings(work.corpus),
         "reconstruction": reconstruction,
+        "spectral_distance": distance,
         "keys": obeyed,
         "latents": latents,
         "loss": loss,
@@ -218,6 +221,24 @@ def _divergence(work: _Work) -> Array | None:
         return None
     each: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
     return each
+
+
+def _spectral_distance(work: _Work, latents: Figures) -> Figures:
+    """Fréchet distances of mel bands, each to the test frames: of random codes, also against training's own frames."""
+    rate, test = work.recipe.frames.sample_rate, work.test
+    low, high = _ends(latents)
+    drawn = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
+    sets = {
+        "train": work.train.spectra,
+        "reconstruction": decode(
+            work.network, encode(work.network, test.spectra, test.pitch_classes), test.pitch_classes
+        ),
+        "generated": decode(work.network, drawn, test.pitch_classes),
+    }
+    wanted = mel_levels(test.spectra, rate)
+    found: Figures = {name: frechet(mel_levels(spectra, rate), wanted) for name, spectra in sets.items()}
+    found["ratio"] = found["generated"] / found["train"] if test.split != "train" and found["train"] else None
+    return found
 
 
 def _ends(latents: Figures) -> tuple[list[float], list[float]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...host.units import PITCH_CLASSES
-from ..page import basis, document, faint, players, shown, table
+from ..page import basis, document, faint, likeness, players, shown, table
 from ..picture import Picture
 from ..verdict import percent
 
@@ -26,6 +26,12 @@ MEASURES = {
     ),
 }
 
+SETS = {
+    "train": "Training frames",
+    "reconstruction": "Decoded frames of the split",
+    "generated": "Random codes of the knobs’ spans, on the split’s keys",
+}
+
 
 def page(found: Figures, pictures: Sequence[Picture]) -> str:
     """The page that shows these figures and pictures."""
@@ -33,7 +39,9 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
     run = found["run"]
     sections = {
         "Listen": players(found["sounds"]),
-        "Sound": _sound(found) + of("reconstructions", "spectrogram"),
+        "Sound": _sound(found)
+        + of("reconstructions", "spectrogram")
+        + likeness(found["spectral_distance"], SETS, "frames"),
         "Keys": _keys(found) + of("keys", "square"),
         "Knobs": _latents(found) + of("embedding", "histograms", "correlation"),
         "Training": of("loss"),

@@ -13,6 +13,7 @@ from .. import grain_measures as textures
 from ..codes import Normal, as_loud, distribution, fitted, prior
 from ..corpus.store import Corpus
 from ..grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
+from ..likeness import frechet
 from ..models.grain import GrainAutoencoder, MagnitudePhase
 from ..picture import Picture
 from ..recipe import GrainRecipe
@@ -157,7 +158,7 @@ def _spectral_distance(work: _Work, given: Array, generated: Array) -> Figures:
     rate = work.recipe.frames.sample_rate
     wanted = textures.log_mel(work.test.samples, rate)
     sets = {"train": work.train.samples, "reconstruction": given, "filtered": filtered(given), "generated": generated}
-    found: Figures = {name: textures.frechet(textures.log_mel(x, rate), wanted) for name, x in sets.items()}
+    found: Figures = {name: frechet(textures.log_mel(x, rate), wanted) for name, x in sets.items()}
     found["ratio"] = found["generated"] / found["train"] if work.test is not work.train else None
     found["drawn_from"] = "prior" if work.normal.prior else "fit"
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..page import basis, document, faint, players, shown, table
+from ..page import basis, document, faint, likeness, players, shown, table
 from ..picture import Picture
 from ..verdict import percent
 
@@ -110,18 +110,7 @@ def _texture(found: Figures) -> str:
         "filtered": "The same, filtered",
         "generated": f"Random codes, drawn from {drawn}",
     }
-    rows = [[label, f"{distance[name]:.0f}", _times(distance, name)] for name, label in names.items()]
-    note = (
-        "Fréchet distance on levels of 40 mel bands, in dB², to the sounds of the split: 0 if they were spread alike. "
-        "Random codes are taken for the recordings up to 1.5 times what training windows have."
-    )
-    return table(["", "Distance", "Against training"], rows, 2) + faint(note)
-
-
-def _times(distance: Figures, name: str) -> str:
-    if distance["ratio"] is None or not distance["train"]:
-        return "–"
-    return f"{distance[name] / distance['train']:.2f} ×"
+    return likeness(distance, names, "windows")
 
 
 def _codes(found: Figures) -> str:

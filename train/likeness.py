@@ -1,0 +1,49 @@
+"""How alike two sets of sounds are, as sets: whether what a model makes could be of the recordings."""
+
+import functools
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+
+MEL_BANDS = 40
+QUIETEST = 1e-8  # of the power of the maximum: what is 80 dB below cannot be heard
+
+
+@functools.cache
+def mel(sample_rate: int, n_fft: int) -> Double:
+    """Weights of bins in mel bands, [bins, bands], each band's sum 1."""
+    weights = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=MEL_BANDS, norm=None, dtype=np.float64).T
+    shares: Double = weights / np.maximum(weights.sum(0), 1e-12)  # a band too narrow for a bin stays empty
+    return shares
+
+
+def mel_levels(spectra: Array, sample_rate: int) -> Double:
+    """Levels of 40 mel bands in dB under a frame's maximum, -80 or more: [frames, 40].
+
+    Args:
+        spectra: magnitudes, [frames, bins].
+        sample_rate: in Hz.
+    """
+    power = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
+    return 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
+
+
+def frechet(first: Double, second: Double) -> float:
+    """The Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for levels in dB.
+
+    (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
+    root of the product of the covariances A and B is that of the root of A^½ B A^½, which is symmetric.
+
+    Args:
+        first, second: [vectors, dimensions], two or more of both.
+    """
+    a, b = np.cov(first.T), np.cov(second.T)
+    values, axes = np.linalg.eigh(a)
+    root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
+    apart = np.square(first.mean(0) - second.mean(0)).sum()
+    return float(max(apart + np.trace(a) + np.trace(b) - 2 * shared, 0.0))
