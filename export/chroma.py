@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..host.card import Chroma, NormalPrior, UniformPrior
+from ..host.contract.card import Chroma, NormalPrior, UniformPrior
 from ..host.errors import UserError
 from ..host.units import octave_of
 from ..train.corpus.store import Corpus

@@ -43,7 +43,7 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model that any host can play, and prove that it gives what was trained."""
-    from ..host.encoder import encoder_path
+    from ..host.contract.encoder import encoder_path
     from ..train.run import Run
     from .export import Labels
     from .export import export as write

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..host.card import Landmark, Latent
+from ..host.contract.card import Landmark, Latent
 
 Array = npt.NDArray[np.float32]
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 
 from .. import __version__
-from ..host.card import METADATA_KEY, Card, Parity, Reference, Training
-from ..host.encoder import ENCODER_KEY, encoder_path
+from ..host.contract.card import METADATA_KEY, Card, Parity, Reference, Training
+from ..host.contract.encoder import ENCODER_KEY, encoder_path
+from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
-from ..host.model import ONE_HOT, Model, open_session
 from ..train.corpus.store import Corpus
 from ..train.evaluate import trained
 from ..train.run import Run

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..host.card import Card
+from ..host.contract.card import Card
+from ..host.contract.model import Model
 from ..host.events import ControlChange, Event, NoteOff, NoteOn
 from ..host.library import FIRST_KNOB_CC, Patch, default_knobs
 from ..host.midi.file import Performance
-from ..host.model import Model
 from ..host.preset import CCMap, EnvelopeSettings, GrainSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..host.card import NormalPrior
+from ..host.contract.card import NormalPrior
 from ..train.corpus.store import Corpus
 from ..train.grain_data import windows
 from ..train.models.grain import GrainAutoencoder

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..host.contract.model import Model
 from ..host.events import Event, NoteOff, NoteOn
 from ..host.instrument import Instrument
-from ..host.model import Model
 from ..host.pitch import sounding_note
 from ..host.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 

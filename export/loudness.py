@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..host.contract.model import Model
 from ..host.events import NoteOn
 from ..host.instrument import Instrument
-from ..host.model import Model
 from ..host.preset import EnvelopeSettings, PlaySettings, Preset
 from ..host.synthesis import VOICE_LUFS
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..host.card import Card
+from ..host.contract.card import Card
+from ..host.contract.model import Model
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing
-from ..host.model import Model
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
 from ..train.checkpoint import load, progress_of

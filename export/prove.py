@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ..host.card import METADATA_KEY, Reference, pack_peaks
+from ..host.contract.card import METADATA_KEY, Reference, pack_peaks
+from ..host.contract.model import Model
 from ..host.errors import Failure
 from ..host.files import replacing
-from ..host.model import Model
 from .onnx import save
 
 TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, not more

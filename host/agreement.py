@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .audio.effects import EffectChain, effect_faults
 from .audio.parameters import RANGES
-from .card import Card, Latent
+from .contract.card import Card, Latent
 from .controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
 from .errors import UserError, nearest
 from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, MotionSettings, Preset

@@ -15,9 +15,9 @@ from .files import hushed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .contract.model import Model
     from .learn import Moment
     from .midi.ports import Inputs
-    from .model import Model
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -74,7 +74,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
     """Show what a model is."""
-    from .describe import describe
+    from .contract.describe import describe
 
     opened = _opened(model)
     print(opened.card.model_dump_json(indent=1) if as_json else describe(opened.card, opened.path.stat().st_size))
@@ -96,8 +96,8 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
 
 def _opened(name: str) -> "Model":
     """The model that a name means, with what is to be told of it."""
+    from .contract.model import Model
     from .library import find_model
-    from .model import Model
 
     model = Model(find_model(name))
     for warning in model.warnings:
@@ -220,7 +220,7 @@ def morph(
 @commands.command()
 def presets() -> None:
     """List the presets and models that ship."""
-    from .model import Model
+    from .contract.model import Model
     from .reading import read_preset
     from .shelf import shipped_models, shipped_presets
 

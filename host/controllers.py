@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .card import Card, first_complaint
+from .contract.card import Card, first_complaint
 from .controls import RESERVED_CC
 from .errors import UserError, nearest
 from .preset import CCMap

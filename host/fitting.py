@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .card import first_complaint
+from .contract.card import first_complaint
 from .controllers import Controller, bindings
 from .errors import UserError
 from .library import Patch

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from .agreement import check
 from .audio.effects import EffectChain
 from .audio.output import Output
+from .contract.model import Model
 from .events import ControlChange, Event
 from .mapping import Mapper
-from .model import Model
 from .preset import Preset
 from .synthesis import SHED, Elsewhere, Synthesis, share
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .card import Card
+from .contract.card import Card
 from .files import replacing
 from .picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
 

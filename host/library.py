@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .agreement import faults, fitted, known_effects, strays
-from .card import Card
+from .contract.card import Card
+from .contract.model import Model
 from .errors import UserError, nearest
 from .files import Stamp, stamp
-from .model import Model
 from .preset import CCMap, Preset
 from .reading import complaints, read_preset
 from .shelf import MADE, preset_file, shipped_models, shipped_presets

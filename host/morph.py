@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.files import sound_reader
-from .card import Card
+from .contract.card import Card
+from .contract.model import Model
 from .errors import UserError
 from .events import Event, NoteOff, NoteOn
 from .files import check_output
 from .latent_map import draw_way
 from .library import Patch
 from .midi.file import Performance
-from .model import Model
 from .motion import Latents
 from .picture import check_picture
 from .pitch import sounding_note

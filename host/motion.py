@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .card import Card
+from .contract.card import Card
 from .controls import RAMP_SECONDS, Ramp
 from .dsp import white_noise
 from .events import Clock

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .audio.effects import Effect
-from .card import Card
+from .contract.card import Card
 from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PROCESS_CONTROLS, RESERVED_CC
 from .errors import UserError
 

@@ -16,7 +16,7 @@ from .agreement import check
 from .audio.effects import EffectChain, Resampler
 from .audio.files import RATES, SoundReader, sound_reader, sound_writer
 from .audio.output import ROUNDING, Output
-from .card import Card, first_complaint
+from .contract.card import Card, first_complaint
 from .controls import RAMP_SECONDS, Ramp
 from .desk import ALL_OFF
 from .dsp import limit

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from .audio.effects import Resampler
 from .audio.files import SoundReader, sound_reader
-from .card import Card
-from .encoder import SILENT, Encoder
+from .contract.card import Card
+from .contract.encoder import SILENT, Encoder
+from .contract.model import Model
 from .errors import UserError
 from .files import check_output, replacing
 from .library import default_knobs
-from .model import Model
 from .preset import LatentSettings, MotionSettings, Preset
 from .shelf import shipped_models
 

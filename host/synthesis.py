@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .contract.model import Model
 from .controls import PROCESS_CONTROLS, RAMP_SECONDS, knob
 from .desk import BEND_RANGE, LOWER, MOST_MEMBERS, ZONE, Parameters
 from .dials import Dials
@@ -25,7 +26,6 @@ from .errors import UserError
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
 from .library import morph_end
 from .mapping import Mapper
-from .model import Model
 from .motion import Latents
 from .mpe import Fingers, Wheel
 from .preset import GrainSettings, Preset

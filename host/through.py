@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.files import LOUDEST
-from .card import Card
+from .contract.card import Card
+from .contract.encoder import SILENT, Encoder
+from .contract.model import Model
 from .dsp import chroma, uniforms, window
-from .encoder import SILENT, Encoder
 from .engines.basins import BasinPhase
 from .engines.relaid import Relaid
 from .engines.source import OPEN, Cut, source_of
 from .errors import Failure, UserError
 from .fundamental import fundamentals
-from .model import Model
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]

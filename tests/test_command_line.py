@@ -324,13 +324,13 @@ def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, tmp_path, mon
     assert "bells.encoder.onnx: its encoder" in exported.out
     shown = timbrel("info", "bells.onnx").out
     assert all(text in shown for text in ("bells", "fourteen tones", "CC0-1.0", "tuned-2", "60 steps", "latent 1"))
-    from timbrel.host.card import read_card
+    from timbrel.host.contract.card import read_card
 
     assert read_card(timbrel("info", "bells.onnx", "--json").out, "info").name == "bells"
     passed = timbrel("verify", "bells.onnx")
     assert passed.status == 0
     assert passed.out.startswith("bells.onnx passes: off by ")
-    monkeypatch.setattr("timbrel.host.model.Verdict.passed", property(lambda self: False))
+    monkeypatch.setattr("timbrel.host.contract.model.Verdict.passed", property(lambda self: False))
     failed = timbrel("verify", "bells.onnx")
     assert failed.status == 1
     assert failed.out.startswith("bells.onnx FAILS: off by ")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host import play
-from timbrel.host.encoder import encoder_path
+from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.errors import UserError
 from timbrel.host.library import find_model, open_patch
 from timbrel.host.process import with_options

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..host.card import first_complaint
+from ..host.contract.card import first_complaint
 from ..host.errors import UserError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.model import Model
 from ..dsp import from_middle, window
-from ..model import Model
 from .coherent import CoherentState, CoherentVoicing, Shape
 from .frames import Character, Indices
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.model import Model
 from ..dsp import from_middle, white_noise
 from ..errors import UserError
-from ..model import Model
 from ..units import midi_to_hz
 from .frames import INAUDIBLE_HZ, Character, Decoder
 from .partials import FREE, HIGHEST_HARMONIC, Floats, Layout, taken_apart

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..model import Model
+from ..contract.model import Model
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.model import Model
 from ..controls import GRAIN_CONTROLS, RAMP_SECONDS, Ramp
 from ..dsp import gaussian_noise, uniforms
-from ..model import Model
 from ..preset import GrainSettings
 from .source import Cut, source_of
 from .stream import MIDDLE_C, Motion, Stream

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.model import Model
 from ..dsp import stft, white_noise, window
-from ..model import Model
 from .frames import INAUDIBLE_HZ, Indices, MovedSpectra, Spectrum
 
 Array = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from ..card import Card
+from ..contract.card import Card
 from ..fundamental import sharpened
 from ..units import A4_HZ
 from .partials import HANN_ENERGY

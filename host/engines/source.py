@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..card import Card
+from ..contract.card import Card
 from ..dsp import gaussian_noise
 
 Array = npt.NDArray[np.float32]

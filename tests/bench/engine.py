@@ -11,10 +11,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from side_by_side import Times, ratio, side_by_side
+from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine
-from timbrel.host.model import Model
 from timbrel.host.shelf import shipped_models
 
 MODEL = Model(shipped_models()["gm-chroma-8"])

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.card import METADATA_KEY
+from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
-from timbrel.host.model import Model
 from timbrel.host.motion import Latents
 from timbrel.host.preset import Preset
 from timbrel.host.synthesis import Motion

@@ -12,8 +12,8 @@ from collections.abc import Callable
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
+from timbrel.host.contract.model import ONE_HOT, Model
 from timbrel.host.library import find_model
-from timbrel.host.model import ONE_HOT, Model
 from timbrel.train.study.chroma_measures import ROWS, mesh, strongest
 
 SIDE, ALLOWED = 350, 1.3

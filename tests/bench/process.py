@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from side_by_side import ratio, side_by_side
+from timbrel.host.contract.encoder import Encoder
 from timbrel.host.dsp import stft
-from timbrel.host.encoder import Encoder
 from timbrel.host.library import Patch, open_patch
 from timbrel.host.preset import ProcessSettings
 from timbrel.host.process import BLOCK, Processor

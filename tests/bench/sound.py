@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.export.listen import listen, uniform_codes
+from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.instrument import Instrument
 from timbrel.host.library import open_patch
-from timbrel.host.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.preset import EnvelopeSettings, PlaySettings, Preset
 from timbrel.host.rack import Rack

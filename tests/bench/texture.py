@@ -17,10 +17,10 @@ import scipy.signal
 import soundfile
 import soxr
 from timbrel.host.audio.files import read_sound
+from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
 from timbrel.host.library import Patch, open_patch
-from timbrel.host.model import Model
 from timbrel.host.preset import GrainSettings
 
 MINUTE, WINDOW = 60.0, 0.2

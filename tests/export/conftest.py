@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.card import METADATA_KEY
-from timbrel.host.model import Model
+from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.model import Model
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
 

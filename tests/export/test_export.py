@@ -13,11 +13,11 @@ from timbrel.export import export as exporting
 from timbrel.export.describe import Codes
 from timbrel.export.export import Labels, export
 from timbrel.export.prove import prove_again
-from timbrel.host.encoder import encoder_path
+from timbrel.host.contract.encoder import encoder_path
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.instrument import Instrument
-from timbrel.host.model import Model
 from timbrel.host.preset import Preset
 from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint, evaluate

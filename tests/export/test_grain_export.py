@@ -5,11 +5,11 @@ import pytest
 import soundfile
 import torch
 from timbrel.export.export import export
-from timbrel.host.encoder import Encoder
+from timbrel.host.contract.encoder import Encoder
+from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.library import open_patch
 from timbrel.host.midi.file import Performance
-from timbrel.host.model import Model
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build
 from timbrel.train.evaluate import trained

@@ -42,7 +42,7 @@ def test_landmarks_are_listened_to_where_no_codes_are_given(analytic):
 
 
 def test_uniform_codes_fill_the_span_of_each_knob(small_model):
-    from timbrel.host.model import Model
+    from timbrel.host.contract.model import Model
 
     model = Model(small_model)
     codes = uniform_codes(model, 4000)

@@ -62,7 +62,7 @@ def test_a_card_with_its_loudness_makes_a_voice_sound_at_the_hosts_level(analyti
 
 def test_an_exported_model_sounds_at_the_hosts_level(small_model):
     """At 44.1 kHz the filters' corners are 9 % lower, which moves nothing by more than a few tenths of a dB."""
-    from timbrel.host.model import Model
+    from timbrel.host.contract.model import Model
 
     model = Model(small_model)
     assert np.mean([weighted_lufs(note(model, key)) for key in range(60, 72)]) == pytest.approx(VOICE_LUFS, abs=1.5)

@@ -12,10 +12,10 @@ from timbrel.export import first_preset
 from timbrel.export import make as making
 from timbrel.export.listen import Obedience
 from timbrel.export.make import Stopped, make
-from timbrel.host.encoder import encoder_path
+from timbrel.host.contract.encoder import encoder_path
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.library import open_patch
-from timbrel.host.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint, families, loop

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import damage
 import seeds
 from timbrel.__main__ import main
-from timbrel.host.encoder import encoder_path
+from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.midi.file import read_performance
 
 CASES = 10_000

@@ -16,11 +16,11 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.card import METADATA_KEY
-from timbrel.host.encoder import ENCODER_KEY, encoder_path
+from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
+from timbrel.host.contract.model import Model
 from timbrel.host.instrument import Instrument
 from timbrel.host.library import Patch
-from timbrel.host.model import Model
 from timbrel.host.preset import Preset
 
 try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import timbrel
-from timbrel.host.card import Card
+from timbrel.host.contract.card import Card
 from timbrel.host.controllers import bindings, read_controller, shipped_controllers
 from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import resample, welch
-from timbrel.host.card import METADATA_KEY
+from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.model import Model
 from timbrel.host.controls import GRAIN_CONTROLS, Ramp
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
@@ -19,7 +20,6 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.instrument import Instrument
 from timbrel.host.library import open_patch
-from timbrel.host.model import Model
 from timbrel.host.preset import GrainSettings, Preset
 from timbrel.host.rack import Rack
 from timbrel.host.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS

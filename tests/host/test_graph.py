@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from timbrel.host.encoder import Encoder, encoder_path
+from timbrel.host.contract.encoder import Encoder, encoder_path
+from timbrel.host.contract.graph import DEEPEST, HOLDS, MOST_FIELDS, NotONNX, leads_out
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.graph import DEEPEST, HOLDS, MOST_FIELDS, NotONNX, leads_out
-from timbrel.host.model import Model
 from timbrel.host.shelf import MODELS
 
 NAMES = {

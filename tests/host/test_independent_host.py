@@ -6,10 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import scipy.signal
+from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
 from timbrel.host.library import open_patch
-from timbrel.host.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.shelf import shipped_models
 

@@ -252,7 +252,7 @@ def test_velocity_is_heard_by_its_square(make_instrument, play, velocity):
 
 
 def test_a_voice_is_levelled_by_the_loudness_of_its_card(analytic, make_instrument, play, tmp_path):
-    from timbrel.host.model import Model
+    from timbrel.host.contract.model import Model
 
     made = analytic()
     plain = made.card()
@@ -553,8 +553,8 @@ def test_still_silence_is_exactly_nothing(make_instrument, play):
 
 @pytest.mark.parametrize("kind", ["clip", "stream"])
 def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path, kind):
+    from timbrel.host.contract.model import Model
     from timbrel.host.instrument import Instrument
-    from timbrel.host.model import Model
 
     model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind=kind)))
     with pytest.raises(UserError, match=rf"{kind}.*cannot be played yet; known: spectrum, grain"):

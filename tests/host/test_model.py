@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.model import Model
 from timbrel.host.shelf import MIDI, shipped_models
 
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from onnx import helper
 from timbrel.host.audio.files import read_sound
+from timbrel.host.contract.model import Model
 from timbrel.host.instrument import Instrument
 from timbrel.host.latent_map import Plane, draw_way
-from timbrel.host.model import Model
 from timbrel.host.morph import dense_way, morph
 from timbrel.host.motion import great_circle
 from timbrel.host.pitch import sounding_note

@@ -11,7 +11,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.agreement import check
-from timbrel.host.card import Card
+from timbrel.host.contract.card import Card
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.dsp import white_noise
 from timbrel.host.errors import UserError

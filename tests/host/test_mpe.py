@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.model import Model
 from timbrel.host.mpe import Zones
 from timbrel.host.pitch import sounding_note
 from timbrel.host.rack import Rack

@@ -8,13 +8,13 @@ import pytest
 import scipy.signal
 from onnx import helper
 from timbrel.host.audio.files import read_sound
+from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.basins import BasinPhase
 from timbrel.host.engines.relaid import LOBE, Relaid
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.fundamental import fundamentals
 from timbrel.host.library import open_patch
-from timbrel.host.model import Model
 from timbrel.host.process import Insert, Processor, with_options
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track

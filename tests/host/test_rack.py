@@ -71,7 +71,7 @@ def test_where_knobs_are_heading_is_told_by_channel(make_patch):
 
 
 def test_a_model_that_gives_no_numbers_is_heard_as_silence(analytic, make_patch, tmp_path):
-    from timbrel.host.model import Model
+    from timbrel.host.contract.model import Model
 
     made = analytic()
     model = Model(made.save(tmp_path / "nan.onnx", graph=made.graph(scale=np.nan)))

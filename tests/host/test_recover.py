@@ -13,11 +13,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.encoder import ENCODER_KEY, Encoder, encoder_path
+from timbrel.host.contract.encoder import ENCODER_KEY, Encoder, encoder_path
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
 from timbrel.host.library import open_patch
-from timbrel.host.model import Model
 from timbrel.host.motion import Latents
 from timbrel.host.reading import read_preset
 from timbrel.host.recover import SAME, follow, medoid, recover, simplified

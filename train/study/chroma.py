@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...host.contract.model import Model
 from ...host.errors import UserError, nearest
 from ...host.files import check_new_folder, replacing, replacing_folder
-from ...host.model import Model
 from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
 from ..corpus.split import SPLITS

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...host.contract.model import Model
 from ...host.dsp import chroma
 from ...host.errors import UserError
-from ...host.model import Model
 from ...host.units import PITCH_CLASSES
 from .. import measures
 from ..evaluate import trained

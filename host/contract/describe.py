@@ -1,8 +1,8 @@
 """A model's card for people."""
 
+from ..errors import printable
+from ..units import PITCH_CLASSES
 from .card import Card, NormalPrior, UniformPrior
-from .errors import printable
-from .units import PITCH_CLASSES
 
 
 def describe(card: Card, size_bytes: int) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import UserError
+from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
-from .errors import UserError
-from .files import stamp
 from .graph import NotONNX, leads_out
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import UserError
+from ..errors import UserError
 
 METADATA_KEY = "timbrel.card"
 FORMAT = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .dsp import chroma, window
-from .errors import Failure, UserError
+from ..dsp import chroma, window
+from ..errors import Failure, UserError
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 
 Array = npt.NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""What a model file promises, and holding it to that."""
