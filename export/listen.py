@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ..host.contract.model import Model
 from ..host.events import Event, NoteOff, NoteOn
 from ..host.instrument import Instrument
+from ..host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.pitch import sounding_note
-from ..host.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 
 Array = npt.NDArray[np.float32]
 

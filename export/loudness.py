@@ -7,7 +7,7 @@ import numpy as np
 from ..host.contract.model import Model
 from ..host.events import NoteOn
 from ..host.instrument import Instrument
-from ..host.preset import EnvelopeSettings, PlaySettings, Preset
+from ..host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from ..host.synthesis import VOICE_LUFS
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from .audio.device import NullSink
 from .errors import Failure, TimbrelError, UserError
 from .events import ControlChange, Event, NoteOn
-from .library import Patch, open_patch
 from .live import Load, Loop, Player
 from .midi.ports import Timed
+from .patch.library import Patch, open_patch
+from .patch.preset import CCMap, MpeSettings
 from .play import HUGE_PAGES
-from .preset import CCMap, MpeSettings
 from .rack import Rack
 from .session import BESIDES, SOUND, hurry
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .contract.model import Model
-    from .learn import Moment
     from .midi.ports import Inputs
+    from .patch.learn import Moment
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -97,7 +97,7 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
 def _opened(name: str) -> "Model":
     """The model that a name means, with what is to be told of it."""
     from .contract.model import Model
-    from .library import find_model
+    from .patch.library import find_model
 
     model = Model(find_model(name))
     for warning in model.warnings:
@@ -153,12 +153,12 @@ def process(
     overwrite: Overwrite = False,
 ) -> None:
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
-    from .library import open_patch
     from .midi.file import read_performance
+    from .patch.library import open_patch
+    from .patch.trust import ask_for
     from .process import process as send
     from .process import with_options
     from .progress import Display
-    from .trust import ask_for
 
     ask_for([preset], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
@@ -221,8 +221,8 @@ def morph(
 def presets() -> None:
     """List the presets and models that ship."""
     from .contract.model import Model
-    from .reading import read_preset
-    from .shelf import shipped_models, shipped_presets
+    from .patch.reading import read_preset
+    from .patch.shelf import shipped_models, shipped_presets
 
     told = {name: read_preset(path).description for name, path in shipped_presets().items()}
     told |= {name: f"(model) {Model(path).card.description}" for name, path in shipped_models().items()}
@@ -244,13 +244,13 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
-    from .fitting import differences, read_notes
-    from .library import open_patch
     from .midi.file import read_performance
+    from .patch.fitting import differences, read_notes
+    from .patch.library import open_patch
+    from .patch.trust import ask_for
     from .progress import Display
     from .rack import as_played
     from .render import RATES, remarks, render
-    from .trust import ask_for
     from .voices import PARTS
 
     if rate not in RATES:
@@ -325,9 +325,9 @@ def play(
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
     from .messages import Setup
+    from .patch.trust import ask_for
     from .play import Recording, play
     from .screen import Full, Plain, Typist, can_draw, can_type
-    from .trust import ask_for
 
     _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
     if rate is not None:
@@ -345,7 +345,7 @@ def play(
         raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
     known = None
     if controller is not None:
-        from .controllers import read_controller
+        from .patch.controllers import read_controller
 
         known = read_controller(controller)
     setup = Setup(
@@ -383,7 +383,7 @@ def _set_of(folder: Path | None) -> tuple[str, ...]:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    from .shelf import preset_file
+    from .patch.shelf import preset_file
 
     presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
     if not presets:
@@ -395,8 +395,8 @@ def _set_of(folder: Path | None) -> tuple[str, ...]:
 def devices() -> None:
     """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
     from .audio.device import cards, inputs
-    from .controllers import read_controller, shipped_controllers
     from .midi.ports import port_names
+    from .patch.controllers import read_controller, shipped_controllers
 
     found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
     heard = inputs() if found else []
@@ -437,7 +437,7 @@ def learn(
     midi_api: MidiApi = None,
 ) -> None:
     """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
-    from .learn import learn
+    from .patch.learn import learn
 
     def say(line: str) -> None:
         print(line, flush=True)

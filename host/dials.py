@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motion import Latents
-from .preset import Preset
+from .patch.preset import Preset
 from .units import db_to_gain
 
 Array = npt.NDArray[np.float32]

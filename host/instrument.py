@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .agreement import check
 from .audio.effects import EffectChain
 from .audio.output import Output
 from .contract.model import Model
 from .events import ControlChange, Event
 from .mapping import Mapper
-from .preset import Preset
+from .patch.agreement import check
+from .patch.preset import Preset
 from .synthesis import SHED, Elsewhere, Synthesis, share
 
 Array = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from .controls import knob, nudge
 from .desk import ALL_OFF, RESET, RESTS, Entry, Parameters
-from .preset import CCMap
+from .patch.preset import CCMap
 
 CHANNELS = range(16)
 

@@ -13,7 +13,7 @@ from .contract.card import Card
 from .controls import RAMP_SECONDS, Ramp
 from .dsp import white_noise
 from .events import Clock
-from .preset import MORPH, MotionSettings, Preset, WalkSettings
+from .patch.preset import MORPH, MotionSettings, Preset, WalkSettings
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -272,8 +272,8 @@ class _Tape:
 
     def __enter__(self) -> "_Tape":
         from .audio.files import sound_writer
-        from .fitting import Fitting, Note
         from .midi.record import Recorder
+        from .patch.fitting import Fitting, Note
 
         setup, ready = self._setup, self._ready
         if self._recording.sound is not None:
@@ -307,7 +307,7 @@ class _Tape:
             return
         if kind == "playing":
             if self._midi is not None:
-                from .fitting import Note
+                from .patch.fitting import Note
 
                 for name in what.values():
                     self._midi.note(self._samples, Note(loaded=Path(name).stem).text())

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from .agreement import check
 from .audio.effects import EffectChain, Resampler
 from .audio.files import RATES, SoundReader, sound_reader, sound_writer
 from .audio.output import ROUNDING, Output
@@ -22,16 +21,17 @@ from .desk import ALL_OFF
 from .dsp import limit
 from .errors import UserError, nearest
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
-from .library import Patch, code_of, morph_end
 from .mapping import Mapper
 from .motion import Latents
-from .preset import ProcessSettings
+from .patch.agreement import check
+from .patch.library import Patch, code_of, morph_end
+from .patch.preset import ProcessSettings
+from .patch.shelf import preset_file, shipped_presets
+from .patch.tuning import tuned_keys
 from .progress import told_if_slow
 from .recover import medoid
 from .render import SILENCE, SILENT_SECONDS
-from .shelf import preset_file, shipped_presets
 from .through import Fit, Through, Times, hop_of, latency_of
-from .tuning import tuned_keys
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from .dsp import limit
 from .errors import UserError
 from .events import Event
 from .instrument import Instrument
-from .library import Patch
 from .mapping import Mapper
 from .mpe import Zones
+from .patch.library import Patch
 from .synthesis import Elsewhere
 
 if TYPE_CHECKING:

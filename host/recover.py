@@ -17,9 +17,9 @@ from .contract.encoder import SILENT, Encoder
 from .contract.model import Model
 from .errors import UserError
 from .files import check_output, replacing
-from .library import default_knobs
-from .preset import LatentSettings, MotionSettings, Preset
-from .shelf import shipped_models
+from .patch.library import default_knobs
+from .patch.preset import LatentSettings, MotionSettings, Preset
+from .patch.shelf import shipped_models
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -26,12 +26,12 @@ from .desk import UNTOUCHED
 from .dsp import white_noise
 from .errors import TimbrelError, UserError
 from .events import ControlChange, Event, NoteOff, NoteOn
-from .fitting import Fitting
-from .library import Patch
 from .live import Loop, Machine, Player, Source
 from .messages import Message, Report, Setup
 from .midi.ports import Inputs, Timed
-from .preset import CCMap
+from .patch.fitting import Fitting
+from .patch.library import Patch
+from .patch.preset import CCMap
 from .process import Insert
 from .progress import HOUSE, Notices
 from .rack import Rack

@@ -24,12 +24,12 @@ from .engines.spectrum import SpectrumEngine
 from .engines.stream import Engine, Stream
 from .errors import UserError
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
-from .library import morph_end
 from .mapping import Mapper
 from .motion import Latents
 from .mpe import Fingers, Wheel
-from .preset import GrainSettings, Preset
-from .tuning import tuned_keys
+from .patch.library import morph_end
+from .patch.preset import GrainSettings, Preset
+from .patch.tuning import tuned_keys
 from .units import db_to_gain
 from .voices import PARTS, Latch, Poly, Solo
 

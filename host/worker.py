@@ -26,7 +26,7 @@ import numpy.typing as npt
 from .engines.stream import Stream
 from .errors import Failure
 from .events import Event
-from .library import Patch
+from .patch.library import Patch
 from .stop import SIGNALS, held
 from .synthesis import MAX_BLOCK, Synthesis, share
 

@@ -12,7 +12,7 @@ import typer
 from timbrel import __main__ as command_line
 from timbrel import __version__
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.shelf import MIDI as TUNES
+from timbrel.host.patch.shelf import MIDI as TUNES
 
 DEMO = TUNES / "demo.mid"
 COMMANDS = [
@@ -432,7 +432,7 @@ def timbrel_with(tmp_path):
 
 
 def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with):
-    from timbrel.host.controllers import shipped_controllers
+    from timbrel.host.patch.controllers import shipped_controllers
 
     process = timbrel_with("devices")
     out, err = process.communicate()

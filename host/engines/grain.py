@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..contract.model import Model
 from ..controls import GRAIN_CONTROLS, RAMP_SECONDS, Ramp
 from ..dsp import gaussian_noise, uniforms
-from ..preset import GrainSettings
+from ..patch.preset import GrainSettings
 from .source import Cut, source_of
 from .stream import MIDDLE_C, Motion, Stream
 

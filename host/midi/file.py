@@ -25,7 +25,7 @@ class Performance(NamedTuple):
     except in what timbrel recorded, which keeps the order in which it was played.
     ``length`` is the end of the longest track, ``channels`` those that notes use, ``warnings`` one line each.
     ``recorded`` says that timbrel wrote it while it was played live, when one preset hears all channels that have no
-    other; ``notes`` are what it wrote beside, as `host.fitting` reads them.
+    other; ``notes`` are what it wrote beside, as `host.patch.fitting` reads them.
     """
 
     events: list[Event]

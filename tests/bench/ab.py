@@ -32,7 +32,7 @@ from pitch import played as held_key
 from timbrel.host.dsp import stft
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn, PitchBend
 from timbrel.host.files import replacing_folder
-from timbrel.host.library import open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.picture import INK, LEVELS, PAPER
 from timbrel.host.rack import Rack
 from timbrel.host.units import midi_to_hz

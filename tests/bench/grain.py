@@ -27,7 +27,7 @@ from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
 from timbrel.host.motion import Latents
-from timbrel.host.preset import Preset
+from timbrel.host.patch.preset import Preset
 from timbrel.host.synthesis import Motion
 
 RATE, BLOCK, FRAME = 48000, 128, 1002

@@ -13,7 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from timbrel.host.contract.model import ONE_HOT, Model
-from timbrel.host.library import find_model
+from timbrel.host.patch.library import find_model
 from timbrel.train.study.chroma_measures import ROWS, mesh, strongest
 
 SIDE, ALLOWED = 350, 1.3

@@ -21,8 +21,8 @@ from timbrel.host.contract.model import open_session
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine, Voicing
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
-from timbrel.host.library import Patch, open_patch
 from timbrel.host.midi.file import Performance
+from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.rack import Rack
 from timbrel.host.render import blocks
 

@@ -77,11 +77,9 @@ beats = 1
 }
 SLENDRO = "! slendro.scl\nfive steps\n 5\n 240.0\n 480.0\n 720.0\n 960.0\n 2/1\n"
 KNOBS = """
-import sys
-try:
-    from timbrel.host.patch.learn import learn
-except ImportError:
-    from timbrel.host.learn import learn
+import importlib.util, sys
+room = "timbrel.host.patch" if importlib.util.find_spec("timbrel.host.patch") else "timbrel.host"
+learn = importlib.import_module(room + ".learn").learn
 from pathlib import Path
 from timbrel.host.events import ControlChange
 

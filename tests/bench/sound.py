@@ -7,11 +7,11 @@ from timbrel.export.listen import listen, uniform_codes
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.instrument import Instrument
-from timbrel.host.library import open_patch
+from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
+from timbrel.host.patch.shelf import shipped_models, shipped_presets
 from timbrel.host.pitch import sounding_note
-from timbrel.host.preset import EnvelopeSettings, PlaySettings, Preset
 from timbrel.host.rack import Rack
-from timbrel.host.shelf import shipped_models, shipped_presets
 from timbrel.host.units import note_name
 
 RATE = 44100

@@ -20,8 +20,8 @@ from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
-from timbrel.host.library import Patch, open_patch
-from timbrel.host.preset import GrainSettings
+from timbrel.host.patch.library import Patch, open_patch
+from timbrel.host.patch.preset import GrainSettings
 
 MINUTE, WINDOW = 60.0, 0.2
 BUZZ_SECONDS, HARMONICS = 30.0, 20

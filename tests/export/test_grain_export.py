@@ -8,8 +8,8 @@ from timbrel.export.export import export
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.library import open_patch
 from timbrel.host.midi.file import Performance
+from timbrel.host.patch.library import open_patch
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build
 from timbrel.train.evaluate import trained

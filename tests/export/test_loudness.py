@@ -5,7 +5,7 @@ import pytest
 from timbrel.export.loudness import loudness
 from timbrel.host.events import NoteOn
 from timbrel.host.instrument import Instrument
-from timbrel.host.preset import Preset
+from timbrel.host.patch.preset import Preset
 from timbrel.host.synthesis import VOICE_LUFS
 
 RATE = 48000

@@ -15,7 +15,7 @@ from timbrel.export.make import Stopped, make
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.library import open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint, families, loop

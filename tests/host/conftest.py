@@ -20,8 +20,8 @@ from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.instrument import Instrument
-from timbrel.host.library import Patch
-from timbrel.host.preset import Preset
+from timbrel.host.patch.library import Patch
+from timbrel.host.patch.preset import Preset
 
 try:
     import jack

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import timbrel
 from timbrel.host.contract.card import Card
-from timbrel.host.controllers import bindings, read_controller, shipped_controllers
 from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
+from timbrel.host.patch.controllers import bindings, read_controller, shipped_controllers
 
 ROOT = Path(timbrel.__file__).parent
 SHIPPED = ["eight-knobs", "launch-control-xl", "midi-mix", "nanokontrol2"]

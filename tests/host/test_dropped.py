@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host import live, session
-from timbrel.host.controllers import read_controller
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import Player
 from timbrel.host.messages import Setup
+from timbrel.host.patch.controllers import read_controller
 from timbrel.host.process import Insert
 from timbrel.host.rack import Rack
 from timbrel.host.session import _Stage

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host import session
-from timbrel.host.controllers import read_controller
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
-from timbrel.host.fitting import Fitting, Note, differences, read_notes
 from timbrel.host.live import Player
 from timbrel.host.messages import Report, Setup
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
+from timbrel.host.patch.controllers import read_controller
+from timbrel.host.patch.fitting import Fitting, Note, differences, read_notes
 from timbrel.host.play import Recording, _Tape
 
 RATE, BLOCK = 48000, 128

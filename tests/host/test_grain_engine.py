@@ -19,8 +19,8 @@ from timbrel.host.engines.source import Cut, Noise, Samples, source_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.instrument import Instrument
-from timbrel.host.library import open_patch
-from timbrel.host.preset import GrainSettings, Preset
+from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.preset import GrainSettings, Preset
 from timbrel.host.rack import Rack
 from timbrel.host.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
 
@@ -766,7 +766,7 @@ def test_pressing_a_finger_harder_moves_the_latent_of_its_note(noise, tmp_path, 
 
 
 def test_a_knob_learns_a_grains_density_over_its_whole_range(grain_path, tmp_path):
-    from timbrel.host.learn import learn
+    from timbrel.host.patch.learn import learn
 
     path = grain_path(np.ones(LENGTH))
     (tmp_path / "p.toml").write_text(f'format = 1\nmodel = "{path}"\n', encoding="utf-8")
@@ -801,7 +801,7 @@ def test_a_chain_of_blocks_longer_than_any_grain_is_silent_after_the_note(noise,
     ],
 )
 def test_a_wrong_grain_section_is_refused_with_what_is_allowed(tmp_path, grain, words):
-    from timbrel.host.reading import read_preset
+    from timbrel.host.patch.reading import read_preset
 
     lines = [f"{key} = {json.dumps(value)}" for key, value in grain.items()]
     (tmp_path / "p.toml").write_text("\n".join(['format = 1\nmodel = "x"\n[grain]', *lines]), encoding="utf-8")

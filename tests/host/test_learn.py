@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOn, PitchBend
-from timbrel.host.learn import _edit, learn
-from timbrel.host.library import open_patch
-from timbrel.host.preset import Preset
-from timbrel.host.reading import read_preset
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.patch.learn import _edit, learn
+from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.shelf import shipped_presets
 
 PRESET = """\
 # my pad

@@ -3,8 +3,8 @@
 import hashlib
 
 import pytest
-from timbrel.host import library
-from timbrel.host.library import open_patch
+from timbrel.host.patch import library
+from timbrel.host.patch.library import open_patch
 
 PRESET = 'format = 1\nmodel = "m.onnx"\n'
 

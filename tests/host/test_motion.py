@@ -10,14 +10,14 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.host.agreement import check
 from timbrel.host.contract.card import Card
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.dsp import white_noise
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
 from timbrel.host.motion import Beats, Latents
-from timbrel.host.reading import read_preset
+from timbrel.host.patch.agreement import check
+from timbrel.host.patch.reading import read_preset
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

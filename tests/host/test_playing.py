@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.engines.frames import MovedSpectra
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.library import open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.rack import Rack
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import timbrel
-from timbrel.host import preset
-from timbrel.host.library import open_patch
+from timbrel.host.patch import preset
+from timbrel.host.patch.library import open_patch
 from timbrel.host.rack import Rack
 
 REFERENCE = (Path(timbrel.__file__).parent / "docs" / "presets.md").read_text(encoding="utf-8")

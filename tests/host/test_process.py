@@ -18,7 +18,7 @@ from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.library import open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.process import Codes, Processor, far_code, process, with_options
 from timbrel.host.through import hop_of, latency_of
 

@@ -94,7 +94,7 @@ def test_an_independent_process_renders_the_same_bytes(rendered, make_patch, tin
         import sys
         from pathlib import Path
         from timbrel.host.events import *
-        from timbrel.host.library import open_patch
+        from timbrel.host.patch.library import open_patch
         from timbrel.host.midi.file import Performance
         from timbrel.host.render import render
         tune = {TUNE!r}
@@ -333,7 +333,7 @@ def test_when_the_disk_fills_as_the_last_file_is_closed_none_appears(make_patch,
         from pathlib import Path
         from timbrel.host.errors import Failure
         from timbrel.host.events import *
-        from timbrel.host.library import open_patch
+        from timbrel.host.patch.library import open_patch
         from timbrel.host.midi.file import Performance
         from timbrel.host.render import render
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import pytest
 from timbrel.host import play, session
 from timbrel.host.cast import Cast, by_channel
-from timbrel.host.controllers import read_controller
 from timbrel.host.desk import Standing
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
-from timbrel.host.fitting import Fitting
-from timbrel.host.library import open_patch
 from timbrel.host.messages import Setup
 from timbrel.host.midi.ports import Timed
-from timbrel.host.preset import Preset
+from timbrel.host.patch.controllers import read_controller
+from timbrel.host.patch.fitting import Fitting
+from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.preset import Preset
 from timbrel.host.rack import Rack
 from timbrel.host.session import Keyboard, Without, _last, _Stage
 

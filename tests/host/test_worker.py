@@ -25,7 +25,7 @@ from timbrel.host.events import (
     PitchBend,
     ProgramChange,
 )
-from timbrel.host.library import open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.rack import Rack
 from timbrel.host.voices import PARTS
 
@@ -344,7 +344,7 @@ def test_a_preset_that_is_refused_leaves_no_process(make_patch, lone):
 def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     script = """
         import multiprocessing, os
-        from timbrel.host.library import open_patch
+        from timbrel.host.patch.library import open_patch
         from timbrel.host.rack import Rack
 
         racks = [Rack({0: open_patch("gm-keys")}, 44100, 3) for _ in range(2)]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import UserError
+from ..errors import UserError
+from ..units import A4_HZ, hz_to_midi
 from .preset import TuningSettings
-from .units import A4_HZ, hz_to_midi
 
 KEYS = range(128)
 FIRST_KEY = 60  # degree 0 of a scale without a keyboard map

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..contract.card import Card
+from ..contract.model import Model
+from ..errors import UserError, nearest
+from ..files import Stamp, stamp
 from .agreement import faults, fitted, known_effects, strays
-from .contract.card import Card
-from .contract.model import Model
-from .errors import UserError, nearest
-from .files import Stamp, stamp
 from .preset import CCMap, Preset
 from .reading import complaints, read_preset
 from .shelf import MADE, preset_file, shipped_models, shipped_presets

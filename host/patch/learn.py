@@ -12,12 +12,12 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Array
 
+from ..audio.effects import EffectChain
+from ..controls import RESERVED_CC
+from ..errors import Failure, UserError, nearest
+from ..events import ControlChange, Event
+from ..files import check_output, replacing
 from .agreement import ANY_RATE, check, ranges
-from .audio.effects import EffectChain
-from .controls import RESERVED_CC
-from .errors import Failure, UserError, nearest
-from .events import ControlChange, Event
-from .files import check_output, replacing
 from .library import Patch, open_patch
 from .preset import MORPH, NO_MORPH
 from .reading import Statement, read_preset, statements

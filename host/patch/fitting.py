@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .contract.card import first_complaint
+from ..contract.card import first_complaint
+from ..errors import UserError
+from ..progress import clock
 from .controllers import Controller, bindings
-from .errors import UserError
 from .library import Patch
 from .preset import CCMap
-from .progress import clock
 
 TOLD = 3  # presets that were loaded meanwhile, of any number
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ..errors import UserError, nearest, printable
 from .agreement import Fault
-from .errors import UserError, nearest, printable
 from .preset import FORMAT, Misplaced, Preset
 
 Where = tuple[str | int, ...]

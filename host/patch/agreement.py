@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .audio.effects import EffectChain, effect_faults
-from .audio.parameters import RANGES
-from .contract.card import Card, Latent
-from .controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
-from .errors import UserError, nearest
+from ..audio.effects import EffectChain, effect_faults
+from ..audio.parameters import RANGES
+from ..contract.card import Card, Latent
+from ..controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
+from ..errors import UserError, nearest
 from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, MotionSettings, Preset
 from .trust import PLUGINS
 

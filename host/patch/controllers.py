@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .contract.card import Card, first_complaint
-from .controls import RESERVED_CC
-from .errors import UserError, nearest
+from ..contract.card import Card, first_complaint
+from ..controls import RESERVED_CC
+from ..errors import UserError, nearest
 from .preset import CCMap
 from .shelf import PRESETS
 

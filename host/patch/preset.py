@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .audio.effects import Effect
-from .contract.card import Card
-from .controls import GRAIN_CONTROLS, NULL_PARAMETER, PROCESS_CONTROLS, RESERVED_CC
-from .errors import UserError
+from ..audio.effects import Effect
+from ..contract.card import Card
+from ..controls import GRAIN_CONTROLS, NULL_PARAMETER, PROCESS_CONTROLS, RESERVED_CC
+from ..errors import UserError
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]

@@ -1,0 +1,1 @@
+"""Everything that a preset names, read, checked and resolved."""
