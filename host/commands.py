@@ -324,10 +324,10 @@ def play(
     overwrite: Overwrite = False,
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
-    from .messages import Setup
+    from .live.messages import Setup
+    from .live.parent import Recording, play
+    from .live.screen import Full, Plain, Typist, can_draw, can_type
     from .patch.trust import ask_for
-    from .play import Recording, play
-    from .screen import Full, Plain, Typist, can_draw, can_type
 
     _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
     if rate is not None:
@@ -480,7 +480,7 @@ def bench(
     seconds: Annotated[float, typer.Option(help="For each block size and number of voices, 0.5 to 600.")] = 3.0,
 ) -> None:
     """Measure which block sizes and how many voices this machine plays live."""
-    from .bench import bench
+    from .live.bench import bench
 
     for line in bench(preset, seconds):
         print(line, flush=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .audio.files import sound_writer
 from .dsp import limit, limited
 from .events import ProgramChange
-from .messages import TOO_LOUD
+from .live.messages import TOO_LOUD
 from .midi.file import Performance
 from .patch.library import Patch
 from .progress import clock, told_if_slow

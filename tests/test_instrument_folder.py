@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host import play
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.errors import UserError
+from timbrel.host.live.player import parent as play
 from timbrel.host.patch.library import find_model, open_patch
 from timbrel.host.patch.shelf import shipped_models, shipped_presets
 from timbrel.host.process import with_options

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timbrel.host import session
-from timbrel.host.live import Load, Loop
-from timbrel.host.play import HUGE_PAGES
+from timbrel.host.live.player import session
+from timbrel.host.live.player.parent import HUGE_PAGES
+from timbrel.host.live.player.player import Load, Loop
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed

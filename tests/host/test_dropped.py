@@ -7,14 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from timbrel.host import live, session
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.live import Player
-from timbrel.host.messages import Setup
+from timbrel.host.live.player import player as live
+from timbrel.host.live.player import session
+from timbrel.host.live.player.messages import Setup
+from timbrel.host.live.player.player import Player
+from timbrel.host.live.player.session import _Stage
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.process import Insert
 from timbrel.host.rack import Rack
-from timbrel.host.session import _Stage
 
 RATE = 22050
 KNOB = {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0}

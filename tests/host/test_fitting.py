@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host import session
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
-from timbrel.host.live import Player
-from timbrel.host.messages import Report, Setup
+from timbrel.host.live.player import session
+from timbrel.host.live.player.messages import Report, Setup
+from timbrel.host.live.player.parent import Recording, _Tape
+from timbrel.host.live.player.player import Player
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting, Note, differences, read_notes
-from timbrel.host.play import Recording, _Tape
 
 RATE, BLOCK = 48000, 128
 PRESET = """format = 1

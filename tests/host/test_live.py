@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from timbrel.host import live
 from timbrel.host.dsp import LIMIT_KNEE
 from timbrel.host.events import (
     ChannelPressure,
@@ -21,7 +20,8 @@ from timbrel.host.events import (
     PitchBend,
     ProgramChange,
 )
-from timbrel.host.live import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Load, Loop, Player, Timeline
+from timbrel.host.live.player import player as live
+from timbrel.host.live.player.player import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Load, Loop, Player, Timeline
 from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.midi.ports import Timed

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.audio.device import SURE, Ear
-from timbrel.host.live import Loop, Player
+from timbrel.host.live.player.player import Loop, Player
 from timbrel.host.process import Insert
 
 RATE, BLOCK = 22050, 128

@@ -8,18 +8,19 @@ from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import pytest
-from timbrel.host import play, session
-from timbrel.host.cast import Cast, by_channel
 from timbrel.host.desk import Standing
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
-from timbrel.host.messages import Setup
+from timbrel.host.live.player import parent as play
+from timbrel.host.live.player import session
+from timbrel.host.live.player.cast import Cast, by_channel
+from timbrel.host.live.player.messages import Setup
+from timbrel.host.live.player.session import Keyboard, Without, _last, _Stage
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.rack import Rack
-from timbrel.host.session import Keyboard, Without, _last, _Stage
 
 SPAN = {"low": 0.0, "high": 1.0}
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.host import live, session
 from timbrel.host.events import (
     ChannelPressure,
     Clock,
@@ -17,8 +16,10 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.live import Loop, Player
-from timbrel.host.messages import Setup
+from timbrel.host.live.player import player as live
+from timbrel.host.live.player import session
+from timbrel.host.live.player.messages import Setup
+from timbrel.host.live.player.player import Loop, Player
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.rack import Rack

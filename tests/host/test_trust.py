@@ -11,10 +11,10 @@ from pathlib import Path
 import pedalboard
 import pytest
 import soundfile
-from timbrel.host import session
 from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.errors import UserError
-from timbrel.host.messages import Setup
+from timbrel.host.live.player import session
+from timbrel.host.live.player.messages import Setup
 from timbrel.host.patch.shelf import MIDI, shipped_presets
 from timbrel.host.patch.trust import ask_for, let_run, may_run, plugins_of
 
@@ -63,7 +63,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_a_terminal_an_unknown_plugin_ends_a_command(home, timbrel, monkeypatch, command):
-    monkeypatch.setattr("timbrel.host.play.play", lambda *_: print("it plays"))
+    monkeypatch.setattr("timbrel.host.live.parent.play", lambda *_: print("it plays"))
     before = sorted(home.rglob("*"))
     ended = timbrel(*COMMANDS[command].split())
     assert (ended.status, ended.out) == (2, ""), ended

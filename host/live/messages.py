@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .desk import UNTOUCHED, Standing
+from ..desk import UNTOUCHED, Standing
 
 if TYPE_CHECKING:
-    from .patch.controllers import Controller
+    from ..patch.controllers import Controller
 
 TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: heard as roughness, where a drum's peak is not
 

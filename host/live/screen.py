@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..units import note_name
 from .messages import TOO_LOUD, Report
-from .units import note_name
 
 if TYPE_CHECKING:
     import rich.console

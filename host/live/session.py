@@ -19,24 +19,24 @@ from typing import Any
 
 import numpy as np
 
-from .audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
+from ..audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
+from ..controls import knob
+from ..desk import UNTOUCHED
+from ..dsp import white_noise
+from ..errors import TimbrelError, UserError
+from ..events import ControlChange, Event, NoteOff, NoteOn
+from ..midi.ports import Inputs, Timed
+from ..patch.fitting import Fitting
+from ..patch.library import Patch
+from ..patch.preset import CCMap
+from ..process import Insert
+from ..progress import HOUSE, Notices
+from ..rack import Rack
+from ..stop import SIGNALS
+from ..units import gain_to_db
 from .cast import Cast, Slot, by_channel
-from .controls import knob
-from .desk import UNTOUCHED
-from .dsp import white_noise
-from .errors import TimbrelError, UserError
-from .events import ControlChange, Event, NoteOff, NoteOn
-from .live import Loop, Machine, Player, Source
 from .messages import Message, Report, Setup
-from .midi.ports import Inputs, Timed
-from .patch.fitting import Fitting
-from .patch.library import Patch
-from .patch.preset import CCMap
-from .process import Insert
-from .progress import HOUSE, Notices
-from .rack import Rack
-from .stop import SIGNALS
-from .units import gain_to_db
+from .player import Loop, Machine, Player, Source
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process

@@ -15,15 +15,15 @@ from multiprocessing.connection import Connection
 import numpy as np
 import numpy.typing as npt
 
-from .audio.device import NullSink
-from .errors import Failure, TimbrelError, UserError
-from .events import ControlChange, Event, NoteOn
-from .live import Load, Loop, Player
-from .midi.ports import Timed
-from .patch.library import Patch, open_patch
-from .patch.preset import CCMap, MpeSettings
-from .play import HUGE_PAGES
-from .rack import Rack
+from ..audio.device import NullSink
+from ..errors import Failure, TimbrelError, UserError
+from ..events import ControlChange, Event, NoteOn
+from ..midi.ports import Timed
+from ..patch.library import Patch, open_patch
+from ..patch.preset import CCMap, MpeSettings
+from ..rack import Rack
+from .parent import HUGE_PAGES
+from .player import Load, Loop, Player
 from .session import BESIDES, SOUND, hurry
 
 Array = npt.NDArray[np.float32]

@@ -14,15 +14,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..desk import hands_off
+from ..errors import Failure, UserError
+from ..files import check_output
 from .advice import advice, bluetooth
-from .desk import hands_off
-from .errors import Failure, UserError
-from .files import check_output
 from .messages import Message, Report, Setup
 
 if TYPE_CHECKING:
-    from .audio.files import SoundWriter
-    from .midi.record import Recorder
+    from ..audio.files import SoundWriter
+    from ..midi.record import Recorder
 
 CHANNELS = 2
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -118,7 +118,7 @@ def _check(recording: Recording, overwrite: bool) -> None:
         if path is not None:
             check_output(path, overwrite)
     if recording.sound is not None:
-        from .audio.files import FORMATS
+        from ..audio.files import FORMATS
 
         if recording.sound.suffix.lower() not in FORMATS:
             raise UserError(f"--record {recording.sound} must end in {', '.join(FORMATS)}; give such a name")
@@ -271,9 +271,9 @@ class _Tape:
         self._next_spill = 0.0
 
     def __enter__(self) -> "_Tape":
-        from .audio.files import sound_writer
-        from .midi.record import Recorder
-        from .patch.fitting import Fitting, Note
+        from ..audio.files import sound_writer
+        from ..midi.record import Recorder
+        from ..patch.fitting import Fitting, Note
 
         setup, ready = self._setup, self._ready
         if self._recording.sound is not None:
@@ -307,7 +307,7 @@ class _Tape:
             return
         if kind == "playing":
             if self._midi is not None:
-                from .patch.fitting import Note
+                from ..patch.fitting import Note
 
                 for name in what.values():
                     self._midi.note(self._samples, Note(loaded=Path(name).stem).text())

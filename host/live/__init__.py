@@ -1,0 +1,1 @@
+"""Playing live: a card, ports and a screen, in two processes."""
