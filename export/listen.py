@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ..host.contract.model import Model
 from ..host.events import Event, NoteOff, NoteOn
-from ..host.instrument import Instrument
 from ..host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.pitch import sounding_note
+from ..host.play.instrument import Instrument
 
 Array = npt.NDArray[np.float32]
 

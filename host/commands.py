@@ -248,10 +248,10 @@ def render(
     from .patch.fitting import differences, read_notes
     from .patch.library import open_patch
     from .patch.trust import ask_for
+    from .play.rack import as_played
+    from .play.voices import PARTS
     from .progress import Display
-    from .rack import as_played
     from .render import RATES, remarks, render
-    from .voices import PARTS
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")

@@ -11,7 +11,7 @@ from .midi.file import Performance, read_performance
 from .patch.library import open_patch
 from .patch.shelf import MIDI
 from .picture import draw_performance
-from .rack import Rack
+from .play.rack import Rack
 from .render import blocks, render
 
 PRESET, TUNE, RATE = "gm-keys", "demo.mid", 44100

@@ -15,11 +15,11 @@ from .events import Event, NoteOff, NoteOn
 from .files import check_output
 from .latent_map import draw_way
 from .midi.file import Performance
-from .motion import Latents
 from .patch.library import Patch
 from .patch.preset import LatentSettings, MotionSettings, Preset
 from .picture import check_picture
 from .pitch import sounding_note
+from .play.motion import Latents
 from .recover import follow, in_deviations, medoid, outside
 from .render import render
 from .units import note_name

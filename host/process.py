@@ -17,17 +17,17 @@ from .audio.files import RATES, SoundReader, sound_reader, sound_writer
 from .audio.output import ROUNDING, Output
 from .contract.card import Card, first_complaint
 from .controls import RAMP_SECONDS, Ramp
-from .desk import ALL_OFF
 from .dsp import limit
 from .errors import UserError, nearest
 from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
-from .mapping import Mapper
-from .motion import Latents
 from .patch.agreement import check
 from .patch.library import Patch, code_of, morph_end
 from .patch.preset import ProcessSettings
 from .patch.shelf import preset_file, shipped_presets
 from .patch.tuning import tuned_keys
+from .play.desk import ALL_OFF
+from .play.mapping import Mapper
+from .play.motion import Latents
 from .progress import told_if_slow
 from .recover import medoid
 from .render import SILENCE, SILENT_SECONDS

@@ -14,8 +14,8 @@ from .events import ProgramChange
 from .live.messages import TOO_LOUD
 from .midi.file import Performance
 from .patch.library import Patch
+from .play.rack import Rack
 from .progress import clock, told_if_slow
-from .rack import Rack
 
 Array = npt.NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
 from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
-from ..rack import Rack
+from ..play.rack import Rack
 from .parent import HUGE_PAGES
 from .player import Load, Loop, Player
 from .session import BESIDES, SOUND, hurry

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..desk import UNTOUCHED, Standing
+from ..play.desk import UNTOUCHED, Standing
 
 if TYPE_CHECKING:
     from ..patch.controllers import Controller

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..desk import hands_off
 from ..errors import Failure, UserError
 from ..files import check_output
+from ..play.desk import hands_off
 from .advice import advice, bluetooth
 from .messages import Message, Report, Setup
 

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.device import SPARE_BLOCKS, Sink
-from ..desk import UNTOUCHED, Desk, Standing
 from ..dsp import LIMIT_KNEE, limit, limited
 from ..events import Clock, ControlChange, Event, NoteOn, ProgramChange
-from ..mapping import Mapper
 from ..midi.ports import Timed
+from ..play.desk import UNTOUCHED, Desk, Standing
+from ..play.mapping import Mapper
 
 if sys.platform == "linux":
     import resource

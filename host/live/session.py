@@ -21,7 +21,6 @@ import numpy as np
 
 from ..audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
 from ..controls import knob
-from ..desk import UNTOUCHED
 from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOff, NoteOn
@@ -29,9 +28,10 @@ from ..midi.ports import Inputs, Timed
 from ..patch.fitting import Fitting
 from ..patch.library import Patch
 from ..patch.preset import CCMap
+from ..play.desk import UNTOUCHED
+from ..play.rack import Rack
 from ..process import Insert
 from ..progress import HOUSE, Notices
-from ..rack import Rack
 from ..stop import SIGNALS
 from ..units import gain_to_db
 from .cast import Cast, Slot, by_channel

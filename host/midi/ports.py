@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..desk import Holds
 from ..errors import UserError, nearest
 from ..events import Event
+from ..play.desk import Holds
 from .decode import Decoder
 from .wires import JackWires, Unknown, Wires
 

@@ -34,7 +34,7 @@ from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn, PitchBend
 from timbrel.host.files import replacing_folder
 from timbrel.host.patch.library import open_patch
 from timbrel.host.picture import INK, LEVELS, PAPER
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 from timbrel.host.units import midi_to_hz
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "ab"

@@ -19,9 +19,9 @@ import soxr
 from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
-from timbrel.host.instrument import Instrument
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import GrainSettings
+from timbrel.host.play.instrument import Instrument
 
 MINUTE, WINDOW = 60.0, 0.2
 BUZZ_SECONDS, HARMONICS = 30.0, 20

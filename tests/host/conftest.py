@@ -19,9 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.instrument import Instrument
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.play.instrument import Instrument
 
 try:
     import jack

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from timbrel.host.desk import Desk, Holds, hands_off
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.rack import Rack
+from timbrel.host.play.desk import Desk, Holds, hands_off
+from timbrel.host.play.rack import Rack
 
 RATE = 22050
 SETTLED = 1000  # samples, in which all knobs have arrived

@@ -18,11 +18,11 @@ from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.instrument import Instrument
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import GrainSettings, Preset
-from timbrel.host.rack import Rack
-from timbrel.host.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
+from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.rack import Rack
+from timbrel.host.play.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
 
 RATE, LENGTH = 22050, 1024
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "release_seconds": 0.0}

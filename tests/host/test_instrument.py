@@ -11,7 +11,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 
 RATE = 22050
 LARGE = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}
@@ -228,7 +228,7 @@ def test_a_key_sounds_its_note(make_instrument, play, tiny, key):
 
 def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(make_instrument, play, tiny):
     from timbrel.host.engines.spectrum import SpectrumEngine
-    from timbrel.host.synthesis import VOICE_LUFS
+    from timbrel.host.play.synthesis import VOICE_LUFS
 
     class Still:
         def latents(self, voices, times):
@@ -537,7 +537,7 @@ def test_nothing_that_is_played_clicks(make_instrument, play, tiny, what):
 
 
 def test_the_measure_of_clicks_hears_a_click(make_instrument, play, tiny, monkeypatch):
-    from timbrel.host import voices
+    from timbrel.host.play import voices
 
     monkeypatch.setattr(voices, "STEAL_SECONDS", 0.0)  # one sample
     keys, before, events = CLICKS["stealing"]
@@ -554,7 +554,7 @@ def test_still_silence_is_exactly_nothing(make_instrument, play):
 @pytest.mark.parametrize("kind", ["clip", "stream"])
 def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path, kind):
     from timbrel.host.contract.model import Model
-    from timbrel.host.instrument import Instrument
+    from timbrel.host.play.instrument import Instrument
 
     model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind=kind)))
     with pytest.raises(UserError, match=rf"{kind}.*cannot be played yet; known: spectrum, grain"):

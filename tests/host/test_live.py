@@ -26,7 +26,7 @@ from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks
 
 BLOCKS = [16, 63, 64, 65, 128, 480, 512, 2048, 8193]

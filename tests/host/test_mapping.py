@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import RESERVED_CC, knob
 from timbrel.host.errors import UserError
-from timbrel.host.mapping import Mapper
 from timbrel.host.patch.preset import CCMap
 from timbrel.host.patch.reading import read_preset
+from timbrel.host.play.mapping import Mapper
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
 BYTE = st.integers(0, 127)

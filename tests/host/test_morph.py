@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
-from timbrel.host.motion import Latents, great_circle, straight
 from timbrel.host.patch.library import morph_end, open_patch
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.rack import Rack
+from timbrel.host.play.motion import Latents, great_circle, straight
+from timbrel.host.play.rack import Rack
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

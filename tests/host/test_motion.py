@@ -15,9 +15,9 @@ from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.dsp import white_noise
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
-from timbrel.host.motion import Beats, Latents
 from timbrel.host.patch.agreement import check
 from timbrel.host.patch.reading import read_preset
+from timbrel.host.play.motion import Beats, Latents
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.mpe import Zones
 from timbrel.host.pitch import sounding_note
-from timbrel.host.rack import Rack
+from timbrel.host.play.mpe import Zones
+from timbrel.host.play.rack import Rack
 
 RATE = 22050
 LARGE = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}

@@ -4,12 +4,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from timbrel.host.desk import Standing, hands_off
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange
 from timbrel.host.live.player import parent as playing
 from timbrel.host.live.player.messages import Report, Setup
 from timbrel.host.live.player.parent import Recording, play
+from timbrel.host.play.desk import Standing, hands_off
 
 REPORT = Report(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},

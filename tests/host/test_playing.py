@@ -7,7 +7,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 
 LARGE = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}
 SHARP = {"attack_seconds": 0.0, "release_seconds": 0.0}

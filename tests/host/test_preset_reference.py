@@ -8,7 +8,7 @@ import pytest
 import timbrel
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 
 REFERENCE = (Path(timbrel.__file__).parent / "docs" / "presets.md").read_text(encoding="utf-8")
 PARTS = {

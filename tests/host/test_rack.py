@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.dsp import limit
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 
 RATE = 22050
 SHARP = {"attack_seconds": 0.0, "release_seconds": 0.0}

@@ -15,7 +15,7 @@ from timbrel.host import progress
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.midi.file import Performance, read_performance
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks, render
 
 RATE = 44100

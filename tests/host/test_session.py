@@ -8,7 +8,6 @@ from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import pytest
-from timbrel.host.desk import Standing
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
 from timbrel.host.live.player import parent as play
 from timbrel.host.live.player import session
@@ -20,7 +19,8 @@ from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.rack import Rack
+from timbrel.host.play.desk import Standing
+from timbrel.host.play.rack import Rack
 
 SPAN = {"low": 0.0, "high": 1.0}
 

@@ -22,7 +22,7 @@ from timbrel.host.live.player.messages import Setup
 from timbrel.host.live.player.player import Loop, Player
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
-from timbrel.host.rack import Rack
+from timbrel.host.play.rack import Rack
 
 RATE = 48000
 CC = [

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.instrument import Instrument
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import TuningSettings
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.patch.tuning import read_keymap, read_scale, tuned_keys
-from timbrel.host.rack import Rack
+from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.rack import Rack
 
 JUST = ["16/15", "9/8", "6/5", "5/4", "4/3", "45/32", "3/2", "8/5", "5/3", "9/5", "15/8", "2/1"]
 EQUAL = [f"{100 * step}.0" for step in range(1, 13)]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.envelope import Envelope
-from timbrel.host.voices import PARTS, Poly, Solo
+from timbrel.host.play.envelope import Envelope
+from timbrel.host.play.voices import PARTS, Poly, Solo
 
 RATE = 44100
 STEAL = 220  # 5 ms

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.host import rack as rack_module
-from timbrel.host import stop, worker
+from timbrel.host import stop
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import (
     ChannelPressure,
@@ -26,8 +25,10 @@ from timbrel.host.events import (
     ProgramChange,
 )
 from timbrel.host.patch.library import open_patch
-from timbrel.host.rack import Rack
-from timbrel.host.voices import PARTS
+from timbrel.host.play import rack as rack_module
+from timbrel.host.play import worker
+from timbrel.host.play.rack import Rack
+from timbrel.host.play.voices import PARTS
 
 RATE = 22050
 COUNT = 30_000
@@ -345,7 +346,7 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     script = """
         import multiprocessing, os
         from timbrel.host.patch.library import open_patch
-        from timbrel.host.rack import Rack
+        from timbrel.host.play.rack import Rack
 
         racks = [Rack({0: open_patch("gm-keys")}, 44100, 3) for _ in range(2)]
         for rack in racks:

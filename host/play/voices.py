@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .controls import RAMP_SECONDS, Ramp
-from .engines.stream import Stream
+from ..controls import RAMP_SECONDS, Ramp
+from ..engines.stream import Stream
 from .envelope import STEAL_SECONDS, Envelope
 from .mpe import Touch
 

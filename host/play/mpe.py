@@ -13,7 +13,10 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from .controls import Ramp
+from ..controls import Ramp
+from ..engines.stream import Motion
+from ..errors import UserError, nearest
+from ..events import ChannelPressure, Clock, ControlChange, Event, PitchBend
 from .desk import (
     CONFIGURATION,
     LOWER,
@@ -28,9 +31,6 @@ from .desk import (
     resized,
     zone_of,
 )
-from .engines.stream import Motion
-from .errors import UserError, nearest
-from .events import ChannelPressure, Clock, ControlChange, Event, PitchBend
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]

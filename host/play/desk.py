@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from .controls import NULL_PARAMETER
-from .events import ChannelPressure, Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend
+from ..controls import NULL_PARAMETER
+from ..events import ChannelPressure, Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15

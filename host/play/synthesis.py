@@ -14,23 +14,23 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .contract.model import Model
-from .controls import PROCESS_CONTROLS, RAMP_SECONDS, knob
+from ..contract.model import Model
+from ..controls import PROCESS_CONTROLS, RAMP_SECONDS, knob
+from ..engines.frames import Character
+from ..engines.grain import GrainEngine
+from ..engines.spectrum import SpectrumEngine
+from ..engines.stream import Engine, Stream
+from ..errors import UserError
+from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
+from ..patch.library import morph_end
+from ..patch.preset import GrainSettings, Preset
+from ..patch.tuning import tuned_keys
+from ..units import db_to_gain
 from .desk import BEND_RANGE, LOWER, MOST_MEMBERS, ZONE, Parameters
 from .dials import Dials
-from .engines.frames import Character
-from .engines.grain import GrainEngine
-from .engines.spectrum import SpectrumEngine
-from .engines.stream import Engine, Stream
-from .errors import UserError
-from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
 from .mapping import Mapper
 from .motion import Latents
 from .mpe import Fingers, Wheel
-from .patch.library import morph_end
-from .patch.preset import GrainSettings, Preset
-from .patch.tuning import tuned_keys
-from .units import db_to_gain
 from .voices import PARTS, Latch, Poly, Solo
 
 Array = npt.NDArray[np.float32]

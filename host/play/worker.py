@@ -23,11 +23,11 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from .engines.stream import Stream
-from .errors import Failure
-from .events import Event
-from .patch.library import Patch
-from .stop import SIGNALS, held
+from ..engines.stream import Stream
+from ..errors import Failure
+from ..events import Event
+from ..patch.library import Patch
+from ..stop import SIGNALS, held
 from .synthesis import MAX_BLOCK, Synthesis, share
 
 Array = npt.NDArray[np.float32]

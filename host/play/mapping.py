@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .controls import knob, nudge
+from ..controls import knob, nudge
+from ..patch.preset import CCMap
 from .desk import ALL_OFF, RESET, RESTS, Entry, Parameters
-from .patch.preset import CCMap
 
 CHANNELS = range(16)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .dsp import limit
-from .errors import UserError
-from .events import Event
+from ..dsp import limit
+from ..errors import UserError
+from ..events import Event
+from ..patch.library import Patch
 from .instrument import Instrument
 from .mapping import Mapper
 from .mpe import Zones
-from .patch.library import Patch
 from .synthesis import Elsewhere
 
 if TYPE_CHECKING:

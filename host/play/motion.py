@@ -9,11 +9,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .contract.card import Card
-from .controls import RAMP_SECONDS, Ramp
-from .dsp import white_noise
-from .events import Clock
-from .patch.preset import MORPH, MotionSettings, Preset, WalkSettings
+from ..contract.card import Card
+from ..controls import RAMP_SECONDS, Ramp
+from ..dsp import white_noise
+from ..events import Clock
+from ..patch.preset import MORPH, MotionSettings, Preset, WalkSettings
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
+from ..controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
+from ..patch.preset import Preset
+from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motion import Latents
-from .patch.preset import Preset
-from .units import db_to_gain
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .audio.effects import EffectChain
-from .audio.output import Output
-from .contract.model import Model
-from .events import ControlChange, Event
+from ..audio.effects import EffectChain
+from ..audio.output import Output
+from ..contract.model import Model
+from ..events import ControlChange, Event
+from ..patch.agreement import check
+from ..patch.preset import Preset
 from .mapping import Mapper
-from .patch.agreement import check
-from .patch.preset import Preset
 from .synthesis import SHED, Elsewhere, Synthesis, share
 
 Array = npt.NDArray[np.float32]
