@@ -116,7 +116,7 @@ def recover(
 ) -> None:
     """Find the latent code of a sound, and write a preset that rests there."""
     from .progress import Display
-    from .recover import recover as write
+    from .through.recover import recover as write
 
     with Display() as display:
         display.stage("listening")
@@ -156,9 +156,9 @@ def process(
     from .midi.file import read_performance
     from .patch.library import open_patch
     from .patch.trust import ask_for
-    from .process import process as send
-    from .process import with_options
     from .progress import Display
+    from .through.process import process as send
+    from .through.process import with_options
 
     ask_for([preset], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
@@ -195,8 +195,8 @@ def morph(
     overwrite: Overwrite = False,
 ) -> None:
     """Play the way from one sound's timbre to another's, as one held note."""
-    from .morph import morph as play_way
     from .progress import Display
+    from .through.morph import morph as play_way
 
     with Display() as display:
         display.stage("morphing")

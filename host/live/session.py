@@ -30,9 +30,9 @@ from ..patch.library import Patch
 from ..patch.preset import CCMap
 from ..play.desk import UNTOUCHED
 from ..play.rack import Rack
-from ..process import Insert
 from ..progress import HOUSE, Notices
 from ..stop import SIGNALS
+from ..through.process import Insert
 from ..units import gain_to_db
 from .cast import Cast, Slot, by_channel
 from .messages import Message, Report, Setup

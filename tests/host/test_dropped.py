@@ -15,7 +15,7 @@ from timbrel.host.live.player.player import Player
 from timbrel.host.live.player.session import _Stage
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play.rack import Rack
-from timbrel.host.process import Insert
+from timbrel.host.through.codes.process import Insert
 
 RATE = 22050
 KNOB = {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0}

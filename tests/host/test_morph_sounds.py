@@ -12,11 +12,11 @@ from matplotlib.image import imread
 from onnx import helper
 from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
-from timbrel.host.latent_map import Plane, draw_way
-from timbrel.host.morph import dense_way, morph
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motion import great_circle
+from timbrel.host.through.codes.latent_map import Plane, draw_way
+from timbrel.host.through.codes.morph import dense_way, morph
 
 RATE, LENGTH = 22050, 1024
 

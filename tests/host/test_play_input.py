@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from timbrel.host.audio.device import SURE, Ear
 from timbrel.host.live.player.player import Loop, Player
-from timbrel.host.process import Insert
+from timbrel.host.through.codes.process import Insert
 
 RATE, BLOCK = 22050, 128
 

@@ -15,7 +15,7 @@ from timbrel.host.engines.relaid import LOBE, Relaid
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.fundamental import fundamentals
 from timbrel.host.patch.library import open_patch
-from timbrel.host.process import Insert, Processor, with_options
+from timbrel.host.through.codes.process import Insert, Processor, with_options
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 

@@ -8,16 +8,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .audio.files import LOUDEST
-from .contract.card import Card
-from .contract.encoder import SILENT, Encoder
-from .contract.model import Model
-from .dsp import chroma, uniforms, window
-from .engines.basins import BasinPhase
-from .engines.relaid import Relaid
-from .engines.source import OPEN, Cut, source_of
-from .errors import Failure, UserError
-from .fundamental import fundamentals
+from ..audio.files import LOUDEST
+from ..contract.card import Card
+from ..contract.encoder import SILENT, Encoder
+from ..contract.model import Model
+from ..dsp import chroma, uniforms, window
+from ..engines.basins import BasinPhase
+from ..engines.relaid import Relaid
+from ..engines.source import OPEN, Cut, source_of
+from ..errors import Failure, UserError
+from ..fundamental import fundamentals
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .audio.effects import Resampler
-from .audio.files import SoundReader, sound_reader
-from .contract.card import Card
-from .contract.encoder import SILENT, Encoder
-from .contract.model import Model
-from .errors import UserError
-from .files import check_output, replacing
-from .patch.library import default_knobs
-from .patch.preset import LatentSettings, MotionSettings, Preset
-from .patch.shelf import shipped_models
+from ..audio.effects import Resampler
+from ..audio.files import SoundReader, sound_reader
+from ..contract.card import Card
+from ..contract.encoder import SILENT, Encoder
+from ..contract.model import Model
+from ..errors import UserError
+from ..files import check_output, replacing
+from ..patch.library import default_knobs
+from ..patch.preset import LatentSettings, MotionSettings, Preset
+from ..patch.shelf import shipped_models
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -12,26 +12,26 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from .audio.effects import EffectChain, Resampler
-from .audio.files import RATES, SoundReader, sound_reader, sound_writer
-from .audio.output import ROUNDING, Output
-from .contract.card import Card, first_complaint
-from .controls import RAMP_SECONDS, Ramp
-from .dsp import limit
-from .errors import UserError, nearest
-from .events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
-from .patch.agreement import check
-from .patch.library import Patch, code_of, morph_end
-from .patch.preset import ProcessSettings
-from .patch.shelf import preset_file, shipped_presets
-from .patch.tuning import tuned_keys
-from .play.desk import ALL_OFF
-from .play.mapping import Mapper
-from .play.motion import Latents
-from .progress import told_if_slow
+from ..audio.effects import EffectChain, Resampler
+from ..audio.files import RATES, SoundReader, sound_reader, sound_writer
+from ..audio.output import ROUNDING, Output
+from ..contract.card import Card, first_complaint
+from ..controls import RAMP_SECONDS, Ramp
+from ..dsp import limit
+from ..errors import UserError, nearest
+from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
+from ..patch.agreement import check
+from ..patch.library import Patch, code_of, morph_end
+from ..patch.preset import ProcessSettings
+from ..patch.shelf import preset_file, shipped_presets
+from ..patch.tuning import tuned_keys
+from ..play.desk import ALL_OFF
+from ..play.mapping import Mapper
+from ..play.motion import Latents
+from ..progress import told_if_slow
+from ..render import SILENCE, SILENT_SECONDS
+from .codes import Fit, Through, Times, hop_of, latency_of
 from .recover import medoid
-from .render import SILENCE, SILENT_SECONDS
-from .through import Fit, Through, Times, hop_of, latency_of
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

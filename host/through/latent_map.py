@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .contract.card import Card
-from .files import replacing
-from .picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
+from ..contract.card import Card
+from ..files import replacing
+from ..picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

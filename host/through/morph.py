@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .audio.files import sound_reader
-from .contract.card import Card
-from .contract.model import Model
-from .errors import UserError
-from .events import Event, NoteOff, NoteOn
-from .files import check_output
+from ..audio.files import sound_reader
+from ..contract.card import Card
+from ..contract.model import Model
+from ..errors import UserError
+from ..events import Event, NoteOff, NoteOn
+from ..files import check_output
+from ..midi.file import Performance
+from ..patch.library import Patch
+from ..patch.preset import LatentSettings, MotionSettings, Preset
+from ..picture import check_picture
+from ..pitch import sounding_note
+from ..play.motion import Latents
+from ..render import render
+from ..units import note_name
 from .latent_map import draw_way
-from .midi.file import Performance
-from .patch.library import Patch
-from .patch.preset import LatentSettings, MotionSettings, Preset
-from .picture import check_picture
-from .pitch import sounding_note
-from .play.motion import Latents
 from .recover import follow, in_deviations, medoid, outside
-from .render import render
-from .units import note_name
 
 Doubles = npt.NDArray[np.float64]
 
