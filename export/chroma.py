@@ -8,12 +8,12 @@ from ..host.contract.card import Chroma, NormalPrior, UniformPrior
 from ..host.errors import UserError
 from ..host.units import octave_of
 from ..train.corpus.store import Corpus
-from ..train.keys import trained
 from ..train.models.chroma import ChromaAutoencoder
 from ..train.recipe import ChromaRecipe
-from ..train.sample import draw, encode
 from .describe import CODES, SEED, Codes
 from .graphs import Graphs
+from .measures.keys import trained
+from .measures.sample import draw, encode
 
 DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
 

@@ -1,14 +1,14 @@
-"""The commands that make instruments of runs, and of sounds."""
+"""The commands that make instruments of runs and of sounds, and say what runs came to."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..host.commands import Overwrite
 from ..host.errors import UserError
-from ..train.commands import Which
+from ..train.commands import Accelerator, Devices, Which
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -82,3 +82,93 @@ def make(
             display=display,
         )
     print(summary)
+
+
+@commands.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
+) -> None:
+    """Measure a run on its test split; writes RUN/report/index.html and report.json."""
+    from ..host.progress import Display
+    from ..train.run import Run
+    from .evaluate import evaluate
+
+    with Display() as display:
+        display.stage("evaluating")
+        evaluate(Run.open(run), checkpoint=checkpoint.value, progress=display.update)
+    print(f"{run / 'report' / 'index.html'}")
+
+
+@commands.command()
+def study(
+    name: Annotated[str, typer.Argument(help="chroma or grain.")],
+    corpus: Annotated[
+        list[str], typer.Option(help="A corpus folder; of chroma octave=, five-octaves= and violin= with theirs.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
+    recipes: Annotated[str | None, typer.Option(help="grain: to compare, such as grain-plain,grain-noise.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change all recipes: network.latents=4")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="grain: of training; each recipe's own by default.")] = None,
+    tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="chroma: how often each is trained; 3 by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
+    mesh: Annotated[
+        str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")
+    ] = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
+    from ..host.progress import Display
+    from .study.studies import study as make
+
+    for_chroma = {"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh}
+    for_grain = {"--recipes": recipes, "--steps": steps}
+    for option, value in (for_grain if name == "chroma" else for_chroma).items():
+        if value is not None:
+            raise UserError(f"{option} {value} is no option of study {name}; leave it out")
+    asked: Any
+    if name == "chroma":
+        asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
+        page = output / "report" / "index.html"
+    else:
+        from .study.runs import Asked
+
+        if len(corpus) > 1:
+            raise UserError(f"--corpus {corpus[1]} is one too many; study {name} takes one corpus")
+        names = None if recipes is None else [part.strip() for part in recipes.split(",")]
+        asked = Asked(Path(corpus[0]), output, names, change or [], steps, accelerator, devices)
+        page = output / "index.html"
+    with Display() as display:
+        finished = make(name, asked, display)
+    if not finished:
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    print(page)
+
+
+def _chroma_study(
+    corpora: list[str],
+    output: Path,
+    changes: list[str],
+    tables: str | None,
+    seeds: int | None,
+    epochs: int | None,
+    mesh: str | None,
+    accelerator: str,
+    devices: int,
+) -> Any:
+    """What the study of chroma is asked for."""
+    from .study.chroma import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
+
+    return Asked(
+        corpora=parse_corpora(corpora),
+        folder=output,
+        tables=list(TABLES) if tables is None else parse_tables(tables),
+        changes=changes,
+        seeds=seeds or 3,
+        epochs=epochs or 300,
+        sides=SIDES if mesh is None else parse_mesh(mesh),
+        accelerator=accelerator,
+        devices=devices,
+    )

@@ -21,10 +21,10 @@ from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
 from ..train.corpus.store import Corpus
-from ..train.evaluate import trained
 from ..train.run import Run
 from .chroma import chroma_graphs
 from .describe import Codes, landmarks, latents, starting_point
+from .evaluate import trained
 from .grain import grain_graphs
 from .graphs import Graphs
 from .loudness import PLAIN_LUFS, loudness

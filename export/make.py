@@ -17,11 +17,11 @@ from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.sounds import digests, find_sounds
 from ..train.corpus.store import Corpus
-from ..train.evaluate import evaluate
 from ..train.frames import is_tonal, pitched_frames
 from ..train.loop import Options, Outcome, Report, resume, start
 from ..train.recipe import Recipe, load_recipe
 from ..train.run import Run
+from .evaluate import evaluate
 from .export import Labels, export
 from .first_preset import First, as_text, first_preset, first_scale, first_texture
 

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from timbrel.export import evaluate
 from timbrel.export import export as exporting
 from timbrel.export.describe import Codes
 from timbrel.export.export import Labels, export
@@ -20,7 +21,7 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.shelf import shipped_models
 from timbrel.host.play.instrument import Instrument
-from timbrel.train import checkpoint, evaluate
+from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import NETWORKS
 from timbrel.train.frames import build

@@ -12,6 +12,7 @@ from timbrel.export import first_preset
 from timbrel.export import make as making
 from timbrel.export.listen import Obedience
 from timbrel.export.make import Stopped, make
+from timbrel.export.reports import chroma as chroma_report
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
@@ -22,7 +23,6 @@ from timbrel.train import checkpoint, families, loop
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipe import load_recipe
-from timbrel.train.reports import chroma as chroma_report
 from timbrel.train.run import Run
 
 PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}

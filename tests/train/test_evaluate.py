@@ -16,18 +16,22 @@ import soundfile
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from timbrel.export import evaluate
+from timbrel.export.measures import frames as measures
+from timbrel.export.measures import keys, sample
+from timbrel.export.reports import chroma as chroma_report
+from timbrel.export.reports import figures, page, picture
+from timbrel.export.reports.verdict import percent, shortcomings, verdict
 from timbrel.host import files
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train import checkpoint, evaluate, families, figures, keys, measures, page, picture, sample
+from timbrel.train import checkpoint, families
 from timbrel.train.corpus.store import Clip, Corpus, writing
 from timbrel.train.frames import Source, moved_frame, sources
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipe import ChromaFrames, load_recipe
-from timbrel.train.reports import chroma as chroma_report
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
-from timbrel.train.verdict import percent, shortcomings, verdict
 
 RATE, FRAME, HOP = 8000, 1024, 256  # bins of 7.8 Hz: from C4 up, two to a semitone
 SETTINGS = ChromaFrames(sample_rate=RATE, frame_length=FRAME, hop_length=HOP, octave=4, views=6, rows=5000)

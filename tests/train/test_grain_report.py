@@ -11,18 +11,22 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timbrel.export import evaluate
+from timbrel.export.measures import codes
+from timbrel.export.measures import frames as measures
+from timbrel.export.measures import grains as grain_measures
+from timbrel.export.measures.grain_sample import GrainSample, draw, filtered, sequence, stretch
+from timbrel.export.measures.likeness import frechet
+from timbrel.export.reports import grain as grain_report
+from timbrel.export.reports import grain_figures, picture
+from timbrel.export.reports.verdict import texture, texture_shortcomings
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, codes, evaluate, families, grain_measures, measures, picture
+from timbrel.train import checkpoint, families
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.grain_sample import GrainSample, draw, filtered, sequence, stretch
-from timbrel.train.likeness import frechet
 from timbrel.train.models.grain import GrainAutoencoder
 from timbrel.train.recipe import load_recipe
-from timbrel.train.reports import grain as grain_report
-from timbrel.train.reports import grain_figures
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 from timbrel.train.texture import overlapped
-from timbrel.train.verdict import texture, texture_shortcomings
 
 RATE, LENGTH = 8000, 256
 SMALL = [

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from timbrel.export.measures.recordings import recordings
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.recordings import recordings
 
 RATE = 16000
 

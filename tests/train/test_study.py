@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+from timbrel.export.measures import codes
+from timbrel.export.reports import grain as grain_report
+from timbrel.export.reports import picture
+from timbrel.export.study.runs import Asked
+from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
-from timbrel.train import codes, picture
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.grain_data import GrainData
-from timbrel.train.reports import grain as grain_report
-from timbrel.train.study.runs import Asked
-from timbrel.train.study.studies import study
 
 RATE, LENGTH, STEPS = 8000, 256, 6
 SMALL = [

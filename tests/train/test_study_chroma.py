@@ -11,21 +11,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.export.export import export
+from timbrel.export.evaluate import trained
+from timbrel.export.measures import frames as measures
+from timbrel.export.reports import picture
+from timbrel.export.study import chroma, chroma_claims, chroma_measures
+from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
+from timbrel.export.study.chroma_figures import accounting
+from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train import measures, picture
 from timbrel.train.chroma_data import ChromaData
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.evaluate import trained
 from timbrel.train.families import NETWORKS
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
-from timbrel.train.study import chroma, chroma_claims, chroma_measures
-from timbrel.train.study.chroma_claims import CLAIMS, Values, judge, verdicts
-from timbrel.train.study.chroma_figures import accounting
-from timbrel.train.study.studies import study
 
 RATE, FRAME, HOP = 8000, 1024, 512
 SMALL = [
@@ -67,13 +67,9 @@ def touch(drawn, folder):
         (folder / f"{drawn.name}{suffix}.png").touch()
 
 
-def no_export(run, path):
-    raise AssertionError(f"{path} is not needed")
-
-
 def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
     return chroma.Asked(corpora, folder, tables=tables, seeds=seeds, epochs=epochs, changes=[*SMALL, *changes],
-                        sides=SIDES, accelerator="cpu", **{"export": no_export, **others})  # fmt: skip
+                        sides=SIDES, accelerator="cpu", **others)  # fmt: skip
 
 
 def make(given):
@@ -100,13 +96,10 @@ def made(octave, tmp_path_factory):
     """A study of most tables, of the shortest form, made once and only looked at."""
     folder = tmp_path_factory.mktemp("studies") / "study"
 
-    def write(run, path):
-        return export(run, path, weights="float32", overwrite=True)
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(picture.Picture, "save", touch)
         patch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
-        given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"], export=write)
+        given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
         assert make(given)
     return folder
 

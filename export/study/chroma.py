@@ -21,14 +21,15 @@ from ...host.errors import UserError, nearest
 from ...host.files import check_new_folder, replacing, replacing_folder
 from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
-from ..corpus.split import SPLITS
-from ..corpus.store import Corpus
-from ..families import NETWORKS
-from ..frames import is_tonal
-from ..loop import Options
-from ..picture import Picture
-from ..recipe import ChromaRecipe, load_recipe
-from ..run import Run
+from ...train.corpus.split import SPLITS
+from ...train.corpus.store import Corpus
+from ...train.families import NETWORKS
+from ...train.frames import is_tonal
+from ...train.loop import Options
+from ...train.recipe import ChromaRecipe, load_recipe
+from ...train.run import Run
+from ..export import export
+from ..reports.picture import Picture
 from .chroma_claims import OCTAVE, OCTAVES, VIOLIN, Named, verdicts
 from .chroma_figures import Panel, accounting, embeddings
 from .chroma_measures import Answers, Codes, accuracy, measure, mesh, strongest
@@ -76,7 +77,6 @@ class Asked:
     Args:
         corpora: folders by their part in the paper, of `CORPORA`.
         folder: the study's own.
-        export: writes a run's model to a path, in place of an older one.
         tables: of `TABLES`; all by default.
         changes: ``key=value``, to all recipes.
         seeds: how many times each network is trained, with seeds from 0.
@@ -86,7 +86,6 @@ class Asked:
 
     corpora: Mapping[str, Path]
     folder: Path
-    export: Callable[[Run, Path], object]
     tables: Sequence[str] = tuple(TABLES)
     changes: Sequence[str] = ()
     seeds: int = 3
@@ -306,7 +305,7 @@ def _account(job: Job, asked: Asked, progress: Callable[[float], None]) -> None:
     assert figures is not None
     notes: list[int] = figures["notes"]
     file = job.folder / "model.onnx"
-    asked.export(Run.open(job.folder), file)
+    export(Run.open(job.folder), file, weights="float32", overwrite=True)
     model = Model(file)
     latents = job.recipe.network.latents
     side = asked.sides[latents]

@@ -4,8 +4,8 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from ..page import basis, document, faint, figure, players, table
 from ..reports.grain_page import LEAST_DB, signed
+from ..reports.page import basis, document, faint, figure, players, table
 from ..reports.report import Figures
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from ...host.errors import UserError
 from ...host.files import check_new_folder
 from ...host.progress import Display
-from .. import checkpoint
+from ...train import checkpoint
+from ...train.loop import Options, Report, resume, start
+from ...train.recipe import Recipe, load_recipe
+from ...train.run import Run
 from ..evaluate import evaluate
-from ..loop import Options, Report, resume, start
-from ..recipe import Recipe, load_recipe
 from ..reports.report import FORMAT, Figures
-from ..run import Run
 
 EVALUATION_SECONDS = 15.0  # about, of one run
 SOON = 5.0  # seconds of work, before which its pace is a guess

@@ -12,7 +12,7 @@ from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..host.units import PITCH_CLASSES
+from ...host.units import PITCH_CLASSES
 from .picture import WIDTH, Picture, Theme
 from .verdict import percent
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from ..picture import Picture
-from ..run import Run
+from ...train.run import Run
+from .picture import Picture
 
 Array = npt.NDArray[np.float32]
 

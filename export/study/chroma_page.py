@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...host.units import PITCH_CLASSES
-from ..page import document, faint, shown, table
-from ..picture import Picture
+from ..reports.page import document, faint, shown, table
+from ..reports.picture import Picture
 from .chroma_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Named, Values
 
 Figures = dict[str, Any]

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..host.dsp import chroma, window
-from ..host.engines.phase import NoisePhase
-from ..host.pitch import sounding_note
-from ..host.units import PITCH_CLASSES
-from .models.chroma import ChromaAutoencoder
-from .recipe import ChromaFrames
+from ...host.dsp import chroma, window
+from ...host.engines.phase import NoisePhase
+from ...host.pitch import sounding_note
+from ...host.units import PITCH_CLASSES
+from ...train.models.chroma import ChromaAutoencoder
+from ...train.recipe import ChromaFrames
 from .sample import Array, Ints, decode
 
 Float = npt.NDArray[np.float64]

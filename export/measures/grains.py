@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .frames import decibels, pooled
 from .likeness import mel
-from .measures import decibels, pooled
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..host.audio.files import sound_writer
 from ..host.files import replacing_folder
-from . import checkpoint as files
-from .families import NETWORKS
-from .network import Network
+from ..train import checkpoint as files
+from ..train.families import NETWORKS
+from ..train.network import Network
+from ..train.run import Run
 from .reports import chroma, grain
 from .reports.report import Figures, Progress, Report, Sound
-from .run import Run
 
 PEAK = 0.98  # of a page's loudest sound
 REPORTS: dict[str, Callable[[Run, Any, str, int, Progress], Report]] = {"chroma": chroma.report, "grain": grain.report}

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .corpus.store import Corpus, Split
-from .grain_data import windows
-from .models.grain import GrainAutoencoder
-from .recipe import GrainFrames, GrainRecipe
+from ...train.corpus.store import Corpus, Split
+from ...train.grain_data import windows
+from ...train.models.grain import GrainAutoencoder
+from ...train.recipe import GrainFrames, GrainRecipe
+from ...train.texture import grains
 from .sample import chosen
-from .texture import grains
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..host.units import midi_to_hz, note_name, octave_of
+from ...host.units import midi_to_hz, note_name, octave_of
 
 Figures = dict[str, Any]
 

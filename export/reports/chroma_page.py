@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...host.units import PITCH_CLASSES
-from ..page import basis, document, faint, likeness, players, shown, table
-from ..picture import Picture
-from ..verdict import percent
+from .page import basis, document, faint, likeness, players, shown, table
+from .picture import Picture
+from .verdict import percent
 
 Figures = dict[str, Any]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
-from .measures import DEAD
+from .frames import DEAD
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

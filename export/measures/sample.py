@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..host.dsp import chroma, window
-from .corpus.store import Clip, Corpus, Split
-from .frames import PITCH_HOP, Source, moved_frame, sources
-from .models.chroma import ChromaAutoencoder
-from .recipe import ChromaFrames
+from ...host.dsp import chroma, window
+from ...train.corpus.store import Clip, Corpus, Split
+from ...train.frames import PITCH_HOP, Source, moved_frame, sources
+from ...train.models.chroma import ChromaAutoencoder
+from ...train.recipe import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..page import basis, document, faint, likeness, players, shown, table
-from ..picture import Picture
-from ..verdict import percent
+from .page import basis, document, faint, likeness, players, shown, table
+from .picture import Picture
+from .verdict import percent
 
 Figures = dict[str, Any]
 

@@ -16,15 +16,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...host.audio.files import sound_writer
 from ...host.files import replacing
 from ...host.progress import Display
+from ...train.families import NETWORKS
+from ...train.models.grain import GrainAutoencoder
+from ...train.recipe import GrainRecipe, Recipe
+from ...train.run import Run
+from ...train.texture import overlapped
 from ..evaluate import trained
-from ..families import NETWORKS
-from ..grain_sample import Part, decode, encode, filtered, sequence, stretch
-from ..models.grain import GrainAutoencoder
-from ..recipe import GrainRecipe, Recipe
+from ..measures.grain_sample import Part, decode, encode, filtered, sequence, stretch
 from ..reports.grain import PICTURED_SECONDS, resynthesised
 from ..reports.report import FORMAT, SEED, Figures
-from ..run import Run
-from ..texture import overlapped
 from .grain_page import page
 from .runs import Asked, check_folder, load_recipes, train_and_evaluate
 

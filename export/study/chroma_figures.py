@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..figures import pitch_class_bar, square
-from ..picture import WIDTH, Picture, Theme
+from ..reports.figures import pitch_class_bar, square
+from ..reports.picture import WIDTH, Picture, Theme
 from .chroma_measures import Answers, Codes
 
 ROWS, COLUMNS = 2, 3

@@ -12,14 +12,14 @@ from ...host.contract.model import Model
 from ...host.dsp import chroma
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES
-from .. import measures
+from ...train.models.chroma import ChromaAutoencoder
+from ...train.recipe import ChromaRecipe
+from ...train.run import Run
 from ..evaluate import trained
-from ..keys import SILENT
-from ..models.chroma import ChromaAutoencoder
-from ..recipe import ChromaRecipe
+from ..measures import frames as measures
+from ..measures.keys import SILENT
+from ..measures.sample import Sample, decode, draw, encode
 from ..reports.report import SEED
-from ..run import Run
-from ..sample import Sample, decode, draw, encode
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -8,22 +8,22 @@ import numpy.typing as npt
 import torch
 
 from ...host.errors import UserError
-from .. import figures, measures
-from .. import grain_measures as textures
-from ..codes import Normal, as_loud, distribution, fitted, prior
-from ..corpus.store import Corpus
-from ..grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
-from ..likeness import frechet
-from ..models.grain import GrainAutoencoder, MagnitudePhase
-from ..picture import Picture
-from ..recipe import GrainRecipe
-from ..recordings import recordings
-from ..run import Run
-from ..texture import overlapped
-from ..verdict import texture, texture_shortcomings
-from . import grain_figures
+from ...train.corpus.store import Corpus
+from ...train.models.grain import GrainAutoencoder, MagnitudePhase
+from ...train.recipe import GrainRecipe
+from ...train.run import Run
+from ...train.texture import overlapped
+from ..measures import frames as measures
+from ..measures import grains as textures
+from ..measures.codes import Normal, as_loud, distribution, fitted, prior
+from ..measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
+from ..measures.likeness import frechet
+from ..measures.recordings import recordings
+from . import figures, grain_figures
 from .grain_page import page
+from .picture import Picture
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
+from .verdict import texture, texture_shortcomings
 
 Array = npt.NDArray[np.float32]
 

@@ -7,19 +7,21 @@ import torch
 
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES, note_name
-from .. import figures, keys, measures
-from ..corpus.store import Clip, Corpus, Split
-from ..frames import sources
-from ..likeness import frechet, mel_levels
-from ..models.chroma import ChromaAutoencoder
-from ..picture import Picture
-from ..recipe import ChromaRecipe
-from ..recordings import recordings
-from ..run import Run
-from ..sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
-from ..verdict import shortcomings, verdict
+from ...train.corpus.store import Clip, Corpus, Split
+from ...train.frames import sources
+from ...train.models.chroma import ChromaAutoencoder
+from ...train.recipe import ChromaRecipe
+from ...train.run import Run
+from ..measures import frames as measures
+from ..measures import keys
+from ..measures.likeness import frechet, mel_levels
+from ..measures.recordings import recordings
+from ..measures.sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
+from . import figures
 from .chroma_page import page
+from .picture import Picture
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
+from .verdict import shortcomings, verdict
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
 TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
