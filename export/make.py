@@ -11,8 +11,8 @@ from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing
-from ..host.patch.shelf import MADE as PRESET
 from ..host.progress import Display
+from ..host.shelf import MADE as PRESET
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.sounds import digests, find_sounds

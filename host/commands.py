@@ -155,10 +155,10 @@ def process(
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
     from .midi.file import read_performance
     from .patch.library import open_patch
-    from .patch.trust import ask_for
     from .progress import Display
     from .through.process import process as send
     from .through.process import with_options
+    from .trust import ask_for
 
     ask_for([preset], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
@@ -222,7 +222,7 @@ def presets() -> None:
     """List the presets and models that ship."""
     from .contract.model import Model
     from .patch.reading import read_preset
-    from .patch.shelf import shipped_models, shipped_presets
+    from .shelf import shipped_models, shipped_presets
 
     told = {name: read_preset(path).description for name, path in shipped_presets().items()}
     told |= {name: f"(model) {Model(path).card.description}" for name, path in shipped_models().items()}
@@ -247,11 +247,11 @@ def render(
     from .midi.file import read_performance
     from .patch.fitting import differences, read_notes
     from .patch.library import open_patch
-    from .patch.trust import ask_for
     from .play.rack import as_played
     from .play.voices import PARTS
     from .progress import Display
     from .render import RATES, remarks, render
+    from .trust import ask_for
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
@@ -327,7 +327,7 @@ def play(
     from .live.messages import Setup
     from .live.parent import Recording, play
     from .live.screen import Full, Plain, Typist, can_draw, can_type
-    from .patch.trust import ask_for
+    from .trust import ask_for
 
     _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
     if rate is not None:
@@ -383,7 +383,7 @@ def _set_of(folder: Path | None) -> tuple[str, ...]:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    from .patch.shelf import preset_file
+    from .shelf import preset_file
 
     presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
     if not presets:

@@ -9,10 +9,10 @@ from .audio.files import read_sound
 from .events import NoteOn
 from .midi.file import Performance, read_performance
 from .patch.library import open_patch
-from .patch.shelf import MIDI
 from .picture import draw_performance
 from .play.rack import Rack
 from .render import blocks, render
+from .shelf import MIDI
 
 PRESET, TUNE, RATE = "gm-keys", "demo.mid", 44100
 LATENT_BLOCK = 1024  # samples between the points of the latent path in the picture

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 HOUSE = logging.getLogger(__name__.partition(".")[0])
 LOG_SECONDS = 10.0  # between lines where there is no terminal
+TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: heard as roughness, where a drum's peak is not
 SLOW = 10  # times slower than the sound lasts: that wants a word
 LOOK_SECONDS = 5.0  # after which, and again and again, the pace is looked at
 

@@ -11,11 +11,10 @@ import numpy.typing as npt
 from .audio.files import sound_writer
 from .dsp import limit, limited
 from .events import ProgramChange
-from .live.messages import TOO_LOUD
 from .midi.file import Performance
 from .patch.library import Patch
 from .play.rack import Rack
-from .progress import clock, told_if_slow
+from .progress import TOO_LOUD, clock, told_if_slow
 
 Array = npt.NDArray[np.float32]
 

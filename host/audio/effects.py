@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError, nearest
-from ..patch.trust import PLUGINS, may_run
+from ..trust import PLUGINS, may_run
 from .files import read_sound
 from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.card import Card
-from ..fundamental import sharpened
 from ..units import A4_HZ
+from .fundamental import sharpened
 from .partials import HANN_ENERGY
 
 Array = npt.NDArray[np.float32]

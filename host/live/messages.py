@@ -8,8 +8,6 @@ from ..play.desk import UNTOUCHED, Standing
 if TYPE_CHECKING:
     from ..patch.controllers import Controller
 
-TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: heard as roughness, where a drum's peak is not
-
 
 @dataclass(frozen=True)
 class Setup:

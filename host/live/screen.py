@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..progress import TOO_LOUD
 from ..units import note_name
-from .messages import TOO_LOUD, Report
+from .messages import Report
 
 if TYPE_CHECKING:
     import rich.console

@@ -9,8 +9,8 @@ from ..audio.parameters import RANGES
 from ..contract.card import Card, Latent
 from ..controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
 from ..errors import UserError, nearest
+from ..trust import PLUGINS
 from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, MotionSettings, Preset
-from .trust import PLUGINS
 
 Range = tuple[float, float]
 

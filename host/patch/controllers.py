@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..contract.card import Card, first_complaint
 from ..controls import RESERVED_CC
 from ..errors import UserError, nearest
+from ..shelf import PRESETS
 from .preset import CCMap
-from .shelf import PRESETS
 
 CONTROLLERS = PRESETS / "controllers"
 

@@ -17,11 +17,11 @@ from ..controls import RESERVED_CC
 from ..errors import Failure, UserError, nearest
 from ..events import ControlChange, Event
 from ..files import check_output, replacing
+from ..shelf import preset_file, shipped_models, shipped_presets
 from .agreement import ANY_RATE, check, ranges
 from .library import Patch, open_patch
 from .preset import MORPH, NO_MORPH
 from .reading import Statement, read_preset, statements
-from .shelf import preset_file, shipped_models, shipped_presets
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
 Range = tuple[float, float]

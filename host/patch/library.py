@@ -8,10 +8,10 @@ from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError, nearest
 from ..files import Stamp, stamp
+from ..shelf import MADE, preset_file, shipped_models, shipped_presets
 from .agreement import faults, fitted, known_effects, strays
 from .preset import CCMap, Preset
 from .reading import complaints, read_preset
-from .shelf import MADE, preset_file, shipped_models, shipped_presets
 
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
 KEPT_MODELS = 16  # that were opened last: program changes come back to them

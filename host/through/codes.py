@@ -14,10 +14,10 @@ from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
 from ..dsp import chroma, uniforms, window
 from ..engines.basins import BasinPhase
+from ..engines.fundamental import fundamentals
 from ..engines.relaid import Relaid
 from ..engines.source import OPEN, Cut, source_of
 from ..errors import Failure, UserError
-from ..fundamental import fundamentals
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]

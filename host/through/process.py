@@ -23,13 +23,13 @@ from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, 
 from ..patch.agreement import check
 from ..patch.library import Patch, code_of, morph_end
 from ..patch.preset import ProcessSettings
-from ..patch.shelf import preset_file, shipped_presets
 from ..patch.tuning import tuned_keys
 from ..play.desk import ALL_OFF
 from ..play.mapping import Mapper
 from ..play.motion import Latents
 from ..progress import told_if_slow
 from ..render import SILENCE, SILENT_SECONDS
+from ..shelf import preset_file, shipped_presets
 from .codes import Fit, Through, Times, hop_of, latency_of
 from .recover import medoid
 

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..files import check_output, replacing
 from ..patch.library import default_knobs
 from ..patch.preset import LatentSettings, MotionSettings, Preset
-from ..patch.shelf import shipped_models
+from ..shelf import shipped_models
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

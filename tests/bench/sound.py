@@ -8,10 +8,10 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
-from timbrel.host.patch.shelf import shipped_models, shipped_presets
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
+from timbrel.host.shelf import shipped_models, shipped_presets
 from timbrel.host.units import note_name
 
 RATE = 44100

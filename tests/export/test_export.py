@@ -19,8 +19,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.shelf import shipped_models
 from timbrel.host.play.instrument import Instrument
+from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import NETWORKS

@@ -14,7 +14,7 @@ from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.graph import DEEPEST, HOLDS, MOST_FIELDS, NotONNX, leads_out
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.patch.shelf import MODELS
+from timbrel.host.shelf import MODELS
 
 NAMES = {
     "ModelProto": "model",

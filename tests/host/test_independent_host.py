@@ -9,9 +9,9 @@ import scipy.signal
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.shelf import shipped_models
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
+from timbrel.host.shelf import shipped_models
 
 
 def play_note(path, key, seconds=1.0):

@@ -15,7 +15,7 @@ from timbrel.host.patch.learn import _edit, learn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.patch.shelf import shipped_presets
+from timbrel.host.shelf import shipped_presets
 
 PRESET = """\
 # my pad

@@ -11,9 +11,9 @@ from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.basins import BasinPhase
+from timbrel.host.engines.fundamental import fundamentals
 from timbrel.host.engines.relaid import LOBE, Relaid
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.fundamental import fundamentals
 from timbrel.host.patch.library import open_patch
 from timbrel.host.through.codes.process import Insert, Processor, with_options
 from timbrel.host.units import midi_to_hz

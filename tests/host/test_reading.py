@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import _lines, read_preset
-from timbrel.host.patch.shelf import MIDI
 from timbrel.host.play.instrument import Instrument
+from timbrel.host.shelf import MIDI
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'
 

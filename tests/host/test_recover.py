@@ -19,8 +19,8 @@ from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.patch.shelf import shipped_models
 from timbrel.host.play.motion import Latents
+from timbrel.host.shelf import shipped_models
 from timbrel.host.through.codes.recover import SAME, follow, medoid, recover, simplified
 
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model

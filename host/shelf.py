@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-PRESETS = Path(__file__).resolve().parents[2] / "presets"
+PRESETS = Path(__file__).resolve().parents[1] / "presets"
 MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
 MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes

@@ -12,8 +12,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .dsp import window
-from .units import A4_HZ
+from ..dsp import window
+from ..units import A4_HZ
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

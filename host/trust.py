@@ -15,8 +15,8 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..errors import UserError, printable
-from ..files import replacing
+from .errors import UserError, printable
+from .files import replacing
 from .shelf import preset_file
 
 PLUGINS = (".vst3", ".component")

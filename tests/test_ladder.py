@@ -1,0 +1,116 @@
+"""The order in which rooms import each other is the one that CONTRIBUTING.md draws."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TOPS = ("host", "train", "export")
+
+
+def drawn(text):
+    """The rungs of the drawing from the highest down: names such as ``host.live`` or ``host.render``, a list each."""
+    rungs, top = [], None
+    for line in re.search(r"(?:^    (?:(?:export|train|host)/| ) .*\n)+", text, re.MULTILINE).group().splitlines():
+        first, rest = line[4:14].strip(), line[14:]
+        top = first.strip("/") or top
+        names = re.split(r" {4,}", rest.strip())[0].split()
+        rungs.append([f"{top}.{name.strip('/')}" for name in names])
+    return rungs
+
+
+def modules(root=ROOT):
+    """The file of each module by its dotted name below the package, packages themselves left out."""
+    files = [path for top in TOPS for path in (root / top).rglob("*.py") if path.name != "__init__.py"]
+    return {".".join(path.relative_to(root).with_suffix("").parts): path for path in files}
+
+
+def imported(name, path, known):
+    """The modules of the package that a module imports anywhere in it, absolute imports of the package included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "timbrel" for alias in node.names), f"{name} imports absolutely"
+        if isinstance(node, ast.ImportFrom):
+            base = name.split(".")[: -node.level] if node.level else []
+            assert node.level or (node.module or "").split(".")[0] != "timbrel", f"{name} imports absolutely"
+            target = [*base, *(node.module or "").split(".")] if node.module else base
+            for alias in node.names if node.level else ():
+                found = ".".join([*target, alias.name])
+                yield found if found in known else ".".join(target)
+
+
+def rung_of(name, rungs):
+    """The number of the rung on which a module stands, 0 the highest; None if it stands on none."""
+    places = [i for i, rung in enumerate(rungs) for there in rung if name == there or name.startswith(f"{there}.")]
+    return places[0] if len(places) == 1 else None
+
+
+def faults(found, rungs):
+    """What stands on no rung or on two, and what imports from a higher rung: a line each."""
+    for name in sorted(found):
+        if rung_of(name, rungs) is None:
+            yield f"{name} is not on the ladder once"
+    for name, others in sorted(found.items()):
+        for other in sorted(others):
+            own, its = rung_of(name, rungs), rung_of(other, rungs)
+            if own is not None and its is not None and its < own:
+                yield f"{name} imports {other}, which stands higher"
+
+
+def circle(found):
+    """Modules that import each other in a circle; empty if there are none."""
+    done = set()
+
+    def walk(name, way):
+        if name in way:
+            return way[way.index(name) :]
+        if name in done:
+            return []
+        rounds = (walk(other, [*way, name]) for other in sorted(found.get(name, ())))
+        first = next((way for way in rounds if way), [])
+        done.add(name)
+        return first
+
+    return next((way for way in (walk(name, []) for name in sorted(found)) if way), [])
+
+
+def house():
+    known = modules()
+    return {name: {o for o in imported(name, path, known) if o in known} for name, path in known.items()}
+
+
+RUNGS = drawn((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+
+
+def test_every_import_points_down_the_ladder_and_every_module_stands_on_it():
+    found = house()
+    assert len(found) > 100
+    assert list(faults(found, RUNGS)) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(house()) == []
+
+
+def test_what_the_ladder_names_exists():
+    known = modules()
+    for name in (name for rung in RUNGS for name in rung):
+        assert any(module == name or module.startswith(f"{name}.") for module in known), name
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ({"host.play.voices": {"host.live.screen"}}, "host.play.voices imports host.live.screen, which stands higher"),
+        ({"train.loop": {"export.evaluate"}}, "train.loop imports export.evaluate, which stands higher"),
+        ({"host.cellar": set()}, "host.cellar is not on the ladder once"),
+    ],
+)
+def test_what_climbs_or_stands_nowhere_is_noticed(found, line):
+    assert list(faults(found, RUNGS)) == [line]
+
+
+def test_a_circle_is_noticed():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
