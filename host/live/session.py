@@ -32,7 +32,7 @@ from ..play.desk import UNTOUCHED
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices
 from ..stop import SIGNALS
-from ..through.process import Insert
+from ..through.insert import Insert
 from ..units import gain_to_db
 from .cast import Cast, Slot, by_channel
 from .messages import Message, Report, Setup

@@ -1,0 +1,143 @@
+"""Codes of a sound, bent on their way by what a preset says, and by knobs, keys and motion."""
+
+import math
+from bisect import bisect_right
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.card import Card
+from ..controls import RAMP_SECONDS, Ramp
+from ..errors import UserError, nearest
+from ..patch.library import Patch, code_of, morph_end
+from ..patch.tuning import tuned_keys
+from ..play.motion import Latents
+from ..shelf import preset_file, shipped_presets
+from .codes import Times, hop_of
+from .recover import medoid
+
+Doubles = npt.NDArray[np.float64]
+Array = npt.NDArray[np.float32]
+WET = "process.wet"
+HELD = 0.5  # of the freeze knob, from which on the code is held
+
+
+class Codes:
+    """Bends codes by what a preset says and knobs turn; times are in samples at the model's rate."""
+
+    def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:
+        """From ``freeze_seconds`` on, the code is held.
+
+        Raises:
+            UserError: what the preset says of [process] or [morph] does not fit its model.
+        """
+        preset, card = patch.preset, patch.model.card
+        settings, rate = preset.process, card.sample_rate
+        ramp = round(RAMP_SECONDS * rate)
+        self.knobs = Latents(preset, card, rate, morph_end(preset, card, patch.folder))
+        self.ramps = {name: Ramp(value, ramp) for name, value in settings.values().items() if name != WET}
+        self._rest = np.array(preset.latent_values(card))
+        self._centre = np.array([latent.mean for latent in card.latents])
+        if preset.latent.values is not None:
+            self._centre = self._rest
+        self._scales = _of_latents(settings.scales, "scales", card, 1.0)
+        self._shift = _of_latents(settings.shift, "shift", card, 0.0)
+        self._far: Doubles | None = None
+        if settings.to is not None:
+            self._far = np.array(far_code(settings.to, card, patch.folder))
+        self._low = np.array([latent.low for latent in card.latents])
+        self._high = np.array([latent.high for latent in card.latents])
+        self._hop_seconds = hop_of(card) / rate
+        self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
+        self._at: Doubles | None = None  # where the sound's own code is, smoothed or held
+        self._tuning = tuned_keys(preset.tuning, patch.folder)
+        self._keys: list[tuple[int, float | None]] = [(-(1 << 62), None)]  # the pitch that is played from when on
+        self.down: list[int] = []  # keys, the newest last
+        self.last: list[float] = self._rest.tolist()  # the code that was decoded last
+
+    def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
+        """As `through.Bend.codes`."""
+        moments = np.maximum(times, 0)
+        own = np.empty(codes.shape)
+        for row, (time, sounds) in enumerate(zip(moments.tolist(), sounding.tolist(), strict=True)):
+            own[row] = self._follow(codes[row].astype(np.float64), sounds, time)
+        scale = self.ramps["process.scale"].at(moments)[:, np.newaxis] * self._scales
+        bent = self._centre + scale * (own - self._centre) + self._shift + (self.knobs.at(moments) - self._rest)
+        if self._far is not None:
+            bent += self.ramps["process.amount"].at(moments)[:, np.newaxis] * (self._far - bent)
+        # Bending leads out of no span; a sound that lies beyond it may stay there.
+        bent = np.clip(bent, np.minimum(self._low, own), np.maximum(self._high, own))
+        self.last = bent[-1].tolist()
+        given: Array = bent.astype(np.float32)
+        return given
+
+    def pitches(self, heard: Doubles, times: Times) -> Doubles:
+        """As `through.Bend.pitches`: that of the newest key that is down, or as heard where none is."""
+        if len(self._keys) == 1 and self._keys[0][1] is None:
+            return heard
+        chosen = heard.copy()
+        for row, time in enumerate(times.tolist()):
+            _, pitch = self._keys[bisect_right(self._keys, time, key=lambda entry: entry[0]) - 1]
+            if pitch is not None:
+                chosen[row] = pitch
+        return chosen
+
+    def press(self, time: int, key: int, down: bool) -> None:
+        """A key goes down or comes up; times never go back."""
+        heard = down and key in self._tuning  # a keymap leaves keys out
+        self.down = [other for other in self.down if other != key] + ([key] if heard else [])
+        self._played(time)
+
+    def release_all(self, time: int) -> None:
+        """All keys come up."""
+        self.down = []
+        self._played(time)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        self.knobs.forget(time)
+        for ramp in self.ramps.values():
+            ramp.forget(time)
+        while len(self._keys) > 1 and self._keys[1][0] <= time:
+            del self._keys[0]
+
+    def _played(self, time: int) -> None:
+        self._keys.append((time, self._tuning[self.down[-1]] if self.down else None))
+
+    def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
+        """The sound's own code: of silence the last one that sounded, since its own says nothing."""
+        if self._at is None:
+            if sounds:
+                self._at = code
+            return code
+        if sounds and time < self._freeze_at and self.ramps["process.freeze"].value(time) < HELD:
+            seconds = self.ramps["process.smooth_seconds"].value(time)
+            kept = math.exp(-self._hop_seconds / seconds) if seconds > 0 else 0.0
+            self._at = kept * self._at + (1.0 - kept) * code
+        return self._at
+
+
+def _of_latents(values: list[float] | None, key: str, card: Card, default: float) -> Doubles:
+    count = len(card.latents)
+    if values is not None and len(values) != count:
+        raise UserError(
+            f"process.{key} has {len(values)} numbers, model {card.name!r} has {count} latents; give {count}"
+        )
+    return np.full(count, default) if values is None else np.array(values)
+
+
+def far_code(name: str, card: Card, folder: Path) -> list[float]:
+    """The code of the landmarks of that label, the one in their middle; or where a preset's knobs rest.
+
+    Raises:
+        UserError: there is neither, or the preset does not fit the model.
+    """
+    codes = [mark.latent for mark in card.landmarks if mark.label == name]
+    if codes:
+        return codes[medoid(np.array(codes))]
+    presets = shipped_presets()
+    if name in presets or preset_file(str(folder / name)) is not None:
+        return code_of(name, card, folder, "process.to")
+    known = sorted({mark.label for mark in card.landmarks} | set(presets))
+    raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")

@@ -1,0 +1,197 @@
+"""A sound sent through a model block by block, at any rate, its codes bent on the way."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.effects import EffectChain, Resampler
+from ..audio.output import ROUNDING, Output
+from ..controls import RAMP_SECONDS, Ramp
+from ..dsp import limit
+from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
+from ..patch.agreement import check
+from ..patch.library import Patch
+from ..play.desk import ALL_OFF
+from ..play.mapping import Mapper
+from .bend import WET, Codes
+from .codes import Fit, Through, latency_of
+
+Array = npt.NDArray[np.float32]
+
+
+class _Dials:
+    """What knobs turn where a sound goes through; their times are at the output's rate.
+
+    Apart from the processor, which has the maps that turn it: so nothing leads in a circle, and all of it ends with its
+    last holder where no collector runs.
+    """
+
+    def __init__(
+        self, patch: Patch, codes: Codes, wet: Ramp, output: Output, rate: int, delays: tuple[int, int]
+    ) -> None:
+        """Begin where the preset says.
+
+        Args:
+            codes, wet, output: what is turned.
+            rate: the output's.
+            delays: from what is heard to where it is mixed, in the output's samples; and to the effects, in the
+                model's.
+        """
+        self._codes, self._wet, self._output, self._effects = codes, wet, output, patch.preset.effect_values()
+        self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
+
+    def present(self, target: str) -> float:
+        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
+        if target == WET:
+            return self._wet.target
+        for ramps in (self._codes.ramps, self._codes.knobs.targets):
+            if target in ramps:
+                return ramps[target].target
+        return self._effects.get(target, 0.0)
+
+    def turn(self, time: int, target: str, value: float) -> None:
+        """Send a target to a value."""
+        own = round(time * self._rates[0] / self._rates[1])
+        if target == WET:
+            self._wet.move(time + self._delays[0], value)
+        elif target in self._codes.ramps:
+            self._codes.ramps[target].move(own, value)
+        elif target in self._codes.knobs.targets:
+            self._codes.knobs.turn(own, target, value)
+        else:
+            self._effects[target] = value
+            self._output.set_effect(own + self._delays[1], target, value)
+
+
+class Processor:
+    """Sound in, sound out, at any rate; events turn the preset's knobs, and keys choose the chroma.
+
+    An event acts on what was heard at its own time, and with it comes out `latency_samples` later.
+    """
+
+    def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
+        """Make it ready.
+
+        Args:
+            sample_rate: of the sound that comes and goes, Hz.
+            freeze_seconds: from when on the code is held.
+
+        Raises:
+            UserError: the model has no encoder or a kind that takes no sound, or the preset does not fit it.
+        """
+        preset, model = patch.preset, patch.model
+        effects = EffectChain(preset.effects, sample_rate, patch.folder)
+        check(preset, model.card, effects.targets())
+        self._card = model.card
+        self._rate, self._own_rate = sample_rate, model.card.sample_rate
+        self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
+        self._output = Output(self._own_rate, sample_rate, effects)
+        self._codes = Codes(patch, freeze_seconds)
+        self._ahead, late = self._lined_up(self._output.latency_samples - effects.latency_samples)
+        self._through = Through(model, self._codes, preset.process.phase, -self._ahead)
+        self.latency_samples = late + effects.latency_samples
+        self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
+        self._waiting = np.zeros(self._ahead, np.float32)
+        self._dry = np.zeros(self.latency_samples, np.float32)
+        self._now = 0
+        delays = (self.latency_samples, self._ahead + latency_of(model.card))
+        dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
+        known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
+        self.knobs = Mapper([entry for entry in preset.cc if entry.target in known], dials.present, dials.turn)
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        return self._output.pause_seconds
+
+    @property
+    def heard_any(self) -> bool:
+        """Whether a frame was louder than silence."""
+        return self._through.heard_any
+
+    def measure(self) -> Fit:
+        """From now on, how near frames are to those heard is added up in what is given back."""
+        self._through.fit = Fit()
+        return self._through.fit
+
+    def latent_values(self) -> list[float]:
+        """Where each knob of a latent is heading."""
+        return [knob.target for knob in self._codes.knobs.knobs]
+
+    def current_latents(self) -> list[float]:
+        """The code that was decoded last."""
+        return self._codes.last
+
+    def process(self, events: Sequence[Event], sound: Array) -> Array:
+        """The next block.
+
+        Args:
+            events: those that fall into this block, in order of time, in samples from the very beginning.
+            sound: [count].
+
+        Returns:
+            [2, count]; what went through the model is limited.
+        """
+        for event in events:
+            self._apply(event)
+        start, count = self._now, len(sound)
+        self._now += count
+        taken = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
+        self._waiting = np.concatenate([self._waiting, taken])
+        wet = limit(self._output.read(count, self._synthesize))
+        self._codes.forget(max(0, self._through.earliest))
+        self._dry = np.concatenate([self._dry, sound])
+        dry, self._dry = self._dry[:count], self._dry[count:]
+        share = self._wet.block(start, count)
+        self._wet.forget(self._now)
+        mixed: Array = dry + share * (wet - dry)
+        return mixed
+
+    def _lined_up(self, pulled: int) -> tuple[int, int]:
+        """How much silence goes before the sound, so that none is missing when it is asked for, and what it comes to.
+
+        The output asks ``pulled`` of its own samples ahead. All that makes the sound late is to be a whole number of
+        samples at both rates: what did not go through the model then lines up with what did.
+
+        Returns:
+            Samples at the model's rate; and, with all that makes it late but effects, at the sound's.
+        """
+        ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
+        held = pulled * ratio
+        if self._resampler is not None:
+            held += self._resampler.latency * ratio + ROUNDING
+            late += self._resampler.late
+            after = Resampler(self._own_rate, self._rate, 1).late
+        least = math.ceil(held)
+        step = self._own_rate // math.gcd(self._own_rate, self._rate)
+        totals = (least + np.arange(step) + late) / ratio + after
+        best = int(np.abs(totals - np.round(totals)).argmin())
+        return least + best, round(totals[best])
+
+    def _synthesize(self, events: Sequence[Event], count: int) -> Array:
+        """What went through the model, at its rate, [2, count]."""
+        assert count <= len(self._waiting)
+        sound, self._waiting = self._waiting[:count], self._waiting[count:]
+        wet = self._through.process(sound)
+        return np.stack([wet, wet])
+
+    def _apply(self, event: Event) -> None:
+        time = round(event.time * self._own_rate / self._rate)
+        match event:
+            case NoteOn(_, channel, key):
+                self._codes.press(time, key, True)
+                self.knobs.note_on(channel, key)
+            case NoteOff(_, channel, key):
+                self._codes.press(time, key, False)
+                self.knobs.note_off(event.time, channel, key)
+            case ControlChange(_, channel, number, value):
+                if not self.knobs.control(event.time, channel, number, value) and number in ALL_OFF:
+                    self._codes.release_all(time)
+            case ChannelPressure(_, channel, value):
+                self.knobs.channel_pressure(event.time, channel, value)
+            case KeyPressure(_, channel, key, value):
+                self.knobs.key_pressure(event.time, channel, key, value)
+            case Clock():
+                self._codes.knobs.clock(Clock(time, event.message))
