@@ -22,8 +22,9 @@ from ..midi.ports import Timed
 from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
 from ..play.rack import Rack
+from .loop import Load, Loop
 from .parent import HUGE_PAGES
-from .player import Load, Loop, Player
+from .player import Player
 from .session import BESIDES, SOUND, hurry
 
 Array = npt.NDArray[np.float32]

@@ -35,8 +35,9 @@ from ..stop import SIGNALS
 from ..through.insert import Insert
 from ..units import gain_to_db
 from .cast import Cast, Slot, by_channel
+from .loop import Loop, Source
 from .messages import Message, Report, Setup
-from .player import Loop, Machine, Player, Source
+from .player import Machine, Player
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process

@@ -26,9 +26,9 @@ from timbrel.host.dsp import window
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.preset import Preset
+from timbrel.host.play.dials import Motion
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motion import Latents
-from timbrel.host.play.synthesis import Motion
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10

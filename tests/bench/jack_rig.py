@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timbrel.host.live.player import session
-from timbrel.host.live.player.parent import HUGE_PAGES
-from timbrel.host.live.player.player import Load, Loop
+from timbrel.host.live import session
+from timbrel.host.live.loop import Load, Loop
+from timbrel.host.live.parent import HUGE_PAGES
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed

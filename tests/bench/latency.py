@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from jack_rig import CARD, PATIENCE_SECONDS, RATE, Rig, Sounding, beside, jack_server, may_hurry, need
-from timbrel.host.live.player.messages import Setup
+from timbrel.host.live.messages import Setup
 from timbrel.host.midi.ports import SEQUENCER
 
 BLOCK = 128

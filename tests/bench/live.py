@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, jack_server, moving_knobs, need
-from timbrel.host.live.player.messages import Setup
+from timbrel.host.live.messages import Setup
 
 MODEL = "gm-chroma-8"
 BLOCK, VOICES = 128, 16

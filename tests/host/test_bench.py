@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.player import bench
-from timbrel.host.live.player.bench import Row, verdict
+from timbrel.host.live import bench
+from timbrel.host.live.bench import Row, verdict
 
 EASY = (0.2, 0.4, 0.5)
 

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.live.player import player as live
-from timbrel.host.live.player import session
-from timbrel.host.live.player.messages import Setup
-from timbrel.host.live.player.player import Player
-from timbrel.host.live.player.session import _Stage
+from timbrel.host.live import player as live
+from timbrel.host.live import session
+from timbrel.host.live.messages import Setup
+from timbrel.host.live.player import Player
+from timbrel.host.live.session import _Stage
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play.rack import Rack
-from timbrel.host.through.codes.process import Insert
+from timbrel.host.through.insert import Insert
 
 RATE = 22050
 KNOB = {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0}

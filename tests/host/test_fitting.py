@@ -7,10 +7,10 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
-from timbrel.host.live.player import session
-from timbrel.host.live.player.messages import Report, Setup
-from timbrel.host.live.player.parent import Recording, _Tape
-from timbrel.host.live.player.player import Player
+from timbrel.host.live import session
+from timbrel.host.live.messages import Report, Setup
+from timbrel.host.live.parent import Recording, _Tape
+from timbrel.host.live.player import Player
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder

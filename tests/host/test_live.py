@@ -20,8 +20,9 @@ from timbrel.host.events import (
     PitchBend,
     ProgramChange,
 )
-from timbrel.host.live.player import player as live
-from timbrel.host.live.player.player import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Load, Loop, Player, Timeline
+from timbrel.host.live import loop as live
+from timbrel.host.live.loop import Load, Loop, Timeline
+from timbrel.host.live.player import FADE_SECONDS, LEAVING, NEW_NOTES, RING_SECONDS, Player
 from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.midi.ports import Timed

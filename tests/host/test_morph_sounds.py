@@ -15,8 +15,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motion import great_circle
-from timbrel.host.through.codes.latent_map import Plane, draw_way
-from timbrel.host.through.codes.morph import dense_way, morph
+from timbrel.host.through.latent_map import Plane, draw_way
+from timbrel.host.through.morph import dense_way, morph
 
 RATE, LENGTH = 22050, 1024
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from timbrel.host.audio.device import SURE, Ear
-from timbrel.host.live.player.player import Loop, Player
-from timbrel.host.through.codes.process import Insert
+from timbrel.host.live.loop import Loop
+from timbrel.host.live.player import Player
+from timbrel.host.through.insert import Insert
 
 RATE, BLOCK = 22050, 128
 

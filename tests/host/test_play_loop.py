@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange
-from timbrel.host.live.player import parent as playing
-from timbrel.host.live.player.messages import Report, Setup
-from timbrel.host.live.player.parent import Recording, play
+from timbrel.host.live import parent as playing
+from timbrel.host.live.messages import Report, Setup
+from timbrel.host.live.parent import Recording, play
 from timbrel.host.play.desk import Standing, hands_off
 
 REPORT = Report(

@@ -19,8 +19,10 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
-from timbrel.host.through.codes.codes import hop_of, latency_of
-from timbrel.host.through.codes.process import Codes, Processor, far_code, process, with_options
+from timbrel.host.through.bend import Codes, far_code
+from timbrel.host.through.codes import hop_of, latency_of
+from timbrel.host.through.process import process, with_options
+from timbrel.host.through.processor import Processor
 
 RATE, LENGTH, HOP = 22050, 64, 16
 BINS = LENGTH // 2 + 1

@@ -15,7 +15,9 @@ from timbrel.host.engines.fundamental import fundamentals
 from timbrel.host.engines.relaid import LOBE, Relaid
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
-from timbrel.host.through.codes.process import Insert, Processor, with_options
+from timbrel.host.through.insert import Insert
+from timbrel.host.through.process import with_options
+from timbrel.host.through.processor import Processor
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 

@@ -21,7 +21,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.motion import Latents
 from timbrel.host.shelf import shipped_models
-from timbrel.host.through.codes.recover import SAME, follow, medoid, recover, simplified
+from timbrel.host.through.recover import SAME, follow, medoid, recover, simplified
 
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.live.player import advice, screen
-from timbrel.host.live.player.messages import Report
-from timbrel.host.live.player.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
+from timbrel.host.live import advice, screen
+from timbrel.host.live.messages import Report
+from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
 
 REPORT = Report(
     device="system (JACK Audio Connection Kit)",

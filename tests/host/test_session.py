@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
-from timbrel.host.live.player import parent as play
-from timbrel.host.live.player import session
-from timbrel.host.live.player.cast import Cast, by_channel
-from timbrel.host.live.player.messages import Setup
-from timbrel.host.live.player.session import Keyboard, Without, _last, _Stage
+from timbrel.host.live import parent as play
+from timbrel.host.live import session
+from timbrel.host.live.cast import Cast, by_channel
+from timbrel.host.live.messages import Setup
+from timbrel.host.live.session import Keyboard, Without, _last, _Stage
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting

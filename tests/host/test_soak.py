@@ -16,10 +16,11 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.live.player import player as live
-from timbrel.host.live.player import session
-from timbrel.host.live.player.messages import Setup
-from timbrel.host.live.player.player import Loop, Player
+from timbrel.host.live import player as live
+from timbrel.host.live import session
+from timbrel.host.live.loop import Loop
+from timbrel.host.live.messages import Setup
+from timbrel.host.live.player import Player
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.rack import Rack

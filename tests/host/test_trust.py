@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.errors import UserError
-from timbrel.host.live.player import session
-from timbrel.host.live.player.messages import Setup
+from timbrel.host.live import session
+from timbrel.host.live.messages import Setup
 from timbrel.host.shelf import MIDI, shipped_presets
 from timbrel.host.trust import ask_for, let_run, may_run, plugins_of
 

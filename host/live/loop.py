@@ -1,0 +1,328 @@
+"""Keeps the card's ring full: waits, renders, follows the card's clock, and tells how it goes."""
+
+import gc
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.device import SPARE_BLOCKS, Sink
+from ..dsp import LIMIT_KNEE, limited
+from ..events import Clock, ControlChange, Event, ProgramChange
+from ..midi.ports import Timed
+from .player import Player
+
+if sys.platform == "linux":
+    import resource
+
+Array = npt.NDArray[np.float32]
+# How long another Python thread may keep the interpreter from the one that renders. Who waits for it wakes that often:
+# at 5 us the waiter, before all others, left the one that holds it no time to go on, and a busy machine stood still.
+SWITCH_SECONDS = 5e-5
+TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
+STRAIN_BLOCKS = 8
+KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
+KEPT_BLOCKS = 32  # over which that is looked at
+OFTEN = (
+    0.05  # of the blocks of late waited: a busy thread makes a tenth of them wait and more, a busy machine two in 100
+)
+OFTEN_BLOCKS = 256  # over which that is counted
+SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
+SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
+POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
+EARLY = 0.8  # of a period: how long to sleep after the card took a block
+PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
+LOOK_SECONDS = 0.1  # between looks at what people are shown
+METER_SECONDS = 0.5  # over which the limiter's work is averaged
+FORGET_SECONDS = 10.0  # how slowly the card's clock is followed
+REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48 kHz
+PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
+
+
+class Source(Protocol):
+    """What gives events: MIDI inputs, or a keyboard."""
+
+    def poll(self) -> list[Timed]:
+        """What came in since the last call."""
+        ...
+
+
+class Hearing(Protocol):
+    """What gives the sound that comes in, a block at a time."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next block is there."""
+        ...
+
+    def listen(self) -> None:
+        """Take the next block, for whoever looks at it now."""
+        ...
+
+
+@dataclass
+class Load:
+    """How much of a block's time rendering takes, for the last `REMEMBERED` blocks."""
+
+    parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
+    count: int = 0
+
+    def add(self, part: float) -> None:
+        """1 is all the time there is."""
+        self.parts[self.count % REMEMBERED] = part
+        self.count += 1
+
+    def percentiles(self, *which: float) -> list[float]:
+        """0 before the first block."""
+        known = self.parts[: min(self.count, REMEMBERED)]
+        return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
+
+
+class Timeline:
+    """Which sample the card was taking at a moment, from what it has taken at others.
+
+    A card takes a block at a time: what was seen says that its clock is at least there, and less than a block further.
+    Within these bounds the earliest view counts, and is forgotten slowly, for clocks drift apart.
+    """
+
+    def __init__(self, sample_rate: int, block: int) -> None:
+        self._rate, self._block = sample_rate, block
+        self._offset: float | None = None
+        self._seen = 0.0
+
+    def saw(self, taken: int, seconds: float) -> None:
+        """At ``seconds`` the card had taken ``taken`` samples."""
+        least = taken - seconds * self._rate
+        if self._offset is None:
+            self._offset = least
+        self._offset += (least - self._offset) * min(1.0, (seconds - self._seen) / FORGET_SECONDS)
+        self._offset = min(max(self._offset, least), least + self._block)
+        self._seen = seconds
+
+    def sample(self, seconds: float) -> int:
+        """The sample that was next to be taken at a moment."""
+        return round(seconds * self._rate + (self._offset or 0.0))
+
+
+class Loop:
+    """Renders into a sink until it is told to stop, or the sink is gone."""
+
+    def __init__(
+        self,
+        player: Player,
+        sink: Sink,
+        sources: Sequence[Source],
+        lowest_latency: bool = False,
+        on_block: Callable[[Array, list[Event]], None] | None = None,
+        whole_blocks: bool = False,
+        ear: Hearing | None = None,
+        shown: int = 0,
+    ) -> None:
+        """Join what plays, what listens and what takes the sound.
+
+        Args:
+            lowest_latency: events take effect with the block that is made next, in place of a constant delay.
+            on_block: told each block and the events that took effect in it; it must not wait.
+            whole_blocks: events are stamped with the beginnings of the card's own blocks, as JACK's are: rendering
+                begins a moment later, when they have come, and their delay is constant with nothing in hand.
+            ear: what is heard while sound is made: a block comes for each that the sink takes.
+            shown: the channel of the rack whose latents people see.
+        """
+        self.player, self.sink = player, sink
+        self.sources = sources
+        self.load = Load()
+        self.peak = 0.0  # of the level since it was last asked for
+        self.limited = 0.0  # share of the samples of late that the limiter bent
+        # Of late; the player and its rack belong to this thread.
+        self.latents, self.standing = player.rack.current_latents(shown), player.standing
+        self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for people
+        self.measured: deque[int] = deque(maxlen=64)  # samples from events' arrivals to their effects
+        self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for who loads presets
+        self._lowest, self._whole_blocks = lowest_latency, whole_blocks
+        self._in_hand = 0 if lowest_latency or whole_blocks else sink.block
+        self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
+        self._on_block = on_block
+        self._shown = shown
+        self._ear = ear
+        self._timeline = Timeline(sink.rate, sink.block)
+        self._told = 0  # blocks by which the ring is deeper for now, as `brace` says
+        self._took, self._kept = 0.0, 0.0  # seconds of late that a block took, and was kept waiting of these
+        self._waits = 0.0  # the share of blocks of late that were kept waiting
+        self._braced = 0  # blocks by which the ring is deeper for that
+        self._strain = 0.0  # the mean load of late
+        self._taken_at = 0.0  # when the card was last seen to take a block
+        self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
+        self._meter_blocks = max(1.0, METER_SECONDS * sink.rate / sink.block)
+        self._ending = threading.Event()
+
+    @property
+    def delay_samples(self) -> int:
+        """From an event's arrival to the sample on which it takes effect: constant, or at most this much."""
+        return self.sink.depth * self.sink.block + self._in_hand
+
+    @property
+    def ring_blocks(self) -> int:
+        """How many blocks the ring is kept ahead of the card: more than usual while others keep rendering waiting.
+
+        What is still to be heard cannot be made ahead.
+        """
+        return self.sink.depth + (max(self._told, self._braced) if self._ear is None else 0)
+
+    def brace(self, blocks: int) -> None:
+        """Keep the ring deeper by so many blocks, 0 or 1, while other threads will be busy. Any thread may call this.
+
+        Events keep their delay, where it has a block in hand.
+        """
+        self._told = blocks
+
+    def stop(self) -> None:
+        """End after the block under way. Any thread may call this."""
+        self._ending.set()
+
+    def run(self) -> None:
+        """Render until stopped or until the card has gone; on the thread that is to make the sound."""
+        with _undisturbed():
+            self.sink.start()
+            while not self._ending.is_set() and self.sink.alive:
+                if not self._wait():
+                    continue
+                began, worked, gave_way = time.perf_counter(), time.thread_time(), _gave_way()
+                self._listen()
+                if self._ear is not None:
+                    self._ear.listen()
+                sound, events = self.player.block(self.sink.block)
+                self.sink.write(sound)
+                seconds = time.perf_counter() - began
+                self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
+                part = seconds * self.sink.rate / self.sink.block
+                self.load.add(part)
+                self._keep_up(part)
+                if self.load.count % self._look_blocks == 0:
+                    self.latents = self.player.rack.current_latents(self._shown)
+                    self.standing = self.player.standing
+                self._meter(sound)
+                if self._on_block is not None:
+                    self._on_block(sound, events)
+
+    def _meter(self, sound: Array) -> None:
+        """Keep what people are shown of the level."""
+        peak = max(float(sound.max()), -float(sound.min()))
+        self.peak = max(self.peak, peak)
+        self.limited += ((limited(sound) if peak > LIMIT_KNEE else 0.0) - self.limited) / self._meter_blocks
+
+    def _wait(self) -> bool:
+        """Sleep until the card has taken a block and there is room for the next, a few blocks at most; whether so."""
+        sink, period = self.sink, self.sink.block / self.sink.rate
+        full = (self.ring_blocks - 1) * sink.block
+        until = time.perf_counter() + PATIENCE_BLOCKS * period
+        while True:
+            now, taken = time.perf_counter(), sink.taken
+            self._timeline.saw(taken, now)
+            if sink.written - taken <= full and (self._ear is None or self._ear.ready):
+                self._taken_at = now
+                self._settle(taken)
+                return True
+            if now > until:
+                return False
+            rest = self._taken_at + EARLY * period - now  # most of a period is slept, the rest is watched
+            time.sleep(rest if 0 < rest < period else POLL_SECONDS)
+
+    def _settle(self, taken: int) -> None:
+        """Wait until what was sent while the card took its last block has come.
+
+        Not if the ring lacks more than that block, nor while others keep this thread waiting: it would end late.
+        """
+        sink = self.sink
+        since = self._timeline.sample(time.perf_counter()) - taken
+        if since < self._settled and not self._braced and sink.written - taken >= (sink.depth - 1) * sink.block:
+            time.sleep((self._settled - since) / sink.rate)
+
+    def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
+        """Keep the ring deeper while others keep this thread waiting for much of the time: events come later then.
+
+        A thread that wants the interpreter for itself gets it back after every few of our steps. A block that takes
+        many, the first of a chord, lasts five times as long then. From a few waits, however long, nothing follows. At
+        the lowest latency nothing does: who asks for it hears a gap rather than a late key.
+
+        Args:
+            seconds: that rendering a block took.
+            worked: of these, seconds of a processor's time.
+            gave_way: it waited for the interpreter. Whose processor is taken away lacks time, too, but that no ring
+                of ours outlasts for long, and keys need not come late for it.
+        """
+        waited = seconds - worked if gave_way else 0.0
+        self._took += (seconds - self._took) / KEPT_BLOCKS
+        self._kept += (waited - self._kept) / KEPT_BLOCKS
+        self._waits += ((waited > KEPT * seconds) - self._waits) / OFTEN_BLOCKS
+        if PRECISE and not self._lowest and self._kept > KEPT * self._took and self._waits > OFTEN:
+            self._braced = SPARE_BLOCKS
+        elif self._kept < KEPT / 2 * self._took:
+            self._braced = 0
+
+    def _keep_up(self, part: float) -> None:
+        """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts.
+
+        A deeper ring outlasts several: then nothing is given up as long as the mean block is in time.
+        """
+        self._strain += (part - self._strain) / STRAIN_BLOCKS
+        if self._strain > (TIGHT if self.ring_blocks == self.sink.depth else 1.0):
+            self.player.give_up_a_voice()
+            self._strain = 0.5 * TIGHT  # wait and see
+
+    def _listen(self) -> None:
+        for source in self.sources:
+            for timed in source.poll():
+                time_samples = self.player.now
+                if not self._lowest:
+                    # Of the block that was under way then, by the start of the ring: constant, whatever we slept.
+                    since = self._timeline.sample(timed.seconds) - self.sink.block
+                    if self._whole_blocks:  # stamped when they were handed on, a little after
+                        since -= since % self.sink.block
+                    time_samples = max(time_samples, since + self.delay_samples)
+                self.player.schedule(replace(timed.event, time=time_samples))
+                self.measured.append(time_samples - self._timeline.sample(timed.seconds))
+                if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
+                    self.programs.append(timed.event)
+                if not isinstance(timed.event, Clock):
+                    self.heard.append(timed)
+
+
+def _gave_way() -> float:
+    """How often this thread has waited for something; where the system does not say, more often at each look."""
+    if sys.platform == "linux":
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    return time.perf_counter()
+
+
+def _settled(sink: Sink) -> float:
+    """How many samples after the card took a block its events have come, and there is still time to make the next."""
+    if sink.depth == 1:
+        return min(SETTLED_SECONDS * sink.rate, sink.block / 4)
+    return min(SURELY_SECONDS * sink.rate, sink.block / 2)
+
+
+def _selects_bank(event: Event) -> bool:
+    return isinstance(event, ControlChange) and event.number in (0, 32)
+
+
+class _undisturbed:
+    """While sound is made: no collector, and no other thread keeps the interpreter for long."""
+
+    def __enter__(self) -> None:
+        self._interval, self._collected = sys.getswitchinterval(), gc.isenabled()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        sys.setswitchinterval(self._interval)
+        gc.unfreeze()
+        if self._collected:
+            gc.enable()
