@@ -31,7 +31,9 @@ from .dials import Dials
 from .mapping import Mapper
 from .motion import Latents
 from .mpe import Fingers, Wheel
-from .voices import PARTS, Latch, Poly, Solo
+from .poly import Latch, Poly
+from .solo import Solo
+from .voices import PARTS
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]

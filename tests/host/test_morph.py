@@ -11,8 +11,9 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import morph_end, open_patch
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.play.motion import Latents, great_circle, straight
+from timbrel.host.play.motion import Latents
 from timbrel.host.play.rack import Rack
+from timbrel.host.play.ways import great_circle, straight
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

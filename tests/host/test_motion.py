@@ -17,7 +17,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
 from timbrel.host.patch.agreement import check
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.play.motion import Beats, Latents
+from timbrel.host.play.beats import Beats
+from timbrel.host.play.motion import Latents
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.voices import PARTS, Poly, Solo
+from timbrel.host.play.poly import Poly
+from timbrel.host.play.solo import Solo
+from timbrel.host.play.voices import PARTS
 
 RATE = 44100
 STEAL = 220  # 5 ms

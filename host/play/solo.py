@@ -1,0 +1,120 @@
+"""One voice for all keys: the last one, or their chord."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..controls import Ramp
+from ..engines.stream import Stream
+from .envelope import Envelope
+from .mpe import Touch
+from .voices import Voice, Voices
+
+Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
+
+
+@dataclass(slots=True)
+class _Held:
+    note: Note
+    gain: float
+
+
+class Solo(Voices):
+    """One voice for all keys.
+
+    Mono: the last key pressed sounds, and when it comes up the one before it that is still held. Each strikes anew,
+    or, ``legato``, a key that is pressed while another is down leads the same voice on: its envelope goes on, its
+    level ramps to the new velocity. ``glide_samples`` long its pitch slides, in even semitones, from where it was.
+
+    Chord: the voice has the pitch classes nearest to all keys that are held, in the octave of the lowest, and the
+    velocity of the last; always legato.
+    """
+
+    def __init__(
+        self,
+        legato: bool,
+        chord: bool,
+        sample_rate: int,
+        begin: Callable[[float, int], Stream],
+        shape: Callable[[int], Envelope],
+        release: Callable[[], int],
+        touch: Callable[[int], Touch | None],
+        zone: Callable[[int], int | None],
+        tuning: Mapping[int, float],
+    ) -> None:
+        """``chord``: with the pitch classes of all keys, and ``legato`` whatever it says."""
+        super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
+        self._legato, self._chord = legato or chord, chord
+        self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
+        self._last: Note | None = None  # what sounded last
+        self._pitch: Ramp | None = None  # of the last voice: where a glide begins
+        self.glide_samples = 0
+
+    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+        """A key goes down: it sounds."""
+        note = (channel, key)
+        slurred = self._legato and bool(self._down - {note})
+        self._down.add(note)
+        self._held = [held for held in self._held if held.note != note] + [_Held(note, gain)]
+        self._play(time, slurred)
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        """A key comes up: the voice goes to the keys that are still held, or is released."""
+        self._down.discard((channel, key))
+        self._settle(time)
+
+    def silence(self, time: int, zone: int | None = None) -> None:
+        """All sound off: nothing is held that could come back."""
+        self._held = [held for held in self._held if self._zone(held.note[0]) != zone]
+        super().silence(time, zone)
+
+    def _settle(self, time: int) -> None:
+        held = [held for held in self._held if self._holds(held.note)]
+        changed = len(held) < len(self._held)
+        self._held = held
+        if not changed:
+            return
+        if not held:
+            for voice in self._voices:
+                self._let_go(voice, time)
+        elif self._chord:
+            for voice in self._sounding(time):
+                self._lead(voice, time)
+        elif held[-1].note != self._last:
+            self._play(time, self._legato)
+
+    def _play(self, time: int, slurred: bool) -> None:
+        """Sound the last of the held keys, by the voice that sounds where that is possible."""
+        last = self._held[-1]
+        self._last = last.note
+        going = [v for v in self._sounding(time) if v.envelope.off is None] if slurred else []
+        if going:
+            self._lead(going[0], time)
+            return
+        for voice in list(self._voices):
+            self._cut(voice, time)
+        voice = self._sound(time, last.note, last.gain)
+        begin = self._tuning[voice.key] if self._pitch is None else self._pitch.value(time)
+        voice.stream.pitch = Ramp(begin, 1)
+        if self._chord:
+            voice.stream.chord = Ramp(0, 1)
+        self._lead(voice, time)
+
+    def _lead(self, voice: Voice, time: int) -> None:
+        """Send a voice to what the held keys say."""
+        last, pitch = self._held[-1], voice.stream.pitch
+        assert pitch is not None
+        voice.note = last.note
+        voice.gain.move(time, last.gain)
+        if voice.touch is not None and (touch := self._touch(last.note[0])) is not None:
+            voice.touch.follow(time, touch)
+        pitches = [self._tuning[held.note[1]] for held in self._held]
+        if voice.stream.chord is not None:
+            classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models know no others
+            voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
+            pitch.jump(time, min(pitches))
+        elif self.glide_samples > 0:
+            pitch.move(time, pitches[-1], self.glide_samples)
+        else:
+            pitch.jump(time, pitches[-1])
+        self._pitch = pitch
