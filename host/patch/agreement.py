@@ -10,7 +10,8 @@ from ..contract.card import Card, Latent
 from ..controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
 from ..errors import UserError, nearest
 from ..trust import PLUGINS
-from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, MotionSettings, Preset
+from .motions import MotionSettings
+from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, Preset
 
 Range = tuple[float, float]
 

@@ -1,44 +1,31 @@
 """A preset: which model, where its knobs rest, what moves them, how it is played."""
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ..audio.effects import Effect
 from ..contract.card import Card
 from ..controls import GRAIN_CONTROLS, NULL_PARAMETER, PROCESS_CONTROLS, RESERVED_CC
 from ..errors import UserError
+from ..settings import Misplaced, Part
+from .motions import MorphSettings, MotionSettings
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
 NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
-
 OF_SPECTRA = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")  # of [play]
 DENSITY = 100.0  # grains a second where a preset says nothing: four at a time, of 45 ms
 
-Way = Literal["linear", "spherical"]
 
-
-class Misplaced(ValueError):
-    """A part of a preset that does not go with another, and where it is."""
-
-    def __init__(self, where: tuple[str | int, ...], what: str) -> None:
-        super().__init__(what)
-        self.where = where
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class LatentSettings(_Part):
+class LatentSettings(Part):
     """Where the knobs rest; None means the model's defaults."""
 
     values: list[float] | None = None
 
 
-class PlaySettings(_Part):
+class PlaySettings(Part):
     """How keys become voices.
 
     Poly: each key is a voice, at most ``voices``. Mono: the last key sounds; ``legato`` keys that are pressed while
@@ -65,7 +52,7 @@ class PlaySettings(_Part):
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
 
 
-class GrainSettings(_Part):
+class GrainSettings(Part):
     """How grains make a texture, for models of kind ``grain``; each grain reads what moves when it begins.
 
     ``density`` in grains a second of a voice, or ``overlap`` of successive grains in parts of their length. ``length``
@@ -118,7 +105,7 @@ class GrainSettings(_Part):
         return {f"grain.{name}": value for name, value in values.items()}
 
 
-class ProcessSettings(_Part):
+class ProcessSettings(Part):
     """How a sound that goes through the model is bent on its way, and comes out.
 
     Codes move away from a centre ``scale`` times as far as they were, times ``scales`` (one number a latent), and by
@@ -145,7 +132,7 @@ class ProcessSettings(_Part):
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
-class MpeSettings(_Part):
+class MpeSettings(Part):
     """What each finger moves for its note alone, in a zone of MPE: ``latent.N``, ``gain`` or nothing.
 
     A controller begins a zone by a message; ``enabled`` begins with a lower zone of all channels.
@@ -156,7 +143,7 @@ class MpeSettings(_Part):
     slide: str | None = None
 
 
-class EnvelopeSettings(_Part):
+class EnvelopeSettings(Part):
     """The ADSR of each voice: times in seconds, sustain as a part of full level."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10)] = 0.005
@@ -165,7 +152,7 @@ class EnvelopeSettings(_Part):
     release_seconds: Annotated[float, Field(ge=0, le=30)] = 0.2
 
 
-class TuningSettings(_Part):
+class TuningSettings(Part):
     """Which pitch each key has: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
 
     Paths are relative to the preset. A keymap brings its own reference frequency.
@@ -190,7 +177,7 @@ def _not_reserved(number: int) -> int:
     return number
 
 
-class CCMap(_Part):
+class CCMap(Part):
     """One knob: what it listens to moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
     An end that is left out is the target's own (`agreement.fitted`).
@@ -248,117 +235,7 @@ class CCMap(_Part):
         return self
 
 
-class MorphSettings(_Part):
-    """Another code to which ``morph``, 0 to 1, leads from the knobs: ``values``, or those of the preset ``to``."""
-
-    to: str | None = None
-    values: list[float] | None = None
-    shape: Way = "linear"
-
-    @model_validator(mode="after")
-    def _one_end(self) -> "MorphSettings":
-        if (self.to is None) == (self.values is None):
-            raise ValueError("give one of to (a preset's name or path) and values (one number a latent)")
-        return self
-
-
-class WalkSettings(_Part):
-    """A random walk of ``speed`` a second that stays within ``bound`` of the training codes, both in deviations.
-
-    A deviation is that of each latent over the training set, as the card has it; the training codes are its landmarks.
-    """
-
-    speed: Annotated[float, Field(gt=0, le=10)]
-    bound: Annotated[float, Field(ge=0.05, le=100)]  # a nearer one would take more steps than can be computed live
-    seed: Annotated[int, Field(ge=0, le=9999)] = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bounded(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and "bound" not in fields:
-            raise ValueError(
-                "a walk needs a bound: the deviations that it may stray from training codes; give one, such as 1.0"
-            )
-        return fields
-
-
-_OF_CYCLES = {"rate_hz", "beats", "phase"}
-_OF_MOTION = {  # what each kind of motion may say
-    "target": {"target", "shape", "depth", "low", "high"} | _OF_CYCLES,
-    "path without times": {"path", "legs"} | _OF_CYCLES,
-    "path with times": {"path", "legs", "times", "loop"},
-    "walk": {"walk"},
-}
-
-
-class MotionSettings(_Part):
-    """What moves by itself: ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
-
-    A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at
-    one of ``times``, in seconds from the start, and rests at the last one; with ``loop`` it has one more, when it is
-    back at the first code, and goes round from there. A cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes
-    of the MIDI clock or of the preset's tempo.
-    """
-
-    target: str | None = None
-    shape: Literal["sine", "triangle", "saw", "square", "random"] = "sine"
-    depth: float | None = None
-    low: float | None = None
-    high: float | None = None
-    path: Annotated[list[list[float]], Field(min_length=2)] | None = None
-    legs: Way = "linear"
-    times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # eleven days, and some
-    loop: bool = False
-    walk: WalkSettings | None = None
-    rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
-    beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
-    phase: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-    @property
-    def offsets(self) -> tuple[float, float]:
-        """What is added to the knob's value where the shape is lowest and highest."""
-        if self.depth is not None:
-            return -self.depth, self.depth
-        return self.low or 0.0, self.high or 0.0
-
-    @model_validator(mode="after")
-    def _whole(self) -> "MotionSettings":
-        given = {name for name, value in self if name in self.model_fields_set and value is not None}
-        kinds = given & {"target", "path", "walk"}
-        if len(kinds) != 1:
-            raise ValueError("give one of target (a latent), path (a list of codes) and walk (its speed and bound)")
-        (kind,) = kinds
-        if kind == "path":
-            kind += " with times" if "times" in given else " without times"
-        if foreign := sorted(given - _OF_MOTION[kind]):
-            raise ValueError(f"a {kind} has no {' and no '.join(foreign)}; leave it out")
-        if "rate_hz" in _OF_MOTION[kind] and len(given & {"rate_hz", "beats"}) != 1:
-            other = "" if self.path is None else ", or times (seconds, one a code)"
-            raise ValueError(f"give one of rate_hz (cycles a second) and beats (quarter notes a cycle){other}")
-        if self.target is not None and given & {"depth", "low", "high"} not in ({"depth"}, {"low", "high"}):
-            raise ValueError("give depth, or low and high: what is added to the knob's value")
-        return self
-
-    @model_validator(mode="after")
-    def _in_time(self) -> "MotionSettings":
-        if self.times is None or self.path is None:
-            return self
-        count = len(self.path) + self.loop
-        if len(self.times) != count:
-            back = ", and one when the loop is back at the first" if self.loop else ""
-            raise ValueError(
-                f"times has {len(self.times)} numbers, path has {len(self.path)} codes; give {count}, one a code{back}"
-            )
-        for index, (before, time) in enumerate(itertools.pairwise(self.times), 1):
-            if time <= before:
-                raise ValueError(
-                    f"number {index + 1} of times, {time:g}, does not come after the one before, {before:g}; "
-                    "give seconds that rise"
-                )
-        return self
-
-
-class Preset(_Part):
+class Preset(Part):
     """One TOML file. ``model`` is a shipped name, or a path relative to the file.
 
     ``knobs`` are the controllers of latents 0, 1 and so on, each over its latent's whole span.
@@ -368,7 +245,7 @@ class Preset(_Part):
     model: str
     description: str = ""
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    knobs: list[Annotated[int, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = []
+    knobs: list[Annotated[int, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = Field(default_factory=list)
     tempo_bpm: Annotated[float, Field(ge=20, le=400)] = 120.0  # of motion in beats while no MIDI clock is heard
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
@@ -378,9 +255,9 @@ class Preset(_Part):
     tuning: TuningSettings = TuningSettings()
     morph: MorphSettings | None = None
     process: ProcessSettings = ProcessSettings()
-    cc: list[CCMap] = []
-    motion: list[MotionSettings] = []
-    effects: list[Effect] = []
+    cc: list[CCMap] = Field(default_factory=list)
+    motion: list[MotionSettings] = Field(default_factory=list)
+    effects: list[Effect] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_map_a_target(self) -> "Preset":

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError, nearest, printable
+from ..settings import Misplaced
 from .agreement import Fault
-from .preset import FORMAT, Misplaced, Preset
+from .preset import FORMAT, Preset
 
 Where = tuple[str | int, ...]
 

@@ -12,7 +12,8 @@ from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import white_noise
 from ..events import Clock
-from ..patch.preset import MORPH, MotionSettings, Preset
+from ..patch.motions import MotionSettings
+from ..patch.preset import MORPH, Preset
 from .beats import Beats
 from .walk import Walk
 from .ways import WAYS, Code, Spans, straight

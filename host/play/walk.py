@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..dsp import white_noise
-from ..patch.preset import WalkSettings
+from ..patch.motions import WalkSettings
 from .ways import Code, straight
 
 Doubles = npt.NDArray[np.float64]

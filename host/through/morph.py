@@ -15,7 +15,8 @@ from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
 from ..midi.file import Performance
 from ..patch.library import Patch
-from ..patch.preset import LatentSettings, MotionSettings, Preset
+from ..patch.motions import MotionSettings
+from ..patch.preset import LatentSettings, Preset
 from ..picture import check_picture
 from ..pitch import sounding_note
 from ..play.motion import Latents

@@ -18,7 +18,8 @@ from ..contract.model import Model
 from ..errors import UserError
 from ..files import check_output, replacing
 from ..patch.library import default_knobs
-from ..patch.preset import LatentSettings, MotionSettings, Preset
+from ..patch.motions import MotionSettings
+from ..patch.preset import LatentSettings, Preset
 from ..shelf import shipped_models
 
 Array = npt.NDArray[np.float32]

@@ -1,0 +1,120 @@
+"""What a preset says of [morph], [walk] and [[motion]]."""
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..settings import Part
+
+Way = Literal["linear", "spherical"]
+
+
+class MorphSettings(Part):
+    """Another code to which ``morph``, 0 to 1, leads from the knobs: ``values``, or those of the preset ``to``."""
+
+    to: str | None = None
+    values: list[float] | None = None
+    shape: Way = "linear"
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "MorphSettings":
+        if (self.to is None) == (self.values is None):
+            raise ValueError("give one of to (a preset's name or path) and values (one number a latent)")
+        return self
+
+
+class WalkSettings(Part):
+    """A random walk of ``speed`` a second that stays within ``bound`` of the training codes, both in deviations.
+
+    A deviation is that of each latent over the training set, as the card has it; the training codes are its landmarks.
+    """
+
+    speed: Annotated[float, Field(gt=0, le=10)]
+    bound: Annotated[float, Field(ge=0.05, le=100)]  # a nearer one would take more steps than can be computed live
+    seed: Annotated[int, Field(ge=0, le=9999)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "bound" not in fields:
+            raise ValueError(
+                "a walk needs a bound: the deviations that it may stray from training codes; give one, such as 1.0"
+            )
+        return fields
+
+
+_OF_CYCLES = {"rate_hz", "beats", "phase"}
+_OF_MOTION = {  # what each kind of motion may say
+    "target": {"target", "shape", "depth", "low", "high"} | _OF_CYCLES,
+    "path without times": {"path", "legs"} | _OF_CYCLES,
+    "path with times": {"path", "legs", "times", "loop"},
+    "walk": {"walk"},
+}
+
+
+class MotionSettings(Part):
+    """What moves by itself: ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
+
+    A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at
+    one of ``times``, in seconds from the start, and rests at the last one; with ``loop`` it has one more, when it is
+    back at the first code, and goes round from there. A cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes
+    of the MIDI clock or of the preset's tempo.
+    """
+
+    target: str | None = None
+    shape: Literal["sine", "triangle", "saw", "square", "random"] = "sine"
+    depth: float | None = None
+    low: float | None = None
+    high: float | None = None
+    path: Annotated[list[list[float]], Field(min_length=2)] | None = None
+    legs: Way = "linear"
+    times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # eleven days, and some
+    loop: bool = False
+    walk: WalkSettings | None = None
+    rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
+    beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
+    phase: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def offsets(self) -> tuple[float, float]:
+        """What is added to the knob's value where the shape is lowest and highest."""
+        if self.depth is not None:
+            return -self.depth, self.depth
+        return self.low or 0.0, self.high or 0.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "MotionSettings":
+        given = {name for name, value in self if name in self.model_fields_set and value is not None}
+        kinds = given & {"target", "path", "walk"}
+        if len(kinds) != 1:
+            raise ValueError("give one of target (a latent), path (a list of codes) and walk (its speed and bound)")
+        (kind,) = kinds
+        if kind == "path":
+            kind += " with times" if "times" in given else " without times"
+        if foreign := sorted(given - _OF_MOTION[kind]):
+            raise ValueError(f"a {kind} has no {' and no '.join(foreign)}; leave it out")
+        if "rate_hz" in _OF_MOTION[kind] and len(given & {"rate_hz", "beats"}) != 1:
+            other = "" if self.path is None else ", or times (seconds, one a code)"
+            raise ValueError(f"give one of rate_hz (cycles a second) and beats (quarter notes a cycle){other}")
+        if self.target is not None and given & {"depth", "low", "high"} not in ({"depth"}, {"low", "high"}):
+            raise ValueError("give depth, or low and high: what is added to the knob's value")
+        return self
+
+    @model_validator(mode="after")
+    def _in_time(self) -> "MotionSettings":
+        if self.times is None or self.path is None:
+            return self
+        count = len(self.path) + self.loop
+        if len(self.times) != count:
+            back = ", and one when the loop is back at the first" if self.loop else ""
+            raise ValueError(
+                f"times has {len(self.times)} numbers, path has {len(self.path)} codes; give {count}, one a code{back}"
+            )
+        for index, (before, time) in enumerate(itertools.pairwise(self.times), 1):
+            if time <= before:
+                raise ValueError(
+                    f"number {index + 1} of times, {time:g}, does not come after the one before, {before:g}; "
+                    "give seconds that rise"
+                )
+        return self
