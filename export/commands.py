@@ -159,7 +159,7 @@ def _chroma_study(
     devices: int,
 ) -> Any:
     """What the study of chroma is asked for."""
-    from .study.chroma import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
+    from .study.chroma_plan import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
 
     return Asked(
         corpora=parse_corpora(corpora),

@@ -18,7 +18,8 @@ from ..train.corpus.build import build
 from ..train.corpus.sounds import digests, find_sounds
 from ..train.corpus.store import Corpus
 from ..train.frames import is_tonal, pitched_frames
-from ..train.loop import Options, Outcome, Report, resume, start
+from ..train.launch import resume, start
+from ..train.loop import Options, Outcome, Report
 from ..train.recipe import Recipe, load_recipe
 from ..train.run import Run
 from .evaluate import evaluate

@@ -289,7 +289,7 @@ def test_debug_shows_a_traceback_and_the_same_last_line(timbrel, monkeypatch, er
 def test_a_missing_extra_is_named_before_any_work(timbrel, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in [name for name in sys.modules if name.startswith("timbrel.train.loop")]:
+    for module in [name for name in sys.modules if name.startswith(("timbrel.train.loop", "timbrel.train.launch"))]:
         monkeypatch.delitem(sys.modules, module)
     text = one_line(timbrel("train", "tuned-8", "--corpus", "c", "-o", "r"), 2)
     assert text == "torch is not installed; install it with: pip install 'timbrel[train]'"
@@ -337,7 +337,7 @@ def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, tmp_path, mon
 
 
 def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpus, tmp_path):
-    from timbrel.train import loop
+    from timbrel.train import launch, loop
 
     seen = []
 
@@ -345,7 +345,7 @@ def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpu
         seen.append((recipe, corpus, folder, options))
         return loop.Outcome(1, 0.5, False, False)
 
-    monkeypatch.setattr(loop, "start", start)
+    monkeypatch.setattr(launch, "start", start)
     arguments = ["train", "chroma-2", "--corpus", tone_corpus, "-o", tmp_path / "run"]
     timbrel(*arguments, "--set", "training.seed=9", "--devices", "3", "--accelerator", "cpu", "--tensorboard")
     recipe, corpus, folder, options = seen[0]

@@ -134,8 +134,9 @@ def train(
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
-    from .loop import Options, start
-    from .loop import resume as go_on
+    from .launch import resume as go_on
+    from .launch import start
+    from .loop import Options
     from .recipe import load_recipe
 
     loaded = load_recipe(recipe, changes)

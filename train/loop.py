@@ -3,34 +3,26 @@
 import contextlib
 import math
 import multiprocessing
-import os
-import platform
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from importlib.metadata import version
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 
-from ..host.errors import Failure, TimbrelError, UserError
+from ..host.errors import Failure
 from ..host.stop import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Progress
-from .corpus.store import Corpus
-from .families import CHECKS, DATA, NETWORKS, Data
-from .frames import is_tonal
+from .families import DATA, NETWORKS, Data
 from .network import Network
 from .preview import write_preview
 from .recipe import Recipe
-from .run import FORMAT, Run, RunInfo, relative_to
+from .run import Run
 from .threads import Threads
 
 VALIDATION_FRAMES = 4096  # evenly spaced: a fraction of a second to evaluate, and a steady figure
@@ -41,7 +33,6 @@ PREVIEW_SECONDS = 60.0
 DEAD_DEVIATION = 1e-3  # of a latent over training frames: below this it says nothing
 DEAD_FRAMES = 512  # training frames that show it; the validation split may hold one steady sound
 WARM_UP = 0.02  # of the budget
-PARTING = timedelta(seconds=5)  # how long a process waits for its peers before it leaves them
 FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
 
 
@@ -77,111 +68,8 @@ class Outcome:
     interrupted: bool
 
 
-def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -> Outcome:
-    """Train a new run.
-
-    Raises:
-        UserError: the corpus, the folder or the accelerator cannot be used.
-        Failure: the loss is no longer a number.
-    """
-    corpus = Corpus.open(corpus_folder)
-    if corpus.rate != recipe.frames.sample_rate:
-        raise UserError(
-            f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
-            f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
-        )
-    CHECKS[recipe.family](corpus, recipe)
-    fabric = _fabric(options)
-    info = RunInfo(
-        format=FORMAT,
-        corpus=relative_to(corpus_folder, folder),
-        corpus_name=corpus.name,
-        clips=len(corpus.clips()),
-        seconds=corpus.seconds(),
-        tonal=is_tonal(corpus),
-        versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
-        hardware=hardware(),
-    )
-    return _launch(fabric, Run.create(folder, recipe, info), options)
-
-
-def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
-    """Go on with a run where its last checkpoint stands; a run without one begins.
-
-    A larger budget than the run's own is taken over; everything else must be as it was.
-
-    Raises:
-        UserError: not a run, its corpus is gone, the recipe is another, or the accelerator cannot be used.
-        Failure: the loss is no longer a number.
-    """
-    run = Run.open(folder)
-    budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
-    if recipe.model_copy(update=budget) != run.recipe:
-        raise UserError(
-            f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
-            f"give {folder / 'recipe.toml'}, or train into a new folder"
-        )
-    CHECKS[recipe.family](run.corpus(), recipe)
-    fabric = _fabric(options)
-    return _launch(fabric, run.with_recipe(recipe), options)
-
-
-def _budget(recipe: Recipe) -> dict[str, float | None]:
-    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
-
-
-def hardware() -> str:
-    """The processor that trains, in words."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
-
-
-def _fabric(options: Options) -> Fabric:
-    try:
-        # In one turn of several, only some weights have a part.
-        several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
-        strategy = several if options.devices > 1 else "auto"
-        return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
-
-
-def _launch(fabric: Fabric, run: Run, options: Options) -> Outcome:
-    launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub leaves out the arguments it passes on
-    if options.devices == 1:
-        outcome = launch(train, run, options)
-    else:
-        with _Stop(forward=True):
-            outcome = launch(_train_beside_others, run, options)
-    if isinstance(outcome, TimbrelError):
-        raise outcome
-    return outcome
-
-
-def _train_beside_others(fabric: Fabric, run: Run, options: Options) -> Outcome | TimbrelError:
-    """Train as one of several processes, which agree on everything; what went wrong is given back to the parent.
-
-    Ctrl-C in a terminal reaches parent and children; here the parent alone listens, and passes it on.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return train(fabric, run, options)
-    except TimbrelError as error:
-        return error
-    finally:
-        _part()
-
-
-def _part() -> None:
-    """Leave the other processes when they leave too: a peer that is suddenly gone aborts those that listen to it."""
-    with contextlib.suppress(RuntimeError):  # a peer failed alone: there is nobody to wait for
-        torch.distributed.barrier(async_op=True).wait(PARTING)
-        torch.distributed.destroy_process_group()
-
-
 @dataclass
-class _Stop:
+class Stop:
     """What stops a command asks the loop to end after the step under way; a second Ctrl-C ends it at once.
 
     With ``forward``, the loop runs in children of this process: they are asked.
@@ -191,7 +79,7 @@ class _Stop:
     asked: bool = False
     _old: dict[int, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> "_Stop":
+    def __enter__(self) -> "Stop":
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._old[number] = signal.signal(number, self._ask)
@@ -224,7 +112,7 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     data = DATA[recipe.family](run.corpus(), recipe, run.folder, run.info.tonal)
     torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
     try:
-        with _Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
+        with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
             wrapped = (network, optimizer)
             loop = _Loop(fabric, run, options, (plain, plain_optimizer), wrapped, progress, data, stop, threads)
             return loop.run()
@@ -253,7 +141,7 @@ class _Loop:
         wrapped: tuple[Any, Any],  # the same two, as Fabric runs them
         progress: Progress,
         data: Data,
-        stop: _Stop,
+        stop: Stop,
         threads: Threads,
     ) -> None:
         self.fabric, self.folder, self.options, self.data, self.stop = fabric, run, options, data, stop

@@ -11,7 +11,8 @@ from ...host.errors import UserError
 from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train import checkpoint
-from ...train.loop import Options, Report, resume, start
+from ...train.launch import resume, start
+from ...train.loop import Options, Report
 from ...train.recipe import Recipe, load_recipe
 from ...train.run import Run
 from ..evaluate import evaluate

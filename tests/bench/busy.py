@@ -44,7 +44,7 @@ def busy(count: int) -> Iterator[None]:
 
 def side(folder: Path) -> None:
     """Train for as many seconds as each line of the input says, and print examples a second."""
-    from timbrel.train import loop
+    from timbrel.train import launch, loop
     from timbrel.train.recipe import load_recipe
 
     agreed, turn = loop._Loop._agreed, [0.0, 0.0, 0]  # since, until, step
@@ -61,7 +61,7 @@ def side(folder: Path) -> None:
 
     loop._Loop._agreed = paused
     recipe = load_recipe(RECIPE, ["training.minutes=1000"])
-    loop.start(recipe, folder / "corpus", folder / str(os.getpid()), loop.Options(accelerator="cpu"))
+    launch.start(recipe, folder / "corpus", folder / str(os.getpid()), loop.Options(accelerator="cpu"))
 
 
 def turn(process: "subprocess.Popen[str]", seconds: float) -> float:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
-from timbrel.train.loop import Options, start
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.models.grain import GrainAutoencoder
 from timbrel.train.recipe import Recipe, load_recipe

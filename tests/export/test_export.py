@@ -25,7 +25,8 @@ from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import NETWORKS
 from timbrel.train.frames import build
-from timbrel.train.loop import Options, start
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 

@@ -13,7 +13,8 @@ from timbrel.host.midi.file import Performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build
-from timbrel.train.loop import Options, start
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
 

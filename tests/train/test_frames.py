@@ -327,9 +327,9 @@ MEASURE = """
             store.take(rng.integers(len(store), size=50), np.zeros(50, np.int64))
         print(len(store), peak() - before)
     else:
-        from timbrel.train import loop
+        from timbrel.train import launch, loop
 
-        outcome = loop.start(load_recipe(name, changes), Path(corpus), Path(run), loop.Options("cpu"))
+        outcome = launch.start(load_recipe(name, changes), Path(corpus), Path(run), loop.Options("cpu"))
         print(outcome.step, peak())
 """
 

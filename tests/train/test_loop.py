@@ -16,7 +16,8 @@ from timbrel.train import checkpoint, families, loop
 from timbrel.train.chroma_data import ChromaData, chroma_data
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.loop import Options, start
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipe import load_recipe, shipped_recipes
 from timbrel.train.run import Run

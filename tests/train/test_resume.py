@@ -12,7 +12,8 @@ import torch
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.stop import SIGNALS
 from timbrel.train import checkpoint, loop
-from timbrel.train.loop import Options, resume, start
+from timbrel.train.launch import resume, start
+from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from timbrel.export.evaluate import trained
 from timbrel.export.measures import frames as measures
 from timbrel.export.reports import picture
-from timbrel.export.study import chroma, chroma_claims, chroma_measures
+from timbrel.export.study import chroma_claims, chroma_measures, chroma_plan
 from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
 from timbrel.export.study.chroma_figures import accounting
 from timbrel.export.study.studies import study
@@ -68,7 +68,7 @@ def touch(drawn, folder):
 
 
 def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
-    return chroma.Asked(corpora, folder, tables=tables, seeds=seeds, epochs=epochs, changes=[*SMALL, *changes],
+    return chroma_plan.Asked(corpora, folder, tables=tables, seeds=seeds, epochs=epochs, changes=[*SMALL, *changes],
                         sides=SIDES, accelerator="cpu", **others)  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def made(octave, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(picture.Picture, "save", touch)
-        patch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
+        patch.setitem(chroma_plan.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
         given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
         assert make(given)
     return folder
@@ -249,7 +249,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octa
 
 def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(octave, tmp_path, monkeypatch):
     monkeypatch.setattr(measures, "DEAD", 10.0)
-    monkeypatch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"),))
+    monkeypatch.setitem(chroma_plan.TABLES, "5", (("octave", "chroma-2"),))
     given = asked({"octave": octave}, tmp_path / "study", ["2", "5"])
     assert make(given)
     before = files_of(tmp_path / "study" / "runs")
@@ -368,7 +368,7 @@ def planted(as_the_paper):
     swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin the skip wins
     sign = 1 if as_the_paper else -1
     runs = {}
-    for corpus, name in {row for rows in chroma.TABLES.values() for row in rows}:
+    for corpus, name in {row for rows in chroma_plan.TABLES.values() for row in rows}:
         rank = order.get(name, 20) + (swapped.get(name, 0) - 3 if corpus == "violin" and name in swapped else 0)
         latents = 8 if "-8" in name else 3 if "-3" in name else 2
         lrelu, skip = "lrelu" in name, "noskip" not in name
@@ -402,7 +402,7 @@ def test_figures_like_the_papers_hold_every_claim_and_opposite_ones_deny_every_c
 
 
 def test_every_network_that_a_claim_names_is_in_a_table():
-    rows = {row for rows in chroma.TABLES.values() for row in rows}
+    rows = {row for rows in chroma_plan.TABLES.values() for row in rows}
     named = {side for claim in CLAIMS for pair in claim.pairs for side in pair if isinstance(side, tuple)}
     assert named <= rows
     assert set(chroma_claims.FIGURES) == {claim.figure for claim in CLAIMS}
@@ -414,15 +414,15 @@ def test_every_network_that_a_claim_names_is_in_a_table():
 @pytest.mark.parametrize(
     ("parse", "text", "words"),
     [
-        (chroma.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
-        (chroma.parse_tables, "2,2", "names 2 twice"),
-        (chroma.parse_mesh, "350,50", "must be three whole numbers"),
-        (chroma.parse_mesh, "350,50,1", "must be three whole numbers"),
-        (chroma.parse_mesh, "350,50,x", "must be three whole numbers"),
-        (chroma.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
-        (chroma.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
-        (chroma.parse_corpora, ["here"], "must be PART=FOLDER"),
-        (chroma.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
+        (chroma_plan.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
+        (chroma_plan.parse_tables, "2,2", "names 2 twice"),
+        (chroma_plan.parse_mesh, "350,50", "must be three whole numbers"),
+        (chroma_plan.parse_mesh, "350,50,1", "must be three whole numbers"),
+        (chroma_plan.parse_mesh, "350,50,x", "must be three whole numbers"),
+        (chroma_plan.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
+        (chroma_plan.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
+        (chroma_plan.parse_corpora, ["here"], "must be PART=FOLDER"),
+        (chroma_plan.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(parse, text, words):

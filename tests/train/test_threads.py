@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.train import loop, threads
-from timbrel.train.loop import Options, start
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe
 from timbrel.train.threads import SLACK, WINDOW_SECONDS, WINDOWS, Threads
 

@@ -6,7 +6,8 @@ import soundfile
 import torch
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
-from timbrel.train.loop import Options, start
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
 

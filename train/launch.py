@@ -1,0 +1,127 @@
+"""Begins a run or goes on with one: on which device, in how many processes."""
+
+import contextlib
+import os
+import platform
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from ..host.errors import TimbrelError, UserError
+from .corpus.store import Corpus
+from .families import CHECKS
+from .frames import is_tonal
+from .loop import Options, Outcome, Stop, train
+from .recipe import Recipe
+from .run import FORMAT, Run, RunInfo, relative_to
+
+PARTING = timedelta(seconds=5)  # how long a process waits for its peers before it leaves them
+
+
+def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -> Outcome:
+    """Train a new run.
+
+    Raises:
+        UserError: the corpus, the folder or the accelerator cannot be used.
+        Failure: the loss is no longer a number.
+    """
+    corpus = Corpus.open(corpus_folder)
+    if corpus.rate != recipe.frames.sample_rate:
+        raise UserError(
+            f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
+            f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
+        )
+    CHECKS[recipe.family](corpus, recipe)
+    fabric = _fabric(options)
+    info = RunInfo(
+        format=FORMAT,
+        corpus=relative_to(corpus_folder, folder),
+        corpus_name=corpus.name,
+        clips=len(corpus.clips()),
+        seconds=corpus.seconds(),
+        tonal=is_tonal(corpus),
+        versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
+        hardware=hardware(),
+    )
+    return _launch(fabric, Run.create(folder, recipe, info), options)
+
+
+def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
+    """Go on with a run where its last checkpoint stands; a run without one begins.
+
+    A larger budget than the run's own is taken over; everything else must be as it was.
+
+    Raises:
+        UserError: not a run, its corpus is gone, the recipe is another, or the accelerator cannot be used.
+        Failure: the loss is no longer a number.
+    """
+    run = Run.open(folder)
+    budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
+    if recipe.model_copy(update=budget) != run.recipe:
+        raise UserError(
+            f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
+            f"give {folder / 'recipe.toml'}, or train into a new folder"
+        )
+    CHECKS[recipe.family](run.corpus(), recipe)
+    fabric = _fabric(options)
+    return _launch(fabric, run.with_recipe(recipe), options)
+
+
+def _budget(recipe: Recipe) -> dict[str, float | None]:
+    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
+
+
+def hardware() -> str:
+    """The processor that trains, in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+def _fabric(options: Options) -> Fabric:
+    try:
+        # In one turn of several, only some weights have a part.
+        several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        strategy = several if options.devices > 1 else "auto"
+        return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
+
+
+def _launch(fabric: Fabric, run: Run, options: Options) -> Outcome:
+    launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub leaves out the arguments it passes on
+    if options.devices == 1:
+        outcome = launch(train, run, options)
+    else:
+        with Stop(forward=True):
+            outcome = launch(_train_beside_others, run, options)
+    if isinstance(outcome, TimbrelError):
+        raise outcome
+    return outcome
+
+
+def _train_beside_others(fabric: Fabric, run: Run, options: Options) -> Outcome | TimbrelError:
+    """Train as one of several processes, which agree on everything; what went wrong is given back to the parent.
+
+    Ctrl-C in a terminal reaches parent and children; here the parent alone listens, and passes it on.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return train(fabric, run, options)
+    except TimbrelError as error:
+        return error
+    finally:
+        _part()
+
+
+def _part() -> None:
+    """Leave the other processes when they leave too: a peer that is suddenly gone aborts those that listen to it."""
+    with contextlib.suppress(RuntimeError):  # a peer failed alone: there is nobody to wait for
+        torch.distributed.barrier(async_op=True).wait(PARTING)
+        torch.distributed.destroy_process_group()
