@@ -7,37 +7,32 @@ process whose JACK server has died. The parent sends commands and gets reports t
 import contextlib
 import os
 import signal
-import statistics
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from ..audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
-from ..controls import knob
 from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
-from ..events import ControlChange, Event, NoteOff, NoteOn
-from ..midi.ports import Inputs, Timed
-from ..patch.fitting import Fitting
+from ..events import Event, NoteOn
+from ..midi.ports import Inputs
 from ..patch.library import Patch
-from ..patch.preset import CCMap
 from ..play.desk import UNTOUCHED
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices
 from ..stop import SIGNALS
 from ..through.insert import Insert
-from ..units import gain_to_db
-from .cast import Cast, Slot, by_channel
+from .cast import Slot, by_channel
 from .loop import Loop, Source
-from .messages import Message, Report, Setup
+from .messages import Setup
 from .player import Machine, Player
+from .reporting import report
+from .stage import Stage, Without
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
@@ -48,70 +43,7 @@ LOOK_SECONDS = 0.25  # between looks at the files of what plays: an edit is read
 NULL_RATE = 48000
 WARM_KEYS = range(36, 84, 4)  # played unheard, so that the first key finds everything loaded
 WARM_BLOCKS = 60
-USUAL = {
-    5: "glide time",
-    7: "volume",
-    10: "pan",
-    11: "expression",
-    64: "sustain pedal",
-    65: "glide",
-    66: "sostenuto pedal",
-}  # what controllers do that no map has
 BESIDES, SOUND = 1, 2  # realtime priorities: lower than those that cards' own threads have
-
-
-class Keyboard:
-    """Notes that the parent's keyboard plays."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Timed] = deque()
-
-    def press(self, key: int, down: bool) -> None:
-        """Any thread."""
-        event: Event = NoteOn(0, 0, key, 100) if down else NoteOff(0, 0, key)
-        self._waiting.append(Timed(time.perf_counter(), event, "keyboard"))
-
-    def poll(self) -> list[Timed]:
-        """What was pressed since the last call."""
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
-
-
-class Without:
-    """What a source gives, but for some channels (0 to 15), which nobody hears."""
-
-    def __init__(self, source: Source, channels: Collection[int]) -> None:
-        self._source, self._channels = source, channels
-
-    def poll(self) -> list[Timed]:
-        """What came in since the last call."""
-        return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
-
-
-@dataclass
-class _Stage:
-    """What the threads of the process share."""
-
-    setup: Setup
-    pipe: Connection
-    keyboard: Keyboard = field(default_factory=Keyboard)
-    cast: Cast = field(init=False)
-    loop: Loop | None = None
-    ear: Ear | None = None
-    inputs: Inputs | None = None
-    device: str = ""
-    rate: int = 0
-    last: ControlChange | None = None
-    problem: BaseException | None = None
-    ready: threading.Event = field(default_factory=threading.Event)
-    outbox: deque[Message] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        fitting = Fitting(voices=self.setup.voices, controller=self.setup.controller)
-        self.cast = Cast(fitting, self.setup.programs)
-
-    def send(self, kind: Any, what: Any) -> None:
-        """Leave a message for the thread that writes to the pipe."""
-        self.outbox.append((kind, what))
 
 
 def run(pipe: Connection, setup: Setup) -> None:
@@ -120,7 +52,7 @@ def run(pipe: Connection, setup: Setup) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
     hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
-    stage = _Stage(setup, pipe)
+    stage = Stage(setup, pipe)
     HOUSE.addHandler(Notices(lambda line: stage.send("say", line)))
     thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
     thread.start()
@@ -146,7 +78,7 @@ def run(pipe: Connection, setup: Setup) -> None:
     os._exit(0)  # clients of a JACK server that has died hang in their clean-up
 
 
-def _sound(stage: _Stage) -> None:
+def _sound(stage: Stage) -> None:
     """The thread that renders: opens all it needs itself, says that it is ready, and goes on to the end."""
     try:
         setup, cast = stage.setup, stage.cast
@@ -181,7 +113,7 @@ def _sound(stage: _Stage) -> None:
         stage.ready.set()
 
 
-def _open_sink(stage: _Stage) -> Sink:
+def _open_sink(stage: Stage) -> Sink:
     setup = stage.setup
     if setup.null:
         stage.device = "nowhere (--null)"
@@ -196,7 +128,7 @@ def _open_sink(stage: _Stage) -> Sink:
     return sink
 
 
-def _open_inputs(stage: _Stage) -> Inputs | None:
+def _open_inputs(stage: Stage) -> Inputs | None:
     """MIDI inputs; where nobody asked for one and no card either, their lack is only told."""
     setup = stage.setup
     if not setup.midi:
@@ -233,7 +165,7 @@ def hurry(priority: int) -> None:
     resource.setrlimit(resource.RLIMIT_RTTIME, (LONGEST_SPIN, LONGEST_SPIN))
 
 
-def _recorder(stage: _Stage) -> Any:
+def _recorder(stage: Stage) -> Any:
     def keep(sound: np.ndarray, events: list[Event]) -> None:
         if events:  # first: wherever the recording ends, it knows all that is heard on it
             stage.outbox.append(("events", events))
@@ -242,9 +174,9 @@ def _recorder(stage: _Stage) -> Any:
     return keep
 
 
-def _serve(stage: _Stage, thread: threading.Thread) -> None:
+def _serve(stage: Stage, thread: threading.Thread) -> None:
     assert stage.loop is not None
-    stage.pipe.send(("ready", _report(stage)))
+    stage.pipe.send(("ready", report(stage)))
     loading: threading.Thread | None = None
     wanted: dict[Slot, str] = {}
     standing = UNTOUCHED
@@ -259,7 +191,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
         now = time.monotonic()
         if now >= next_report:
             next_report = now + REPORT_SECONDS
-            stage.pipe.send(("report", _report(stage)))
+            stage.pipe.send(("report", report(stage)))
             if stage.loop.standing != standing:
                 standing = stage.loop.standing
                 stage.pipe.send(("set", standing))
@@ -286,7 +218,7 @@ def _serve(stage: _Stage, thread: threading.Thread) -> None:
             loading.start()
 
 
-def _flush(stage: _Stage) -> None:
+def _flush(stage: Stage) -> None:
     """Write what waits to the pipe, what is recorded of many blocks together: each message costs the parent time."""
     waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
     events = [event for kind, what in waiting if kind == "events" for event in what]
@@ -297,7 +229,7 @@ def _flush(stage: _Stage) -> None:
             stage.pipe.send(message)
 
 
-def _programs(stage: _Stage) -> dict[Slot, str]:
+def _programs(stage: Stage) -> dict[Slot, str]:
     """Presets that program changes have asked for since the last look."""
     assert stage.loop is not None
     asked = stage.loop.programs
@@ -307,7 +239,7 @@ def _programs(stage: _Stage) -> dict[Slot, str]:
     return wanted
 
 
-def _load(stage: _Stage, wanted: Mapping[Slot, str]) -> None:
+def _load(stage: Stage, wanted: Mapping[Slot, str]) -> None:
     """Open other presets while these sound, and swap them in; what is no good is told and forgotten."""
     assert stage.loop is not None
     stage.loop.brace(1)
@@ -331,82 +263,11 @@ def _load(stage: _Stage, wanted: Mapping[Slot, str]) -> None:
     stage.loop.brace(0)
 
 
-def _report(stage: _Stage) -> Report:
-    loop = stage.loop
-    assert loop is not None
-    sink, player = loop.sink, loop.player
-    peak, loop.peak = loop.peak, 0.0
-    parts = {
-        "card": sink.latency_seconds + (0.0 if stage.ear is None else stage.ear.latency_seconds),
-        "ring": loop.ring_blocks * sink.block / sink.rate,
-        "timing": max(0, loop.delay_samples - loop.ring_blocks * sink.block) / sink.rate,
-        "instrument": player.rack.latency_samples / sink.rate,
-    }
-    if stage.ear is not None:  # from sound to sound
-        del parts["timing"]
-    p50, p99 = loop.load.percentiles(50, 99)
-    return Report(
-        device=stage.device,
-        rate=sink.rate,
-        block=sink.block,
-        latency_ms={name: 1000 * seconds for name, seconds in parts.items()},
-        measured_ms=_measured_ms(loop),
-        load=(p50, p99),
-        underruns=sink.underruns,
-        voices=player.sounding,
-        shed=player.shed,
-        held=player.held,
-        latents=loop.latents,
-        spans=[(latent.low, latent.high) for latent in stage.cast.heard_by(stage.cast.place)[1].model.card.latents],
-        peak_db=gain_to_db(peak),
-        limited=loop.limited,
-        presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
-        ports=stage.inputs.open if stage.inputs is not None else [],
-        last=_last(stage, loop),
-    )
-
-
-def _measured_ms(loop: Loop) -> float | None:
-    if not loop.measured:
-        return None
-    # The clock of the card says what it takes next: a sample is heard a block after the clock has passed it.
-    samples = statistics.fmean(list(loop.measured)) + loop.sink.block
-    return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
-
-
-def _last(stage: _Stage, loop: Loop) -> str:
-    """The knob that was moved last, and what it did."""
-    moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
-    stage.last = next(moved, stage.last)
-    event = stage.last
-    if event is None:
-        return ""
-    place, patch = stage.cast.heard_by(event.channel)
-    values = loop.player.rack.latent_values(place)
-    did = [
-        _effect(entry, event, values)
-        for entry in patch.preset.cc
-        if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
-        and entry.channel in (None, event.channel + 1)
-    ]
-    return f"CC {event.number} = {event.value} -> {', '.join(did) or USUAL.get(event.number, 'nothing')}"
-
-
-def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
-    """A target, and where it is heading, as far as the knob alone tells."""
-    kind, _, rest = entry.target.partition(".")
-    if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
-        return f"{entry.target} = {latents[int(rest)]:.3g}"
-    if entry.takeover == "jump" and entry.bits == 7:
-        return f"{entry.target} = {knob(event.value, *entry.ends, entry.curve):.3g}"
-    return entry.target
-
-
-def _stopped(stage: _Stage) -> bool:
+def _stopped(stage: Stage) -> bool:
     return stage.pipe.poll(0) and stage.pipe.recv()[0] == "stop"
 
 
-def _tell_problem(stage: _Stage) -> None:
+def _tell_problem(stage: Stage) -> None:
     error = stage.problem
     if isinstance(error, TimbrelError):
         stage.pipe.send(("error", (error.args, error.exit_status)))

@@ -12,7 +12,7 @@ from timbrel.host.live import player as live
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.player import Player
-from timbrel.host.live.session import _Stage
+from timbrel.host.live.stage import Stage
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play.rack import Rack
 from timbrel.host.through.insert import Insert
@@ -116,7 +116,7 @@ def stage(monkeypatch, make_patch):
     player = Player(Rack({0: make_patch()}, 48000, omni=True), 48000)
     loop = SimpleNamespace(player=player, brace=lambda blocks: None)
     setup = Setup("gm-keys", controller=read_controller("nanokontrol2"))
-    made = _Stage(setup=setup, pipe=None, loop=loop, rate=48000)
+    made = Stage(setup=setup, pipe=None, loop=loop, rate=48000)
     made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
     return made
 

@@ -11,6 +11,7 @@ from timbrel.host.live import session
 from timbrel.host.live.messages import Report, Setup
 from timbrel.host.live.parent import Recording, _Tape
 from timbrel.host.live.player import Player
+from timbrel.host.live.stage import Stage, Without
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
@@ -59,12 +60,12 @@ class Played:
     """What was played live, block by block, and its recording: ``take.wav`` and ``take.mid``."""
 
     def __init__(self, setup, events, seconds=1.5, then=lambda tape: None):
-        stage = session._Stage(setup, pipe=None)
+        stage = Stage(setup, pipe=None)
         names = {None: setup.preset, **dict(setup.channels)}
         patches = stage.cast.opened(names)
         rack = session._rack(patches, RATE, None)
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event, "port") for event in events]
-        source = session.Without(self, setup.silent)
+        source = Without(self, setup.silent)
         self._coming = waiting
         with _Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:
             for timed in source.poll():

@@ -13,7 +13,8 @@ from timbrel.host.live import parent as play
 from timbrel.host.live import session
 from timbrel.host.live.cast import Cast, by_channel
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.session import Keyboard, Without, _last, _Stage
+from timbrel.host.live.reporting import last_moved, report
+from timbrel.host.live.stage import Keyboard, Stage, Without
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
@@ -94,14 +95,14 @@ def test_every_shipped_controller_fits_what_ships(name, controller):
 
 def told(patch, *events, latents=(0.25,) * 8):
     """What is said of the last knob, after these events."""
-    stage = _Stage(Setup("any"), Pipe()[0])
+    stage = Stage(Setup("any"), Pipe()[0])
     stage.cast.take({None: "any"}, {None: patch})
     rack = SimpleNamespace(latent_values=lambda channel: list(latents))
     heard = deque(Timed(0.0, event, "port") for event in events)
     loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
-    first = _last(stage, loop)
+    first = last_moved(stage, loop)
     heard.clear()
-    assert _last(stage, loop) == first  # as long as no other moves
+    assert last_moved(stage, loop) == first  # as long as no other moves
     return first
 
 
@@ -162,7 +163,7 @@ class StandingLoop:
 @pytest.fixture
 def stage(monkeypatch):
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    made = _Stage(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+    made = Stage(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
     made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
     return made
 
@@ -193,7 +194,7 @@ class Served:
         self._ours, theirs = Pipe()
         self.loop = StandingLoop()
         self.loop.programs = deque()
-        self._stage = _Stage(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
+        self._stage = Stage(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
         names = {None: str(preset), **dict(channels)}
         self._stage.cast.take(names, self._stage.cast.opened(names))
         self._ends = threading.Event()
@@ -407,12 +408,12 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
 def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):
     both = patch({"number": 5, "target": "gain", **SPAN}), patch({"number": 5, "target": "pan", **SPAN})
     for channel, target in ((0, "gain"), (2, "pan"), (6, "gain")):
-        stage = _Stage(Setup("any"), Pipe()[0])
+        stage = Stage(Setup("any"), Pipe()[0])
         stage.cast.take({None: "any", 2: "any"}, {None: both[0], 2: both[1]})
         rack = SimpleNamespace(latent_values=lambda channel: [0.5] * 8)
         heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127), "port")])
         loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
-        assert _last(stage, loop) == f"CC 5 = 127 -> {target} = 1"
+        assert last_moved(stage, loop) == f"CC 5 = 127 -> {target} = 1"
 
 
 def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_silent(presets, monkeypatch):
@@ -429,7 +430,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     monkeypatch.setattr(session, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
-    stage = _Stage(replace(setup, before=Standing([knob], {4: {}})), None)
+    stage = Stage(replace(setup, before=Standing([knob], {4: {}})), None)
     sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
     sounding.start()
     assert stage.ready.wait(20)
@@ -438,7 +439,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     while len(heard := [e for kind, what in list(stage.outbox) if kind == "events" for e in what]) < 2:
         assert time.monotonic() < until
         time.sleep(0.01)
-    shown = session._report(stage)
+    shown = report(stage)
     stage.loop.stop()
     sounding.join(5)
     assert [(event.channel, event.key) for event in heard] == [(3, 62), (4, 64)]

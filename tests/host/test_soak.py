@@ -21,6 +21,8 @@ from timbrel.host.live import session
 from timbrel.host.live.loop import Loop
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.player import Player
+from timbrel.host.live.reporting import report
+from timbrel.host.live.stage import Stage
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.rack import Rack
@@ -206,7 +208,7 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
     programs = [*names, str(mine)]
     rtmidi = Rtmidi(clock, len(programs))
     monkeypatch.setattr(ports, "_load", lambda: rtmidi)
-    stage = session._Stage(Setup(programs[0], voices=4, programs=tuple(programs)), None, rate=RATE)
+    stage = Stage(Setup(programs[0], voices=4, programs=tuple(programs)), None, rate=RATE)
     first = {None: programs[0]}
     patches = stage.cast.opened(first)
     stage.cast.take(first, patches)
@@ -220,7 +222,7 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
         blocks = stage.loop.load.count
         if blocks % second == 0:
             done["rescan"] += sum("is here" in line for line in stage.inputs.rescan())
-            session._report(stage)
+            report(stage)
         if blocks % (30 * second) == 8 * second:
             knob = blocks // (30 * second) % 8
             subprocess.run([sys.executable, "-c", LEARN, str(mine), str(knob)], check=True)

@@ -1,0 +1,92 @@
+"""What people are shown of the sound that plays: figures, and what a knob did."""
+
+import statistics
+
+from ..controls import knob
+from ..events import ControlChange
+from ..patch.preset import CCMap
+from ..units import gain_to_db
+from .loop import Loop
+from .messages import Report
+from .stage import Stage
+
+USUAL = {
+    5: "glide time",
+    7: "volume",
+    10: "pan",
+    11: "expression",
+    64: "sustain pedal",
+    65: "glide",
+    66: "sostenuto pedal",
+}  # what controllers do that no map has
+
+
+def report(stage: Stage) -> Report:
+    loop = stage.loop
+    assert loop is not None
+    sink, player = loop.sink, loop.player
+    peak, loop.peak = loop.peak, 0.0
+    parts = {
+        "card": sink.latency_seconds + (0.0 if stage.ear is None else stage.ear.latency_seconds),
+        "ring": loop.ring_blocks * sink.block / sink.rate,
+        "timing": max(0, loop.delay_samples - loop.ring_blocks * sink.block) / sink.rate,
+        "instrument": player.rack.latency_samples / sink.rate,
+    }
+    if stage.ear is not None:  # from sound to sound
+        del parts["timing"]
+    p50, p99 = loop.load.percentiles(50, 99)
+    return Report(
+        device=stage.device,
+        rate=sink.rate,
+        block=sink.block,
+        latency_ms={name: 1000 * seconds for name, seconds in parts.items()},
+        measured_ms=_measured_ms(loop),
+        load=(p50, p99),
+        underruns=sink.underruns,
+        voices=player.sounding,
+        shed=player.shed,
+        held=player.held,
+        latents=loop.latents,
+        spans=[(latent.low, latent.high) for latent in stage.cast.heard_by(stage.cast.place)[1].model.card.latents],
+        peak_db=gain_to_db(peak),
+        limited=loop.limited,
+        presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
+        ports=stage.inputs.open if stage.inputs is not None else [],
+        last=last_moved(stage, loop),
+    )
+
+
+def _measured_ms(loop: Loop) -> float | None:
+    if not loop.measured:
+        return None
+    # The clock of the card says what it takes next: a sample is heard a block after the clock has passed it.
+    samples = statistics.fmean(list(loop.measured)) + loop.sink.block
+    return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
+
+
+def last_moved(stage: Stage, loop: Loop) -> str:
+    """The knob that was moved last, and what it did."""
+    moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
+    stage.last = next(moved, stage.last)
+    event = stage.last
+    if event is None:
+        return ""
+    place, patch = stage.cast.heard_by(event.channel)
+    values = loop.player.rack.latent_values(place)
+    did = [
+        _effect(entry, event, values)
+        for entry in patch.preset.cc
+        if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
+        and entry.channel in (None, event.channel + 1)
+    ]
+    return f"CC {event.number} = {event.value} -> {', '.join(did) or USUAL.get(event.number, 'nothing')}"
+
+
+def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
+    """A target, and where it is heading, as far as the knob alone tells."""
+    kind, _, rest = entry.target.partition(".")
+    if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
+        return f"{entry.target} = {latents[int(rest)]:.3g}"
+    if entry.takeover == "jump" and entry.bits == 7:
+        return f"{entry.target} = {knob(event.value, *entry.ends, entry.curve):.3g}"
+    return entry.target

@@ -1,0 +1,71 @@
+"""What the threads of the process that sounds share, and the keys that its parent presses."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..audio.device import Ear
+from ..events import ControlChange, Event, NoteOff, NoteOn
+from ..midi.ports import Inputs, Timed
+from ..patch.fitting import Fitting
+from .cast import Cast
+from .loop import Loop, Source
+from .messages import Message, Setup
+
+
+class Keyboard:
+    """Notes that the parent's keyboard plays."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Timed] = deque()
+
+    def press(self, key: int, down: bool) -> None:
+        """Any thread."""
+        event: Event = NoteOn(0, 0, key, 100) if down else NoteOff(0, 0, key)
+        self._waiting.append(Timed(time.perf_counter(), event, "keyboard"))
+
+    def poll(self) -> list[Timed]:
+        """What was pressed since the last call."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+
+class Without:
+    """What a source gives, but for some channels (0 to 15), which nobody hears."""
+
+    def __init__(self, source: Source, channels: Collection[int]) -> None:
+        self._source, self._channels = source, channels
+
+    def poll(self) -> list[Timed]:
+        """What came in since the last call."""
+        return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
+
+
+@dataclass
+class Stage:
+    """What the threads of the process share."""
+
+    setup: Setup
+    pipe: Connection
+    keyboard: Keyboard = field(default_factory=Keyboard)
+    cast: Cast = field(init=False)
+    loop: Loop | None = None
+    ear: Ear | None = None
+    inputs: Inputs | None = None
+    device: str = ""
+    rate: int = 0
+    last: ControlChange | None = None
+    problem: BaseException | None = None
+    ready: threading.Event = field(default_factory=threading.Event)
+    outbox: deque[Message] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        fitting = Fitting(voices=self.setup.voices, controller=self.setup.controller)
+        self.cast = Cast(fitting, self.setup.programs)
+
+    def send(self, kind: Any, what: Any) -> None:
+        """Leave a message for the thread that writes to the pipe."""
+        self.outbox.append((kind, what))
