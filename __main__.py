@@ -12,8 +12,8 @@ import typer
 
 from . import __version__
 from .export import commands as exporting
-from .host import commands as playing
 from .host import stop
+from .host.commands import live, models, sounds
 from .host.errors import TimbrelError, printable
 from .train import commands as training
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn recordings into playable instruments.",
 )
-for room in (playing, training, exporting):
+for room in (sounds, live, models, training, exporting):
     app.add_typer(room.commands)
 
 

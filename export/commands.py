@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..host.commands import Overwrite
+from ..host.commands.options import Overwrite
 from ..host.errors import UserError
 from ..train.commands import Accelerator, Devices, Which
 

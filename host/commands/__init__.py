@@ -1,0 +1,1 @@
+"""The commands of the room that plays; what they do is imported when they are called."""

@@ -1,0 +1,247 @@
+"""The commands that play live, and find what live playing needs."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UserError
+from ..files import hushed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..live.screen import Full, Plain
+    from ..midi.ports import Inputs
+    from ..patch.controllers import Controller
+    from ..patch.learn import Moment
+from .options import PRESET_HELP, Channels, MidiApi, MidiPort, Overwrite, Trust, channel_presets
+
+commands = typer.Typer(rich_markup_mode=None)
+
+Device = Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")]
+CardRate = Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")]
+Block = Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")]
+Voices = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Most voices at a time; as the preset says by default.")
+]
+Knobs = Annotated[
+    str | None, typer.Option(help="Put its knobs on the latents: a name from 'timbrel devices', or a .toml file.")
+]
+LowestLatency = Annotated[
+    bool, typer.Option("--lowest-latency", help="Events take effect at the next block, not after a constant delay.")
+]
+Source = Annotated[
+    str | None, typer.Option("--input", help="What this hears goes through the model: an input's name, or default.")
+]
+Keys = Annotated[
+    bool, typer.Option("--keys", help="Play on the computer's keyboard; MIDI is heard if --midi-port names it.")
+]
+
+BLOCKS = (16, 8192)  # samples: as host.audio.device has it, which would load numpy
+RATES = (8000, 192_000)  # Hz
+MOMENT_SECONDS = 0.05  # between looks at what came in
+RESCAN_SECONDS = 1.0  # between looks for ports that came or went
+
+
+@commands.command()
+def play(
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    device: Device = None,
+    rate: CardRate = None,
+    block: Block = 128,
+    channel: Channels = None,
+    voices: Voices = None,
+    midi_port: MidiPort = None,
+    midi_api: MidiApi = None,
+    controller: Knobs = None,
+    lowest_latency: LowestLatency = False,
+    programs: Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")] = None,
+    source: Source = None,
+    null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
+    keys: Keys = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
+    record_midi: Annotated[Path | None, typer.Option(help="Write the performance, a .mid for 'render'.")] = None,
+    trust: Trust = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play live: MIDI in, sound out, until Ctrl-C."""
+    from ..live.messages import Setup
+    from ..live.parent import Recording, play
+    from ..trust import ask_for
+
+    chosen, among = channel_presets(channel or []), _set_of(programs)
+    _check(block, rate, device if null else None, source, null, bool(chosen))
+    ask_for([preset, *filter(None, chosen.values()), *among], trust)
+    known = _controller(controller)
+    with _screen(keys, plain) as screen:
+        setup = Setup(
+            preset=preset,
+            channels=tuple((number, name) for number, name in chosen.items() if name is not None),
+            silent=tuple(number for number, name in chosen.items() if name is None),
+            device=device,
+            null=null,
+            input=source,
+            rate=rate,
+            block=block,
+            depth=1 if lowest_latency else 2,
+            voices=voices,
+            midi_ports=tuple(midi_port or ()),
+            midi_api=midi_api,
+            midi=not keys or bool(midi_port),
+            lowest_latency=lowest_latency,
+            programs=among,
+            controller=known,
+        )
+        play(setup, screen, Recording(record, record_midi), overwrite)
+
+
+def _check(
+    block: int, rate: int | None, beside_null: str | None, source: str | None, null: bool, several: bool
+) -> None:
+    """Refuse numbers out of range and options that do not go together."""
+    _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
+    if rate is not None:
+        _check_range("--rate", rate, RATES, "Hz; leave it out to take the card's own")
+    if beside_null is not None:
+        raise UserError(f"--null and --device {beside_null} are two outputs; give one of them")
+    if null and source is not None:
+        raise UserError(f"--null has no input, but --input {source} asks for one; leave one of them out")
+    if source is not None and several:
+        raise UserError("--input goes through one preset, but --channel asks for more; leave one of them out")
+
+
+def _screen(keys: bool, plain: bool) -> "Full | Plain":
+    from ..live.screen import Full, Plain, Typist, can_draw, can_type
+
+    typist = Typist(keys) if can_type() else None
+    if typist is None:
+        if keys:
+            raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
+        return Plain(None)
+    return Full(typist) if can_draw() and not plain else Plain(typist)
+
+
+def _controller(name: str | None) -> "Controller | None":
+    if name is None:
+        return None
+    from ..patch.controllers import read_controller
+
+    return read_controller(name)
+
+
+def _check_range(option: str, value: int, span: tuple[int, int], advice: str) -> None:
+    low, high = span
+    if not low <= value <= high:
+        raise UserError(f"{option} {value} is out of range [{low}, {high}] {advice}")
+
+
+def _set_of(folder: Path | None) -> tuple[str, ...]:
+    """The presets of a folder in order of name: program 1 is the first."""
+    if folder is None:
+        return ()
+    if not folder.is_dir():
+        raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
+    from ..shelf import preset_file
+
+    presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
+    if not presets:
+        raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
+    return presets
+
+
+@commands.command()
+def devices() -> None:
+    """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
+    from ..audio.device import cards, inputs
+    from ..midi.ports import port_names
+    from ..patch.controllers import read_controller, shipped_controllers
+
+    found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
+    heard = inputs() if found else []
+    for kind, option, known in (("sound card ", "--device", found), ("sound input", "--input", heard)):
+        names = [card.name for card in known]
+        for card in known:
+            name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
+            mark = "  (default)" if card.default else ""
+            print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
+    for port in _or_complaint(
+        port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
+    ):
+        print(f'MIDI port   --midi-port "{port}"')
+    for name in shipped_controllers():
+        print(f"controller  --controller {name}  {read_controller(name).name}")
+
+
+def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
+    """What there is; what is missing is said, and the rest of the list goes on."""
+    try:
+        with hushed():
+            found = ask()
+    except UserError as error:
+        print(error)
+        return []
+    if not found:
+        print(none)
+    return found
+
+
+@commands.command()
+def learn(
+    preset: Annotated[str, typer.Argument(help="A .toml preset or its folder; of what ships a copy is made here.")],
+    target: Annotated[
+        str | None, typer.Option(help="What it moves, such as latent.0, gain or pan; all latents in turn by default.")
+    ] = None,
+    midi_port: MidiPort = None,
+    midi_api: MidiApi = None,
+) -> None:
+    """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
+    from ..patch.learn import learn
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if not learn(preset, target, _Moments(tuple(midi_port or ()), midi_api, say), say):
+        raise KeyboardInterrupt
+
+
+class _Moments:
+    """What comes in by MIDI, for ever; the ports are opened when it is first asked for."""
+
+    def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
+        self._names, self._api, self._say = names, api, say
+
+    def __iter__(self) -> "Iterator[Moment]":
+        from ..midi.ports import VIRTUAL, Inputs
+
+        with hushed():
+            inputs = Inputs(self._names, self._api)
+        heard = [name for name in inputs.open if name != VIRTUAL]
+        self._say(f"listening to {', '.join(heard)}" if heard else "no controller is here yet; connect one")
+        return self._moments(inputs)
+
+    def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
+        next_scan = time.monotonic()
+        while True:
+            for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
+                yield timed.seconds, timed.event
+            yield time.perf_counter(), None
+            time.sleep(MOMENT_SECONDS)
+            if time.monotonic() >= next_scan:
+                next_scan = time.monotonic() + RESCAN_SECONDS
+                for line in inputs.rescan():
+                    self._say(line)
+
+
+@commands.command()
+def bench(
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    seconds: Annotated[float, typer.Option(help="For each block size and number of voices, 0.5 to 600.")] = 3.0,
+) -> None:
+    """Measure which block sizes and how many voices this machine plays live."""
+    from ..live.bench import bench
+
+    for line in bench(preset, seconds):
+        print(line, flush=True)

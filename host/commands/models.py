@@ -1,0 +1,51 @@
+"""The commands that tell of models and presets."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    pass
+from .options import INFO_HELP, opened_model
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+@commands.command()
+def info(
+    model: Annotated[str, typer.Argument(help=INFO_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
+) -> None:
+    """Show what a model is."""
+    from ..contract.describe import describe
+
+    opened = opened_model(model)
+    print(opened.card.model_dump_json(indent=1) if as_json else describe(opened.card, opened.path.stat().st_size))
+
+
+@commands.command()
+def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
+    """Run a model's own reference on this machine; exit status 1 if it gives something else, or tells of a part."""
+    verdict = opened_model(model).verify()
+    partial = verdict.told < verdict.width
+    verb = "FAILS" if not verdict.passed else "partial" if partial else "passes"
+    outputs = f"all {verdict.width} outputs"
+    if partial:
+        outputs = f"{verdict.told} of {verdict.width} outputs, its card tells of no others; export it again"
+    print(f"{model} {verb}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed, {outputs}")
+    if verb != "passes":
+        raise typer.Exit(1)
+
+
+@commands.command()
+def presets() -> None:
+    """List the presets and models that ship."""
+    from ..contract.model import Model
+    from ..patch.reading import read_preset
+    from ..shelf import shipped_models, shipped_presets
+
+    told = {name: read_preset(path).description for name, path in shipped_presets().items()}
+    told |= {name: f"(model) {Model(path).card.description}" for name, path in shipped_models().items()}
+    width = max(map(len, told))
+    for name, description in told.items():
+        print(f"{name:<{width}}  {description}")

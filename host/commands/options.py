@@ -1,0 +1,51 @@
+"""Options that several commands have, and words of their help."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..contract.model import Model
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Let the plugins that presets name run, without asking.")]
+MidiPort = Annotated[
+    list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual; all by default.")
+]
+Channels = Annotated[
+    list[str] | None, typer.Option(help="Another preset for a MIDI channel, or none: 2=PRESET, 10=none")
+]
+MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
+PRESET_HELP = "A shipped preset or model, a .toml preset, the folder of an instrument or an .onnx model."
+MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, or a preset that has one."
+INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
+
+
+def opened_model(name: str) -> "Model":
+    """The model that a name means, with what is to be told of it."""
+    from ..contract.model import Model
+    from ..patch.library import find_model
+
+    model = Model(find_model(name))
+    for warning in model.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return model
+
+
+def channel_presets(options: list[str]) -> dict[int, str | None]:
+    """What each ``--channel`` names, by channel 0 to 15; None for a channel that is not to be heard."""
+    chosen: dict[int, str | None] = {}
+    for option in options:
+        number, equals, name = option.partition("=")
+        if not (equals and name and number.isdecimal() and 1 <= int(number) <= 16):
+            raise UserError(
+                f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys, or NUMBER=none"
+            )
+        if int(number) - 1 in chosen:
+            raise UserError(f"--channel {option!r} is the second for channel {int(number)}; give one of them")
+        chosen[int(number) - 1] = None if name == "none" else name
+    return chosen

@@ -1,0 +1,215 @@
+"""The commands that make sound files: of performances, and of sounds through a model."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    pass
+from .options import MODEL_HELP, PRESET_HELP, Channels, Overwrite, Trust, channel_presets, opened_model
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+class Phase(StrEnum):
+    """Whose phases a sound has that went through a model."""
+
+    original = "original"
+    own = "own"
+
+
+class Way(StrEnum):
+    """From one code to another."""
+
+    linear = "linear"
+    spherical = "spherical"
+    dense = "dense"
+
+
+@commands.command()
+def demo() -> None:
+    """Render the shipped demo to demo.wav and demo.png in this folder."""
+    from ..demo import PRESET, TUNE, demo
+
+    sound, picture = demo(Path())
+    print(f"{sound}: preset {PRESET} plays {TUNE}")
+    print(f"{picture}: its waveform, spectrum, notes and latent path")
+    print("next: 'timbrel presets' lists what ships; 'timbrel render PRESET YOUR.mid -o OUT.wav' plays your own tune;")
+    print("      'timbrel make YOUR_SOUNDS -o INSTRUMENT' makes an instrument of your own recordings")
+
+
+@commands.command()
+def recover(
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml.")],
+    path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
+    points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the latent code of a sound, and write a preset that rests there."""
+    from ..progress import Display
+    from ..through.recover import recover as write
+
+    with Display() as display:
+        display.stage("listening")
+        recovered = write(
+            sound,
+            opened_model(model),
+            output,
+            points=points if path else None,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in recovered.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(recovered.summary)
+
+
+@commands.command()
+def process(
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    preset: Annotated[str, typer.Option(help=PRESET_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    scale: Annotated[
+        list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")
+    ] = None,
+    shift: Annotated[list[str] | None, typer.Option(help="What is added to latent N: N=V.")] = None,
+    smooth: Annotated[float | None, typer.Option(help="Seconds in which codes follow the sound.")] = None,
+    freeze: Annotated[float | None, typer.Option(min=0, help="Hold the code from this second on.")] = None,
+    to: Annotated[str | None, typer.Option(help="Lead codes to a landmark's label, or to a preset.")] = None,
+    amount: Annotated[float | None, typer.Option(help="How much of that way, 0 to 1.")] = None,
+    midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the pitch, controllers turn.")] = None,
+    phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
+    wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
+    trust: Trust = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Send a sound through a model's encoder and decoder, its latents bent on the way."""
+    from ..midi.file import read_performance
+    from ..patch.library import open_patch
+    from ..progress import Display
+    from ..through.process import process as send
+    from ..through.process import with_options
+    from ..trust import ask_for
+
+    ask_for([preset], trust)
+    numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
+    chosen = {"to": to, "phase": None if phase is None else phase.value}
+    patch = with_options(open_patch(preset), scale or [], shift or [], numbers | chosen)
+    for warning in patch.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    with Display() as display:
+        display.stage("processing")
+        done = send(
+            sound,
+            patch,
+            output,
+            events=None if midi is None else lambda rate: read_performance(midi, rate).events,
+            freeze_seconds=freeze,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    print(f"{output}: {done.summary}")
+
+
+@commands.command()
+def morph(
+    first: Annotated[Path, typer.Argument(help="A sound file.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    seconds: Annotated[float, typer.Option(min=0.5, max=600, help="How long the note is held.")] = 8.0,
+    way: Annotated[Way, typer.Option(help="dense: by way of training codes.")] = Way.linear,
+    key: Annotated[
+        int | None, typer.Option(min=0, max=127, help="The MIDI note; that of the first sound by default.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the way among the training codes: a .png.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play the way from one sound's timbre to another's, as one held note."""
+    from ..progress import Display
+    from ..through.morph import morph as play_way
+
+    with Display() as display:
+        display.stage("morphing")
+        morphed = play_way(
+            first,
+            second,
+            opened_model(model),
+            output,
+            way=way.value,
+            seconds=seconds,
+            key=key,
+            picture=picture,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in morphed.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(morphed.summary)
+
+
+@commands.command()
+def render(
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    rate: Annotated[int, typer.Option(help="Sampling rate in Hz: 44100, 48000 or 96000.")] = 44100,
+    channel: Channels = None,
+    tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
+    stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
+    trust: Trust = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Play a MIDI file into a sound file."""
+    from ..midi.file import read_performance
+    from ..patch.fitting import differences, read_notes
+    from ..patch.library import open_patch
+    from ..play.rack import as_played
+    from ..play.voices import PARTS
+    from ..progress import Display
+    from ..render import RATES, remarks, render
+    from ..trust import ask_for
+
+    if rate not in RATES:
+        raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
+    chosen = channel_presets(channel or [])
+    ask_for([preset, *filter(None, chosen.values())], trust)
+    performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
+    fitting, loaded = read_notes(performance.notes, str(midi))
+    default = fitting.fit(open_patch(preset))
+    others = {number: fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
+    warnings = [*performance.warnings, *remarks(performance, default.name, others)]
+    if performance.recorded:
+        given = {number + 1: patch.name for number, patch in others.items()}
+        warnings += [f"{midi}: {line}" for line in differences(fitting, loaded, default.name, given, rate)]
+    warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    by_channel = {number: others.get(number, default) for number in performance.channels}
+    if performance.recorded:  # one preset heard all channels that have no other
+        by_channel = as_played(default, others)
+    with Display() as display:
+        display.stage("rendering")
+        files = render(
+            by_channel,
+            performance,
+            output,
+            sample_rate=rate,
+            tail_seconds=tail,
+            stems=stems,
+            overwrite=overwrite,
+            processes=min(PARTS, os.cpu_count() or 1),
+            omni=performance.recorded,
+            progress=display.update,
+            say=lambda line: display.say(f"warning: {line}"),
+        )
+    for file in files:
+        print(file)
