@@ -10,8 +10,9 @@ from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.events import ControlChange, Event, NoteOff, NoteOn
 from ..host.midi.file import Performance
-from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
+from ..host.patch.library import FIRST_KNOB_CC, default_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, GrainSettings, LatentSettings, PlaySettings, Preset
+from ..host.patch.resolve import Patch
 from ..host.progress import Display
 from ..host.render import render
 from ..train.frames import pitched_frames

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..host.contract.model import Model
 from ..host.events import Event, NoteOff, NoteOn
 from ..host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
+from ..host.patch.resolve import Patch
 from ..host.pitch import sounding_note
 from ..host.play.instrument import Instrument
 
@@ -72,7 +73,7 @@ def _notes(model: Model, code: Array, lowest: int) -> list[float]:
         play=PlaySettings(phase="noise"),
         envelope=EnvelopeSettings(attack_seconds=0.0, release_seconds=0.0),
     )
-    instrument = Instrument(preset, model, Path(), rate)
+    instrument = Instrument(Patch("measured", preset, model, Path()), rate)
     length, settle = round(NOTE_SECONDS * rate), round(SETTLE_SECONDS * rate)
     notes = []
     for step in range(12):

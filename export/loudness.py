@@ -7,6 +7,7 @@ import numpy as np
 from ..host.contract.model import Model
 from ..host.events import NoteOn
 from ..host.patch.preset import EnvelopeSettings, PlaySettings, Preset
+from ..host.patch.resolve import Patch
 from ..host.play.instrument import Instrument
 from ..host.play.synthesis import VOICE_LUFS
 
@@ -33,7 +34,7 @@ def loudness(model: Model) -> float:
     meter = pyloudnorm.Meter(rate)
     levels = []
     for pitch_class in PITCH_CLASSES:
-        instrument = Instrument(preset, model, Path(), rate)
+        instrument = Instrument(Patch("measured", preset, model, Path()), rate)
         count = round(SECONDS * rate)
         sound = np.concatenate(
             [instrument.process([NoteOn(0, 0, lowest + pitch_class, 127)], 8192)]

@@ -21,7 +21,7 @@ from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import Event, NoteOn
 from ..midi.ports import Inputs
-from ..patch.library import Patch
+from ..patch.resolve import Patch
 from ..play.desk import UNTOUCHED
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices

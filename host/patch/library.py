@@ -1,37 +1,18 @@
 """Finds what a user names: shipped presets and models, files, and the defaults of a bare model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..contract.card import Card
-from ..contract.model import Model
 from ..errors import UserError, nearest
-from ..files import Stamp, stamp
+from ..files import stamp
 from ..shelf import MADE, preset_file, shipped_models, shipped_presets
 from .agreement import faults, fitted, known_effects, strays
+from .models import model_path, open_model
 from .preset import CCMap, Preset
 from .reading import complaints, read_preset
+from .resolve import Patch
 
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
-KEPT_MODELS = 16  # that were opened last: program changes come back to them
-
-_models: dict[Path, Model] = {}  # by file
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A preset with its model opened and checked, ready to play.
-
-    ``files`` are those that were read, with their stamps from before.
-    """
-
-    name: str
-    preset: Preset
-    model: Model
-    folder: Path
-    warnings: tuple[str, ...] = ()
-    files: Mapping[Path, Stamp | None] = field(default_factory=dict)
 
 
 def open_patch(name: str) -> Patch:
@@ -67,59 +48,6 @@ def find_model(name: str) -> Path:
     return model_path(read_preset(file).model, file.parent)
 
 
-def model_path(name: str, folder: Path) -> Path:
-    """The file of a model that a preset in ``folder`` names.
-
-    Raises:
-        UserError: no shipped model has the name and no file either.
-    """
-    models = shipped_models()
-    if name in models:
-        return models[name]
-    path = folder / name
-    if not path.exists():
-        hint = nearest(name, models) if path.suffix != ".onnx" else "; put it there, or correct the preset"
-        raise UserError(f"model {name!r} of the preset does not exist ({path}){hint}")
-    return path
-
-
-def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
-    """The code to which a preset in ``folder`` morphs, on the model of ``card``; None if it does not.
-
-    Raises:
-        UserError: the preset that it names cannot be used, or the code has another number of latents.
-    """
-    if preset.morph is None:
-        return None
-    if preset.morph.to is not None:
-        return code_of(preset.morph.to, card, folder, "morph.to")
-    return _of_as_many(preset.morph.values or [], card, "morph.values")
-
-
-def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Where the knobs of a preset rest, shipped or in ``folder``, for the model of ``card``; ``key`` named it.
-
-    Raises:
-        UserError: the preset cannot be used, or its code has another number of latents.
-    """
-    given = f"{key} {name!r}"
-    path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
-    try:
-        other = read_preset(path)
-        values = other.latent_values(_open_model(model_path(other.model, path.parent).resolve()).card)
-    except UserError as error:
-        raise UserError(f"{given}: {error}") from None
-    return _of_as_many(values, card, given)
-
-
-def _of_as_many(values: list[float], card: Card, given: str) -> list[float]:
-    if len(values) != len(card.latents):
-        raise UserError(
-            f"{given} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; lead to a code of as many"
-        )
-    return values
-
-
 def default_knobs(card: Card) -> list[CCMap]:
     """The first ten latents on CC 70 to 79, each over its whole span."""
     return [
@@ -128,21 +56,10 @@ def default_knobs(card: Card) -> list[CCMap]:
     ]
 
 
-def _open_model(path: Path) -> Model:
-    """The model of a file, opened once; anew when the file was written since."""
-    model = _models.pop(path, None)
-    if model is None or model.stamp != stamp(path):
-        model = Model(path)
-    _models[path] = model
-    while len(_models) > KEPT_MODELS:
-        del _models[next(iter(_models))]
-    return model
-
-
 def _open_preset(path: Path) -> Patch:
     written = stamp(path)
     preset = read_preset(path)
-    model = _open_model(model_path(preset.model, path.parent).resolve())
+    model = open_model(model_path(preset.model, path.parent).resolve())
     warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
         warnings.append(
@@ -160,6 +77,6 @@ def _open_preset(path: Path) -> Patch:
 
 def _default_patch(path: Path) -> Patch:
     """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
-    model = _open_model(path.resolve())
+    model = open_model(path.resolve())
     preset = Preset(format=1, model=str(path), cc=default_knobs(model.card))
     return Patch(path.stem, preset, model, path.parent, model.warnings, {model.path: model.stamp})

@@ -1,17 +1,15 @@
 """The whole machine: events in, a block of sound out, at any rate and through effects."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..audio.effects import EffectChain
 from ..audio.output import Output
-from ..contract.model import Model
 from ..events import ControlChange, Event
 from ..patch.agreement import check
-from ..patch.preset import Preset
+from ..patch.resolve import Patch
 from .mapping import Mapper
 from .synthesis import SHED, Elsewhere, Synthesis, share
 
@@ -21,26 +19,23 @@ Array = npt.NDArray[np.float32]
 class Instrument:
     """One preset, played on one MIDI channel, or on those of an MPE zone."""
 
-    def __init__(
-        self, preset: Preset, model: Model, folder: Path, sample_rate: int, elsewhere: Sequence[Elsewhere] = ()
-    ) -> None:
+    def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = ()) -> None:
         """Make it ready to sound.
 
         Args:
-            folder: where the preset's relative paths (VST3, Scala files, another preset) begin.
             sample_rate: of the output, Hz.
             elsewhere: other processes that compute some of its voices.
 
         Raises:
-            UserError: the model's kind has no engine, or the preset does not fit the model, its effects or its files.
+            UserError: the model's kind has no engine, or the preset does not fit the model or its effects.
         """
-        card = model.card
-        effects = EffectChain(preset.effects, sample_rate, folder)
-        check(preset, card, effects.targets())
+        card = patch.model.card
+        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder)
+        check(patch.preset, card, effects.targets())
         self._elsewhere, self._read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
         mine, move_effect = share(0, 1 + len(elsewhere)), self._output.set_effect
-        self._synthesis = Synthesis(preset, model, folder, parts=mine, elsewhere=elsewhere, move_effect=move_effect)
+        self._synthesis = Synthesis(patch, parts=mine, elsewhere=elsewhere, move_effect=move_effect)
 
     @property
     def latency_samples(self) -> int:

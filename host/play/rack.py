@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..dsp import limit
 from ..errors import UserError
 from ..events import Event
-from ..patch.library import Patch
+from ..patch.resolve import Patch
 from .instrument import Instrument
 from .mapping import Mapper
 from .mpe import Zones
@@ -161,6 +161,6 @@ def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
 
 def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere]) -> Instrument:
     try:
-        return Instrument(patch.preset, patch.model, patch.folder, sample_rate, elsewhere)
+        return Instrument(patch, sample_rate, elsewhere)
     except UserError as error:
         raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None

@@ -8,7 +8,6 @@ mix: whoever computes a part, the sums are the same to the bit.
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,9 +21,8 @@ from ..engines.spectrum import SpectrumEngine
 from ..engines.stream import Engine, Stream
 from ..errors import UserError
 from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
-from ..patch.library import morph_end
 from ..patch.preset import GrainSettings, Preset
-from ..patch.tuning import tuned_keys
+from ..patch.resolve import Patch
 from ..units import db_to_gain
 from .desk import BEND_RANGE, LOWER, MOST_MEMBERS, ZONE, Parameters
 from .dials import Dials
@@ -98,9 +96,7 @@ class Synthesis:
 
     def __init__(
         self,
-        preset: Preset,
-        model: Model,
-        folder: Path,
+        patch: Patch,
         *,
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
@@ -109,14 +105,14 @@ class Synthesis:
         """Make it ready to sound.
 
         Args:
-            folder: where the preset's relative paths (Scala files, another preset) begin.
             parts: of the voices, those that are computed here.
             elsewhere: who computes the others.
             move_effect: told the sample, the target and the value when a knob moves an effect.
 
         Raises:
-            UserError: the model's kind has no engine, or the preset does not fit the model or its files.
+            UserError: the model's kind has no engine, or the preset does not fit the model.
         """
+        preset, model = patch.preset, patch.model
         card = model.card
         if card.kind not in ENGINES:
             raise UserError(
@@ -136,8 +132,8 @@ class Synthesis:
         self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, ramp)
         if preset.mpe.enabled:
             self._fingers.begin(LOWER, MOST_MEMBERS, play.bend_range_semitones)
-        self._tuning = tuned_keys(preset.tuning, folder)
-        codes = Latents(preset, card, self._rate, morph_end(preset, card, folder))
+        self._tuning = patch.tuning
+        codes = Latents(preset, card, self._rate, patch.morph_end)
         self._dials = Dials(preset, codes, self._engine.targets, move_effect, self._rate)
         self._motion = self._dials.motion
         # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from ..engines.stream import Stream
 from ..errors import Failure
 from ..events import Event
-from ..patch.library import Patch
+from ..patch.resolve import Patch
 from ..stop import SIGNALS, held
 from .synthesis import MAX_BLOCK, Synthesis, share
 
@@ -321,9 +321,7 @@ def _play(
     parts: Sequence[int],
 ) -> None:
     """Play what comes."""
-    playing = {
-        channel: Synthesis(patch.preset, patch.model, patch.folder, parts=parts) for channel, patch in patches.items()
-    }
+    playing = {channel: Synthesis(patch, parts=parts) for channel, patch in patches.items()}
     rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
     done = dict.fromkeys(patches, 0)

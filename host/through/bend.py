@@ -10,8 +10,7 @@ import numpy.typing as npt
 from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..errors import UserError, nearest
-from ..patch.library import Patch, code_of, morph_end
-from ..patch.tuning import tuned_keys
+from ..patch.resolve import Patch, code_of
 from ..play.motion import Latents
 from ..shelf import preset_file, shipped_presets
 from .codes import Times, hop_of
@@ -35,7 +34,7 @@ class Codes:
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
         ramp = round(RAMP_SECONDS * rate)
-        self.knobs = Latents(preset, card, rate, morph_end(preset, card, patch.folder))
+        self.knobs = Latents(preset, card, rate, patch.morph_end)
         self.ramps = {name: Ramp(value, ramp) for name, value in settings.values().items() if name != WET}
         self._rest = np.array(preset.latent_values(card))
         self._centre = np.array([latent.mean for latent in card.latents])
@@ -51,7 +50,7 @@ class Codes:
         self._hop_seconds = hop_of(card) / rate
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
         self._at: Doubles | None = None  # where the sound's own code is, smoothed or held
-        self._tuning = tuned_keys(preset.tuning, patch.folder)
+        self._tuning = patch.tuning
         self._keys: list[tuple[int, float | None]] = [(-(1 << 62), None)]  # the pitch that is played from when on
         self.down: list[int] = []  # keys, the newest last
         self.last: list[float] = self._rest.tolist()  # the code that was decoded last

@@ -14,9 +14,9 @@ from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
 from ..midi.file import Performance
-from ..patch.library import Patch
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
+from ..patch.resolve import Patch
 from ..picture import check_picture
 from ..pitch import sounding_note
 from ..play.motion import Latents

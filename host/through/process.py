@@ -16,8 +16,8 @@ from ..audio.files import RATES, SoundReader, sound_reader, sound_writer
 from ..contract.card import first_complaint
 from ..errors import UserError
 from ..events import Event
-from ..patch.library import Patch
 from ..patch.preset import ProcessSettings
+from ..patch.resolve import Patch
 from ..progress import told_if_slow
 from ..render import SILENCE, SILENT_SECONDS
 from ..shelf import preset_file, shipped_presets

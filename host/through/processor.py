@@ -12,7 +12,7 @@ from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
 from ..patch.agreement import check
-from ..patch.library import Patch
+from ..patch.resolve import Patch
 from ..play.desk import ALL_OFF
 from ..play.mapping import Mapper
 from .bend import WET, Codes

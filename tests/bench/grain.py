@@ -26,6 +26,7 @@ from timbrel.host.dsp import window
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.dials import Motion
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motion import Latents
@@ -150,7 +151,7 @@ def against_floor(model):
 
 def load(model, paced):
     """Parts of a block's time that the instrument takes, for each block."""
-    instrument = Instrument(preset(), model, Path(), RATE)
+    instrument = Instrument(Patch("texture", preset(), model, Path()), RATE)
     instrument.process([NoteOn(0, 0, 60, 100)], BLOCK)
     taken, due = [], time.perf_counter()
     for _ in range(BLOCKS):

@@ -8,6 +8,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
@@ -77,7 +78,7 @@ def click(name: str, path: Path, steal: bool) -> float:
     )
     worst = -200.0
     for key in range(60, 65):  # with the fifth above, in the octave where frames stay where they are
-        instrument = Instrument(preset, model, Path(), RATE)
+        instrument = Instrument(Patch("measured", preset, model, Path()), RATE)
         event_time = RATE // 2
         second = NoteOn(event_time, 0, key + 7, 127) if steal else NoteOff(event_time, 0, key)
         sound = instrument.process([NoteOn(0, 0, key, 127), second], RATE)[0].astype(np.float64)

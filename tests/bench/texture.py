@@ -19,8 +19,9 @@ import soxr
 from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
-from timbrel.host.patch.library import Patch, open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import GrainSettings
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 
 MINUTE, WINDOW = 60.0, 0.2
@@ -31,7 +32,7 @@ OVERLAP = 0.9
 def held(patch: Patch, seconds: float) -> np.ndarray:
     """A key held, at the model's rate, as the mean of both sides."""
     rate = patch.model.card.sample_rate
-    instrument = Instrument(patch.preset, patch.model, patch.folder, rate)
+    instrument = Instrument(patch, rate)
     blocks = [instrument.process([NoteOn(0, 0, 60, 100)], 8192)]
     while len(blocks) * 8192 < (seconds + 1) * rate:
         blocks.append(instrument.process([], 8192))

@@ -19,6 +19,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint
@@ -441,7 +442,7 @@ def check_recipe(trained, name, tmp_path):
     assert max(differences(tmp_path / "model.onnx", run)) < 5e-3
     model = Model(tmp_path / "model.onnx")
     assert model.verify().passed
-    instrument = Instrument(Preset(format=1, model="model.onnx"), model, tmp_path, 44100)
+    instrument = Instrument(Patch("plain", Preset(format=1, model="model.onnx"), model, tmp_path), 44100)
     sound = instrument.process([NoteOn(0, 0, 64, 127), NoteOff(44100, 0, 64)], 2 * 44100)
     assert np.isfinite(sound).all()
     level_db = 10 * np.log10(np.mean(np.sum(np.square(sound[:, 4410:44100]), axis=0)))

@@ -5,6 +5,7 @@ import pytest
 from timbrel.export.loudness import loudness
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.synthesis import VOICE_LUFS
 
@@ -26,7 +27,7 @@ def weighted_lufs(sound):
 def note(model, key, phase="coherent"):
     """The steady part of a note at full velocity."""
     preset = Preset(format=1, model=str(model.path), play={"phase": phase})
-    instrument = Instrument(preset, model, model.path.parent, RATE)
+    instrument = Instrument(Patch("loud", preset, model, model.path.parent), RATE)
     seconds = 4
     return instrument.process([NoteOn(0, 0, key, 127)], seconds * RATE)[:, RATE // 2 :]
 

@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 
 try:
@@ -300,7 +300,7 @@ def make_instrument(tiny, make_preset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("no-plugins")
 
     def make(rate=RATE, model=None, **keys):
-        return Instrument(make_preset(**keys), model or tiny(), folder, rate)
+        return Instrument(Patch("any", make_preset(**keys), model or tiny(), folder), rate)
 
     return make
 

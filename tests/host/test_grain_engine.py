@@ -20,6 +20,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import GrainSettings, Preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
@@ -680,7 +681,8 @@ def test_all_grains_of_a_block_are_decoded_in_one_run_and_equal_codes_once(noise
 
 def grain_instrument(model, folder, grain=None, **keys):
     preset = {"format": 1, "model": "grains", "envelope": SHARP, **keys}
-    return Instrument(Preset.model_validate(preset | ({"grain": grain} if grain else {})), model, folder, RATE)
+    made = Preset.model_validate(preset | ({"grain": grain} if grain else {}))
+    return Instrument(Patch("grains", made, model, folder), RATE)
 
 
 @pytest.fixture(scope="module")

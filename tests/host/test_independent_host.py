@@ -80,7 +80,7 @@ def test_a_second_host_plays_the_shipped_texture_and_both_sound_alike():
         if patch.model.card.kind != "grain":
             continue
         theirs, rate = play_texture(path, 8.0)
-        instrument = Instrument(patch.preset, patch.model, path.parent, rate)
+        instrument = Instrument(patch, rate)
         blocks = [instrument.process([NoteOn(0, 0, 60, 127)], rate), instrument.process([], 8 * rate)]
         ours = np.concatenate(blocks, 1)[:, rate:]
         hz, power = scipy.signal.welch(theirs[rate:-rate], rate, nperseg=1024)

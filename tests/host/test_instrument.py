@@ -10,6 +10,7 @@ from timbrel.host.audio.output import QUANTUM
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack
 
@@ -558,7 +559,7 @@ def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path, ki
 
     model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind=kind)))
     with pytest.raises(UserError, match=rf"{kind}.*cannot be played yet; known: spectrum, grain"):
-        Instrument(make_preset(), model, tmp_path, 44100)
+        Instrument(Patch("any", make_preset(), model, tmp_path), 44100)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from timbrel.host.patch import library
+from timbrel.host.patch import models
 from timbrel.host.patch.library import open_patch
 
 PRESET = 'format = 1\nmodel = "m.onnx"\n'
@@ -35,9 +35,9 @@ def test_a_model_that_took_anothers_place_is_read_again_and_its_digest_is_that_o
 
 
 def test_models_that_were_opened_long_ago_are_let_go(analytic, tmp_path, monkeypatch):
-    monkeypatch.setattr(library, "_models", {})
-    monkeypatch.setattr(library, "KEPT_MODELS", 3)
+    monkeypatch.setattr(models, "_models", {})
+    monkeypatch.setattr(models, "KEPT_MODELS", 3)
     paths = [analytic().save(tmp_path / f"m{number}.onnx") for number in range(4)]
     for path in (*paths[:3], paths[0], paths[3]):
         open_patch(str(path))
-    assert [path.name for path in library._models] == ["m2.onnx", "m0.onnx", "m3.onnx"]
+    assert [path.name for path in models._models] == ["m2.onnx", "m0.onnx", "m3.onnx"]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import morph_end, open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.resolve import morph_end
 from timbrel.host.play.motion import Latents
-from timbrel.host.play.rack import Rack
 from timbrel.host.play.ways import great_circle, straight
 
 RATE = 22050
@@ -309,7 +309,7 @@ def test_a_morph_that_does_not_fit_is_refused(make_instrument, keys, words):
 def test_a_refused_morph_names_the_preset_that_asks_for_it(tmp_path, tiny_path):
     (tmp_path / "near.toml").write_text(HEAD.format(tiny_path()) + "morph.to = 'far.toml'\n")
     (tmp_path / "far.toml").write_text(HEAD.format(tiny_path()) + "latent.values = [0.1]\n")
-    message = refusal(Rack, {0: open_patch(str(tmp_path / "near.toml"))}, RATE)
+    message = refusal(open_patch, str(tmp_path / "near.toml"))
     assert message.startswith("preset 'near': morph.to 'far.toml': latent.values has 1 numbers")
 
 

@@ -267,7 +267,7 @@ def test_a_map_without_ends_spans_its_targets_own_range(write):
         text += f"[[cc]]\nnumber = {number}\ntarget = '{target}'\n"
     patch = open_patch(str(write(text)))
     assert ends(patch) == [(number, target, *span) for number, (target, span) in enumerate(targets.items(), 20)]
-    Instrument(patch.preset, patch.model, patch.folder, 22_050)
+    Instrument(patch, 22_050)
 
 
 def test_an_end_that_is_given_stays_and_the_other_is_the_targets(write):

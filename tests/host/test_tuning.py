@@ -12,12 +12,17 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import TuningSettings
 from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.resolve import Patch
 from timbrel.host.patch.tuning import read_keymap, read_scale, tuned_keys
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 
 JUST = ["16/15", "9/8", "6/5", "5/4", "4/3", "45/32", "3/2", "8/5", "5/3", "9/5", "15/8", "2/1"]
 EQUAL = [f"{100 * step}.0" for step in range(1, 13)]
+
+
+def instrument(preset, model, folder, rate):
+    return Instrument(Patch("tuned", preset, model, folder), rate)
 
 
 def scl(notes, heading="made for a test"):
@@ -282,9 +287,7 @@ def test_notes_of_a_preset_with_scala_files_sound_by_them_and_unmapped_keys_do_n
     assert [hertz(pitch) for pitch, _ in begun] == pytest.approx([250 * 5 / 4, 250 * 3 / 2])
     assert rack.held_notes == [64, 67]
     (tmp_path / "scala" / "just.scl").write_text("nothing\n")
-    assert f"preset 'just': {tmp_path / 'scala' / 'just.scl'}: the file ends" in refusal(
-        Rack, {0: open_patch(str(preset))}, 22050
-    )
+    assert f"preset 'just': {tmp_path / 'scala' / 'just.scl'}: the file ends" in refusal(open_patch, str(preset))
 
 
 def test_equal_temperament_from_a_file_sounds_to_the_bit_as_without(folder, make_preset, tiny, play):
@@ -292,7 +295,12 @@ def test_equal_temperament_from_a_file_sounds_to_the_bit_as_without(folder, make
     events = [NoteOn(0, 0, 60, 100), NoteOn(300, 0, 67, 80), NoteOff(900, 0, 60)]
     for keys in ({}, {"play": {"mode": "mono", "glide_seconds": 0.01}}, {"play": {"mode": "chord"}}):
         plain, tuned = (
-            play(Instrument(make_preset(**keys, **tuning), tiny(), folder, 22050), events, 2000, [128, 77])
+            play(
+                instrument(make_preset(**keys, **tuning), tiny(), folder, 22050),
+                events,
+                2000,
+                [128, 77],
+            )
             for tuning in ({}, {"tuning": {"scale": "equal.scl"}})
         )
         assert (plain == tuned).all()
@@ -304,7 +312,7 @@ def test_a_tuned_performance_sounds_the_same_in_any_blocks(folder, make_preset, 
     preset = make_preset(tuning={"scale": "just.scl", "a4_hz": 443}, play={"mode": "mono", "glide_seconds": 0.02})
     events = [NoteOn(10, 0, 60, 100), NoteOn(700, 0, 67, 80), NoteOff(1500, 0, 67), NoteOff(2000, 0, 60)]
     whole, parts = (
-        play(Instrument(preset, tiny(), folder, 22050), events, 4000, sizes) for sizes in ([4000], [1, 128, 333])
+        play(instrument(preset, tiny(), folder, 22050), events, 4000, sizes) for sizes in ([4000], [1, 128, 333])
     )
     assert (whole == parts).all()
 
@@ -323,7 +331,7 @@ def test_a_rendered_note_has_the_frequency_that_it_is_tuned_to(folder, make_pres
     (folder / "just.scl").write_text(scl(JUST))
     model = tiny(sample_rate=44100, frame_length=4096, hop_length=1024, chroma=chroma)
     plain, higher, just = (
-        heard_hz(play(Instrument(preset, model, folder, 44100), [NoteOn(0, 0, key, 100)], 80_000)[0, 10_000:])
+        heard_hz(play(instrument(preset, model, folder, 44100), [NoteOn(0, 0, key, 100)], 80_000)[0, 10_000:])
         for preset in (make_preset(tuning=tuning) for tuning in ({}, {"a4_hz": 442}, {"scale": "just.scl"}))
     )
     near = 2 ** (0.02 / 1200) - 1  # a fiftieth of a cent
