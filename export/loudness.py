@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from ..host.contract.model import Model
+from ..host.engines.table import VOICE_LUFS
 from ..host.events import NoteOn
 from ..host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from ..host.patch.resolve import Patch
 from ..host.play.instrument import Instrument
-from ..host.play.synthesis import VOICE_LUFS
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1
 LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS

@@ -13,10 +13,12 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import Ramp
+from ..contract.card import Card
+from ..controls import RAMP_SECONDS, Ramp
 from ..engines.stream import Motion
 from ..errors import UserError, nearest
 from ..events import ChannelPressure, Clock, ControlChange, Event, PitchBend
+from ..patch.preset import Preset
 from .desk import (
     CONFIGURATION,
     LOWER,
@@ -362,3 +364,12 @@ class Zones:
             player = next((channel for channel in channels if channel in self._patched), self._others)
             if channels and player is not None:
                 self._owner |= dict.fromkeys(channels, player)
+
+
+def fingers_of(preset: Preset, card: Card) -> Fingers:
+    """Return what fingers do to single notes of a preset; where it says so, a zone has begun."""
+    spans = [(latent.low, latent.high) for latent in card.latents]
+    fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
+    if preset.mpe.enabled:
+        fingers.begin(LOWER, MOST_MEMBERS, preset.play.bend_range_semitones)
+    return fingers

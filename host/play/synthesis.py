@@ -8,57 +8,30 @@ mix: whoever computes a part, the sums are the same to the bit.
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.model import Model
-from ..controls import PROCESS_CONTROLS, RAMP_SECONDS, knob
-from ..engines.frames import Character
-from ..engines.grain import GrainEngine
-from ..engines.spectrum import SpectrumEngine
-from ..engines.stream import Engine, Stream
-from ..errors import UserError
+from ..controls import PROCESS_CONTROLS, knob
+from ..engines.stream import Stream
+from ..engines.table import VOICE_LUFS, engine_of
 from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
-from ..patch.preset import GrainSettings, Preset
 from ..patch.resolve import Patch
 from ..units import db_to_gain
-from .desk import BEND_RANGE, LOWER, MOST_MEMBERS, ZONE, Parameters
+from .desk import BEND_RANGE, ZONE, Parameters
 from .dials import Dials
+from .keying import Solo, keyed
 from .mapping import Mapper
 from .motion import Latents
-from .mpe import Fingers, Wheel
-from .poly import Latch, Poly
-from .solo import Solo
+from .mpe import Wheel, fingers_of
 from .voices import PARTS
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
-
-MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
-VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
-# Of a texture's voice, each side: one sample in 200 of noise so loud passes the limiter's knee. Recordings of rain and
-# sea come near it; codes between and beyond them may decode to a hundred times its power.
-LOUDEST_TEXTURE_DB = -12.0
 LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
 GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
 SHED = 128  # no controller of MIDI has this number: it is the host that gives up a voice, in order with what is played
-
-
-def _spectrum(model: Model, preset: Preset) -> SpectrumEngine:
-    play = preset.play
-    character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
-    return SpectrumEngine(model, MAX_BLOCK, character)
-
-
-def _grain(model: Model, preset: Preset) -> GrainEngine:
-    loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
-    return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK, loudest)
-
-
-# What each kind of model takes of a preset.
-ENGINES: dict[str, Callable[[Model, Preset], Engine[Any]]] = {"spectrum": _spectrum, "grain": _grain}
 
 
 def share(number: int, processes: int) -> range:
@@ -114,24 +87,11 @@ class Synthesis:
         """
         preset, model = patch.preset, patch.model
         card = model.card
-        if card.kind not in ENGINES:
-            raise UserError(
-                f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}"
-            )
         self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._rate = card.sample_rate
         play = preset.play
-        self._engine = ENGINES[card.kind](model, preset)
-        if play.mode == "chord" and card.chroma is None:
-            raise UserError(
-                f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
-                "or a model trained with chroma"
-            )
-        spans = [(latent.low, latent.high) for latent in card.latents]
-        ramp = round(RAMP_SECONDS * self._rate)
-        self._fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, ramp)
-        if preset.mpe.enabled:
-            self._fingers.begin(LOWER, MOST_MEMBERS, play.bend_range_semitones)
+        self._engine = engine_of(model, preset)
+        self._fingers = fingers_of(preset, card)
         self._tuning = patch.tuning
         codes = Latents(preset, card, self._rate, patch.morph_end)
         self._dials = Dials(preset, codes, self._engine.targets, move_effect, self._rate)
@@ -140,12 +100,7 @@ class Synthesis:
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
         makers = (self._engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
-        keyed = Latch if preset.grain is not None and preset.grain.keys == "hold" else Poly
-        self._voices: Poly | Solo = (
-            keyed(play.voices, self._rate, *makers)
-            if play.mode == "poly"
-            else Solo(play.legato, play.mode == "chord", self._rate, *makers)
-        )
+        self._voices = keyed(preset, self._rate, *makers)
         self._velocity_exponent = 2 * play.velocity_curve
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding

@@ -24,11 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engines.stream import Stream
+from ..engines.table import MAX_BLOCK
 from ..errors import Failure
 from ..events import Event
 from ..patch.resolve import Patch
 from ..stop import SIGNALS, held
-from .synthesis import MAX_BLOCK, Synthesis, share
+from .synthesis import Synthesis, share
 
 Array = npt.NDArray[np.float32]
 

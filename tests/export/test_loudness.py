@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from timbrel.export.loudness import loudness
+from timbrel.host.engines.table import VOICE_LUFS
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
-from timbrel.host.play.synthesis import VOICE_LUFS
 
 RATE = 48000
 # ITU-R BS.1770-4, Tables 1 and 2: the two filters at 48 kHz, numerator and denominator.

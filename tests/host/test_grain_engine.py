@@ -16,6 +16,7 @@ from timbrel.host.controls import GRAIN_CONTROLS, Ramp
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
+from timbrel.host.engines.table import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.patch.library import open_patch
@@ -23,7 +24,6 @@ from timbrel.host.patch.preset import GrainSettings, Preset
 from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
-from timbrel.host.play.synthesis import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
 
 RATE, LENGTH = 22050, 1024
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "release_seconds": 0.0}

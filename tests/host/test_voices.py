@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.poly import Poly
-from timbrel.host.play.solo import Solo
+from timbrel.host.play.keying import Poly, Solo
 from timbrel.host.play.voices import PARTS
 
 RATE = 44100

@@ -1,0 +1,51 @@
+"""The engine of each kind of model, and what it takes of a preset."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..contract.model import Model
+from ..engines.frames import Character
+from ..engines.grain import GrainEngine
+from ..engines.spectrum import SpectrumEngine
+from ..engines.stream import Engine
+from ..errors import UserError
+from ..patch.preset import GrainSettings, Preset
+from ..units import db_to_gain
+
+MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
+VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
+# Of a texture's voice, each side: one sample in 200 of noise so loud passes the limiter's knee. Recordings of rain and
+# sea come near it; codes between and beyond them may decode to a hundred times its power.
+LOUDEST_TEXTURE_DB = -12.0
+
+
+def _spectrum(model: Model, preset: Preset) -> SpectrumEngine:
+    play = preset.play
+    character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
+    return SpectrumEngine(model, MAX_BLOCK, character)
+
+
+def _grain(model: Model, preset: Preset) -> GrainEngine:
+    loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
+    return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK, loudest)
+
+
+# What each kind of model takes of a preset.
+ENGINES: dict[str, Callable[[Model, Preset], Engine[Any]]] = {"spectrum": _spectrum, "grain": _grain}
+
+
+def engine_of(model: Model, preset: Preset) -> Engine[Any]:
+    """Return the engine that sounds a model as a preset says.
+
+    Raises:
+        UserError: the model's kind has no engine, or no chroma, which chords need.
+    """
+    card = model.card
+    if card.kind not in ENGINES:
+        raise UserError(f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}")
+    if preset.play.mode == "chord" and card.chroma is None:
+        raise UserError(
+            f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
+            "or a model trained with chroma"
+        )
+    return ENGINES[card.kind](model, preset)
