@@ -14,8 +14,8 @@ from ..contract.model import Model
 from ..controls import GRAIN_CONTROLS, RAMP_SECONDS, Ramp
 from ..dsp import gaussian_noise, uniforms
 from ..patch.preset import GrainSettings
+from .protocol import MIDDLE_C, Motion, VoiceSound
 from .source import Cut, source_of
-from .stream import MIDDLE_C, Motion, Stream
 
 Array = npt.NDArray[np.float32]
 
@@ -73,7 +73,7 @@ class Grain(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class GrainStream(Stream):
+class GrainStream(VoiceSound):
     """One voice's grains: what is summed already, [2, samples] from sample ``origin``, and sounds later."""
 
     note: int

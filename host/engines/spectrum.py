@@ -16,7 +16,7 @@ from .best import BestVoicing
 from .coherent import CoherentVoicing
 from .frames import BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
-from .stream import MIDDLE_C, Motion, Stream, Times
+from .protocol import MIDDLE_C, Motion, Times, VoiceSound
 
 Array = npt.NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class Voicing(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class SpectrumStream(Stream):
+class SpectrumStream(VoiceSound):
     """One voice's frames: what is summed already, [channels, samples], and sounds later."""
 
     next_frame: int

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..contract.model import Model
-from ..engines.frames import Character
-from ..engines.grain import GrainEngine
-from ..engines.spectrum import SpectrumEngine
-from ..engines.stream import Engine
 from ..errors import UserError
 from ..patch.preset import GrainSettings, Preset
 from ..units import db_to_gain
+from .frames import Character
+from .grain import GrainEngine
+from .protocol import Engine
+from .spectrum import SpectrumEngine
 
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..controls import Ramp
-from ..engines.stream import Stream
+from ..engines.protocol import VoiceSound
 from ..patch.preset import Preset
 from .envelope import Envelope
 from .mpe import Touch
@@ -21,7 +21,7 @@ class Poly(Voices):
         self,
         limit: int,
         sample_rate: int,
-        begin: Callable[[float, int], Stream],
+        begin: Callable[[float, int], VoiceSound],
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
@@ -99,7 +99,7 @@ class Solo(Voices):
         legato: bool,
         chord: bool,
         sample_rate: int,
-        begin: Callable[[float, int], Stream],
+        begin: Callable[[float, int], VoiceSound],
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],
@@ -187,7 +187,7 @@ class Solo(Voices):
 def keyed(
     preset: Preset,
     sample_rate: int,
-    begin: Callable[[float, int], Stream],
+    begin: Callable[[float, int], VoiceSound],
     shape: Callable[[int], Envelope],
     release: Callable[[], int],
     touch: Callable[[int], Touch | None],

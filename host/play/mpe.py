@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
-from ..engines.stream import Motion
+from ..engines.protocol import Motion
 from ..errors import UserError, nearest
 from ..events import ChannelPressure, Clock, ControlChange, Event, PitchBend
 from ..patch.preset import Preset

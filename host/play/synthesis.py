@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..controls import PROCESS_CONTROLS, knob
-from ..engines.stream import Stream
+from ..engines.protocol import VoiceSound
 from ..engines.table import VOICE_LUFS, engine_of
 from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
 from ..patch.resolve import Patch
@@ -55,7 +55,7 @@ class Elsewhere(Protocol):
         """Wait for its parts of samples that it was to compute, [sides, count], 1 or 2 sides as the engine has."""
         ...
 
-    def hand_over(self) -> tuple[Collection[int], list[Stream]]:
+    def hand_over(self) -> tuple[Collection[int], list[VoiceSound]]:
         """Wait for its parts' numbers, and their voices' streams as they are at its end, in the order of the voices."""
         ...
 
@@ -184,7 +184,7 @@ class Synthesis:
             self._parts.update(parts)
         return np.concatenate([*first, self.process(events[due:], count - before)], axis=1)
 
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[VoiceSound]:
         """Those of the voices of its own parts, as they are at the next sample."""
         return [voice.stream for voice in self._voices if voice.part in self._parts]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..controls import RAMP_SECONDS, Ramp
-from ..engines.stream import Stream
+from ..engines.protocol import VoiceSound
 from .envelope import STEAL_SECONDS, Envelope
 from .mpe import Touch
 
@@ -29,7 +29,7 @@ class Voice:
     part: int
     gain: Ramp
     envelope: Envelope
-    stream: Stream
+    stream: VoiceSound
     touch: Touch | None = None
     down: bool = True
     stolen_at: int | None = None
@@ -78,7 +78,7 @@ class Voices(ABC):
     def __init__(
         self,
         sample_rate: int,
-        begin: Callable[[float, int], Stream],
+        begin: Callable[[float, int], VoiceSound],
         shape: Callable[[int], Envelope],
         release: Callable[[], int],
         touch: Callable[[int], Touch | None],

@@ -23,7 +23,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.stream import Stream
+from ..engines.protocol import VoiceSound
 from ..engines.table import MAX_BLOCK
 from ..errors import Failure
 from ..events import Event
@@ -90,7 +90,7 @@ class Worker:
         self._asked = dict.fromkeys(patches, 0)  # samples that it is to make, by channel
         self._done = dict.fromkeys(patches, 0)  # that are ready
         self._taken = dict.fromkeys(patches, 0)  # that gave their room back
-        self._streams: dict[int, list[Stream]] = {}  # that it handed over, by channel
+        self._streams: dict[int, list[VoiceSound]] = {}  # that it handed over, by channel
         self._leaving = False
         self.waited = 0.0  # seconds, by who asked for sums
         self.work = Work()
@@ -139,7 +139,7 @@ class Worker:
         """As `Elsewhere.end`, for a channel."""
         return self._asked[channel] if self._leaving else None
 
-    def hand_over(self, channel: int) -> tuple[Sequence[int], list[Stream]]:
+    def hand_over(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
         """As `Elsewhere.hand_over`, for a channel.
 
         Raises:
@@ -200,7 +200,7 @@ class WorkerChannel:
         """As `Elsewhere.sums`."""
         return self._worker.sums(self._channel, start, count, sides)
 
-    def hand_over(self) -> tuple[Sequence[int], list[Stream]]:
+    def hand_over(self) -> tuple[Sequence[int], list[VoiceSound]]:
         """As `Elsewhere.hand_over`."""
         return self._worker.hand_over(self._channel)
 

@@ -16,7 +16,7 @@ MIDDLE_C = 60  # the key at which a model without chroma sounds as it was traine
 
 
 @dataclass(slots=True, kw_only=True)
-class Stream:
+class VoiceSound:
     """One voice's sound; each engine keeps more in a class of its own. ``key`` is a pitch, 69.0 for 440 Hz."""
 
     key: float
@@ -30,7 +30,7 @@ class Stream:
         return self.key if self.pitch is None else self.pitch.value(time)
 
 
-Kept = TypeVar("Kept", bound=Stream)
+Kept = TypeVar("Kept", bound=VoiceSound)
 
 
 class Motion(Protocol):
