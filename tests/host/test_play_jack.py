@@ -310,7 +310,7 @@ def test_keys_sound_one_after_the_other_without_a_gap_and_the_command_ends_when_
 
 HOGGED = """
 import gc, sys, threading, multiprocessing
-from timbrel.host import session
+from timbrel.host.live import session
 from timbrel.host.live.messages import Setup
 
 def spin():

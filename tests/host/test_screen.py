@@ -11,7 +11,6 @@ import subprocess
 import sys
 import termios
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from timbrel.host.live import advice, screen
 from timbrel.host.live.messages import Report
 from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
+from timbrel.host.shelf import shipped_presets
 
 REPORT = Report(
     device="system (JACK Audio Connection Kit)",
@@ -333,7 +333,7 @@ def test_the_computers_keyboard_plays_and_esc_quits_on_a_terminal_without_a_card
 
 
 def test_a_preset_that_is_edited_to_nonsense_is_told_and_once_it_is_mended_that_it_is_loaded(tmp_path):
-    shipped = Path(screen.__file__).parent.parent / "presets" / "gm-keys.toml"
+    shipped = shipped_presets()["gm-keys"]
     mine = tmp_path / "mine.toml"
     mine.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
     with on_a_terminal("play", str(mine), "--null", "--keys", "--plain") as (near, process):

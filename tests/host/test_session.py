@@ -240,7 +240,7 @@ def served(monkeypatch):
     """A function that gives a process that serves a preset and looks at its files all the time."""
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(session, "LOOK_SECONDS", 0.04)
-    monkeypatch.setattr(session, "_report", lambda stage: None)
+    monkeypatch.setattr(session, "report", lambda stage: None)
     return Served
 
 

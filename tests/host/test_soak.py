@@ -16,7 +16,7 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.live import player as live
+from timbrel.host.live import loop as live
 from timbrel.host.live import session
 from timbrel.host.live.loop import Loop
 from timbrel.host.live.messages import Setup
