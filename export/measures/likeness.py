@@ -10,7 +10,7 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 MEL_BANDS = 40
-QUIETEST = 1e-8  # of the power of the maximum: what is 80 dB below cannot be heard
+QUIETEST = 1e-6  # of the power of the maximum: what is 60 dB below is covered by it, and no matter of likeness
 
 
 @functools.cache
@@ -22,14 +22,15 @@ def mel(sample_rate: int, n_fft: int) -> Double:
 
 
 def mel_levels(spectra: Array, sample_rate: int) -> Double:
-    """Levels of 40 mel bands in dB under a frame's maximum, -80 or more: [frames, 40].
+    """Levels of 40 mel bands in dB under a frame's maximum, -60 or more: [frames, 40].
 
     Args:
         spectra: magnitudes, [frames, bins].
         sample_rate: in Hz.
     """
     power = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
-    return 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
+    levels: Double = 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
+    return levels
 
 
 def frechet(first: Double, second: Double) -> float:
