@@ -1,23 +1,22 @@
 """A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..host.audio.files import sound_writer
 from ..host.files import replacing_folder
 from ..train import checkpoint as files
-from ..train.families import NETWORKS
+from ..train.families import FAMILIES
 from ..train.network import Network
 from ..train.run import Run
-from .reports import chroma, grain
-from .reports.report import Figures, Progress, Report, Sound
+from .families import FAMILIES as MAKING
+from .reports.report import Figures, Progress, Sound
 
 PEAK = 0.98  # of a page's loudest sound
-REPORTS: dict[str, Callable[[Run, Any, str, int, Progress], Report]] = {"chroma": chroma.report, "grain": grain.report}
 
 
 def evaluate(
@@ -43,7 +42,7 @@ def evaluate(
     say = progress or (lambda share, what: None)
     network, which, step = trained(run, checkpoint)
     with replacing_folder(run.folder / "report") as folder:
-        report = REPORTS[run.recipe.family](run, network, which, step, say)
+        report = MAKING[run.recipe.family].report(run, network, which, step, say)
         say(0.75, "drawing")
         for picture in report.pictures:
             picture.save(folder)
@@ -70,7 +69,7 @@ def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int
         UserError: no checkpoint.
     """
     file = run.best if which == "best" and run.best.exists() else run.last
-    network = NETWORKS[run.recipe.family](run.recipe)
+    network = FAMILIES[run.recipe.family].network(run.recipe)
     step = files.restore(file, network).step
     network.eval()
     return network, file.stem, step

@@ -4,11 +4,10 @@ import contextlib
 import datetime
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +21,9 @@ from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
 from ..train.corpus.store import Corpus
 from ..train.run import Run
-from .chroma import chroma_graphs
 from .describe import Codes, landmarks, latents, starting_point
 from .evaluate import trained
-from .grain import grain_graphs
+from .families import FAMILIES
 from .graphs import Graphs
 from .loudness import PLAIN_LUFS, loudness
 from .onnx import Weights, save, store_half, trace
@@ -33,7 +31,6 @@ from .prove import reference
 
 Array = npt.NDArray[np.float32]
 
-GRAPHS: dict[str, Callable[[Any, Any, Corpus, bool], Graphs]] = {"chroma": chroma_graphs, "grain": grain_graphs}
 BATCHES = (1, 2, 7, 64)
 # Of the output's range. Half-precision weights keep 11 bits, and eight layers of them add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
@@ -72,7 +69,7 @@ def export(
     check_output(encoder_path(path), overwrite)
     network, _, step = trained(run, which)
     corpus = run.corpus()
-    graphs = GRAPHS[run.recipe.family](network, run.recipe, corpus, run.info.tonal)
+    graphs = FAMILIES[run.recipe.family].graphs(network, run.recipe, corpus, run.info.tonal)
     if np.all(graphs.codes.latents.std(0) < NEVER_VARIES):
         raise Failure(
             f"run {run.folder}: every sound has the same code, such a model cannot be played; "

@@ -1,5 +1,6 @@
 """The preset that comes with a new model, a sound of it to hear, and what is said of it, by family."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.events import ControlChange, Event, NoteOff, NoteOn
+from ..host.kinds.grain import Grain, GrainSettings
+from ..host.kinds.spectrum import Spectrum
 from ..host.midi.file import Performance
 from ..host.patch.library import FIRST_KNOB_CC, default_knobs
-from ..host.patch.preset import CCMap, EnvelopeSettings, GrainSettings, LatentSettings, PlaySettings, Preset
+from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.patch.resolve import Patch
 from ..host.progress import Display
 from ..host.render import render
@@ -46,21 +49,29 @@ class First:
 
 def first_preset(model: Model) -> Preset:
     """Of a model: it starts from a real sound, and its knobs span what the corpus spans."""
-    knobs = default_knobs(model.card)
-    if model.card.kind == "grain":
-        return _preset(
-            model,
-            play=PlaySettings(mode="poly", voices=8),
-            grain=GrainSettings(density=200.0, spread=0.7, code_jitter=0.3),
-            envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
-            cc=[*knobs, *TEXTURE_KNOBS],
-        )
+    return PRESETS[model.card.kind](model)
+
+
+def _for_keys(model: Model) -> Preset:
     return _preset(
         model,
         play=PlaySettings(mode="poly", voices=16),
         envelope=EnvelopeSettings(attack_seconds=0.005, decay_seconds=0.1, sustain=1.0, release_seconds=0.2),
-        cc=knobs,
+        cc=default_knobs(model.card),
     )
+
+
+def _for_grains(model: Model) -> Preset:
+    return _preset(
+        model,
+        play=PlaySettings(mode="poly", voices=8),
+        grain=GrainSettings(density=200.0, spread=0.7, code_jitter=0.3),
+        envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
+        cc=[*default_knobs(model.card), *TEXTURE_KNOBS],
+    )
+
+
+PRESETS: dict[str, Callable[[Model], Preset]] = {Spectrum.name: _for_keys, Grain.name: _for_grains}
 
 
 def as_text(preset: Preset, card: Card) -> str:

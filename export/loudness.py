@@ -7,6 +7,7 @@ import numpy as np
 from ..host.contract.model import Model
 from ..host.engines.table import VOICE_LUFS
 from ..host.events import NoteOn
+from ..host.kinds.table import kind_of
 from ..host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from ..host.patch.resolve import Patch
 from ..host.play.instrument import Instrument
@@ -29,7 +30,7 @@ def loudness(model: Model) -> float:
     card = model.card
     rate = card.sample_rate
     lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
-    play = PlaySettings(phase="noise") if card.kind == "spectrum" else PlaySettings()
+    play = PlaySettings(**kind_of(card).plain)
     preset = Preset(format=1, model=str(model.path), play=play, envelope=EnvelopeSettings(attack_seconds=0.0))
     meter = pyloudnorm.Meter(rate)
     levels = []

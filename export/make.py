@@ -5,7 +5,6 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from ..host.contract.card import Card
 from ..host.contract.model import Model
@@ -24,15 +23,10 @@ from ..train.recipe import Recipe, load_recipe
 from ..train.run import Run
 from .evaluate import evaluate
 from .export import Labels, export
-from .first_preset import First, as_text, first_preset, first_scale, first_texture
+from .families import FAMILIES, TEXTURE, TONAL
+from .first_preset import First, as_text, first_preset
 
 MINUTES = 5.0  # of training, where nothing else is asked for
-RECIPES = {"chroma": "tuned-8", "grain": "texture-10"}
-WHY = {
-    "chroma": "keys will choose the note, knobs the colour",
-    "grain": "a texture of grains, which keys move and knobs walk",
-}
-FIRST = {"chroma": first_scale, "grain": first_texture}
 
 
 class Stopped(TimbrelError):
@@ -47,7 +41,7 @@ def make(
     *,
     minutes: float = MINUTES,
     more_minutes: float | None = None,
-    family: Literal["auto", "chroma", "grain"],
+    family: str,
     display: Display,
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a scale; returns what to tell the user.
@@ -86,7 +80,7 @@ def make(
     display.stage("exporting")
     card = export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
     model = Model(output / "model.onnx")
-    first = FIRST[run.recipe.family](output, run, model, display)
+    first = FAMILIES[run.recipe.family].first(output, run, model, display)
     if edited:
         display.say(f"{output / PRESET} was edited: it is kept as {_kept(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
@@ -98,7 +92,7 @@ def _begin(sounds: Sequence[Path], output: Path, minutes: float, family: str, di
     """A new instrument's corpus and run, or those that were begun and stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
-    load_recipe(RECIPES["chroma"], [f"training.minutes={minutes}"])  # refuses a wrong number before any work
+    load_recipe(FAMILIES[TONAL].recipe, [f"training.minutes={minutes}"])  # refuses a wrong number before any work
     corpus = _corpus(sounds, output, display)
     try:
         return _train(output, minutes, corpus, family, display)
@@ -162,13 +156,13 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
         family = _family_of(Run.open(folder), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
-        family = "chroma" if tonal else "grain"
-        display.say(f"{_share(corpus)} of the sound has a pitch: {WHY[family]} (--family {family})")
-    elif family == "chroma" and not tonal:
+        family = TONAL if tonal else TEXTURE
+        display.say(f"{_share(corpus)} of the sound has a pitch: {FAMILIES[family].why} (--family {family})")
+    elif family == TONAL and not tonal:
         display.say("the recordings have no clear pitch: keys will choose the colour of the sound, not its note")
-    if family == "chroma" and not tonal:
+    if family == TONAL and not tonal:
         changes.append("loss.consistency=0.0")  # it would force a pitch on what has none
-    recipe = load_recipe(RECIPES[family], changes)
+    recipe = load_recipe(FAMILIES[family].recipe, changes)
     options = _options(recipe, display)
     outcome = resume(folder, recipe, options) if folder.exists() else start(recipe, output / "corpus", folder, options)
     return Run.open(folder), outcome

@@ -15,55 +15,6 @@ RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
 NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
 
 
-class Control(NamedTuple):
-    """A play parameter that a CC can move: its unit and the range allowed."""
-
-    name: str
-    low: float
-    high: float
-    unit: str
-
-
-PLAY_CONTROLS = {
-    control.name: control
-    for control in (
-        Control("gain", -60.0, 12.0, "dB"),
-        Control("pan", -1.0, 1.0, "left to right"),
-        Control("envelope.attack_seconds", 0.0, 10.0, "s"),
-        Control("envelope.decay_seconds", 0.0, 30.0, "s"),
-        Control("envelope.sustain", 0.0, 1.0, "of full level"),
-        Control("envelope.release_seconds", 0.0, 30.0, "s"),
-    )
-}
-
-GRAIN_CONTROLS = {
-    control.name: control
-    for control in (
-        Control("grain.density", 0.1, 2000.0, "grains a second"),
-        Control("grain.overlap", 0.0, 0.99, "of a grain's length"),
-        Control("grain.length", 0.002, 2.0, "s"),
-        Control("grain.shape", 0.0, 1.0, "Tukey, Hann, Blackman"),
-        Control("grain.jitter", 0.0, 1.0, "of the time between grains"),
-        Control("grain.pitch", -48.0, 48.0, "semitones"),
-        Control("grain.spread", 0.0, 1.0, "of left to right"),
-        Control("grain.level_jitter", 0.0, 24.0, "dB"),
-        Control("grain.code_jitter", 0.0, 2.0, "deviations"),
-        Control("grain.lowpass_hz", 20.0, 192_000.0, "Hz, half the model's rate at most"),
-    )
-}
-
-PROCESS_CONTROLS = {
-    control.name: control
-    for control in (
-        Control("process.wet", 0.0, 1.0, "from dry to wet"),
-        Control("process.scale", -4.0, 4.0, "times the distance from the centre"),
-        Control("process.smooth_seconds", 0.0, 10.0, "s"),
-        Control("process.freeze", 0.0, 1.0, "the code is held from 0.5 on"),
-        Control("process.amount", 0.0, 1.0, "of the way to the far code"),
-    )
-}
-
-
 class _Segment(NamedTuple):
     """A straight line from (start, first) to (start + length, last), flat afterwards."""
 

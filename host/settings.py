@@ -1,6 +1,13 @@
-"""What every table of a preset has in common."""
+"""What every table of a preset has in common, and which of its numbers knobs can turn."""
 
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+Range = tuple[float, float]
 
 
 class Misplaced(ValueError):
@@ -15,3 +22,57 @@ class Part(BaseModel):
     """A table: what it does not know is refused, and so are infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Fault(NamedTuple):
+    """What is wrong, in words, and the keys that lead to it in the preset: lists' entries are counted from 0."""
+
+    where: tuple[str | int, ...]
+    what: str
+
+
+class Knob(NamedTuple):
+    """Marks a number of a table that knobs can turn, in its annotation: its unit, and what it is called as a target.
+
+    ``highest`` is the end of its range where the table itself sets none.
+    """
+
+    unit: str
+    target: str = ""
+    highest: float | None = None
+
+
+class Control(NamedTuple):
+    """A number that a knob can turn: its target, its range and its unit."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+
+def controls_of(table: type[Part], section: str = "") -> dict[str, Control]:
+    """Return what knobs can turn in a table, by target: what its fields' annotations mark as a `Knob`.
+
+    Args:
+        section: the name of the table where it is a part of the targets' names.
+    """
+    found = {}
+    for field, info in table.model_fields.items():
+        marks = list(_marks(info))
+        for knob in (mark for mark in marks if isinstance(mark, Knob)):
+            name = knob.target or (f"{section}.{field}" if section else field)
+            low = next(float(str(mark.ge)) for mark in marks if isinstance(mark, Ge))
+            high = next((float(str(mark.le)) for mark in marks if isinstance(mark, Le)), knob.highest)
+            assert high is not None
+            found[name] = Control(name, low, high, knob.unit)
+    return found
+
+
+def _marks(info: FieldInfo) -> Iterator[Any]:
+    """All that the annotation of a field says besides its type, of a number that may be left out too."""
+    yield from info.metadata
+    for part in get_args(info.annotation):
+        if get_origin(part) is Annotated:
+            for mark in part.__metadata__:
+                yield from mark.metadata if isinstance(mark, FieldInfo) else [mark]

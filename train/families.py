@@ -1,43 +1,39 @@
-"""The tables that join a recipe's family to its network and its data."""
+"""A row for each family of networks: all that training asks of it by its name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
+from typing import Any
 
 from .chroma_data import check_spectra, chroma_data
 from .corpus.store import Corpus
+from .data import Data
 from .grain_data import check_grains, grain_data
 from .models.chroma import ChromaAutoencoder
 from .models.grain import GrainAutoencoder
 from .network import Network
+from .preview import Held, held_grains, held_spectra
 
 
-class Data(Protocol):
-    """What a run is trained on."""
+@dataclass(frozen=True)
+class Family:
+    """What a family's recipes train.
 
-    def __len__(self) -> int:
-        """Training frames."""
-        ...
+    Args:
+        network: is made of a recipe.
+        check: raises UserError for a corpus that cannot be trained on.
+        data: of a corpus and a recipe; it may keep files in the folder that it is given, and is told whether the corpus
+            is tonal.
+        held: sounds of a network as it is, for a preview: of a batch, its frames or grains held, [samples] each.
+    """
 
-    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """What the network's turns want of these training frames."""
-        ...
-
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
-        ...
-
-    def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """What the encoder wants of at most ``limit`` training frames, evenly spaced, the same at every call."""
-        ...
+    network: Callable[[Any], Network]
+    check: Callable[[Corpus, Any], None]
+    data: Callable[[Corpus, Any, Path, bool], Data]
+    held: Held
 
 
-# By family: its network; what raises UserError for a corpus that cannot be trained on; its data, which may keep files
-# in the folder that it is given, and is told whether the corpus is tonal.
-NETWORKS: dict[str, Callable[[Any], Network]] = {"chroma": ChromaAutoencoder, "grain": GrainAutoencoder}
-CHECKS: dict[str, Callable[[Corpus, Any], None]] = {"chroma": check_spectra, "grain": check_grains}
-DATA: dict[str, Callable[[Corpus, Any, Path, bool], Data]] = {"chroma": chroma_data, "grain": grain_data}
+FAMILIES: dict[str, Family] = {
+    "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, held_spectra),
+    "grain": Family(GrainAutoencoder, check_grains, grain_data, held_grains),
+}

@@ -15,7 +15,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import TimbrelError, UserError
 from .corpus.store import Corpus
-from .families import CHECKS
+from .families import FAMILIES
 from .frames import is_tonal
 from .loop import Options, Outcome, Stop, train
 from .recipe import Recipe
@@ -37,7 +37,7 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
             f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
             f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
         )
-    CHECKS[recipe.family](corpus, recipe)
+    FAMILIES[recipe.family].check(corpus, recipe)
     fabric = _fabric(options)
     info = RunInfo(
         format=FORMAT,
@@ -68,7 +68,7 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
-    CHECKS[recipe.family](run.corpus(), recipe)
+    FAMILIES[recipe.family].check(run.corpus(), recipe)
     fabric = _fabric(options)
     return _launch(fabric, run.with_recipe(recipe), options)
 

@@ -18,7 +18,8 @@ from ..host.errors import Failure
 from ..host.stop import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Progress
-from .families import DATA, NETWORKS, Data
+from .data import Data
+from .families import FAMILIES
 from .network import Network
 from .preview import write_preview
 from .recipe import Recipe
@@ -103,13 +104,13 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     """Train a run to the end of its budget, in this process."""
     recipe = run.recipe
     torch.manual_seed(recipe.training.seed)
-    plain = NETWORKS[recipe.family](recipe)
+    plain = FAMILIES[recipe.family].network(recipe)
     plain_optimizer = _optimizer(plain, recipe)
     network, optimizer = fabric.setup(plain, plain_optimizer)  # before restoring: state goes where the weights are
     progress = checkpoint.restore(run.last, plain, plain_optimizer) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         options.on_message("cutting frames")
-    data = DATA[recipe.family](run.corpus(), recipe, run.folder, run.info.tonal)
+    data = FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal)
     torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
@@ -295,7 +296,8 @@ class _Loop:
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizer, self.progress)
         if time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
-            write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, self.progress.step)
+            held = FAMILIES[self.recipe.family].held
+            write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
 
     def _save(self, only_if_due: bool = False) -> None:
         now = time.monotonic()

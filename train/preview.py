@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,15 @@ import torch
 from ..host.audio.files import sound_writer
 from ..host.dsp import window
 from ..host.engines.basins import BasinPhase
+from .data import Data
 from .models.chroma import ChromaAutoencoder
 from .models.grain import GrainAutoencoder
+from .network import Network
 from .recipe import ChromaRecipe, GrainRecipe, Recipe
 from .texture import grains, overlapped
 
-if TYPE_CHECKING:
-    from .families import Data
-    from .network import Network
-
 Array = npt.NDArray[np.float32]
+Held = Callable[[Any, Any, list[torch.Tensor]], list[Array]]
 
 SOUNDS = 6  # spread over the validation frames
 SECONDS = 0.7  # each
@@ -28,11 +27,11 @@ PEAK = 0.5
 
 
 @torch.no_grad()
-def write_preview(folder: Path, network: "Network", recipe: Recipe, data: "Data", step: int) -> Path:
-    """Decode a few validation frames, hold each for a moment, and write ``step-N.wav``."""
+def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, held: Held, step: int) -> Path:
+    """Decode a few validation frames, hold each for a moment as their family does, and write ``step-N.wav``."""
     folder.mkdir(exist_ok=True)
     device = next(network.parameters()).device
-    sounds = HELD[recipe.family](network, recipe, [part.to(device) for part in data.validation(SOUNDS)[0]])
+    sounds = held(network, recipe, [part.to(device) for part in data.validation(SOUNDS)[0]])
     mono = np.concatenate([sound / max(float(np.abs(sound).max()), 1e-9) * PEAK for sound in sounds])
     path = folder / f"step-{step:07d}.wav"
     with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
@@ -40,7 +39,7 @@ def write_preview(folder: Path, network: "Network", recipe: Recipe, data: "Data"
     return path
 
 
-def _held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
+def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
     """Decoded spectra with phases that fit them."""
     frames, chroma, *_ = batch
     length, hop = recipe.frames.frame_length, recipe.frames.hop_length
@@ -56,15 +55,9 @@ def _held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[
     return sounds
 
 
-def _held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
+def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
     """Decoded grains, each again and again, a quarter of it apart."""
     length, rng = recipe.frames.frame_length, np.random.default_rng(0)
     count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
     frames = network.decode(network.encode(*batch)).cpu().numpy()
     return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]
-
-
-HELD: dict[str, Callable[[Any, Any, list[torch.Tensor]], list[Array]]] = {
-    "chroma": _held_spectra,
-    "grain": _held_grains,
-}

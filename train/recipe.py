@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -199,7 +199,9 @@ class GrainRecipe(Recipe):
         return self
 
 
-FAMILIES: dict[str, type[Recipe]] = {"chroma": ChromaRecipe, "grain": GrainRecipe}
+KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
+    get_args(kind.model_fields["family"].annotation)[0]: kind for kind in (ChromaRecipe, GrainRecipe)
+}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -221,11 +223,11 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     fields.setdefault("name", path.stem)
     for change in changes:
         _apply(fields, change)
-    family = FAMILIES.get(str(fields.get("family")))
+    family = KINDS_OF_RECIPE.get(str(fields.get("family")))
     if family is None:
         raise UserError(
             f"recipe {name}: family is none that is known (got {fields.get('family')!r}); "
-            f"give {' or '.join(FAMILIES)}, or a base that has one"
+            f"give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one"
         )
     try:
         return family.model_validate(fields)

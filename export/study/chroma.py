@@ -22,7 +22,7 @@ from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
 from ...train.corpus.split import SPLITS
 from ...train.corpus.store import Corpus
-from ...train.families import NETWORKS
+from ...train.families import FAMILIES
 from ...train.frames import is_tonal
 from ...train.loop import Options
 from ...train.recipe import ChromaRecipe, load_recipe
@@ -143,7 +143,7 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
 def _seconds(job: Job, frames: int, asked: Asked) -> tuple[float, float, float]:
     """About how long training, measuring and the mesh of a job take; nothing for what is finished."""
     training = job.recipe.training
-    weights = sum(p.numel() for p in NETWORKS["chroma"](job.recipe).parameters())
+    weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
     steps = training.steps or (training.epochs or 1) * frames / training.batch_size
     rows = len(PITCH_CLASSES) * asked.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
     trained = 6 * weights * steps * training.batch_size / OPERATIONS  # forward, and two products backward

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...host.audio.files import sound_writer
 from ...host.files import replacing
 from ...host.progress import Display
-from ...train.families import NETWORKS
+from ...train.families import FAMILIES
 from ...train.models.grain import GrainAutoencoder
 from ...train.recipe import GrainRecipe, Recipe
 from ...train.run import Run
@@ -85,7 +85,7 @@ def _operations(recipe: Recipe) -> float:
     """Multiplications and additions of all training."""
     assert isinstance(recipe, GrainRecipe)
     assert recipe.training.steps is not None
-    network = NETWORKS["grain"](recipe).eval()
+    network = FAMILIES["grain"].network(recipe).eval()
     windows = torch.zeros(recipe.training.batch_size, recipe.frames.frame_length)
     generator = torch.Generator().manual_seed(0)
     with FlopCounterMode(display=False) as counter:

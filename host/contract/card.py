@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import UserError
+from ..kinds.table import kind_of
 
 METADATA_KEY = "timbrel.card"
 FORMAT = 1
@@ -195,29 +196,15 @@ class Card(_Part):
         for mark in self.landmarks:
             if len(mark.latent) != n:
                 raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
-        if self.kind == "spectrum" and self.domain != "magnitude":
-            raise ValueError(f"domain {self.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")
         if self.kind != "stream" and (self.state or self.scaling):
             raise ValueError(f"state and scaling belong to kind 'stream', not to {self.kind!r}")
-        if self.kind == "grain":
-            self._check_grain()
+        kind_of(self).check(self)
         if self.envelope_points and (self.kind, self.domain) != ("grain", "magnitude"):
             raise ValueError("envelope_points belong to kind 'grain' with domain 'magnitude'; leave them out")
         if self.envelope_points == 1:
             raise ValueError("envelope_points 1 has no last point; give 0, or 2 to 256")
         self._check_reference()
         return self
-
-    def _check_grain(self) -> None:
-        if self.domain == "real_imag":
-            raise ValueError(
-                "domain 'real_imag' does not go with kind 'grain', whose frames are 'samples', 'magnitude' or "
-                "'magnitude_phase'"
-            )
-        if self.frame_length % 2:
-            raise ValueError(f"frame_length {self.frame_length} of a grain must be even")
-        if self.chroma is not None:
-            raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
     def _check_reference(self) -> None:
         reference, rows = self.reference, len(self.reference.latent)

@@ -1,14 +1,15 @@
 """A model's card for people."""
 
 from ..errors import printable
+from ..kinds.table import kind_of
 from ..units import PITCH_CLASSES
 from .card import Card, NormalPrior, UniformPrior
 
 
 def describe(card: Card, size_bytes: int) -> str:
     """What `timbrel info` prints."""
-    moved = "grains in pitch" if card.kind == "grain" else "spectrum as a whole"
-    chroma = f"none: keys move the {moved}"
+    kind = kind_of(card)
+    chroma = f"none: keys move the {kind.moved}"
     if card.chroma is not None:
         heard = (
             "all twelve" if len(card.chroma.trained) == 12 else " ".join(PITCH_CLASSES[p] for p in card.chroma.trained)
@@ -30,7 +31,7 @@ def describe(card: Card, size_bytes: int) -> str:
         ("made", f"{card.created}, recipe {training.recipe}, {training.steps} steps on {training.hardware}"),
         ("corpus", f"{training.corpus}: {training.clips} clips, {training.seconds:.0f} s"),
         ("validation", errors or "none"),
-        *_frames(card),
+        *kind.frames(card),
         ("chroma", chroma),
         ("prior", prior),
         ("loudness", f"{card.loudness_lufs:.1f} LUFS at the default code"),
@@ -45,26 +46,3 @@ def describe(card: Card, size_bytes: int) -> str:
         for index, latent in enumerate(card.latents)
     )
     return f"{text}\nlatents\n{knobs}"
-
-
-def _frames(card: Card) -> list[tuple[str, str]]:
-    """What the model gives, and how much of it makes a sound."""
-    milliseconds = 1000 / card.sample_rate
-    if card.kind != "grain":
-        return [
-            ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
-            ("frame", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms), {card.window} window"),
-            ("hop", f"{card.hop_length} samples ({card.hop_length * milliseconds:.1f} ms)"),
-        ]
-    bins = card.frame_length // 2 + 1
-    made = {
-        "samples": "as samples",
-        "magnitude_phase": f"of {bins} magnitudes and phases",
-        "magnitude": f"of noise, anew each time, through {bins} magnitudes",
-    }[card.domain]
-    if card.envelope_points:
-        made += f", under an envelope of {card.envelope_points} points"
-    return [
-        ("kind", f"grain, {card.sample_rate} Hz"),
-        ("grain", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms) {made}"),
-    ]

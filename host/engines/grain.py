@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.model import Model
-from ..controls import GRAIN_CONTROLS, RAMP_SECONDS, Ramp
+from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import gaussian_noise, uniforms
-from ..patch.preset import GrainSettings
+from ..kinds.grain import CONTROLS, GrainSettings
 from .protocol import MIDDLE_C, Motion, VoiceSound
 from .source import Cut, source_of
 
 Array = npt.NDArray[np.float32]
 
 STEP = 128  # samples for which the density is taken as it is at their beginning: a ramp of 20 ms has four or more
-MOST_A_SECOND = GRAIN_CONTROLS["grain.density"].high  # also where an overlap asks for more
+MOST_A_SECOND = CONTROLS["grain.density"].high  # also where an overlap asks for more
 FILL = 8  # grains at most that begin before a note: a key that is pressed must not hold up the block
 DRAWS = 64  # grains whose random numbers are drawn at a time
 WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
@@ -127,7 +127,7 @@ class GrainEngine:
             for name in ("length", "shape", "pitch", "spread", "level_jitter", "code_jitter", "lowpass_hz")
         ]
         self._length, self._jitter = self.targets["grain.length"], self.targets["grain.jitter"]
-        self._source = source_of(card, math.ceil(GRAIN_CONTROLS["grain.length"].high * self._rate))
+        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low = np.array([latent.low for latent in card.latents], np.float32)
         self._high = np.array([latent.high for latent in card.latents], np.float32)

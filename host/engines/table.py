@@ -5,7 +5,9 @@ from typing import Any
 
 from ..contract.model import Model
 from ..errors import UserError
-from ..patch.preset import GrainSettings, Preset
+from ..kinds.grain import Grain, GrainSettings
+from ..kinds.spectrum import Spectrum
+from ..patch.preset import Preset
 from ..units import db_to_gain
 from .frames import Character
 from .grain import GrainEngine
@@ -31,7 +33,7 @@ def _grain(model: Model, preset: Preset) -> GrainEngine:
 
 
 # What each kind of model takes of a preset.
-ENGINES: dict[str, Callable[[Model, Preset], Engine[Any]]] = {"spectrum": _spectrum, "grain": _grain}
+ENGINES: dict[str, Callable[[Model, Preset], Engine[Any]]] = {Spectrum.name: _spectrum, Grain.name: _grain}
 
 
 def engine_of(model: Model, preset: Preset) -> Engine[Any]:

@@ -2,28 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from ..audio.effects import EffectChain, effect_faults
 from ..audio.parameters import RANGES
 from ..contract.card import Card, Latent
-from ..controls import GRAIN_CONTROLS, PLAY_CONTROLS, PROCESS_CONTROLS
 from ..errors import UserError, nearest
+from ..kinds.table import KINDS, kind_of
+from ..settings import Fault, Range
 from ..trust import PLUGINS
 from .motions import MotionSettings
-from .preset import MORPH, NO_MORPH, OF_SPECTRA, CCMap, GrainSettings, Preset
-
-Range = tuple[float, float]
+from .preset import MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
 
 ROUNDED = 0.01  # of a span by which a value may lie outside: people write ends with two digits
 ANY_RATE = 48_000  # Hz at which effects are asked for their ranges, which no rate changes
-
-
-class Fault(NamedTuple):
-    """What is wrong, in words, and the keys that lead to it in the preset: lists' entries are counted from 0."""
-
-    where: tuple[str | int, ...]
-    what: str
 
 
 def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
@@ -94,10 +85,7 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
-    if card.kind == "grain":
-        for name in (preset.grain or GrainSettings()).values(card):
-            known[name] = (GRAIN_CONTROLS[name].low, GRAIN_CONTROLS[name].high)
-        known["grain.lowpass_hz"] = (GRAIN_CONTROLS["grain.lowpass_hz"].low, card.sample_rate / 2)
+    known |= kind_of(card).targets(preset, card)
     if preset.morph is not None:
         known[MORPH] = (0.0, 1.0)
     return known
@@ -153,35 +141,24 @@ def _of_values(preset: Preset, card: Card) -> Iterator[Fault]:
 
 def _of_kind(preset: Preset, card: Card) -> Iterator[Fault]:
     """What the preset says of its voices that is for models of another kind, or does not go with another key."""
-    if card.kind != "grain":
-        if preset.grain is not None:
+    own = kind_of(card)
+    for other in KINDS.values():
+        if other is own:
+            continue
+        if other.section is not None and getattr(preset, other.section) is not None:
             yield Fault(
-                ("grain",),
-                f"[grain] is for models of kind 'grain', {card.name!r} is of kind {card.kind!r}; remove [grain] or "
-                "choose another model",
+                (other.section,),
+                f"[{other.section}] is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                f"remove [{other.section}] or choose another model",
             )
-        return
-    for name in OF_SPECTRA:
-        if name in preset.play.model_fields_set:
-            yield Fault(
-                ("play", name),
-                f"play.{name} is for models of kind 'spectrum', {card.name!r} is of kind 'grain'; remove it"
-                " ([grain] has what grains can do)",
-            )
-    settings = preset.grain or GrainSettings()
-    if settings.keys == "hold" and preset.play.mode != "poly":
-        yield Fault(
-            ("grain", "keys"),
-            f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {preset.play.mode!r}; "
-            "change one of them",
-        )
-    half = card.sample_rate / 2
-    if settings.lowpass_hz is not None and settings.lowpass_hz > half:
-        yield Fault(
-            ("grain", "lowpass_hz"),
-            f"grain.lowpass_hz {settings.lowpass_hz:g} is above {half:g}, half the rate of model {card.name!r}; "
-            "give less, or leave it out: open",
-        )
+        for name in other.played:
+            if name in preset.play.model_fields_set:
+                yield Fault(
+                    ("play", name),
+                    f"play.{name} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                    f"remove it{own.instead}",
+                )
+    yield from own.faults(preset, card)
 
 
 def _of_maps(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:

@@ -7,16 +7,15 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ..audio.effects import Effect
 from ..contract.card import Card
-from ..controls import GRAIN_CONTROLS, NULL_PARAMETER, PROCESS_CONTROLS, RESERVED_CC
+from ..controls import NULL_PARAMETER, RESERVED_CC
 from ..errors import UserError
-from ..settings import Misplaced, Part
+from ..kinds.grain import GrainSettings
+from ..settings import Knob, Misplaced, Part, controls_of
 from .motions import MorphSettings, MotionSettings
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
 NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
-OF_SPECTRA = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")  # of [play]
-DENSITY = 100.0  # grains a second where a preset says nothing: four at a time, of 45 ms
 
 
 class LatentSettings(Part):
@@ -47,62 +46,9 @@ class PlaySettings(Part):
     unison: Annotated[int, Field(ge=1, le=8)] = 1
     detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
     width: Annotated[float, Field(ge=0, le=1)] = 0.0
-    gain_db: Annotated[float, Field(ge=-60, le=12)] = 0.0
-    pan: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
+    pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
-
-
-class GrainSettings(Part):
-    """How grains make a texture, for models of kind ``grain``; each grain reads what moves when it begins.
-
-    ``density`` in grains a second of a voice, or ``overlap`` of successive grains in parts of their length. ``length``
-    in seconds, None for the model's own. ``shape``: the window, from Tukey's with edges of 5 % (0) over Hann's (0.5) to
-    Blackman's (1). ``jitter``: how late a grain may be, in parts of the time to the next. ``pitch`` in semitones;
-    ``spread`` to both sides; ``level_jitter`` up and down in dB; ``code_jitter`` in deviations of each latent;
-    ``lowpass_hz``, None for open.
-
-    ``keys``: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold``, as trigger until the key is
-    pressed again. The same ``seed`` gives the same performance the same bytes.
-    """
-
-    density: Annotated[float, Field(ge=0.1, le=2000)] | None = None
-    overlap: Annotated[float, Field(ge=0, le=0.99)] | None = None
-    length: Annotated[float, Field(ge=0.002, le=2)] | None = None
-    shape: Annotated[float, Field(ge=0, le=1)] = 1.0
-    jitter: Annotated[float, Field(ge=0, le=1)] = 1.0
-    pitch: Annotated[float, Field(ge=-48, le=48)] = 0.0
-    spread: Annotated[float, Field(ge=0, le=1)] = 0.0
-    level_jitter: Annotated[float, Field(ge=0, le=24)] = 0.0
-    code_jitter: Annotated[float, Field(ge=0, le=2)] = 0.0
-    lowpass_hz: Annotated[float, Field(ge=20)] | None = None
-    keys: Literal["transpose", "trigger", "hold"] = "transpose"
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-
-    @model_validator(mode="after")
-    def _one_pace(self) -> "GrainSettings":
-        if self.density is not None and self.overlap is not None:
-            raise ValueError("density and overlap, which both say how often grains begin; give one of them")
-        return self
-
-    def values(self, card: Card) -> dict[str, float]:
-        """Where what knobs can turn rests, by target; ``density`` or ``overlap``, whichever the preset has."""
-        pace = {"density": DENSITY if self.density is None else self.density}
-        if self.overlap is not None:
-            pace = {"overlap": self.overlap}
-        own = GRAIN_CONTROLS["grain.length"]
-        values = pace | {
-            "length": min(max(card.frame_length / card.sample_rate, own.low), own.high)
-            if self.length is None
-            else self.length,
-            "shape": self.shape,
-            "jitter": self.jitter,
-            "pitch": self.pitch,
-            "spread": self.spread,
-            "level_jitter": self.level_jitter,
-            "code_jitter": self.code_jitter,
-            "lowpass_hz": card.sample_rate / 2 if self.lowpass_hz is None else self.lowpass_hz,
-        }
-        return {f"grain.{name}": value for name, value in values.items()}
 
 
 class ProcessSettings(Part):
@@ -117,19 +63,22 @@ class ProcessSettings(Part):
     what comes out went through the model.
     """
 
-    wet: Annotated[float, Field(ge=0, le=1)] = 1.0
-    scale: Annotated[float, Field(ge=-4, le=4)] = 1.0
+    wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
+    scale: Annotated[float, Field(ge=-4, le=4), Knob("times the distance from the centre")] = 1.0
     scales: list[Annotated[float, Field(ge=-4, le=4)]] | None = None
     shift: list[float] | None = None
-    smooth_seconds: Annotated[float, Field(ge=0, le=10)] = 0.0
-    freeze: Annotated[float, Field(ge=0, le=1)] = 0.0
+    smooth_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.0
+    freeze: Annotated[float, Field(ge=0, le=1), Knob("the code is held from 0.5 on")] = 0.0
     to: str | None = None
-    amount: Annotated[float, Field(ge=0, le=1)] = 0.5
+    amount: Annotated[float, Field(ge=0, le=1), Knob("of the way to the far code")] = 0.5
     phase: Literal["original", "own"] = "original"
 
     def values(self) -> dict[str, float]:
         """Where what knobs can turn rests, by target."""
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
+
+
+PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(Part):
@@ -146,10 +95,13 @@ class MpeSettings(Part):
 class EnvelopeSettings(Part):
     """The ADSR of each voice: times in seconds, sustain as a part of full level."""
 
-    attack_seconds: Annotated[float, Field(ge=0, le=10)] = 0.005
-    decay_seconds: Annotated[float, Field(ge=0, le=30)] = 0.1
-    sustain: Annotated[float, Field(ge=0, le=1)] = 1.0
-    release_seconds: Annotated[float, Field(ge=0, le=30)] = 0.2
+    attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
+    decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
+    sustain: Annotated[float, Field(ge=0, le=1), Knob("of full level")] = 1.0
+    release_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.2
+
+
+PLAY_CONTROLS = controls_of(PlaySettings) | controls_of(EnvelopeSettings, "envelope")
 
 
 class TuningSettings(Part):

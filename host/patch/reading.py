@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError, nearest, printable
-from ..settings import Misplaced
-from .agreement import Fault
+from ..kinds.table import KINDS
+from ..settings import Fault, Misplaced
 from .preset import FORMAT, Preset
 
 Where = tuple[str | int, ...]
@@ -267,7 +267,10 @@ def _hint(where: Where, detail: Mapping[str, Any]) -> str:
     if isinstance(given, str) and DECIMAL_COMMA.fullmatch(given.strip()):
         return f"; decimals have a point, and no quotes: {given.strip().replace(',', '.')}"
     most = detail.get("ctx", {}).get("le")
-    seconds = str(where[-1]).endswith("_seconds") or where == ("grain", "length")
+    target = ".".join(map(str, where))
+    seconds = target.endswith("_seconds") or any(
+        kind.controls[target].unit == "s" for kind in KINDS.values() if target in kind.controls
+    )
     if seconds and isinstance(given, int | float) and most is not None and most < given <= 1000 * most:
         return f", in seconds; {given:g} ms are {given / 1000:g}"
     return ""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import PLAY_CONTROLS, RAMP_SECONDS, Ramp
-from ..patch.preset import Preset
+from ..controls import RAMP_SECONDS, Ramp
+from ..patch.preset import PLAY_CONTROLS, Preset
 from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motion import Latents

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..controls import Ramp
 from ..engines.protocol import VoiceSound
+from ..kinds.kind import Kind
 from ..patch.preset import Preset
 from .envelope import Envelope
 from .mpe import Touch
@@ -186,6 +187,7 @@ class Solo(Voices):
 
 def keyed(
     preset: Preset,
+    kind: Kind,
     sample_rate: int,
     begin: Callable[[float, int], VoiceSound],
     shape: Callable[[int], Envelope],
@@ -198,5 +200,4 @@ def keyed(
     play, makers = preset.play, (begin, shape, release, touch, zone, tuning)
     if play.mode != "poly":
         return Solo(play.legato, play.mode == "chord", sample_rate, *makers)
-    latched = preset.grain is not None and preset.grain.keys == "hold"
-    return (Latch if latched else Poly)(play.voices, sample_rate, *makers)
+    return (Latch if kind.holds_keys(preset) else Poly)(play.voices, sample_rate, *makers)

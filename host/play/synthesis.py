@@ -13,10 +13,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import PROCESS_CONTROLS, knob
+from ..controls import knob
 from ..engines.protocol import VoiceSound
 from ..engines.table import VOICE_LUFS, engine_of
 from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
+from ..kinds.table import kind_of
+from ..patch.preset import PROCESS_CONTROLS
 from ..patch.resolve import Patch
 from ..units import db_to_gain
 from .desk import BEND_RANGE, ZONE, Parameters
@@ -100,7 +102,7 @@ class Synthesis:
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
         makers = (self._engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
-        self._voices = keyed(preset, self._rate, *makers)
+        self._voices = keyed(preset, kind_of(card), self._rate, *makers)
         self._velocity_exponent = 2 * play.velocity_curve
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding

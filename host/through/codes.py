@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,8 @@ from ..engines.fundamental import fundamentals
 from ..engines.relaid import Relaid
 from ..engines.source import OPEN, Cut, source_of
 from ..errors import Failure, UserError
+from ..kinds import grain, spectrum
+from ..kinds.table import kind_of
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -27,7 +30,6 @@ Doubles = npt.NDArray[np.float64]
 
 BATCH = 64  # frames a run: more gain nothing
 STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop: blocks of live playing share the work of one
-GRAIN_OVERLAP = 4  # grains that sound at a time: 75 % overlap, at which windows add up evenly
 LEAST_COVER = 1e-3  # of the most: a sample that no window reaches would be noise, divided by nothing
 MOST_GAIN = 16.0  # that a decoded grain gets to be as loud as the sound
 TINY = np.float32(1e-20)
@@ -106,7 +108,7 @@ class Kind(Protocol):
 
 def hop_of(card: Card) -> int:
     """Samples between the frames of a sound that goes through the model of ``card``."""
-    return card.hop_length if card.kind == "spectrum" else card.frame_length // GRAIN_OVERLAP
+    return kind_of(card).hop_through(card)
 
 
 def latency_of(card: Card) -> int:
@@ -133,17 +135,17 @@ class Through:
                 given the phase.
         """
         card = model.card
-        if card.kind not in ("spectrum", "grain"):
+        if card.kind not in FRAMES:
             raise UserError(
                 f"{model.path}: no sound can be sent through a model of kind {card.kind!r} yet; give one of kind "
-                "'spectrum' or 'grain'"
+                f"{' or '.join(map(repr, FRAMES))}"
             )
         self._model, self._bend = model, bend
         self._encoder = Encoder(model)
-        self._kind: Kind = _Spectra(card, phase) if card.kind == "spectrum" else _Grains(card, phase)
+        self._kind: Kind = FRAMES[card.kind](card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
         self._relaid = Relaid(card) if card.chroma is not None and card.window == "hann" else None
-        self._analysis = window(card.window if card.kind == "spectrum" else "hann", self._length)
+        self._analysis = window(kind_of(card).window_through(card), self._length)
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
         self._jobs: deque[_Job] = deque()
@@ -319,3 +321,6 @@ def _cover(weights: Array, hop: int) -> Array:
 def _effective(frames: Array) -> Array:
     value: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
     return value
+
+
+FRAMES: dict[str, Callable[[Card, str], Kind]] = {spectrum.Spectrum.name: _Spectra, grain.Grain.name: _Grains}

@@ -16,6 +16,7 @@ from ..audio.files import RATES, SoundReader, sound_reader, sound_writer
 from ..contract.card import first_complaint
 from ..errors import UserError
 from ..events import Event
+from ..kinds.table import kind_of
 from ..patch.preset import ProcessSettings
 from ..patch.resolve import Patch
 from ..progress import told_if_slow
@@ -36,7 +37,7 @@ class Processed(NamedTuple):
     seconds: float
     latency_seconds: float  # that the same would have live
     fit: Fit | None  # None where the code was bent
-    of_spectra: bool
+    of_magnitudes: bool
 
     @property
     def summary(self) -> str:
@@ -46,7 +47,7 @@ class Processed(NamedTuple):
         )
         if self.fit is not None:
             told += f"; spectral convergence {self.fit.convergence:.3f}"
-            told += f", mean square error {self.fit.mean_square:.2e}" if self.of_spectra else ""
+            told += f", mean square error {self.fit.mean_square:.2e}" if self.of_magnitudes else ""
         return told
 
 
@@ -102,7 +103,7 @@ def process(
             if patch.preset.effects:
                 for block in _tail(processor, rate):
                     writer.write(block)
-    return Processed(length / rate, processor.latency_samples / rate, fit, card.kind == "spectrum")
+    return Processed(length / rate, processor.latency_samples / rate, fit, kind_of(card).of_magnitudes)
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:

@@ -19,8 +19,8 @@ import soxr
 from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
+from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.preset import GrainSettings
 from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 

@@ -24,7 +24,7 @@ from timbrel.host.play.instrument import Instrument
 from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families import NETWORKS
+from timbrel.train.families import FAMILIES
 from timbrel.train.frames import build
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
@@ -94,7 +94,7 @@ def trace_of():
 
 
 def network_of(run, which="best"):
-    network = NETWORKS["chroma"](run.recipe)
+    network = FAMILIES["chroma"].network(run.recipe)
     checkpoint.restore(run.folder / f"{which}.ckpt", network)
     return network.eval()
 
@@ -504,7 +504,11 @@ def moved(monkeypatch, which, amount, where=None):
 def spans(chroma_run):
     """How far apart the least and the largest number of the decoder's and of the encoder's outputs are."""
     network = network_of(chroma_run)
-    codes = exporting.GRAPHS["chroma"](network, chroma_run.recipe, chroma_run.corpus(), chroma_run.info.tonal).codes
+    codes = (
+        exporting.FAMILIES["chroma"]
+        .graphs(network, chroma_run.recipe, chroma_run.corpus(), chroma_run.info.tonal)
+        .codes
+    )
     latent, keys = exporting.probes(codes, 512, 0)
     with torch.no_grad():
         frame = network.decode(torch.from_numpy(latent), torch.from_numpy(one_hot(keys))).numpy()

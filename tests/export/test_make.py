@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -522,7 +523,7 @@ class Dead(ChromaAutoencoder):
 
 
 def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, monkeypatch):
-    monkeypatch.setitem(families.NETWORKS, "chroma", Dead)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Dead))
     with pytest.raises(Failure, match=r"every sound got the same code.*run make again"):
         made(recordings, tmp_path / "bells", minutes=0.02)
     assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "run"}

@@ -12,15 +12,17 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import resample, welch
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
-from timbrel.host.controls import GRAIN_CONTROLS, Ramp
+from timbrel.host.controls import Ramp
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
 from timbrel.host.engines.table import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.kinds.grain import CONTROLS as GRAIN_CONTROLS
+from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.preset import GrainSettings, Preset
+from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.audio.effects import Effect
-from timbrel.host.controls import PLAY_CONTROLS, RESERVED_CC
+from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import find_model, open_patch
-from timbrel.host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
+from timbrel.host.patch.preset import PLAY_CONTROLS, CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.rack import Rack
 from timbrel.host.shelf import shipped_models, shipped_presets

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import matplotlib
@@ -86,7 +87,7 @@ def make_run(folder, corpus_folder, recipe="tuned-2", *changes, best=True, tonal
     )
     run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
     torch.manual_seed(0)
-    network = families.NETWORKS["chroma"](run.recipe)
+    network = families.FAMILIES["chroma"].network(run.recipe)
     optimizer = torch.optim.Adam(network.parameters())
     for path in [run.last, run.best][: 1 + best]:
         checkpoint.save(path, network, optimizer, checkpoint.Progress(step=7 if path == run.best else 9))
@@ -390,7 +391,7 @@ def test_a_held_frame_has_the_spectrum_of_the_frame():
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_constant_network_has_the_errors_that_numpy_finds_and_no_playable_knob(tuned, monkeypatch):
-    monkeypatch.setitem(families.NETWORKS, "chroma", Constant)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Constant))
     found = measured(tuned)
     answer = np.linspace(1, 0, FRAME // 2 + 1)
     opened = tuned.corpus()
@@ -424,7 +425,7 @@ def test_answering_with_the_mean_of_the_pitch_class_is_a_relative_error_of_one(t
         def decode(self, latents, chroma):
             return chroma @ means
 
-    monkeypatch.setitem(families.NETWORKS, "chroma", Mean)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Mean))
     found = measured(run)
     assert found["reconstruction"]["same_key"]["relative_error"]["value"] == pytest.approx(1, rel=1e-4)
     assert "another_key" not in found["reconstruction"]
@@ -432,7 +433,7 @@ def test_answering_with_the_mean_of_the_pitch_class_is_a_relative_error_of_one(t
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_perfect_network_is_perfect_and_one_that_is_deaf_to_keys_obeys_by_chance(tmp_path, corpus, monkeypatch):
-    monkeypatch.setitem(families.NETWORKS, "chroma", Perfect)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Perfect))
     run = make_run(tmp_path / "run", corpus, "chroma-2")
     found = measured(run)
     same = found["reconstruction"]["same_key"]
@@ -445,7 +446,7 @@ def test_a_perfect_network_is_perfect_and_one_that_is_deaf_to_keys_obeys_by_chan
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_network_that_keeps_the_sound_but_not_the_key_errs_on_another_key_alone(tuned, monkeypatch):
-    monkeypatch.setitem(families.NETWORKS, "chroma", Perfect)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Perfect))
     both = measured(tuned)["reconstruction"]
     assert both["same_key"]["relative_error"]["value"] == 0
     assert both["another_key"]["relative_error"]["value"] > 1
@@ -461,7 +462,7 @@ def test_a_network_that_gives_the_sound_on_the_asked_key_is_right_on_its_own_and
         def decode(self, latents, chroma):
             return chroma @ torch.from_numpy(np.stack(answers))
 
-    monkeypatch.setitem(families.NETWORKS, "chroma", Transposer)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Transposer))
     found = measured(tuned)["reconstruction"]
     assert found["same_key"]["spectral_convergence_db"]["value"] < -30
     assert found["another_key"]["spectral_convergence_db"]["value"] < -10  # moving takes partials past half the rate
@@ -936,7 +937,7 @@ def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_a_dead_network_is_drawn_too(tuned, monkeypatch):
-    monkeypatch.setitem(families.NETWORKS, "chroma", Constant)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Constant))
     measured(tuned)
     names = {path.stem for path in (tuned.folder / "report").glob("*.png")}
     assert {"embedding", "histograms", "correlation"} <= names

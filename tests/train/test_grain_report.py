@@ -1,6 +1,7 @@
 """What a report says of grains is what other hands compute, and it says the same of the same run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def make_run(folder, corpus_folder, recipe="grain-adversarial", *changes):
     )
     run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
     torch.manual_seed(0)
-    network = families.NETWORKS["grain"](run.recipe)
+    network = families.FAMILIES["grain"].network(run.recipe)
     checkpoint.save(run.last, network, torch.optim.Adam(network.parameters()), checkpoint.Progress(step=7))
     for step in (3, 7):
         run.log({"step": step, "seconds": 1.0 * step, "total": 2.0, "mean_square": 2.0, "adjudication": 1.0 / step})
@@ -409,7 +410,7 @@ class Perfect(GrainAutoencoder):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_perfect_network_has_no_error_and_adds_nothing(tmp_path, corpus, monkeypatch):
-    monkeypatch.setitem(evaluate.NETWORKS, "grain", Perfect)
+    monkeypatch.setitem(families.FAMILIES, "grain", replace(families.FAMILIES["grain"], network=Perfect))
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     measured = found["reconstruction"]["unfiltered"]
     assert found["relative_error"] == pytest.approx(0.0, abs=1e-9)
@@ -544,7 +545,7 @@ def test_always_answering_the_mean_has_a_relative_error_near_one(tmp_path, corpu
         def decode(self, latents):
             return 0.1 * torch.from_numpy(noise(len(latents), LENGTH))
 
-    monkeypatch.setitem(evaluate.NETWORKS, "grain", Mean)
+    monkeypatch.setitem(families.FAMILIES, "grain", replace(families.FAMILIES["grain"], network=Mean))
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     assert found["relative_error"] > 1.0
     assert any("learned nothing" in line for line in found["shortcomings"])

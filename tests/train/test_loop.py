@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -188,7 +189,7 @@ def test_each_step_has_chance_of_its_own_that_follows_from_the_seed(train, monke
                 drawn.append((torch.rand(3, generator=generator).tolist(), float(target.sum())))
             return super().reconstruction(frames, chroma, target, target_chroma, generator)
 
-    monkeypatch.setitem(families.NETWORKS, "chroma", Drawing)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Drawing))
     runs = []
     for folder, seed in (("one", 1), ("again", 1), ("other", 2)):
         drawn.clear()
@@ -222,7 +223,7 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
         return loss
 
     rank = 0
-    monkeypatch.setitem(families.NETWORKS, "chroma", Drawing)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Drawing))
     monkeypatch.setattr(loop._Loop, "_step", step)
     train("tuned-8", "training.steps=10")
     assert len(drawn[0]) == len(drawn[1]) == 10
@@ -376,7 +377,7 @@ class OneAlive(ChromaAutoencoder):
 
 def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeypatch):
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setitem(families.NETWORKS, "chroma", Dead)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Dead))
     said = []
     outcome, run = train("tuned-8", "training.epochs=4", options=Options("cpu", on_message=said.append))
     assert outcome.dead
@@ -389,7 +390,7 @@ def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeyp
 
 
 def test_one_living_latent_is_enough_to_go_on(train, monkeypatch):
-    monkeypatch.setitem(families.NETWORKS, "chroma", OneAlive)
+    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=OneAlive))
     said = []
     outcome, run = train("tuned-8", options=Options("cpu", on_message=said.append))
     assert not outcome.dead

@@ -23,7 +23,7 @@ from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train.chroma_data import ChromaData
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import NETWORKS
+from timbrel.train.families import FAMILIES
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
 
@@ -309,7 +309,7 @@ def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
 
 
 def test_divergences_are_those_of_torchs_own_distributions(octave):
-    network = NETWORKS["chroma"](load_recipe("chroma-8-vae-noskip", SMALL)).eval()
+    network = FAMILIES["chroma"].network(load_recipe("chroma-8-vae-noskip", SMALL)).eval()
     spectra = np.random.default_rng(0).random((30, FRAME // 2 + 1)).astype(np.float32)
     sample = chroma_measures.Sample("train", 30, [], spectra, np.zeros(30, np.int64))
     found = chroma_measures.posterior(network, sample)

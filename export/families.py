@@ -1,0 +1,47 @@
+"""A row for each family of networks: all that export, reports and `make` ask of it by its name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..host.contract.model import Model
+from ..host.progress import Display
+from ..train.corpus.store import Corpus
+from ..train.run import Run
+from .chroma import chroma_graphs
+from .first_preset import First, first_scale, first_texture
+from .grain import grain_graphs
+from .graphs import Graphs
+from .reports import chroma, grain
+from .reports.report import Progress, Report
+
+
+@dataclass(frozen=True)
+class Family:
+    """What becomes of a family's runs.
+
+    Args:
+        graphs: its decoder and encoder, and its part of the card; told whether the corpus is tonal.
+        report: what `timbrel evaluate` says of a run: its network, and the name and the step of the checkpoint.
+        recipe: that `make` trains.
+        why: what its instruments do, in words for who makes one.
+        first: the preset that `make` writes, with something to hear.
+    """
+
+    graphs: Callable[[Any, Any, Corpus, bool], Graphs]
+    report: Callable[[Run, Any, str, int, Progress], Report]
+    recipe: str
+    why: str
+    first: Callable[[Path, Run, Model, Display], First]
+
+
+FAMILIES: dict[str, Family] = {
+    "chroma": Family(
+        chroma_graphs, chroma.report, "tuned-8", "keys will choose the note, knobs the colour", first_scale
+    ),
+    "grain": Family(
+        grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture
+    ),
+}
+TONAL, TEXTURE = "chroma", "grain"  # what `make` takes where nothing is asked for: of sounds with a pitch, and without

@@ -1,0 +1,78 @@
+"""What is asked of a kind of model, in place of its name."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol
+
+from ..settings import Control, Fault, Range
+
+
+class Shape(Protocol):
+    """What a kind looks at in a model's card."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def frame_length(self) -> int: ...
+    @property
+    def hop_length(self) -> int: ...
+    @property
+    def window(self) -> str: ...
+    @property
+    def envelope_points(self) -> int: ...
+    @property
+    def chroma(self) -> object | None: ...
+
+
+class Kind:
+    """A kind of model: one object for each, in a file of its own. What it does not say itself is as here."""
+
+    name: ClassVar[str] = ""  # in cards
+    moved: ClassVar[str] = "sound"  # what keys move where a model has no chroma
+    section: ClassVar[str | None] = None  # the table of a preset that is for this kind alone
+    played: ClassVar[tuple[str, ...]] = ()  # keys of [play] that are for this kind alone
+    controls: ClassVar[Mapping[str, Control]] = {}  # what knobs can turn in its section, by target
+    instead: ClassVar[str] = ""  # what it has in place of other kinds' keys of [play], for who gave those
+    plain: ClassVar[Mapping[str, Any]] = {}  # settings of [play] that any host can follow: for measuring loudness
+    of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something
+
+    def check(self, card: Shape) -> None:
+        """Refuse a card that contradicts its kind.
+
+        Raises:
+            ValueError: it does.
+        """
+
+    def targets(self, preset: Any, card: Shape) -> dict[str, Range]:
+        """Return what knobs can turn in a preset besides what any has, and how far."""
+        return {}
+
+    def faults(self, preset: Any, card: Shape) -> Iterator[Fault]:
+        """Give what a preset says of this kind that does not go together."""
+        yield from ()
+
+    def holds_keys(self, preset: Any) -> bool:
+        """Return whether a key goes on until it is pressed again."""
+        return False
+
+    def frames(self, card: Shape) -> list[tuple[str, str]]:
+        """Return what a model gives, and how much of it makes a sound: labels, and words for people."""
+        milliseconds = 1000 / card.sample_rate
+        return [
+            ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
+            ("frame", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms), {card.window} window"),
+            ("hop", f"{card.hop_length} samples ({card.hop_length * milliseconds:.1f} ms)"),
+        ]
+
+    def hop_through(self, card: Shape) -> int:
+        """Return the samples between frames of a sound that is sent through a model."""
+        return card.hop_length
+
+    def window_through(self, card: Shape) -> str:
+        """Return the name of the window of such frames."""
+        return card.window
