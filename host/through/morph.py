@@ -1,6 +1,6 @@
 """The way from one sound's code to another's, as a held note and as a picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,35 @@ def morph(
         Failure: a code is not finite, or an output cannot be written.
     """
     card = model.card
+    _check(card, way, output, picture, overwrite)
+    tracks, scale = [follow(s, model, _part(progress, i)) for i, s in enumerate((first, second))], in_deviations(card)
+    ends = [track.codes[medoid(track.codes * scale)] for track in tracks]
+    note = key if key is not None else MIDDLE_C if card.chroma is None else _note_of(first)
+    codes = np.stack(ends)
+    if way == "dense":
+        met = np.concatenate([codes[:1], [mark.latent for mark in card.landmarks], codes[1:]])
+        codes = met[dense_way(met * scale)]
+    preset = _preset(model, codes, scale, way, seconds)
+    patch = Patch(output.stem, preset, model, output.parent)
+    render(
+        {0: patch},
+        _held(note, seconds),
+        output,
+        sample_rate=RATE,
+        overwrite=overwrite,
+        progress=_part(progress, 2),
+    )
+    drawn = _played(preset, card, seconds)
+    if picture is not None:
+        names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
+        draw_way(picture, card, names, drawn, f"{way}, {seconds:g} s, in {card.name}", overwrite)
+    told = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
+    by = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""
+    return Morphed(told + by, tuple(_warnings(zip((first, second), ends, strict=True), card)))
+
+
+def _check(card: Card, way: str, output: Path, picture: Path | None, overwrite: bool) -> None:
+    """Refuse outputs that cannot be written, and a way that the model's card does not know."""
     check_output(output, overwrite)
     if picture is not None:
         check_picture(picture)
@@ -86,40 +115,21 @@ def morph(
             f"--way dense goes through training codes, and the card of model {card.name!r} holds none; choose linear "
             "or spherical, or export the model again"
         )
-    tracks = [follow(sound, model, _part(progress, number)) for number, sound in enumerate((first, second))]
-    scale = in_deviations(card)
-    ends = [track.codes[medoid(track.codes * scale)] for track in tracks]
-    note = key if key is not None else MIDDLE_C if card.chroma is None else _note_of(first)
-    codes = np.stack(ends)
-    if way == "dense":
-        marks = np.array([mark.latent for mark in card.landmarks])
-        met = np.concatenate([codes[:1], marks, codes[1:]])
-        codes = met[dense_way(met * scale)]
-    preset = _preset(model, codes, scale, way, seconds)
+
+
+def _held(note: int, seconds: float) -> Performance:
+    """One note, held."""
     length = round(seconds * RATE)
     events: list[Event] = [NoteOn(0, 0, note, VELOCITY), NoteOff(length, 0, note)]
-    render(
-        {0: Patch(output.stem, preset, model, output.parent)},
-        Performance(events=events, length=length, channels=[0], warnings=[]),
-        output,
-        sample_rate=RATE,
-        overwrite=overwrite,
-        progress=_part(progress, 2),
-    )
-    drawn = _played(preset, card, seconds)
-    if picture is not None:
-        names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
-        title = f"{way}, {seconds:g} s, in {card.name}"
-        draw_way(picture, card, names, drawn, title, overwrite)
-    told = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
-    by = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""
-    beyond = [(sound, outside(end, card)) for sound, end in zip((first, second), ends, strict=True)]
-    warnings = [
-        f"{sound} is unlike the training sounds: its code lies outside the span of {names}, where playing keeps it"
-        for sound, names in beyond
-        if names
-    ]
-    return Morphed(told + by, tuple(warnings))
+    return Performance(events=events, length=length, channels=[0], warnings=[])
+
+
+def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]:
+    """A line for each sound whose code playing keeps inside the spans."""
+    for sound, end in ends:
+        if names := outside(end, card):
+            where = f"its code lies outside the span of {names}, where playing keeps it"
+            yield f"{sound} is unlike the training sounds: {where}"
 
 
 def dense_way(codes: Doubles) -> list[int]:

@@ -88,14 +88,8 @@ def render_soundfont(
             destination is taken.
         Failure: FluidSynth fails, or the disk is full.
     """
-    fractions = parse_fractions(split)
-    _check_numbers("program", programs)
-    _check_numbers("note", notes)
-    _check_numbers("velocity", velocities, lowest=1)
-    if not 0.1 <= seconds <= _LONGEST_SECONDS:
-        raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    fractions, say = parse_fractions(split), progress or (lambda share, what: None)
+    _check(programs, notes, velocities, seconds, rate)
     at_hand = _programs_of(soundfont)
     fluidsynth = _fluidsynth()
     programs = sorted(set(programs))
@@ -103,8 +97,7 @@ def render_soundfont(
     with writing(destination, rate) as writer:
         for done, program in enumerate(programs):
             label = PROGRAM_NAMES[program]
-            if progress:
-                progress(done / len(programs), f"{program} {label}")
+            say(done / len(programs), f"{program} {label}")
             if program not in at_hand:
                 writer.report.unreadable[f"program {program:03d}"] = "not in this soundfont"
                 continue
@@ -117,9 +110,19 @@ def render_soundfont(
             )
         splits = assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
-    if progress:
-        progress(1.0, "done")
+    say(1.0, "done")
     return report
+
+
+def _check(programs: Sequence[int], notes: Sequence[int], velocities: Sequence[int], seconds: float, rate: int) -> None:
+    """Refuse what is out of range."""
+    _check_numbers("program", programs)
+    _check_numbers("note", notes)
+    _check_numbers("velocity", velocities, lowest=1)
+    if not 0.1 <= seconds <= _LONGEST_SECONDS:
+        raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
 
 
 def _append(writer: Writer, samples: Samples, program: int, note: int, velocity: int, *, by_note: bool) -> None:
