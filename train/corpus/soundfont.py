@@ -90,8 +90,7 @@ def render_soundfont(
     """
     fractions, say = parse_fractions(split), progress or (lambda share, what: None)
     _check(programs, notes, velocities, seconds, rate)
-    at_hand = _programs_of(soundfont)
-    fluidsynth = _fluidsynth()
+    at_hand, fluidsynth = _programs_of(soundfont), _fluidsynth()
     programs = sorted(set(programs))
     pairs = list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
