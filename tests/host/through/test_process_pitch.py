@@ -21,7 +21,7 @@ from timbrel.host.through.processor import Processor
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 PHASES = ["original", "own"]
 RATE, LENGTH = 44_100, 4096
 
