@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,21 +14,18 @@ import scipy.signal
 import scipy.stats
 import soundfile
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from timbrel.export import evaluate
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import keys, sample
 from timbrel.export.reports import chroma as chroma_report
-from timbrel.export.reports import figures, page, picture
-from timbrel.export.reports.verdict import percent, shortcomings, verdict
+from timbrel.export.reports import picture
 from timbrel.host import files
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train import checkpoint, families
-from timbrel.train.corpus.store import Clip, Corpus, writing
-from timbrel.train.frames import Source, moved_frame, sources
+from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.frames import moved_frame, sources
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipe import ChromaFrames, load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
@@ -176,114 +172,6 @@ class Stuck:
 
     def decode(self, latents, chroma):
         return self.frame.repeat(len(latents), 1)
-
-
-# ---- distances between frames
-
-
-def naive(asked, decoded, clips, means):
-    """The measures of some frames, by the book."""
-    squares, spread = np.sum((asked - decoded) ** 2), np.sum((asked - means) ** 2)
-    levels = [20 * np.log10(np.maximum(frames, 1e-4)) for frames in (asked, decoded)]
-    return {
-        "mean_square": squares / asked.size,
-        "spectral_convergence_db": 20 * np.log10(np.linalg.norm(asked - decoded) / np.linalg.norm(asked)),
-        "log_spectral_distance_db": np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in zip(*levels, strict=True)]),
-        "relative_error": squares / spread,
-    }
-
-
-@given(st.integers(0, 2**31), st.lists(st.sampled_from([3, 5, 9]), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
-def test_measures_are_those_of_the_book_over_all_and_over_clips(seed, clips):
-    rng, clips = np.random.default_rng(seed), np.array(clips)
-    asked, decoded, means = rng.random((3, len(clips), 17)).astype(np.float32)
-    found = measures.reconstruction(asked, decoded, clips, means)
-    each = [naive(*(part[clips == clip] for part in (asked, decoded, clips, means))) for clip in np.unique(clips)]
-    for name, value in naive(asked, decoded, clips, means).items():
-        values = [clip[name] for clip in each]
-        wanted = {"value": value, "mean": np.mean(values), "deviation": np.std(values)}
-        assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
-
-
-def test_frames_at_half_level_are_six_db_off_by_both_spectral_measures():
-    asked = np.random.default_rng(0).uniform(0.1, 1, (5, 9)).astype(np.float32)
-    found = measures.reconstruction(asked, asked / 2, np.zeros(5, np.int64), 0 * asked)
-    assert found["spectral_convergence_db"]["value"] == pytest.approx(-6.0206, abs=1e-3)
-    assert found["log_spectral_distance_db"]["value"] == pytest.approx(6.0206, abs=1e-3)
-    assert found["relative_error"]["value"] == pytest.approx(0.25, rel=1e-5)
-
-
-def test_identical_frames_are_nothing_apart_and_finite():
-    asked = np.random.default_rng(0).random((4, 9)).astype(np.float32)
-    found = measures.reconstruction(asked, asked, np.arange(4), 0 * asked)
-    assert [found[name]["value"] for name in found] == [0, measures.PERFECT_DB, 0, 0]
-
-
-def test_levels_below_minus_80_db_do_not_count():
-    asked = np.array([[1.0, 1e-5]], np.float32)
-    found = measures.reconstruction(asked, np.array([[1.0, 0.0]], np.float32), np.zeros(1, np.int64), 0 * asked)
-    assert found["log_spectral_distance_db"]["value"] == 0
-
-
-def test_mean_spectra_are_those_of_each_class_and_of_all_for_a_class_without_frames():
-    spectra = np.random.default_rng(0).random((6, 4)).astype(np.float32)
-    means = measures.mean_spectra(spectra, np.array([0, 0, 5, 5, 5, 11]))
-    assert means[0] == pytest.approx(spectra[:2].mean(0))
-    assert means[5] == pytest.approx(spectra[2:5].mean(0))
-    assert means[3] == pytest.approx(spectra.mean(0))
-
-
-# ---- latents
-
-
-def test_latent_figures_are_numpys_and_name_the_dead():
-    rng = np.random.default_rng(1)
-    latents = rng.normal(0.5, 0.2, (500, 4)).astype(np.float32)
-    latents[:, 1] = latents[:, 0] * -0.5 + 0.05 * latents[:, 1]
-    latents[:, 3] = 0.25 + 1e-5 * latents[:, 3]
-    found = measures.latent_figures(latents, None)
-    for i, dimension in enumerate(found["dimensions"]):
-        low, high = np.quantile(latents[:, i], [0.01, 0.99])
-        wanted = {"low": low, "high": high, "mean": latents[:, i].mean(), "std": latents[:, i].std()}
-        assert dimension == pytest.approx({**wanted, "dead": i == 3}, rel=1e-3)
-    assert np.array(found["correlation"])[:3, :3] == pytest.approx(np.corrcoef(latents[:, :3].T), abs=1e-6)
-    assert found["correlation"][3] == [0, 0, 0, 1]
-    assert found["largest_correlation"] == pytest.approx(abs(np.corrcoef(latents[:, 0], latents[:, 1])[0, 1]))
-
-
-def test_a_latent_covered_by_its_own_noise_is_dead():
-    latents = np.random.default_rng(1).normal(0, 0.1, (100, 2)).astype(np.float32)
-    found = measures.latent_figures(latents, np.array([0.001, 1.5], np.float32))
-    assert [dimension["dead"] for dimension in found["dimensions"]] == [True, False]
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_the_divergence_is_that_of_torchs_own_distributions(tmp_path, corpus):
-    run = make_run(tmp_path / "run", corpus, "chroma-8-vae")
-    found = measured(run)["latents"]
-    assert len(found["dimensions"]) == 8
-    network = ChromaAutoencoder(run.recipe)
-    network.load_state_dict(checkpoint.load(run.best)["model"])
-    opened = run.corpus()
-    frames = [
-        moved_frame(opened.samples(s.clip), s, s.note, run.recipe.frames)
-        for s in sources(opened, "train", run.recipe.frames, tonal=False)
-    ]
-    chroma = np.eye(12, dtype=np.float32)[[strongest_class(frame) for frame in frames]]
-    with torch.no_grad():
-        mean, log_variance = network.distribution(torch.from_numpy(np.stack(frames)), torch.from_numpy(chroma))
-        normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
-        wanted = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).mean(0)
-    assert [d["divergence"] for d in found["dimensions"]] == pytest.approx(wanted.tolist(), rel=1e-4, abs=1e-6)
-    assert [d["mean"] for d in found["dimensions"]] == pytest.approx(mean.mean(0).tolist(), rel=1e-3, abs=1e-6)
-
-
-def strongest_class(frame):
-    """By hand: energy of all bins nearest to each note from A0 to C8."""
-    notes = 69 + 12 * np.log2(np.fft.rfftfreq(FRAME, 1 / RATE)[1:] / 440)
-    energy = [np.square(frame[1:][np.abs(notes - note) < 0.5]).sum() for note in range(21, 109)]
-    return int(np.argmax([sum(energy[(k - 21) % 12 :: 12]) for k in range(12)]))
 
 
 # ---- drawing frames
@@ -765,60 +653,32 @@ def test_the_two_sounds_of_a_report_are_at_one_gain_and_none_clips(tmp_path, mon
     assert source == pytest.approx(remade / 8, abs=1e-6)
 
 
-# ---- words
+@pytest.mark.usefixtures("no_pictures")
+def test_the_divergence_is_that_of_torchs_own_distributions(tmp_path, corpus):
+    run = make_run(tmp_path / "run", corpus, "chroma-8-vae")
+    found = measured(run)["latents"]
+    assert len(found["dimensions"]) == 8
+    network = ChromaAutoencoder(run.recipe)
+    network.load_state_dict(checkpoint.load(run.best)["model"])
+    opened = run.corpus()
+    frames = [
+        moved_frame(opened.samples(s.clip), s, s.note, run.recipe.frames)
+        for s in sources(opened, "train", run.recipe.frames, tonal=False)
+    ]
+    chroma = np.eye(12, dtype=np.float32)[[strongest_class(frame) for frame in frames]]
+    with torch.no_grad():
+        mean, log_variance = network.distribution(torch.from_numpy(np.stack(frames)), torch.from_numpy(chroma))
+        normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+        wanted = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).mean(0)
+    assert [d["divergence"] for d in found["dimensions"]] == pytest.approx(wanted.tolist(), rel=1e-4, abs=1e-6)
+    assert [d["mean"] for d in found["dimensions"]] == pytest.approx(mean.mean(0).tolist(), rel=1e-3, abs=1e-6)
 
 
-def lacking(
-    error=0.2, anywhere=0.99, seconds=1.0, pitched=1.0, note=65.0, tonal=True, dead=(), keys=True, octave=4, ratio=1.0
-):
-    place = heard(anywhere) if tonal else {"sounding": None}
-    return shortcomings(
-        {
-            "run": {"tonal": tonal, "octave": octave if tonal else None},
-            "recordings": {"event_seconds": seconds, "pitched": pitched, "note": note},
-            "reconstruction": {"same_key": {"relative_error": {"value": error}}},
-            "spectral_distance": {"ratio": ratio},
-            "keys": {"mesh": place} if keys else None,
-            "latents": {"dimensions": [{"dead": i in dead} for i in range(8)]},
-        }
-    )
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        ({"error": 1.0}, "It has learned nothing: spectra of the recordings are no nearer than their mean"),
-        ({"ratio": 1.51}, "Random codes do not sound like the recordings (1.5 times as far from unheard ones as"),
-        ({"anywhere": 0.79}, "keys are not obeyed: 79.0 % of notes are right there"),
-        ({"seconds": 0.3}, "Hits and words are lost: the recordings' sounds last 0.30 s each"),
-        ({"pitched": 0.6}, "What has no pitch is left out: 40.0 % of the sound."),
-        ({"note": 36.0}, "around C2 (65 Hz), and were moved 2 octaves up, into C4 to B4"),
-        ({"note": 76.0}, "around E5 (659 Hz), and were moved an octave down, into C4 to B4"),
-        ({"note": 40.0, "octave": 3}, "around E2 (82 Hz), and were moved an octave up, into C3 to B3"),
-        ({"dead": (1, 2)}, "2 of 8 knobs do nothing (latent 1, 2)."),
-        ({"dead": range(8)}, "This model cannot be played"),
-    ],
-)
-def test_each_shortcoming_is_said_and_nothing_else(found, words):
-    [line] = lacking(**found)
-    assert words in line
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        {},
-        {"error": 0.999, "anywhere": 0.81, "seconds": 0.51, "pitched": 0.81},
-        {"note": 57.0},
-        {"note": 74.0},
-        {"note": None, "pitched": 0.0, "tonal": False},
-        {"keys": False},
-        {"ratio": 1.49},
-        {"ratio": None},
-    ],
-)
-def test_an_instrument_without_shortcomings_has_none_said(found):
-    assert lacking(**found) == []
+def strongest_class(frame):
+    """By hand: energy of all bins nearest to each note from A0 to C8."""
+    notes = 69 + 12 * np.log2(np.fft.rfftfreq(FRAME, 1 / RATE)[1:] / 440)
+    energy = [np.square(frame[1:][np.abs(notes - note) < 0.5]).sum() for note in range(21, 109)]
+    return int(np.argmax([sum(energy[(k - 21) % 12 :: 12]) for k in range(12)]))
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -832,109 +692,6 @@ def test_a_page_says_what_its_report_lacks(tmp_path):
     assert all(line in text for line in found["shortcomings"])
 
 
-def heard(share, octave=None):
-    return {"sounding": {"notes": 100, "pitch_class": share, "octave": octave}}
-
-
-def told(real, anywhere, dead=(), latents=3, tonal=True):
-    return verdict(
-        {
-            "run": {"tonal": tonal},
-            "keys": {"training_codes": real, "mesh": anywhere},
-            "latents": {"dimensions": [{"dead": i in dead} for i in range(latents)]},
-        }
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (told(heard(0.998), heard(0.96)), "Keys are obeyed: the note is the key's in 99.8 % of cases on sounds"),
-        (told(heard(1.0), heard(0.85)), "Keys are mostly obeyed"),
-        (told(heard(0.55), heard(1.0)), "Keys are not obeyed"),
-        (
-            told(heard(1.0, 0.3), heard(1.0, 1.0)),
-            "Keys are not obeyed: the note is the key's in 100 % of cases (30.0 %",
-        ),
-        (told(heard(1.0, 1.0), heard(1.0, 1.0)), "100 % of cases (octave included) wherever the knobs stand"),
-        (told(heard(1.0), heard(1.0)), "All 3 knobs are in use."),
-        (told(heard(1.0), heard(1.0), latents=2), "Both knobs are in use."),
-        (told(heard(1.0), heard(1.0), latents=1), "The knob is in use."),
-        (told(heard(1.0), heard(1.0), dead=(0, 2)), "2 of 3 knobs do nothing (latent 0, 2)."),
-        (told(heard(1.0), heard(1.0), dead=(0, 1, 2)), "This model cannot be played"),
-        (told(heard(1.0), heard(1.0), tonal=False), "no clear pitch"),
-    ],
-)
-def test_the_verdict_says_what_the_figures_mean(text, words):
-    assert words in text
-
-
-@given(st.integers(0, 10**6))
-@example(999_999)
-def test_a_share_reads_100_percent_only_where_nothing_is_missing(millionths):
-    share = millionths / 10**6
-    text = percent(share)
-    assert text.startswith("100") == (share == 1)
-    assert float(text.removesuffix(" %")) == pytest.approx(100 * share, abs=0.1001)
-
-
-# ---- pictures
-
-
-def drawn(shown, theme=picture.LIGHT):
-    with matplotlib.rc_context(theme.settings()):
-        return shown.draw(theme)
-
-
-def test_the_square_has_its_first_latent_along_x_and_its_second_upwards():
-    mesh = keys.mesh(np.zeros(2), np.array([1.0, 10.0]), 16, np.random.default_rng(0))
-    answers = (mesh[:, 0] > 0.9).astype(np.int64) + 2 * (mesh[:, 1] > 9)
-    axes = drawn(figures.square({0: answers}, [0.0, 0.0], [1.0, 10.0])).axes[0]
-    image = axes.images[0]
-    assert image.origin == "lower"
-    assert image.get_extent() == [0, 1, 0, 10]
-    assert image.get_array().tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1], [2, 2, 2, 3]]
-    assert axes.get_title("left") == "C asked: 56.2 % right"
-
-
-def test_the_embedding_of_many_latents_is_their_two_principal_components():
-    rng = np.random.default_rng(3)
-    latents = (rng.standard_normal((80, 6)) @ rng.standard_normal((6, 6))).astype(np.float32)
-    places = drawn(figures.embedding(latents, rng.integers(0, 12, 80))).axes[0].collections[0].get_offsets()
-    u, s, _ = np.linalg.svd(latents - latents.mean(0), full_matrices=False)
-    np.testing.assert_allclose(np.abs(places), np.abs(u[:, :2] * s[:2]), atol=1e-3)
-
-
-def test_the_embedding_of_three_latents_shows_every_pair():
-    latents = np.random.default_rng(3).random((30, 3)).astype(np.float32)
-    panels = drawn(figures.embedding(latents, np.zeros(30, np.int64))).axes[:3]
-    assert [(a.get_xlabel(), a.get_ylabel()) for a in panels] == [
-        ("latent 0", "latent 1"), ("latent 0", "latent 2"), ("latent 1", "latent 2")
-    ]  # fmt: skip
-    np.testing.assert_allclose(panels[2].collections[0].get_offsets(), latents[:, 1:])
-
-
-def test_a_spectrogram_shows_tones_at_their_frequency_and_left_out_frames_as_black():
-    tones = np.full((8, FRAME // 2 + 1), 1e-6, np.float32)
-    tones[:, 128] = 1.0  # 1 kHz
-    times = np.array([0, 1, 2, 3, 8, 9, 10, 11]) * HOP / RATE
-    image = drawn(figures.spectrogram(tones, tones, times, HOP / RATE, "clip", RATE)).axes[1].images[0]
-    level, (left, right, bottom, top) = image.get_array(), image.get_extent()
-    middle = bottom + (level[:, 10].argmax() + 0.5) / len(level) * (top - bottom)
-    assert 2**middle == pytest.approx(1000, rel=0.02)
-    moments = left + np.arange(level.shape[1]) / level.shape[1] * (right - left)
-    black = (moments > 4.6 * HOP / RATE) & (moments < 7.9 * HOP / RATE)
-    assert level[:, black].max() == figures.LOWEST_DB
-    assert level[:, moments < 4 * HOP / RATE].max(0).min() > -6
-
-
-def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
-    frames = np.ones((1, 9), np.float32)
-    shown = figures.reconstructions(frames, frames, ["$a_{$ \\frac"], RATE)
-    shown.save(tmp_path)
-    assert drawn(shown).axes[0].get_title("left") == r"\$a_{\$ \frac"
-
-
 @pytest.mark.filterwarnings("error")
 def test_a_dead_network_is_drawn_too(tuned, monkeypatch):
     monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Constant))
@@ -942,40 +699,3 @@ def test_a_dead_network_is_drawn_too(tuned, monkeypatch):
     names = {path.stem for path in (tuned.folder / "report").glob("*.png")}
     assert {"embedding", "histograms", "correlation"} <= names
     assert "square" not in names
-
-
-def test_colours_of_pitch_classes_go_from_dark_to_light_and_stand_out_from_the_page():
-    for theme in (picture.LIGHT, picture.DARK):
-        light = [luminance(colour) for colour in theme.pitch_classes().colors]
-        assert light == sorted(light)
-        paper = luminance(matplotlib.colors.to_rgb(theme.paper))
-        contrasts = [(max(a, paper) + 0.05) / (min(a, paper) + 0.05) for a in light]
-        assert min(contrasts) > 1.3
-
-
-def luminance(colour):
-    """Relative luminance (WCAG)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
-
-
-def test_text_stands_out_from_the_page_in_both_themes():
-    for block in (page.STYLE.split("@media")[0], page.STYLE.split("@media")[1]):
-        colours = dict(re.findall(r"--(\w+): (#\w{6})", block))
-        paper = luminance(matplotlib.colors.to_rgb(colours["paper"]))
-        for name in ("ink", "faint", "mark"):
-            text = luminance(matplotlib.colors.to_rgb(colours[name]))
-            assert (max(text, paper) + 0.05) / (min(text, paper) + 0.05) > 4.5, name
-
-
-@pytest.mark.parametrize(
-    ("labels", "wanted"), [("aaaaabbbbbcde", "ace"), ("aaaaaabbbbbb", "ab"), ("aaaaaaaa", "a"), ("aAaA", "aA")]
-)
-def test_pictured_frames_are_of_different_sounds_and_of_none_twice(labels, wanted):
-    """Upper case is the same sound on another note."""
-    found = [
-        Source(Clip(name="n", start=0, length=1, group="g", label=label.lower()), 0, 60.0 + label.isupper())
-        for label in labels
-    ]
-    some = sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))
-    assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted
