@@ -158,7 +158,7 @@ def _chroma_study(
     accelerator: str,
     devices: int,
 ) -> Any:
-    """What the study of chroma is asked for."""
+    """Return what the study of chroma is asked for."""
     from .study.chroma_plan import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
 
     return Asked(

@@ -43,7 +43,7 @@ def landmarks(codes: Codes) -> list[Landmark]:
 
 
 def starting_point(codes: Codes, marks: list[Landmark]) -> list[float]:
-    """The landmark nearest the median code: a sound that exists, from the middle of those that do."""
+    """Return the landmark nearest the median code: a sound that exists, from the middle of those that do."""
     median = np.median(codes.latents, axis=0)
     scale = codes.latents.std(0) + 1e-9
     distances = [float(np.sum(np.square((np.array(mark.latent) - median) / scale))) for mark in marks]

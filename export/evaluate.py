@@ -63,7 +63,7 @@ def _write(folder: Path, sounds: Sequence[Sound]) -> None:
 
 
 def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
-    """The network of a run, ready to be used, its checkpoint's name and its step.
+    """Return the network of a run, ready to be used, its checkpoint's name and its step.
 
     Raises:
         UserError: no checkpoint.

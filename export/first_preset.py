@@ -75,7 +75,7 @@ PRESETS: dict[str, Callable[[Model], Preset]] = {Spectrum.name: _for_keys, Grain
 
 
 def as_text(preset: Preset, card: Card) -> str:
-    """The preset's file, which begins with the sound that it starts from."""
+    """Return the preset's file, which begins with the sound that it starts from."""
     values = preset.latent_values(card)
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
     return preset.to_toml(f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.")

@@ -64,7 +64,7 @@ def uniform_codes(model: Model, count: int, seed: int = 0) -> Array:
 
 
 def _notes(model: Model, code: Array, lowest: int) -> list[float]:
-    """The notes that twelve keys sound at one code."""
+    """Return the notes that twelve keys sound at one code."""
     rate = model.card.sample_rate
     preset = Preset(
         format=1,

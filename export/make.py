@@ -89,7 +89,7 @@ def make(
 
 
 def _begin(sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display) -> tuple[Run, Outcome]:
-    """A new instrument's corpus and run, or those that were begun and stopped."""
+    """Return a new instrument's corpus and run, or those that were begun and stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
     load_recipe(FAMILIES[TONAL].recipe, [f"training.minutes={minutes}"])  # refuses a wrong number before any work
@@ -105,7 +105,7 @@ def _begin(sounds: Sequence[Path], output: Path, minutes: float, family: str, di
 
 
 def _corpus(sounds: Sequence[Path], output: Path, display: Display) -> Corpus:
-    """The corpus in ``output``, built if it is not there yet."""
+    """Return the corpus in ``output``, built if it is not there yet."""
     if (output / PRESET).exists():
         raise UserError(
             f"{output} holds an instrument already; give another name, delete it first, or train it further with "
@@ -150,7 +150,7 @@ def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """The run in ``output``, begun or gone on with."""
+    """Return the run in ``output``, begun or gone on with."""
     folder, changes = output / "run", [f"training.minutes={minutes}"]
     if folder.exists():
         family = _family_of(Run.open(folder), output, family)
@@ -171,7 +171,7 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
 def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
-    """The run of a finished instrument, gone on with for some minutes, or for what is left of those."""
+    """Return the run of a finished instrument, gone on with for some minutes, or for what is left of those."""
     if not 0 < minutes < math.inf:
         raise UserError(f"--more-minutes {minutes:g} must be above 0, such as {MINUTES:g}")
     if not (output / PRESET).exists():
@@ -195,7 +195,7 @@ def _train_more(
 
 
 def _family_of(run: Run, output: Path, family: str) -> str:
-    """The family of a run that was begun, which the one asked for must be.
+    """Return the family of a run that was begun, which the one asked for must be.
 
     Raises:
         UserError: it is another.
@@ -208,7 +208,7 @@ def _family_of(run: Run, output: Path, family: str) -> str:
 
 
 def _options(recipe: Recipe, display: Display) -> Options:
-    """How a run is trained, and shown."""
+    """Return how a run is trained, and shown."""
 
     def report(now: Report) -> None:
         note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"

@@ -18,7 +18,7 @@ Weights = Literal["float16", "float32"]
 
 
 def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], axis: str) -> onnx.ModelProto:
-    """The graph of ``module(*inputs)``, its first axis dynamic and called ``axis``."""
+    """Return the graph of ``module(*inputs)``, its first axis dynamic and called ``axis``."""
     module.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that are not in the graph
     dimension = torch.export.Dim(axis, min=1, max=1 << 20)

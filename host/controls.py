@@ -24,7 +24,7 @@ class _Segment(NamedTuple):
     last: float
 
     def at(self, time: int) -> float:
-        """The value at one sample: `_glide` without arrays, which take ten times as long for one number."""
+        """Return the value at one sample: `_glide` without arrays, which take ten times as long for one number."""
         done = min(max((time - self.start) / self.length, 0.0), 1.0)
         return self.first + (self.last - self.first) * done if done < 1.0 else self.last
 
@@ -45,7 +45,7 @@ class Ramp:
 
     @property
     def target(self) -> float:
-        """Where the value will rest."""
+        """Return where the value will rest."""
         return self._segments[-1].last
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
@@ -61,7 +61,7 @@ class Ramp:
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """The value at one sample, to the bit what `at` gives; not earlier than the last ``forget``."""
+        """Return the value at one sample, to the bit what `at` gives; not earlier than the last ``forget``."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
             return last if time - start >= length else segment.at(time)
@@ -99,7 +99,7 @@ def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDA
 
 @functools.lru_cache(maxsize=4096)  # knobs come to the same places again and again
 def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> float:
-    """What a controller's value 0 to ``top`` means: ``low + (high - low) * (value / top) ** curve``.
+    """Return what a controller's value 0 to ``top`` means: ``low + (high - low) * (value / top) ** curve``.
 
     Both ends are hit exactly, and rounding never leaves the span: effects refuse what lies beyond theirs.
     """
@@ -107,7 +107,7 @@ def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> f
 
 
 def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
-    """Where a knob that stands for ``value`` comes to by ``steps`` 127ths of its way up, or down if negative."""
+    """Return where a knob that stands for ``value`` comes to by ``steps`` 127ths of its way up, or down if negative."""
     if low == high:
         return low
     place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)

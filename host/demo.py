@@ -39,6 +39,6 @@ def demo(folder: Path) -> tuple[Path, Path]:
 
 
 def _latent_path(rack: Rack, channel: int, performance: Performance) -> npt.NDArray[np.float32]:
-    """Where the knobs were heading, a row for every `LATENT_BLOCK` samples."""
+    """Return where the knobs were heading, a row for every `LATENT_BLOCK` samples."""
     rows = [rack.latent_values(channel) for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK)]
     return np.array(rows, np.float32)

@@ -18,7 +18,7 @@ SEED = 2020  # of the noise that is the same everywhere
 
 @functools.cache
 def window(name: str, length: int) -> Array:
-    """A periodic window: ``hann``, ``blackman`` or ``rectangular``, [length]."""
+    """Return a periodic window: ``hann``, ``blackman`` or ``rectangular``, [length]."""
     t = 2.0 * np.pi * np.arange(length) / length
     shapes = {
         "hann": 0.5 - 0.5 * np.cos(t),
@@ -134,5 +134,5 @@ def limit(audio: Array) -> Array:
 
 
 def limited(audio: Array) -> float:
-    """The share of samples that `limit` has bent, 0 to 1, of what it gave."""
+    """Return the share of samples that `limit` has bent, 0 to 1, of what it gave."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))

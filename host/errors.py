@@ -38,7 +38,7 @@ def printable(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words where none is near."""
+    """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words where none is near."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

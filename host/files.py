@@ -22,7 +22,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """The stamp of a file as it is now; None if there is none that can be asked."""
+    """Return the stamp of a file as it is now; None if there is none that can be asked."""
     try:
         now = path.stat()
     except OSError:

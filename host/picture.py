@@ -185,7 +185,7 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
 
 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
-    """The (start, end, key, velocity) of every note, in samples; what is never released ends at ``length``."""
+    """Return the (start, end, key, velocity) of every note, in samples; what is never released ends at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
     down: dict[tuple[int, int], NoteOn] = {}
     for event in events:

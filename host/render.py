@@ -28,7 +28,7 @@ RATES = (44100, 48000, 96000)
 
 
 def remarks(performance: Performance, preset: str, given: Collection[int]) -> list[str]:
-    """What a file asks for and does not get, a line each: General MIDI's drums, and program changes.
+    """Return what a file asks for and does not get, a line each: General MIDI's drums, and program changes.
 
     Args:
         preset: its name; it plays the channels that have no other.
@@ -141,5 +141,5 @@ def blocks(
 
 
 def _light(sound: Array) -> Array:
-    """The same samples; where all are 0, in the room of one: minutes of silence may be held."""
+    """Return the same samples; where all are 0, in the room of one: minutes of silence may be held."""
     return sound if sound.any() else np.broadcast_to(np.float32(0), sound.shape)

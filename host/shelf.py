@@ -19,7 +19,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def preset_file(name: str) -> Path | None:
-    """The file of a shipped preset, of one by its path, or of the one in a folder that `timbrel make` wrote.
+    """Return the file of a shipped preset, of one by its path, or of the one in a folder that `timbrel make` wrote.
 
     None if a name means no preset; the file of one by its path may be missing.
     """

@@ -75,7 +75,7 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
 
 
 def plugins_of(preset: Path) -> list[Path]:
-    """The plugin files that there are of those that a preset names."""
+    """Return the plugin files that there are of those that a preset names."""
     if preset.suffix == ".onnx" or not preset.is_file():
         return []
     try:
@@ -110,7 +110,7 @@ def digest(plugin: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
-    """The digest of files of these sizes and times, read once."""
+    """Return the digest of files of these sizes and times, read once."""
     whole = hashlib.sha256()
     for part, *_ in parts:
         whole.update(os.fsencode(part.relative_to(root)) + b"\0")

@@ -87,5 +87,5 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | Non
 
 
 def progress_of(content: dict[str, Any]) -> Progress:
-    """The `Progress` in a checkpoint."""
+    """Return the `Progress` in a checkpoint."""
     return Progress(**{field.name: content["progress"][field.name] for field in fields(Progress)})

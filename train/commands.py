@@ -148,7 +148,7 @@ def train(
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
-    """What the loop calls to show progress; processes of their own cannot share a display, and stay silent."""
+    """Return what the loop calls to show progress; processes of their own cannot share a display, and stay silent."""
     if devices > 1:
         return None, None
 

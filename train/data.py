@@ -15,7 +15,7 @@ class Data(Protocol):
         ...
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """What the network's turns want of these training frames."""
+        """Return what the network's turns want of these training frames."""
         ...
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
@@ -23,5 +23,5 @@ class Data(Protocol):
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """What the encoder wants of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        """Return what the encoder wants of at most ``limit`` training frames, evenly spaced, the same at every call."""
         ...

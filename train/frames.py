@@ -71,13 +71,13 @@ class FrameStore:
 
 
 def is_tonal(corpus: Corpus) -> bool:
-    """Whether at least half of what sounds has a pitch."""
+    """Return whether at least half of what sounds has a pitch."""
     pitched, total = pitched_frames(corpus)
     return pitched >= total / 2
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
-    """How many values of the training clips' pitch tracks are a pitch, and how many there are."""
+    """Return how many values of the training clips' pitch tracks are a pitch, and how many there are."""
     tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
     return sum(int(np.isfinite(track).sum()) for track in tracks), sum(map(len, tracks))
 

@@ -78,7 +78,7 @@ def _budget(recipe: Recipe) -> dict[str, float | None]:
 
 
 def hardware() -> str:
-    """The processor that trains, in words."""
+    """Return the processor that trains, in words."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"

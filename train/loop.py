@@ -219,7 +219,7 @@ class _Loop:
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
     def _agreed(self, loss: torch.Tensor) -> tuple[float, bool]:
-        """How much of the budget is done, and whether to stop: the same in all processes, whose clocks differ.
+        """Return how much of the budget is done, and whether to stop: the same in all processes, whose clocks differ.
 
         A loss that is no number in one process is found by all: one alone would leave the others waiting.
         """

@@ -27,6 +27,6 @@ class Network(nn.Module, ABC):
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum that is minimised; a term without a weight counts as it is."""
+        """Return the weighted sum that is minimised; a term without a weight counts as it is."""
         weights = self.weights.model_dump()
         return torch.stack([w * term for name, term in terms.items() if (w := weights.get(name, 1.0))]).sum()

@@ -67,7 +67,7 @@ class Recipe(_Part):
     frames: Frames
 
     def to_toml(self) -> str:
-        """The effective recipe as TOML text, without a base."""
+        """Return the effective recipe as TOML text, without a base."""
         return tomlkit.dumps(self.model_dump(exclude_none=True))
 
 
@@ -253,7 +253,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """A difference replaces values, table by table; another budget replaces the base's."""
+    """Return a difference replaces values, table by table; another budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
         old = merged.get(key)

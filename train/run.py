@@ -46,7 +46,7 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """Where the run stands."""
+        """Return where the run stands."""
         return self.folder / "last.ckpt"
 
     @property
@@ -93,13 +93,13 @@ class Run:
         return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
 
     def with_recipe(self, recipe: Recipe) -> "Run":
-        """The run with another recipe, written in place of its own."""
+        """Return the run with another recipe, written in place of its own."""
         with replacing(self.folder / "recipe.toml", overwrite=True) as file:
             file.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
-        """The corpus that the run was trained on.
+        """Return the corpus that the run was trained on.
 
         Raises:
             UserError: it is no longer where it was.
@@ -120,7 +120,7 @@ class Run:
             raise Failure(f"cannot write {path}: {error.strerror or error}; go on with --resume") from error
 
     def logged(self) -> list[dict[str, Any]]:
-        """The lines of ``log.jsonl``; one cut off by a crash is left out."""
+        """Return the lines of ``log.jsonl``; one cut off by a crash is left out."""
         file = self.folder / "log.jsonl"
         entries = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
@@ -130,5 +130,5 @@ class Run:
 
 
 def relative_to(target: Path, folder: Path) -> str:
-    """A path as seen from a folder, so that a run and its corpus can be moved together."""
+    """Return a path as seen from a folder, so that a run and its corpus can be moved together."""
     return os.path.relpath(target.resolve(), folder.resolve())

@@ -10,7 +10,7 @@ Array = npt.NDArray[np.float32]
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """The samples of decoded frames, unwindowed: [frames, frame_length]. Noise is drawn anew for each."""
+    """Return the samples of decoded frames, unwindowed: [frames, frame_length]. Noise is drawn anew for each."""
     length, domain = recipe.frames.frame_length, recipe.network.domain
     if domain == "samples":
         return frames

@@ -54,13 +54,13 @@ def prior(latents: int, deviation: float) -> Normal:
 
 
 def fitted(codes: Array) -> Normal:
-    """The normal distribution of the same mean and covariance as codes [codes, latents]."""
+    """Return the normal distribution of the same mean and covariance as codes [codes, latents]."""
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
     return Normal(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
 
 
 def distribution(codes: Array, clips: Ints, normal: Normal, rng: np.random.Generator) -> dict[str, Any]:
-    """Where codes lie and how far their distribution is from ``normal``, with 95 % intervals.
+    """Return where codes lie and how far their distribution is from ``normal``, with 95 % intervals.
 
     Windows of a clip resemble each other, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997,
     section 3.8), and distances take the place of tests, which count every window for new. Each latent's is that of

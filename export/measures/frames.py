@@ -46,7 +46,7 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
 def pooled(
     above: Double, below: Double, clips: Ints, unit: Callable[[Double], Double] = lambda ratio: ratio
 ) -> dict[str, float]:
-    """The ratio of two sums over frames, over all (``value``), and mean and deviation of the clips' own.
+    """Return the ratio of two sums over frames, over all (``value``), and mean and deviation of the clips' own.
 
     Args:
         above, below: what is summed, [frames].
@@ -60,13 +60,13 @@ def pooled(
 
 
 def decibels(ratio: Double) -> Double:
-    """A ratio of energies in dB, `PERFECT_DB` where it is next to nothing."""
+    """Return a ratio of energies in dB, `PERFECT_DB` where it is next to nothing."""
     level: Double = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
     return level
 
 
 def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
-    """The mean spectrum of each pitch class, [12, bins]; that of all frames for a class that has none."""
+    """Return the mean spectrum of each pitch class, [12, bins]; that of all frames for a class that has none."""
     means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):
         means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)
@@ -74,7 +74,7 @@ def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
 
 
 def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
-    """What each latent spans over the training set, and how latents hang together.
+    """Return what each latent spans over the training set, and how latents hang together.
 
     Args:
         latents: codes of training frames, [frames, latents].

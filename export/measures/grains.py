@@ -38,7 +38,7 @@ def powers(sounds: Array) -> Double:
 
 
 def transform_length(length: int) -> int:
-    """The power of two that is not below a window's length, at least `FEWEST_BINS`."""
+    """Return the power of two that is not below a window's length, at least `FEWEST_BINS`."""
     return max(FEWEST_BINS, 1 << (length - 1).bit_length())
 
 
@@ -48,7 +48,7 @@ def log_mel(sounds: Array, sample_rate: int) -> Double:
 
 
 def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
-    """The distances between grains, each over all (``value``) and as mean and deviation of the clips' own.
+    """Return the distances between grains, each over all (``value``) and as mean and deviation of the clips' own.
 
     ``sample_mean_square`` compares waveforms, and ``sample_error_db`` is it against the energy asked for: 0 dB is what
     silence has, 3 dB what other noise of the same level has, so that both say nothing of networks that decode a filter
@@ -74,7 +74,7 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
 
 
 def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
-    """What grains have more, or less, than those asked for, by band, the last one all above 3 kHz.
+    """Return what grains have more, or less, than those asked for, by band, the last one all above 3 kHz.
 
     Mean spectra of each clip are compared, which is fair to waveforms and to noise alike. ``level_db`` is the power
     given against the power asked for. ``excess_db`` is what is added: in pieces of 100 Hz, the power given beyond that

@@ -43,13 +43,13 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
 
 
 def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
-    """The strongest pitch class of each code decoded on ``asked``, `SILENT` where there is none: [codes]."""
+    """Return the strongest pitch class of each code decoded on ``asked``, `SILENT` where there is none: [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
-    """How often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
+    """Return how often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
 
     Args:
         answers: what `strongest` gave for each asked pitch class.
@@ -82,7 +82,7 @@ def sounding(
 
 
 def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
-    """A frame that sounds for `SECONDS`, without its edges: [samples]."""
+    """Return a frame that sounds for `SECONDS`, without its edges: [samples]."""
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop
     spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)

@@ -34,7 +34,7 @@ def mel_levels(spectra: Array, sample_rate: int) -> Double:
 
 
 def frechet(first: Double, second: Double) -> float:
-    """The Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for levels in dB.
+    """Return the Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for levels in dB.
 
     (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
     root of the product of the covariances A and B is that of the root of A^½ B A^½, which is symmetric.

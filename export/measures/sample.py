@@ -38,7 +38,7 @@ class Sample:
 
     @property
     def clips(self) -> Ints:
-        """Which clip each frame comes from, numbered from 0: [frames]."""
+        """Return which clip each frame comes from, numbered from 0: [frames]."""
         names = [source.clip.name for source in self.sources]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
@@ -57,7 +57,7 @@ def draw(
 
 
 def cut(corpus: Corpus, split: Split, found: list[Source], settings: ChromaFrames, folded: bool, total: int) -> Sample:
-    """The sample that consists of these frames."""
+    """Return the sample that consists of these frames."""
     if folded:
         keys = np.array([round(source.note) % 12 for source in found], np.int64)
         return Sample(split, total, found, on_keys(corpus, found, keys, settings), keys)
@@ -106,7 +106,7 @@ def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int
 def resynthesised(
     corpus: Corpus, clip: Clip, network: ChromaAutoencoder, settings: ChromaFrames, folded: bool, seconds: float
 ) -> tuple[Array, Array]:
-    """The beginning of a clip, and what the network makes of it: two of [samples].
+    """Return the beginning of a clip, and what the network makes of it: two of [samples].
 
     Its frames are changed as encoding and decoding change them: each magnitude by as much, with ``folded`` as it is in
     the octave where they were trained. Then what has no pitch is silent, for it was not trained.

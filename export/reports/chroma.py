@@ -47,7 +47,7 @@ class _Work:
 
 
 def report(run: Run, network: ChromaAutoencoder, checkpoint: str, step: int, say: Progress) -> Report:
-    """The figures, pictures and page of a run of the chroma family, as `evaluate` wants them."""
+    """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them."""
     say(0.0, "cutting frames")
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
@@ -133,7 +133,7 @@ def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[Sound]]:
 
 
 def _moves(work: _Work) -> bool:
-    """Whether the network learned to decode a sound on another key than it was encoded on."""
+    """Return whether the network learned to decode a sound on another key than it was encoded on."""
     return work.folded and work.recipe.frames.views > 1 and work.network.conditioned
 
 
@@ -170,7 +170,7 @@ def _short(name: str, longest: int = 30) -> str:
 
 
 def _typical(work: _Work, decoded: Array) -> Clip:
-    """The clip whose error is the median of the clips', so that it shows neither the best nor the worst."""
+    """Return the clip whose error is the median of the clips', so that it shows neither the best nor the worst."""
     test = work.test
     errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
     middle = int(np.argsort(errors)[len(errors) // 2])

@@ -34,7 +34,7 @@ SETS = {
 
 
 def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    """The page that shows these figures and pictures."""
+    """Return the page that shows these figures and pictures."""
     of = shown(pictures)
     run = found["run"]
     sections = {

@@ -130,7 +130,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
 
 
 def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]) -> Picture:
-    """The strongest pitch class at each point of a two-latent mesh, for each asked class (Figures 4 and 5)."""
+    """Return the strongest pitch class at each point of a two-latent mesh, for each asked class (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
         rows = -(-len(answers) // 4)
@@ -205,7 +205,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
 
 
 def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> Picture:
-    """How training codes [frames, latents] are spread over each latent, with the ends of the knobs."""
+    """Return how training codes [frames, latents] are spread over each latent, with the ends of the knobs."""
 
     def draw(theme: Theme) -> Figure:
         n = latents.shape[1]
@@ -261,7 +261,7 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
 
 
 def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
-    """The terms of the validation loss, weighted as they are summed; ``at`` is the checkpoint's step."""
+    """Return the terms of the validation loss, weighted as they are summed; ``at`` is the checkpoint's step."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")

@@ -58,7 +58,7 @@ class _Work:
 
 
 def report(run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say: Progress) -> Report:
-    """The figures, pictures and page of a run of the grain family, as `evaluate` wants them."""
+    """Return the figures, pictures and page of a run of the grain family, as `evaluate` wants them."""
     say(0.0, "cutting windows")
     work = _prepare(run, network)
     say(0.3, "decoding the test windows")
@@ -165,7 +165,7 @@ def _spectral_distance(work: _Work, given: Array, generated: Array) -> Figures:
 
 
 def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
-    """How codes are distributed at the held-out ends of training clips, and on the split."""
+    """Return how codes are distributed at the held-out ends of training clips, and on the split."""
     samples = {work.test.part: (test_codes, work.test)}
     if work.held_out is not None:
         samples = {"held_out": (encode(work.network, work.held_out.samples), work.held_out), **samples}
@@ -200,19 +200,19 @@ def _levels(samples: Array) -> Array:
 
 
 def _kind(name: str) -> str:
-    """The word that a clip's name begins with; it stands for what sounds, where names follow a pattern."""
+    """Return the word that a clip's name begins with; it stands for what sounds, where names follow a pattern."""
     letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
     return letters[0].lower() if letters else name
 
 
 def _smoothed(way: Array, places: int = 24) -> Array:
-    """A way [windows, latents] as means of its parts, so that a picture shows where it leads."""
+    """Return a way [windows, latents] as means of its parts, so that a picture shows where it leads."""
     return np.stack([part.mean(0) for part in np.array_split(way, min(places, len(way)))])
 
 
 @torch.no_grad()
 def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
-    """What unwrapping leaves: the share of neighbouring phases more than pi / 2 apart, in and out."""
+    """Return what unwrapping leaves: the share of neighbouring phases more than pi / 2 apart, in and out."""
     domain = work.network.domain
     if not isinstance(domain, MagnitudePhase):
         return None, []
@@ -242,7 +242,7 @@ def _typical(work: _Work) -> int:
 
 
 def _heard(work: _Work, generated: Array) -> list[Sound]:
-    """A stretch of the split, what the network makes of it, and grains of random codes."""
+    """Return a stretch of the split, what the network makes of it, and grains of random codes."""
     frames = work.recipe.frames
     hop = frames.frame_length // OVERLAP
     sound = stretch(work.corpus, work.test.part, frames, PICTURED_SECONDS)
@@ -301,13 +301,13 @@ def _sounds(work: _Work, given: Array, generated: Array) -> list[Picture]:
 
 
 def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, rng: np.random.Generator) -> Array:
-    """A sound as what is decoded of its windows, one after another without overlap: [samples], whole windows."""
+    """Return a sound as what is decoded of its windows, one after another without overlap: [samples], whole windows."""
     length = recipe.frames.frame_length
     return decode(network, encode(network, sequence(sound, length, length)), recipe, rng).ravel()
 
 
 def _spread(sample: GrainSample) -> list[int]:
-    """A window of each of a few clips, the middle one."""
+    """Return a window of each of a few clips, the middle one."""
     clips = np.unique(sample.clips)
     few = np.linspace(0, len(clips) - 1, min(PICTURED_WINDOWS, len(clips)))
     chosen = (np.flatnonzero(sample.clips == clips[int(i)]) for i in few)

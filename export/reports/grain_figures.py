@@ -24,7 +24,7 @@ ALL_LATENTS = 11  # histograms up to which each latent has its own
 
 
 def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """The validation losses in three parts of the training (Figure 4); ``at`` is the checkpoint's step."""
+    """Return the validation losses in three parts of the training (Figure 4); ``at`` is the checkpoint's step."""
     rows = [[n for n in terms if n not in (*PHASED, "total")], [n for n in terms if n in PHASED]]
     rows = [names for names in rows if names]
     ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST else np.array([0, len(steps)])
@@ -81,7 +81,7 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
 
 
 def code_histograms(codes: Mapping[str, Array], normal: Normal) -> Picture:
-    """How codes [codes, latents] of each name are spread, against the normal distribution (Figure 5)."""
+    """Return how codes [codes, latents] of each name are spread, against the normal distribution (Figure 5)."""
     n = len(normal.mean)
     shown = list(range(n)) if n <= ALL_LATENTS else []
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
@@ -120,7 +120,7 @@ def code_histograms(codes: Mapping[str, Array], normal: Normal) -> Picture:
 
 
 def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
-    """A stretch of sound [samples] and what is decoded of its windows, one after another (Figure 8)."""
+    """Return a stretch of sound [samples] and what is decoded of its windows, one after another (Figure 8)."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 3.0), layout="constrained")

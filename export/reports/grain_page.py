@@ -36,7 +36,7 @@ PARTS = {
 
 
 def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    """The page that shows these figures and pictures."""
+    """Return the page that shows these figures and pictures."""
     of = shown(pictures)
     run = found["run"]
     sections = {
@@ -87,17 +87,17 @@ def _bands(found: Figures) -> str:
 
 
 def _band_name(band: Figures) -> str:
-    """A band as ``0.5 – 1``, in kHz."""
+    """Return a band as ``0.5 – 1``, in kHz."""
     return f"{band['low_hz'] / 1000:g} – {band['high_hz'] / 1000:.3g}"
 
 
 def signed(level: float) -> str:
-    """A level with its sign."""
+    """Return a level with its sign."""
     return f"{level:+.1f}".replace("-", "−")
 
 
 def _least(figure: dict[str, float]) -> str:
-    """A level that ends at −40 dB."""
+    """Return a level that ends at −40 dB."""
     return "≤ −40" if figure["mean"] <= LEAST_DB else signed(figure["mean"])
 
 
@@ -150,7 +150,7 @@ def _codes(found: Figures) -> str:
 
 
 def _interval(figure: dict[str, float], digits: int) -> str:
-    """A figure with its interval: ``0.12 (0.08 to 0.21)``."""
+    """Return a figure with its interval: ``0.12 (0.08 to 0.21)``."""
     value, low, high = (f"{figure[name]:.{digits}f}".replace("-", "−") for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 

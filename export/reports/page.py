@@ -77,7 +77,7 @@ def document(
 
 
 def basis(found: Mapping[str, Any]) -> str:
-    """What a report's figures were measured on, in a sentence."""
+    """Return what a report's figures were measured on, in a sentence."""
     run = found["run"]
     return (
         f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
@@ -86,7 +86,7 @@ def basis(found: Mapping[str, Any]) -> str:
 
 
 def shown(pictures: Sequence[Picture]) -> Callable[..., str]:
-    """A function that gives the HTML of pictures by their names, of those that there are."""
+    """Return a function that gives the HTML of pictures by their names, of those that there are."""
     html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
     def of(*names: str) -> str:
@@ -104,7 +104,7 @@ def players(sounds: Mapping[str, str]) -> str:
 
 
 def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str:
-    """A table whose cells are HTML; ``numbers`` columns after the first are numbers."""
+    """Return a table whose cells are HTML; ``numbers`` columns after the first are numbers."""
 
     def line(tag: str, cells: Row) -> str:
         kinds = [' class="number"' if 1 <= i <= numbers else "" for i in range(len(cells))]
@@ -116,7 +116,7 @@ def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str
 
 
 def figure(path: str, caption: str, width: float = WIDTH) -> str:
-    """The HTML of a picture that lies at ``path``, seen from the page and without its ending."""
+    """Return the HTML of a picture that lies at ``path``, seen from the page and without its ending."""
     path, caption = escape(path), escape(caption)
     return (
         f'<figure><picture><source srcset="{path}-dark.png" media="(prefers-color-scheme: dark)">'
@@ -126,12 +126,12 @@ def figure(path: str, caption: str, width: float = WIDTH) -> str:
 
 
 def faint(text: str) -> str:
-    """A paragraph of HTML in small print."""
+    """Return a paragraph of HTML in small print."""
     return f'<p class="faint">{text}</p>\n'
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> str:
-    """How alike sets of sounds are to those of the split, as a table.
+    """Return how alike sets of sounds are to those of the split, as a table.
 
     Args:
         distance: Fréchet distances, and ``ratio``, which is None where there are no other sounds to compare with.

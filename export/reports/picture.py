@@ -49,7 +49,7 @@ class Theme:
         }
 
     def pitch_classes(self) -> ListedColormap:
-        """A colour a pitch class from a perceptually uniform map: C is darkest, B lightest."""
+        """Return a colour a pitch class from a perceptually uniform map: C is darkest, B lightest."""
         return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
 
 

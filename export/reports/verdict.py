@@ -18,7 +18,7 @@ NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a wal
 
 
 def verdict(found: Figures) -> str:
-    """What the figures mean for who plays the model: do the keys and the knobs do what they should?"""
+    """Return what the figures mean for who plays the model: do the keys and the knobs do what they should?"""
     return f"{_keys_verdict(found)} {_knobs(found)}" if _alive(found) else _dead(found)
 
 
@@ -50,7 +50,7 @@ def shortcomings(found: Figures) -> list[str]:
 
 
 def texture_shortcomings(found: Figures) -> list[str]:
-    """The same of a texture."""
+    """Return the same of a texture."""
     if not _alive(found):
         return [_dead(found)]
     said = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
@@ -78,7 +78,7 @@ def _short(found: Figures, what: str) -> list[str]:
 
 
 def _octave(found: Figures) -> list[str]:
-    """Where the recordings lie in another octave than the one that they were moved into."""
+    """Return where the recordings lie in another octave than the one that they were moved into."""
     octave, note = found["run"]["octave"], found["recordings"]["note"]
     if octave is None or note is None:
         return []
@@ -182,5 +182,5 @@ def _right(sounding: Figures) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as people read it; 100 % only where nothing at all is missing."""
+    """Return a share as people read it; 100 % only where nothing at all is missing."""
     return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %"

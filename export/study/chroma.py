@@ -74,7 +74,7 @@ def study(asked: Asked, display: Display) -> bool:
 
 
 def _tables(asked: Asked) -> dict[str, list[Named]]:
-    """The rows of the tables asked for whose corpus is given."""
+    """Return the rows of the tables asked for whose corpus is given."""
     found = {
         name: [row for row in rows if row[0] in asked.corpora] for name, rows in TABLES.items() if name in asked.tables
     }
@@ -88,7 +88,7 @@ def _tables(asked: Asked) -> dict[str, list[Named]]:
 
 
 def _left_out(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[str]:
-    """What is not made, and the corpus that it lacks, in lines."""
+    """Return what is not made, and the corpus that it lacks, in lines."""
     lines = []
     for name in asked.tables:
         lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in asked.corpora)
@@ -100,7 +100,7 @@ def _left_out(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[str]:
 
 
 def _jobs(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
-    """All networks of one seed, then those of the next: a study that is stopped has whole tables."""
+    """Return all networks of one seed, then those of the next: a study that is stopped has whole tables."""
     jobs = []
     for seed in range(asked.seeds):
         changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
@@ -113,7 +113,7 @@ def _jobs(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """How many training frames a corpus has, about.
+    """Return how many training frames a corpus has, about.
 
     Raises:
         UserError: no corpus, another rate than the recipes', a part without clips, or no pitch.
@@ -273,7 +273,7 @@ def _panel(job: Job, figures: Figures) -> Panel:
 
 
 def _read(job: Job, name: str) -> Figures | None:
-    """What was found of a run before."""
+    """Return what was found of a run before."""
     file = job.folder / name
     if not file.exists():
         return None

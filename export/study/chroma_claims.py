@@ -58,7 +58,7 @@ class Claim:
 
 
 def judge(pairs: Sequence[Pair]) -> Verdict:
-    """The verdict on orderings: the worst of them.
+    """Return the verdict on orderings: the worst of them.
 
     One is within deviation where the means are no further apart than the deviation of a difference of two runs is over
     seeds. With one seed there is no deviation, and it holds or does not.
@@ -76,7 +76,7 @@ def _judge(below: Values, above: Values) -> Verdict:
 
 
 def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
-    """Each claim with its verdict and what was compared; and the sentences that these runs cannot decide.
+    """Return each claim with its verdict and what was compared; and the sentences that these runs cannot decide.
 
     Args:
         runs: the figures of each network's seeds, by corpus and recipe.
@@ -154,7 +154,7 @@ def _each(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[Named
 
 
 def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
-    """What is said of the meshes of a corpus, the same of both."""
+    """Return what is said of the meshes of a corpus, the same of both."""
     two = (corpus, "chroma-2")
     return [
         Claim(

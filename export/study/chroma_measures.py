@@ -44,7 +44,7 @@ class Codes:
 
 
 def measure(run: Run) -> tuple[Figures, Codes]:
-    """The figures of a run, and its training codes, with the checkpoint that is best on the validation split.
+    """Return the figures of a run, and its training codes, with the checkpoint that is best on the validation split.
 
     ``mean_square`` is the publication's error, over all bins of all test frames; ``seconds`` is what training took.
     ``notes`` are the pitch classes that the corpus's notes have; `filled`, `moved` and `posterior` say what these are.
@@ -87,7 +87,7 @@ def measure(run: Run) -> tuple[Figures, Codes]:
 
 
 def _notes(sample: Sample) -> Ints:
-    """The pitch class that was played in each frame; the strongest where none is known."""
+    """Return the pitch class that was played in each frame; the strongest where none is known."""
     played = np.array([source.note for source in sample.sources])
     return np.where(np.isfinite(played), np.round(np.nan_to_num(played)) % 12, sample.pitch_classes).astype(np.int64)
 
@@ -178,7 +178,7 @@ def strongest(model: Model, points: Array, asked: int, progress: Callable[[float
 
 
 def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
-    """How often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
+    """Return how often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
 
     Args:
         answers: what `strongest` gave for each asked class on all points of a `mesh`.

@@ -54,7 +54,7 @@ SCALE = 1e4  # of errors in tables
 
 
 def page(found: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
-    """The page that shows these figures and pictures.
+    """Return the page that shows these figures and pictures.
 
     Args:
         found: as in report.json.
@@ -119,7 +119,7 @@ def _claims(found: Figures) -> str:
 
 
 def _side(side: Figures) -> str:
-    """A network or a threshold with its figure; names of thresholds are their figures."""
+    """Return a network or a threshold with its figure; names of thresholds are their figures."""
     value = f"{side['mean']:.3g}"
     if side["name"] == value:
         return value
@@ -128,7 +128,7 @@ def _side(side: Figures) -> str:
 
 
 def _errors(name: str, rows: Sequence[Named], runs: Runs) -> str:
-    """A table of errors and times."""
+    """Return a table of errors and times."""
     first: dict[str, Named] = {}
     body = []
     for row in rows:

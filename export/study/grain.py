@@ -95,7 +95,7 @@ def _operations(recipe: Recipe) -> float:
 
 
 def _row(report: Figures) -> Figures:
-    """What is compared of a network."""
+    """Return what is compared of a network."""
     plain, without = report["reconstruction"]["unfiltered"], report["bands"]["filtered"][-1]
     above = report["bands"]["unfiltered"][-1]
     names = ("largest_mean", "smallest_std", "largest_std", "largest_correlation", "kolmogorov_smirnov", "energy")
@@ -120,7 +120,7 @@ def _row(report: Figures) -> Figures:
 
 
 def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, str]:
-    """The post's two examples of the same ten seconds; what each file holds, by its name.
+    """Return the post's two examples of the same ten seconds; what each file holds, by its name.
 
     Example 1 puts windows one after another; Example 2 lets ten grains sound at a time under Blackman windows, the
     post's without the upper 85 % of the bins, the best network's as they are. ``part`` is that of the corpus from which

@@ -32,7 +32,7 @@ FIGURES = (
 
 
 def page(found: Figures, report: Figures, folder: Path) -> str:
-    """The page of a study: its figures, those of the best network's report, and the folder with its runs."""
+    """Return the page of a study: its figures, those of the best network's report, and the folder with its runs."""
     sections = {
         "Networks": _networks(found),
         "Codes": _codes(found),
@@ -129,7 +129,7 @@ def _least(level: float) -> str:
 
 
 def _figure(found: Figures, shown: Shown, folder: Path) -> str:
-    """The post's figure, and under it the best network's; nothing where the recipe is not in the study."""
+    """Return the post's figure, and under it the best network's; nothing where the recipe is not in the study."""
     names = [network["name"] for network in found["networks"]]
     if shown.recipe not in names:
         return ""

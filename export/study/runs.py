@@ -36,7 +36,7 @@ class Asked:
 
 
 def load_recipes(asked: Asked, family: str, usual: Sequence[str]) -> list[Recipe]:
-    """The recipes of a study, ``usual`` ones where none is named.
+    """Return the recipes of a study, ``usual`` ones where none is named.
 
     Raises:
         UserError: a recipe is unknown, wrong, of another family, named twice, or has no budget of steps.
@@ -171,7 +171,7 @@ def _is_trained(folder: Path) -> bool:
 
 
 def _reported(folder: Path) -> Figures | None:
-    """What an earlier evaluation found of a run that was not trained since."""
+    """Return what an earlier evaluation found of a run that was not trained since."""
     file = folder / "report" / "report.json"
     if not file.exists() or file.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
         return None

@@ -82,7 +82,7 @@ class Sink(Protocol):
 
 @functools.cache
 def _portaudio() -> Any:
-    """The sounddevice module, with PortAudio initialised under our name."""
+    """Return the sounddevice module, with PortAudio initialised under our name."""
     try:
         import sounddevice
     except ImportError:
@@ -102,12 +102,12 @@ def _portaudio() -> Any:
 
 
 def cards() -> list[Card]:
-    """The outputs of this machine."""
+    """Return the outputs of this machine."""
     return _known("output")
 
 
 def inputs() -> list[Card]:
-    """The inputs of this machine."""
+    """Return the inputs of this machine."""
     return _known("input")
 
 
@@ -131,7 +131,7 @@ def _known(way: str) -> list[Card]:
 
 
 def find_card(name: str | None) -> Card:
-    """The card of a name, of any distinctive part of it, or the default.
+    """Return the card of a name, of any distinctive part of it, or the default.
 
     Raises:
         UserError: there is none, or several fit.
@@ -145,7 +145,7 @@ def find_card(name: str | None) -> Card:
 
 
 def find_input(name: str) -> Card:
-    """The input of a name, of any distinctive part of it, or the default for ``default``.
+    """Return the input of a name, of any distinctive part of it, or the default for ``default``.
 
     Raises:
         UserError: there is none, or several fit.
@@ -203,7 +203,7 @@ class Ear:
 
     @property
     def ready(self) -> bool:
-        """Whether a block has been heard that was not listened to."""
+        """Return whether a block has been heard that was not listened to."""
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:

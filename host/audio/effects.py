@@ -60,7 +60,7 @@ class EffectChain:
         return sum(stage.pause_seconds for stage in self._stages)
 
     def process(self, audio: Array) -> Array:
-        """The next block, [2, n] in and out; n may be 0."""
+        """Return the next block, [2, n] in and out; n may be 0."""
         for stage in self._stages if audio.shape[1] else ():
             audio = stage.process(audio)
         return audio
@@ -71,7 +71,7 @@ class EffectChain:
             stage.reset()
 
     def targets(self) -> dict[str, Range]:
-        """What can be turned while sound passes: ``effects.N.parameter`` and its range."""
+        """Return what can be turned while sound passes: ``effects.N.parameter`` and its range."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
     def set(self, target: str, value: float) -> None:
@@ -140,7 +140,7 @@ class _Stage:
         return ready[:, : audio.shape[1]]
 
     def _quantum(self, audio: Array) -> Array:
-        """A quantum for a quantum, with silence in front of what there is too little of."""
+        """Return a quantum for a quantum, with silence in front of what there is too little of."""
         given = np.concatenate([self._given, self._run(audio)], axis=1)
         self._lacked += max(0, QUANTUM - given.shape[1])
         given = _late(given, QUANTUM)
@@ -231,7 +231,7 @@ def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
 
 
 def _load(index: int, effect: Effect, rate: int, folder: Path) -> _Stage:
-    """The stage of one effect, its parameters checked and set."""
+    """Return the stage of one effect, its parameters checked and set."""
     name, given = effect.plugin, effect.model_extra or {}
     where = f"[[effects]] {index + 1} ({name})"
     if name.endswith(PLUGINS):
@@ -268,13 +268,13 @@ def _load_named(where: str, name: str, given: Mapping[str, Any], rate: int, fold
 
 
 def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:
-    """How long one of pedalboard's own effects may pause: an echo, or a gap in what a convolution repeats."""
+    """Return how long one of pedalboard's own effects may pause: an echo, or a gap in what a convolution repeats."""
     response = arguments.get("impulse_response_filename")
     return getattr(plugin, "delay_seconds", 0.0) if response is None else response.shape[1] / arguments["sample_rate"]
 
 
 def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
-    """A VST3 or an Audio Unit; a mono one once a channel."""
+    """Return a VST3 or an Audio Unit; a mono one once a channel."""
     if not path.exists():
         raise UserError(f"{where}: there is no plugin at {path}")
     if not may_run(path):
@@ -289,7 +289,7 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
 
 
 def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
-    """A plugin file that may run, as it takes stereo, or once a channel."""
+    """Return a plugin file that may run, as it takes stereo, or once a channel."""
     complaints = []
     for instances in (1, 2):
         plugins = [_load_instance(where, path, given) for _ in range(instances)]

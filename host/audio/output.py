@@ -74,7 +74,7 @@ class Output:
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
     def read(self, count: int, synthesize: Source) -> Array:
-        """The next ``count`` output samples, [2, count].
+        """Return the next ``count`` output samples, [2, count].
 
         ``synthesize(events, count)`` gives the next ``count`` samples, [2, count], at the source's rate.
         """

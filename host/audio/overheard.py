@@ -58,7 +58,7 @@ class _Ear:
 
     @property
     def lines(self) -> int:
-        """How many there were, with one that is not ended."""
+        """Return how many there were, with one that is not ended."""
         return self._ends + (self._end != b"\n")
 
     @property

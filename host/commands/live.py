@@ -139,7 +139,7 @@ def _check_range(option: str, value: int, span: tuple[int, int], advice: str) ->
 
 
 def _set_of(folder: Path | None) -> tuple[str, ...]:
-    """The presets of a folder in order of name: program 1 is the first."""
+    """Return the presets of a folder in order of name: program 1 is the first."""
     if folder is None:
         return ()
     if not folder.is_dir():
@@ -176,7 +176,7 @@ def devices() -> None:
 
 
 def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
-    """What there is; what is missing is said, and the rest of the list goes on."""
+    """Return what there is; what is missing is said, and the rest of the list goes on."""
     try:
         with hushed():
             found = ask()

@@ -26,7 +26,7 @@ INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 
 
 def opened_model(name: str) -> "Model":
-    """The model that a name means, with what is to be told of it."""
+    """Return the model that a name means, with what is to be told of it."""
     from ..contract.model import Model
     from ..patch.library import find_model
 
@@ -37,7 +37,7 @@ def opened_model(name: str) -> "Model":
 
 
 def channel_presets(options: list[str]) -> dict[int, str | None]:
-    """What each ``--channel`` names, by channel 0 to 15; None for a channel that is not to be heard."""
+    """Return what each ``--channel`` names, by channel 0 to 15; None for a channel that is not to be heard."""
     chosen: dict[int, str | None] = {}
     for option in options:
         number, equals, name = option.partition("=")

@@ -122,7 +122,7 @@ class Reference(_Part):
     peaks: str | None = None
 
     def unpack_peaks(self, width: int) -> tuple[bytes, bytes]:
-        """The rows, [width] bytes, and the values, [width] float16, of ``peaks``.
+        """Return the rows, [width] bytes, and the values, [width] float16, of ``peaks``.
 
         Raises:
             ValueError: they are not of ``width`` outputs, or of rows that there are.
@@ -138,7 +138,7 @@ class Reference(_Part):
 
 
 def pack_peaks(rows: bytes, values: bytes) -> str:
-    """What `Reference.unpack_peaks` unpacks."""
+    """Return what `Reference.unpack_peaks` unpacks."""
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
@@ -242,7 +242,7 @@ def read_card(text: str, source: str) -> Card:
 
 
 def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
-    """The fields that a card has beyond those of this timbrel, as ``part.field``, each once."""
+    """Return the fields that a card has beyond those of this timbrel, as ``part.field``, each once."""
     names = dict.fromkeys(f"{where}{name}" for name in part.model_extra or {})
     for name, value in part:
         for inner in value if isinstance(value, list) else [value]:
@@ -252,7 +252,7 @@ def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
 
 
 def first_complaint(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, as ``where: what (got value)`` in one line."""
+    """Return the first thing that pydantic found wrong, as ``where: what (got value)`` in one line."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")

@@ -7,7 +7,7 @@ from .card import Card, NormalPrior, UniformPrior
 
 
 def describe(card: Card, size_bytes: int) -> str:
-    """What `timbrel info` prints."""
+    """Return what `timbrel info` prints."""
     kind = kind_of(card)
     chroma = f"none: keys move the {kind.moved}"
     if card.chroma is not None:

@@ -17,7 +17,7 @@ SILENT = 10 ** (-80 / 20)  # of full scale, a frame's deviation: what is quieter
 
 
 def encoder_path(path: Path) -> Path:
-    """Where a decoder's encoder lies: ``model.encoder.onnx`` beside ``model.onnx``."""
+    """Return where a decoder's encoder lies: ``model.encoder.onnx`` beside ``model.onnx``."""
     return path.with_name(f"{path.stem}.encoder.onnx")
 
 
@@ -69,7 +69,7 @@ class Encoder:
         return strongest
 
     def _check(self) -> bool:
-        """Whether there is a chroma input."""
+        """Return whether there is a chroma input."""
         card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")

@@ -65,7 +65,7 @@ def leads_out(data: bytes) -> bool:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """A number of up to ten bytes, seven bits each, the lowest first; and the place after it."""
+    """Return a number of up to ten bytes, seven bits each, the lowest first; and the place after it."""
     value = 0
     for place in range(at, min(at + 10, end)):
         value |= (data[place] & 0x7F) << 7 * (place - at)

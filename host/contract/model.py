@@ -184,7 +184,7 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
 
 
 def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, str]:
-    """What an ONNX file says beside its graph, by key.
+    """Return what an ONNX file says beside its graph, by key.
 
     Raises:
         UserError: it is no UTF-8.
@@ -269,7 +269,7 @@ def _no_onnx(path: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    """What onnxruntime says, without its own places in brackets and colons."""
+    """Return what onnxruntime says, without its own places in brackets and colons."""
     asked = re.search(r"requested bytes of (\d+)", str(error))  # what its arena says, among lines of C++
     if asked:
         return f"it asks for {int(asked[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"

@@ -91,7 +91,7 @@ class BasinPhase:
         return spectra
 
     def _next(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
-        """A frame of voices that all differ."""
+        """Return a frame of voices that all differ."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))
@@ -135,7 +135,7 @@ class BasinPhase:
 
 
 def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
-    """The basin of each bin and the bin of each basin's peak, counted through all rows.
+    """Return the basin of each bin and the bin of each basin's peak, counted through all rows.
 
     Args:
         magnitudes: [rows, bins].
@@ -166,7 +166,7 @@ def _filled(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Flo
 
 
 def _changing(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """How much the level changes in each bin's basin, the mean by energy, [rows, bins]."""
+    """Return how much the level changes in each bin's basin, the mean by energy, [rows, bins]."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
     mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)

@@ -57,7 +57,7 @@ class Shape(NamedTuple):
 
 @functools.lru_cache(maxsize=4)  # presets that are loaded while others sound find it made
 def _lobes(shape: Shape) -> Array:
-    """A lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
+    """Return a lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
 
     It is the part above 0 Hz of a sinusoid's transform, for frames that add up to amplitude 1, per sample of a frame.
     """
@@ -165,7 +165,7 @@ class CoherentVoicing:
         return self._decoder.prepare(latents, chroma, self._take_apart)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
-        """The next frame of each row's voice.
+        """Return the next frame of each row's voice.
 
         Args:
             latents: [rows, n_latents].
@@ -185,7 +185,7 @@ class CoherentVoicing:
     def parts_of(
         self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]
     ) -> tuple[Spectrum, Spectrum, Array]:
-        """What `make` adds up, around the middle of each frame.
+        """Return what `make` adds up, around the middle of each frame.
 
         Returns:
             The partials' spectra, [rows, channels, bins]; those of noise of variance 1, [rows, channels, bins]; and
@@ -310,7 +310,7 @@ class CoherentVoicing:
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
     def _level(self, residue: Array, ratios: Floats) -> Array:
-        """How strong the noise is, [rows, bins]."""
+        """Return how strong the noise is, [rows, bins]."""
         level = residue * self._hiss
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)

@@ -30,11 +30,11 @@ class RowCache:
         self.computed = 0  # rows so far
 
     def knows(self, keys: Sequence[Hashable]) -> bool:
-        """Whether all rows are there."""
+        """Return whether all rows are there."""
         return all(key in self._rows for key in keys)
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
-        """The row of each key, [keys, width], not to be written to.
+        """Return the row of each key, [keys, width], not to be written to.
 
         Args:
             compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
@@ -85,7 +85,7 @@ class Decoder:
         self._decoded, self._made = RowCache(), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
-        """What each row's frame has been made into, [rows, width], not to be written to.
+        """Return what each row's frame has been made into, [rows, width], not to be written to.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
@@ -224,7 +224,7 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
 
 @functools.lru_cache(maxsize=REMEMBERED)  # a bend passes through any number of ratios
 def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
-    """What each moved bin covers of a spectrum before the move.
+    """Return what each moved bin covers of a spectrum before the move.
 
     Returns:
         The bins that it covers, [taps, moved bins]; the share of each, [taps, moved bins]; the number of bins that

@@ -42,7 +42,7 @@ def fundamentals(magnitudes: Array, rate: int) -> Floats:
 
 @functools.cache
 def _of_window(length: int) -> Floats:
-    """A Hann window's autocorrelation, [length], circular as that of the frames is."""
+    """Return a Hann window's autocorrelation, [length], circular as that of the frames is."""
     recurs: Floats = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
     return recurs
 
@@ -106,7 +106,7 @@ def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
 
 
 def _peaks(heard: Floats, wanted: Floats, near: Floats) -> Indices:
-    """The highest bin around each place, [rows, places]; ``near`` is how far it may be, in bins, [rows, 1]."""
+    """Return the highest bin around each place, [rows, places]; ``near`` is how far it may be, in bins, [rows, 1]."""
     around = np.rint(wanted)[:, :, np.newaxis] + np.arange(-REACH, REACH + 1)
     inside = np.abs(around - wanted[:, :, np.newaxis]) <= near[:, :, np.newaxis]
     bins = np.clip(around, 1, heard.shape[1] - 2).astype(np.intp)

@@ -53,12 +53,12 @@ class Pace:
             self._densities.append(density(time))
 
     def at(self, time: int) -> tuple[float, float]:
-        """The count at a sample, and the density there."""
+        """Return the count at a sample, and the density there."""
         step = bisect_right(self._times, time) - 1
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 
     def when(self, count: float) -> tuple[float, float]:
-        """The sample, with its fraction, at which there are so many, and the density there."""
+        """Return the sample, with its fraction, at which there are so many, and the density there."""
         step = bisect_right(self._counts, count) - 1
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
@@ -142,7 +142,7 @@ class GrainEngine:
         self._begun = 0
 
     def begin(self, key: float, time: int) -> GrainStream:
-        """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+        """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
         pending = np.zeros((2, ROOM), np.float32)
         self._begun += 1
         return GrainStream(key=key, on=time, note=self._begun, origin=time, pending=pending)
@@ -307,7 +307,7 @@ class GrainEngine:
 
 @functools.lru_cache(maxsize=256)
 def _window(length: int, shape: int) -> tuple[Array, float]:
-    """A window and the sum of its squares; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
+    """Return a window and the sum of its squares; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
     turn = 2 * np.pi * (np.arange(length) + 0.5) / length
     if 2 * shape <= SHAPES:
         taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES

@@ -160,7 +160,7 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
 def _in_gaps(
     frames: Array, row: Indices, gap: Indices, start: Indices, end: Indices
 ) -> tuple[Indices, Indices, Floats, Array]:
-    """The highest peaks of frames between two bins each, where these are lobes.
+    """Return the highest peaks of frames between two bins each, where these are lobes.
 
     Args:
         row, gap: [gaps], what they belong to.
@@ -199,7 +199,7 @@ def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
 
 
 def _tone(above_db: Any) -> Any:
-    """How much of what stands so far out of the noise is a partial: 0 to 1."""
+    """Return how much of what stands so far out of the noise is a partial: 0 to 1."""
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
@@ -220,7 +220,7 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
 
 
 def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """How much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt.
+    """Return how much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt.
 
     That is the mean power of either side, and of both the geometric mean: a neighbour's lobe on one side harms little.
     """
@@ -233,7 +233,7 @@ def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Where the lobes' centres are, in bins, and how high they are there.
+    """Return where the lobes' centres are, in bins, and how high they are there.
 
     Of a Hann lobe the two highest bins, at ratio r, tell the place: (2 r - 1) / (r + 1) of a bin from the highest. What
     two lobes reach belongs to each by half.

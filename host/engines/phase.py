@@ -119,7 +119,7 @@ class NoiseVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[PhaseState],
     ) -> Array:
-        """The next frame of each row's voice, [rows, 1, frame_length]: as `CoherentVoicing.make`."""
+        """Return the next frame of each row's voice, [rows, 1, frame_length]: as `CoherentVoicing.make`."""
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0
         if self._lowest_bin == 1:

@@ -55,16 +55,16 @@ class Engine(Protocol[Kept]):
 
     @property
     def lookback(self) -> int:
-        """How many samples before a block the knobs may still be read."""
+        """Return how many samples before a block the knobs may still be read."""
         ...
 
     @property
     def targets(self) -> Mapping[str, Ramp]:
-        """What knobs can turn in it, by the names of targets."""
+        """Return what knobs can turn in it, by the names of targets."""
         ...
 
     def begin(self, key: float, time: int) -> Kept:
-        """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+        """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
         ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:

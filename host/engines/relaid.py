@@ -85,7 +85,7 @@ class Relaid:
         return made, away
 
     def _fundamental(self, notes: Floats) -> Floats:
-        """Where the fundamentals of MIDI notes are, in bins."""
+        """Return where the fundamentals of MIDI notes are, in bins."""
         bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
         return bins
 
@@ -117,7 +117,7 @@ def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
 
 
 def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
-    """The strength between decoded harmonic ``below`` and the next, whose share is told."""
+    """Return the strength between decoded harmonic ``below`` and the next, whose share is told."""
     row, last = np.arange(len(strengths))[:, np.newaxis], strengths.shape[1] - 1
     low, high = (np.minimum(below + step, last).astype(np.intp) for step in (0, 1))
     given: Floats = (1 - share) * strengths[row, low] + share * strengths[row, high]
@@ -126,7 +126,7 @@ def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
 
 @functools.cache
 def _lobes() -> Floats:
-    """A Hann window's main lobe, 1 in its centre, at `STEPS` places a bin; 0 at its ends."""
+    """Return a Hann window's main lobe, 1 in its centre, at `STEPS` places a bin; 0 at its ends."""
     away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
     lobe: Floats = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
     lobe[[0, -1]] = 0
@@ -134,7 +134,7 @@ def _lobes() -> Floats:
 
 
 def _lobe(away: Floats) -> Floats:
-    """The lobe at so many bins from its centre."""
+    """Return the lobe at so many bins from its centre."""
     lobes = _lobes()
     shape: Floats = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
     return shape

@@ -32,18 +32,18 @@ class Source(Protocol):
     """Makes grains, before their window."""
 
     def longest(self, ratio: float) -> int:
-        """How many samples a grain of that pitch can have."""
+        """Return how many samples a grain of that pitch can have."""
         ...
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """The mean square that grains of a frame have on average at a pitch, before a low-pass.
+        """Return the mean square that grains of a frame have on average at a pitch, before a low-pass.
 
         It is weighted by the square of their ``window``, and so that of a texture of many.
         """
         ...
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """A grain of each frame.
+        """Return a grain of each frame.
 
         Args:
             frames: [rows, frame_width].
@@ -57,7 +57,7 @@ class Source(Protocol):
 
 
 def source_of(card: Card, longest: int) -> Source:
-    """The source for a card's domain; ``longest``: samples of the longest grain that will be asked for."""
+    """Return the source for a card's domain; ``longest``: samples of the longest grain that will be asked for."""
     return Noise(card, longest) if card.domain == "magnitude" else Samples(card, longest)
 
 
@@ -157,7 +157,7 @@ class Noise:
 
 @functools.cache
 def _fast(length: int) -> int:
-    """The least even length from ``length`` on that has no large factor."""
+    """Return the least even length from ``length`` on that has no large factor."""
     candidate = length + length % 2
     while _rest(candidate) > 1:
         candidate += 2
@@ -184,7 +184,7 @@ def _lengths(length: int, ratio: float) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=64)
 def _resampling(length: int, moved: int, lowpass: float) -> Array:
-    """What each bin is multiplied by that both transforms have, as far as the shorter one goes."""
+    """Return what each bin is multiplied by that both transforms have, as far as the shorter one goes."""
     shorter = min(length, moved)
     gains = np.full(shorter // 2 + 1, moved / length)
     if shorter % 2 == 0 and moved != length:  # its last bin stands for two, or for the half of one
@@ -225,7 +225,7 @@ def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
 
 @functools.lru_cache(maxsize=256)
 def _at_points(points: int, length: int) -> Indices:
-    """The samples of a grain at which an envelope has its points."""
+    """Return the samples of a grain at which an envelope has its points."""
     return np.linspace(0, length - 1, points).round().astype(np.intp)
 
 

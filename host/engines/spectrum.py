@@ -110,11 +110,11 @@ class SpectrumEngine:
 
     @property
     def lookback(self) -> int:
-        """How many samples before a block the knobs may still be read."""
+        """Return how many samples before a block the knobs may still be read."""
         return self._knob_hop + self._delay
 
     def begin(self, key: float, time: int) -> SpectrumStream:
-        """A stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+        """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
         voicing = self._voicing
         place = voicing.moments[self._begun // voicing.together % len(voicing.moments)]
         moment = place * self._hop // voicing.parts
@@ -189,14 +189,14 @@ class SpectrumEngine:
             stream.prepared = knobs
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
-        """Every pitch class that the model knows, those that are due first in front."""
+        """Return every pitch class that the model knows, those that are due first in front."""
         if self._octave is None:
             return [0]
         soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
         return list(dict.fromkeys([*soon, *range(12)]))
 
     def _alike(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
-        """Whether the first two voices share their knobs, and so all others may."""
+        """Return whether the first two voices share their knobs, and so all others may."""
         if len(streams) < 2:
             return True
         first, second = motion.latents([0, 1], np.array([time, time]))
@@ -213,7 +213,7 @@ class SpectrumEngine:
         return read
 
     def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
-        """The block in which a note begins, or that before it."""
+        """Return the block in which a note begins, or that before it."""
         at = start - stream.origin
         begun = min(stream.on - start, count)
         sound = np.zeros((self.channels, count), np.float32)
@@ -269,7 +269,7 @@ class SpectrumEngine:
     def _places(
         self, streams: Sequence[SpectrumStream], times: Times
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
-        """The chroma to decode, [rows] or [rows, 12], and the semitones by which its spectra then move.
+        """Return the chroma to decode, [rows] or [rows, 12], and the semitones by which its spectra then move.
 
         Between two keys the nearer one is decoded: while a pitch glides, no spectrum moves by more than half a
         semitone and octaves, as its timbre goes through that of each key on the way. The target's chroma from the

@@ -47,7 +47,7 @@ class GrainSettings(Part):
         return self
 
     def values(self, card: Shape) -> dict[str, float]:
-        """Where what knobs can turn rests, by target; ``density`` or ``overlap``, whichever the preset has."""
+        """Return where what knobs can turn rests, by target; ``density`` or ``overlap``, whichever the preset has."""
         pace = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
             pace = {"overlap": self.overlap}

@@ -9,7 +9,7 @@ WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the nam
 
 
 def advice() -> list[str]:
-    """A line for each thing that may make sound stutter on this machine; none where all is well."""
+    """Return a line for each thing that may make sound stutter on this machine; none where all is well."""
     lines: list[str] = []
     try:
         governor = GOVERNOR.read_text(encoding="ascii").strip()
@@ -23,7 +23,7 @@ def advice() -> list[str]:
 
 
 def bluetooth(device: str) -> list[str]:
-    """A line for an output by Bluetooth, whose delay no setting here shortens; none for another."""
+    """Return a line for an output by Bluetooth, whose delay no setting here shortens; none for another."""
     if any(word in device.casefold() for word in WIRELESS):
         return [f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"]
     return []

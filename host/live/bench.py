@@ -85,7 +85,7 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
 
 
 def verdict(rows: Sequence[Row], preset: str, wanted: int, seconds: float) -> list[str]:
-    """What a table means in words; ``wanted`` is how many voices the preset has."""
+    """Return what a table means in words; ``wanted`` is how many voices the preset has."""
     held = {block: _most(rows, block) for block in sorted({row.block for row in rows})}
     lines = [
         f"blocks of {block} ({1000 * block / RATE:.1f} ms): "
@@ -105,7 +105,7 @@ def verdict(rows: Sequence[Row], preset: str, wanted: int, seconds: float) -> li
 
 
 def _most(rows: Sequence[Row], block: int) -> int:
-    """The largest number of voices that holds at a block size, as do all smaller ones; 0 if none does."""
+    """Return the largest number of voices that holds at a block size, as do all smaller ones; 0 if none does."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:
@@ -172,7 +172,7 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> Row:
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:
-    """The preset with a knob on every latent, and voices that sound until they are released."""
+    """Return the preset with a knob on every latent, and voices that sound until they are released."""
     knobs = [
         CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)
         for index, (number, latent) in enumerate(zip(KNOBS, patch.model.card.latents, strict=False))
@@ -193,7 +193,7 @@ class _Hands:
         self.settled = self._began + voices * NOTE_SECONDS + SETTLING_SECONDS  # when all sound
 
     def poll(self) -> list[Timed]:
-        """What has been done since the last call."""
+        """Return what has been done since the last call."""
         now = time.perf_counter()
         pressed = min(self._voices, int((now - self._began) / NOTE_SECONDS))
         events: list[Event] = [NoteOn(0, 0, LOWEST_KEY + index, 100) for index in range(self._pressed, pressed)]
@@ -205,5 +205,5 @@ class _Hands:
 
 
 def _position(knob: int, moves: int) -> int:
-    """Where a knob is after so many moves: each turns to and fro at a speed of its own, 0.3 Hz the first."""
+    """Return where a knob is after so many moves: each turns to and fro at a speed of its own, 0.3 Hz the first."""
     return round(63.5 + 60 * math.sin(moves / 30 * (1 + (knob - KNOBS.start) / 3)))

@@ -26,7 +26,7 @@ class Cast:
         self._banks: dict[Slot, int] = {}
 
     def opened(self, names: Mapping[Slot, str]) -> dict[Slot, Patch]:
-        """All patches, those of some slots opened anew; to be tried before they are taken.
+        """Return all patches, those of some slots opened anew; to be tried before they are taken.
 
         Raises:
             UserError: as `open_patch`.
@@ -71,12 +71,12 @@ class Cast:
         return wanted, lines
 
     def heard_by(self, channel: int) -> tuple[int, Patch]:
-        """Who plays what comes on a channel: its channel in the rack, and its patch."""
+        """Return who plays what comes on a channel: its channel in the rack, and its patch."""
         slot = self._slot(channel)
         return self.place if slot is None else slot, self.patches[slot]
 
     def channels(self, slots: Collection[Slot]) -> set[int]:
-        """The channels that are played by the presets of these slots."""
+        """Return the channels that are played by the presets of these slots."""
         return {channel for channel in range(16) if self._slot(channel) in slots}
 
     @property

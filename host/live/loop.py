@@ -49,7 +49,7 @@ class Source(Protocol):
     """What gives events: MIDI inputs, or a keyboard."""
 
     def poll(self) -> list[Timed]:
-        """What came in since the last call."""
+        """Return what came in since the last call."""
         ...
 
 
@@ -58,7 +58,7 @@ class Hearing(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the next block is there."""
+        """Return whether the next block is there."""
         ...
 
     def listen(self) -> None:
@@ -106,7 +106,7 @@ class Timeline:
         self._seen = seconds
 
     def sample(self, seconds: float) -> int:
-        """The sample that was next to be taken at a moment."""
+        """Return the sample that was next to be taken at a moment."""
         return round(seconds * self._rate + (self._offset or 0.0))
 
 
@@ -294,7 +294,7 @@ class Loop:
 
 
 def _gave_way() -> float:
-    """How often this thread has waited for something; where the system does not say, more often at each look."""
+    """Return how often this thread has waited for something; where the system does not say, more often at each look."""
     if sys.platform == "linux":
         return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     return time.perf_counter()

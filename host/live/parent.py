@@ -162,7 +162,7 @@ class _Sounding:
         self.setup = setup  # with what it plays now
 
     def wait_until_ready(self, stop: threading.Event, say: Callable[[str], None]) -> Report | None:
-        """The first report; None if playing was stopped before. What takes long until then is said."""
+        """Return the first report; None if playing was stopped before. What takes long until then is said."""
         while not stop.is_set():
             for kind, what in self.messages(0.05):
                 if kind == "say":
@@ -247,7 +247,7 @@ def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: "_T
 
 
 def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
-    """What another process must be told to go on, after a message of the one that plays."""
+    """Return what another process must be told to go on, after a message of the one that plays."""
     if kind == "playing":
         channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
         return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))

@@ -28,7 +28,7 @@ class Machine(Protocol):
 
     @property
     def listens(self) -> bool:
-        """Whether it goes on sounding without keys, as long as something is heard."""
+        """Return whether it goes on sounding without keys, as long as something is heard."""
         ...
 
     @property
@@ -104,7 +104,7 @@ class Player:
 
     @property
     def standing(self) -> Standing:
-        """Where controllers have left it, for a player after this one; to be asked between two blocks."""
+        """Return where controllers have left it, for a player after this one; to be asked between two blocks."""
         return Standing(self._desk.everything(), {place: knobs.standing() for place, knobs in self.rack.knobs.items()})
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
@@ -122,7 +122,7 @@ class Player:
                 return
 
     def block(self, count: int) -> tuple[Array, list[Event]]:
-        """The next ``count`` samples, [2, count], limited; and the events that took effect in them."""
+        """Return the next ``count`` samples, [2, count], limited; and the events that took effect in them."""
         self._take_seat()
         due = self._due(self.now + count)
         for event in due:
@@ -165,7 +165,7 @@ class Player:
                 seat.fade = self.now + self.rack.latency_samples
 
     def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
-        """A block of a rack that takes no more notes, before the limiter."""
+        """Return a block of a rack that takes no more notes, before the limiter."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
         sound = _sum(seat.rack.process(_since(kept, seat.since), count)[1])
         seat.silent = 0 if seat.rack.sounding else seat.silent + count

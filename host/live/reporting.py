@@ -65,7 +65,7 @@ def _measured_ms(loop: Loop) -> float | None:
 
 
 def last_moved(stage: Stage, loop: Loop) -> str:
-    """The knob that was moved last, and what it did."""
+    """Return the knob that was moved last, and what it did."""
     moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
     stage.last = next(moved, stage.last)
     event = stage.last
@@ -83,7 +83,7 @@ def last_moved(stage: Stage, loop: Loop) -> str:
 
 
 def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
-    """A target, and where it is heading, as far as the knob alone tells."""
+    """Return a target, and where it is heading, as far as the knob alone tells."""
     kind, _, rest = entry.target.partition(".")
     if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
         return f"{entry.target} = {latents[int(rest)]:.3g}"

@@ -46,7 +46,7 @@ class Typist:
 
     @property
     def hint(self) -> str:
-        """What the keys do."""
+        """Return what the keys do."""
         return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
 
     def typed(self) -> list[tuple[int, bool] | str]:
@@ -54,7 +54,7 @@ class Typist:
         return self.read(_typed(), time.monotonic())
 
     def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
-        """The same for what was typed up to ``now``, in seconds."""
+        """Return the same for what was typed up to ``now``, in seconds."""
         escaped = self._waiting == ESCAPE and not text  # nothing came behind it: the key itself
         text = SEQUENCE.sub("", self._waiting + text)
         self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not escaped else ""
@@ -199,7 +199,7 @@ class _Page(NamedTuple):
 
 
 def rows(report: Report, width: int = WIDTH) -> list[tuple[str, str]]:
-    """What the screen says, name and value: as many rows for every report of a preset, at a width in columns."""
+    """Return what the screen says, name and value: as many rows for every report of a preset, at a width in columns."""
     room = width - LABEL - 2
     p50, p99 = report.load
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
@@ -222,7 +222,7 @@ def rows(report: Report, width: int = WIDTH) -> list[tuple[str, str]]:
 
 
 def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
-    """A value on so many rows, the last of which has what is left, empty where nothing is."""
+    """Return a value on so many rows, the last of which has what is left, empty where nothing is."""
     first = textwrap.wrap(value, room)[: count - 1]
     rest = value[len(" ".join(first)) :].strip()
     parts = [*first, rest, *[""] * (count - 1 - len(first))]
@@ -230,12 +230,12 @@ def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, st
 
 
 def _too_loud(report: Report) -> str:
-    """What is said beside the level while the limiter works hard."""
+    """Return what is said beside the level while the limiter works hard."""
     return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
 
 
 def _presets(report: Report) -> str:
-    """The preset of all channels, and those of others by their numbers, from 1 on."""
+    """Return the preset of all channels, and those of others by their numbers, from 1 on."""
     others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
     return " ".join([report.presets[None], *others])
 
@@ -283,7 +283,7 @@ class Piano:
 
 
 def can_type() -> bool:
-    """Whether keys can be typed: standard input is a terminal, and ours to read."""
+    """Return whether keys can be typed: standard input is a terminal, and ours to read."""
     if not _is_terminal(sys.stdin):
         return False
     # Who reads a terminal from the background is stopped by the system.
@@ -291,7 +291,7 @@ def can_type() -> bool:
 
 
 def can_draw() -> bool:
-    """Whether a screen can be drawn: standard output is a terminal that knows how to go up a line."""
+    """Return whether a screen can be drawn: standard output is a terminal that knows how to go up a line."""
     return _is_terminal(sys.stdout) and (sys.platform == "win32" or os.environ.get("TERM", "") not in DUMB)
 
 
@@ -300,7 +300,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _typed() -> str:
-    """What was typed, without waiting."""
+    """Return what was typed, without waiting."""
     import select
 
     if sys.platform == "win32":

@@ -29,7 +29,7 @@ class Keyboard:
         self._waiting.append(Timed(time.perf_counter(), event, "keyboard"))
 
     def poll(self) -> list[Timed]:
-        """What was pressed since the last call."""
+        """Return what was pressed since the last call."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
@@ -40,7 +40,7 @@ class Without:
         self._source, self._channels = source, channels
 
     def poll(self) -> list[Timed]:
-        """What came in since the last call."""
+        """Return what came in since the last call."""
         return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
 
 

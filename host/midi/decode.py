@@ -38,7 +38,7 @@ class Decoder:
         self._first: int | None = None  # the first of two data bytes
 
     def feed(self, data: bytes, time: int) -> list[Event]:
-        """The events that are complete with the last byte of ``data``, all at sample ``time``.
+        """Return the events that are complete with the last byte of ``data``, all at sample ``time``.
 
         A system reset (FF) becomes what lets everything go: on each channel all controllers are reset, so that no
         pedal holds, and all notes are off.
@@ -67,7 +67,7 @@ class Decoder:
 
 
 def channel_event(time: int, status: int, first: int, second: int) -> Event:
-    """The event of one channel message: ``status`` 0x80 to 0xEF, data 0 to 127 (``second`` where it has two)."""
+    """Return the event of one channel message: ``status`` 0x80 to 0xEF, data 0 to 127 (``second`` where it has two)."""
     channel = status & 0x0F
     match status >> 4:
         case 0x9 if second > 0:
@@ -87,6 +87,6 @@ def channel_event(time: int, status: int, first: int, second: int) -> Event:
 
 
 def let_go(time: int) -> list[Event]:
-    """What silences all that a port has started: reset controllers and all notes off, on every channel."""
+    """Return what silences all that a port has started: reset controllers and all notes off, on every channel."""
     numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
     return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]

@@ -36,7 +36,7 @@ class Performance(NamedTuple):
     notes: Sequence[tuple[int, str]] = ()
 
     def without(self, channels: Collection[int]) -> "Performance":
-        """The same with all that some channels (0 to 15) ask for left out; it lasts as long."""
+        """Return the same with all that some channels (0 to 15) ask for left out; it lasts as long."""
         left = [channel for channel in self.channels if channel not in channels]
         silent = (
             ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
@@ -73,7 +73,7 @@ class _Clock(NamedTuple):
 
     @classmethod
     def of(cls, division: int) -> "_Clock":
-        """The clock that a header's division field asks for."""
+        """Return the clock that a header's division field asks for."""
         if not division & 0x8000:
             if division == 0:
                 raise Broken("0 ticks a quarter note in its header; at least 1 is needed")
@@ -149,7 +149,7 @@ def _round(value: Fraction) -> int:
 
 
 def _event(time: int, status: int, data: bytes) -> Event:
-    """The event of one message of a track."""
+    """Return the event of one message of a track."""
     if status in CLOCK:
         return Clock(time, CLOCK[status])
     return channel_event(time, status, data[0], data[-1])
@@ -186,7 +186,7 @@ def _settle(events: Sequence[Event]) -> list[Event]:
 
 
 def _left_down(events: Iterable[Event]) -> list[tuple[int, int]]:
-    """The (channel, key) that are still down after the events, in the order in which they were struck."""
+    """Return the (channel, key) that are still down after the events, in the order in which they were struck."""
     down: dict[tuple[int, int], None] = {}
     for event in events:
         if isinstance(event, NoteOn):

@@ -117,7 +117,7 @@ class Inputs:
 
     @property
     def whole_blocks(self) -> bool:
-        """Whether events are stamped with the beginning of a block of the card, and no finer."""
+        """Return whether events are stamped with the beginning of a block of the card, and no finer."""
         return bool(self._api == self._rtmidi.API_UNIX_JACK)
 
     @property
@@ -130,7 +130,7 @@ class Inputs:
         return [name for name in self._finder.get_ports() if _foreign(name)]
 
     def poll(self) -> list[Timed]:
-        """What came in since the last call, in order of time for each port."""
+        """Return what came in since the last call, in order of time for each port."""
         arrived: list[Timed] = []
         while self._gone:
             port, heir = self._gone.popleft()

@@ -126,7 +126,7 @@ class Recorder:
             self._open.close()
 
     def _ticks(self, samples: int) -> int:
-        """The nearest tick; there is one within half a sample, so that reading comes back to the sample."""
+        """Return the nearest tick; there is one within half a sample, so that reading comes back to the sample."""
         above, below = self._scale
         return (2 * samples * above + below) // (2 * below)
 
@@ -162,7 +162,7 @@ def _delta(ticks: int) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """A number of variable length."""
+    """Return a number of variable length."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append(value & 0x7F | 0x80)
@@ -170,7 +170,7 @@ def _number(value: int) -> bytes:
 
 
 def _meta(kind: int, data: bytes) -> bytes:
-    """A meta event, after its delta time."""
+    """Return a meta event, after its delta time."""
     return bytes([0xFF, kind]) + _number(len(data)) + data
 
 
@@ -179,7 +179,7 @@ def _ours(note: str) -> bytes:
 
 
 def _message(event: "Event | _Note") -> bytes:
-    """What a track holds of an event, after its delta time."""
+    """Return what a track holds of an event, after its delta time."""
     match event:
         case _Note(_, text):
             return _ours(text)

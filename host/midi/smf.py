@@ -35,7 +35,7 @@ class Track:
 
 
 def parse(data: bytes) -> tuple[int, int, list[Track]]:
-    """The type, the division and the tracks of a whole file, which begins with ``MThd``.
+    """Return the type, the division and the tracks of a whole file, which begins with ``MThd``.
 
     Raises:
         Broken: it is cut off, or holds bytes that no MIDI file may hold.
@@ -129,7 +129,7 @@ def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _variable_length(body: bytes, at: int) -> tuple[int, int]:
-    """A number of up to four bytes, seven bits each, and the place after it."""
+    """Return a number of up to four bytes, seven bits each, and the place after it."""
     value = 0
     for place in range(at, at + 4):
         value = value << 7 | body[place] & 0x7F

@@ -63,7 +63,7 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
-    """The preset with ``knobs`` as maps, and with the ends that maps leave out: the targets' own.
+    """Return the preset with ``knobs`` as maps, and with the ends that maps leave out: the targets' own.
 
     Args:
         folder: where a preset's plugins lie; one is loaded only if a map leaves out how far it turns one of its knobs.
@@ -81,7 +81,7 @@ def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
-    """How far what knobs can turn goes, by target; effects aside."""
+    """Return how far what knobs can turn goes, by target; effects aside."""
     known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
@@ -92,7 +92,7 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
 
 
 def known_effects(preset: Preset) -> dict[str, Range | None]:
-    """What of the effects can be turned, as far as that is known before any plugin is loaded."""
+    """Return what of the effects can be turned, as far as that is known before any plugin is loaded."""
     known: dict[str, Range | None] = {}
     of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):
@@ -188,7 +188,7 @@ def _of_maps(preset: Preset, card: Card, effects: Mapping[str, Range | None]) ->
 
 
 def _in_seconds(name: str, value: float, most: float) -> str:
-    """A hint for who gave milliseconds."""
+    """Return a hint for who gave milliseconds."""
     if not name.endswith("_seconds") or not most < value <= 1000 * most:
         return ""
     return f", in seconds; {value:g} ms are {value / 1000:g}"

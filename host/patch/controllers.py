@@ -34,12 +34,12 @@ class Controller(BaseModel):
 
 
 def shipped_controllers() -> dict[str, Path]:
-    """What users type, and the files."""
+    """Return what users type, and the files."""
     return {path.stem: path for path in sorted(CONTROLLERS.glob("*.toml"))}
 
 
 def read_controller(name: str) -> Controller:
-    """A shipped controller, or one of the user's own from a ``.toml`` file of the same keys.
+    """Return a shipped controller, or one of the user's own from a ``.toml`` file of the same keys.
 
     Raises:
         UserError: there is none of that name, or the file cannot be used.

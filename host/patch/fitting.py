@@ -29,7 +29,7 @@ class Fitting(BaseModel):
     presets: dict[Annotated[int, Field(ge=1, le=16)], str] = {}
 
     def fit(self, patch: Patch) -> Patch:
-        """The patch with that beside it."""
+        """Return the patch with that beside it."""
         preset = patch.preset
         if self.voices is not None:
             preset = preset.model_copy(update={"play": preset.play.model_copy(update={"voices": self.voices})})
@@ -67,7 +67,7 @@ class Note(BaseModel):
 
 
 def read_notes(notes: Sequence[tuple[int, str]], file: str) -> tuple[Fitting, list[tuple[int, str]]]:
-    """How a recording's presets were fitted, and which were loaded meanwhile, with the sample.
+    """Return how a recording's presets were fitted, and which were loaded meanwhile, with the sample.
 
     Args:
         notes: texts of `Note` with their samples, as `host.midi.file.Performance` has them.
@@ -89,7 +89,7 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> tuple[Fitting, li
 def differences(
     fitting: Fitting, loaded: Collection[tuple[int, str]], preset: str, given: Mapping[int, str], sample_rate: int
 ) -> list[str]:
-    """What a recording was played with and is not rendered with, a line each.
+    """Return what a recording was played with and is not rendered with, a line each.
 
     Args:
         fitting, loaded: as `read_notes`.

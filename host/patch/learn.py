@@ -105,7 +105,7 @@ def learn(
 
 
 def _ranges(patch: Patch) -> dict[str, Range]:
-    """What a knob can move, and how far."""
+    """Return what a knob can move, and how far."""
     card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
     check(patch.preset, card, effects)
     return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
@@ -131,7 +131,7 @@ class _Turn:
 
 
 def _moved(moments: Iterator[Moment], taken: Mapping[int, str], say: Callable[[str], None]) -> int | None:
-    """The controller that was moved last and has rested since; None if the moments end before any was."""
+    """Return the controller that was moved last and has rested since; None if the moments end before any was."""
     turns: dict[int, _Turn] = {}  # in the order of their last events
     for seconds, event in moments:
         if _rested(turns, seconds):
@@ -195,7 +195,7 @@ class _File:
 
 
 def _open(preset: str, patch: Patch, folder: Path) -> _File:
-    """The file to be edited for a preset."""
+    """Return the file to be edited for a preset."""
     given, shipped = Path(preset), shipped_presets()
     source = shipped.get(preset) or next((path for path in shipped.values() if path == given.resolve()), None)
     if source is not None:
@@ -217,7 +217,7 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
 
 
 def _is_of(entry: Mapping[str, Any], target: str) -> bool:
-    """Whether it is a knob's map to the target; pressure may move the same besides."""
+    """Return whether it is a knob's map to the target; pressure may move the same besides."""
     return entry.get("target") == target and "pressure" not in entry
 
 
@@ -276,7 +276,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
 
 
 def _with_knob(text: str, place: int, number: int) -> str:
-    """The text with another number in its list of ``knobs``, and all else as it was."""
+    """Return the text with another number in its list of ``knobs``, and all else as it was."""
     lines = text.split("\n")
     for part in statements(text):
         if isinstance(part, Statement) and not part.text.startswith("[") and "knobs" in part.fields:
@@ -289,7 +289,7 @@ def _with_knob(text: str, place: int, number: int) -> str:
 
 
 def _knob_of(fields: Mapping[str, Any], target: str) -> int | None:
-    """The place of a latent in a preset's ``knobs``, if it has one there."""
+    """Return the place of a latent in a preset's ``knobs``, if it has one there."""
     places = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
     return places.index(target) if target in places else None
 
@@ -302,7 +302,7 @@ def _turn_over(entry: MutableMapping[str, Any], number: int) -> None:
 
 
 def _checked(before: dict[str, Any], edited: str, number: int, target: str) -> list[dict[str, Any]] | None:
-    """The maps of the edited text, if the binding is all that has changed."""
+    """Return the maps of the edited text, if the binding is all that has changed."""
     after = tomllib.loads(edited)
     place = _knob_of(before, target)
     if place is not None:

@@ -37,7 +37,7 @@ def open_patch(name: str) -> Patch:
 
 
 def find_model(name: str) -> Path:
-    """The file of a shipped model, that of a preset's model, or the path as given.
+    """Return the file of a shipped model, that of a preset's model, or the path as given.
 
     Raises:
         UserError: the preset of that name cannot be used, or its model does not exist.
@@ -49,7 +49,7 @@ def find_model(name: str) -> Path:
 
 
 def default_knobs(card: Card) -> list[CCMap]:
-    """The first ten latents on CC 70 to 79, each over its whole span."""
+    """Return the first ten latents on CC 70 to 79, each over its whole span."""
     return [
         CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
         for i, latent in enumerate(card.latents[:10])

@@ -12,7 +12,7 @@ _models: dict[Path, Model] = {}  # by file
 
 
 def model_path(name: str, folder: Path) -> Path:
-    """The file of a model that a preset in ``folder`` names.
+    """Return the file of a model that a preset in ``folder`` names.
 
     Raises:
         UserError: no shipped model has the name and no file either.
@@ -28,7 +28,7 @@ def model_path(name: str, folder: Path) -> Path:
 
 
 def open_model(path: Path) -> Model:
-    """The model of a file, opened once; anew when the file was written since."""
+    """Return the model of a file, opened once; anew when the file was written since."""
     model = _models.pop(path, None)
     if model is None or model.stamp != stamp(path):
         model = Model(path)

@@ -78,7 +78,7 @@ class MotionSettings(Part):
 
     @property
     def offsets(self) -> tuple[float, float]:
-        """What is added to the knob's value where the shape is lowest and highest."""
+        """Return what is added to the knob's value where the shape is lowest and highest."""
         if self.depth is not None:
             return -self.depth, self.depth
         return self.low or 0.0, self.high or 0.0

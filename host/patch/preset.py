@@ -74,7 +74,7 @@ class ProcessSettings(Part):
     phase: Literal["original", "own"] = "original"
 
     def values(self) -> dict[str, float]:
-        """Where what knobs can turn rests, by target."""
+        """Return where what knobs can turn rests, by target."""
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
@@ -153,14 +153,14 @@ class CCMap(Part):
 
     @property
     def source(self) -> str:
-        """What it listens to, in words."""
+        """Return what it listens to, in words."""
         if self.number is not None:
             return f"CC {self.number}"
         return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Where both ends of its way are; of a map that has been fitted to a model."""
+        """Return where both ends of its way are; of a map that has been fitted to a model."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
@@ -246,7 +246,7 @@ class Preset(Part):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Where the knobs rest on a model.
+        """Return where the knobs rest on a model.
 
         Raises:
             UserError: another number of values than the model has latents.
@@ -263,7 +263,7 @@ class Preset(Part):
         return values
 
     def effect_values(self) -> dict[str, float]:
-        """What the preset sets of its effects, by target: ``effects.N.parameter``; numbers only."""
+        """Return what the preset sets of its effects, by target: ``effects.N.parameter``; numbers only."""
         return {
             f"effects.{index}.{name}": float(value)
             for index, effect in enumerate(self.effects)
@@ -272,7 +272,7 @@ class Preset(Part):
         }
 
     def to_toml(self, heading: str = "") -> str:
-        """The preset as TOML text, with what is not set left out; ``heading`` becomes its first comment."""
+        """Return the preset as TOML text, with what is not set left out; ``heading`` becomes its first comment."""
         import tomlkit  # only who writes a preset waits for it
 
         document = tomlkit.document()

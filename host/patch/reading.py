@@ -62,7 +62,7 @@ def read_preset(path: Path) -> Preset:
 
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
-    """What to tell people of a preset's faults, in the order of the file, with their lines."""
+    """Return what to tell people of a preset's faults, in the order of the file, with their lines."""
     lines = _lines(_text(path) if text is None else text)
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
@@ -122,7 +122,7 @@ def statements(text: str) -> Iterator[Statement | Broken]:
 
 
 def _broken(number: int, line: str, trouble: str) -> Broken:
-    """A line that cannot be read, with a hint where it is one of the usual slips."""
+    """Return a line that cannot be read, with a hint where it is one of the usual slips."""
     given = KEY.fullmatch(line)
     what = re.sub(r" \(at .*\)", "", trouble)
     if given is None:
@@ -170,7 +170,7 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
 
 
 def _lines(text: str) -> dict[Where, int]:
-    """The line of each table, key and entry of a list, counted from 1."""
+    """Return the line of each table, key and entry of a list, counted from 1."""
     lines: dict[Where, int] = {}
     counts: dict[Where, int] = {}
     table: Where = ()
@@ -188,7 +188,7 @@ def _lines(text: str) -> dict[Where, int]:
 
 
 def _header(part: Statement, counts: dict[Where, int]) -> Where:
-    """The path of a table: of an array's, with the number of the one that begins or goes on here."""
+    """Return the path of a table: of an array's, with the number of the one that begins or goes on here."""
     keys: list[str] = []
     inner: Any = part.fields
     while inner:
@@ -218,7 +218,7 @@ def _keys(value: Any) -> Iterator[Where]:
 
 
 def _line(lines: Mapping[Where, int], where: Where) -> int | None:
-    """The line of a key, or of the table that it belongs to."""
+    """Return the line of a key, or of the table that it belongs to."""
     while where and where not in lines:
         where = where[:-1]
     return lines.get(where)
@@ -262,7 +262,7 @@ def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
 
 
 def _hint(where: Where, detail: Mapping[str, Any]) -> str:
-    """What a value was meant to be, where it is one of the usual slips."""
+    """Return what a value was meant to be, where it is one of the usual slips."""
     given = detail.get("input")
     if isinstance(given, str) and DECIMAL_COMMA.fullmatch(given.strip()):
         return f"; decimals have a point, and no quotes: {given.strip().replace(',', '.')}"
@@ -291,7 +291,7 @@ def _named(where: Where) -> str:
 
 
 def _names(table: Where) -> list[str]:
-    """The keys that a table may have."""
+    """Return the keys that a table may have."""
     part: Any = Preset
     for key in table:
         if isinstance(key, int):

@@ -45,7 +45,7 @@ class Patch:
 
 
 def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
-    """The code to which a preset in ``folder`` morphs, on the model of ``card``; None if it does not.
+    """Return the code to which a preset in ``folder`` morphs, on the model of ``card``; None if it does not.
 
     Raises:
         UserError: the preset that it names cannot be used, or the code has another number of latents.
@@ -58,7 +58,7 @@ def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
 
 
 def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Where the knobs of a preset rest, shipped or in ``folder``, for the model of ``card``; ``key`` named it.
+    """Return where the knobs of a preset rest, shipped or in ``folder``, for the model of ``card``; ``key`` named it.
 
     Raises:
         UserError: the preset cannot be used, or its code has another number of latents.

@@ -30,7 +30,7 @@ HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 
 
 def tuned_keys(settings: TuningSettings, folder: Path) -> dict[int, float]:
-    """The pitch of each MIDI key that sounds, in equal-tempered semitones, real, where 69 is 440 Hz.
+    """Return the pitch of each MIDI key that sounds, in equal-tempered semitones, real, where 69 is 440 Hz.
 
     Keys that a keyboard map leaves out, and those that a scale takes below 1 Hz or above 30 kHz, are left out.
 
@@ -87,7 +87,7 @@ class Keymap(NamedTuple):
     degrees: Sequence[int | None]
 
     def tune(self, scale: Scale) -> dict[int, float]:
-        """The pitch of each key that sounds, in equal-tempered semitones.
+        """Return the pitch of each key that sounds, in equal-tempered semitones.
 
         Raises:
             UserError: the key that has the frequency plays no degree.
@@ -169,11 +169,11 @@ class _Lines:
 
     @property
     def left(self) -> bool:
-        """Whether any line but blank ones is still to come."""
+        """Return whether any line but blank ones is still to come."""
         return any(text.split() for _, text in reversed(self._lines))
 
     def next(self, what: str, blank: bool = False) -> str:
-        """The next line's first word; lines without one are passed over, unless ``blank``, where it is empty."""
+        """Return the next line's first word; lines without one are passed over, unless ``blank``, where it is empty."""
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)
@@ -182,20 +182,20 @@ class _Lines:
         raise UserError(f"{self._path}: the file ends before {what}; write one value a line")
 
     def whole(self, what: str, low: int, high: int) -> int:
-        """The next line's whole number, in the range."""
+        """Return the next line's whole number, in the range."""
         word = self.next(what)
         if not re.fullmatch(WHOLE, word) or not low <= int(word) <= high:
             raise self.wrong(word, f"{what} is a whole number, {low} to {high}")
         return int(word)
 
     def wrong(self, word: str, allowed: str) -> UserError:
-        """An error about the line that was read last."""
+        """Return an error about the line that was read last."""
         shown = word if len(word) <= SHOWN else word[:SHOWN] + "…"
         return UserError(f"{self._path}, line {self._line}: {allowed} (got {shown!r})")
 
 
 def _note(lines: _Lines, word: str) -> float:
-    """A note of a scale in semitones: cents if it has a point, else a ratio or a whole number."""
+    """Return a note of a scale in semitones: cents if it has a point, else a ratio or a whole number."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
     parts = re.fullmatch(RATIO, word)

@@ -79,7 +79,7 @@ def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
 
 
 def bend_range(before: float, entry: Entry) -> float:
-    """The range of bends in semitones, after data entry: cents begin at 0 with each new number of semitones."""
+    """Return the range of bends in semitones, after data entry: cents begin at 0 with each new number of semitones."""
     if entry.control == 6:
         return float(entry.value)
     return int(before) + min(entry.value, 99) / 100 if entry.control == 38 else before
@@ -94,7 +94,7 @@ def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, in
 
 
 def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
-    """The master of the zone that a channel is in."""
+    """Return the master of the zone that a channel is in."""
     for master, size in sizes.items():
         if size and abs(channel - master) <= size:
             return master
@@ -159,7 +159,7 @@ class Desk:
         }
 
     def everything(self) -> list[Event]:
-        """What a fresh rack must hear, at sample 0."""
+        """Return what a fresh rack must hear, at sample 0."""
         return [event for events in self._said.values() for event in events] + self._parameters.selected()
 
     def _is_member(self, channel: int) -> bool:
@@ -206,7 +206,7 @@ class Desk:
 
 
 def hands_off() -> list[Event]:
-    """What is heard at sample 0 where hands and feet are gone: keys, pedals, bends and pressures; knobs stay."""
+    """Return what is heard at sample 0 where hands and feet are gone: keys, pedals, bends and pressures; knobs stay."""
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (ALL_OFF[0], *PEDALS)]

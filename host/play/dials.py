@@ -112,7 +112,7 @@ class Dials:
         self._set_gain(time)
 
     def shape(self, time: int) -> Envelope:
-        """The envelope of a note that begins at a sample."""
+        """Return the envelope of a note that begins at a sample."""
 
         def samples(name: str) -> int:
             return round(max(SHORTEST_SECONDS, self._play[name]) * self._rate)
@@ -126,7 +126,7 @@ class Dials:
         )
 
     def release_samples(self) -> int:
-        """How long a note that ends now is released."""
+        """Return how long a note that ends now is released."""
         return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)
 
     def _set_gain(self, time: int) -> None:

@@ -44,7 +44,7 @@ class Instrument:
 
     @property
     def pause_seconds(self) -> float:
-        """How long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        """Return how long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
         return self._output.pause_seconds
 
     @property
@@ -59,15 +59,15 @@ class Instrument:
 
     @property
     def knobs(self) -> Mapper:
-        """What its knobs turn."""
+        """Return what its knobs turn."""
         return self._synthesis.knobs
 
     def latent_values(self) -> list[float]:
-        """Where each knob is heading."""
+        """Return where each knob is heading."""
         return self._synthesis.latent_values()
 
     def current_latents(self) -> list[float]:
-        """The code of the sample that is computed next, without what fingers do to single notes."""
+        """Return the code of the sample that is computed next, without what fingers do to single notes."""
         return self._synthesis.current_latents()
 
     def spare(self) -> tuple[bool, float] | None:

@@ -18,7 +18,7 @@ class _Binding:
     stood: float | None = None
 
     def turned(self, value: int, top: int, present: float) -> float | None:
-        """What the target becomes when the controller says ``value`` of ``top``, or None where it stays.
+        """Return what the target becomes when the controller says ``value`` of ``top``, or None where it stays.
 
         While the target is where the controller last put it, it follows. Else something else moved it, or nothing yet.
         """
@@ -80,7 +80,7 @@ class Mapper:
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
-        """Where those targets of knobs are heading that were moved."""
+        """Return where those targets of knobs are heading that were moved."""
         return {target: self._present(target) for target in self._turned & self._moved}
 
     def restore(self, standing: Mapping[str, float]) -> None:

@@ -31,14 +31,14 @@ class Mover(Protocol):
     in_beats: bool
 
     def at(self, place: float) -> list[float]:
-        """All latents, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
+        """Return all latents, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
 
     def forget(self, time: int) -> None:
         """Drop what only matters before sample ``time``."""
 
 
 def make_mover(settings: MotionSettings, number: int, preset: Preset, card: Card, sample_rate: int) -> Mover:
-    """What moves as ``settings`` say, the preset's motion of that number."""
+    """Return what moves as ``settings`` say, the preset's motion of that number."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
         return Walk(settings.walk, preset.latent_values(card), card, sample_rate)
@@ -173,7 +173,7 @@ class Latents:
         return np.array([rows[time] for time in times.tolist()], np.float32)
 
     def row(self, time: int) -> tuple[float, ...]:
-        """The latents at one sample."""
+        """Return the latents at one sample."""
         values = [ramp.value(time) for ramp in self.knobs]
         if self._far is not None:
             values = self._way(values, self._far, self._morphed(time), self._spans)
@@ -219,7 +219,7 @@ class Latents:
             del self._rows[known]
 
     def _morphed(self, time: int) -> float:
-        """How far the morph is, 0 to 1."""
+        """Return how far the morph is, 0 to 1."""
         amount = self.targets[MORPH].value(time)
         for mover, left in self._movers:
             if mover.target == MORPH:

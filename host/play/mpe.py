@@ -168,19 +168,19 @@ class Fingers:
         self._zones[master] = _Zone(Wheel(semitones, Ramp(0.0, self._ramp)))
 
     def zone(self, channel: int) -> int | None:
-        """The master of the zone that a channel is in."""
+        """Return the master of the zone that a channel is in."""
         return zone_of(self._sizes, channel)
 
     def wheel(self, master: int) -> Wheel:
-        """What bends all notes of a zone."""
+        """Return what bends all notes of a zone."""
         return self._zones[master].wheel
 
     def is_member(self, channel: int) -> bool:
-        """Whether a channel moves notes of its own."""
+        """Return whether a channel moves notes of its own."""
         return self.zone(channel) not in (None, channel)
 
     def touch(self, channel: int) -> Touch | None:
-        """What a note that begins on a channel starts with; None outside zones."""
+        """Return what a note that begins on a channel starts with; None outside zones."""
         master = self.zone(channel)
         if master is None:
             return None
@@ -239,7 +239,7 @@ class Fingers:
         return self._zones[master]
 
     def motion(self, common: Motion, touches: Sequence[Touch | None]) -> Motion:
-        """The common motion with what each voice's finger adds; ``touches`` by voice."""
+        """Return the common motion with what each voice's finger adds; ``touches`` by voice."""
         return _Moved(common, touches, self._to_latents, self._spans)
 
     def _level(self, finger: _Finger) -> float:
@@ -325,7 +325,7 @@ class Zones:
         self._share()
 
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
-        """Who hears an event, by channel of the instrument (None: all), and what.
+        """Return who hears an event, by channel of the instrument (None: all), and what.
 
         RPN 6 is heard as `ZONE` by whoever plays a zone that it changes, and ends notes elsewhere.
         """

@@ -70,7 +70,7 @@ class Rack:
 
     @property
     def pause_seconds(self) -> float:
-        """How long effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        """Return how long effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
         return max((instrument.pause_seconds for instrument in self._instruments.values()), default=0.0)
 
     @property
@@ -85,15 +85,15 @@ class Rack:
 
     @property
     def knobs(self) -> dict[int, Mapper]:
-        """What the knobs of each channel's instrument turn."""
+        """Return what the knobs of each channel's instrument turn."""
         return {channel: instrument.knobs for channel, instrument in self._instruments.items()}
 
     def latent_values(self, channel: int) -> list[float]:
-        """Where the knobs of a channel's instrument are heading."""
+        """Return where the knobs of a channel's instrument are heading."""
         return self._instruments[channel].latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        """Where the latents of a channel's instrument are after the last block, with all that moves them."""
+        """Return where the latents of a channel's instrument are after the last block, with all that moves them."""
         return self._instruments[channel].current_latents()
 
     def shed(self, time: int) -> bool:

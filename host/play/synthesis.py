@@ -37,7 +37,7 @@ SHED = 128  # no controller of MIDI has this number: it is the host that gives u
 
 
 def share(number: int, processes: int) -> range:
-    """The parts that one of some processes computes."""
+    """Return the parts that one of some processes computes."""
     return range(number, PARTS, processes)
 
 
@@ -124,7 +124,7 @@ class Synthesis:
         return len(self._voices)
 
     def latent_values(self) -> list[float]:
-        """Where each knob is heading."""
+        """Return where each knob is heading."""
         return [ramp.target for ramp in self._motion.codes.knobs]
 
     @property
@@ -133,7 +133,7 @@ class Synthesis:
         return self._voices.keys_down
 
     def current_latents(self) -> list[float]:
-        """The code of the sample that is computed next, without what fingers do to single notes."""
+        """Return the code of the sample that is computed next, without what fingers do to single notes."""
         return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
 
     def spare(self) -> tuple[bool, float] | None:
@@ -152,7 +152,7 @@ class Synthesis:
         self._shedding += 1
 
     def process(self, events: Sequence[Event], count: int) -> Array:
-        """The next ``count`` samples, [2, count].
+        """Return the next ``count`` samples, [2, count].
 
         Args:
             events: those that fall into this block, in order of time, in samples from the very beginning; whoever
@@ -315,7 +315,7 @@ class Synthesis:
         self._wheel.reset(time, self._bend_range)
 
     def _wheel_of(self, channel: int) -> Wheel:
-        """What the pitch wheel of a channel that is no member bends."""
+        """Return what the pitch wheel of a channel that is no member bends."""
         zone = self._fingers.zone(channel)
         return self._wheel if zone is None else self._fingers.wheel(zone)
 

@@ -110,7 +110,7 @@ class Voices(ABC):
 
     @property
     def steal_samples(self) -> int:
-        """How long a stolen voice takes to fade."""
+        """Return how long a stolen voice takes to fade."""
         return self._steal
 
     @property
@@ -162,7 +162,7 @@ class Voices(ABC):
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
-        """Who gives way first: the voice released longest ago, else the oldest; None if nothing sounds."""
+        """Return who gives way first: the voice released longest ago, else the oldest; None if nothing sounds."""
         sounding = self._sounding(time)
         released = [v for v in sounding if v.envelope.off is not None]
         if released:
@@ -174,7 +174,7 @@ class Voices(ABC):
         return len(self._sounding(time))
 
     def touches(self, channel: int) -> list[Touch]:
-        """What moves the notes of a channel whose keys are down."""
+        """Return what moves the notes of a channel whose keys are down."""
         return [v.touch for v in self._voices if v.touch is not None and v.down and v.note[0] == channel]
 
     def shed(self, time: int) -> None:
@@ -193,7 +193,7 @@ class Voices(ABC):
         self._voices = [v for v in self._voices if not self._ended(v, time)]
 
     def _holds(self, note: Note) -> bool:
-        """Whether a key or a pedal keeps a note from ending."""
+        """Return whether a key or a pedal keeps a note from ending."""
         zone = self._zone(note[0])
         return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
 

@@ -80,7 +80,7 @@ class Walk:
             del self._steps[number]
 
     def _next(self, number: int, last: _Step) -> _Step:
-        """The step that follows on the one of a number."""
+        """Return the step that follows on the one of a number."""
         count = len(self._axes)
         drawn = self._seed * WALK_STRIDE + number * count
         chance = self._noise.take(np.arange(drawn, drawn + count), mode="wrap") * math.sqrt(3 / count)

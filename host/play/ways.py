@@ -11,14 +11,14 @@ UNSURE = 0.05
 
 
 def straight(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
-    """The code ``part``, 0 to 1, of the way from one to another; both ends are exact."""
+    """Return the code ``part``, 0 to 1, of the way from one to another; both ends are exact."""
     if part == 1.0:
         return list(then)
     return [a + (b - a) * part for a, b in zip(first, then, strict=True)]
 
 
 def great_circle(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
-    """The code ``part``, 0 to 1, of the way around the middle of the spans; both ends are exact.
+    """Return the code ``part``, 0 to 1, of the way around the middle of the spans; both ends are exact.
 
     Each latent counts from the middle of its span, in half spans. The distance from there changes evenly, and so does
     the direction's angle w, as in "slerp" (Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985):

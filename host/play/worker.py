@@ -102,7 +102,7 @@ class Worker:
         theirs.close()
 
     def of(self, channel: int) -> "WorkerChannel":
-        """What it does for one channel's instrument."""
+        """Return what it does for one channel's instrument."""
         return WorkerChannel(self, channel)
 
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
@@ -238,7 +238,7 @@ class Crew:
             self._present = list(self._workers)
 
     def of(self, channel: int) -> list[WorkerChannel]:
-        """What they do for one channel's instrument."""
+        """Return what they do for one channel's instrument."""
         return [other.of(channel) for other in self._workers]
 
     @contextlib.contextmanager
@@ -290,7 +290,7 @@ def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
 
 
 def _places(start: int, count: int, length: int) -> slice | npt.NDArray[np.intp]:
-    """Where samples lie in a ring: a slice, which costs nothing, but for those across its end."""
+    """Return where samples lie in a ring: a slice, which costs nothing, but for those across its end."""
     first = start % length
     return slice(first, first + count) if first + count <= length else np.arange(start, start + count) % length
 
@@ -348,7 +348,7 @@ def _play(
 
 
 def _portable(error: Exception) -> Exception:
-    """An error as another process can be told of it, with its traceback for who debugs."""
+    """Return an error as another process can be told of it, with its traceback for who debugs."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

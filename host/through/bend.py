@@ -105,7 +105,7 @@ class Codes:
         self._keys.append((time, self._tuning[self.down[-1]] if self.down else None))
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
-        """The sound's own code: of silence the last one that sounded, since its own says nothing."""
+        """Return the sound's own code: of silence the last one that sounded, since its own says nothing."""
         if self._at is None:
             if sounds:
                 self._at = code
@@ -127,7 +127,7 @@ def _of_latents(values: list[float] | None, key: str, card: Card, default: float
 
 
 def far_code(name: str, card: Card, folder: Path) -> list[float]:
-    """The code of the landmarks of that label, the one in their middle; or where a preset's knobs rest.
+    """Return the code of the landmarks of that label, the one in their middle; or where a preset's knobs rest.
 
     Raises:
         UserError: there is neither, or the preset does not fit the model.

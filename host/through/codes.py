@@ -43,7 +43,7 @@ class Bend(Protocol):
         ...
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """What is to sound where that was heard: MIDI notes with fractions, [rows], NaN where there is none."""
+        """Return what is to sound where that was heard: MIDI notes with fractions, [rows], NaN where there is none."""
         ...
 
 
@@ -94,7 +94,7 @@ class Kind(Protocol):
     """What differs between spectra and grains."""
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
-        """What a decoded frame's level is brought to, [rows, 1]."""
+        """Return what a decoded frame's level is brought to, [rows, 1]."""
         ...
 
     def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
@@ -160,7 +160,7 @@ class Through:
         return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
 
     def process(self, sound: Array) -> Array:
-        """The next samples, [count], for as many that come in: each `latency_of` samples after its own.
+        """Return the next samples, [count], for as many that come in: each `latency_of` samples after its own.
 
         Raises:
             Failure: the encoder gives codes that are not finite, or the decoder frames that are beyond all sound.
@@ -313,7 +313,7 @@ class _Grains:
 
 
 def _cover(weights: Array, hop: int) -> Array:
-    """What successive frames' weights, [frame_length], add up to at each sample of a frame."""
+    """Return what successive frames' weights, [frame_length], add up to at each sample of a frame."""
     once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
     return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
 

@@ -48,15 +48,15 @@ class Insert:
 
     @property
     def knobs(self) -> dict[int, Mapper]:
-        """What knobs turn, under the first channel."""
+        """Return what knobs turn, under the first channel."""
         return {0: self._processor.knobs}
 
     def latent_values(self, channel: int) -> list[float]:
-        """Where each knob of a latent is heading."""
+        """Return where each knob of a latent is heading."""
         return self._processor.latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        """The code that was decoded last."""
+        """Return the code that was decoded last."""
         return self._processor.current_latents()
 
     def shed(self, time: int) -> bool:
@@ -64,7 +64,7 @@ class Insert:
         return False
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """The next ``count`` samples, [2, count], and the same as the part of the first channel."""
+        """Return the next ``count`` samples, [2, count], and the same as the part of the first channel."""
         sound = self._ear.heard
         assert len(sound) == count
         if self._now < self._fade:

@@ -110,7 +110,7 @@ def draw_way(
 
 
 def shortened(name: str, letters: int) -> str:
-    """A name of at most so many letters, its middle left out."""
+    """Return a name of at most so many letters, its middle left out."""
     if len(name) <= letters:
         return name
     end = (letters - 1) // 2
@@ -128,7 +128,7 @@ def _fit(text: "Text", names: Sequence[str], between: str) -> None:
 
 
 def _around(place: Doubles) -> "Bbox":
-    """What a dot of the way covers, in dots of the page."""
+    """Return what a dot of the way covers, in dots of the page."""
     from matplotlib.transforms import Bbox
 
     return Bbox([place - DOT, place + DOT])

@@ -158,7 +158,7 @@ def dense_way(codes: Doubles) -> list[int]:
 
 
 def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float) -> Preset:
-    """A preset whose latents go along codes, as fast everywhere in deviations."""
+    """Return a preset whose latents go along codes, as fast everywhere in deviations."""
     steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
     kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # a code that is met twice is no step
     going = np.cumsum(np.concatenate([[0.0], steps]))[kept]
@@ -171,7 +171,7 @@ def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: flo
 
 
 def _note_of(sound: Path) -> int:
-    """The note that the beginning of a sound has."""
+    """Return the note that the beginning of a sound has."""
     with sound_reader(sound) as reader:
         heard: list[npt.NDArray[np.float32]] = []
         for block in reader:
@@ -182,14 +182,14 @@ def _note_of(sound: Path) -> int:
 
 
 def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
-    """Where the latents are while the note is held, [POINTS, n_latents]."""
+    """Return where the latents are while the note is held, [POINTS, n_latents]."""
     latents = Latents(preset, card, RATE)
     times = np.linspace(0, seconds * RATE, POINTS).astype(np.int64)
     return latents.at(times).astype(np.float64)
 
 
 def _about(way: Doubles, card: Card) -> str:
-    """How long a way is, and how far from training codes, in words."""
+    """Return how long a way is, and how far from training codes, in words."""
     scale = in_deviations(card)
     length = np.sqrt(np.square(np.diff(way, axis=0) * scale).sum(axis=1)).sum()
     told = f"a way of {length:.2f} deviations"

@@ -107,7 +107,7 @@ def process(
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
-    """A patch with what was given on the command line in place of what its preset says of [process].
+    """Return a patch with what was given on the command line in place of what its preset says of [process].
 
     Args:
         scales, shifts: ``N=V`` for latent N; of scales also one number for all.
@@ -187,7 +187,7 @@ def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
 
 
 def _plain(patch: Patch) -> bool:
-    """Whether codes are decoded as they are."""
+    """Return whether codes are decoded as they are."""
     settings, plain = patch.preset.process, ProcessSettings()
     unmoved = all(getattr(settings, name) == getattr(plain, name) for name in ("scale", "smooth_seconds", "freeze"))
     return unmoved and not (settings.scales or settings.shift or settings.to or patch.preset.motion)

@@ -103,12 +103,12 @@ class Processor:
 
     @property
     def pause_seconds(self) -> float:
-        """How long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        """Return how long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
         return self._output.pause_seconds
 
     @property
     def heard_any(self) -> bool:
-        """Whether a frame was louder than silence."""
+        """Return whether a frame was louder than silence."""
         return self._through.heard_any
 
     def measure(self) -> Fit:
@@ -117,15 +117,15 @@ class Processor:
         return self._through.fit
 
     def latent_values(self) -> list[float]:
-        """Where each knob of a latent is heading."""
+        """Return where each knob of a latent is heading."""
         return [knob.target for knob in self._codes.knobs.knobs]
 
     def current_latents(self) -> list[float]:
-        """The code that was decoded last."""
+        """Return the code that was decoded last."""
         return self._codes.last
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """The next block.
+        """Return the next block.
 
         Args:
             events: those that fall into this block, in order of time, in samples from the very beginning.
@@ -171,7 +171,7 @@ class Processor:
         return least + best, round(totals[best])
 
     def _synthesize(self, events: Sequence[Event], count: int) -> Array:
-        """What went through the model, at its rate, [2, count]."""
+        """Return what went through the model, at its rate, [2, count]."""
         assert count <= len(self._waiting)
         sound, self._waiting = self._waiting[:count], self._waiting[count:]
         wet = self._through.process(sound)

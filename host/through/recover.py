@@ -148,7 +148,7 @@ def follow(sound: Path, model: Model, progress: Callable[[float], None] | None =
 
 
 def in_deviations(card: Card) -> Doubles:
-    """What codes are multiplied by to be counted in deviations of the training codes, [n_latents].
+    """Return what codes are multiplied by to be counted in deviations of the training codes, [n_latents].
 
     A latent that never varied in training counts for nothing.
     """
@@ -158,12 +158,12 @@ def in_deviations(card: Card) -> Doubles:
 
 
 def medoid(codes: Doubles) -> int:
-    """Which of the codes, [frames, n], is nearest to their median: one that occurs, from the middle of all."""
+    """Return which of the codes, [frames, n], is nearest to their median: one that occurs, from the middle of all."""
     return int(np.square(codes - np.median(codes, axis=0)).sum(axis=1).argmin())
 
 
 def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
-    """Which frames to keep so that straight lines between them come near to all.
+    """Return which frames to keep so that straight lines between them come near to all.
 
     Begins with the first and the last and adds the frame that is farthest from its line, as Douglas and Peucker do
     (1973, Algorithms for the reduction of the number of points), but the worst of all lines first, until ``count`` are
@@ -230,7 +230,7 @@ def _distances(codes: Doubles, marks: Doubles) -> Doubles:
 
 
 def _smoothed(codes: Doubles, frames: float) -> Doubles:
-    """The median of each latent over about as many frames as given, [frames, n]."""
+    """Return the median of each latent over about as many frames as given, [frames, n]."""
     side = round(frames / 2)
     padded = np.pad(codes, ((side, side), (0, 0)), mode="edge")
     views = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1, axis=0)
@@ -239,12 +239,12 @@ def _smoothed(codes: Doubles, frames: float) -> Doubles:
 
 
 def _drawn(seconds: Doubles, times: Doubles, path: Doubles) -> Doubles:
-    """Where a path of straight lines is, [seconds, n]."""
+    """Return where a path of straight lines is, [seconds, n]."""
     return np.stack([np.interp(seconds, times, latent) for latent in path.T], axis=1)
 
 
 def outside(code: Doubles, card: Card) -> str:
-    """The latents whose value lies outside their span, in words."""
+    """Return the latents whose value lies outside their span, in words."""
     names = [
         latent.name
         for latent, value in zip(card.latents, code.tolist(), strict=True)
@@ -259,6 +259,6 @@ def _rounded(code: Doubles) -> list[float]:
 
 
 def _name_of(path: Path, folder: Path) -> str:
-    """How a preset in ``folder`` names a model."""
+    """Return how a preset in ``folder`` names a model."""
     shipped = {file.resolve(): name for name, file in shipped_models().items()}
     return shipped.get(path.resolve()) or Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

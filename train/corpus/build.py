@@ -125,7 +125,7 @@ def _pattern(group: str | None) -> re.Pattern[str] | None:
 
 
 def _group_of(name: str, pattern: re.Pattern[str] | None) -> str:
-    """The text that ties a clip to others; a clip without a match stands alone."""
+    """Return the text that ties a clip to others; a clip without a match stands alone."""
     match = pattern.search(name) if pattern else None
     if match is None:
         return name

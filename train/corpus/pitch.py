@@ -82,7 +82,7 @@ def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
 
 
 def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
-    """The track [frames], and which frames sound at all [frames]."""
+    """Return the track [frames], and which frames sound at all [frames]."""
     frames = frame_count(len(samples))
     notes = np.empty(frames, np.float32)
     level = np.empty(frames, np.float32)

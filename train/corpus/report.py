@@ -54,7 +54,7 @@ class Report(BaseModel):
         self.split_seconds[split] = self.split_seconds.get(split, 0.0) + seconds
 
     def left_out_line(self) -> str:
-        """What was not used, by kind and number, with an example: ``"2 unreadable (a.wav: empty)"``.
+        """Return what was not used, by kind and number, with an example: ``"2 unreadable (a.wav: empty)"``.
 
         Empty when all was used.
         """
@@ -66,7 +66,7 @@ class Report(BaseModel):
         return ", ".join(parts)
 
     def text(self) -> str:
-        """The report for people: lines of at most 20 names a kind."""
+        """Return the report for people: lines of at most 20 names a kind."""
         lines = ["", f"clips       {self.clips:6}  {_duration(self.seconds)}"]
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)

@@ -205,7 +205,7 @@ def _render(
 
 
 def _score(program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
-    """A track with a note every ``seconds`` + gap, each ended at once; one tick is a millisecond."""
+    """Return a track with a note every ``seconds`` + gap, each ended at once; one tick is a millisecond."""
     gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
     track = mido.MidiTrack([mido.Message("program_change", program=program)])
     for note, velocity in pairs:

@@ -59,7 +59,7 @@ class FloatFile:
         return np.frombuffer(self._file.read(max(stop - start, 0) * _FLOAT.itemsize), _FLOAT)
 
     def stretch(self, start: int, stop: int) -> "FloatFile":
-        """The samples from ``start`` to before ``stop``."""
+        """Return the samples from ``start`` to before ``stop``."""
         return FloatFile(self._file, self._start + start, self._start + stop)
 
 

@@ -66,7 +66,7 @@ class _SplitFile(BaseModel):
 
 
 def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
-    """The split of those names that a JSON file lists under train, val or test, with their folders or without.
+    """Return the split of those names that a JSON file lists under train, val or test, with their folders or without.
 
     Raises:
         UserError: the file is missing or no such file, or lists a name under two splits.

@@ -103,11 +103,11 @@ class Corpus:
         return cls(folder, _read_manifest(path))
 
     def clips(self, split: Split | None = None) -> list[Clip]:
-        """The clips of a split, or all, in the order in which they lie."""
+        """Return the clips of a split, or all, in the order in which they lie."""
         return [clip for clip in self._clips if split in (None, clip.split)]
 
     def samples(self, clip: Clip) -> Samples:
-        """The sound of a clip: float32 [length], mono, a view of the file."""
+        """Return the sound of a clip: float32 [length], mono, a view of the file."""
         return self._audio[clip.start : clip.start + clip.length]
 
     def pitch(self, clip: Clip) -> Samples:

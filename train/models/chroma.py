@@ -42,7 +42,7 @@ class ChromaAutoencoder(Network):
 
     @property
     def conditioned(self) -> bool:
-        """Whether decoding needs a chroma."""
+        """Return whether decoding needs a chroma."""
         return self.settings.skip
 
     def encode(self, *inputs: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class GrainAutoencoder(Network):
         return self.domain.frame(self.decoder(latents / self.settings.deviation))
 
     def reconstruction(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """How far windows and what is decoded of their codes lie apart."""
+        """Return how far windows and what is decoded of their codes lie apart."""
         decoded = self.decoder(self._code(windows))
         terms = self.domain.compare(windows, decoded)
         if self.weights.log_spectrum:
@@ -82,7 +82,7 @@ class GrainAutoencoder(Network):
         return terms
 
     def adjudication(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What the adjudicator has to learn: which codes are drawn from the prior, and which are a window's."""
+        """Return what the adjudicator has to learn: which codes are drawn from the prior, and which are a window's."""
         with torch.no_grad():
             codes = self._code(windows)
         prior = torch.randn(codes.shape, generator=generator).to(codes)
@@ -90,7 +90,7 @@ class GrainAutoencoder(Network):
         return {"adjudication": wrong}
 
     def persuasion(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What the encoder has to learn from the adjudicator, which stays as it is: to pass for the prior."""
+        """Return what the encoder has to learn from the adjudicator, which stays as it is: to pass for the prior."""
         as_it_is = {name: value.detach() for name, value in self.adjudicator.named_parameters()}
         judged: Tensor = functional_call(self.adjudicator, as_it_is, (self._code(windows),))
         return {"adversarial": F.softplus(-judged).mean()}
@@ -150,11 +150,11 @@ class Domain(nn.Module, ABC):
 
     @abstractmethod
     def features(self, windows: Tensor) -> Tensor:
-        """What the encoder sees: [batch, seen]."""
+        """Return what the encoder sees: [batch, seen]."""
 
     @abstractmethod
     def frame(self, decoded: Tensor) -> Tensor:
-        """The contract's frame of [batch, decoded]."""
+        """Return the contract's frame of [batch, decoded]."""
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         """Terms of the loss."""
@@ -286,7 +286,7 @@ class Noise(Domain):
 
 
 def _log(power: Tensor) -> Tensor:
-    """The logarithm of a power + `QUIETEST`; exporters take so small a sum for nothing."""
+    """Return the logarithm of a power + `QUIETEST`; exporters take so small a sum for nothing."""
     return torch.log1p(power / QUIETEST) + math.log(QUIETEST)
 
 
@@ -307,7 +307,7 @@ def _log_spectra(windows: Tensor, decoded: Tensor, length: int) -> Tensor:
 
 
 def _inverse_factor(covariance: Tensor) -> Tensor:
-    """The inverse of its Cholesky factor: what makes codes of this covariance white."""
+    """Return the inverse of its Cholesky factor: what makes codes of this covariance white."""
     eye = torch.eye(len(covariance)).to(covariance)
     factor: Tensor = torch.linalg.cholesky(covariance + 1e-6 * eye)
     inverse: Tensor = torch.linalg.solve_triangular(factor, eye, upper=False)
@@ -315,12 +315,12 @@ def _inverse_factor(covariance: Tensor) -> Tensor:
 
 
 def _padded(length: int) -> int:
-    """The power of two that is not below."""
+    """Return the power of two that is not below."""
     return 1 << (length - 1).bit_length()
 
 
 def _band_places(sample_rate: int, bands: int) -> np.ndarray:
-    """Where bands lie, in Hz: even below `KNEE_HZ`, in even intervals far above; first and last at the ends."""
+    """Return where bands lie, in Hz: even below `KNEE_HZ`, in even intervals far above; first and last at the ends."""
     return KNEE_HZ * np.expm1(np.linspace(0, math.log1p(sample_rate / 2 / KNEE_HZ), bands))
 
 
