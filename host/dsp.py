@@ -1,6 +1,7 @@
 """Small signal operations that several rooms share."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,15 @@ def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
         [..., 12], C first. The publication's one-hot chroma is its largest element.
     """
     return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
+
+
+def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
+    """Return pieces, [n, length], added up ``hop`` samples apart: [(n - 1) * hop + length]."""
+    count, length = pieces.shape
+    total = np.zeros((count - 1) * hop + length, np.float32)
+    for number, piece in enumerate(pieces):
+        total[number * hop : number * hop + length] += piece
+    return total
 
 
 def limit(audio: Array) -> Array:

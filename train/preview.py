@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from ..host.audio.files import sound_writer
-from ..host.dsp import window
+from ..host.dsp import overlap_add, window
 from ..host.engines.basins import BasinPhase
 from .data import Data
 from .models.chroma import ChromaAutoencoder
@@ -48,10 +48,7 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
     for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
         count = int(SECONDS * recipe.frames.sample_rate / hop)
         spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
-        sound = np.zeros(count * hop + length, np.float32)
-        for i, piece in enumerate(np.fft.irfft(spectra) * window("hann", length)):
-            sound[i * hop : i * hop + length] += piece
-        sounds.append(sound)
+        sounds.append(overlap_add(np.fft.irfft(spectra) * window("hann", length), hop))
     return sounds
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..host.dsp import window
+from ..host.dsp import overlap_add, window
 from .recipe import GrainRecipe
 
 Array = npt.NDArray[np.float32]
@@ -34,8 +34,6 @@ def overlapped(sounds: Array, hop: int, shape: str, strangers: bool = True) -> A
     """
     length = sounds.shape[1]
     weights = window(shape, length)
-    total = np.zeros((len(sounds) - 1) * hop + length, np.float32)
-    for number, sound in enumerate(sounds):
-        total[number * hop : number * hop + length] += sound * weights
+    total = overlap_add(sounds * weights, hop)
     cover = float(np.sqrt(np.square(weights).sum() / hop) if strangers else weights.sum() / hop)
     return total * np.float32(1 / max(1.0, cover))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import chroma, window
+from ...host.dsp import chroma, overlap_add, window
 from ...host.engines.phase import NoisePhase
 from ...host.pitch import sounding_note
 from ...host.units import PITCH_CLASSES
@@ -86,7 +86,5 @@ def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop
     spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
-    sound = np.zeros((count - 1) * hop + length, np.float32)
-    for i, piece in enumerate(np.fft.irfft(spectra) * window("hann", length)):
-        sound[i * hop : i * hop + length] += piece
+    sound = overlap_add(np.fft.irfft(spectra) * window("hann", length), hop)
     return sound[length - hop : (count - 1) * hop + hop]

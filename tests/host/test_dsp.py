@@ -15,6 +15,7 @@ from timbrel.host.dsp import (
     gaussian_noise,
     limit,
     limited,
+    overlap_add,
     splitmix64,
     stft,
     uniforms,
@@ -178,3 +179,14 @@ def test_chance_is_even_in_each_column_and_columns_know_nothing_of_each_other():
         assert kstest(column, "uniform").pvalue > 0.001
     assert np.abs(np.corrcoef(rows.T) - np.eye(4)).max() < 0.03
     assert abs(np.corrcoef(rows[:-1, 0], rows[1:, 0])[0, 1]) < 0.03
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 60))
+def test_pieces_that_overlap_are_added_where_each_begins(count, length, hop):
+    """Against a sum over all pieces of one sample after the other."""
+    pieces = np.random.default_rng(count).standard_normal((count, length)).astype(np.float32)
+    added = overlap_add(pieces, hop)
+    assert len(added) == (count - 1) * hop + length
+    for sample in range(len(added)):
+        wanted = sum(pieces[i, sample - i * hop] for i in range(count) if 0 <= sample - i * hop < length)
+        assert added[sample] == pytest.approx(wanted, abs=1e-5)
