@@ -13,7 +13,7 @@ from timbrel.train.preview import PEAK, SECONDS, SOUNDS, held_spectra, write_pre
 from timbrel.train.recipe import load_recipe
 
 RECIPE = load_recipe("chroma-8", ["network.hidden=[64,32]"])
-PIECE = int(SECONDS * 44100 / 1024) * 1024 + 4096  # samples of one sound
+PIECE = (int(SECONDS * 44100 / 1024) - 1) * 1024 + 4096  # samples of one sound
 
 
 class Perfect(ChromaAutoencoder):
