@@ -82,4 +82,35 @@ class Clock:
     message: Literal["tick", "start", "continue", "stop"]
 
 
-Event = NoteOn | NoteOff | ControlChange | PitchBend | ChannelPressure | KeyPressure | ProgramChange | Clock
+@dataclass(frozen=True, slots=True)
+class ZoneSize:
+    """An MPE zone is told its size: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
+
+    A rack says so to those who play the zone, once it has heard RPN 6.
+    """
+
+    time: int
+    channel: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """A voice is given up, the one that is missed least: the host has not the time for all."""
+
+    time: int
+    channel: int
+
+
+Event = (
+    NoteOn
+    | NoteOff
+    | ControlChange
+    | PitchBend
+    | ChannelPressure
+    | KeyPressure
+    | ProgramChange
+    | Clock
+    | ZoneSize
+    | Shed
+)

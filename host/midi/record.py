@@ -18,6 +18,8 @@ from ..events import (
     NoteOn,
     PitchBend,
     ProgramChange,
+    Shed,
+    ZoneSize,
 )
 from ..files import replacing
 from .decode import CLOCK
@@ -199,3 +201,5 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
+        case ZoneSize() | Shed():  # what a rack tells its instruments never was a player's
+            raise ValueError(f"a MIDI file has no {event}")

@@ -14,7 +14,6 @@ LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15
 SLIDE = 74  # the controller of a finger's place along its key
 BEND_RANGE, CONFIGURATION = 0, 6  # registered parameters
-ZONE = 129  # no controller of MIDI has this number: a rack tells its instruments the size of a zone, by its master
 RESET = 121  # the controller that resets others (MIDI RP-015)
 ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
 # Where a reset puts a knob, by the controller: all others stay where they are (MIDI RP-015).

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from ..audio.effects import EffectChain
 from ..audio.output import Output
-from ..events import ControlChange, Event
+from ..events import Event, Shed
 from ..patch.agreement import check
 from ..patch.resolve import Patch
 from .mapping import Mapper
-from .synthesis import SHED, Elsewhere, Synthesis, share
+from .synthesis import Elsewhere, Synthesis, share
 
 Array = npt.NDArray[np.float32]
 
@@ -80,7 +80,7 @@ class Instrument:
     def shed(self, time: int) -> None:
         """Give up a voice from output sample ``time`` on: the one released longest ago, else the oldest; in 5 ms."""
         self._synthesis.expect_shedding()
-        self._output.schedule(ControlChange(time, 0, SHED, 0))
+        self._output.schedule(Shed(time, 0))
 
     def hear(self, events: Sequence[Event], until: int) -> None:
         """Take events, in order of time, in output samples; before sample ``until`` none will follow."""

@@ -17,7 +17,7 @@ from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import Motion
 from ..errors import UserError, nearest
-from ..events import ChannelPressure, Clock, ControlChange, Event, PitchBend
+from ..events import ChannelPressure, Clock, ControlChange, Event, PitchBend, ZoneSize
 from ..patch.preset import Preset
 from .desk import (
     CONFIGURATION,
@@ -26,7 +26,6 @@ from .desk import (
     RESET,
     SLIDE,
     UPPER,
-    ZONE,
     Entry,
     Parameters,
     bend_range,
@@ -327,7 +326,7 @@ class Zones:
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
         """Return who hears an event, by channel of the instrument (None: all), and what.
 
-        RPN 6 is heard as `ZONE` by whoever plays a zone that it changes, and ends notes elsewhere.
+        RPN 6 is heard as a `ZoneSize` by whoever plays a zone that it changes, and ends notes elsewhere.
         """
         if isinstance(event, Clock):
             return [(None, event)]
@@ -348,7 +347,7 @@ class Zones:
         if not told and not self._sizes[master]:  # where no zone was, its end resets controllers all the same
             told = [(master, master, 0)]
         heard: list[tuple[int | None, Event]] = [
-            (player, ControlChange(event.time, zone, ZONE, size)) for player, zone, size in told
+            (player, ZoneSize(event.time, zone, size)) for player, zone, size in told
         ]
         for channel in self._patched:
             if self._owner.get(channel, channel) not in (channel, before.get(channel, channel)):

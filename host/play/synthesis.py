@@ -16,12 +16,23 @@ import numpy.typing as npt
 from ..controls import knob
 from ..engines.protocol import VoiceSound
 from ..engines.table import VOICE_LUFS, engine_of
-from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn, PitchBend
+from ..events import (
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    Event,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    Shed,
+    ZoneSize,
+)
 from ..kinds.table import kind_of
 from ..patch.preset import PROCESS_CONTROLS
 from ..patch.resolve import Patch
 from ..units import db_to_gain
-from .desk import BEND_RANGE, ZONE, Parameters
+from .desk import BEND_RANGE, Parameters
 from .dials import Dials
 from .keying import Solo, keyed
 from .mapping import Mapper
@@ -33,7 +44,6 @@ Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
 GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
-SHED = 128  # no controller of MIDI has this number: it is the host that gives up a voice, in order with what is played
 
 
 def share(number: int, processes: int) -> range:
@@ -148,7 +158,7 @@ class Synthesis:
         return off is None, ((voice.envelope.on if off is None else off) - self._now) / self._rate
 
     def expect_shedding(self) -> None:
-        """A voice will be given up, by an event of `SHED` that is on its way."""
+        """A voice will be given up, by a `Shed` that is on its way."""
         self._shedding += 1
 
     def process(self, events: Sequence[Event], count: int) -> Array:
@@ -237,6 +247,11 @@ class Synthesis:
                 self.knobs.note_off(time, event.channel, key)
             case Clock():
                 self._motion.codes.clock(event)
+            case Shed(time):
+                self._shedding -= 1
+                self._voices.shed(time)
+            case ZoneSize(time, master, members):
+                self._begin_zone(time, master, members)
             case _ if self._fingers.is_member(event.channel):
                 self._fingers.move(event, self._voices.touches)
             case PitchBend(time, channel, value):
@@ -247,13 +262,6 @@ class Synthesis:
                 self.knobs.key_pressure(time, channel, key, value)
 
     def _hear_control(self, event: ControlChange) -> None:
-        if event.number == SHED:
-            self._shedding -= 1
-            self._voices.shed(event.time)
-            return
-        if event.number == ZONE:
-            self._begin_zone(event.time, event.channel, event.value)
-            return
         entry = self._parameters.hear(event.channel, event.number, event.value)
         ranged = entry is not None and entry[:2] == (True, BEND_RANGE)
         if self._fingers.is_member(event.channel):
