@@ -23,10 +23,10 @@ import soundfile
 ROOT = Path(__file__).parents[2]
 RATE = 44100
 TICKS, TEMPO = 480, 500_000  # a beat, and its microseconds: 960 ticks a second
-MPE_HEAD = 'format = 1\nmodel = "gm-chroma-8"\n'
+HEAD = 'format = 1\nmodel = "gm-chroma-8"\n'
 
 PRESETS = {
-    "odd": MPE_HEAD
+    "odd": HEAD
     + """
 [latent]
 values = [0.5, 0.2, 0.8, 0.5, 0.5, 0.5, 0.5, 0.5]
@@ -66,13 +66,13 @@ shape = "random"
 depth = 0.2
 beats = 1
 """,
-    "noise": MPE_HEAD + '[play]\nphase = "noise"\nvoices = 3\npan = -0.5\n[envelope]\nsustain = 0.3\n',
-    "chord": MPE_HEAD + '[play]\nmode = "chord"\n[[cc]]\npressure = "key"\ntarget = "pan"\n',
-    "fingers": MPE_HEAD + '[mpe]\nenabled = true\npressure = "gain"\nslide = "latent.1"\n',
+    "noise": HEAD + '[play]\nphase = "noise"\nvoices = 3\npan = -0.5\n[envelope]\nsustain = 0.3\n',
+    "chord": HEAD + '[play]\nmode = "chord"\n[[cc]]\npressure = "key"\ntarget = "pan"\n',
+    "fingers": HEAD + '[mpe]\nenabled = true\npressure = "gain"\nslide = "latent.1"\n',
     "trigger": 'format = 1\nmodel = "lakeside-10"\n'
     + '[grain]\ndensity = 60\nshape = 0.3\nkeys = "trigger"\ncode_jitter = 0.5\nlevel_jitter = 6\nspread = 1\n'
     + '[[cc]]\nnumber = 74\ntarget = "grain.pitch"\n[[cc]]\nnumber = 70\ntarget = "grain.density"\n',
-    "bent": MPE_HEAD + '[process]\nscale = 0.5\nsmooth_seconds = 0.1\nto = "gm-strings"\namount = 0.4\nphase = "own"\n'
+    "bent": HEAD + '[process]\nscale = 0.5\nsmooth_seconds = 0.1\nto = "gm-strings"\namount = 0.4\nphase = "own"\n'
     '[[cc]]\nnumber = 74\ntarget = "process.wet"\n[[effects]]\nplugin = "Reverb"\nroom_size = 0.5\n',
 }
 SLENDRO = "! slendro.scl\nfive steps\n 5\n 240.0\n 480.0\n 720.0\n 960.0\n 2/1\n"
