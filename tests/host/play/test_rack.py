@@ -83,3 +83,13 @@ def test_a_preset_that_does_not_fit_is_named(make_patch):
     wrong = make_patch(cc=[{"number": 20, "target": "latent.7", "low": 0.0, "high": 1.0}])
     with pytest.raises(UserError, match=r"^preset 'made': .*CC 20 to 'latent\.7': target 'latent\.7' does not exist"):
         Rack({0: make_patch(), 1: wrong}, RATE)
+
+
+def test_voices_are_given_up_one_after_the_other_until_none_is_left(make_patch):
+    rack = Rack({0: make_patch()}, RATE)
+    rack.process([NoteOn(0, 0, key, 100) for key in (60, 64, 67)], 512)
+    for left in (2, 1, 0):
+        assert rack.shed(rack.played)
+        rack.process([], 4096)
+        assert rack.sounding == left
+    assert not rack.shed(rack.played)
