@@ -19,7 +19,7 @@ from .reports.report import Progress, Report
 
 @dataclass(frozen=True)
 class Family:
-    """What becomes of a family's runs.
+    """A family's row: its graphs, its report and the instruments that `make` makes of it.
 
     Args:
         graphs: its decoder and encoder, and its part of the card; told whether the corpus is tonal.

@@ -1,1 +1,1 @@
-"""What reports and studies measure: frames against frames, keys, codes, and how alike sets of sounds are."""
+"""Measures for reports and studies: frames against frames, keys, codes, and how alike sets of sounds are."""

@@ -1,4 +1,4 @@
-"""How alike two sets of sounds are, as sets: whether what a model makes could be of the recordings."""
+"""Likeness of two sets of sounds: could what a model makes be of the recordings?"""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What the study of chroma is asked for, and the runs that it takes."""
+"""The plan of the study of chroma: its options, and the runs that it takes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""What a model file promises, and holding it to that."""
+"""Model files: their cards, and the proof that they do as these say."""

@@ -1,1 +1,1 @@
-"""What each kind of model allows in a preset, adds to it and asks of a card: data and checks, no sound."""
+"""Kinds of models: their settings in presets, their rules for cards and presets; data and checks, no sound."""

@@ -1,4 +1,4 @@
-"""What is asked of a kind of model, in place of its name."""
+"""The questions that any kind of model answers, so that none is compared by name."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol
@@ -7,7 +7,7 @@ from ..settings import Control, Fault, Range
 
 
 class Shape(Protocol):
-    """What a kind looks at in a model's card."""
+    """The part of a model's card that a kind looks at."""
 
     @property
     def name(self) -> str: ...

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..controls import Ramp
 from ..engines.protocol import VoiceSound
@@ -185,19 +186,9 @@ class Solo(Voices):
         self._pitch = pitch
 
 
-def keyed(
-    preset: Preset,
-    kind: Kind,
-    sample_rate: int,
-    begin: Callable[[float, int], VoiceSound],
-    shape: Callable[[int], Envelope],
-    release: Callable[[], int],
-    touch: Callable[[int], Touch | None],
-    zone: Callable[[int], int | None],
-    tuning: Mapping[int, float],
-) -> Poly | Solo:
-    """Return the voices that a preset's keys play; the arguments are those of `Voices`."""
-    play, makers = preset.play, (begin, shape, release, touch, zone, tuning)
+def keyed(preset: Preset, kind: Kind, sample_rate: int, *makers: Any) -> Poly | Solo:
+    """Return the voices that a preset's keys play; ``makers`` are what `Voices` wants after the rate."""
+    play = preset.play
     if play.mode != "poly":
         return Solo(play.legato, play.mode == "chord", sample_rate, *makers)
     return (Latch if kind.holds_keys(preset) else Poly)(play.voices, sample_rate, *makers)
