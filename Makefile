@@ -23,10 +23,12 @@ types: .venv/dev.done .types/timbrel
 	@echo "== types"
 	@$(BIN)/python -m mypy
 
-# One thread: torch's threads wait for each other in spins, which a busy machine punishes.
+# One thread each: torch's threads wait for each other in spins, which a busy machine punishes. Four processes at the
+# most: each holds torch and a gigabyte, and JACK has room for the names of eight servers.
 tests: .venv/dev.done system
 	@echo "== tests (left out: long ones, make slow; those that want the machine for themselves, make realtime)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not realtime"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal \
+		-m "not slow and not realtime"
 
 slow: .venv/dev.done system
 	@$(BIN)/python -m pytest -q -m slow

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import ctypes
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -436,7 +437,8 @@ def jack_server():
         pytest.skip("jackd is not installed (Debian: apt install jackd2)")
     if jack is None:
         pytest.skip("JACK-Client is not installed, or finds no libjack")
-    name = "timbrel_test"  # always the same: JACK's list of servers has room for eight, and keeps those that crashed
+    # One for each process that tests, always the same: JACK's list has room for eight, and keeps those that crashed.
+    name = f"timbrel_test{os.environ.get('PYTEST_XDIST_WORKER', '')}"
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("JACK_DEFAULT_SERVER", name)
         environment.setenv("JACK_NO_START_SERVER", "1")
