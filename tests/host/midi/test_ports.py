@@ -1,6 +1,7 @@
 """MIDI inputs over JACK: named by any part, several at once, found again, and let go when they vanish."""
 
 import contextlib
+import gc
 import time
 from itertools import pairwise
 
@@ -19,7 +20,9 @@ SETTLED = 0.3  # seconds
 
 @pytest.fixture(autouse=True)
 def rtmidi(jack_server):
-    return pytest.importorskip("rtmidi")
+    """The library; inputs that a test leaves open are closed behind it, for others look for ports of that name."""
+    yield pytest.importorskip("rtmidi")
+    gc.collect()
 
 
 def listen(names, api="jack"):
