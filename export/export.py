@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from .. import __version__
 from ..host.contract.card import METADATA_KEY, Card, Parity, Reference, Training
@@ -27,7 +29,7 @@ from .families import FAMILIES
 from .graphs import Graphs
 from .loudness import PLAIN_LUFS, loudness
 from .onnx import Weights, save, store_half, trace
-from .prove import reference
+from .prove import STEPS, reference
 
 Array = npt.NDArray[np.float32]
 
@@ -57,7 +59,7 @@ def export(
     weights: Weights = "float16",
     overwrite: bool = False,
 ) -> Card:
-    """Write ``path`` and its encoder; both appear, or neither.
+    """Write ``path`` and, where the network has one, its encoder; both appear, or neither.
 
     Raises:
         UserError: no checkpoint, the corpus is gone, or the output cannot be written.
@@ -80,9 +82,12 @@ def export(
         torch.no_grad(),
     ):
         decoder_file = stack.enter_context(replacing(path, overwrite))
-        encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
         card = _write_decoder(run, graphs, corpus, labels or Labels(), step, weights, decoder_file, path)
-        _write_encoder(graphs, corpus, weights, encoder_file, card)
+        if graphs.encoder is not None:
+            encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
+            _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, card)
+    if graphs.encoder is None:
+        encoder_path(path).unlink(missing_ok=True)  # of the model that was there before
     return card
 
 
@@ -102,7 +107,8 @@ def _write_decoder(
     codes = graphs.codes
     n = codes.latents.shape[1]
     inputs = {"latent": torch.rand(3, n)} | ({"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {})
-    graph = trace(graphs.decoder, inputs, ["frame"], "voice")
+    inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
+    graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
     if weights == "float16":
         store_half(graph)
     marks = landmarks(codes)
@@ -123,6 +129,7 @@ def _write_decoder(
         training=_training(run, step),
         parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
         reference=Reference(latent=[[0.0] * n], chroma=[0], points=[0], frame=[[0.0]], tolerance=0.0),
+        state=list(graphs.state),
         **graphs.card,
     )
     save(graph, file, {METADATA_KEY: card.model_dump_json()})
@@ -175,11 +182,9 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     differences, span = [], 0.0
     for batch in BATCHES:
         for seed in range(max(1, 64 // batch)):
-            latent, chroma = probes(graphs.codes, batch, seed)
-            asked = [latent, ONE_HOT[chroma]] if graphs.decoder_chroma else [latent]
-            expected = graphs.decoder(*map(torch.from_numpy, asked)).numpy()
-            differences.append(np.abs(model.decode(latent, chroma) - expected).max())
-            span = max(span, float(np.ptp(expected)))
+            for expected, found in _steps(graphs, model, batch, seed):
+                differences.append(np.abs(found - expected).max())
+                span = max(span, float(np.ptp(expected)))
     absolute = float(np.max(differences))  # NaN where there is one
     relative = absolute / max(span, 1e-9)
     if not relative <= TOLERANCES[weights]:
@@ -190,10 +195,28 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
 
 
-def _write_encoder(graphs: Graphs, corpus: Corpus, weights: Weights, file: Path, card: Card) -> None:
+def _steps(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """Give frames of torch and of the file, [batch, frame_width]: one pair, or with a state one for each of some steps.
+
+    Each goes on from a state of its own, and every step asks for something else.
+    """
+    ours = model.at_rest(batch)
+    theirs = [torch.from_numpy(state) for state in ours.values()]
+    for step in range(STEPS if graphs.state else 1):
+        latent, chroma = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64)
+        asked = [latent, ONE_HOT[chroma]] if graphs.decoder_chroma else [latent]
+        given = graphs.decoder(*map(torch.from_numpy, asked), *theirs)
+        frame, *theirs = given if graphs.state else (given,)
+        found, ours = model.step(latent, chroma, ours)
+        yield frame.numpy(), found
+
+
+def _write_encoder(
+    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, card: Card
+) -> None:
     length = card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
-    graph = trace(graphs.encoder, inputs, ["latent"], "batch")
+    graph = trace(encoder, inputs, ["latent"], "batch")
     if weights == "float16":
         store_half(graph)
     about = {
@@ -211,7 +234,7 @@ def _write_encoder(graphs: Graphs, corpus: Corpus, weights: Weights, file: Path,
         feeds = {"audio": _sounds(corpus, length, batch)}
         if graphs.encoder_chroma:
             feeds["chroma"] = ONE_HOT[np.arange(batch) % 12]
-        expected = graphs.encoder(*map(torch.from_numpy, feeds.values())).numpy()
+        expected = encoder(*map(torch.from_numpy, feeds.values())).numpy()
         apart = np.sort(np.abs(session.run(["latent"], feeds)[0] - expected).max(1))
         relative = float(apart[-1 - math.floor(graphs.strays * batch)]) / max(span, 1e-9)
         if not relative <= ENCODER_TOLERANCES[weights]:

@@ -1,10 +1,12 @@
-"""What a family gives to the exporter, and the table of families."""
+"""What a family gives to the exporter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from ..host.contract.card import State
 from .describe import Codes
 
 
@@ -12,16 +14,18 @@ from .describe import Codes
 class Graphs:
     """The two graphs of a model as the contract wants them, and what only its family knows of it.
 
-    ``decoder`` takes latents [voice, n] and, with ``decoder_chroma``, chroma [voice, 12]; ``encoder`` takes audio
-    [batch, frame_length] and, with ``encoder_chroma``, chroma. ``card`` has the fields of the card that are the
+    ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12], and each ``state``; it gives
+    frames, and after them each state as it is for the next step. ``encoder`` takes audio [batch, frame_length] and,
+    with ``encoder_chroma``, chroma; a network may have none. ``card`` has the fields of the card that are the
     family's: kind, domain, hop, window, prior and chroma, and those that only it has. ``strays`` is the share of sounds
     whose codes may differ from torch's: where features step, the last bit of a transform can throw them over.
     """
 
     decoder: nn.Module
-    encoder: nn.Module
+    encoder: nn.Module | None
     decoder_chroma: bool
     encoder_chroma: bool
     codes: Codes
     card: dict[str, Any]
     strays: float = 0.0
+    state: Sequence[State] = ()

@@ -63,10 +63,10 @@ class Chroma(_Part):
 
 
 class State(_Part):
-    """A recurrent state: it goes in as ``name`` and comes out as ``name_next``."""
+    """A recurrent state: it goes in as ``name``, [voice, *shape], and comes out as ``name_next``."""
 
     name: str
-    shape: list[int]
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=1 << 20)]], Field(min_length=1, max_length=4)]
 
 
 class Scaling(_Part):
@@ -111,7 +111,8 @@ class Reference(_Part):
 
     ``points`` are the positions in the frame that ``frame`` keeps of each row. ``peaks`` keeps every output once, at
     the row where its magnitude is largest: base64 of zlib of those rows, a byte an output, and of the values there,
-    float16, little-endian. A card of before has none, and most of its outputs are not told of.
+    float16, little-endian. A card of before has none, and most of its outputs are not told of. A model with state is
+    stepped ``steps`` times with the same inputs, from a state of zeros, and gives the frames at the last step.
     """
 
     latent: Annotated[list[list[float]], Field(min_length=1, max_length=256)]
@@ -120,6 +121,7 @@ class Reference(_Part):
     frame: list[list[float]]
     tolerance: float
     peaks: str | None = None
+    steps: Annotated[int, Field(ge=1, le=1024)] = 1
 
     def unpack_peaks(self, width: int) -> tuple[bytes, bytes]:
         """Return the rows, [width] bytes, and the values, [width] float16, of ``peaks``.
@@ -196,11 +198,7 @@ class Card(_Part):
         for mark in self.landmarks:
             if len(mark.latent) != n:
                 raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
-        if self.kind != "stream" and (self.state or self.scaling):
-            raise ValueError(f"state and scaling belong to kind 'stream', not to {self.kind!r}")
         kind_of(self).check(self)
-        if self.envelope_points and (self.kind, self.domain) != ("grain", "magnitude"):
-            raise ValueError("envelope_points belong to kind 'grain' with domain 'magnitude'; leave them out")
         if self.envelope_points == 1:
             raise ValueError("envelope_points 1 has no last point; give 0, or 2 to 256")
         self._check_reference()
@@ -216,6 +214,8 @@ class Card(_Part):
             raise ValueError(f"reference: frame must have {rows} rows of {len(reference.points)} points")
         if self.chroma is not None and len(reference.chroma or []) != rows:
             raise ValueError(f"reference: chroma must have {rows} pitch classes, one a row")
+        if reference.steps > 1 and not self.state:
+            raise ValueError(f"reference: {reference.steps} steps need a state that goes from one to the next; give 1")
         if reference.peaks is not None:
             reference.unpack_peaks(self.frame_width)
 

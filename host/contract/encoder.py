@@ -57,7 +57,7 @@ class Encoder:
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
             feeds["chroma"] = ONE_HOT[self._strongest(frames) if strongest is None else strongest]
-        latents = run(self._session, self.path, "latent", feeds, len(self._card.latents))
+        (latents,) = run(self._session, self.path, {"latent": [len(self._card.latents)]}, feeds)
         if not np.isfinite(latents).all():
             raise Failure(f"{self.path} gives latents that are not finite; export the model again")
         return latents

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[np.float32]
+States = dict[str, Array]  # what a decoder carries from step to step, by name, [voice, *shape]
 
 
 class Verdict(NamedTuple):
@@ -59,9 +61,9 @@ class Model:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
         self.warnings = _warn_of(self.card, path)
+        self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
         self._check_graph()
-        if not self.card.state:  # a decoder that remembers is told what by who plays it
-            self._try()
+        self._try()
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
         """A copy in another process opens the file anew."""
@@ -73,30 +75,44 @@ class Model:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def decode(self, latent: Array, chroma: npt.NDArray[np.intp] | Array) -> Array:
-        """Frames of a batch.
+        """Return the frames of a batch, [voice, frame_width], of a model without state; otherwise as `step`."""
+        return self.step(latent, chroma, {})[0]
+
+    def step(self, latent: Array, chroma: npt.NDArray[np.intp] | Array, state: States) -> tuple[Array, States]:
+        """Return the next frame of each voice, [voice, frame_width], and the state after it.
 
         Args:
             latent: [voice, n_latents].
             chroma: pitch class 0-11 of each row, [voice], or how much there is of each, [voice, 12]; ignored by
                 models without chroma.
-
-        Returns:
-            [voice, frame_width].
+            state: what the step before gave, by name, [voice, *shape]; `at_rest` at first.
 
         Raises:
             UserError: the graph cannot be run, or gives something else.
         """
-        feeds = {"latent": latent}
+        feeds = {"latent": latent} | state
         if self.card.chroma is not None:
             feeds["chroma"] = ONE_HOT[chroma] if chroma.ndim == 1 else chroma.astype(np.float32, copy=False)
-        return run(self.session, self.path, "frame", feeds, self.card.frame_width)
+        frame, *after = run(self.session, self.path, self._outputs, feeds)
+        return frame, dict(zip(state, after, strict=True))
+
+    def at_rest(self, voices: int) -> States:
+        """Return the state before a first step: zeros, [voices, *shape], by name; empty for models without state."""
+        return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
+
+    def after(self, steps: int, latent: Array, chroma: npt.NDArray[np.intp]) -> Array:
+        """Return the frames, [voice, frame_width], of the last of some steps with the same inputs, from rest."""
+        state = self.at_rest(len(latent))
+        for _ in range(steps):
+            frame, state = self.step(latent, chroma, state)
+        return frame
 
     def verify(self) -> Verdict:
         """Run the card's reference on this machine."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         chroma = np.asarray(reference.chroma or [0] * len(latent), np.intp)
-        frame, width = self.decode(latent, chroma), self.card.frame_width
+        frame, width = self.after(reference.steps, latent, chroma), self.card.frame_width
         differences = np.abs(frame[:, reference.points] - np.asarray(reference.frame, np.float32))
         told = len(set(reference.points))
         if reference.peaks is not None:
@@ -117,11 +133,8 @@ class Model:
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
         if card.chroma is not None:
             expected_inputs["chroma"] = [12]
-        expected_outputs = {"frame": [card.frame_width]}
-        for state in card.state:
-            expected_inputs[state.name] = state.shape
-            expected_outputs[f"{state.name}_next"] = state.shape
-        for what, found, expected in (("inputs", inputs, expected_inputs), ("outputs", outputs, expected_outputs)):
+        expected_inputs |= {state.name: state.shape for state in card.state}
+        for what, found, expected in (("inputs", inputs, expected_inputs), ("outputs", outputs, self._outputs)):
             shapes = {name: list(shape[1:]) for name, shape in found.items()}
             if shapes != expected:
                 raise UserError(f"{path}: its graph's {what} {shapes} are not the card's {expected}; export it again")
@@ -132,7 +145,7 @@ class Model:
     def _try(self) -> None:
         """Decode the ends of all knobs once: what a graph says of itself is no proof of what it gives."""
         ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
-        self.decode(np.array(ends, np.float32), np.zeros(len(ends), np.intp))
+        self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
 
 
 FILE_BYTES = 1 << 31  # the most that protobuf holds
@@ -196,22 +209,31 @@ def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, s
     return found
 
 
-def run(session: "onnxruntime.InferenceSession", path: Path, output: str, feeds: dict[str, Array], width: int) -> Array:
-    """One output of a graph, [rows, width], for feeds of as many rows; ``path`` names the file in errors.
+def run(
+    session: "onnxruntime.InferenceSession",
+    path: Path,
+    outputs: Mapping[str, Sequence[int]],
+    feeds: Mapping[str, Array],
+) -> list[Array]:
+    """Return outputs of a graph, each [rows, *shape], for feeds of as many rows; ``path`` names the file in errors.
+
+    Args:
+        outputs: their shapes, by name.
 
     Raises:
         UserError: the graph cannot be run, such as where it asks for too much memory, or gives another shape.
     """
     try:
-        given: Array = session.run([output], feeds)[0]
+        given: list[Array] = session.run(list(outputs), feeds)
     except Exception as error:  # as in `open_session`
         raise UserError(f"{path} cannot be run ({_reason(error)}); export it again") from None
-    shape = (len(next(iter(feeds.values()))), width)
-    if given.shape != shape:
-        raise UserError(
-            f"{path}: its graph gives a {output} of shape {list(given.shape)} where it says {list(shape)}; "
-            "export it again"
-        )
+    rows = len(next(iter(feeds.values())))
+    for (name, shape), found in zip(outputs.items(), given, strict=True):
+        if found.shape != (rows, *shape):
+            raise UserError(
+                f"{path}: its graph gives a {name} of shape {list(found.shape)} where it says {[rows, *shape]}; "
+                "export it again"
+            )
     return given
 
 

@@ -79,9 +79,11 @@ class Grain(Kind):
     section = "grain"
     controls = CONTROLS
     instead = " ([grain] has what grains can do)"
+    enveloped = ("magnitude",)
 
     def check(self, card: Shape) -> None:
         """As `Kind.check`."""
+        super().check(card)
         if card.domain == "real_imag":
             raise ValueError(
                 "domain 'real_imag' does not go with kind 'grain', whose frames are 'samples', 'magnitude' or "

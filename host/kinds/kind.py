@@ -1,6 +1,6 @@
 """The questions that any kind of model answers, so that none is compared by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from ..settings import Control, Fault, Range
@@ -27,6 +27,10 @@ class Shape(Protocol):
     def envelope_points(self) -> int: ...
     @property
     def chroma(self) -> object | None: ...
+    @property
+    def state(self) -> Sequence[object]: ...
+    @property
+    def scaling(self) -> object | None: ...
 
 
 class Kind:
@@ -40,6 +44,8 @@ class Kind:
     instead: ClassVar[str] = ""  # what it has in place of other kinds' keys of [play], for who gave those
     plain: ClassVar[Mapping[str, Any]] = {}  # settings of [play] that any host can follow: for measuring loudness
     of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something
+    carries_state: ClassVar[bool] = False  # its decoder is stepped, and takes a state from one step to the next
+    enveloped: ClassVar[tuple[str, ...]] = ()  # domains whose frames may end with an envelope
 
     def check(self, card: Shape) -> None:
         """Refuse a card that contradicts its kind.
@@ -47,6 +53,12 @@ class Kind:
         Raises:
             ValueError: it does.
         """
+        if not self.carries_state and (card.state or card.scaling):
+            raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
+        if card.envelope_points and card.domain not in self.enveloped:
+            raise ValueError(
+                f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"
+            )
 
     def targets(self, preset: Any, card: Shape) -> dict[str, Range]:
         """Return what knobs can turn in a preset besides what any has, and how far."""
@@ -76,3 +88,10 @@ class Kind:
     def window_through(self, card: Shape) -> str:
         """Return the name of the window of such frames."""
         return card.window
+
+
+class Unknown(Kind):
+    """What a card may name and this host does not know: nothing of it is refused before somebody wants to play it."""
+
+    def check(self, card: Shape) -> None:
+        """Refuse nothing."""

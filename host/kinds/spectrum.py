@@ -16,5 +16,6 @@ class Spectrum(Kind):
 
     def check(self, card: Shape) -> None:
         """As `Kind.check`."""
+        super().check(card)
         if card.domain != "magnitude":
             raise ValueError(f"domain {card.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")

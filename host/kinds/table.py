@@ -1,11 +1,18 @@
-"""Every kind of model that this host knows, by the name that cards have for it."""
+"""A row for each kind of model that this host knows: its object, and the table of a preset that is for it alone."""
 
-from .grain import Grain
-from .kind import Kind
+from ..settings import Part
+from .grain import Grain, GrainSettings
+from .kind import Kind, Unknown
 from .spectrum import Spectrum
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain())}
-OTHER = Kind()  # what a kind is asked that a card names and this host does not know
+OTHER = Unknown()  # what a kind is asked that a card names and this host does not know
+
+
+class Sections(Part):
+    """The tables of a preset that are for one kind alone, by the name that the kind has for its `Kind.section`."""
+
+    grain: GrainSettings | None = None
 
 
 def kind_of(card: object) -> Kind:

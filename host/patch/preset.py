@@ -9,7 +9,7 @@ from ..audio.effects import Effect
 from ..contract.card import Card
 from ..controls import NULL_PARAMETER, RESERVED_CC
 from ..errors import UserError
-from ..kinds.grain import GrainSettings
+from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, Part, controls_of
 from .motions import MorphSettings, MotionSettings
 
@@ -187,7 +187,7 @@ class CCMap(Part):
         return self
 
 
-class Preset(Part):
+class Preset(Sections):
     """One TOML file. ``model`` is a shipped name, or a path relative to the file.
 
     ``knobs`` are the controllers of latents 0, 1 and so on, each over its latent's whole span.
@@ -201,7 +201,6 @@ class Preset(Part):
     tempo_bpm: Annotated[float, Field(ge=20, le=400)] = 120.0  # of motion in beats while no MIDI clock is heard
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
-    grain: GrainSettings | None = None
     envelope: EnvelopeSettings = EnvelopeSettings()
     mpe: MpeSettings = MpeSettings()
     tuning: TuningSettings = TuningSettings()

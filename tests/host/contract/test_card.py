@@ -32,7 +32,12 @@ def complaint(text):
 def test_a_card_reads_back_as_it_was_written(fields):
     card = read_card(json.dumps(fields), SOURCE)
     assert read_card(card.model_dump_json(), SOURCE) == card
-    beside = {"state": [], "scaling": None, "envelope_points": 0, "reference": fields["reference"] | {"peaks": None}}
+    beside = {
+        "state": [],
+        "scaling": None,
+        "envelope_points": 0,
+        "reference": fields["reference"] | {"peaks": None, "steps": 1},
+    }
     assert json.loads(card.model_dump_json()) == fields | beside
 
 
@@ -62,8 +67,10 @@ def test_a_grain_is_as_wide_as_its_domain_and_envelope_need(fields, domain, poin
         (GRAIN | {"envelope_points": 257}, "envelope_points"),
         (GRAIN | {"envelope_points": -1}, "envelope_points"),
         (GRAIN | {"envelope_points": 1}, "has no last point"),
-        (GRAIN | {"domain": "samples", "envelope_points": 16}, "belong to kind 'grain' with domain 'magnitude'"),
-        ({"envelope_points": 16}, "belong to kind 'grain'"),
+        (GRAIN | {"domain": "samples", "envelope_points": 16}, "do not go with kind 'grain' and domain 'samples'"),
+        ({"envelope_points": 16}, "do not go with kind 'spectrum'"),
+        (GRAIN | {"state": [{"name": "h", "shape": [4]}]}, "state and scaling do not go with kind 'grain'"),
+        ({"scaling": {"mean": 0.0, "deviation": 1.0}}, "state and scaling do not go with kind 'spectrum'"),
         (GRAIN | {"domain": "real_imag"}, "domain 'real_imag' does not go with kind 'grain'"),
         (GRAIN | {"frame_length": 1001}, "frame_length 1001 of a grain must be even"),
         ({"kind": "grain"}, "chroma must be null"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import timbrel
+from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
@@ -15,7 +16,7 @@ PARTS = {
     "The top of the file": preset.Preset,
     "[latent]": preset.LatentSettings,
     "[play]": preset.PlaySettings,
-    "[grain]": preset.GrainSettings,
+    "[grain]": GrainSettings,
     "[envelope]": preset.EnvelopeSettings,
     "[mpe]": preset.MpeSettings,
     "[tuning]": preset.TuningSettings,
