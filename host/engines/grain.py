@@ -107,6 +107,7 @@ class GrainEngine:
 
     channels = 2
     lookback = 0
+    ready = True
 
     def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
         """Make its tables.

@@ -59,6 +59,14 @@ class Engine(Protocol[Kept]):
         ...
 
     @property
+    def ready(self) -> bool:
+        """Return whether it can sound; an engine that computes elsewhere what it needs may not be, at first.
+
+        Made for live playing, it then sounds the newest that is ready; otherwise it waits for what is asked for.
+        """
+        ...
+
+    @property
     def targets(self) -> Mapping[str, Ramp]:
         """Return what knobs can turn in it, by the names of targets."""
         ...

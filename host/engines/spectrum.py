@@ -103,6 +103,8 @@ class SpectrumEngine:
         self._classes: list[int] = []
         self._halfway: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
 
+    ready = True
+
     @property
     def channels(self) -> int:
         """1, or 2 where left and right differ."""

@@ -21,23 +21,26 @@ VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices
 LOUDEST_TEXTURE_DB = -12.0
 
 
-def _spectrum(model: Model, preset: Preset) -> SpectrumEngine:
+def _spectrum(model: Model, preset: Preset, live: bool) -> SpectrumEngine:
     play = preset.play
     character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
     return SpectrumEngine(model, MAX_BLOCK, character)
 
 
-def _grain(model: Model, preset: Preset) -> GrainEngine:
+def _grain(model: Model, preset: Preset, live: bool) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
     return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK, loudest)
 
 
-# What each kind of model takes of a preset.
-ENGINES: dict[str, Callable[[Model, Preset], Engine[Any]]] = {Spectrum.name: _spectrum, Grain.name: _grain}
+# What each kind of model takes of a preset, and whether it is played live, where an engine must not wait.
+ENGINES: dict[str, Callable[[Model, Preset, bool], Engine[Any]]] = {Spectrum.name: _spectrum, Grain.name: _grain}
 
 
-def engine_of(model: Model, preset: Preset) -> Engine[Any]:
+def engine_of(model: Model, preset: Preset, live: bool = False) -> Engine[Any]:
     """Return the engine that sounds a model as a preset says.
+
+    Args:
+        live: it must not wait for what it computes elsewhere.
 
     Raises:
         UserError: the model's kind has no engine, or no chroma, which chords need.
@@ -50,4 +53,4 @@ def engine_of(model: Model, preset: Preset) -> Engine[Any]:
             f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
             "or a model trained with chroma"
         )
-    return ENGINES[card.kind](model, preset)
+    return ENGINES[card.kind](model, preset, live)

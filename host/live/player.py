@@ -32,6 +32,11 @@ class Machine(Protocol):
         ...
 
     @property
+    def ready(self) -> bool:
+        """Return whether it can sound, as `Engine.ready`."""
+        ...
+
+    @property
     def latency_samples(self) -> int: ...
 
     @property
@@ -73,6 +78,7 @@ class Player:
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats = [_Seat(rack, 0, before.said)]
         self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
+        self._coming: tuple[Machine, Collection[int]] | None = None  # taken from there, and not ready yet
         self._queue: list[Event] = []
         self._desk = Desk()
         for event in before.said:
@@ -108,7 +114,9 @@ class Player:
         return Standing(self._desk.everything(), {place: knobs.standing() for place, knobs in self.rack.knobs.items()})
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
-        """Let another rack, at the same rate, take new notes from the next block on. Any thread may call this.
+        """Let another rack, at the same rate, take new notes from the next block on, once it is ready.
+
+        Any thread may call this.
 
         On ``channels`` (0 to 15) its presets are others than before.
         """
@@ -148,9 +156,11 @@ class Player:
         return due
 
     def _take_seat(self) -> None:
-        if not self._next:
+        if self._next:
+            self._coming = self._next.pop()
+        if self._coming is None or not self._coming[0].ready:
             return
-        rack, channels = self._next.pop()
+        (rack, channels), self._coming = self._coming, None
         self._desk.forget_knobs(channels)
         knobs = self.rack.knobs.items()
         _restore(rack, {place: turned.standing() for place, turned in knobs if place not in channels})

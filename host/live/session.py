@@ -38,6 +38,7 @@ JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
 REPORT_SECONDS = 0.1  # between reports
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
+READY_SECONDS = 0.005  # between looks whether a rack can sound
 RESCAN_SECONDS = 1.0  # between looks for ports that came or went
 LOOK_SECONDS = 0.25  # between looks at the files of what plays: an edit is read when two have seen it
 NULL_RATE = 48000
@@ -104,6 +105,8 @@ def _sound(stage: Stage) -> None:
             ear=stage.ear,
             shown=cast.place,
         )
+        while not rack.ready:
+            time.sleep(READY_SECONDS)
         hurry(SOUND)
         stage.loop = loop
         stage.ready.set()
@@ -291,4 +294,4 @@ def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Machine:
             raise UserError(
                 f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it, or render it"
             )
-    return Rack(by_channel(patches), rate, omni=True)
+    return Rack(by_channel(patches), rate, omni=True, live=True)

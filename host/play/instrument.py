@@ -19,12 +19,13 @@ Array = npt.NDArray[np.float32]
 class Instrument:
     """One preset, played on one MIDI channel, or on those of an MPE zone."""
 
-    def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = ()) -> None:
+    def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = (), live: bool = False) -> None:
         """Make it ready to sound.
 
         Args:
             sample_rate: of the output, Hz.
             elsewhere: other processes that compute some of its voices.
+            live: it is played in real time, and must not wait for what its engine computes elsewhere.
 
         Raises:
             UserError: the model's kind has no engine, or the preset does not fit the model or its effects.
@@ -35,7 +36,7 @@ class Instrument:
         self._elsewhere, self._read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
         mine, move_effect = share(0, 1 + len(elsewhere)), self._output.set_effect
-        self._synthesis = Synthesis(patch, parts=mine, elsewhere=elsewhere, move_effect=move_effect)
+        self._synthesis = Synthesis(patch, parts=mine, elsewhere=elsewhere, move_effect=move_effect, live=live)
 
     @property
     def latency_samples(self) -> int:
@@ -46,6 +47,11 @@ class Instrument:
     def pause_seconds(self) -> float:
         """Return how long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
         return self._output.pause_seconds
+
+    @property
+    def ready(self) -> bool:
+        """Return whether it can sound, as `Engine.ready`."""
+        return self._synthesis.ready
 
     @property
     def sounding(self) -> int:

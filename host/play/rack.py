@@ -28,7 +28,14 @@ class Rack:
 
     listens = False
 
-    def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int = 1, omni: bool = False) -> None:
+    def __init__(
+        self,
+        patches: Mapping[int, Patch],
+        sample_rate: int,
+        processes: int = 1,
+        omni: bool = False,
+        live: bool = False,
+    ) -> None:
         """Make its instruments ready.
 
         Args:
@@ -36,6 +43,7 @@ class Rack:
             processes: that share the voices, 1 to `PARTS`; 2 or more only where nothing is in real time, and to be
                 closed. They do not change the sound, and leave where others want the processors.
             omni: the first of them hears channels that have none; else these are heard only if an MPE zone has them.
+            live: it is played in real time: an engine sounds the newest that is ready, and waits for nothing.
 
         Raises:
             UserError: a preset, which is named, does not fit its model or its effects, or leaves no channel to others.
@@ -50,7 +58,7 @@ class Rack:
 
                 self._crew = worker.Crew(patches, sample_rate, processes)
             self._instruments = {
-                channel: _instrument(patch, sample_rate, self._crew.of(channel) if self._crew else [])
+                channel: _instrument(patch, sample_rate, self._crew.of(channel) if self._crew else [], live)
                 for channel, patch in patches.items()
             }
         except BaseException:
@@ -72,6 +80,11 @@ class Rack:
     def pause_seconds(self) -> float:
         """Return how long effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
         return max((instrument.pause_seconds for instrument in self._instruments.values()), default=0.0)
+
+    @property
+    def ready(self) -> bool:
+        """Return whether all of it can sound, as `Engine.ready`."""
+        return all(instrument.ready for instrument in self._instruments.values())
 
     @property
     def sounding(self) -> int:
@@ -159,8 +172,8 @@ def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
     return dict.fromkeys(free[:1], default) | dict(others)
 
 
-def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere]) -> Instrument:
+def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere], live: bool) -> Instrument:
     try:
-        return Instrument(patch, sample_rate, elsewhere)
+        return Instrument(patch, sample_rate, elsewhere, live)
     except UserError as error:
         raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None

@@ -86,6 +86,7 @@ class Synthesis:
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
         move_effect: Callable[[int, str, float], None] = _unmoved,
+        live: bool = False,
     ) -> None:
         """Make it ready to sound.
 
@@ -93,6 +94,7 @@ class Synthesis:
             parts: of the voices, those that are computed here.
             elsewhere: who computes the others.
             move_effect: told the sample, the target and the value when a knob moves an effect.
+            live: as `engine_of`.
 
         Raises:
             UserError: the model's kind has no engine, or the preset does not fit the model.
@@ -102,7 +104,7 @@ class Synthesis:
         self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._rate = card.sample_rate
         play = preset.play
-        self._engine = engine_of(model, preset)
+        self._engine = engine_of(model, preset, live)
         self._fingers = fingers_of(preset, card)
         self._tuning = patch.tuning
         codes = Latents(preset, card, self._rate, patch.morph_end)
@@ -127,6 +129,11 @@ class Synthesis:
             self._dials.present,
             self._dials.turn,
         )
+
+    @property
+    def ready(self) -> bool:
+        """As `Engine.ready`."""
+        return self._engine.ready
 
     @property
     def sounding(self) -> int:

@@ -16,7 +16,7 @@ from timbrel.host.controls import Ramp
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
-from timbrel.host.engines.table import ENGINES, LOUDEST_TEXTURE_DB, VOICE_LUFS
+from timbrel.host.engines.table import LOUDEST_TEXTURE_DB, VOICE_LUFS, engine_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.kinds.grain import CONTROLS as GRAIN_CONTROLS
@@ -268,7 +268,7 @@ DENSE = GrainSettings(density=400.0)
 def shipped(name):
     patch = open_patch(name)
     gain_db = VOICE_LUFS - patch.model.card.loudness_lufs
-    return patch.model, ENGINES["grain"](patch.model, patch.preset.model_copy(update={"grain": DENSE})), gain_db
+    return patch.model, engine_of(patch.model, patch.preset.model_copy(update={"grain": DENSE})), gain_db
 
 
 def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():

@@ -359,7 +359,7 @@ def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_other_channels_w
 class Standing:
     """A rack that notes what it hears; it sounds as long as something is heard, as what sound goes through does."""
 
-    latency_samples, sounding = 0, 0
+    latency_samples, sounding, ready = 0, 0, True
 
     def __init__(self, listens):
         self.knobs = {}
@@ -379,6 +379,23 @@ def test_keys_that_are_held_are_those_of_a_new_rack_only_where_it_sounds_without
     player.swap(rack)
     player.block(100)
     assert rack.heard == ([NoteOn(0, 3, 64, 90), NoteOn(0, 0, 60, 80)] if listens else [])
+
+
+def test_a_rack_that_is_not_ready_waits_while_the_one_before_plays_on_and_the_newest_is_taken():
+    player = Player(first := Standing(False), RATE)
+    late, later = Standing(False), Standing(False)
+    late.ready = later.ready = False
+    player.swap(late)
+    player.block(100)
+    player.swap(later)
+    perform(player, [NoteOn(100, 0, 60, 80)], 100, [100])
+    assert player.rack is first
+    assert first.heard == [NoteOn(100, 0, 60, 80)]
+    late.ready = later.ready = True
+    perform(player, [NoteOn(200, 0, 61, 80)], 100, [100])
+    assert player.rack is later
+    assert later.heard == [NoteOn(0, 0, 61, 80)]
+    assert late.heard == []
 
 
 def test_no_sample_jumps_when_loud_racks_come_and_go(make_patch):
