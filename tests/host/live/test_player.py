@@ -388,11 +388,13 @@ def test_a_rack_that_is_not_ready_waits_while_the_one_before_plays_on_and_the_ne
     player.swap(late)
     player.block(100)
     player.swap(later)
-    perform(player, [NoteOn(100, 0, 60, 80)], 100, [100])
+    player.schedule(NoteOn(100, 0, 60, 80))
+    player.block(100)
     assert player.rack is first
     assert first.heard == [NoteOn(100, 0, 60, 80)]
     late.ready = later.ready = True
-    perform(player, [NoteOn(200, 0, 61, 80)], 100, [100])
+    player.schedule(NoteOn(200, 0, 61, 80))
+    player.block(100)
     assert player.rack is later
     assert later.heard == [NoteOn(0, 0, 61, 80)]
     assert late.heard == []
