@@ -23,5 +23,5 @@ class Data(Protocol):
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return what the encoder wants of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        """Return what `Network.varies` looks at: at most ``limit`` training frames, evenly spaced, always the same."""
         ...

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...host.dsp import chroma_bins
-from ..network import Network
+from ..network import Autoencoder
 from ..recipe import ChromaRecipe
 
 LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
 PROJECTIONS = 32  # random directions of the uniformity term; more change nothing at eight latents
 
 
-class ChromaAutoencoder(Network):
+class ChromaAutoencoder(Autoencoder):
     """Dense encoder and mirrored decoder over magnitude spectra.
 
     Shapes: frames [batch, bins], maximum 1; chroma [batch, 12], one-hot; latents [batch, latents].

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..network import Network
+from ..network import Autoencoder
 from ..recipe import GrainRecipe
 
 LEAK = 0.1
@@ -29,7 +29,7 @@ RECENT = 10  # before, it remembers about the last tenth of the batches that the
 STRIDE = 4  # of each convolution
 
 
-class GrainAutoencoder(Network):
+class GrainAutoencoder(Autoencoder):
     """Encoder, decoder and, when adversarial, an adjudicator of codes.
 
     Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames as the contract has them, [batch,
