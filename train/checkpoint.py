@@ -1,5 +1,6 @@
-"""Checkpoints: weights, optimiser and where the run stands, written whole or not at all."""
+"""Checkpoints: weights, optimisers and where the run stands, written whole or not at all."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from ..host.errors import Failure, UserError
 FORMAT = 1
 PARTS = {"format", "model", "optimizer", "progress"}
 
+Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
+
 
 @dataclass
 class Progress:
@@ -23,17 +26,20 @@ class Progress:
     best: float = float("inf")
 
 
-def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
     """Write a checkpoint under a temporary name, then rename it: whoever looks finds the old one or the new one.
+
+    The state of several optimisers is kept by their names, that of a single one as it is.
 
     Raises:
         Failure: the disk is full, or the file cannot be written for another reason.
     """
     temporary = path.with_suffix(".partial")
+    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     content = {
         "format": FORMAT,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": states if len(states) > 1 else next(iter(states.values())),
         "progress": asdict(progress),
     }
     try:
@@ -68,8 +74,8 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Progress:
-    """Load a checkpoint into a model, and into the optimiser that goes on with it.
+def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) -> Progress:
+    """Load a checkpoint into a model, and into the optimisers that go on with it.
 
     Raises:
         UserError: as `load`, or it is of another network.
@@ -77,8 +83,10 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | Non
     content = load(path)
     try:
         model.load_state_dict(content["model"])
-        if optimizer is not None:
-            optimizer.load_state_dict(content["optimizer"])
+        if optimizers is not None:
+            states = content["optimizer"] if len(optimizers) > 1 else dict.fromkeys(optimizers, content["optimizer"])
+            for name in {*states, *optimizers}:  # a name that only one of them has is an error
+                optimizers[name].load_state_dict(states[name])
         return progress_of(content)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):  # torch has one for each way not to fit
         raise UserError(

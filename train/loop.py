@@ -1,11 +1,12 @@
 """One plain training loop for every family."""
 
 import contextlib
+import itertools
 import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -13,16 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
-from ..host.errors import Failure
+from ..host.errors import Failure, UserError
 from ..host.stop import SIGNALS, note
 from . import checkpoint
-from .checkpoint import Progress
+from .checkpoint import Optimizers, Progress
 from .data import Data
 from .families import FAMILIES
-from .network import Network
+from .network import Network, Turn
 from .preview import write_preview
-from .recipe import Recipe
 from .run import Run
 from .threads import Threads
 
@@ -104,31 +105,25 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     recipe = run.recipe
     torch.manual_seed(recipe.training.seed)
     plain = FAMILIES[recipe.family].network(recipe)
-    plain_optimizer = _optimizer(plain, recipe)
-    network, optimizer = fabric.setup(plain, plain_optimizer)  # before restoring: state goes where the weights are
-    progress = checkpoint.restore(run.last, plain, plain_optimizer) if run.last.exists() else Progress()
+    optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
+    network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: state goes where the weights are
+    progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         options.on_message("cutting frames")
     data = FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal)
+    if len(data) < plain.batches_a_step:
+        raise UserError(
+            f"corpus {run.info.corpus_name} has {len(data)} training frames, "
+            f"and a step takes {plain.batches_a_step} batches of at least one; add sounds"
+        )
     torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
-            wrapped = (network, optimizer)
-            loop = _Loop(fabric, run, options, (plain, plain_optimizer), wrapped, progress, data, stop, threads)
+            wrapped = (network, dict(zip(optimizers, stepping, strict=True)))
+            loop = _Loop(fabric, run, options, (plain, optimizers), wrapped, progress, data, stop, threads)
             return loop.run()
     finally:
         torch.set_flush_denormal(False)
-
-
-def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam; the penalty ``l2 * sum of squares`` falls on weights alone, as Keras's kernel regulariser does.
-
-    Its slope is 2 * l2 * weight, which torch calls a weight decay of 2 * l2.
-    """
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    biases = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": 2 * recipe.training.l2}, {"params": biases, "weight_decay": 0.0}]
-    return torch.optim.Adam(groups, lr=recipe.training.learning_rate, fused=True)
 
 
 class _Loop:
@@ -137,8 +132,8 @@ class _Loop:
         fabric: Fabric,
         run: Run,
         options: Options,
-        plain: tuple[Network, torch.optim.Optimizer],
-        wrapped: tuple[Any, Any],  # the same two, as Fabric runs them
+        plain: tuple[Network, Optimizers],
+        wrapped: tuple[Any, dict[str, Any]],  # the same, as Fabric runs them
         progress: Progress,
         data: Data,
         stop: Stop,
@@ -148,11 +143,12 @@ class _Loop:
         self.threads = threads
         self.recipe = run.recipe
         self.progress = progress
-        self.plain, self.plain_optimizer = plain
-        self.network, self.optimizer = wrapped
-        training = self.recipe.training
-        self.batch = min(training.batch_size, len(data))
-        self.epoch_steps = max(1, len(data) // self.batch)
+        self.plain, self.plain_optimizers = plain
+        self.network, self.optimizers = wrapped
+        training, batches = self.recipe.training, self.plain.batches_a_step
+        self.batch = min(training.batch_size, len(data) // batches)
+        self.step_frames = batches * self.batch
+        self.epoch_steps = len(data) // self.step_frames
         self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
         self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
         self.began = time.monotonic() - progress.seconds
@@ -173,7 +169,7 @@ class _Loop:
             if place == 0:
                 order = self._order()
             with self.threads.step():
-                loss = self._step(order[place * self.batch : (place + 1) * self.batch], done)
+                loss = self._step(order[place * self.step_frames : (place + 1) * self.step_frames], done)
             self.progress.step += 1
             now = time.monotonic()
             if now - reported > 0.5:
@@ -190,22 +186,45 @@ class _Loop:
             self.writer.close()
         return Outcome(self.progress.step, self.validation, self.dead, interrupted=self._done() < 1.0)
 
-    def _step(self, indices: np.ndarray, done: float) -> torch.Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(done)
+    def _step(self, indices: np.ndarray, done: float) -> Tensor:
+        """Take the turns of a step with its frames; return the loss of the first."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), done)
+        parts = indices.reshape(self.plain.batches_a_step, -1)
+        batches = (self._batch(part, number) for number, part in enumerate(parts))
+        turns = self.plain.turns
+        shared = [] if all(turn.batches for turn in turns) else [next(batches)]
+        losses = [
+            self._move(turn, *batch)
+            for turn in turns
+            for batch in (itertools.islice(batches, turn.batches) if turn.batches else shared)
+        ]
+        return losses[0]
+
+    def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], torch.Generator]:
+        """Return a batch, or this process's part of it, and what its turns draw from.
+
+        Both follow from the seed, the step and the number of the batch in it.
+        """
         rank, world = self.fabric.global_rank, self.fabric.world_size
         seeds = [self.recipe.training.seed, self.progress.step]
+        seeds += [0, number] if number else []  # other than what `_order` has in their place
         batch = self.data.batch(indices, np.random.default_rng(seeds))
         mine = [part[rank::world].to(self.fabric.device) for part in batch]
         generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
-        losses = []
-        for turn in self.plain.turns:
-            loss = self.plain.total(self.network(turn, *mine, generator))
-            self.optimizer.zero_grad()
-            self.fabric.backward(loss)
-            self.optimizer.step()
-            losses.append(loss.detach())
-        return losses[0]
+        return mine, generator
+
+    def _move(self, turn: Turn, batch: list[Tensor], generator: torch.Generator) -> Tensor:
+        """Move the weights of a turn by its loss."""
+        loss = self.plain.total(self.network(turn.name, *batch, generator))
+        self.plain.zero_grad()
+        self.fabric.backward(loss)
+        optimizer, norm = self.optimizers[turn.optimiser], self.plain.optimisers[turn.optimiser].largest_norm
+        if norm is not None:  # of a loss that is no number, `_check` tells
+            self.fabric.clip_gradients(self.network, optimizer, max_norm=norm, error_if_nonfinite=False)
+        optimizer.step()
+        return loss.detach()
 
     def _order(self) -> np.ndarray:
         epoch = self.progress.step // self.epoch_steps
@@ -217,7 +236,7 @@ class _Loop:
         assert self.recipe.training.minutes is not None
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
-    def _agreed(self, loss: torch.Tensor) -> tuple[float, bool]:
+    def _agreed(self, loss: Tensor) -> tuple[float, bool]:
         """Return how much of the budget is done, and whether to stop: the same in all processes, whose clocks differ.
 
         A loss that is no number in one process is found by all: one alone would leave the others waiting.
@@ -226,13 +245,12 @@ class _Loop:
             return self._done(), self.stop.asked
         mine = torch.tensor([self._done(), float(self.stop.asked), float(not math.isfinite(loss))])
         agreed = self.fabric.all_reduce(mine, reduce_op="max")
-        assert isinstance(agreed, torch.Tensor)
+        assert isinstance(agreed, Tensor)
         done, asked, diverged = agreed.tolist()
         self._check(math.nan if diverged else 0.0)
         return done, bool(asked)
 
-    def _learning_rate(self, done: float) -> float:
-        rate = self.recipe.training.learning_rate
+    def _learning_rate(self, rate: float, done: float) -> float:
         if self.recipe.training.schedule == "constant":
             return rate
         falling = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
@@ -245,7 +263,7 @@ class _Loop:
             done = self._done()
             elapsed = time.monotonic() - self.began
             left = elapsed * (1 - done) / max(done, 1e-9)
-            report = Report(self.progress.step, min(1.0, done), loss, steps_per_second * self.batch, left)
+            report = Report(self.progress.step, min(1.0, done), loss, steps_per_second * self.step_frames, left)
             self.options.on_report(report)
 
     def _check(self, loss: float) -> None:
@@ -258,22 +276,10 @@ class _Loop:
 
     @torch.no_grad()
     def _validate(self, may_be_best: bool = True) -> None:
-        self.plain.eval()
-        sums: dict[str, float] = {}
-        count = 0
-        for batch in self.data.validation(VALIDATION_FRAMES):
-            mine = [part.to(self.fabric.device) for part in batch]
-            terms: dict[str, torch.Tensor] = {}
-            for turn in self.plain.turns:
-                found = self.plain(turn, *mine, torch.Generator().manual_seed(0))
-                terms |= {"total": self.plain.total(found)} | found if not terms else found
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
-            count += len(mine[0])
-        some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
-        self.dead = not self.plain.varies(*some)
-        self.plain.train()
-        means = {name: value / count for name, value in sums.items()}
+        with _evaluating(self.plain):
+            means = self._means()
+            some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
+            self.dead = not self.plain.varies(*some)
         self._check(means["total"])
         self.validation = means["total"]
         self.progress.seconds = time.monotonic() - self.began
@@ -292,11 +298,28 @@ class _Loop:
         better = len(self.plain.turns) > 1 or means["total"] < self.progress.best
         if may_be_best and better and not self.dead:
             self.progress.best = means["total"]
-            checkpoint.save(self.folder.best, self.plain, self.plain_optimizer, self.progress)
+            checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
         if time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
             held = FAMILIES[self.recipe.family].held
             write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
+
+    def _means(self) -> dict[str, float]:
+        """Return the terms of all turns over the validation frames, and the first turn's total."""
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in self.data.validation(VALIDATION_FRAMES):
+            mine = [part.to(self.fabric.device) for part in batch]
+            terms: dict[str, Tensor] = {}
+            for turn in self.plain.turns:
+                with torch.set_grad_enabled(turn.differentiates):
+                    found = self.plain(turn.name, *mine, torch.Generator().manual_seed(0))
+                found = {name: term.detach() for name, term in found.items()}
+                terms |= {"total": self.plain.total(found)} | found if not terms else found
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
+            count += len(mine[0])
+        return {name: value / count for name, value in sums.items()}
 
     def _save(self, only_if_due: bool = False) -> None:
         now = time.monotonic()
@@ -305,7 +328,7 @@ class _Loop:
         self.saved = now
         self.progress.seconds = now - self.began
         if all(bool(p.isfinite().all()) for p in self.plain.parameters()):
-            checkpoint.save(self.folder.last, self.plain, self.plain_optimizer, self.progress)
+            checkpoint.save(self.folder.last, self.plain, self.plain_optimizers, self.progress)
 
     def _writer(self) -> Any:
         if not self.options.tensorboard or not self.fabric.is_global_zero:
@@ -313,3 +336,13 @@ class _Loop:
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self.folder.folder / "tensorboard"))
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Let a network evaluate for a while; then those of its parts train again that did."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    yield
+    for module in training:
+        module.training = True

@@ -90,7 +90,7 @@ def _operations(recipe: Recipe) -> float:
     generator = torch.Generator().manual_seed(0)
     with FlopCounterMode(display=False) as counter:
         for turn in network.turns:
-            network.total(network(turn, windows, generator)).backward()  # type: ignore[no-untyped-call]
+            network.total(network(turn.name, windows, generator)).backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops()) * recipe.training.steps
 
 

@@ -84,9 +84,9 @@ def make_run(folder, corpus_folder, recipe="tuned-2", *changes, best=True, tonal
     run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
     torch.manual_seed(0)
     network = families.FAMILIES["chroma"].network(run.recipe)
-    optimizer = torch.optim.Adam(network.parameters())
+    optimizers = {"shared": torch.optim.Adam(network.parameters())}
     for path in [run.last, run.best][: 1 + best]:
-        checkpoint.save(path, network, optimizer, checkpoint.Progress(step=7 if path == run.best else 9))
+        checkpoint.save(path, network, optimizers, checkpoint.Progress(step=7 if path == run.best else 9))
     for step in (3, 7):
         terms = dict.fromkeys(("mean_square", "squares", "root_squares", "consistency", "uniformity"), 1.0 / step)
         run.log({"step": step, **terms, "divergence": 0.2, "total": 2.0 / step})
@@ -365,7 +365,7 @@ def test_a_trained_run_is_nearer_than_before_it_was_trained(small_run, tmp_path)
     run = Run.open(folder)
     after = measured(run)
     network = ChromaAutoencoder(run.recipe)
-    checkpoint.save(run.best, network, torch.optim.Adam(network.parameters()), checkpoint.Progress())
+    checkpoint.save(run.best, network, {"shared": torch.optim.Adam(network.parameters())}, checkpoint.Progress())
     before = measured(run)
     for key in ("same_key", "another_key"):
         errors = [found["reconstruction"][key]["mean_square"]["value"] for found in (after, before)]

@@ -75,7 +75,8 @@ def make_run(folder, corpus_folder, recipe="grain-adversarial", *changes):
     run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
     torch.manual_seed(0)
     network = families.FAMILIES["grain"].network(run.recipe)
-    checkpoint.save(run.last, network, torch.optim.Adam(network.parameters()), checkpoint.Progress(step=7))
+    optimizers = {"shared": torch.optim.Adam(network.parameters())}
+    checkpoint.save(run.last, network, optimizers, checkpoint.Progress(step=7))
     for step in (3, 7):
         run.log({"step": step, "seconds": 1.0 * step, "total": 2.0, "mean_square": 2.0, "adjudication": 1.0 / step})
     return run

@@ -19,26 +19,33 @@ class Layer(torch.nn.Linear):
         torch.manual_seed(seed)
         super().__init__(width, 3)
 
-    def trained(self):
-        """An optimiser that has made two steps on it."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=0.1, fused=True)
+    def optimizers(self, *names, rate=0.1):
+        """Optimisers of these names, of one part of it each, or one of all of it."""
+        parts = [[parameter] for parameter in self.parameters()] if names else [list(self.parameters())]
+        names = names or ["shared"]
+        return {name: torch.optim.Adam(part, lr=rate, fused=True) for name, part in zip(names, parts, strict=True)}
+
+    def trained(self, *names):
+        """The same, when they have made two steps."""
+        optimizers = self.optimizers(*names)
         for _ in range(2):
             self(torch.ones(2, self.in_features)).sum().backward()
-            optimizer.step()
-        return optimizer
+            for optimizer in optimizers.values():
+                optimizer.step()
+        return optimizers
 
 
 @pytest.fixture
 def saved(tmp_path):
     layer = Layer()
-    optimizer = layer.trained()
-    checkpoint.save(tmp_path / "last.ckpt", layer, optimizer, Progress(2, 1.5, 0.25))
-    return tmp_path / "last.ckpt", layer, optimizer
+    optimizers = layer.trained()
+    checkpoint.save(tmp_path / "last.ckpt", layer, optimizers, Progress(2, 1.5, 0.25))
+    return tmp_path / "last.ckpt", layer, optimizers
 
 
-def refused(path):
+def refused(path, *names):
     with pytest.raises(UserError) as caught:
-        checkpoint.restore(path, Layer(), torch.optim.Adam(Layer().parameters(), fused=True))
+        checkpoint.restore(path, Layer(), Layer().optimizers(*names))
     assert "\n" not in str(caught.value)
     assert str(path.parent) in str(caught.value)
     return str(caught.value)
@@ -57,17 +64,58 @@ def values(content):
         yield content
 
 
-def test_weights_optimiser_and_place_come_back_to_the_bit(saved):
-    path, layer, optimizer = saved
+@pytest.mark.parametrize("names", [(), ("one", "other")])
+def test_weights_optimisers_and_place_come_back_to_the_bit(tmp_path, names):
+    path, layer = tmp_path / "last.ckpt", Layer()
+    optimizers = layer.trained(*names)
+    checkpoint.save(path, layer, optimizers, Progress(2, 1.5, 0.25))
     again = Layer(seed=1)
-    resumed = torch.optim.Adam(again.parameters(), lr=0.3, fused=True)
+    resumed = again.optimizers(*names, rate=0.3)
     assert checkpoint.restore(path, again, resumed) == Progress(2, 1.5, 0.25)
     for one, two in zip(layer.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
-    before, after = optimizer.state_dict(), resumed.state_dict()
-    assert before["param_groups"] == after["param_groups"]
-    for index, state in before["state"].items():
-        assert all(torch.equal(value, after["state"][index][name]) for name, value in state.items())
+    for name, optimizer in optimizers.items():
+        before, after = optimizer.state_dict(), resumed[name].state_dict()
+        assert before["param_groups"] == after["param_groups"]
+        for index, state in before["state"].items():
+            assert all(torch.equal(value, after["state"][index][key]) for key, value in state.items())
+
+
+def test_a_single_optimiser_is_kept_as_it_always_was_and_several_by_name(saved, tmp_path):
+    path, _, optimizers = saved
+    kept = checkpoint.load(path)["optimizer"]
+    assert kept.keys() == {"state", "param_groups"}
+    assert kept["param_groups"] == optimizers["shared"].state_dict()["param_groups"]
+    layer = Layer()
+    checkpoint.save(tmp_path / "several.ckpt", layer, layer.trained("one", "other"), Progress())
+    several = checkpoint.load(tmp_path / "several.ckpt")["optimizer"]
+    assert {name: state["state"][0]["exp_avg"].shape for name, state in several.items()} == {
+        "one": layer.weight.shape,
+        "other": layer.bias.shape,
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ((), ("one", "other")),
+        (("one", "other"), ()),
+        (("one", "other"), ("one", "third")),
+    ],
+)
+def test_states_of_other_optimisers_are_refused(tmp_path, written, wanted):
+    layer = Layer()
+    checkpoint.save(tmp_path / "last.ckpt", layer, layer.trained(*written), Progress())
+    assert "does not fit" in refused(tmp_path / "last.ckpt", *wanted)
+
+
+def test_states_of_more_optimisers_than_there_are_are_refused(tmp_path):
+    layer = Layer()
+    checkpoint.save(tmp_path / "last.ckpt", layer, layer.trained("one", "other"), Progress())
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    content["optimizer"]["third"] = content["optimizer"]["one"]
+    torch.save(content, tmp_path / "last.ckpt")
+    assert "does not fit" in refused(tmp_path / "last.ckpt", "one", "other")
 
 
 def test_a_checkpoint_holds_tensors_and_plain_values_alone(saved):
@@ -103,7 +151,7 @@ def test_a_checkpoint_with_a_wrong_byte_is_refused_or_holds_numbers(saved):
     for place in range(0, len(whole), 97):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         with contextlib.suppress(UserError):
-            checkpoint.restore(path, Layer(), torch.optim.Adam(Layer().parameters(), fused=True))
+            checkpoint.restore(path, Layer(), Layer().optimizers())
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):

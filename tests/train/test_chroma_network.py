@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.dsp import chroma_bins
-from timbrel.train.loop import _optimizer
 from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.network import Adam
 from timbrel.train.recipe import load_recipe, shipped_recipes
 
 SMALL = ["frames.frame_length=1024", "frames.hop_length=256", "network.hidden=[64,32,16]"]
@@ -299,7 +299,7 @@ def test_the_penalty_is_keras_kernel_regulariser():
     recipe = load_recipe("chroma-8", [*SMALL, "training.l2=0.01"])
     twin = network_of("chroma-8", *SMALL)
     twin.load_state_dict(network.state_dict())
-    ours = _optimizer(network, recipe)
+    ours = Adam().over(network, recipe.training)
     plain = torch.optim.Adam(twin.parameters(), lr=recipe.training.learning_rate)
     for step in range(3):
         data = batch(513, seed=step)
@@ -315,5 +315,5 @@ def test_the_penalty_is_keras_kernel_regulariser():
 
 def test_adam_has_the_publications_rate_and_the_usual_momenta():
     recipe = load_recipe("chroma-8", SMALL)
-    for group in _optimizer(network_of("chroma-8", *SMALL), recipe).param_groups:
+    for group in Adam().over(network_of("chroma-8", *SMALL), recipe.training).param_groups:
         assert (group["lr"], group["betas"], group["amsgrad"]) == (5e-4, (0.9, 0.999), False)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.train.models.grain import GrainAutoencoder, Noise, Whitening, _hats
+from timbrel.train.network import Turn
 from timbrel.train.recipe import load_recipe, shipped_recipes
 from timbrel.train.texture import grains, overlapped
 
@@ -39,7 +40,7 @@ def test_the_plain_autoencoder_has_the_posts_layers():
     network = network_of("grain-plain")
     assert widths(network.encoder) == [(1002, 1002), (1002, 10)]
     assert widths(network.decoder) == [(10, 1002), (1002, 1002)]
-    assert network.turns == ("reconstruction",)
+    assert network.turns == (Turn("reconstruction"),)
 
 
 def test_the_adversarial_autoencoder_has_the_posts_layers():
@@ -47,7 +48,7 @@ def test_the_adversarial_autoencoder_has_the_posts_layers():
     assert widths(network.encoder) == [(1002, 1000), (1000, 1000), (1000, 10)]
     assert widths(network.decoder) == [(10, 1000), (1000, 1000), (1000, 1002)]
     assert widths(network.adjudicator) == [(10, 1000), (1000, 1000), (1000, 1)]
-    assert network.turns == ("reconstruction", "adjudication", "persuasion")
+    assert network.turns == (Turn("reconstruction"), Turn("adjudication"), Turn("persuasion"))
     assert network.settings.deviation == 5
     assert load_recipe("grain-adversarial").training.steps == 30000
 
@@ -94,13 +95,13 @@ def test_every_network_gives_frames_of_the_contracts_width_and_a_finite_loss_wit
     assert torch.isfinite(frames).all()
     for turn in network.turns:
         network.zero_grad(set_to_none=True)
-        network.total(network(turn, windows, generator())).backward()
+        network.total(network(turn.name, windows, generator())).backward()
         slopes = {part.split(".")[0] for part, p in network.named_parameters() if p.grad is not None}
         expected = {
             "reconstruction": {"encoder", "decoder"},
             "adjudication": {"adjudicator"},
             "persuasion": {"encoder"},
-        }[turn]
+        }[turn.name]
         assert slopes == expected, turn
 
 

@@ -63,8 +63,9 @@ def rates(monkeypatch):
 
     def step(self, indices, done):
         loss = original(self, indices, done)
-        seen.append(self.optimizer.param_groups[0]["lr"])
-        assert all(group["lr"] == seen[-1] for group in self.optimizer.param_groups)
+        (optimizer,) = self.optimizers.values()
+        seen.append(optimizer.param_groups[0]["lr"])
+        assert all(group["lr"] == seen[-1] for group in optimizer.param_groups)
         return loss
 
     monkeypatch.setattr(loop._Loop, "_step", step)

@@ -115,7 +115,7 @@ def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
 def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, small, tmp_path, monkeypatch, stop_at):
     """The loss only rises here: a look at it on the way must not become the best that is exported."""
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(loop._Loop, "_learning_rate", lambda self, done: -1e-3)
+    monkeypatch.setattr(loop._Loop, "_learning_rate", lambda self, rate, done: -1e-3)
     recipe = load_recipe("tuned-8", small)
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(0)
@@ -344,7 +344,7 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, small, t
     before = clock.now
     rates, original = [], loop._Loop._learning_rate
     monkeypatch.setattr(
-        loop._Loop, "_learning_rate", lambda self, done: rates.append(original(self, done)) or rates[-1]
+        loop._Loop, "_learning_rate", lambda self, rate, done: rates.append(original(self, rate, done)) or rates[-1]
     )
     second = resume(tmp_path / "run", recipe, CPU)
     assert not second.interrupted

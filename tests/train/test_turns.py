@@ -10,6 +10,7 @@ from timbrel.train import checkpoint, families, loop
 from timbrel.train.corpus.build import build
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
+from timbrel.train.network import Turn
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
 
@@ -45,9 +46,9 @@ def test_long_epochs_are_validated_and_saved_within(train, monkeypatch):
     monkeypatch.setattr(
         checkpoint,
         "save",
-        lambda path, network, optimizer, progress: (
+        lambda path, network, optimizers, progress: (
             saved.append((path.name, progress.step)),
-            save(path, network, optimizer, progress),
+            save(path, network, optimizers, progress),
         ),
     )
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
@@ -73,7 +74,7 @@ class _WorseAlone(_Worse):
 
     def __init__(self, recipe):
         super().__init__(recipe)
-        self.turns = ("reconstruction",)
+        self.turns = (Turn("reconstruction"),)
 
 
 @pytest.mark.parametrize(("network", "best"), [(_Worse, 30), (_WorseAlone, 10)])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..network import Autoencoder
+from ..network import Autoencoder, Turn
 from ..recipe import GrainRecipe
 
 LEAK = 0.1
@@ -56,7 +56,7 @@ class GrainAutoencoder(Autoencoder):
             self.decoder = _dense([n, *reversed(hidden), self.domain.decoded])
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
-            self.turns = ("reconstruction", "adjudication", "persuasion")
+            self.turns = (Turn("reconstruction"), Turn("adjudication"), Turn("persuasion"))
             self.adjudicator = _dense([n, *self.settings.adjudicator, 1])
         for layer in self.modules():
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
