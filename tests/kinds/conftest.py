@@ -1,0 +1,99 @@
+"""What the two kinds of models that live in these tests alone have in common: a run that is trained and exported."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from timbrel.export.describe import Codes
+from timbrel.export.export import export
+from timbrel.export.families import FAMILIES as EXPORTED
+from timbrel.host.engines.table import ENGINES
+from timbrel.host.kinds.table import KINDS
+from timbrel.train import recipe as recipes
+from timbrel.train.families import FAMILIES as TRAINED
+from timbrel.train.families import Family
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.run import Run
+
+RECIPE = """name = "{family}"
+description = "a kind that lives in a test"
+family = "{family}"
+[training]
+steps = 20
+batch_size = 8
+learning_rate = 0.01
+schedule = "constant"
+l2 = 0.0
+seed = 1
+[frames]
+sample_rate = 44100
+frame_length = {length}
+hop_length = {length}
+"""
+
+
+class Pieces:
+    """The first samples of each clip, [clips, length], as batches."""
+
+    def __init__(self, corpus, recipe, folder, tonal):
+        length = recipe.frames.frame_length * 4
+        self._pieces = np.stack([corpus.samples(clip)[:length] for clip in corpus.clips("train")])
+
+    def __len__(self):
+        return len(self._pieces)
+
+    def batch(self, frames, rng):
+        return (torch.from_numpy(self._pieces[frames]),)
+
+    def validation(self, limit):
+        return [(torch.from_numpy(self._pieces),)]
+
+    def spread(self, limit):
+        return (torch.from_numpy(self._pieces),)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Functions that add a row for a kind and for a family, where the product has its own; they go with the module."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def kind(one, engine):
+            patch.setitem(KINDS, one.name, one)
+            patch.setitem(ENGINES, one.name, engine)
+
+        def family(name, network, graphs):
+            one = type("ToyRecipe", (recipes.Recipe,), {"__annotations__": {"family": str}})
+            patch.setitem(recipes.KINDS_OF_RECIPE, name, one)
+            row = Family(network, lambda corpus, recipe: None, Pieces, lambda network, recipe, batch: [])
+            patch.setitem(TRAINED, name, row)
+            patch.setitem(EXPORTED, name, SimpleNamespace(graphs=graphs))
+
+        yield SimpleNamespace(kind=kind, family=family)
+
+
+@pytest.fixture(scope="module")
+def made(tone_corpus, tmp_path_factory):
+    """A function that trains a family for some steps and exports it: its run, and its model's path."""
+
+    def make(family, length):
+        folder = tmp_path_factory.mktemp(family)
+        (folder / "recipe.toml").write_text(RECIPE.format(family=family, length=length), encoding="utf-8")
+        recipe = recipes.load_recipe(str(folder / "recipe.toml"))
+        start(recipe, tone_corpus, folder / "run", Options(accelerator="cpu"))
+        export(Run.open(folder / "run"), folder / f"{family}.onnx", weights="float32")
+        return folder / "run", folder / f"{family}.onnx"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def codes_of_its_own():
+    """Codes drawn from a uniform prior, for networks that encode nothing: [frames, latents]."""
+
+    def draw(latents):
+        drawn = np.random.default_rng(0).uniform(-1, 1, (400, latents)).astype(np.float32)
+        return Codes(drawn, ["drawn"] * len(drawn))
+
+    return draw
