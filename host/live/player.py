@@ -16,8 +16,10 @@ from ..play.desk import UNTOUCHED, Desk, Standing
 from ..play.mapping import Mapper
 
 Array = npt.NDArray[np.float32]
-NEW_NOTES = 8  # that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together
-NOTE_SAMPLES = 16  # of a longer block's time for each new note
+# New notes that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together. Eight
+# in each block of 128 samples took all of its time on a slow processor, four leave a quarter; ten fingers need three.
+NEW_NOTES = 4
+NOTE_SAMPLES = 32  # of a longer block's time for each new note
 LEAVING = 3  # racks of earlier presets that may ring on
 FADE_SECONDS = 0.02  # over which a rack that must end does so
 RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
