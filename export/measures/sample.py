@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...host.dsp import chroma, window
+from ...host.dsp import chroma, overlap_add, window
 from ...train.corpus.store import Clip, Corpus, Split
 from ...train.frames import PITCH_HOP, Source, moved_frame, sources
 from ...train.models.chroma import ChromaAutoencoder
@@ -119,7 +119,7 @@ def resynthesised(
     notes = pitch[np.clip((starts + middle) // PITCH_HOP, 0, len(pitch) - 1)]
     spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
     kept = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
-    given = np.zeros(len(padded), np.float32)
+    made = np.zeros_like(spectra)
     if len(kept):
         keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
         moved = 12 * ((settings.octave or 0) + 1) + keys if folded else notes
@@ -131,6 +131,6 @@ def resynthesised(
         bins = np.arange(length // 2 + 1)
         ratios = 2.0 ** ((moved - notes) / 12) if folded else np.ones(len(notes))
         for row, change in zip(kept, (decoded + FLOOR) / (frames + FLOOR), strict=True):
-            made = np.fft.irfft(spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0), length)
-            given[starts[row] : starts[row] + length] += made * window("hann", length) / (0.375 * OVERLAP)
+            made[row] = spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0)
+    given = overlap_add(np.fft.irfft(made, length) * (window("hann", length) / (0.375 * OVERLAP)), hop)
     return asked, given[length - hop : length - hop + len(asked)]
