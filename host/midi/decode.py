@@ -1,4 +1,8 @@
-"""The bytes that a MIDI port gives, as events."""
+"""The bytes that a MIDI port gives, as events.
+
+They are decoded here, not by mido's parser: mido drops messages without a status of their own (running status), and
+any that the MIDI clock interrupts, and takes about five times as long a message.
+"""
 
 from typing import Literal
 

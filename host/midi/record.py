@@ -1,4 +1,7 @@
-"""A performance as it is played, into a Standard MIDI File."""
+"""A performance as it is played, into a Standard MIDI File.
+
+The bytes are written here, not by mido: mido writes a file as a whole when all is over, and a kill would lose it all.
+"""
 
 import contextlib
 from collections import deque

@@ -1,7 +1,8 @@
 """The bytes of a Standard MIDI File as tracks of messages, before any time is counted.
 
 The format is that of "Standard MIDI Files 1.0" (MIDI Manufacturers Association, RP-001). It is read here, not by mido:
-mido refuses valid files (F7 escapes, odd key signatures) and takes a count of 32768 tracks or more for none at all.
+mido refuses files that others play (F7 escapes, chunks of other kinds, odd key signatures), takes SMPTE time for a
+negative number of ticks, and a count of 32768 tracks or more for none at all.
 """
 
 from collections.abc import Iterator

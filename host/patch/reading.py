@@ -1,7 +1,7 @@
 """A preset file is read, and everything that is wrong with it is told at once: a line each, with its place in the file.
 
-`tomllib` says neither where a key stands nor what is wrong after the first mistake. So where there is a mistake, the
-file is taken apart into its statements, each of which is TOML by itself.
+Neither `tomllib` nor `tomlkit` says where a key stands, or what is wrong after the first mistake. So where there is a
+mistake, the file is taken apart into its statements, each of which is TOML by itself and read by `tomllib`.
 """
 
 import re

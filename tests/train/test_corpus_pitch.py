@@ -1,4 +1,4 @@
-"""The pitch track, against closed forms and librosa."""
+"""The pitch track, against closed forms."""
 
 import numpy as np
 import pytest
