@@ -56,13 +56,6 @@ def listen(model: Model, codes: Array | None = None, progress: Callable[[float],
     return Obedience(right_class / total, right_note / total, total)
 
 
-def uniform_codes(model: Model, count: int, seed: int = 0) -> Array:
-    """Codes drawn uniformly over each knob's span, [count, n_latents]."""
-    low = [latent.low for latent in model.card.latents]
-    high = [latent.high for latent in model.card.latents]
-    return np.random.default_rng(seed).uniform(low, high, (count, len(low))).astype(np.float32)
-
-
 def _notes(model: Model, code: Array, lowest: int) -> list[float]:
     """Return the notes that twelve keys sound at one code."""
     rate = model.card.sample_rate

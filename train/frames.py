@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..host.dsp import chroma, window
 from ..host.errors import Failure
+from ..host.units import semitones_to_ratio
 from .corpus.store import Clip, Corpus, Split
 from .recipe import ChromaFrames
 
@@ -174,7 +175,7 @@ def moved_frame(samples: Array, source: Source, note: float, settings: ChromaFra
     Magnitudes, divided by their maximum. Partials that the move takes past half the sampling rate fall away.
     """
     moves = np.isfinite(source.note) and note != source.note
-    length = round(settings.frame_length * 2.0 ** ((note - source.note) / 12.0)) if moves else settings.frame_length
+    length = round(settings.frame_length * semitones_to_ratio(note - source.note)) if moves else settings.frame_length
     centre = source.start + settings.frame_length // 2
     first = min(max(0, centre - length // 2), max(0, len(samples) - length))
     piece = samples[first : first + length]

@@ -367,11 +367,3 @@ def _does(portaudio: Any, card: Card, rate: int) -> bool:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(part) for part in error.args[:1]).strip()
-
-
-def by_api(known: Sequence[Card]) -> dict[str, list[Card]]:
-    """Cards grouped by the system that gives them."""
-    groups: dict[str, list[Card]] = {}
-    for card in known:
-        groups.setdefault(card.api, []).append(card)
-    return groups

@@ -201,7 +201,7 @@ class _Hands:
         if moves > self._moves:
             events += [ControlChange(0, 0, number, _position(number, moves)) for number in self._knobs]
         self._pressed, self._moves = pressed, moves
-        return [Timed(now, event, "bench") for event in events]
+        return [Timed(now, event) for event in events]
 
 
 def _position(knob: int, moves: int) -> int:

@@ -26,7 +26,7 @@ class Keyboard:
     def press(self, key: int, down: bool) -> None:
         """Any thread."""
         event: Event = NoteOn(0, 0, key, 100) if down else NoteOff(0, 0, key)
-        self._waiting.append(Timed(time.perf_counter(), event, "keyboard"))
+        self._waiting.append(Timed(time.perf_counter(), event))
 
     def poll(self) -> list[Timed]:
         """Return what was pressed since the last call."""

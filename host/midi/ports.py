@@ -36,7 +36,6 @@ class Timed:
 
     seconds: float
     event: Event
-    port: str
 
 
 @dataclass(eq=False)
@@ -68,14 +67,14 @@ class _Port:
             self.seen = now
             for event in self.decoder.feed(bytes(data), 0):
                 self.holds.hear(event)
-                arrived.append(Timed(self.clock + self.offset, event, self.name))
+                arrived.append(Timed(self.clock + self.offset, event))
         return arrived
 
     def released(self, others: Sequence["_Port"]) -> list[Timed]:
         """What lets go of all that is still held, for a port that has gone, but for what other ports hold as well."""
         now = time.perf_counter()
         events = self.holds.let_go(port.holds for port in others if port is not self)
-        return [Timed(now, event, self.name) for event in events]
+        return [Timed(now, event) for event in events]
 
 
 class Inputs:

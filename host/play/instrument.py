@@ -59,11 +59,6 @@ class Instrument:
         return self._synthesis.sounding
 
     @property
-    def keys_down(self) -> list[int]:
-        """Keys that are pressed, lowest first."""
-        return self._synthesis.keys_down
-
-    @property
     def knobs(self) -> Mapper:
         """Return what its knobs turn."""
         return self._synthesis.knobs

@@ -19,7 +19,6 @@ from .walk import Walk
 from .ways import WAYS, Code, Spans, straight
 
 Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 RANDOM_VALUES = 4096  # cycles until a random motion repeats: more than an hour at one a second
 RANDOM_STRIDE = 997  # values between the places where successive random motions begin
 

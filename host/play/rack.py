@@ -92,11 +92,6 @@ class Rack:
         return sum(instrument.sounding for instrument in self._instruments.values())
 
     @property
-    def held_notes(self) -> list[int]:
-        """Keys that are pressed on any channel, lowest first. As all that is asked here, between two blocks."""
-        return sorted(key for instrument in self._instruments.values() for key in instrument.keys_down)
-
-    @property
     def knobs(self) -> dict[int, Mapper]:
         """Return what the knobs of each channel's instrument turn."""
         return {channel: instrument.knobs for channel, instrument in self._instruments.items()}

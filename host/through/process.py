@@ -26,7 +26,6 @@ from .codes import Fit
 from .processor import Processor
 
 Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
 LONGEST_TAIL_SECONDS = 30.0
 

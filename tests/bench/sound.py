@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from timbrel.export.listen import listen, uniform_codes
+from timbrel.export.listen import listen
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
@@ -28,6 +28,12 @@ class DarkModel(Model):
         frame = super().decode(latent, chroma).copy()
         frame[:, round(DARK_HZ * self.card.frame_length / self.card.sample_rate) :] = 0
         return frame
+
+
+def uniform_codes(model: Model, count: int) -> np.ndarray:
+    """Codes drawn uniformly over each knob's span, [count, n_latents]."""
+    low, high = ([getattr(latent, end) for latent in model.card.latents] for end in ("low", "high"))
+    return np.random.default_rng(0).uniform(low, high, (count, len(low))).astype(np.float32)
 
 
 def obedience(name: str, path: Path) -> None:

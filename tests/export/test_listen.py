@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.listen import listen, uniform_codes
+from timbrel.export.listen import listen
 
 CODES = np.float32([[0.0], [0.4], [1.0]])
 
@@ -39,19 +39,3 @@ def test_landmarks_are_listened_to_where_no_codes_are_given(analytic):
     said = []
     assert listen(analytic(), progress=said.append).notes == 12 * 10
     assert said == pytest.approx([(index + 1) / 10 for index in range(10)])
-
-
-def test_uniform_codes_fill_the_span_of_each_knob(small_model):
-    from timbrel.host.contract.model import Model
-
-    model = Model(small_model)
-    codes = uniform_codes(model, 4000)
-    assert codes.shape == (4000, 8)
-    assert codes.dtype == np.float32
-    for column, knob in zip(codes.T, model.card.latents, strict=True):
-        width = knob.high - knob.low
-        assert knob.low <= column.min() < knob.low + 0.01 * width
-        assert knob.high >= column.max() > knob.high - 0.01 * width
-        assert np.mean(column) == pytest.approx((knob.low + knob.high) / 2, abs=0.03 * width)
-    assert np.array_equal(codes, uniform_codes(model, 4000))
-    assert not np.array_equal(codes, uniform_codes(model, 4000, seed=1))

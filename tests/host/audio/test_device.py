@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host.audio import device
-from timbrel.host.audio.device import Card, CardSink, NullSink, by_api, cards, check_block, find_card
+from timbrel.host.audio.device import Card, CardSink, NullSink, cards, check_block, find_card
 from timbrel.host.errors import UserError
 
 KNOWN = [
@@ -53,14 +53,6 @@ def test_without_any_card_null_is_offered(monkeypatch):
     monkeypatch.setattr(device, "cards", list)
     with pytest.raises(UserError, match=r"^no sound card was found; .*--null"):
         find_card(None)
-
-
-def test_cards_are_grouped_by_their_system(known):
-    assert {api: [card.index for card in group] for api, group in by_api(KNOWN).items()} == {
-        "ALSA": [0, 1, 2],
-        "JACK Audio Connection Kit": [3],
-        "PulseAudio": [4],
-    }
 
 
 @pytest.mark.parametrize("block", [-1, 0, 15, 8193, 100_000])

@@ -89,7 +89,7 @@ def test_the_timeline_follows_a_card_that_is_slower_though_it_is_only_seen_just_
 
 def test_a_loop_keeps_the_delay_of_events_though_the_cards_clock_is_another(make_patch, hours):
     moments = [100.1 + 0.25 * i for i in range(40)]
-    timed = [Timed(moment, ControlChange(0, 0, 1, i), "port") for i, moment in enumerate(moments)]
+    timed = [Timed(moment, ControlChange(0, 0, 1, i)) for i, moment in enumerate(moments)]
     slower = 1 - 1e-3
     loop, sink, told = looped(make_patch, hours, timed, blocks=3800)
     sink.clock = slower
@@ -197,7 +197,7 @@ def test_an_event_is_late_by_the_delay_that_is_told_and_without_lowest_latency_b
     make_patch, hours, depth, lowest
 ):
     moments = [100.1 + 0.0071 * i for i in range(100)]
-    timed = [Timed(moment, ControlChange(0, 0, 1, i), "port") for i, moment in enumerate(moments)]
+    timed = [Timed(moment, ControlChange(0, 0, 1, i)) for i, moment in enumerate(moments)]
     loop, _, told = looped(make_patch, hours, timed, lowest, depth=depth)
     loop.run()
     played = [event for _, events in told for event in events]
@@ -212,7 +212,7 @@ def test_an_event_is_late_by_the_delay_that_is_told_and_without_lowest_latency_b
 
 
 def test_a_loop_gives_the_samples_of_its_player_and_tells_each_block(make_patch, hours):
-    timed = [Timed(100.05, NoteOn(0, 0, 60, 100), "port"), Timed(100.3, NoteOff(0, 0, 60), "port")]
+    timed = [Timed(100.05, NoteOn(0, 0, 60, 100)), Timed(100.3, NoteOff(0, 0, 60))]
     loop, sink, told = looped(make_patch, hours, timed)
     loop.run()
     sound = np.concatenate(sink.sounds, axis=1)
@@ -241,7 +241,7 @@ def test_a_loop_ends_when_told_and_when_its_card_has_gone(make_patch, hours):
 def test_program_changes_and_bank_selects_are_left_to_who_loads_and_clocks_are_not_shown(make_patch, hours):
     asked = [ControlChange(0, 0, 0, 1), ControlChange(0, 0, 32, 2), ProgramChange(0, 0, 5)]
     others = [Clock(0, "tick"), ControlChange(0, 0, 70, 9)]
-    loop, _, _ = looped(make_patch, hours, [Timed(100.02, event, "port") for event in [*others, *asked]])
+    loop, _, _ = looped(make_patch, hours, [Timed(100.02, event) for event in [*others, *asked]])
     loop.run()
     assert [replace(event, time=0) for event in loop.programs] == asked
     assert [timed.event for timed in loop.heard] == [others[1], *asked]
@@ -259,7 +259,7 @@ def test_while_a_loop_runs_nothing_is_collected_and_afterwards_all_is_as_before(
 
 
 def test_blocks_that_take_longer_than_they_last_cost_voices_until_they_do_not(make_patch, hours):
-    loop, _, _ = looped(make_patch, hours, [Timed(100.01, NoteOn(0, 0, 50 + i, 90), "port") for i in range(6)])
+    loop, _, _ = looped(make_patch, hours, [Timed(100.01, NoteOn(0, 0, 50 + i, 90)) for i in range(6)])
     block = loop.player.block
 
     def slow(count):
@@ -275,8 +275,8 @@ def test_blocks_that_take_longer_than_they_last_cost_voices_until_they_do_not(ma
 def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_patch, hours):
     motion = [{"target": "latent.0", "shape": "sine", "depth": 0.3, "rate_hz": 3.0}]
     knob = {"number": 70, "target": "latent.1", "low": 0.0, "high": 1.0}
-    timed = [Timed(100 + i / 500, ControlChange(0, 0, 70, i % 128), "port") for i in range(500)]
-    timed += [Timed(100.01 + i / 100, NoteOn(0, 0, 40 + i, 100), "port") for i in range(20)]
+    timed = [Timed(100 + i / 500, ControlChange(0, 0, 70, i % 128)) for i in range(500)]
+    timed += [Timed(100.01 + i / 100, NoteOn(0, 0, 40 + i, 100)) for i in range(20)]
     sink = FakeSink(hours)
     player = player_of(make_patch, 48000, motion=motion, cc=[knob])
     loop = Loop(player, sink, [FakeSource(hours, sorted(timed, key=lambda one: one.seconds))])
@@ -302,14 +302,14 @@ def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_pat
 
 
 def test_the_limiters_work_of_late_is_told_as_the_share_of_samples_that_are_over_its_knee(make_patch, hours):
-    timed = [Timed(100 + i / 1000, NoteOn(0, 0, 40 + i, 127), "port") for i in range(24)]
+    timed = [Timed(100 + i / 1000, NoteOn(0, 0, 40 + i, 127)) for i in range(24)]
     sink = FakeSink(hours, blocks=900)  # 2.4 s, five times what is averaged over
     loop = Loop(player_of(make_patch, 48000, play={"gain_db": 12.0, "voices": 24}), sink, [FakeSource(hours, timed)])
     loop.run()
     late = np.concatenate(sink.sounds[-190:], axis=1)
     assert 0.3 < np.mean(np.abs(late) > 0.7) < 1.0
     assert loop.limited == pytest.approx(np.mean(np.abs(late) > 0.7), abs=0.03)
-    soft, _, _ = looped(make_patch, hours, [Timed(100, NoteOn(0, 0, 60, 100), "port")])
+    soft, _, _ = looped(make_patch, hours, [Timed(100, NoteOn(0, 0, 60, 100))])
     soft.run()
     assert soft.limited == 0
 
@@ -321,7 +321,7 @@ def test_events_stamped_with_whole_blocks_take_effect_with_the_block_after_their
     began = [100.0 + 128 * index / 48000 for index in range(20, 300, 3)]
     late = np.random.default_rng(depth).uniform(0.0001, 0.0004, len(began))  # their stamps, and when they come
     timed = [
-        Timed(moment + after, ControlChange(0, 0, 1, i), "port")
+        Timed(moment + after, ControlChange(0, 0, 1, i))
         for i, (moment, after) in enumerate(zip(began, late, strict=True))
     ]
     loop = Loop(
@@ -382,7 +382,7 @@ def test_a_loop_that_is_kept_waiting_does_not_wait_for_events(make_patch, hours)
 
 @pytest.mark.parametrize(("waiting", "kept"), [(0.3, 6), (0.0, 0)])
 def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, waiting, kept):
-    loop, _, _ = looped(make_patch, hours, [Timed(100.3, NoteOn(0, 0, 50 + i, 90), "port") for i in range(6)])
+    loop, _, _ = looped(make_patch, hours, [Timed(100.3, NoteOn(0, 0, 50 + i, 90)) for i in range(6)])
     block = loop.player.block
 
     def slow(count):

@@ -98,7 +98,7 @@ def told(patch, *events, latents=(0.25,) * 8):
     stage = Stage(Setup("any"), Pipe()[0])
     stage.cast.take({None: "any"}, {None: patch})
     rack = SimpleNamespace(latent_values=lambda channel: list(latents))
-    heard = deque(Timed(0.0, event, "port") for event in events)
+    heard = deque(Timed(0.0, event) for event in events)
     loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
     first = last_moved(stage, loop)
     heard.clear()
@@ -400,7 +400,7 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
 
     class Source:
         def poll(self):
-            return [Timed(0.0, event, "port") for event in events]
+            return [Timed(0.0, event) for event in events]
 
     assert [timed.event for timed in Without(Source(), (9,)).poll()] == events[1:]
 
@@ -411,7 +411,7 @@ def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):
         stage = Stage(Setup("any"), Pipe()[0])
         stage.cast.take({None: "any", 2: "any"}, {None: both[0], 2: both[1]})
         rack = SimpleNamespace(latent_values=lambda channel: [0.5] * 8)
-        heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127), "port")])
+        heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127))])
         loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
         assert last_moved(stage, loop) == f"CC 5 = 127 -> {target} = 1"
 
@@ -424,7 +424,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
         whole_blocks, open = False, ["port"]
 
         def poll(self):
-            return [Timed(time.perf_counter(), coming.pop(0), "port") for _ in range(len(coming))]
+            return [Timed(time.perf_counter(), coming.pop(0)) for _ in range(len(coming))]
 
     monkeypatch.setattr(session, "Inputs", lambda names, api: Port())
     monkeypatch.setattr(session, "hurry", lambda priority: None)

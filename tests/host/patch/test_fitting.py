@@ -64,7 +64,7 @@ class Played:
         names = {None: setup.preset, **dict(setup.channels)}
         patches = stage.cast.opened(names)
         rack = session._rack(patches, RATE, None)
-        player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event, "port") for event in events]
+        player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
         source = Without(self, setup.silent)
         self._coming = waiting
         with _Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:

@@ -155,17 +155,6 @@ def test_the_sostenuto_pedal_is_cc_66_and_a_reset_lifts_it(make_instrument, play
     assert np.all(sound[:, 8000 + 30 :] == 0)
 
 
-@pytest.mark.parametrize("mode", ["poly", "mono", "chord"])
-def test_keys_down_are_told_until_they_come_up_even_where_their_voice_is_gone(make_patch, mode):
-    rack = Rack({0: make_patch(play={"mode": mode, "voices": 1}), 4: make_patch()}, 22050)
-    rack.process([NoteOn(0, 0, 64, 100), NoteOn(1, 0, 60, 100), NoteOn(5, 4, 67, 100)], 1000)
-    assert rack.held_notes == [60, 64, 67]
-    rack.process([ControlChange(1000, 0, 64, 127), NoteOff(1100, 0, 64)], 1000)
-    assert rack.held_notes == [60, 67]
-    rack.process([ControlChange(2000, 0, 123, 0), ControlChange(2000, 4, 120, 0)], 1000)
-    assert rack.held_notes == []
-
-
 def test_current_latents_are_on_their_way_where_a_knob_was_turned(make_patch):
     knob = {"number": 20, "target": "latent.1", "low": 0.0, "high": 1.0}
     rack = Rack({2: make_patch(cc=[knob])}, 22050)

@@ -428,7 +428,6 @@ def test_the_same_key_on_two_channels_is_two_notes():
     assert held(voices, 1) == [60, 60]
     voices.note_off(2, 60, channel=1)
     assert [voice.envelope.off for voice in voices] == [2, None]
-    assert voices.keys_down == [60]
 
 
 def test_the_voice_that_is_shed_is_the_one_released_longest_ago_else_the_oldest_and_fades():
@@ -441,7 +440,6 @@ def test_the_voice_that_is_shed_is_the_one_released_longest_ago_else_the_oldest_
         voices.shed(time)
     assert {voice.key: voice.stolen_at for voice in voices} == {64: 20, 62: 21, 60: 22}
     assert voices.victim(23) is None
-    assert voices.keys_down == [60]
 
 
 def test_a_mono_voice_that_was_shed_comes_back_with_the_next_key():
