@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from .pantry import contents, stock_models, stock_music, stock_sounds, stock_training
+
 RATE = 44100
 
 # A background job of a script ignores SIGINT, and hands that on to what it starts: the tests send it.
@@ -118,3 +120,25 @@ def timbrel(monkeypatch):
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stocked(small_run, small_model, tone_corpus, tmp_path_factory):
+    """A folder full of things that cannot be used, and a few that can."""
+    folder = tmp_path_factory.mktemp("pantry")
+    stock_sounds(folder)
+    stock_training(folder, tone_corpus, small_run)
+    stock_models(folder, small_model)
+    stock_music(folder)
+    return folder
+
+
+@pytest.fixture
+def pantry(stocked, monkeypatch):
+    """The folder as working folder; whatever a test does, it must be left as it was."""
+    before = contents(stocked)
+    monkeypatch.chdir(stocked)
+    yield stocked
+    after = contents(stocked)
+    assert after.keys() == before.keys()
+    assert after == before

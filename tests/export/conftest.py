@@ -1,13 +1,29 @@
 """Models in closed form whose keys are obeyed, or not, as one likes."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
+import soundfile
 from onnx import TensorProto, helper, numpy_helper
+from timbrel.export import export as exporting
+from timbrel.export import first_preset
+from timbrel.export import make as making
+from timbrel.export.export import export
+from timbrel.export.listen import Obedience
+from timbrel.export.make import Stopped
+from timbrel.export.reports import chroma as chroma_report
 from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.recipe import load_recipe
+from timbrel.train.run import Run
+
+from .instruments import few_codes, interrupt_at, made, small_recipe
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
 
@@ -90,3 +106,131 @@ def analytic(tmp_path):
         return Model(path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(tone_corpus, small, tmp_path_factory):
+    """The run of a small recipe, trained once for all tests."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def run(name, *changes):
+        place = folder / name.replace("/", "-")
+        if not place.exists():
+            start(load_recipe(name, [*small, *changes]), tone_corpus, place, Options("cpu"))
+        return Run.open(place)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chroma_run(trained):
+    return trained("chroma-8")
+
+
+@pytest.fixture(scope="session")
+def chroma_model(chroma_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("chroma") / "chroma.onnx"
+    export(chroma_run, path)
+    return path
+
+
+@pytest.fixture
+def traced_once(monkeypatch, trace_of):
+    """Graphs of `chroma_run` as they were traced before: who looks at what follows need not wait for it."""
+
+    def trace(module, *arguments):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(trace_of(module, *arguments))
+        return copy
+
+    monkeypatch.setattr(exporting, "trace", trace)
+
+
+@pytest.fixture(scope="session")
+def trace_of():
+    original, kept = exporting.trace, {}
+
+    def trace(module, *arguments):
+        kind = type(module).__name__
+        if kind not in kept:
+            kept[kind] = original(module, *arguments)
+        return kept[kind]
+
+    return trace
+
+
+@pytest.fixture
+def small_instruments(monkeypatch):
+    """A small network, and fewer codes listened to, so that a whole instrument takes seconds."""
+    monkeypatch.setattr(making, "load_recipe", small_recipe)
+    monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
+    monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
+    listen = first_preset.listen
+    monkeypatch.setattr(first_preset, "listen", lambda model, progress: listen(model, few_codes(model), progress))
+
+
+@pytest.fixture(scope="session")
+def recordings(tones, tmp_path_factory):
+    """Ten tones of an octave, and one that is lower."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for note in range(60, 70):
+        shutil.copy(tones / f"tone_{note}.wav", folder)
+    shutil.copy(tones / "tone_57.wav", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noises(tmp_path_factory):
+    """Six recordings of rain, light and heavy."""
+    folder = tmp_path_factory.mktemp("noises")
+    for index in range(6):
+        noise = np.random.default_rng(index).standard_normal(40000)
+        tilted = np.convolve(noise, np.exp(-np.arange(30) * (0.1 + 0.3 * index)), mode="same")
+        soundfile.write(folder / f"rain{index}.wav", 0.3 * tilted / np.abs(tilted).max(), 44100)
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch, small_model):
+    """All that follows training takes no time: `small_model` is what any run exports."""
+    done = []
+
+    def evaluate(run, progress):
+        (run.folder / "report").mkdir(exist_ok=True)
+        (run.folder / "report" / "index.html").write_text("figures", encoding="utf-8")
+        done.append("evaluate")
+        return {"shortcomings": []}
+
+    def export(run, path, labels, overwrite):
+        shutil.copy(small_model, path)
+        shutil.copy(encoder_path(small_model), encoder_path(path))
+        done.append("export")
+        return Model(path).card
+
+    def listen(model, progress):
+        done.append("listen")
+        return Obedience(1.0, 1.0, 384)
+
+    monkeypatch.setattr(making, "evaluate", evaluate)
+    monkeypatch.setattr(making, "export", export)
+    monkeypatch.setattr(first_preset, "listen", listen)
+    return done
+
+
+@pytest.fixture(scope="session")
+def stopped(recordings, tmp_path_factory):
+    """An instrument whose training was stopped."""
+    output = tmp_path_factory.mktemp("stopped") / "bells"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "load_recipe", small_recipe)
+        interrupt_at(patch, 1)
+        with pytest.raises(Stopped):
+            made(recordings, output, minutes=0.1)
+    return output
+
+
+@pytest.fixture
+def begun(stopped, recordings, tmp_path, quick):
+    """A copy of it, and of its sounds."""
+    sounds = shutil.copytree(recordings, tmp_path / "sounds")
+    return sounds, shutil.copytree(stopped, tmp_path / "bells")

@@ -10,17 +10,15 @@ import scipy.signal
 import scipy.stats
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export import evaluate
 from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures
-from timbrel.export.measures.grain_sample import GrainSample, draw, filtered, sequence, stretch
-from timbrel.export.measures.likeness import frechet
+from timbrel.export.measures.grain_sample import GrainSample, draw, sequence, stretch
 from timbrel.export.reports import grain as grain_report
 from timbrel.export.reports import grain_figures, picture
-from timbrel.export.reports.verdict import texture, texture_shortcomings
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, families
 from timbrel.train.corpus.store import Corpus, writing
@@ -29,7 +27,8 @@ from timbrel.train.recipe import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 from timbrel.train.texture import overlapped
 
-RATE, LENGTH = 8000, 256
+from .grains import LENGTH, RATE, noise
+
 SMALL = [
     f"frames.sample_rate={RATE}",
     f"frames.frame_length={LENGTH}",
@@ -94,128 +93,6 @@ def small_work(monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     monkeypatch.setattr(picture.Picture, "save", lambda self, folder: None)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-# ---- distances between grains
-
-
-@given(st.integers(0, 2**31), st.lists(st.sampled_from([2, 5]), min_size=1, max_size=8))
-@settings(max_examples=15, deadline=None)
-def test_distances_are_those_of_the_book_over_all_and_over_clips(seed, clips):
-    clips = np.array(clips)
-    asked, got = noise(2, len(clips), 64, seed=seed)
-    window = scipy.signal.get_window("hann", 64)
-
-    def naive(a, b):
-        before, after = (np.abs(np.fft.rfft(x * window, 2048)) for x in (a, b))
-        return {
-            "sample_mean_square": np.mean((a - b) ** 2),
-            "sample_error_db": 20 * np.log10(np.linalg.norm(a - b) / np.linalg.norm(a)),
-            "spectral_convergence_db": 20 * np.log10(np.linalg.norm(before - after) / np.linalg.norm(before)),
-        }
-
-    found = grain_measures.reconstruction(asked, got, clips, RATE)
-    each = [naive(asked[clips == clip], got[clips == clip]) for clip in np.unique(clips)]
-    for name, value in naive(asked, got).items():
-        values = [clip[name] for clip in each]
-        wanted = {"value": value, "mean": np.mean(values), "deviation": np.std(values)}
-        assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-4)
-
-
-def test_grains_at_half_level_are_six_db_off_in_every_spectral_way():
-    asked = noise(20, LENGTH)
-    found = grain_measures.reconstruction(asked, asked / 2, np.zeros(20, np.int64), RATE)
-    assert found["spectral_convergence_db"]["value"] == pytest.approx(-6.0206, abs=1e-3)
-    assert found["sample_error_db"]["value"] == pytest.approx(-6.0206, abs=1e-3)
-    assert found["log_spectral_distance_db"]["value"] == pytest.approx(6.0206, abs=1e-3)
-    for band in grain_measures.bands(asked, asked / 2, np.zeros(20, np.int64), RATE, True):
-        assert band["level_db"]["mean"] == pytest.approx(-6.0206, abs=1e-3)
-        assert band["excess_db"]["mean"] == grain_measures.LEAST_DB
-
-
-@pytest.mark.parametrize("length", [16, 250, 1002, 5000])
-@pytest.mark.parametrize("rate", [8000, 22050, 192000])
-def test_white_noise_has_its_power_in_every_mel_band_and_silence_the_least(length, rate):
-    level = grain_measures.log_mel(0.1 * noise(300, length), rate)
-    assert level.shape == (300, 40)
-    assert 10 * np.log10(np.mean(10 ** (level / 10), 0)) == pytest.approx(-20, abs=1.5)
-    assert np.all(grain_measures.log_mel(np.zeros((2, length), np.float32), rate) == -100)
-
-
-def band_at(found, low):
-    return next(band for band in found if band["low_hz"] == low)
-
-
-def test_noise_in_one_band_is_found_there_and_nowhere_else():
-    asked, more = noise(400, 1002), noise(400, 1002, seed=1)
-    spectra = np.fft.rfft(more)
-    hz = np.fft.rfftfreq(1002, 1 / 22050)
-    spectra[:, (hz < 3500) | (hz > 5500)] = 0
-    given_ = asked + np.fft.irfft(spectra, 1002).astype(np.float32)
-    found = grain_measures.bands(asked, given_, np.arange(400) % 4, 22050, True)
-    assert [band["low_hz"] for band in found] == [0, 500, 1000, 3000, 6000, 3000]
-    assert found[-1]["high_hz"] == 11025
-    share = 2000 / 3000  # of the band from 3 to 6 kHz
-    middle = band_at(found, 3000)
-    assert middle["level_db"]["mean"] == pytest.approx(10 * np.log10(1 + share), abs=0.3)
-    assert middle["excess_db"]["mean"] == pytest.approx(10 * np.log10(share), abs=0.5)
-    assert middle["noise_db"]["mean"] == pytest.approx(10 * np.log10(share), abs=0.5)
-    for low in (0, 500, 1000, 6000):
-        assert band_at(found, low)["excess_db"]["mean"] < -30
-        assert band_at(found, low)["noise_db"]["mean"] < -30
-
-
-def test_a_filtered_copy_is_no_noise_and_fresh_noise_of_the_same_spectrum_adds_next_to_nothing():
-    asked = noise(600, LENGTH)
-    clips = np.arange(600) % 2
-    copy = np.fft.irfft(np.fft.rfft(asked) * np.linspace(1, 0.2, LENGTH // 2 + 1), LENGTH).astype(np.float32)
-    for band in grain_measures.bands(asked, copy, clips, RATE, True):
-        assert band["noise_db"]["mean"] < -25
-    for band in grain_measures.bands(asked, noise(600, LENGTH, seed=5), clips, RATE, True):
-        assert band["level_db"]["mean"] == pytest.approx(0, abs=0.4)
-        assert band["noise_db"]["mean"] == pytest.approx(0, abs=0.4)
-        assert band["excess_db"]["mean"] < -10
-
-
-def test_the_noise_of_a_band_is_what_scipys_coherence_leaves():
-    sound = noise(256 * 200)
-    other = 0.5 * sound + 0.5 * noise(256 * 200, seed=3)
-    _, coherence = scipy.signal.coherence(sound, other, RATE, nperseg=256, noverlap=0, detrend=False)
-    wanted = 10 * np.log10(np.mean((1 - coherence) * 0.5))  # of white noise of half the power
-    cut = [x.reshape(200, 256) for x in (sound, other)]
-    found = grain_measures.bands(*cut, np.zeros(200, np.int64), RATE, True)
-    assert band_at(found, 1000)["noise_db"]["mean"] == pytest.approx(wanted, abs=0.4)
-
-
-def test_networks_that_follow_no_waveform_have_no_figure_for_noise():
-    asked = noise(20, LENGTH)
-    assert all(b["noise_db"] is None for b in grain_measures.bands(asked, asked, np.zeros(20, int), RATE, False))
-
-
-@given(st.integers(0, 2**31), st.integers(2, 6), st.sampled_from([0, 1]))
-@settings(max_examples=30, deadline=None)
-def test_the_frechet_distance_is_that_of_scipys_root_of_the_product(seed, dimensions, singular):
-    rng = np.random.default_rng(seed)
-    first, second = (rng.standard_normal((40, dimensions)) @ rng.standard_normal((dimensions,) * 2) for _ in range(2))
-    if singular:
-        first[:, 0] = first[:, 1]
-    second = second + rng.standard_normal(dimensions)
-    a, b = (np.cov(x.T) for x in (first, second))
-    half = scipy.linalg.sqrtm(a + 1e-9 * np.eye(dimensions)).real
-    root = scipy.linalg.sqrtm(half @ b @ half).real
-    wanted = np.sum((first.mean(0) - second.mean(0)) ** 2) + np.trace(a + b - 2 * root)
-    assert frechet(first, second) == pytest.approx(wanted, rel=1e-2, abs=1e-3)
-    assert frechet(first, first) == pytest.approx(0, abs=1e-6 * np.trace(a) + 1e-9)
-
-
-def test_filtering_leaves_fifteen_percent_of_the_bins():
-    left = np.abs(np.fft.rfft(filtered(noise(3, 1002))))
-    assert np.all(left[:, 75:] < 1e-3)
-    assert left[:, :75].mean() == pytest.approx(np.abs(np.fft.rfft(noise(3, 1002)))[:, :75].mean(), rel=1e-3)
 
 
 # ---- codes
@@ -469,73 +346,6 @@ def test_losses_are_shown_in_three_parts_where_there_are_enough(count, columns):
 
 
 # ---- the verdict
-
-
-def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=True, dead=()):
-    spread = {
-        "largest_mean": {"value": 0.1},
-        "smallest_std": {"value": std[0]},
-        "largest_std": {"value": std[1]},
-        "largest_correlation": {"value": 0.1},
-    }
-    return {
-        "run": {"adversarial": adversarial},
-        "split": "test",
-        "spectral_distance": {"ratio": ratio},
-        "bands": {"unfiltered": [{"level_db": {"mean": level}, "excess_db": {"mean": excess}}]},
-        "codes": {"held_out": spread, "normal": {"deviation": [5.0, 5.0]}},
-        "latents": {"dimensions": [{"dead": i in dead} for i in range(2)]},
-    }
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (figures_of(), ["sound like the recordings (1.1 times", "Codes fill the prior", "Both knobs are in use"]),
-        (figures_of(ratio=23.0, level=-25.0), ["do not sound like the recordings", "dull (25 dB too quiet"]),
-        (figures_of(excess=2.0), ["noisy (added power 2 dB over the sound’s own above 3 kHz)"]),
-        (figures_of(excess=-3.0), ["noisy (added power 3 dB under"]),
-        (figures_of(std=(4.0, 5.0)), ["do not quite fill the prior: deviations of 4.00 to 5.00 where 5 is wanted"]),
-        (figures_of(adversarial=False), ["trained toward no prior"]),
-        (figures_of(dead=[1]), ["1 of 2 knobs do nothing (latent 1)"]),
-        (figures_of(dead=[0, 1]), ["cannot be played", "another training.seed"]),
-        (figures_of(ratio=None), ["no other sounds to compare with"]),
-    ],
-)
-def test_the_verdict_says_what_the_figures_mean(found, words):
-    text = texture(found)
-    assert all(part in text for part in words), text
-
-
-def lacking(error=0.2, seconds=2.0, tonal=False, **figures):
-    recordings = {"event_seconds": seconds, "pitched": 0.7 if tonal else 0.1, "note": None}
-    return texture_shortcomings(
-        figures_of(**figures)
-        | {"recordings": recordings, "relative_error": error}
-        | {"run": {"adversarial": True, "tonal": tonal}}
-    )
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        ({"error": 1.2}, "It has learned nothing: grains of the recordings are no nearer than their mean"),
-        ({"ratio": 1.6}, "Random codes do not sound like the recordings (1.6 times"),
-        ({"level": -9.0}, "what it makes is dull (9 dB too quiet above 3 kHz)"),
-        ({"seconds": 0.2}, "Hits and words are lost: the recordings' sounds last 0.20 s each, and grains keep"),
-        ({"tonal": True}, "Melodies are lost: 70.0 % of the sound has a pitch, and keys do not choose it."),
-        ({"dead": [1]}, "1 of 2 knobs do nothing (latent 1)."),
-        ({"dead": [0, 1]}, "This model cannot be played"),
-    ],
-)
-def test_each_shortcoming_is_said_and_nothing_else(found, words):
-    [line] = lacking(**found)
-    assert words in line
-
-
-@pytest.mark.parametrize("found", [{}, {"ratio": None}, {"ratio": 1.5, "error": 0.99, "seconds": 0.5}])
-def test_a_texture_without_shortcomings_has_none_said(found):
-    assert lacking(**found) == []
 
 
 @pytest.mark.usefixtures("no_pictures")

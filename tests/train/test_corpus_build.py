@@ -1,52 +1,16 @@
-"""Folders of sounds become corpora that open again and say what is in them."""
+"""Folders of sounds become corpora."""
 
-import json
-import re
-import shutil
 import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.signal import resample_poly
 from timbrel.host.errors import Failure, UserError
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.report import Report
-from timbrel.train.corpus.split import assign, parse_fractions
-from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.corpus.store import Corpus
 
-RATE = 44100
-
-
-def sine(frequency_hz=440.0, seconds=0.5, rate=RATE, gain=0.5):
-    return (gain * np.sin(2 * np.pi * frequency_hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def write(path, samples=None, rate=RATE, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sine(rate=rate) if samples is None else samples, rate, **options)
-    return path
-
-
-@pytest.fixture
-def sounds(tmp_path):
-    """Ten tones, C4 to A4, and a place for a corpus beside them."""
-    for note in range(60, 70):
-        write(tmp_path / "sounds" / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12)))
-    return tmp_path / "sounds"
-
-
-@pytest.fixture
-def corpus(sounds, tmp_path):
-    build([sounds], tmp_path / "corpus")
-    return tmp_path / "corpus"
-
-
-def splits_of(folder):
-    return {clip.name: clip.split for clip in Corpus.open(folder).clips()}
-
+from .sounds import RATE, sine, splits_of, write
 
 # ---- what is stored
 
@@ -250,94 +214,6 @@ def test_clipping_is_named_and_loudness_is_not(tmp_path, subtype):
     assert report.clips == len(splits_of(tmp_path / "corpus")) == (3 if subtype == "FLOAT" else 2)
 
 
-# ---- the split
-
-
-@settings(deadline=None)
-@given(
-    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=40),
-    parts=st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20)),
-    seed=st.integers(0, 1000),
-)
-def test_groups_stay_whole_train_is_never_empty_and_shares_are_met(sizes, parts, seed):
-    fractions = [part / sum(parts) for part in parts]
-    groups = {f"{group}-{clip}": f"{group}" for group, size in enumerate(sizes) for clip in range(size)}
-    splits = assign(groups, fractions, seed)
-    assert splits == assign(dict(reversed(groups.items())), fractions, seed)
-    assert all(len({splits[name] for name in groups if groups[name] == group}) == 1 for group in groups.values())
-    assert "train" in splits.values()
-    for split, fraction in zip(("train", "val", "test"), fractions, strict=True):
-        got = sum(value == split for value in splits.values())
-        assert got <= fraction * len(groups) + max(sizes)
-        assert fraction > 0 or got == 0
-
-
-def test_another_seed_splits_otherwise_and_the_same_seed_alike(sounds, tmp_path):
-    for name, seed in {"a": 0, "b": 0, "c": 1}.items():
-        build([sounds], tmp_path / name, split="0.5/0.25/0.25", seed=seed)
-    assert splits_of(tmp_path / "a") == splits_of(tmp_path / "b") != splits_of(tmp_path / "c")
-
-
-def test_clips_that_share_a_group_are_never_parted(tmp_path):
-    for take in range(6):
-        for part in range(3):
-            write(tmp_path / "sounds" / f"take{take}-{part}.wav", sine(seconds=0.1))
-    for number, group in enumerate((r"take(\d)-\d", r"take\d", r"(?:(x)|take\d)")):
-        build([tmp_path / "sounds"], tmp_path / str(number), split="0.4/0.3/0.3", group=group)
-        splits = splits_of(tmp_path / str(number))
-        assert len(set(splits.values())) == 3
-        assert all(len({splits[f"take{take}-{part}.wav"] for part in range(3)}) == 1 for take in range(6))
-
-
-def test_a_split_file_is_followed_and_unlisted_sounds_are_left_out(sounds, tmp_path):
-    shutil.move(sounds / "tone_60.wav", tmp_path / "sounds" / "sub.wav")
-    write(sounds / "deep" / "x.wav")
-    listing = {
-        "note": "by hand",
-        "train": ["tone_61.wav", "x.wav"],
-        "val": ["tone_62.wav"],
-        "test": ["tone_63.wav", "gone.wav"],
-    }
-    (tmp_path / "split.json").write_text(json.dumps(listing))
-    report = build([sounds], tmp_path / "corpus", split=str(tmp_path / "split.json"))
-    assert splits_of(tmp_path / "corpus") == {
-        "deep/x.wav": "train",
-        "tone_61.wav": "train",
-        "tone_62.wav": "val",
-        "tone_63.wav": "test",
-    }
-    assert report.left_out == 7
-    assert report.split_clips == {"train": 2, "val": 1, "test": 1}
-
-
-@pytest.mark.parametrize(
-    ("listing", "message"),
-    [
-        (None, "does not exist"),
-        ("no json", "is not JSON with lists of names"),
-        ('{"train": "tone_60.wav"}', "is not JSON with lists of names"),
-        ('{"train": ["tone_60.wav"], "test": ["tone_60.wav"]}', "lists 'tone_60.wav' under train and test"),
-        ('{"train": ["gone.wav"], "test": ["tone_60.wav"]}', "nothing under train"),
-        ('{"train": ["gone.wav"]}', "10 not listed in the split file"),
-    ],
-)
-def test_a_split_file_that_cannot_be_followed_is_refused(sounds, tmp_path, listing, message):
-    path = tmp_path / "split.json"
-    if listing is not None:
-        path.write_text(listing)
-    with pytest.raises(UserError, match=re.escape(message)):
-        build([sounds], tmp_path / "corpus", split=str(path))
-    assert not (tmp_path / "corpus").exists()
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1", "0.5/0.5", "0.5/0.5/0.5", "0/0.5/0.5", "1.2/-0.1/-0.1", "a/b/c", "nan/0/1", "1/0/0/0"]
-)
-def test_fractions_that_are_no_split_are_refused(text):
-    with pytest.raises(UserError, match="three fractions"):
-        parse_fractions(text)
-
-
 # ---- refusals
 
 
@@ -404,103 +280,3 @@ def test_progress_rises_from_0_to_1_and_names_the_files(sounds, tmp_path):
     build([sounds], tmp_path / "corpus", progress=lambda done, what: seen.append((done, what)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert (seen[0], seen[-1][0]) == ((0.0, "tone_60.wav"), 1.0)
-
-
-# ---- opening
-
-
-def damage(corpus, **changes):
-    path = corpus / "corpus.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def test_what_is_no_corpus_is_refused_with_one_line(corpus, tmp_path):
-    def refusal():
-        with pytest.raises(UserError) as caught:
-            Corpus.open(corpus)
-        assert "\n" not in str(caught.value)
-        assert str(corpus) in str(caught.value)
-        return str(caught.value)
-
-    manifest = (corpus / "corpus.json").read_bytes()
-    audio = (corpus / "audio.f32").read_bytes()
-    damage(corpus, format=2)
-    assert "has format 2, this timbrel reads format 1" in refusal()
-    damage(corpus, format=1, rate="fast")
-    assert "corpus.json is damaged" in refusal()
-    (corpus / "corpus.json").write_bytes(manifest[:-100])
-    assert "is damaged" in refusal()
-    (corpus / "corpus.json").write_bytes(b"\xff\xfe\x00")
-    assert "is damaged" in refusal()
-    clips = json.loads(manifest)["clips"]
-    (corpus / "corpus.json").write_bytes(manifest)
-    damage(corpus, clips=clips[1:])
-    assert "do not lie end to end" in refusal()
-    (corpus / "corpus.json").write_bytes(manifest)
-    (corpus / "audio.f32").write_bytes(audio[:-4])
-    assert f"audio.f32 has {len(audio) - 4} bytes where its corpus.json expects {len(audio)}" in refusal()
-    (corpus / "audio.f32").write_bytes(audio)
-    (corpus / "pitch.f32").unlink()
-    assert "pitch.f32 has 0 bytes" in refusal()
-    (corpus / "corpus.json").unlink()
-    assert "is no corpus" in refusal()
-    shutil.rmtree(corpus)
-    assert "does not exist" in refusal()
-
-
-def test_a_corpus_appears_whole_or_not_at_all(tmp_path):
-    def write_half():
-        with writing(tmp_path / "corpus", RATE) as writer:
-            writer.append(sine(), np.zeros(22, np.float32), name="a", group="a")
-            raise RuntimeError("oops")
-
-    with pytest.raises(RuntimeError, match="oops"):
-        write_half()
-    assert list(tmp_path.iterdir()) == []
-
-
-# ---- the report
-
-
-def test_the_report_adds_up(sounds, corpus, tmp_path):
-    report = Corpus.open(corpus).report
-    assert report.clips == sum(report.split_clips.values()) == 10
-    assert report.seconds == pytest.approx(sum(report.split_seconds.values()))
-    assert report.seconds == pytest.approx(report.pitched_seconds + report.unpitched_seconds)
-    assert report.pitched_seconds == pytest.approx(sum(report.pitch_classes))
-    assert report.pitch_classes == pytest.approx([0.5] * 10 + [0, 0], abs=0.03)
-
-
-def test_a_pitch_counts_for_the_nearest_class():
-    report = Report()
-    report.count_clip(5 * 1024, np.float32([59.6, 60.4, np.nan, 71.7, 61]), 1024)
-    assert report.pitch_classes == pytest.approx([3, 1] + [0] * 10)
-    assert (report.pitched_seconds, report.unpitched_seconds) == pytest.approx((4, 1))
-
-
-def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
-    report = Report(
-        clips=3,
-        seconds=3725.0,
-        split_clips={"train": 3},
-        split_seconds={"train": 3725.0},
-        pitched_seconds=100.0,
-        unpitched_seconds=3625.0,
-        pitch_classes=[75.0, 0, 0, 0, 25.0, 0, 0, 0, 0, 0, 0, 0],
-        silent=[f"quiet_{number:02}.wav" for number in range(27)],
-        unreadable={"bad.wav": "contains NaN"},
-        left_out=4,
-    )
-    text = report.text()
-    assert "clips            3  1 h 02 min\n  train          3  1 h 02 min\n  val            0  0.0 s\n" in text
-    assert "quiet_19.wav\n  and 7 more\n" in text
-    assert "quiet_20.wav" not in text
-    assert "bad.wav: contains NaN" in text
-    assert "left out         4  not listed in the split file" in text
-    assert "too short" not in text
-    bars = dict(re.findall(r"^  (C|E) .* s  (=+)$", text, re.MULTILINE))
-    assert (len(bars["C"]), len(bars["E"])) == (32, round(32 / 3))
-
-
-def test_noise_gets_no_histogram():
-    assert "F#" not in Report(clips=1, seconds=9.0, unpitched_seconds=9.0).text()

@@ -3,125 +3,31 @@
 Most of these want the machine for themselves. One short performance, whose ring outlasts a busy machine, does not.
 """
 
-import ctypes
-import ctypes.util
-import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import numpy as np
 import pytest
 import soundfile
 
+from .jack_play import PRESET, Played, control, off, on, play, realtime
+
+pytestmark = pytest.mark.usefixtures("portaudio")
+
 try:
     import jack
 except (ImportError, OSError):  # the package, or the system's library; the server's fixture skips
     jack = None
 
-realtime = pytest.mark.realtime  # what else a machine does is heard here as gaps and late notes
-
 BLOCK = 128
 STEP = 2.0**-22  # of 24-bit sound, twice
-PRESET = """format = 1
-model = "gm-chroma-8"
-[play]
-voices = 24
-[envelope]
-attack_seconds = 0.001
-release_seconds = 0.005
-[[cc]]
-number = 70
-target = "latent.0"
-low = 0.0
-high = 1.0
-"""
 DISTURBED = 2400  # frames beside a moment at which the server itself was late: they say nothing of us
 MOST_LOST = 0.3  # of a held tone, or the machine is too busy to tell
 ROUNDS = 4
-
-
-class Played:
-    """`timbrel play`, or another script that plays, and what it says."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        self.lines, self.said = [], []
-        self._readers = [
-            threading.Thread(target=self._read, args=pair, daemon=True)
-            for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.said))
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    @staticmethod
-    def _read(stream, lines):
-        lines.extend(iter(stream.readline, ""))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.end(signal.SIGTERM)
-
-    def end(self, number):
-        """Seconds until it has ended by a signal."""
-        began = time.monotonic()
-        self.process.send_signal(number)
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        seconds = time.monotonic() - began
-        for reader in self._readers:
-            reader.join(2)
-        return seconds
-
-    def underruns(self):
-        """The newest count that it gives."""
-        self.wait_line(len(self.lines) + 1)
-        return int(re.search(r"underruns (\d+)", self.lines[-1])[1])
-
-    def wait_line(self, count, seconds=15):
-        until = time.monotonic() + seconds
-        while len(self.lines) < count:
-            assert time.monotonic() < until, f"no line: {self.lines} {self.said}"
-            time.sleep(0.01)
-
-    def wait_said(self, pattern, seconds=15):
-        until = time.monotonic() + seconds
-        while not any(re.search(pattern, line) for line in self.said):
-            assert time.monotonic() < until, f"never said {pattern!r}: {self.said}"
-            time.sleep(0.01)
-
-
-def play(preset, *options):
-    return Played("-m", "timbrel", "play", preset, "--plain", "--midi-port", "virtual", *options)
-
-
-def on(frame, key, velocity=100):
-    return frame, bytes([0x90, key, velocity])
-
-
-def off(frame, key):
-    return frame, bytes([0x80, key, 0])
-
-
-def control(frame, number, value):
-    return frame, bytes([0xB0, number, value])
 
 
 def gaps(sound):
@@ -168,22 +74,6 @@ def held_without_a_gap(rig, player, seconds, keys=(60,), during=lambda: None):
     found = gaps(rig.sound[:, start + 4800 : start + length])
     assert [gap for gap in found if not beside[(gap + 4800) // BLOCK]] == []
     assert accounted_for(player.underruns() - before, rig)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _portaudio():
-    """Skips where PortAudio is missing; loaded alone, it looks for no server."""
-    try:
-        ctypes.CDLL(ctypes.util.find_library("portaudio") or "portaudio")
-    except OSError:
-        pytest.skip("PortAudio is not installed (Debian: apt install libportaudio2)")
-
-
-@pytest.fixture(scope="module")
-def preset(tmp_path_factory):
-    path = tmp_path_factory.mktemp("live") / "live.toml"
-    path.write_text(PRESET)
-    return path
 
 
 @pytest.fixture(scope="class")
@@ -393,84 +283,6 @@ def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(
         assert any(np.allclose(take, heard, rtol=0, atol=STEP) for take in takes)
 
 
-@realtime
-def test_a_server_that_dies_is_told_and_awaited_and_sound_goes_on_when_it_is_back(
-    jack_server, jack_rig, preset, tmp_path
-):
-    sound = tmp_path / "take.wav"
-    with play(preset, "--record", sound) as played:
-        with jack_rig(10) as rig:
-            rig.connect()
-            start = rig.play([control(0, 10, 0), on(0, 60), off(9600, 60), control(12_000, 64, 127)])
-            rig.wait(start + 24_000)
-            assert np.abs(rig.sound[:, start : start + 24_000]).max() > 0.01
-        jack_server.kill()
-        try:
-            played.wait_said("has gone|no longer answers|has ended", 6)
-            assert any("waiting for it to come back" in line for line in played.said)
-        finally:
-            jack_server.start()
-        played.wait_said("is back", 10)
-        with jack_rig(10) as rig:
-            rig.connect()
-            start = rig.play([on(0, 60), off(9600, 60)])
-            rig.wait(start + 24_000)
-            left, right = np.abs(rig.sound[:, start : start + 24_000]).max(axis=1)
-            assert left > 0.01
-            assert right < left / 100  # panned as it was before
-            assert np.all(rig.sound[:, start + 15_000 : start + 24_000] == 0)  # no pedal holds: a foot may have left it
-        assert played.end(signal.SIGINT) < 1.0
-    recorded, _ = soundfile.read(sound)
-    begun = np.flatnonzero(np.diff(np.concatenate([[0], np.abs(recorded[:, 0]) > 1e-4])) > 0)
-    assert begun[-1] - begun[0] > 9600  # both notes are on it
-
-
-@realtime
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_it_ends_within_a_second_while_the_server_is_away_and_keeps_what_was_recorded(
-    jack_server, jack_rig, preset, tmp_path, number
-):
-    sound, midi = tmp_path / "take.wav", tmp_path / "take.mid"
-    with play(preset, "--record", sound, "--record-midi", midi) as played:
-        with jack_rig(10) as rig:
-            rig.connect()
-            start = rig.play([on(0, 60), off(9600, 60)])
-            rig.wait(start + 24_000)
-        jack_server.kill()
-        try:
-            played.wait_said("waiting for it to come back", 6)
-            time.sleep(0.7)
-            assert played.end(number) < 1.0
-        finally:
-            jack_server.start()
-    assert np.abs(soundfile.read(sound)[0]).max() > 0.01, played.said
-    assert b"\x90\x3c" in midi.read_bytes()
-
-
-@realtime
-def test_ctrl_c_ends_it_within_a_second_of_the_death_of_the_server(jack_server, preset):
-    with play(preset) as played:
-        played.wait_line(1)
-        jack_server.kill()
-        try:
-            assert played.end(signal.SIGINT) < 1.0
-        finally:
-            jack_server.start()
-
-
-@realtime
-def test_without_a_server_it_plays_to_nowhere_and_records(preset, tmp_path, monkeypatch):
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", "timbrel_there_is_none")
-    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    sound = tmp_path / "nothing.wav"
-    with Played("-m", "timbrel", "play", preset, "--plain", "--null", "--record", sound) as played:
-        played.wait_line(2)
-        assert "nowhere" in played.lines[0]
-        assert any("without MIDI" in line for line in played.said)
-        assert played.end(signal.SIGTERM) < 1.0
-    assert soundfile.info(sound).samplerate == 48000
-
-
 class Speaker:
     """A JACK client that plays a sound, and records what comes back, by the server's own frames."""
 
@@ -541,17 +353,3 @@ def test_a_sound_that_comes_in_goes_out_whole_and_late_by_the_latency_shown(jack
     assert np.max(away) < 1e-3
     assert abs(late - stated) <= 2 * BLOCK  # what the driver says of itself is not to the sample
     assert accounted_for(underruns, speaker)
-
-
-@realtime
-def test_an_input_that_vanishes_is_told_and_awaited(jack_server, preset):
-    with play(preset, "--input", "default") as played:
-        played.wait_line(3)  # it sounds by then
-        assert "input system" in played.lines[0]
-        jack_server.kill()
-        try:
-            played.wait_said("waiting for it to come back", 6)
-        finally:
-            jack_server.start()
-        played.wait_said("input system is back", 10)
-        assert played.end(signal.SIGINT) < 1.0

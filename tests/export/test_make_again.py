@@ -1,0 +1,193 @@
+"""`timbrel make` goes on where it was stopped, with the same sounds and no others."""
+
+import shutil
+
+import pytest
+import soundfile
+import torch
+from timbrel.export import first_preset
+from timbrel.export import make as making
+from timbrel.export.make import Stopped
+from timbrel.host.errors import UserError
+from timbrel.train import checkpoint
+
+from .instruments import MINUTES, PARTS, contents, interrupt_at, made
+
+pytestmark = pytest.mark.usefixtures("small_instruments")
+
+
+# ---- stopping and going on
+
+
+def test_ctrl_c_while_it_trains_saves_and_the_same_command_goes_on(recordings, tmp_path, monkeypatch, timbrel, quick):
+    output = tmp_path / "bells"
+    command = ["make", recordings, "-o", output, "--minutes", MINUTES]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        stopped = timbrel(*command)
+    assert stopped.status == 130
+    assert stopped.err.splitlines()[-1] == (
+        "timbrel: stopped at step 6, all is saved; the same command goes on from there"
+    )
+    assert {path.name for path in output.iterdir()} == {"corpus", "run"}
+    before = (output / "corpus" / "corpus.json").stat().st_mtime_ns
+    ended = timbrel(*command)
+    assert ended.status == 0, ended.err
+    assert {path.name for path in output.iterdir()} == PARTS
+    assert (output / "corpus" / "corpus.json").stat().st_mtime_ns == before  # not built again
+    last = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt"))
+    assert last.step > 6
+    assert 60 * MINUTES <= last.seconds < 60 * MINUTES + 30
+
+
+@pytest.mark.parametrize("part", ["evaluate", "export", "listen", "_render"])
+def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypatch, quick, part):
+    output = tmp_path / "bells"
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making if hasattr(making, part) else first_preset, part, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            made(recordings, output, minutes=0.01)
+    trained = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step
+    assert trained > 0
+    made(recordings, output, minutes=0.01)
+    assert {path.name for path in output.iterdir()} == PARTS
+    assert checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step == trained
+
+
+def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("timbrel.train.corpus.build.pitch_track", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(recordings, tmp_path / "bells")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- going on with what is finished
+
+
+def trained_seconds(output):
+    return checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).seconds
+
+
+def test_more_minutes_go_on_with_a_finished_instrument_and_again(recordings, tmp_path, quick, timbrel):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.02)
+    first = trained_seconds(output)
+    weights = checkpoint.load(output / "run" / "last.ckpt")["model"]
+    done = timbrel("make", "-o", output, "--more-minutes", 0.02)
+    assert done.status == 0, done.err
+    assert f"further:  timbrel make -o {output} --more-minutes 5" in done.out
+    second = trained_seconds(output)
+    assert first + 1.2 <= second < first + 30
+    after = checkpoint.load(output / "run" / "last.ckpt")["model"]
+    assert not all(torch.equal(weights[name], after[name]) for name in weights)
+    assert {path.name for path in output.iterdir()} == PARTS  # a preset that nobody edited is written anew
+    assert quick == ["evaluate", "export", "listen"] * 2
+    made(recordings, output, more_minutes=0.02)  # the sounds may be given
+    assert trained_seconds(output) >= second + 1.2
+
+
+def test_more_minutes_that_were_stopped_are_finished_and_no_more(recordings, tmp_path, quick, monkeypatch):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.02)
+    before = (output / "preset.toml").read_bytes()
+    step = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step
+    asked = trained_seconds(output) + 60 * 0.05
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step + 3)
+        with pytest.raises(Stopped):
+            made([], output, more_minutes=0.05)
+    assert (output / "preset.toml").read_bytes() == before  # it plays as it did
+    _, display = made([], output, more_minutes=0.05)
+    assert any(
+        line.endswith("minutes of those asked for last time are left, and are trained now") for line in display.said
+    )
+    assert asked <= trained_seconds(output) < asked + 5
+
+
+def test_a_preset_that_was_edited_is_kept_beside_the_new_one(recordings, tmp_path, quick):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.01)
+    for number in ("", "2"):
+        mine = (output / "preset.toml").read_text(encoding="utf-8") + f"# mine{number}\n"
+        (output / "preset.toml").write_text(mine, encoding="utf-8")
+        _, display = made([], output, more_minutes=0.01)
+        assert (output / f"preset-before{number}.toml").read_text(encoding="utf-8") == mine
+        assert "mine" not in (output / "preset.toml").read_text(encoding="utf-8")
+        assert any(f"preset-before{number}.toml" in line for line in display.said)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--more-minutes", "0"], "--more-minutes 0 must be above 0, such as 5"),
+        (["--more-minutes", "nan"], "--more-minutes nan must be above 0"),
+        (["--more-minutes", "1", "--minutes", "2"], "--minutes 2 and --more-minutes 1 are two budgets; give one"),
+        (["--more-minutes", "1"], "holds no finished instrument; make one, or go on with one that was stopped, with"),
+        ([], "give sounds to make an instrument of"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_one_line(tmp_path, timbrel, options, words):
+    refused = timbrel("make", "-o", tmp_path / "bells", *options)
+    assert refused.status == 2
+    assert words in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- other sounds
+
+
+def louder(path):
+    sound, rate = soundfile.read(path)
+    soundfile.write(path, 0.5 * sound, rate)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda sounds: (sounds / "tone_60.wav").unlink(), "tone_60.wav missing"),
+        (lambda sounds: shutil.copy(sounds / "tone_60.wav", sounds / "new.wav"), "new.wav new"),
+        (lambda sounds: louder(sounds / "tone_60.wav"), "tone_60.wav changed"),
+        (lambda sounds: [louder(path) for path in sounds.iterdir()], "tone_57.wav and 10 more changed"),
+    ],
+)
+def test_what_was_begun_with_other_sounds_is_not_gone_on_with(begun, change, words):
+    sounds, output = begun
+    change(sounds)
+    before = contents(output)
+    with pytest.raises(UserError) as refused:
+        made(sounds, output, minutes=0.01)
+    assert str(refused.value) == (
+        f"{output} was begun with other sounds than {sounds} ({words}); give the same ones to go on, or another -o"
+    )
+    assert contents(output) == before
+
+
+def test_the_same_sounds_elsewhere_are_gone_on_with(begun, tmp_path):
+    sounds, output = begun
+    sounds.rename(tmp_path / "moved")
+    made(tmp_path / "moved", output, minutes=0.01)
+    assert {path.name for path in output.iterdir()} == PARTS
+
+
+def test_a_finished_instrument_is_not_trained_further_with_other_sounds(begun, recordings, noises):
+    sounds, output = begun
+    made(sounds, output, minutes=0.01)
+    before = contents(output)
+    with pytest.raises(UserError, match="was begun with other sounds"):
+        made(noises, output, more_minutes=0.01)
+    assert contents(output) == before
+
+
+def test_another_family_than_was_begun_is_refused_and_auto_goes_on_with_it(begun):
+    sounds, output = begun
+    with pytest.raises(UserError, match=r"--family grain: \S+bells was begun as chroma; leave it out to go on"):
+        made(sounds, output, minutes=0.01, family="grain")
+    made(sounds, output, minutes=0.01)

@@ -1,0 +1,111 @@
+"""A JACK server without a card, and a client that plays to what is tested and records it."""
+
+import contextlib
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+try:
+    import jack
+except (ImportError, OSError):  # the package, or the system's library
+    jack = None
+
+
+class JackServer:
+    """A JACK server of its own, without a card; every client of this process and its children uses it."""
+
+    rate, block = 48000, 128
+
+    def __init__(self, name):
+        self.name = name
+        self.start()
+
+    def start(self):
+        """Come up, or come back."""
+        driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.block)]
+        command = ["jackd", "--no-realtime", "-n", self.name, *driver]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            time.sleep(0.05)
+            if self._process.poll() is not None:
+                pytest.skip("jackd does not start: other tests use it, or JACK's list of servers in /dev/shm is full")
+            with contextlib.suppress(jack.JackOpenError):
+                jack.Client("probe", no_start_server=True).close()
+                return
+        pytest.fail("the JACK server did not come up in 10 seconds")
+
+    def kill(self):
+        """Be gone at once, as a driver that crashes."""
+        self._process.kill()
+        self._process.wait()
+
+    def end(self):
+        """Leave in order."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+
+
+class JackRig:
+    """A JACK client that plays MIDI at exact frames and records two channels from its first one on."""
+
+    def __init__(self, server, seconds):
+        self._client = jack.Client("rig", no_start_server=True)
+        self._midi = self._client.midi_outports.register("out")
+        self._ears = [self._client.inports.register(name) for name in ("left", "right")]
+        length = round(seconds * server.rate) // server.block * server.block
+        self.sound = np.full((2, length), np.nan, np.float32)  # its pages are there before they are recorded to
+        self.now = 0
+        self.lost = []  # frames at which JACK itself was late
+        self._waiting = []
+        self._client.set_process_callback(self._process)
+        self._client.set_xrun_callback(lambda delay: self.lost.append(self.now))
+
+    def __enter__(self):
+        self._client.activate()
+        return self
+
+    def __exit__(self, *error):
+        self._client.deactivate()
+        self._client.close()
+
+    def _process(self, count):
+        self._midi.clear_buffer()
+        end = self.now + count
+        while self._waiting and self._waiting[0][0] < end:
+            frame, data = self._waiting.pop(0)
+            self._midi.write_midi_event(max(0, frame - self.now), data)
+        if end <= self.sound.shape[1]:
+            for row, ear in zip(self.sound, self._ears, strict=True):
+                row[self.now : end] = ear.get_array()
+        self.now = end
+
+    def connect(self, midi="timbrel-midi-in:in", audio=("timbrel:out_0", "timbrel:out_1"), seconds=15):
+        """Wait for the ports and plug in."""
+        until = time.monotonic() + seconds
+        while not all(self._present(name) for name in (midi, *audio)):
+            assert time.monotonic() < until, f"no ports {midi}, {audio}: {[p.name for p in self._client.get_ports()]}"
+            time.sleep(0.02)
+        self._client.connect(self._midi, midi)
+        for name, ear in zip(audio, self._ears, strict=True):
+            self._client.connect(name, ear)
+        settled = time.monotonic() + 2
+        while time.monotonic() < settled and (not self.lost or self.now - self.lost[-1] < 24_000):
+            time.sleep(0.05)  # a server is late while its clients come
+
+    def _present(self, name):
+        return any(port.name == name for port in self._client.get_ports())
+
+    def play(self, events, ahead=1000):
+        """Send (frame, bytes) from ``ahead`` frames after now on; returns the frame from which they count."""
+        start = self.now + ahead
+        self._waiting = sorted([*self._waiting, *((start + frame, data) for frame, data in events)], key=lambda e: e[0])
+        return start
+
+    def wait(self, frame):
+        """Until a frame has been recorded."""
+        assert frame <= self.sound.shape[1], "the rig's tape is too short"
+        while self.now < frame:
+            time.sleep(0.01)

@@ -1,0 +1,200 @@
+"""`timbrel render`: odd MIDI files sound, and what is heard in vain, left out or wrong is told in a line."""
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+import timbrel.host.render as render_module
+from timbrel.host.events import Clock
+from timbrel.host.midi.file import read_performance
+
+from .performances import RATE, SHORT, note, performance
+
+
+def save(path, *tracks, kind=1, division=480):
+    song = mido.MidiFile(type=kind, ticks_per_beat=division)
+    for messages in tracks:
+        song.tracks.append(mido.MidiTrack(messages))
+    song.save(path)
+    return path
+
+
+ON, OFF = mido.Message("note_on", note=60, velocity=90), mido.Message("note_off", note=60, time=480)
+ODD = {
+    "no tempo": ([ON, OFF],),
+    "no note-off": ([ON, mido.MetaMessage("end_of_track", time=960)],),
+    "many tracks": tuple([ON, OFF] for _ in range(2000)),
+    "an empty track": ([], [ON, OFF]),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_odd_midi_files_sound(rendered, make_patch, tmp_path, what):
+    tune = read_performance(save(tmp_path / "odd.mid", *ODD[what]), RATE)
+    audio, _ = rendered({0: make_patch()}, tune)
+    assert np.abs(audio[:, : RATE // 2]).max() > 0.01
+    assert np.abs(audio).max() <= 1
+    assert np.all(np.isfinite(audio))
+
+
+@pytest.fixture
+def song(tmp_path):
+    return save(tmp_path / "song.mid", [ON, OFF])
+
+
+def test_the_command_renders_and_names_its_files(timbrel, preset, song, tmp_path):
+    ended = timbrel("render", preset, song, "-o", tmp_path / "out.wav", "--stems", "--rate", 48000)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.split() == [str(tmp_path / "out.wav"), str(tmp_path / "out-ch01.wav")]
+    assert soundfile.info(tmp_path / "out.wav").samplerate == 48000
+
+
+def test_the_command_warns_of_what_is_too_loud(timbrel, preset, song, tmp_path, monkeypatch):
+    monkeypatch.setattr(render_module, "limited", lambda mix: 0.34)
+    result = timbrel("render", preset, song, "-o", tmp_path / "out.wav")
+    assert result.status == 0
+    assert f"warning: {tmp_path / 'out.wav'} is too loud: at 0:00 the limiter bends 34% of the samples" in result.err
+
+
+def test_the_command_plays_other_presets_on_other_channels(timbrel, preset, tiny_path, tmp_path):
+    second = [message.copy(channel=1, note=72) for message in (ON, OFF)]
+    both = save(tmp_path / "two.mid", [ON, OFF], second)
+    silent = tmp_path / "silent.toml"
+    silent.write_text(f'format = 1\nmodel = "{tiny_path()}"\n[play]\ngain_db = -60\n')
+    ended = timbrel("render", preset, both, "-o", tmp_path / "out.wav", "--stems", "--channel", f"2={silent}")
+    assert ended.status == 0
+    assert np.abs(soundfile.read(tmp_path / "out-ch01.wav")[0]).max() > 0.01
+    assert np.all(soundfile.read(tmp_path / "out-ch02.wav")[0] == 0)
+
+
+DRUMS = [message.copy(channel=9, note=36) for message in (ON, OFF)]
+
+
+def test_a_channel_of_none_is_not_heard_and_the_others_sound_as_without_it(timbrel, preset, tmp_path):
+    tune = [mido.Message("program_change", program=4), ON, OFF]
+    save(tmp_path / "both.mid", tune, DRUMS)
+    save(tmp_path / "tune.mid", tune)
+    ended = timbrel(
+        *("render", preset, tmp_path / "both.mid", "-o", tmp_path / "both.wav", "--stems", "--channel", "10=none"),
+    )
+    assert ended.out.split() == [str(tmp_path / "both.wav"), str(tmp_path / "both-ch01.wav")]
+    assert timbrel("render", preset, tmp_path / "tune.mid", "-o", tmp_path / "tune.wav").status == 0
+    assert (tmp_path / "both.wav").read_bytes() == (tmp_path / "tune.wav").read_bytes()
+    assert "channel 10" not in ended.err
+
+
+def test_leaving_out_every_channel_gives_silence_that_is_told(timbrel, preset, song, tmp_path):
+    ended = timbrel("render", preset, song, "-o", tmp_path / "out.wav", "--channel", "1=none")
+    assert (ended.status, ended.err) == (
+        0,
+        "warning: every channel that has notes is left out: the output is silence\n",
+    )
+    assert np.all(soundfile.read(tmp_path / "out.wav")[0] == 0)
+
+
+def test_what_is_recorded_of_all_channels_is_rendered_without_the_one_of_none(rendered, make_patch):
+    events = sorted([*note(60, 0, 9000), *note(67, 100, 9000, channel=3), Clock(50, "tick")], key=lambda e: e.time)
+    tune = performance(events, 0.3, (0, 3))._replace(recorded=True)
+    left = tune.without({3})
+    assert (left.channels, left.length, left.recorded) == ([0], tune.length, True)
+    sound, _ = rendered({0: make_patch(envelope=SHORT)}, left, omni=True)
+    alone, _ = rendered({0: make_patch(envelope=SHORT)}, performance(note(60, 0, 9000), 0.3), "alone.wav")
+    assert np.array_equal(sound, alone)
+    assert Clock(50, "tick") in left.events
+
+
+def programs(*pairs):
+    return [mido.Message("program_change", channel=channel, program=program) for channel, program in pairs]
+
+
+PASSED_OVER = "warning: program changes are passed over: keys plays"
+DRUMMED = "warning: channel 10, drums in General MIDI, is played by keys like any other; --channel 10=none leaves"
+
+
+@pytest.mark.parametrize(
+    ("tracks", "options", "lines"),
+    [
+        ([[ON, OFF]], [], []),
+        ([[*programs((0, 4)), ON, OFF]], [], []),  # nearly every file has one
+        ([[*programs((0, 4)), ON, *programs((0, 5)), OFF]], [], [f"{PASSED_OVER} channel 1 throughout"]),
+        ([[ON, OFF], DRUMS], [], [DRUMMED]),
+        ([DRUMS], [], [DRUMMED]),
+        ([[ON, OFF], DRUMS], ["10=none"], []),
+        ([[ON, OFF], DRUMS], ["10=keys.toml"], []),
+        (
+            [[*programs((0, 4), (9, 0)), ON, OFF], DRUMS],
+            [],
+            [DRUMMED, f"{PASSED_OVER} channels 1, 10 throughout; --channel N=PRESET"],
+        ),
+        ([[*programs((0, 4), (9, 0)), ON, OFF], DRUMS], ["10=none", "1=keys.toml"], []),
+    ],
+)
+def test_what_a_file_asks_for_in_vain_is_told(timbrel, preset, tmp_path, monkeypatch, tracks, options, lines):
+    monkeypatch.chdir(tmp_path)
+    given = [part for option in options for part in ("--channel", option)]
+    ended = timbrel("render", preset, save(tmp_path / "some.mid", *tracks), "-o", "out.wav", "--tail", "0", *given)
+    assert ended.status == 0
+    said = ended.err.splitlines()
+    assert len(said) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(said, lines, strict=True))
+
+
+def test_a_bare_model_plays_with_sensible_defaults(timbrel, tiny_path, song, tmp_path):
+    ended = timbrel("render", tiny_path(), song, "-o", tmp_path / "out.wav")
+    assert ended.status == 0
+    assert np.abs(soundfile.read(tmp_path / "out.wav")[0]).max() > 0.01
+
+
+def test_a_file_without_notes_is_silence_with_a_warning(timbrel, preset, tmp_path):
+    empty = save(tmp_path / "empty.mid", [mido.MetaMessage("end_of_track", time=960)])
+    ended = timbrel("render", preset, empty, "-o", tmp_path / "out.wav")
+    assert ended.status == 0
+    assert ended.err.startswith("warning: no notes")
+    audio, _ = soundfile.read(tmp_path / "out.wav")
+    assert len(audio) >= RATE
+    assert np.all(audio == 0)
+
+
+WRONG = {
+    "no preset": (["nothing.toml", "SONG", "-o", "OUT"], "nothing.toml does not exist"),
+    "a misspelt name": (["keyz", "SONG", "-o", "OUT"], "no preset, model or file is named 'keyz'"),
+    "a missing model": (["nothing.onnx", "SONG", "-o", "OUT"], "nothing.onnx does not exist"),
+    "no midi": (["PRESET", "nothing.mid", "-o", "OUT"], "nothing.mid"),
+    "a preset for midi": (["PRESET", "PRESET", "-o", "OUT"], "not a MIDI file"),
+    "midi for a preset": (["SONG", "SONG", "-o", "OUT"], "is not TOML"),
+    "a wrong suffix": (["PRESET", "SONG", "-o", "out.mp3"], "give one of .wav, .flac, .ogg"),
+    "no suffix": (["PRESET", "SONG", "-o", "out"], "a name without suffix"),
+    "no such folder": (["PRESET", "SONG", "-o", "nowhere/out.wav"], "folder nowhere does not exist"),
+    "a folder": (["PRESET", "SONG", "-o", "folder.wav"], "it is a folder"),
+    "an output that exists": (["PRESET", "SONG", "-o", "there.wav"], "there.wav exists"),
+    "a wrong rate": (["PRESET", "SONG", "-o", "OUT", "--rate", "22050"], "44100, 48000, 96000"),
+    "a negative tail": (["PRESET", "SONG", "-o", "OUT", "--tail", "-1"], "tail"),
+    "channel 0": (["PRESET", "SONG", "-o", "OUT", "--channel", "0=PRESET"], "NUMBER from 1 to 16"),
+    "channel 17": (["PRESET", "SONG", "-o", "OUT", "--channel", "17=PRESET"], "NUMBER from 1 to 16"),
+    "a channel alone": (["PRESET", "SONG", "-o", "OUT", "--channel", "2"], "NUMBER=PRESET"),
+    "a channel of nothing": (["PRESET", "SONG", "-o", "OUT", "--channel", "2="], "'2=' must be NUMBER=PRESET"),
+    "a channel twice": (
+        ["PRESET", "SONG", "-o", "OUT", "--channel", "2=none", "--channel", "2=x"],
+        "'2=x' is the second",
+    ),
+    "a wrong option": (["PRESET", "SONG", "-o", "OUT", "--loud"], "--loud"),
+    "no output": (["PRESET", "SONG"], "--output"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(timbrel, preset, song, tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "there.wav").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    names = {"PRESET": "keys.toml", "SONG": "song.mid", "OUT": "out.wav"}
+    arguments, words = WRONG[what]
+    ended = timbrel("render", *(names.get(argument, argument) for argument in arguments))
+    assert ended.status == 2
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("timbrel: ")
+    assert words in ended.err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "there.wav").read_text() == "mine"

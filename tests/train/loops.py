@@ -1,0 +1,20 @@
+"""Training runs on the processor."""
+
+import torch
+from timbrel.train.loop import Options
+from timbrel.train.models.chroma import ChromaAutoencoder
+
+CPU = Options(accelerator="cpu")
+
+
+def broken_total(monkeypatch, at, value):
+    """From the given training step on, the loss is not a number."""
+    original, calls = ChromaAutoencoder.total, []
+
+    def total(self, terms):
+        if torch.is_grad_enabled():
+            calls.append(1)
+        loss = original(self, terms)
+        return loss * value if len(calls) > at else loss
+
+    monkeypatch.setattr(ChromaAutoencoder, "total", total)
