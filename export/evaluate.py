@@ -9,9 +9,7 @@ import numpy as np
 
 from ..host.audio.files import sound_writer
 from ..host.files import replacing_folder
-from ..train import checkpoint as files
-from ..train.families import FAMILIES
-from ..train.network import Network
+from ..train.families import trained
 from ..train.run import Run
 from .families import FAMILIES as MAKING
 from .reports.report import Figures, Progress, Sound
@@ -60,16 +58,3 @@ def _write(folder: Path, sounds: Sequence[Sound]) -> None:
     for sound in sounds:
         with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:
             file.write((gain * sound.samples[None]).astype(np.float32))
-
-
-def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
-    """Return the network of a run, ready to be used, its checkpoint's name and its step.
-
-    Raises:
-        UserError: no checkpoint.
-    """
-    file = run.best if which == "best" and run.best.exists() else run.last
-    network = FAMILIES[run.recipe.family].network(run.recipe)
-    step = files.restore(file, network).step
-    network.eval()
-    return network, file.stem, step

@@ -22,9 +22,9 @@ from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
 from ..train.corpus.store import Corpus
+from ..train.families import trained
 from ..train.run import Run
 from .describe import Codes, landmarks, latents, starting_point
-from .evaluate import trained
 from .families import FAMILIES
 from .graphs import Graphs
 from .loudness import PLAIN_LUFS, loudness

@@ -1,10 +1,11 @@
-"""A row for each family of networks: all that training asks of it by its name."""
+"""A row for each family of networks, with all that training asks of it by its name; and the networks of runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from . import checkpoint
 from .chroma_data import check_spectra, chroma_data
 from .corpus.store import Corpus
 from .data import Data
@@ -13,6 +14,7 @@ from .models.chroma import ChromaAutoencoder
 from .models.grain import GrainAutoencoder
 from .network import Network
 from .preview import Held, held_grains, held_spectra
+from .run import Run
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,16 @@ FAMILIES: dict[str, Family] = {
     "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, held_spectra),
     "grain": Family(GrainAutoencoder, check_grains, grain_data, held_grains),
 }
+
+
+def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
+    """Return the network of a run, ready to be used, its checkpoint's name and its step.
+
+    Raises:
+        UserError: no checkpoint.
+    """
+    file = run.best if which == "best" and run.best.exists() else run.last
+    network = FAMILIES[run.recipe.family].network(run.recipe)
+    step = checkpoint.restore(file, network).step
+    network.eval()
+    return network, file.stem, step

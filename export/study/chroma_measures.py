@@ -12,10 +12,10 @@ from ...host.contract.model import Model
 from ...host.dsp import chroma
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES
+from ...train.families import trained
 from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipe import ChromaRecipe
 from ...train.run import Run
-from ..evaluate import trained
 from ..measures import frames as measures
 from ..measures.keys import SILENT
 from ..measures.sample import Sample, decode, draw, encode

@@ -16,12 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...host.audio.files import sound_writer
 from ...host.files import replacing
 from ...host.progress import Display
-from ...train.families import FAMILIES
+from ...train.families import FAMILIES, trained
 from ...train.models.grain import GrainAutoencoder
 from ...train.recipe import GrainRecipe, Recipe
 from ...train.run import Run
 from ...train.texture import overlapped
-from ..evaluate import trained
 from ..measures.grain_sample import Part, decode, encode, filtered, sequence, stretch
 from ..reports.grain import PICTURED_SECONDS, resynthesised
 from ..reports.report import FORMAT, SEED, Figures

@@ -4,13 +4,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from timbrel.export import evaluate
 from timbrel.export import export as exporting
 from timbrel.export.describe import Codes
 from timbrel.export.export import export
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.train import checkpoint
+from timbrel.train import checkpoint, families
 from timbrel.train.run import Run
 
 from .exported import BATCHES, network_of, one_hot
@@ -203,10 +202,10 @@ def test_the_checkpoint_that_is_asked_for_is_exported(trained):
     content = checkpoint.load(run.best)
     content["progress"]["step"] = 13
     torch.save(content, run.best)
-    assert evaluate.trained(run, "best")[2] == 13
-    assert evaluate.trained(run, "last")[2] == 60
+    assert families.trained(run, "best")[2] == 13
+    assert families.trained(run, "last")[2] == 60
     run.best.unlink()
-    assert evaluate.trained(run, "best")[2] == 60
+    assert families.trained(run, "best")[2] == 60
 
 
 def test_a_run_whose_corpus_is_gone_is_refused(chroma_run, tmp_path):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.export.evaluate import trained
 from timbrel.export.export import export
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
@@ -13,6 +12,7 @@ from timbrel.host.midi.file import Performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build
+from timbrel.train.families import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe

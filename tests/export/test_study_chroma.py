@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.export.evaluate import trained
 from timbrel.export.measures import frames as measures
 from timbrel.export.reports import picture
 from timbrel.export.study import chroma_claims, chroma_measures, chroma_plan
@@ -23,7 +22,7 @@ from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train.chroma_data import ChromaData
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import FAMILIES
+from timbrel.train.families import FAMILIES, trained
 from timbrel.train.recipe import load_recipe
 from timbrel.train.run import Run
 
