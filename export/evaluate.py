@@ -11,7 +11,7 @@ from ..host.audio.files import sound_writer
 from ..host.files import replacing_folder
 from ..train.families import trained
 from ..train.run import Run
-from .families import FAMILIES as MAKING
+from .families import FAMILIES
 from .reports.report import Figures, Progress, Sound
 
 PEAK = 0.98  # of a page's loudest sound
@@ -40,7 +40,7 @@ def evaluate(
     say = progress or (lambda share, what: None)
     network, which, step = trained(run, checkpoint)
     with replacing_folder(run.folder / "report") as folder:
-        report = MAKING[run.recipe.family].report(run, network, which, step, say)
+        report = FAMILIES[run.recipe.family].report(run, network, which, step, say)
         say(0.75, "drawing")
         for picture in report.pictures:
             picture.save(folder)

@@ -22,17 +22,19 @@ class Family:
     """What a family's recipes train.
 
     Args:
-        network: is made of a recipe.
+        network: is made of a recipe, and of the networks that it ``reads``, by their names.
         check: raises UserError for a corpus that cannot be trained on.
         data: of a corpus and a recipe; it may keep files in the folder that it is given, and is told whether the corpus
             is tonal.
         held: sounds of a network as it is, for a preview: of a batch, its frames or grains held, [samples] each.
+        reads: names of the networks of other runs that this one is built on, as `trained_others` gives them.
     """
 
-    network: Callable[[Any], Network]
+    network: Callable[..., Network]
     check: Callable[[Corpus, Any], None]
     data: Callable[[Corpus, Any, Path, bool], Data]
     held: Held
+    reads: tuple[str, ...] = ()
 
 
 FAMILIES: dict[str, Family] = {
@@ -41,14 +43,23 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def trained_others(run: Run) -> dict[str, Network]:
+    """Return the networks that a run's own is built on, each the best of its run: evaluating, and none is to be moved.
+
+    Raises:
+        UserError: one of these runs is gone, or has no checkpoint.
+    """
+    return {name: trained(other, "best")[0].requires_grad_(False) for name, other in run.others().items()}
+
+
 def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
     """Return the network of a run, ready to be used, its checkpoint's name and its step.
 
     Raises:
-        UserError: no checkpoint.
+        UserError: no checkpoint, or as `trained_others`.
     """
     file = run.best if which == "best" and run.best.exists() else run.last
-    network = FAMILIES[run.recipe.family].network(run.recipe)
+    network = FAMILIES[run.recipe.family].network(run.recipe, **trained_others(run))
     step = checkpoint.restore(file, network).step
     network.eval()
     return network, file.stem, step

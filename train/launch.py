@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import TimbrelError, UserError
 from .corpus.store import Corpus
-from .families import FAMILIES
+from .families import FAMILIES, trained, trained_others
 from .frames import is_tonal
 from .loop import Options, Outcome, Stop, train
 from .recipe import Recipe
@@ -24,11 +24,16 @@ from .run import FORMAT, Run, RunInfo, relative_to
 PARTING = timedelta(seconds=5)  # how long a process waits for its peers before it leaves them
 
 
-def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -> Outcome:
+def start(
+    recipe: Recipe, corpus_folder: Path, folder: Path, options: Options, others: Mapping[str, Path] = {}
+) -> Outcome:
     """Train a new run.
 
+    Args:
+        others: folders of the runs whose trained networks this one's is built on, by the names that its family reads.
+
     Raises:
-        UserError: the corpus, the folder or the accelerator cannot be used.
+        UserError: the corpus, the folder, one of the others or the accelerator cannot be used.
         Failure: the loss is no longer a number.
     """
     corpus = Corpus.open(corpus_folder)
@@ -38,6 +43,7 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
             f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
         )
     FAMILIES[recipe.family].check(corpus, recipe)
+    _check_others(recipe, others)
     fabric = _fabric(options)
     info = RunInfo(
         format=FORMAT,
@@ -48,6 +54,7 @@ def start(recipe: Recipe, corpus_folder: Path, folder: Path, options: Options) -
         tonal=is_tonal(corpus),
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
         hardware=hardware(),
+        others={name: relative_to(other, folder) for name, other in others.items()},
     )
     return _launch(fabric, Run.create(folder, recipe, info), options)
 
@@ -58,7 +65,8 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
     A larger budget than the run's own is taken over; everything else must be as it was.
 
     Raises:
-        UserError: not a run, its corpus is gone, the recipe is another, or the accelerator cannot be used.
+        UserError: not a run, its corpus or one of the other runs is gone, the recipe is another, or the accelerator
+            cannot be used.
         Failure: the loss is no longer a number.
     """
     run = Run.open(folder)
@@ -69,8 +77,20 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
     FAMILIES[recipe.family].check(run.corpus(), recipe)
+    trained_others(run)
     fabric = _fabric(options)
     return _launch(fabric, run.with_recipe(recipe), options)
+
+
+def _check_others(recipe: Recipe, others: Mapping[str, Path]) -> None:
+    reads = FAMILIES[recipe.family].reads
+    if set(reads) != set(others):
+        raise UserError(
+            f"recipe {recipe.name} is built on {' and '.join(reads) or 'no other run'}, "
+            f"given is {' and '.join(others) or 'none'}; give the folder of a trained run for each, and no other"
+        )
+    for other in others.values():
+        trained(Run.open(other), "best")
 
 
 def _budget(recipe: Recipe) -> dict[str, float | None]:

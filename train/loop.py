@@ -21,7 +21,7 @@ from ..host.stop import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
 from .data import Data
-from .families import FAMILIES
+from .families import FAMILIES, trained_others
 from .network import Network, Turn
 from .preview import write_preview
 from .run import Run
@@ -103,8 +103,9 @@ class Stop:
 def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     """Train a run to the end of its budget, in this process."""
     recipe = run.recipe
+    others = trained_others(run)
     torch.manual_seed(recipe.training.seed)
-    plain = FAMILIES[recipe.family].network(recipe)
+    plain = FAMILIES[recipe.family].network(recipe, **others)
     optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
     network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: state goes where the weights are
     progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()

@@ -1,7 +1,7 @@
 """A run: the folder that holds a recipe, its checkpoints and what happened.
 
 RUN/recipe.toml      the effective recipe
-RUN/run.json         the corpus, the tonality of it, what trained it
+RUN/run.json         the corpus, the tonality of it, what trained it, the runs that it is built on
 RUN/last.ckpt        where the run stands
 RUN/best.ckpt        the best on the validation split
 RUN/log.jsonl        one line a validation
@@ -36,6 +36,7 @@ class RunInfo(BaseModel):
     tonal: bool
     versions: dict[str, str]
     hardware: str
+    others: dict[str, str] = {}  # runs whose networks this one's is built on, by name; as the corpus, from the folder
 
 
 class Run:
@@ -105,6 +106,18 @@ class Run:
             UserError: it is no longer where it was.
         """
         return Corpus.open((self.folder / self.info.corpus).resolve())
+
+    def others(self) -> dict[str, "Run"]:
+        """Return the runs whose networks this one's is built on, by name.
+
+        Raises:
+            UserError: one is no longer where it was, or as `open`.
+        """
+        folders = {name: (self.folder / path).resolve() for name, path in self.info.others.items()}
+        for name, folder in folders.items():
+            if not folder.is_dir():
+                raise UserError(f"run {self.folder} has its {name} from run {folder}, which is gone; put it back there")
+        return {name: Run.open(folder) for name, folder in folders.items()}
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to ``log.jsonl``.
