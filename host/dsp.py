@@ -127,6 +127,11 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
     return total
 
 
+def medoid(rows: npt.NDArray[np.float64]) -> int:
+    """Return which of the rows, [n, length], is nearest to their median: one that occurs, from the middle of all."""
+    return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())
+
+
 def limit(audio: Array) -> Array:
     """Keep audio inside ±1: untouched up to -3 dB, then bent smoothly, never past full scale; NaN becomes silence.
 

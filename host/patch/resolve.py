@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ..contract.card import Card
 from ..contract.model import Model
-from ..errors import UserError
+from ..dsp import medoid
+from ..errors import UserError, nearest
 from ..files import Stamp
 from ..shelf import preset_file, shipped_presets
 from .models import model_path, open_model
@@ -21,10 +24,10 @@ class Patch:
 
     ``folder`` is where its relative paths begin. ``files`` are those that were read, with their stamps from before.
     ``tuning`` is the pitch of each MIDI key that sounds, as `tuned_keys` has it; ``morph_end`` the code to which it
-    morphs, None if it does not.
+    morphs, None if it does not; ``process_end`` the one to which it leads sounds that go through its model.
 
     Raises:
-        UserError: a Scala file or the preset at the other end of a morph cannot be used.
+        UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
     """
 
     name: str
@@ -35,11 +38,13 @@ class Patch:
     files: Mapping[Path, Stamp | None] = field(default_factory=dict)
     tuning: Mapping[int, float] = field(init=False, repr=False)
     morph_end: Sequence[float] | None = field(init=False, repr=False)
+    process_end: Sequence[float] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "tuning", tuned_keys(self.preset.tuning, self.folder))
             object.__setattr__(self, "morph_end", morph_end(self.preset, self.model.card, self.folder))
+            object.__setattr__(self, "process_end", process_end(self.preset, self.model.card, self.folder))
         except UserError as error:
             raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
 
@@ -55,6 +60,28 @@ def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
     if preset.morph.to is not None:
         return code_of(preset.morph.to, card, folder, "morph.to")
     return _of_as_many(preset.morph.values or [], card, "morph.values")
+
+
+def process_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
+    """Return the code to which a preset in ``folder`` leads sounds, on the model of ``card``; None if to none.
+
+    It is that of the landmarks of the label that ``process.to`` gives, the one in their middle; or where the knobs of
+    the preset rest that it names.
+
+    Raises:
+        UserError: there is neither, or the preset does not fit the model.
+    """
+    name = preset.process.to
+    if name is None:
+        return None
+    codes = [mark.latent for mark in card.landmarks if mark.label == name]
+    if codes:
+        return codes[medoid(np.array(codes))]
+    presets = shipped_presets()
+    if name in presets or preset_file(str(folder / name)) is not None:
+        return code_of(name, card, folder, "process.to")
+    known = sorted({mark.label for mark in card.landmarks} | set(presets))
+    raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")
 
 
 def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:

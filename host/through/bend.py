@@ -2,19 +2,16 @@
 
 import math
 from bisect import bisect_right
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
-from ..errors import UserError, nearest
-from ..patch.resolve import Patch, code_of
+from ..errors import UserError
+from ..patch.resolve import Patch
 from ..play.motion import Latents
-from ..shelf import preset_file, shipped_presets
 from .codes import Times, hop_of
-from .recover import medoid
 
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]
@@ -29,7 +26,7 @@ class Codes:
         """From ``freeze_seconds`` on, the code is held.
 
         Raises:
-            UserError: what the preset says of [process] or [morph] does not fit its model.
+            UserError: what the preset says of [process] does not fit its model.
         """
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
@@ -42,9 +39,7 @@ class Codes:
             self._centre = self._rest
         self._scales = _of_latents(settings.scales, "scales", card, 1.0)
         self._shift = _of_latents(settings.shift, "shift", card, 0.0)
-        self._far: Doubles | None = None
-        if settings.to is not None:
-            self._far = np.array(far_code(settings.to, card, patch.folder))
+        self._far = None if patch.process_end is None else np.array(patch.process_end)
         self._low = np.array([latent.low for latent in card.latents])
         self._high = np.array([latent.high for latent in card.latents])
         self._hop_seconds = hop_of(card) / rate
@@ -124,19 +119,3 @@ def _of_latents(values: list[float] | None, key: str, card: Card, default: float
             f"process.{key} has {len(values)} numbers, model {card.name!r} has {count} latents; give {count}"
         )
     return np.full(count, default) if values is None else np.array(values)
-
-
-def far_code(name: str, card: Card, folder: Path) -> list[float]:
-    """Return the code of the landmarks of that label, the one in their middle; or where a preset's knobs rest.
-
-    Raises:
-        UserError: there is neither, or the preset does not fit the model.
-    """
-    codes = [mark.latent for mark in card.landmarks if mark.label == name]
-    if codes:
-        return codes[medoid(np.array(codes))]
-    presets = shipped_presets()
-    if name in presets or preset_file(str(folder / name)) is not None:
-        return code_of(name, card, folder, "process.to")
-    known = sorted({mark.label for mark in card.landmarks} | set(presets))
-    raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")

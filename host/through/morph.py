@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..audio.files import sound_reader
 from ..contract.card import Card
 from ..contract.model import Model
+from ..dsp import medoid
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
@@ -23,7 +24,7 @@ from ..play.motion import Latents
 from ..render import render
 from ..units import note_name
 from .latent_map import draw_way
-from .recover import follow, in_deviations, medoid, outside
+from .recover import follow, in_deviations, outside
 
 Doubles = npt.NDArray[np.float64]
 

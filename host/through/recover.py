@@ -15,6 +15,7 @@ from ..audio.files import SoundReader, sound_reader
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
+from ..dsp import medoid
 from ..errors import UserError
 from ..files import check_output, replacing
 from ..patch.library import default_knobs
@@ -155,11 +156,6 @@ def in_deviations(card: Card) -> Doubles:
     deviations = np.array([latent.std for latent in card.latents])
     scale: Doubles = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
     return scale
-
-
-def medoid(codes: Doubles) -> int:
-    """Return which of the codes, [frames, n], is nearest to their median: one that occurs, from the middle of all."""
-    return int(np.square(codes - np.median(codes, axis=0)).sum(axis=1).argmin())
 
 
 def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:

@@ -3,7 +3,6 @@
 import itertools
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
-from timbrel.host.through.bend import Codes, far_code
+from timbrel.host.through.bend import Codes
 from timbrel.host.through.codes import hop_of, latency_of
 from timbrel.host.through.process import process, with_options
 from timbrel.host.through.processor import Processor
@@ -256,10 +255,21 @@ def test_a_frozen_code_is_the_last_before_its_time_and_silence_has_no_code(keyed
 def test_codes_are_led_to_a_landmark_or_to_a_presets_code(keyed, make_patch):
     led = codes_of(make_patch(keyed, process={"to": "middle", "amount": 0.25}), HEARD)
     assert led == pytest.approx(HEARD + 0.25 * (0.5 - HEARD), abs=1e-6)
-    card = open_patch("gm-chroma-8").model.card
-    assert far_code("gm-keys", card, Path()) == open_patch("gm-keys").preset.latent.values
-    violins = [mark.latent for mark in card.landmarks if mark.label == "Violin"]
-    assert far_code("Violin", card, Path()) in violins
+    model = open_patch("gm-chroma-8").model
+    violins = [mark.latent for mark in model.card.landmarks if mark.label == "Violin"]
+    assert make_patch(model, process={"to": "gm-keys"}).process_end == open_patch("gm-keys").preset.latent.values
+    assert make_patch(model, process={"to": "Violin"}).process_end in violins
+    assert make_patch(model).process_end is None
+
+
+def test_a_processor_is_made_of_a_patch_whose_other_files_are_gone(keyed, tmp_path):
+    preset = f'format = 1\nmodel = "{keyed.path}"\n'
+    (tmp_path / "far.toml").write_text(preset + "latent.values = [0.1, 0.9]\n")
+    (tmp_path / "near.toml").write_text(preset + '[process]\nto = "far.toml"\n')
+    patch = open_patch(str(tmp_path / "near.toml"))
+    (tmp_path / "far.toml").unlink()
+    Processor(patch, RATE)
+    assert patch.process_end == [0.1, 0.9]
 
 
 def test_a_motion_of_the_preset_moves_the_code_as_it_would_the_knobs(keyed, make_patch):

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.encoder import ENCODER_KEY, Encoder, encoder_path
 from timbrel.host.contract.model import Model
+from timbrel.host.dsp import medoid
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.motion import Latents
 from timbrel.host.shelf import shipped_models
-from timbrel.host.through.recover import SAME, follow, medoid, recover, simplified
+from timbrel.host.through.recover import SAME, follow, recover, simplified
 
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model
 
