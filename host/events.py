@@ -7,6 +7,8 @@ instruments take events in order of time.
 from dataclasses import dataclass
 from typing import Literal
 
+Part = Literal["coarse", "fine", "up", "down"]  # of what is said of a parameter's value: a half of it, or a step
+
 
 @dataclass(frozen=True, slots=True)
 class NoteOn:
@@ -83,6 +85,38 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class DataEntry:
+    """A parameter that was selected is given a value: a registered one (RPN), or one of a device's own (NRPN).
+
+    ``parameter`` is its number; ``value`` 0-127 means nothing where ``part`` is a step.
+    """
+
+    time: int
+    channel: int
+    registered: bool
+    parameter: int
+    part: Part
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllOff:
+    """All keys of a channel come up; ``cut``: what sounds ends at once, whatever pedals hold."""
+
+    time: int
+    channel: int
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ControllersReset:
+    """What a player left on a channel's controllers goes to its rest (MIDI RP-015)."""
+
+    time: int
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneSize:
     """An MPE zone is told its size: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
 
@@ -111,6 +145,9 @@ Event = (
     | KeyPressure
     | ProgramChange
     | Clock
+    | DataEntry
+    | AllOff
+    | ControllersReset
     | ZoneSize
     | Shed
 )

@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 from ..errors import Failure
 from ..events import (
+    AllOff,
     ChannelPressure,
     Clock,
     ControlChange,
+    ControllersReset,
+    DataEntry,
     Event,
     KeyPressure,
     NoteOff,
@@ -204,5 +207,5 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
-        case ZoneSize() | Shed():  # what a rack tells its instruments never was a player's
+        case DataEntry() | AllOff() | ControllersReset() | ZoneSize() | Shed():  # a rack's words for what players send
             raise ValueError(f"a MIDI file has no {event}")

@@ -1,6 +1,8 @@
-"""What a controller has set on its channels: parameters by number, MPE zones, and all of it told anew in short.
+"""What controllers say: what their messages mean, and what they have set, told anew in short.
 
-MIDI has no message that asks a controller where it stands. So what it said is kept here, as far as it still holds.
+To some controllers MIDI gives a meaning of their own: they select a parameter and enter its value, let all keys go,
+reset the others. Only this file knows their numbers. And MIDI has no message that asks a controller where it stands:
+what it said is kept here, as far as it still holds.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,19 +10,33 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ..controls import NULL_PARAMETER
-from ..events import ChannelPressure, Clock, ControlChange, Event, NoteOff, NoteOn, PitchBend
+from ..events import (
+    AllOff,
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    NoteOff,
+    NoteOn,
+    Part,
+    PitchBend,
+)
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15
 SLIDE = 74  # the controller of a finger's place along its key
 BEND_RANGE, CONFIGURATION = 0, 6  # registered parameters
-RESET = 121  # the controller that resets others (MIDI RP-015)
-ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that let all keys go
+SOUND_OFF, RESET = 120, 121  # the controllers that end all sound, and that reset others (MIDI RP-015)
+ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # that let all keys go: so do changes of mode (MIDI 1.0, 4.2)
 # Where a reset puts a knob, by the controller: all others stay where they are (MIDI RP-015).
 RESTS = {1: 0, 11: 127, 65: 0, 66: 0, 67: 0}
 PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold: what is down while a foot is on it
-ENTRY = (6, 38, 96, 97)  # controllers that give a parameter its value: coarse, fine, a step up, a step down
+COARSE, FINE = 6, 38  # that give a parameter its value
+ENTRY: Mapping[int, Part] = {COARSE: "coarse", FINE: "fine", 96: "up", 97: "down"}
 SELECTION = (98, 99, 100, 101)  # that say which: NRPN fine and coarse, RPN fine and coarse
+NOTHING = (True, NULL_PARAMETER)  # where none is selected
 _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, expression
 # What belongs to a player's hands and feet, not to a preset's knobs; with fine halves, glide's switch and pedals.
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
@@ -36,39 +52,42 @@ class Standing(NamedTuple):
 UNTOUCHED = Standing()
 
 
-class Entry(NamedTuple):
-    """A value for a parameter that was selected: ``control`` is one of `ENTRY`, ``value`` what it says."""
-
-    registered: bool
-    parameter: int
-    control: int
-    value: int
-
-
-class Parameters:
-    """Which parameter, registered (RPN) or not (NRPN), the data entry of each channel means."""
+class Reader:
+    """From what controllers send to what it means."""
 
     def __init__(self) -> None:
-        self._selected: dict[int, tuple[bool, int]] = {}
+        self._selected: dict[int, tuple[bool, int]] = {}  # by channel: whether the parameter is registered, and which
 
-    def hear(self, channel: int, number: int, value: int) -> Entry | None:
-        """A controller moves; returns what it enters, if it enters anything."""
-        registered, parameter = self._selected.get(channel, (True, NULL_PARAMETER))
-        if number in ENTRY:
-            return None if parameter == NULL_PARAMETER else Entry(registered, parameter, number, value)
+    def read(self, event: Event) -> Event | None:
+        """Return what an event means; None if it only selects a parameter, or enters a value where none is selected."""
+        if not isinstance(event, ControlChange):
+            return event
+        time, channel, number, value = event.time, event.channel, event.number, event.value
         if number in SELECTION:
-            if registered != (number >= 100):
-                parameter = NULL_PARAMETER
-            coarse = number in (99, 101)
-            parameter = value << 7 | parameter & 127 if coarse else parameter & ~127 | value
-            self._selected[channel] = (number >= 100, parameter)
-        elif number == RESET:
-            self._selected[channel] = (True, NULL_PARAMETER)
-        return None
+            self._select(channel, number, value)
+            return None
+        if number in ENTRY:
+            registered, parameter = self._selected.get(channel, NOTHING)
+            if parameter == NULL_PARAMETER:
+                return None
+            return DataEntry(time, channel, registered, parameter, ENTRY[number], value)
+        if number == RESET:
+            self._selected[channel] = NOTHING
+            return ControllersReset(time, channel)
+        return AllOff(time, channel, cut=number == SOUND_OFF) if number in ALL_OFF else event
 
     def selected(self) -> list[Event]:
         """Messages that select on each channel what is selected there."""
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
+
+    def _select(self, channel: int, number: int, value: int) -> None:
+        """Half of a parameter's number: it stays without the other half until that comes."""
+        registered, parameter = self._selected.get(channel, NOTHING)
+        if registered != (number >= 100):
+            parameter = NULL_PARAMETER
+        coarse = number in (99, 101)
+        parameter = value << 7 | parameter & 127 if coarse else parameter & ~127 | value
+        self._selected[channel] = (number >= 100, parameter)
 
 
 def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
@@ -77,11 +96,11 @@ def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
     return [ControlChange(0, channel, coarse, parameter >> 7), ControlChange(0, channel, fine, parameter & 127)]
 
 
-def bend_range(before: float, entry: Entry) -> float:
+def bend_range(before: float, entry: DataEntry) -> float:
     """Return the range of bends in semitones, after data entry: cents begin at 0 with each new number of semitones."""
-    if entry.control == 6:
+    if entry.part == "coarse":
         return float(entry.value)
-    return int(before) + min(entry.value, 99) / 100 if entry.control == 38 else before
+    return int(before) + min(entry.value, 99) / 100 if entry.part == "fine" else before
 
 
 def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
@@ -113,21 +132,21 @@ class Desk:
     """The shortest performance that leaves a fresh rack where all that was heard so far left the one that plays.
 
     What is said last of a thing holds, in the order in which it was said: a zone that begins resets what was before
-    it, and so does a reset. Steps (CC 96 and 97) and the clock are not kept: they count from where a rack is.
+    it, and so does a reset. Steps of parameters and the clock are not kept: they count from where a rack is.
     """
 
     def __init__(self) -> None:
-        self._parameters = Parameters()
+        self._reader = Reader()
         self._sizes = {LOWER: 0, UPPER: 0}
         self._said: dict[_Thing, list[Event]] = {}
         self._keys: dict[tuple[int, int], NoteOn] = {}
 
     def hear(self, event: Event) -> None:
         """Take what a controller says."""
-        match event:
-            case NoteOn(_, channel, key):
+        match self._reader.read(event):
+            case NoteOn(_, channel, key) as note:
                 self._keys.pop((channel, key), None)
-                self._keys[channel, key] = event
+                self._keys[channel, key] = note
             case NoteOff(_, channel, key):
                 self._keys.pop((channel, key), None)
             case PitchBend(_, channel):
@@ -136,8 +155,15 @@ class Desk:
                 thing = _Thing(channel, self._is_member(channel), "pressure")
                 pressed = self._said.get(thing, [])[:1] if value == 0 else []  # without it, 0 would move nothing
                 self._say(thing, *pressed, event)
-            case ControlChange():
-                self._hear_control(event)
+            case DataEntry(_, channel) as entry:
+                self._enter(channel, entry)
+            case AllOff(_, channel) if not self._is_member(channel):
+                zone = zone_of(self._sizes, channel)
+                self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
+            case ControllersReset(_, channel):
+                self._say(_Thing(channel, self._is_member(channel), "controller", RESET), event)
+            case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):
+                self._say(_Thing(channel, self._is_member(channel), "controller", number), event)
 
     @property
     def keys(self) -> list[NoteOn]:
@@ -159,35 +185,25 @@ class Desk:
 
     def everything(self) -> list[Event]:
         """Return what a fresh rack must hear, at sample 0."""
-        return [event for events in self._said.values() for event in events] + self._parameters.selected()
+        return [event for events in self._said.values() for event in events] + self._reader.selected()
 
     def _is_member(self, channel: int) -> bool:
         return zone_of(self._sizes, channel) not in (None, channel)
 
-    def _hear_control(self, event: ControlChange) -> None:
-        channel, number, member = event.channel, event.number, self._is_member(event.channel)
-        entry = self._parameters.hear(channel, number, event.value)
-        if entry is not None:
-            self._enter(channel, entry)
-        elif number in ALL_OFF:
-            if not member:
-                zone = zone_of(self._sizes, channel)
-                self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
-        elif number not in SELECTION and number not in ENTRY and (not member or number in (SLIDE, RESET)):
-            self._say(_Thing(channel, member, "controller", number), event)
-
-    def _enter(self, channel: int, entry: Entry) -> None:
-        if entry[:2] == (True, CONFIGURATION):
-            if entry.control == 6 and channel in (LOWER, UPPER):
+    def _enter(self, channel: int, entry: DataEntry) -> None:
+        if (entry.registered, entry.parameter) == (True, CONFIGURATION):
+            if entry.part == "coarse" and channel in (LOWER, UPPER):
                 self._configure(channel, entry.value)
-        elif entry.control in (6, 38):
+        elif entry.part in ("coarse", "fine"):
             kind: Literal["RPN", "NRPN"] = "RPN" if entry.registered else "NRPN"
             thing = _Thing(channel, self._is_member(channel), kind, entry.parameter)
             halves = {data.number: data for data in self._said.get(thing, [])[2:] if isinstance(data, ControlChange)}
-            if entry.control == 6 and 38 in halves:  # a fine half was heard, and begins at 0 with each coarse one
-                halves[38] = ControlChange(0, channel, 38, 0)
-            halves[entry.control] = ControlChange(0, channel, entry.control, entry.value)
-            self._say(thing, *selecting(channel, *entry[:2]), *(halves[n] for n in sorted(halves)))
+            if entry.part == "coarse" and FINE in halves:  # a fine half was heard, and begins at 0 with each coarse one
+                halves[FINE] = ControlChange(0, channel, FINE, 0)
+            number = COARSE if entry.part == "coarse" else FINE
+            halves[number] = ControlChange(0, channel, number, entry.value)
+            select = selecting(channel, entry.registered, entry.parameter)
+            self._say(thing, *select, *(halves[n] for n in sorted(halves)))
 
     def _configure(self, master: int, members: int) -> None:
         before, self._sizes = self._sizes, resized(self._sizes, master, members)
@@ -196,7 +212,7 @@ class Desk:
                 for thing in list(self._said):
                     if thing.member and zone_of(before, thing.channel) == zone:
                         del self._said[thing]
-                size_told = ControlChange(0, zone, 6, size)
+                size_told = ControlChange(0, zone, COARSE, size)
                 self._say(_Thing(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
 
     def _say(self, thing: _Thing, *events: Event) -> None:
@@ -208,7 +224,7 @@ def hands_off() -> list[Event]:
     """Return what is heard at sample 0 where hands and feet are gone: keys, pedals, bends and pressures; knobs stay."""
     events: list[Event] = []
     for channel in range(16):
-        events += [ControlChange(0, channel, number, 0) for number in (ALL_OFF[0], *PEDALS)]
+        events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]
         events += [PitchBend(0, channel, 0), ChannelPressure(0, channel, 0)]
     return events
 

@@ -4,8 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..controls import knob, nudge
+from ..events import (
+    AllOff,
+    ChannelPressure,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+)
 from ..patch.preset import CCMap
-from .desk import ALL_OFF, RESET, RESTS, Entry, Parameters
+from .desk import RESTS
 
 CHANNELS = range(16)
 
@@ -71,7 +82,6 @@ class Mapper:
         self._pressures: dict[int, _Knob] = {}  # by channel
         self._key_pressures: dict[int, _Knob] = {}
         self._held: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
-        self._selecting = Parameters()
         self._turned: set[str] = set()  # targets of knobs; those of pressures come to rest by themselves
         self._moved: set[str] = set()
         for entry in entries:
@@ -103,77 +113,72 @@ class Mapper:
             self._held[channel] = {}
         source.bindings.append(_Binding(entry))
 
-    def control(self, time: int, channel: int, number: int, value: int) -> bool:
-        """A controller moves. Says whether the preset maps it: then it has no other meaning."""
-        place = (channel, number)
-        if place in self._coarse:
-            self._turn_coarse(time, self._coarse[place], value)
-            return True
-        if place in self._fine:
-            self._turn_fine(time, self._fine[place], value)
-            return True
-        entry = self._selecting.hear(channel, number, value)
-        if entry is not None:
-            return self._enter(time, channel, entry)
-        if number in ALL_OFF:  # all keys come up
-            self._press(time, channel, {})
-        elif number == RESET:
-            self._reset(time, channel)
+    def hear(self, event: Event) -> bool:
+        """Take what a player does. Says whether the preset maps it: then it has no other meaning."""
+        match event:
+            case ControlChange():
+                return self._control(event)
+            case DataEntry():
+                return self._enter(event)
+            case ChannelPressure(time, channel, value):
+                self._press_channel(time, channel, value)
+            case KeyPressure(time, channel, key, value):  # the hardest pressed of those that are down counts
+                if key in (held := self._held.get(channel, {})):
+                    self._press(time, channel, held | {key: value})
+            case NoteOn(_, channel, key) if channel in self._held:
+                self._held[channel].setdefault(key, 0)
+            case NoteOff(time, channel, key):
+                if key in (held := self._held.get(channel, {})):
+                    self._press(time, channel, {k: pressure for k, pressure in held.items() if k != key})
+            case AllOff(time, channel):
+                self._press(time, channel, {})
+            case ControllersReset(time, channel):
+                self._reset(time, channel)
         return False
+
+    def _control(self, event: ControlChange) -> bool:
+        place = (event.channel, event.number)
+        if place in self._coarse:
+            self._turn_coarse(event.time, self._coarse[place], event.value)
+        elif place in self._fine:
+            self._turn_fine(event.time, self._fine[place], event.value)
+        return place in self._coarse or place in self._fine
+
+    def _enter(self, entry: DataEntry) -> bool:
+        source = None if entry.registered else self._parameters.get((entry.channel, entry.parameter))
+        if source is None:
+            return False
+        match entry.part:
+            case "coarse":
+                self._turn_coarse(entry.time, source, entry.value)
+            case "fine":
+                self._turn_fine(entry.time, source, entry.value)
+            case "up" | "down":
+                self._step(entry.time, source, 1 if entry.part == "up" else -1)
+        return True
 
     def _reset(self, time: int, channel: int) -> None:
         """What has a rest position goes there, if it was ever moved: pressures, wheel, expression (MIDI RP-015)."""
-        self.channel_pressure(time, channel, 0)
+        self._press_channel(time, channel, 0)
         self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
         for number, rest in RESTS.items():
             source = self._coarse.get((channel, number))
             if source is not None and source.heard:
                 self._turn_coarse(time, source, rest)
 
-    def channel_pressure(self, time: int, channel: int, value: int) -> None:
-        """All keys of a channel are pressed harder or softer."""
+    def _press_channel(self, time: int, channel: int, value: int) -> None:
         source = self._pressures.get(channel)
         if source is not None and (source.heard or value):  # a first 0 says that nothing is pressed
             self._turn_coarse(time, source, value)
 
-    def key_pressure(self, time: int, channel: int, key: int, value: int) -> None:
-        """One key is pressed harder or softer; the hardest pressed of those that are down counts."""
-        held = self._held.get(channel)
-        if held is not None and key in held:
-            self._press(time, channel, held | {key: value})
-
-    def note_on(self, channel: int, key: int) -> None:
-        """A key goes down."""
-        if channel in self._held:
-            self._held[channel].setdefault(key, 0)
-
-    def note_off(self, time: int, channel: int, key: int) -> None:
-        """A key comes up, and its pressure ends."""
-        held = self._held.get(channel)
-        if held is not None and key in held:
-            self._press(time, channel, {k: pressure for k, pressure in held.items() if k != key})
-
     def _press(self, time: int, channel: int, held: dict[int, int]) -> None:
+        """These keys of a channel are down, and pressed so hard."""
         if channel not in self._held:
             return
         self._held[channel] = held
         source, hardest = self._key_pressures[channel], max(held.values(), default=0)
         if hardest != source.coarse:
             self._turn_coarse(time, source, hardest)
-
-    def _enter(self, time: int, channel: int, entry: Entry) -> bool:
-        """Data entry, increment or decrement: ours if the parameter that is selected is mapped."""
-        source = None if entry.registered else self._parameters.get((channel, entry.parameter))
-        if source is None:
-            return False
-        match entry.control:
-            case 6:
-                self._turn_coarse(time, source, entry.value)
-            case 38:
-                self._turn_fine(time, source, entry.value)
-            case _:
-                self._step(time, source, 1 if entry.control == 96 else -1)
-        return True
 
     def _turn_coarse(self, time: int, source: _Knob, value: int) -> None:
         source.coarse = value

@@ -7,7 +7,7 @@ One instrument may play both zones: then each has its own master's bend and peda
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import itemgetter
 
 import numpy as np
@@ -17,21 +17,19 @@ from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import Motion
 from ..errors import UserError, nearest
-from ..events import ChannelPressure, Clock, ControlChange, Event, PitchBend, ZoneSize
-from ..patch.preset import Preset
-from .desk import (
-    CONFIGURATION,
-    LOWER,
-    MOST_MEMBERS,
-    RESET,
-    SLIDE,
-    UPPER,
-    Entry,
-    Parameters,
-    bend_range,
-    resized,
-    zone_of,
+from ..events import (
+    AllOff,
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    PitchBend,
+    ZoneSize,
 )
+from ..patch.preset import Preset
+from .desk import BEND_RANGE, CONFIGURATION, LOWER, MOST_MEMBERS, SLIDE, UPPER, Reader, bend_range, resized, zone_of
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
@@ -53,7 +51,7 @@ class Wheel:
         self._value = value
         self.bend.move(time, self._range * value / 8192)
 
-    def set_range(self, time: int, entry: Entry) -> None:
+    def set_range(self, time: int, entry: DataEntry) -> None:
         """RPN 0 says how far it bends, also where it is already."""
         self._range = bend_range(self._range, entry)
         self.turn(time, self._value)
@@ -206,8 +204,11 @@ class Fingers:
                 finger.pressure = value
             case ControlChange(_, _, number, value) if number == SLIDE:
                 finger.slide = value
-            case ControlChange(_, _, number) if number == RESET:
+            case ControllersReset():
                 finger.bend = finger.pressure = 0
+            case DataEntry(registered=True, parameter=parameter) if parameter == BEND_RANGE:
+                zone.member_range = bend_range(zone.member_range, event)  # of all in the zone, for bends to come
+                return
             case _:
                 return
         for touch in touches:
@@ -217,15 +218,10 @@ class Fingers:
             touch.slide.move(time, _slide(finger))
             touch.level.move(time, self._level(finger))
 
-    def set_range(self, channel: int, entry: Entry) -> None:
-        """RPN 0 on any member is the bend range of all in its zone, for bends to come."""
-        zone = self._of(channel)
-        zone.member_range = bend_range(zone.member_range, entry)
-
     def rest(self, time: int, master: int, notes: Callable[[int], Sequence[Touch]]) -> None:
         """All fingers of a zone let go of bends and pressure."""
         for channel in self._zones[master].fingers:
-            self.move(ControlChange(time, channel, RESET, 0), notes)
+            self.move(ControllersReset(time, channel), notes)
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
@@ -318,25 +314,27 @@ class Zones:
             )
         self._patched = sorted(enabled)
         self._others = others
-        self._parameters = Parameters()
+        self._reader = Reader()
         self._sizes = {LOWER: MOST_MEMBERS if any(enabled.values()) else 0, UPPER: 0}
         self._owner: dict[int, int] = {}
         self._share()
 
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
-        """Return who hears an event, by channel of the instrument (None: all), and what.
+        """Return who hears of an event, by channel of the instrument (None: all), and what it means to them.
 
         RPN 6 is heard as a `ZoneSize` by whoever plays a zone that it changes, and ends notes elsewhere.
         """
-        if isinstance(event, Clock):
-            return [(None, event)]
-        if isinstance(event, ControlChange):
-            entry = self._parameters.hear(event.channel, event.number, event.value)
-            if entry is not None and entry[:3] == (True, CONFIGURATION, 6) and event.channel in (LOWER, UPPER):
-                return self._configure(event)
-        return [(self._owner.get(event.channel, event.channel), event)]
+        match heard := self._reader.read(event):
+            case None:
+                return []
+            case Clock():
+                return [(None, heard)]
+            case DataEntry(_, channel, True, parameter, "coarse"):
+                if parameter == CONFIGURATION and channel in (LOWER, UPPER):
+                    return self._configure(heard)
+        return [(self._owner.get(heard.channel, heard.channel), heard)]
 
-    def _configure(self, event: ControlChange) -> list[tuple[int | None, Event]]:
+    def _configure(self, event: DataEntry) -> list[tuple[int | None, Event]]:
         before, sizes = self._owner, self._sizes
         master = event.channel
         self._sizes = resized(sizes, master, event.value)
@@ -351,7 +349,10 @@ class Zones:
         ]
         for channel in self._patched:
             if self._owner.get(channel, channel) not in (channel, before.get(channel, channel)):
-                heard += [(channel, replace(event, channel=channel, number=n, value=0)) for n in (121, 123)]
+                heard += [
+                    (channel, ControllersReset(event.time, channel)),
+                    (channel, AllOff(event.time, channel, cut=False)),
+                ]
         return heard
 
     def _share(self) -> None:

@@ -17,11 +17,12 @@ from ..controls import knob
 from ..engines.protocol import VoiceSound
 from ..engines.table import VOICE_LUFS, engine_of
 from ..events import (
-    ChannelPressure,
+    AllOff,
     Clock,
     ControlChange,
+    ControllersReset,
+    DataEntry,
     Event,
-    KeyPressure,
     NoteOff,
     NoteOn,
     PitchBend,
@@ -32,7 +33,7 @@ from ..kinds.table import kind_of
 from ..patch.preset import PROCESS_CONTROLS
 from ..patch.resolve import Patch
 from ..units import db_to_gain
-from .desk import BEND_RANGE, Parameters
+from .desk import BEND_RANGE
 from .dials import Dials
 from .keying import Solo, keyed
 from .mapping import Mapper
@@ -121,7 +122,7 @@ class Synthesis:
         self._set_glide()
         self._shedding = 0  # voices that will be given up once their sample comes
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
-        self._bend_range, self._parameters = play.bend_range_semitones, Parameters()
+        self._bend_range = play.bend_range_semitones
         self._now = 0
         self._wheel = Wheel(self._bend_range, self._motion.bend)  # of channels outside MPE's zones
         self.knobs = Mapper(
@@ -241,17 +242,15 @@ class Synthesis:
 
     def _apply(self, event: Event) -> None:
         match event:
-            case ControlChange():
-                self._hear_control(event)
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass
             case NoteOn(time, channel, key, velocity):
                 gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
                 self._voices.note_on(time, key, gain, channel)
-                self.knobs.note_on(event.channel, key)
+                self.knobs.hear(event)
             case NoteOff(time, channel, key):
                 self._voices.note_off(time, key, channel)
-                self.knobs.note_off(time, event.channel, key)
+                self.knobs.hear(event)
             case Clock():
                 self._motion.codes.clock(event)
             case Shed(time):
@@ -261,27 +260,27 @@ class Synthesis:
                 self._begin_zone(time, master, members)
             case _ if self._fingers.is_member(event.channel):
                 self._fingers.move(event, self._voices.touches)
-            case PitchBend(time, channel, value):
-                self._wheel_of(channel).turn(time, value)
-            case ChannelPressure(time, channel, value):
-                self.knobs.channel_pressure(time, channel, value)
-            case KeyPressure(time, channel, key, value):
-                self.knobs.key_pressure(time, channel, key, value)
+            case _:
+                if not self.knobs.hear(event):
+                    self._move(event)
 
-    def _hear_control(self, event: ControlChange) -> None:
-        entry = self._parameters.hear(event.channel, event.number, event.value)
-        ranged = entry is not None and entry[:2] == (True, BEND_RANGE)
-        if self._fingers.is_member(event.channel):
-            if entry is not None and ranged:
-                self._fingers.set_range(event.channel, entry)
-            self._fingers.move(event, self._voices.touches)
-        elif entry is not None and ranged:
-            self._wheel_of(event.channel).set_range(event.time, entry)
-        elif not self.knobs.control(event.time, event.channel, event.number, event.value):
-            self._control(event.time, self._fingers.zone(event.channel), event.number, event.value)
+    def _move(self, event: Event) -> None:
+        """Do what is not a note's, on the master of a zone or outside of zones, where no map has it."""
+        assert not isinstance(event, Clock)
+        zone = self._fingers.zone(event.channel)
+        match event:
+            case PitchBend(time, _, value):
+                self._wheel_of(zone).turn(time, value)
+            case DataEntry(time, _, True, parameter) if parameter == BEND_RANGE:
+                self._wheel_of(zone).set_range(time, event)
+            case AllOff(time, _, cut):
+                (self._voices.silence if cut else self._voices.release_all)(time, zone)
+            case ControllersReset(time):
+                self._reset_controllers(time, zone)
+            case ControlChange(time, _, number, value):
+                self._control(time, zone, number, value)
 
     def _control(self, time: int, zone: int | None, number: int, value: int) -> None:
-        """A controller moves that no map has, on the master of a zone or outside of zones."""
         match number:
             case 5:
                 self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
@@ -299,15 +298,9 @@ class Synthesis:
                 self._set_glide()
             case 66:
                 self._voices.sostenuto(time, value >= 64, zone)
-            case 120:
-                self._voices.silence(time, zone)
-            case 121:
-                self._reset_controllers(time, zone)
-            case 123 | 124 | 125 | 126 | 127:  # the mode messages imply all notes off (MIDI 1.0, 4.2)
-                self._voices.release_all(time, zone)
 
     def _reset_controllers(self, time: int, zone: int | None) -> None:
-        """What CC 121 resets: bends, expression, pedals, glide; not volume, pan and bend range (MIDI RP-015)."""
+        """What a reset takes back: bends, expression, pedals, glide; not volume, pan and bend range (MIDI RP-015)."""
         if zone is None:
             self._wheel.turn(time, 0)
         else:
@@ -329,9 +322,8 @@ class Synthesis:
         self._reset_controllers(time, None)
         self._wheel.reset(time, self._bend_range)
 
-    def _wheel_of(self, channel: int) -> Wheel:
-        """Return what the pitch wheel of a channel that is no member bends."""
-        zone = self._fingers.zone(channel)
+    def _wheel_of(self, zone: int | None) -> Wheel:
+        """Return the pitch wheel of a zone's master, or of all channels outside of zones."""
         return self._wheel if zone is None else self._fingers.wheel(zone)
 
     def _set_glide(self) -> None:

@@ -10,10 +10,10 @@ from ..audio.effects import EffectChain, Resampler
 from ..audio.output import ROUNDING, Output
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
-from ..events import ChannelPressure, Clock, ControlChange, Event, KeyPressure, NoteOff, NoteOn
+from ..events import AllOff, Clock, Event, NoteOff, NoteOn
 from ..patch.agreement import check
 from ..patch.resolve import Patch
-from ..play.desk import ALL_OFF
+from ..play.desk import Reader
 from ..play.mapping import Mapper
 from .bend import WET, Codes
 from .codes import Fit, Through, latency_of
@@ -95,7 +95,7 @@ class Processor:
         self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
         self._waiting = np.zeros(self._ahead, np.float32)
         self._dry = np.zeros(self.latency_samples, np.float32)
-        self._now = 0
+        self._now, self._reader = 0, Reader()
         delays = (self.latency_samples, self._ahead + latency_of(model.card))
         dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
         known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
@@ -135,7 +135,8 @@ class Processor:
             [2, count]; what went through the model is limited.
         """
         for event in events:
-            self._apply(event)
+            if (heard := self._reader.read(event)) is not None:
+                self._apply(heard)
         start, count = self._now, len(sound)
         self._now += count
         taken = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
@@ -180,18 +181,10 @@ class Processor:
     def _apply(self, event: Event) -> None:
         time = round(event.time * self._own_rate / self._rate)
         match event:
-            case NoteOn(_, channel, key):
-                self._codes.press(time, key, True)
-                self.knobs.note_on(channel, key)
-            case NoteOff(_, channel, key):
-                self._codes.press(time, key, False)
-                self.knobs.note_off(event.time, channel, key)
-            case ControlChange(_, channel, number, value):
-                if not self.knobs.control(event.time, channel, number, value) and number in ALL_OFF:
-                    self._codes.release_all(time)
-            case ChannelPressure(_, channel, value):
-                self.knobs.channel_pressure(event.time, channel, value)
-            case KeyPressure(_, channel, key, value):
-                self.knobs.key_pressure(event.time, channel, key, value)
+            case NoteOn(_, _, key) | NoteOff(_, _, key):
+                self._codes.press(time, key, isinstance(event, NoteOn))
+            case AllOff():
+                self._codes.release_all(time)
             case Clock():
                 self._codes.knobs.clock(Clock(time, event.message))
+        self.knobs.hear(event)

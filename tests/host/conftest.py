@@ -18,6 +18,7 @@ from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.resolve import Patch
+from timbrel.host.play.desk import Reader
 from timbrel.host.play.instrument import Instrument
 
 from .jack_server import JackRig, JackServer, jack
@@ -315,7 +316,8 @@ def play():
     """A function that gives an instrument's first ``count`` samples, in blocks of the sizes given, in turn."""
 
     def run(instrument, events, count, sizes=None):
-        blocks, at, turn = [], 0, 0
+        reader, blocks, at, turn = Reader(), [], 0, 0
+        events = [heard for event in events if (heard := reader.read(event)) is not None]  # as a rack does
         sizes = sizes or [count]
         while at < count:
             size = min(sizes[turn % len(sizes)], count - at)

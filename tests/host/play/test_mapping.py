@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import RESERVED_CC, knob
 from timbrel.host.errors import UserError
+from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn
 from timbrel.host.patch.preset import CCMap
 from timbrel.host.patch.reading import read_preset
+from timbrel.host.play.desk import Reader
 from timbrel.host.play.mapping import Mapper
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
@@ -18,25 +20,30 @@ PART = st.floats(0, 1, allow_subnormal=False)
 
 
 class Player:
-    """A mapper and the targets that it moves."""
+    """A mapper that hears what a controller means, and the targets that it moves."""
 
     def __init__(self, *entries, present=None):
         self.values = {"x": 0.0, "y": 0.0} | (present or {})
         self.moves = []
         maps = [CCMap.model_validate({"target": "x", "low": 0.0, "high": 1.0} | entry) for entry in entries]
-        self.mapper = Mapper(maps, self.values.__getitem__, self._move)
+        self.mapper, self.reader = Mapper(maps, self.values.__getitem__, self._move), Reader()
 
     def _move(self, time, target, value):
         self.moves.append((time, target, value))
         self.values[target] = value
 
-    def cc(self, number, *values, channel=0):
-        """What the target x is after each value."""
+    def hear(self, *events):
+        """What the target x is after each event."""
         after = []
-        for value in values:
-            self.taken = self.mapper.control(7, channel, number, value)
+        for event in events:
+            heard = self.reader.read(event)
+            self.taken = heard is not None and self.mapper.hear(heard)
             after.append(self.values["x"])
         return after
+
+    def cc(self, number, *values, channel=0):
+        """What the target x is after each value."""
+        return self.hear(*(ControlChange(7, channel, number, value) for value in values))
 
     def nrpn(self, number, *entries, channel=0):
         """Select a parameter, then send (controller, value) pairs."""
@@ -48,7 +55,8 @@ class Player:
 @given(FREE, BYTE, VALUE, VALUE, st.floats(0.1, 8), st.integers(0, 15))
 def test_a_plain_map_gives_its_knobs_value_at_the_time_of_the_event(number, value, low, high, curve, channel):
     player = Player({"number": number, "low": low, "high": high, "curve": curve})
-    assert player.mapper.control(123, channel, number, value)
+    player.hear(ControlChange(123, channel, number, value))
+    assert player.taken
     assert player.moves == [(123, "x", knob(value, low, high, curve))]
 
 
@@ -162,29 +170,23 @@ def test_an_increment_of_a_map_without_a_span_stays_where_it_is():
 
 def test_channel_pressure_turns_its_target():
     player = Player({"pressure": "channel", "high": 127.0, "channel": 3})
-    player.mapper.channel_pressure(1, 2, 90)
-    player.mapper.channel_pressure(2, 1, 50)
+    player.hear(ChannelPressure(1, 2, 90), ChannelPressure(2, 1, 50))
     assert player.moves == [(1, "x", 90.0)]
 
 
 def test_the_hardest_pressed_key_that_is_down_counts():
     player = Player({"pressure": "key", "high": 127.0})
-    press = player.mapper.key_pressure
-    for key in (60, 64):
-        player.mapper.note_on(0, key)
-    heard = []
-    for act in (
-        lambda: press(0, 0, 60, 50),
-        lambda: press(0, 0, 64, 80),
-        lambda: press(0, 0, 64, 30),
-        lambda: press(0, 0, 70, 127),  # not down
-        lambda: press(0, 0, 64, 90),
-        lambda: player.mapper.note_off(0, 0, 64),
-        lambda: press(0, 0, 64, 99),  # no longer down
-        lambda: player.mapper.note_off(0, 0, 60),
-    ):
-        act()
-        heard.append(player.values["x"])
+    player.hear(NoteOn(0, 0, 60, 1), NoteOn(0, 0, 64, 1))
+    heard = player.hear(
+        KeyPressure(0, 0, 60, 50),
+        KeyPressure(0, 0, 64, 80),
+        KeyPressure(0, 0, 64, 30),
+        KeyPressure(0, 0, 70, 127),  # not down
+        KeyPressure(0, 0, 64, 90),
+        NoteOff(0, 0, 64),
+        KeyPressure(0, 0, 64, 99),  # no longer down
+        NoteOff(0, 0, 60),
+    )
     assert heard == [50, 80, 50, 50, 90, 50, 50, 0]
 
 
@@ -202,13 +204,13 @@ def test_key_pressure_is_always_the_largest_of_the_keys_that_are_down(acts):
     player, down = Player({"pressure": "key", "high": 127.0}), {}
     for act, key, *value in acts:
         if act == "on":
-            player.mapper.note_on(0, key)
+            player.hear(NoteOn(0, 0, key, 1))
             down.setdefault(key, 0)
         elif act == "off":
-            player.mapper.note_off(0, 0, key)
+            player.hear(NoteOff(0, 0, key))
             down.pop(key, None)
         elif act == "press":
-            player.mapper.key_pressure(0, 0, key, *value)
+            player.hear(KeyPressure(0, 0, key, *value))
             down |= {key: value[0]} if key in down else {}
         else:
             player.cc(key, 0)
@@ -220,7 +222,7 @@ def test_reset_controllers_takes_pressure_away_but_moves_nothing_that_was_not_pr
     player = Player({"pressure": "channel", "low": 0.25}, present={"x": 0.7})
     player.cc(121, 0)
     assert player.values["x"] == 0.7
-    player.mapper.channel_pressure(0, 0, 127)
+    player.hear(ChannelPressure(0, 0, 127))
     player.cc(121, 0)
     assert player.values["x"] == 0.25
 
@@ -240,10 +242,9 @@ def test_reset_controllers_takes_pressure_away_but_moves_nothing_that_was_not_pr
 def test_a_reset_moves_what_has_a_rest_position_there_and_leaves_all_other_knobs(number, rests):
     player = Player({"number": number, "low": 0.0, "high": 127.0})
     player.cc(number, 50)
-    assert not player.mapper.control(9, 1, 121, 0)
-    assert player.values["x"] == 50  # another channel's
-    assert not player.mapper.control(9, 0, 121, 0)
-    assert player.values["x"] == (50 if rests is None else rests)
+    assert player.cc(121, 0, channel=1) == [50]
+    assert player.cc(121, 0, channel=0) == [50 if rests is None else rests]
+    assert not player.taken
 
 
 def test_a_reset_takes_both_halves_of_the_wheel_to_rest_and_moves_no_wheel_that_was_never_moved():

@@ -65,10 +65,10 @@ def test_a_glide_moves_no_spectrum_by_more_than_half_a_semitone_and_octaves(make
     assert len(set(np.round(semitones, 6))) > 20
 
 
-def glide_seconds(make_instrument, events, **play_keys):
+def glide_seconds(make_instrument, play, events, **play_keys):
     """How long the instrument glides after some events: from 60 to 72, until the pitch rests."""
     instrument = make_instrument(play={"mode": "mono", **play_keys})
-    instrument.process([*events, NoteOn(10, 0, 60, 100), NoteOn(100, 0, 72, 100)], 200)
+    play(instrument, [*events, NoteOn(10, 0, 60, 100), NoteOn(100, 0, 72, 100)], 200)
     pitch = [v for v in instrument._synthesis._voices if v.stolen_at is None][-1].stream.pitch
     moving = [t for t in range(100, 120_000) if pitch.value(t) < 72]
     return len(moving) / 22050
@@ -88,8 +88,8 @@ def glide_seconds(make_instrument, events, **play_keys):
         ([ControlChange(0, 0, 5, 64), ControlChange(0, 0, 65, 127), ControlChange(0, 0, 121, 0)], {}, 0.0),
     ],
 )
-def test_portamento_is_switched_by_cc_65_and_timed_by_cc_5(make_instrument, events, keys, seconds):
-    assert glide_seconds(make_instrument, events, **keys) == pytest.approx(seconds, abs=0.001)
+def test_portamento_is_switched_by_cc_65_and_timed_by_cc_5(make_instrument, play, events, keys, seconds):
+    assert glide_seconds(make_instrument, play, events, **keys) == pytest.approx(seconds, abs=0.001)
 
 
 def test_mono_alone_has_glides(make_instrument, play):

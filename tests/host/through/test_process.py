@@ -18,6 +18,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
+from timbrel.host.play.desk import Desk
+from timbrel.host.play.rack import Rack
 from timbrel.host.through.bend import Codes
 from timbrel.host.through.codes import hop_of, latency_of
 from timbrel.host.through.process import process, with_options
@@ -498,3 +500,23 @@ def test_what_takes_ten_times_as_long_as_the_sound_lasts_is_told_of(
     process(sound_of(noise(5000)), make_patch(allpass["grain"]), tmp_path / "out.wav")
     [line] = [record.getMessage() for record in caplog.records]
     assert line.startswith("0.0 s of sound took 0 s to render; ")
+
+
+CONTROLLER = st.sampled_from([6, 38, 98, 99, 100, 101, 121, 123])
+SAID = st.builds(ControlChange, st.just(0), st.sampled_from([0, 9]), CONTROLLER, st.sampled_from([0, 2, 44]))
+SENT = st.lists(SAID, max_size=20)
+
+
+@given(SENT, SENT)
+def test_a_parameter_is_the_same_to_a_rack_to_a_processor_and_to_what_the_desk_tells_afresh(
+    keyed, make_patch, first, then
+):
+    chosen = [ControlChange(0, 0, 99, 2), ControlChange(0, 0, 98, 44)]
+    patch = make_patch(keyed, cc=[{"nrpn": 300, "target": "latent.0", "low": 0.0, "high": 1.0}])
+    racks, processor, desk = [Rack({0: patch}, RATE, omni=True) for _ in range(2)], Processor(patch, RATE), Desk()
+    for event in [*first, *chosen, *then]:
+        desk.hear(event)
+    racks[0].process([*first, *chosen, *then], 1)
+    processor.process([*first, *chosen, *then], noise(1))
+    racks[1].process(desk.everything(), 1)
+    assert processor.latent_values() == racks[0].latent_values(0) == racks[1].latent_values(0)
