@@ -85,6 +85,20 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A target goes to a value, whatever maps turn it: what a panel sends, or a plugin's automation.
+
+    ``channel`` is the preset's own, also while an MPE zone has it. ``target`` is called as in a preset, ``value`` is in
+    its unit and kept within its range. What the preset does not have is ignored.
+    """
+
+    time: int
+    channel: int
+    target: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class DataEntry:
     """A parameter that was selected is given a value: a registered one (RPN), or one of a device's own (NRPN).
 
@@ -145,6 +159,7 @@ Event = (
     | KeyPressure
     | ProgramChange
     | Clock
+    | Turn
     | DataEntry
     | AllOff
     | ControllersReset

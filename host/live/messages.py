@@ -1,9 +1,10 @@
 """What the process that sounds and its parent say to each other: light to import, so that playing starts soon."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..play.desk import UNTOUCHED, Standing
+from ..events import Event
 
 if TYPE_CHECKING:
     from ..patch.controllers import Controller
@@ -30,7 +31,7 @@ class Setup:
     programs: tuple[str, ...] = ()
     controller: "Controller | None" = None
     recording: bool = False
-    before: Standing = UNTOUCHED  # where controllers left a process that has ended
+    before: Sequence[Event] = ()  # what leaves a player where that of a process that has ended was
 
 
 @dataclass

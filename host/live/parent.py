@@ -252,7 +252,7 @@ def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
         channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
         return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))
     if kind == "set":  # while there is no sound, hands and feet may leave what they hold
-        return replace(setup, before=what._replace(said=[*what.said, *hands_off()]))
+        return replace(setup, before=[*what, *hands_off()])
     return setup
 
 

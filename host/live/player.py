@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dsp import limit
-from ..events import Event, NoteOn
-from ..play.desk import UNTOUCHED, Desk, Standing
+from ..events import Event, NoteOn, Turn
+from ..play.desk import Desk
 from ..play.mapping import Mapper
 
 Array = npt.NDArray[np.float32]
@@ -74,20 +74,18 @@ class Player:
     pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
     """
 
-    def __init__(self, rack: Machine, sample_rate: int, before: Standing = UNTOUCHED) -> None:
-        """``before`` is where another player was left."""
+    def __init__(self, rack: Machine, sample_rate: int, before: Sequence[Event] = ()) -> None:
+        """``before`` is the `standing` of another player."""
         self._rate = sample_rate
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
-        self._seats = [_Seat(rack, 0, before.said)]
+        self._seats: list[_Seat] = []
         self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
         self._coming: tuple[Machine, Collection[int]] | None = None  # taken from there, and not ready yet
         self._queue: list[Event] = []
         self._desk = Desk()
-        for event in before.said:
-            self._desk.hear(event)
-        _restore(rack, before.knobs)
         self.now = 0  # samples given
         self.shed = 0  # voices that were given up for want of time
+        self._open(rack, before)
 
     @property
     def rack(self) -> Machine:
@@ -111,9 +109,9 @@ class Player:
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
 
     @property
-    def standing(self) -> Standing:
-        """Return where controllers have left it, for a player after this one; to be asked between two blocks."""
-        return Standing(self._desk.everything(), {place: knobs.standing() for place, knobs in self.rack.knobs.items()})
+    def standing(self) -> list[Event]:
+        """Return what leaves a player after this one where controllers left it; to be asked between two blocks."""
+        return self._told(())
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
         """Let another rack, at the same rate, take new notes from the next block on, once it is ready.
@@ -164,17 +162,33 @@ class Player:
             return
         (rack, channels), self._coming = self._coming, None
         self._desk.forget_knobs(channels)
-        knobs = self.rack.knobs.items()
-        _restore(rack, {place: turned.standing() for place, turned in knobs if place not in channels})
         held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
-        opening = [*self._desk.everything(), *(replace(note, time=0) for note in held)]
-        self._seats.append(_Seat(rack, self.now, opening))
+        self._open(rack, [*self._told(channels), *(replace(note, time=0) for note in held)])
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
             seat.fade = self.now
         for seat in self._seats[:-1]:
             if seat.rack.listens and seat.fade is None:  # until the new one is heard, which fades in
                 seat.fade = self.now + self.rack.latency_samples
+
+    def _open(self, rack: Machine, opening: Sequence[Event]) -> None:
+        """Let a rack take new notes, once it has heard what leaves it where another was."""
+        self._seats.append(_Seat(rack, self.now, opening))
+        for event in opening:
+            self._desk.hear(replace(event, time=self.now))
+
+    def _told(self, others: Collection[int]) -> list[Event]:
+        """Return what a fresh rack must hear to be where this one is; on the channels ``others`` it has other presets.
+
+        What came last has not been heard yet in where knobs stand.
+        """
+        stood = [
+            Turn(0, place, target, value)
+            for place, knobs in self.rack.knobs.items()
+            if place not in others
+            for target, value in knobs.standing().items()
+        ]
+        return self._desk.everything(stood, self.now - self.rack.latency_samples)
 
     def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
         """Return a block of a rack that takes no more notes, before the limiter."""
@@ -190,12 +204,6 @@ class Player:
 
     def _gone(self, seat: _Seat) -> bool:
         return seat.fade is not None and self.now >= seat.fade + self._fade
-
-
-def _restore(rack: Machine, knobs: Mapping[int, Mapping[str, float]]) -> None:
-    """Send what knobs turn to where it stood, whatever their takeover."""
-    for place, turned in rack.knobs.items():
-        turned.restore(knobs.get(place, {}))
 
 
 def _sum(parts: Mapping[int, Array]) -> Array:

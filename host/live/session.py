@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,7 +22,6 @@ from ..errors import TimbrelError, UserError
 from ..events import Event, NoteOn
 from ..midi.ports import Inputs
 from ..patch.resolve import Patch
-from ..play.desk import UNTOUCHED
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices
 from ..stop import SIGNALS
@@ -182,7 +181,7 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
     stage.pipe.send(("ready", report(stage)))
     loading: threading.Thread | None = None
     wanted: dict[Slot, str] = {}
-    standing = UNTOUCHED
+    standing: Sequence[Event] = ()
     next_report = next_scan = next_look = time.monotonic()
     while True:
         _flush(stage)

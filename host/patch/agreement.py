@@ -91,6 +91,22 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     return known
 
 
+def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
+    """Return how far each target may be turned: its own range, and a latent as far as the preset's values and maps go.
+
+    Args:
+        effects: the ranges of what can be turned in them.
+    """
+    known = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
+    ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
+    rests = [(f"latent.{index}", value) for index, value in enumerate(preset.latent_values(card))]
+    for target, place in (*rests, *ends):
+        if target in known:
+            low, high = known[target]
+            known[target] = (min(low, place), max(high, place))
+    return known
+
+
 def known_effects(preset: Preset) -> dict[str, Range | None]:
     """Return what of the effects can be turned, as far as that is known before any plugin is loaded."""
     known: dict[str, Range | None] = {}

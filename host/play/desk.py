@@ -22,6 +22,7 @@ from ..events import (
     NoteOn,
     Part,
     PitchBend,
+    Turn,
 )
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
@@ -40,16 +41,6 @@ NOTHING = (True, NULL_PARAMETER)  # where none is selected
 _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, expression
 # What belongs to a player's hands and feet, not to a preset's knobs; with fine halves, glide's switch and pedals.
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
-
-
-class Standing(NamedTuple):
-    """Where controllers left a player: what they said, at sample 0, and where targets of knobs stood, by channel."""
-
-    said: Sequence[Event] = ()
-    knobs: Mapping[int, Mapping[str, float]] = {}
-
-
-UNTOUCHED = Standing()
 
 
 class Reader:
@@ -124,8 +115,8 @@ class _Thing(NamedTuple):
 
     channel: int
     member: bool
-    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone"]
-    number: int = 0
+    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn"]
+    which: int | str = 0
 
 
 class Desk:
@@ -150,20 +141,22 @@ class Desk:
             case NoteOff(_, channel, key):
                 self._keys.pop((channel, key), None)
             case PitchBend(_, channel):
-                self._say(_Thing(channel, self._is_member(channel), "bend"), event)
+                self._say(event.time, _Thing(channel, self._is_member(channel), "bend"), event)
             case ChannelPressure(_, channel, value):
                 thing = _Thing(channel, self._is_member(channel), "pressure")
                 pressed = self._said.get(thing, [])[:1] if value == 0 else []  # without it, 0 would move nothing
-                self._say(thing, *pressed, event)
+                self._say(event.time, thing, *pressed, event)
+            case Turn(_, channel, target):
+                self._say(event.time, _Thing(channel, False, "turn", target), event)
             case DataEntry(_, channel) as entry:
-                self._enter(channel, entry)
+                self._enter(entry)
             case AllOff(_, channel) if not self._is_member(channel):
                 zone = zone_of(self._sizes, channel)
                 self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
             case ControllersReset(_, channel):
-                self._say(_Thing(channel, self._is_member(channel), "controller", RESET), event)
+                self._say(event.time, _Thing(channel, self._is_member(channel), "controller", RESET), event)
             case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):
-                self._say(_Thing(channel, self._is_member(channel), "controller", number), event)
+                self._say(event.time, _Thing(channel, self._is_member(channel), "controller", number), event)
 
     @property
     def keys(self) -> list[NoteOn]:
@@ -179,21 +172,29 @@ class Desk:
             thing: events
             for thing, events in self._said.items()
             if thing.channel not in channels
-            or not (thing.kind == "NRPN" or (thing.kind == "controller" and not thing.member))
-            or (thing.kind == "controller" and thing.number in PLAYED)
+            or not (thing.kind in ("NRPN", "turn") or (thing.kind == "controller" and not thing.member))
+            or (thing.kind == "controller" and thing.which in PLAYED)
         }
 
-    def everything(self) -> list[Event]:
-        """Return what a fresh rack must hear, at sample 0."""
-        return [event for events in self._said.values() for event in events] + self._reader.selected()
+    def everything(self, stood: Sequence[Turn] = (), since: int = 0) -> list[Event]:
+        """Return what a fresh rack must hear, at sample 0.
+
+        Args:
+            stood: where targets stood, by what was said before sample ``since``; what came later was on its way.
+        """
+        said = [event for events in self._said.values() for event in events]
+        before = [event for event in said if event.time < since and not isinstance(event, Turn)]
+        after = [event for event in said if event.time >= since]
+        return [replace(event, time=0) for event in (*before, *stood, *after)] + self._reader.selected()
 
     def _is_member(self, channel: int) -> bool:
         return zone_of(self._sizes, channel) not in (None, channel)
 
-    def _enter(self, channel: int, entry: DataEntry) -> None:
+    def _enter(self, entry: DataEntry) -> None:
+        channel = entry.channel
         if (entry.registered, entry.parameter) == (True, CONFIGURATION):
             if entry.part == "coarse" and channel in (LOWER, UPPER):
-                self._configure(channel, entry.value)
+                self._configure(entry.time, channel, entry.value)
         elif entry.part in ("coarse", "fine"):
             kind: Literal["RPN", "NRPN"] = "RPN" if entry.registered else "NRPN"
             thing = _Thing(channel, self._is_member(channel), kind, entry.parameter)
@@ -203,9 +204,9 @@ class Desk:
             number = COARSE if entry.part == "coarse" else FINE
             halves[number] = ControlChange(0, channel, number, entry.value)
             select = selecting(channel, entry.registered, entry.parameter)
-            self._say(thing, *select, *(halves[n] for n in sorted(halves)))
+            self._say(entry.time, thing, *select, *(halves[n] for n in sorted(halves)))
 
-    def _configure(self, master: int, members: int) -> None:
+    def _configure(self, time: int, master: int, members: int) -> None:
         before, self._sizes = self._sizes, resized(self._sizes, master, members)
         for zone, size in self._sizes.items():  # the other, if it gives channels, before the one that takes them
             if zone == master or size != before[zone]:
@@ -213,11 +214,12 @@ class Desk:
                     if thing.member and zone_of(before, thing.channel) == zone:
                         del self._said[thing]
                 size_told = ControlChange(0, zone, COARSE, size)
-                self._say(_Thing(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
+                self._say(time, _Thing(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
 
-    def _say(self, thing: _Thing, *events: Event) -> None:
+    def _say(self, time: int, thing: _Thing, *events: Event) -> None:
+        """Something is said of a thing, last of all."""
         self._said.pop(thing, None)
-        self._said[thing] = [replace(event, time=0) for event in events]
+        self._said[thing] = [replace(event, time=time) for event in events]
 
 
 def hands_off() -> list[Event]:

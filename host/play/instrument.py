@@ -35,8 +35,14 @@ class Instrument:
         check(patch.preset, card, effects.targets())
         self._elsewhere, self._read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
-        mine, move_effect = share(0, 1 + len(elsewhere)), self._output.set_effect
-        self._synthesis = Synthesis(patch, parts=mine, elsewhere=elsewhere, move_effect=move_effect, live=live)
+        self._synthesis = Synthesis(
+            patch,
+            parts=share(0, 1 + len(elsewhere)),
+            elsewhere=elsewhere,
+            effects=effects.targets(),
+            move_effect=self._output.set_effect,
+            live=live,
+        )
 
     @property
     def latency_samples(self) -> int:

@@ -14,8 +14,10 @@ from ..events import (
     KeyPressure,
     NoteOff,
     NoteOn,
+    Turn,
 )
 from ..patch.preset import CCMap
+from ..settings import Range
 from .desk import RESTS
 
 CHANNELS = range(16)
@@ -71,11 +73,15 @@ class Mapper:
     def __init__(
         self,
         entries: Iterable[CCMap],
+        reach: Mapping[str, Range],
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """``present(target)`` is where a target is heading, ``move(time, target, value)`` sends it elsewhere."""
-        self._present, self._move = present, move
+        """``reach`` says how far targets may be turned past all maps.
+
+        ``present(target)`` is where a target is heading, ``move(time, target, value)`` sends it elsewhere.
+        """
+        self._reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
         self._fine: dict[tuple[int, int], _Knob] = {}
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
@@ -90,14 +96,8 @@ class Mapper:
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
-        """Return where those targets of knobs are heading that were moved."""
-        return {target: self._present(target) for target in self._turned & self._moved}
-
-    def restore(self, standing: Mapping[str, float]) -> None:
-        """Send targets at sample 0 to where they stood for another; those that no knob turns stay."""
-        for target, value in standing.items():
-            if target in self._turned:
-                self._send(0, target, value)
+        """Return where those targets are heading that knobs moved, or a `Turn`."""
+        return {target: self._present(target) for target in sorted(self._turned & self._moved)}
 
     def _listen(self, channel: int, entry: CCMap) -> None:
         if entry.number is not None:
@@ -116,6 +116,10 @@ class Mapper:
     def hear(self, event: Event) -> bool:
         """Take what a player does. Says whether the preset maps it: then it has no other meaning."""
         match event:
+            case Turn(time, _, target, value) if target in self._reach:
+                low, high = self._reach[target]
+                self._turned.add(target)
+                self._send(time, target, min(max(low, value), high))  # in this order NaN becomes low
             case ControlChange():
                 return self._control(event)
             case DataEntry():

@@ -26,6 +26,7 @@ from ..events import (
     DataEntry,
     Event,
     PitchBend,
+    Turn,
     ZoneSize,
 )
 from ..patch.preset import Preset
@@ -329,6 +330,8 @@ class Zones:
                 return []
             case Clock():
                 return [(None, heard)]
+            case Turn(_, channel) if channel in self._patched:
+                return [(channel, heard)]
             case DataEntry(_, channel, True, parameter, "coarse"):
                 if parameter == CONFIGURATION and channel in (LOWER, UPPER):
                     return self._configure(heard)

@@ -7,7 +7,8 @@ mix: whoever computes a part, the sums are the same to the bit.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -27,11 +28,14 @@ from ..events import (
     NoteOn,
     PitchBend,
     Shed,
+    Turn,
     ZoneSize,
 )
 from ..kinds.table import kind_of
+from ..patch.agreement import reach
 from ..patch.preset import PROCESS_CONTROLS
 from ..patch.resolve import Patch
+from ..settings import Range
 from ..units import db_to_gain
 from .desk import BEND_RANGE
 from .dials import Dials
@@ -86,6 +90,7 @@ class Synthesis:
         *,
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
+        effects: Mapping[str, Range] = MappingProxyType({}),
         move_effect: Callable[[int, str, float], None] = _unmoved,
         live: bool = False,
     ) -> None:
@@ -94,6 +99,7 @@ class Synthesis:
         Args:
             parts: of the voices, those that are computed here.
             elsewhere: who computes the others.
+            effects: the ranges of what can be turned in them, by target.
             move_effect: told the sample, the target and the value when a knob moves an effect.
             live: as `engine_of`.
 
@@ -125,8 +131,10 @@ class Synthesis:
         self._bend_range = play.bend_range_semitones
         self._now = 0
         self._wheel = Wheel(self._bend_range, self._motion.bend)  # of channels outside MPE's zones
+        spans = reach(preset, card, effects)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
+            {target: span for target, span in spans.items() if target not in PROCESS_CONTROLS},
             self._dials.present,
             self._dials.turn,
         )
@@ -242,6 +250,8 @@ class Synthesis:
 
     def _apply(self, event: Event) -> None:
         match event:
+            case Turn():
+                self.knobs.hear(event)
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass
             case NoteOn(time, channel, key, velocity):

@@ -11,7 +11,7 @@ from ..audio.output import ROUNDING, Output
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..events import AllOff, Clock, Event, NoteOff, NoteOn
-from ..patch.agreement import check
+from ..patch.agreement import check, reach
 from ..patch.resolve import Patch
 from ..play.desk import Reader
 from ..play.mapping import Mapper
@@ -99,7 +99,13 @@ class Processor:
         delays = (self.latency_samples, self._ahead + latency_of(model.card))
         dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
         known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
-        self.knobs = Mapper([entry for entry in preset.cc if entry.target in known], dials.present, dials.turn)
+        spans = reach(preset, model.card, effects.targets())
+        self.knobs = Mapper(
+            [entry for entry in preset.cc if entry.target in known],
+            {target: span for target, span in spans.items() if target in known},
+            dials.present,
+            dials.turn,
+        )
 
     @property
     def pause_seconds(self) -> float:

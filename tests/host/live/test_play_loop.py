@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange
+from timbrel.host.events import ControlChange, Turn
 from timbrel.host.live import parent as playing
 from timbrel.host.live.messages import Report, Setup
 from timbrel.host.live.parent import Recording, play
-from timbrel.host.play.desk import Standing, hands_off
+from timbrel.host.play.desk import hands_off
 
 REPORT = Report(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
@@ -117,10 +117,11 @@ def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
 
 def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on_them(sounding):
     knob, pedal = ControlChange(0, 0, 74, 100), ControlChange(0, 0, 64, 127)
-    told = [("set", Standing([knob])), ("set", Standing([knob, pedal], {0: {"pan": 0.5}}))]
+    turn = Turn(0, 0, "pan", 0.5)
+    told = [("set", [knob]), ("set", [knob, turn, pedal])]
     sent = sounding([READY, *told, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
-    assert sent.openings == [Standing(), Standing([knob, pedal, *hands_off()], {0: {"pan": 0.5}})]
+    assert sent.openings == [(), [knob, turn, pedal, *hands_off()]]
 
 
 def test_what_is_refused_is_said_without_a_warning_in_front(sounding):

@@ -14,6 +14,7 @@ from timbrel.host.events import (
     NoteOff,
     NoteOn,
     PitchBend,
+    Turn,
 )
 from timbrel.host.live.player import NEW_NOTES, Player
 from timbrel.host.midi.decode import Decoder, let_go
@@ -28,7 +29,7 @@ BLOCKS = [16, 63, 64, 65, 128, 480, 512, 2048, 8193]
 
 
 def performance(rate, seconds=1.6):
-    """Notes, knobs, wheel, pedals and a clock, as a player would give them; all keys come up in the end."""
+    """Notes, knobs, wheel, pedals, turns and a clock, as a player would give them; all keys come up in the end."""
     random = np.random.default_rng(3)
     end = round(seconds * rate)
     events = []
@@ -40,6 +41,8 @@ def performance(rate, seconds=1.6):
         times = np.sort(random.integers(0, end, 9))
         events += [ControlChange(int(time), 0, number, int(random.integers(0, 128))) for time in times]
     events += [PitchBend(int(time), 0, int(random.integers(-8192, 8192))) for time in random.integers(0, end, 12)]
+    for target, most in (("latent.0", 1.0), ("pan", 1.0), ("envelope.sustain", 1.0), ("effects.0.mix", 0.5)):
+        events += [Turn(int(time), 0, target, most * float(random.random())) for time in random.integers(0, end, 4)]
     events += [Clock(0, "start"), *(Clock(round(t * rate / 44), "tick") for t in range(1, 60)), Clock(end // 2, "stop")]
     events += [event for event in let_go(end) if event.channel == 0]
     return sorted(events, key=lambda event: event.time)

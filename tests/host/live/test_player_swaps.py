@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from timbrel.host.dsp import LIMIT_KNEE
 from timbrel.host.events import (
     ChannelPressure,
@@ -12,6 +14,7 @@ from timbrel.host.events import (
     NoteOff,
     NoteOn,
     PitchBend,
+    Turn,
 )
 from timbrel.host.live.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.midi.decode import Decoder
@@ -164,8 +167,67 @@ def test_a_player_that_goes_on_has_its_targets_where_knobs_and_steps_had_put_the
     for player in (first, again):  # the knob goes on from where it stands
         perform(player, [ControlChange(1100, 0, 20, 50)], 1000, [100])
     assert again.rack.latent_values(0) == pytest.approx(first.rack.latent_values(0))
-    other = Player(Rack({0: make_patch()}, RATE, omni=True), RATE, first.standing)  # it maps none of them
-    assert other.rack.latent_values(0) == [0.5, 0.5]
+
+
+MAPS = [
+    {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0},
+    {"number": 21, "target": "effects.0.mix", "low": 0.0, "high": 1.0},
+    {"nrpn": 300, "target": "latent.1", "low": 0.0, "high": 1.0},
+]
+MIXED = {"cc": MAPS, "effects": [{"plugin": "Chorus", "mix": 0.3}]}
+TIME, BYTE = st.integers(0, 2999), st.integers(0, 127)
+TARGET = st.sampled_from(["latent.0", "latent.1", "gain", "effects.0.mix", "none"])
+VALUE = st.floats(-1, 2, allow_subnormal=False)
+MOVES = st.one_of(
+    st.builds(lambda *event: [ControlChange(*event)], TIME, st.just(0), st.sampled_from([20, 21]), BYTE),
+    st.builds(lambda *event: [Turn(*event)], TIME, st.just(0), TARGET, VALUE),
+    st.builds(
+        lambda time, value: [ControlChange(time, 0, n, v) for n, v in ((99, 2), (98, 44), (6, value))], TIME, BYTE
+    ),
+)
+
+
+def stands(player):
+    """Where all that was turned stands once nothing is under way."""
+    perform(player, [], 1000, [100])
+    return player.rack.knobs[0].standing()
+
+
+ENTER = [ControlChange(5, 0, 99, 2), ControlChange(5, 0, 98, 44), ControlChange(5, 0, 6, 100)]
+STEPS = [ControlChange(50, 0, 96, 0), ControlChange(60, 0, 96, 0)]
+
+
+@given(st.lists(MOVES, max_size=12), st.lists(st.integers(1, 59), max_size=2, unique=True))
+@example([[Turn(990, 0, "latent.0", 0.9)]], [20])  # not yet heard where it stands
+@example([[Turn(500, 0, "latent.0", 0.2)], [ControlChange(990, 0, 20, 127)]], [20])
+@example([[ControlChange(5, 0, 20, 127)], [Turn(500, 0, "latent.0", 0.2)]], [20])  # the knob says less than it did
+@example([ENTER, STEPS], [20])
+@example([[Turn(500, 0, "latent.0", 0.2)]], [20, 21])
+def test_knobs_stand_after_swaps_where_they_would_without(make_patch, moves, swaps):
+    events = sorted((event for move in moves for event in move), key=lambda event: event.time)
+    swapped, plain = (player_of(make_patch, **MIXED) for _ in range(2))
+    assert swapped.rack.latency_samples > 100  # what came in two blocks is on its way
+    for block in range(60):
+        if block in swaps:
+            swapped.swap(Rack({0: make_patch(**MIXED)}, RATE, omni=True), ())
+        for player in (swapped, plain):
+            for event in events:
+                if 50 * block <= event.time < 50 * block + 50:
+                    player.schedule(event)
+            player.block(50)
+    again = Player(Rack({0: make_patch(**MIXED)}, RATE, omni=True), RATE, swapped.standing)
+    assert again.standing == Player(again.rack, RATE, again.standing).standing  # before a block is heard, too
+    assert stands(swapped) == stands(plain)
+    assert stands(again) == stands(plain)
+
+
+def test_turns_of_a_preset_that_is_gone_are_gone_with_it(make_patch):
+    player = player_of(make_patch, **MIXED)
+    perform(player, [Turn(5, 0, "latent.0", 0.9), Turn(6, 0, "none", 0.9), Turn(950, 0, "gain", 3.0)], 1000, [100])
+    assert {event.target for event in player.standing if isinstance(event, Turn)} == {"latent.0", "gain"}
+    player.swap(Rack({0: make_patch(**MIXED)}, RATE, omni=True))
+    assert stands(player) == {}
+    assert player.standing == []
 
 
 def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_other_channels_where_they_stand(make_patch):

@@ -20,7 +20,6 @@ from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.desk import Standing
 from timbrel.host.play.rack import Rack
 
 SPAN = {"low": 0.0, "high": 1.0}
@@ -430,7 +429,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     monkeypatch.setattr(session, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
-    stage = Stage(replace(setup, before=Standing([knob], {4: {}})), None)
+    stage = Stage(replace(setup, before=[knob]), None)
     sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
     sounding.start()
     assert stage.ready.wait(20)
@@ -444,7 +443,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     sounding.join(5)
     assert [(event.channel, event.key) for event in heard] == [(3, 62), (4, 64)]
     assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
-    assert stage.loop.standing.said == [knob]
+    assert stage.loop.standing == [knob]
 
 
 def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch):

@@ -1,9 +1,11 @@
 """What a controller has set, told anew: a fresh rack that hears it is as the one that heard all of it."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, Turn
 from timbrel.host.play.desk import Desk, Holds, hands_off
 from timbrel.host.play.rack import Rack
 
@@ -105,6 +107,20 @@ def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_others_as_they_a
     desk = told([*cc(0, (74, 3), (99, 2), (98, 44), (6, 7)), *cc(1, (74, 4), (7, 9))])
     desk.forget_knobs({1})
     assert desk.everything() == told([*cc(0, (74, 3), (99, 2), (98, 44), (6, 7)), *cc(1, (7, 9))]).everything()
+
+
+def test_turns_are_told_until_it_is_known_where_knobs_stand_in_the_order_in_which_all_was_said():
+    desk, knob, late = Desk(), ControlChange(5, 0, 20, 9), ControlChange(300, 0, 21, 9)
+    for event in (Turn(1, 0, "gain", 3.0), knob, Turn(100, 0, "pan", 0.5), Turn(200, 0, "gain", 1.0), late):
+        desk.hear(event)
+    turns = [Turn(0, 0, "pan", 0.5), Turn(0, 0, "gain", 1.0)]
+    first, last = (replace(event, time=0) for event in (knob, late))
+    assert desk.everything() == [first, *turns, last]
+    stood = [Turn(0, 0, "morph", 0.1)]
+    assert desk.everything(stood, 200) == [first, *stood, turns[1], last]
+    assert desk.everything(stood, 301) == [first, last, *stood]
+    desk.forget_knobs({0})
+    assert desk.everything() == []
 
 
 def test_hands_that_are_gone_let_go_of_all_but_knobs():

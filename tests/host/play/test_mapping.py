@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import RESERVED_CC, knob
 from timbrel.host.errors import UserError
-from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn
+from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, Turn
 from timbrel.host.patch.preset import CCMap
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.desk import Reader
@@ -19,6 +19,9 @@ VALUE = st.floats(-100, 100, allow_subnormal=False)
 PART = st.floats(0, 1, allow_subnormal=False)
 
 
+REACH = {"x": (-1.0, 2.0)}
+
+
 class Player:
     """A mapper that hears what a controller means, and the targets that it moves."""
 
@@ -26,7 +29,7 @@ class Player:
         self.values = {"x": 0.0, "y": 0.0} | (present or {})
         self.moves = []
         maps = [CCMap.model_validate({"target": "x", "low": 0.0, "high": 1.0} | entry) for entry in entries]
-        self.mapper, self.reader = Mapper(maps, self.values.__getitem__, self._move), Reader()
+        self.mapper, self.reader = Mapper(maps, REACH, self.values.__getitem__, self._move), Reader()
 
     def _move(self, time, target, value):
         self.moves.append((time, target, value))
@@ -318,6 +321,25 @@ def test_no_takeover_leaves_the_span_of_its_range_and_the_value_it_began_at(low,
     player = Player(entry, present={"x": present})
     for after in player.cc(20, *values):
         assert min(low, high, present) <= after <= max(low, high, present)
+
+
+@given(PART, BYTE, BYTE)
+def test_a_knob_that_waits_to_pass_waits_again_after_a_turn(place, first, second):
+    player = Player({"number": 20, "takeover": "pickup"})
+    assert player.cc(20, 0, 127) == [0.0, 1.0]
+    assert player.hear(Turn(7, 3, "x", place)) == [place]
+    passes = min(127, first) / 127 <= place <= max(127, first) / 127 and first != 127
+    assert player.cc(20, first) == [first / 127 if passes or place == 1.0 else place]
+    assert player.cc(20, second)[0] in (place, second / 127)
+
+
+def test_what_was_turned_stands_for_the_next_player_and_what_was_pressed_alone_does_not():
+    player = Player({"number": 20}, {"pressure": "channel", "target": "y"})
+    assert player.mapper.standing() == {}
+    player.hear(ChannelPressure(0, 0, 127), Turn(1, 0, "y", 0.5), Turn(2, 0, "z", 0.5))
+    assert player.mapper.standing() == {}  # beyond its reach
+    player.hear(Turn(2, 0, "x", 5.0))
+    assert player.mapper.standing() == {"x": 2.0}
 
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'

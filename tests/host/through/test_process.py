@@ -1,6 +1,7 @@
 """A sound through a model: models that change nothing give it back, and what bends codes is held to closed forms."""
 
 import itertools
+import math
 import time
 import tracemalloc
 
@@ -16,7 +17,7 @@ from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.desk import Desk
 from timbrel.host.play.rack import Rack
@@ -500,6 +501,26 @@ def test_what_takes_ten_times_as_long_as_the_sound_lasts_is_told_of(
     process(sound_of(noise(5000)), make_patch(allpass["grain"]), tmp_path / "out.wav")
     [line] = [record.getMessage() for record in caplog.records]
     assert line.startswith("0.0 s of sound took 0 s to render; ")
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000])
+@pytest.mark.parametrize("entry", CCS, ids=lambda entry: entry["target"])
+def test_a_turn_leads_a_sound_as_a_knob_does_that_goes_there_at_the_same_sample(keyed, make_patch, rate, entry):
+    keys = {"process": {"phase": "own", "to": "middle"}, "effects": [{"plugin": "Gain", "gain_db": -3.0}]}
+    target, samples = entry["target"], glide(0.4, rate)
+    place = 0.25 * entry["low"] + 0.75 * entry["high"]
+    knob, note = entry | {"low": place, "high": place}, NoteOn(1500, 0, 61, 100)
+    turned = make_patch(keyed, cc=[knob], **keys)
+    expected = run(Processor(turned, rate), samples, [512], [note, ControlChange(3000, 0, entry["number"], 0)])
+    assert not np.array_equal(expected, run(Processor(turned, rate), samples, [512], [note]))
+    plain = make_patch(keyed, **keys)
+    events = [note, Turn(2000, 0, "gain", 3.0), Turn(2500, 0, "latent.7", 1.0), Turn(3000, 0, target, place)]
+    processor = Processor(plain, rate)
+    assert np.array_equal(run(processor, samples, [512], events), expected)
+    assert processor.knobs.standing() == {target: place}
+    processor.process([Turn(len(samples), 0, target, math.inf)], noise(1))
+    most = {"process.scale": 4.0, "process.smooth_seconds": 10.0, "effects.0.gain_db": 24.0}.get(target, 1.0)
+    assert processor.knobs.standing() == {target: most}
 
 
 CONTROLLER = st.sampled_from([6, 38, 98, 99, 100, 101, 121, 123])
