@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run it; the exit status, once what went wrong is said."""
+    """Run it; return the exit status, once what went wrong is said."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some, pydantic asks every package here
     atexit.register(gc.freeze)  # all memory goes back at once; to search it first would take as long as a short note
     arguments = sys.argv[1:] or ["--help"]
@@ -95,7 +95,7 @@ def _run() -> int:
 
 
 def _printed(status: int) -> int:
-    """Print what waits; the exit status, which is 1 at least where it cannot be printed.
+    """Print what waits; return the exit status, which is 1 at least where it cannot be printed.
 
     Who reads a pipe may have gone, as in ``timbrel recipes | head -1``: that is nobody's fault, and not a word is said.
     What is left goes nowhere, or the interpreter would try again at its end, and complain.

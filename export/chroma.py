@@ -12,7 +12,7 @@ from ..train.models.chroma import ChromaAutoencoder
 from ..train.recipe import ChromaRecipe
 from .describe import CODES, SEED, Codes
 from .graphs import Graphs
-from .measures.keys import trained
+from .measures.keys import trained_classes
 from .measures.sample import draw, encode
 
 DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
@@ -62,7 +62,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     labels = [source.clip.label or source.clip.name for source in sample.sources]
     codes = Codes(encode(network, sample.spectra, sample.pitch_classes), labels, sample.pitch_classes)
     octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(octaves))
-    chroma = Chroma(trained=trained(sample.pitch_classes, recipe.frames, folded), octave=octave)
+    chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave)
     return Graphs(
         decoder=Decoder(network),
         encoder=Encoder(network, recipe),

@@ -22,7 +22,7 @@ class Family(StrEnum):
 
 
 class Weights(StrEnum):
-    """How weights are stored."""
+    """The formats in which weights are stored."""
 
     float16 = "float16"
     float32 = "float32"

@@ -1,4 +1,4 @@
-"""What a card says of a model's codes: spans, landmarks, and the real sound to start from."""
+"""Describes a model's codes for its card: spans, landmarks, and the real sound to start from."""
 
 from dataclasses import dataclass
 

@@ -48,7 +48,7 @@ class First:
 
 
 def first_preset(model: Model) -> Preset:
-    """Of a model: it starts from a real sound, and its knobs span what the corpus spans."""
+    """Make the first preset of a model: it starts from a real sound, and its knobs span what the corpus spans."""
     return PRESETS[model.card.kind](model)
 
 
@@ -82,7 +82,7 @@ def as_text(preset: Preset, card: Card) -> str:
 
 
 def first_scale(output: Path, run: Run, model: Model, display: Display) -> First:
-    """Of a chroma model: it is listened to, and plays a major scale in the octave of its recordings."""
+    """Listen to a chroma model, and let it play a major scale in the octave of its recordings."""
     display.stage("listening")
     obedience = listen(model, progress=display.update)
     preset = first_preset(model)
@@ -98,7 +98,7 @@ def first_scale(output: Path, run: Run, model: Model, display: Display) -> First
 
 
 def first_texture(output: Path, run: Run, model: Model, display: Display) -> First:
-    """Of a model of grains: one key is held while its knobs go from landmark to landmark."""
+    """Let a model of grains hold one key while its knobs go from landmark to landmark."""
     display.stage("rendering")
     preset, knobs = first_preset(model), default_knobs(model.card)
     step = round(STEP_SECONDS * RATE)

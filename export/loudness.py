@@ -1,4 +1,4 @@
-"""How loud a model is, so that all instruments play at one level."""
+"""Measures how loud a model is, so that all instruments play at one level."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From a folder of sounds to an instrument, in one go."""
+"""Makes an instrument of a folder of sounds, in one go."""
 
 import contextlib
 import math
@@ -82,7 +82,7 @@ def make(
     model = Model(output / "model.onnx")
     first = FAMILIES[run.recipe.family].first(output, run, model, display)
     if edited:
-        display.say(f"{output / PRESET} was edited: it is kept as {_kept(output)}, for a model that has gone")
+        display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
         file.write_text(as_text(first.preset, card), encoding="utf-8")
     return _summary(output, card, first, found["shortcomings"])
@@ -227,7 +227,7 @@ def _is_edited(output: Path) -> bool:
         return True
 
 
-def _kept(output: Path) -> Path:
+def _kept_copy(output: Path) -> Path:
     """Copy the preset beside itself, under a name that is free."""
     names = (output / f"preset-before{number}.toml" for number in ("", *range(2, 1000)))
     kept = next(name for name in names if not name.exists())

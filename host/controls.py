@@ -49,7 +49,7 @@ class Ramp:
         return self._segments[-1].last
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
-        """From sample ``time`` on, glide to ``value``, in ``samples`` > 0 or the ramp's own. Times never go back."""
+        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own. Times never go back."""
         last = self._segments[-1]
         if value == last.last:
             return

@@ -78,7 +78,7 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
 
 
 def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """On [0, 1): 1 itself is never reached."""
+    """Return random bits as numbers on [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
@@ -92,7 +92,7 @@ def from_middle(bins: int) -> Array:
 
 @functools.cache
 def chroma_bins(sample_rate: int, frame_length: int) -> Array:
-    """Which pitch class each bin of a spectrum belongs to: [bins, 12], one 1 a row for bins from A0 to C8, else 0.
+    """Return the pitch class of each bin of a spectrum: [bins, 12], one 1 a row for bins from A0 to C8, else 0.
 
     Colonel & Keene 2020, section III-B: energy is summed over bands around the 88 notes from A0 to C8.
     """

@@ -1,4 +1,4 @@
-"""What goes wrong, said in one line.
+"""Errors, said in one line.
 
 TimbrelError
 ├── UserError   what was given cannot be used: exit status 2
@@ -21,13 +21,13 @@ class TimbrelError(Exception):
 
 
 class UserError(TimbrelError):
-    """What the user gave cannot be used."""
+    """Raised where what the user gave cannot be used."""
 
     exit_status = 2
 
 
 class Failure(TimbrelError):
-    """What should have worked did not, through no fault of the user's."""
+    """Raised where something should have worked and did not, through no fault of the user's."""
 
     exit_status = 1
 

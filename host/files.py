@@ -14,7 +14,7 @@ from .stop import held
 
 
 class Stamp(NamedTuple):
-    """What differs once a file is written to, or another takes its place."""
+    """A file's marks, some of which differ once it is written to, or another takes its place."""
 
     changed_ns: int
     size: int
@@ -124,7 +124,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
-    """What is made, and removed after the block, whatever ends it; a stop finds it made and known, or not made."""
+    """Make something, and remove it after the block, whatever ends it; a stop finds it made and known, or not made."""
     made: Path | None = None
     try:
         with held():
@@ -164,7 +164,7 @@ def _saying(path: Path, kept: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Without what libraries in C write to standard error unasked; one thread at a time."""
+    """Silence what libraries in C write to standard error unasked; one thread at a time."""
     with _HUSH:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
@@ -180,7 +180,7 @@ _HUSH = threading.Lock()  # two at once would each keep what the other put there
 
 
 def _share_like_new(path: Path) -> None:
-    """mkstemp makes files for the owner alone; outputs get the rights that any new file would."""
+    """Give an output the rights of any new file: mkstemp makes files for the owner alone."""
     path.chmod(0o666 & ~_umask())
 
 

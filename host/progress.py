@@ -1,4 +1,4 @@
-"""How long work is shown: one line that moves on a terminal, a line now and then in a log."""
+"""Shows how long work goes on: one line that moves on a terminal, a line now and then in a log."""
 
 import contextlib
 import logging
@@ -55,7 +55,7 @@ def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Has someone say what any part of the house logs for people: that a plugin takes long, or floods."""
+    """Passes on what any part of the package logs for people: that a plugin takes long, or floods."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()

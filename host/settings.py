@@ -1,4 +1,4 @@
-"""What every table of a preset has in common, and which of its numbers knobs can turn."""
+"""The base of every table of a preset, which says which of its numbers knobs can turn."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -25,7 +25,7 @@ class Part(BaseModel):
 
 
 class Fault(NamedTuple):
-    """What is wrong, in words, and the keys that lead to it in the preset: lists' entries are counted from 0."""
+    """A fault in a preset, in words, and the keys that lead to it: lists' entries are counted from 0."""
 
     where: tuple[str | int, ...]
     what: str
@@ -70,7 +70,7 @@ def controls_of(table: type[Part], section: str = "") -> dict[str, Control]:
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """All that the annotation of a field says besides its type, of a number that may be left out too."""
+    """Yield all that the annotation of a field says besides its type, of a number that may be left out too."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

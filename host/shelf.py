@@ -1,4 +1,4 @@
-"""What ships, by name, and the file that a preset's name means; light, as commands ask it before all else."""
+"""Finds what ships by its name, and the file that a preset's name means; light, as commands ask it first."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ AGAIN_SECONDS = (
 
 @dataclass
 class _Asked:
-    """What has been asked of this process; signals reach its main thread alone."""
+    """The stop that was asked of this process; signals reach its main thread alone."""
 
     number: int | None = None
     at: float = -AGAIN_SECONDS

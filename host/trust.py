@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 32
 
 
 def may_run(plugin: Path) -> bool:
-    """True if the user has let this code run at this place."""
+    """Return True if the user has let this code run at this place."""
     kept = _remembered().get(str(plugin.resolve()))
     return kept is not None and kept == digest(plugin)
 
@@ -144,7 +144,7 @@ def _settings() -> Path:
 
 
 def _remembered() -> dict[str, str]:
-    """Digests by path; what cannot be read remembers nothing."""
+    """Return digests by path; what cannot be read remembers nothing."""
     try:
         known = json.loads(_settings().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

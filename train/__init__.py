@@ -1,1 +1,1 @@
-"""Whatever needs a gradient, or prepares data for one."""
+"""Trains networks: all that needs a gradient, or prepares data for one."""

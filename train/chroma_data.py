@@ -28,8 +28,10 @@ class ChromaData:
         return len(self.train)
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """(frames, chroma, targets, target chroma) of training frames; targets are on another key where there are
-        views, one drawn for each frame."""
+        """Return (frames, chroma, targets, target chroma) of training frames.
+
+        Targets are on another key where there are views, one drawn for each frame.
+        """
         return _pairs(self.train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
@@ -40,7 +42,7 @@ class ChromaData:
         return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """(frames, chroma) of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        """Return (frames, chroma) of at most ``limit`` training frames, evenly spaced, the same at every call."""
         chosen = np.linspace(0, len(self.train) - 1, min(limit, len(self.train))).astype(np.int64)
         frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
         return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()

@@ -1,4 +1,4 @@
-"""What a run is trained on."""
+"""The data on which a run is trained."""
 
 from typing import Protocol
 

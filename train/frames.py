@@ -35,7 +35,7 @@ PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
 @dataclass(frozen=True, slots=True)  # slots: ten hours have a million and a half
 class Source:
-    """Where a frame comes from: a clip, its first sample, and the MIDI note that sounds (NaN: none)."""
+    """The source of a frame: a clip, its first sample, and the MIDI note that sounds (NaN: none)."""
 
     clip: Clip
     start: int

@@ -22,7 +22,7 @@ PLACE = 4  # an aligned window has its largest sample at this part of it
 
 @dataclass(frozen=True)
 class Windows:
-    """Where windows lie: clips, the first sample of each window in its clip, and the sign that it is multiplied by.
+    """The places of windows: clips, each window's first sample in its clip, and the sign that it is multiplied by.
 
     ``clip`` numbers the clips of the split, as do ``starts`` and ``signs`` one a window: [windows].
     """
@@ -64,7 +64,7 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """(windows,) of training frames: [frames, frame_length].
+        """Return (windows,) of training frames: [frames, frame_length].
 
         Each is as it is or upside down, which sounds the same, and as loud as it is or softer.
         """
@@ -82,7 +82,7 @@ class GrainData:
         return [(torch.from_numpy(self.val.take(self.corpus, part, self.length)),) for part in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """(windows,) of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        """Return (windows,) of at most ``limit`` training frames, evenly spaced, the same at every call."""
         return (torch.from_numpy(self.train.take(self.corpus, evenly(self.train, limit), self.length)),)
 
 
@@ -143,7 +143,7 @@ def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) ->
 
 
 def evenly(of: Windows, limit: int) -> Ints:
-    """At most ``limit`` places in windows, evenly spaced."""
+    """Return at most ``limit`` places in windows, evenly spaced."""
     return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
 
 

@@ -44,7 +44,7 @@ class Training(_Part):
 
 
 class Frames(_Part):
-    """How sounds become frames. Lengths in samples, rates in Hz."""
+    """The settings by which sounds become frames. Lengths in samples, rates in Hz."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
     frame_length: Annotated[int, Field(ge=16, le=1 << 20)]
@@ -253,7 +253,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """Return a difference replaces values, table by table; another budget replaces the base's."""
+    """Return a base with a difference's values in place of its own, table by table; a budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
         old = merged.get(key)

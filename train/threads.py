@@ -1,4 +1,4 @@
-"""How many threads torch computes with: one for each processor that other programs leave free.
+"""Sets how many threads torch computes with: one for each processor that other programs leave free.
 
 Torch's threads share each sum and wait for each other many times a step, so where other work wants one of their
 processors, all are as slow as the one that is held up. The system counts what every processor has done and what this

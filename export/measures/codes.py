@@ -1,4 +1,4 @@
-"""How codes are distributed, against the normal distribution that they are drawn from when a model is played."""
+"""Compares the distribution of codes with the normal one that they are drawn from when a model is played."""
 
 import math
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Normal:
 
     @property
     def deviation(self) -> Double:
-        """Of each latent, [latents]."""
+        """Return the standard deviation of each latent, [latents]."""
         deviation: Double = np.sqrt(np.square(self.factor).sum(1))
         return deviation
 

@@ -1,4 +1,4 @@
-"""How far decoded frames lie from those that were asked for, and how a network fills its latents."""
+"""Measures how far decoded frames lie from those that were asked for, and how a network fills its latents."""
 
 from collections.abc import Callable
 from typing import Any

@@ -39,7 +39,7 @@ class GrainSample:
 
 
 def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.random.Generator) -> GrainSample | None:
-    """At most ``count`` windows of a part, in their order; None where none sounds."""
+    """Draw at most ``count`` windows of a part, in their order; return None where none sounds."""
     found = windows(corpus, _split(part), settings, held_out=part == "held_out")
     if not len(found):
         return None

@@ -1,4 +1,4 @@
-"""How far grains lie from those that were asked for: as waveforms, by band, and as a texture."""
+"""Measures how far grains lie from those that were asked for: as waveforms, by band, and as a texture."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether keys are obeyed: what a decoder sounds when it is asked for a pitch class."""
+"""Measures whether keys are obeyed: what a decoder sounds when it is asked for a pitch class."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SECONDS = 0.9  # of each note listened to: noise phase needs some time to show a
 SILENT = -1  # the pitch class of a frame in which nothing sounds between A0 and C8
 
 
-def trained(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
+def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
     """Pitch classes that can be asked for: those heard in training; all, where frames were moved to several keys."""
     if folded and settings.views > 1:
         return list(range(12))
@@ -29,7 +29,7 @@ def trained(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[i
 
 
 def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
-    """About ``points`` codes that fill a box: [points, latents].
+    """Return about ``points`` codes that fill a box: [points, latents].
 
     Up to three latents a regular mesh, the last latent running fastest (Colonel & Keene 2020, section V-A); above,
     where nearly all of a coarse mesh would lie on the boundary, uniform points.
@@ -64,7 +64,7 @@ def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
 def sounding(
     network: ChromaAutoencoder, latents: Array, asked: list[int], settings: ChromaFrames, folded: bool
 ) -> dict[str, Any]:
-    """How often the note that sounds has the asked pitch class, and also the octave (None where none is asked for).
+    """Return how often the note that sounds has the asked pitch class, and the octave too (None where none is asked).
 
     Every code is decoded on every asked class and held with noise phase, which leaves a frame its own pitch: the
     coherent voice would put harmonics that are nearly right where they belong.

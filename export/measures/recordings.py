@@ -1,4 +1,4 @@
-"""What recordings are like, as far as it decides what an instrument can keep of them."""
+"""Measures recordings, as far as it decides what an instrument can keep of them."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
 
 
 def _events(samples: Array, rate: int) -> tuple[float, int]:
-    """For how many seconds a clip is loud, and how often something begins in it, at least once."""
+    """Return for how many seconds a clip is loud, and how many sounds begin in it, at least one."""
     step = round(STEP_SECONDS * rate)
     steps = samples[: len(samples) // step * step].reshape(-1, step)
     power = np.convolve(np.square(steps, dtype=np.float64).mean(1), np.ones(3) / 3, "same")

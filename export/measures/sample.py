@@ -46,7 +46,7 @@ class Sample:
 def draw(
     corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
 ) -> Sample | None:
-    """At most ``count`` frames of a split, in their order; None where none sounds.
+    """Draw at most ``count`` frames of a split, in their order; return None where none sounds.
 
     With ``folded`` each is moved to its own key in ``settings.octave``, else left where it is.
     """
@@ -74,7 +74,7 @@ def on_keys(corpus: Corpus, found: list[Source], keys: Ints, settings: ChromaFra
 
 
 def chosen(length: int, count: int, rng: np.random.Generator) -> Ints:
-    """At most ``count`` places among ``length``, drawn without return, in order.
+    """Draw at most ``count`` of ``length`` places, each once, in ascending order.
 
     Evenly spaced ones could fall on the same moment of every clip, where clips are of one length.
     """

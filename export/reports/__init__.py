@@ -1,1 +1,1 @@
-"""What `timbrel evaluate` says of a run, a file or two a family."""
+"""The reports of `timbrel evaluate`, a file or two a family."""

@@ -34,7 +34,7 @@ PICTURED_SECONDS = 8.0  # of a clip: more would be too narrow to read
 
 @dataclass(frozen=True)
 class _Work:
-    """What all parts of an evaluation look at."""
+    """The run, its corpus and its samples: what all parts of an evaluation look at."""
 
     run: Run
     recipe: ChromaRecipe
@@ -216,7 +216,7 @@ def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
 
 @torch.no_grad()
 def _divergence(work: _Work) -> Array | None:
-    """From the standard normal prior, in nats, a mean over the training frames: [latents]."""
+    """Return the mean divergence of training frames' codes from the standard normal prior, in nats: [latents]."""
     one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
     mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
     if log_variance is None:
@@ -249,14 +249,14 @@ def _ends(latents: Figures) -> tuple[list[float], list[float]]:
 
 
 def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
-    """Whether keys are obeyed on sounds of the corpus and all over the latents; None where decoding has no key."""
+    """Measure whether keys are obeyed, for the corpus and all over the latents; None where decoding has no key."""
     if not work.network.conditioned:
         return None, []
     settings = work.recipe.frames
     low, high = _ends(latents)
     real = codes[chosen(len(codes), KEY_CODES, work.rng)]
     mesh = keys.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
-    asked = keys.trained(work.train.pitch_classes, settings, work.folded)
+    asked = keys.trained_classes(work.train.pitch_classes, settings, work.folded)
     found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
     answers: dict[int, Ints] = {}
     for place, points in (("training_codes", real), ("mesh", mesh)):

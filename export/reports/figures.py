@@ -1,4 +1,4 @@
-"""What the pictures of a report show."""
+"""Draws the pictures of a report."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -39,7 +39,7 @@ FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
 @dataclass(frozen=True)
 class _Work:
-    """What all parts of an evaluation look at. ``codes`` are those of the training windows."""
+    """The run, its corpus and its samples: what all parts look at. ``codes`` are those of the training windows."""
 
     run: Run
     recipe: GrainRecipe

@@ -1,4 +1,4 @@
-"""What the pictures of a report on grains show: those of the Ambisynth post, of one's own run."""
+"""Draws the pictures of a report on grains: those of the Ambisynth post, for one's own run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -60,7 +60,7 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
 
 @dataclass(frozen=True)
 class Picture:
-    """What stands on the page: ``name`` of the file, a caption that says how to read it, and its width in inches."""
+    """A picture on the page: ``name`` of its file, a caption that says how to read it, and its width in inches."""
 
     name: str
     caption: str

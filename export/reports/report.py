@@ -1,4 +1,4 @@
-"""What all reports share."""
+"""The parts that all reports share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ Figures = dict[str, Any]
 
 
 class Sound(NamedTuple):
-    """What is heard on the page: ``name`` of the file, a caption, samples [samples] and their rate in Hz."""
+    """A sound on the page: ``name`` of its file, a caption, samples [samples] and their rate in Hz."""
 
     name: str
     caption: str

@@ -1,4 +1,4 @@
-"""What figures mean, in words for who plays the model."""
+"""Says in words what figures mean for the one who plays the model."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def texture(found: Figures) -> str:
 
 
 def shortcomings(found: Figures) -> list[str]:
-    """What a player should know before expecting too much of a chroma instrument: a sentence each, the worst first."""
+    """Return what a player should not expect of a chroma instrument: a sentence each, the worst first."""
     if not _alive(found):
         return [_dead(found)]
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
@@ -140,7 +140,7 @@ def _faults(found: Figures) -> list[str]:
 
 
 def _side(added: float) -> str:
-    """Added power in words."""
+    """Say in words how much power is added."""
     return f"added power {abs(added):.0f} dB {'over' if added >= 0 else 'under'} the sound’s own"
 
 

@@ -141,7 +141,7 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
 
 
 def _seconds(job: Job, frames: int, asked: Asked) -> tuple[float, float, float]:
-    """About how long training, measuring and the mesh of a job take; nothing for what is finished."""
+    """Return about how long training, measuring and the mesh of a job take; 0 for what is finished."""
     training = job.recipe.training
     weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
     steps = training.steps or (training.epochs or 1) * frames / training.batch_size
@@ -160,7 +160,7 @@ def _mesh_is_due(job: Job, asked: Asked) -> bool:
 
 
 def _make(job: Job, frames: int, asked: Asked, options: Options, course: Course) -> bool:
-    """Train, measure and mesh what is not yet; whether training came to its end."""
+    """Train, measure and mesh what is not yet; return whether training came to its end."""
     parts = _seconds(job, frames, asked)
     total = max(sum(parts), 1e-9)
     trained, measured = parts[0] / total, (parts[0] + parts[1]) / total

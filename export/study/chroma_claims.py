@@ -1,4 +1,4 @@
-"""What Colonel & Keene (2020) say of their networks, each a sentence that figures of other corpora can deny.
+"""The claims of Colonel & Keene (2020) about their networks, each a sentence that figures of other corpora can deny.
 
 The values of the paper's tables are lost in the copy at hand, so claims are orderings: one figure is below another, of
 networks or of a stated threshold.
@@ -30,16 +30,16 @@ class Values:
 
     @property
     def mean(self) -> float:
-        """Over seeds."""
+        """Return the mean over seeds."""
         return float(np.mean(self.values))
 
     @property
     def deviation(self) -> float | None:
-        """Over seeds, of a sample; None of a single one."""
+        """Return the sample deviation over seeds; None of a single one."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
     def figures(self) -> Figures:
-        """As in report.json."""
+        """Return the values as report.json has them."""
         return {"name": self.name, "mean": self.mean, "deviation": self.deviation}
 
 
@@ -102,7 +102,7 @@ def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], li
 
 
 def _pairs(claim: Claim, runs: Mapping[Named, Sequence[Figures]]) -> list[Pair] | None:
-    """None where a figure is missing."""
+    """Return the pairs that a claim compares, None where a figure is missing."""
     of = FIGURES[claim.figure]
 
     def values(side: Named | float) -> Values:

@@ -1,4 +1,4 @@
-"""What the study of chroma measures of a trained network."""
+"""Measures a trained network for the study of chroma."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,8 +116,12 @@ def filled(latents: Array) -> float:
 def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
-    """Of codes [frames, latents] on their pitch classes [frames], how many change their strongest pitch class as one
-    latent alone goes through its span: [latents]."""
+    """Return the share of codes whose strongest pitch class changes as one latent goes through its span, [latents].
+
+    Args:
+        latents: the codes, [frames, latents].
+        pitch_classes: those on which they are decoded, [frames].
+    """
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
 
@@ -137,8 +141,11 @@ def moved(
 
 @torch.no_grad()
 def posterior(network: ChromaAutoencoder, sample: Sample) -> list[Figures]:
-    """Of each latent of a variational network, over frames: divergence from the standard normal prior in nats, the root
-    mean square of the means, the mean variance, and whether it collapsed onto the prior."""
+    """Return figures of each latent of a variational network, over the sample's frames.
+
+    They are the divergence from the standard normal prior in nats, the root mean square of the means, the mean
+    variance, and whether the latent collapsed onto the prior.
+    """
     one_hot = torch.eye(12)[torch.from_numpy(sample.pitch_classes)]
     mean, log_variance = network.distribution(torch.from_numpy(sample.spectra), one_hot)
     assert log_variance is not None

@@ -252,5 +252,5 @@ def _value(values: Values, digits: str) -> str:
 
 
 def signed(number: float) -> str:
-    """Two digits, with a minus sign; never −0.00."""
+    """Write a number with two digits, with a minus sign; never −0.00."""
     return f"{number:.2f}".replace("-0.00", "0.00").replace("-", "−")

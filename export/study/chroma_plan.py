@@ -40,7 +40,7 @@ PANELS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What the study was asked for.
+    """The settings that the study was asked for.
 
     Args:
         corpora: folders by their part in the paper, of `CORPORA`.
@@ -73,7 +73,7 @@ class Job(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Of training."""
+        """Return the seed of its training."""
         return self.recipe.training.seed
 
 

@@ -24,7 +24,7 @@ SOON = 5.0  # seconds of work, before which its pace is a guess
 
 @dataclass(frozen=True)
 class Asked:
-    """What a study was asked for: a corpus, the study's own folder, recipes and changes to all of them."""
+    """The settings of a study: a corpus, the study's own folder, recipes and changes to all of them."""
 
     corpus: Path
     folder: Path
@@ -198,7 +198,7 @@ class Course:
         self.part, self.first = part, True
 
     def update(self, share: float, note: str) -> None:
-        """How much of the part is done, 0 to 1, and what is being done."""
+        """Show how much of the part is done, 0 to 1, and what is being done."""
         if self.first:
             self.given += share * self.parts[self.part]
             self.first = False

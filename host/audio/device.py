@@ -41,7 +41,7 @@ class Card:
 
 
 class Sink(Protocol):
-    """Where blocks go: a sound card, or a clock that only counts.
+    """A place where blocks go: a sound card, or a clock that only counts.
 
     It is kept ``depth`` blocks ahead, and takes `SPARE_BLOCKS` more.
     """
@@ -54,7 +54,7 @@ class Sink(Protocol):
 
     @property
     def latency_seconds(self) -> float:
-        """Between the ring's end and the loudspeaker, as far as the driver knows."""
+        """Return the seconds between the ring's end and the loudspeaker, as far as the driver knows."""
         ...
 
     @property
@@ -64,7 +64,7 @@ class Sink(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once the card has gone."""
+        """Return False once the card has gone."""
         ...
 
     def start(self) -> None:
@@ -183,7 +183,7 @@ def check_block(block: int) -> None:
 
 
 class Ear:
-    """What a card hears, in blocks as long as those that it takes, and as many.
+    """The input of a card, in blocks as long as those that it takes, and as many.
 
     What is heard waits in a ring that the card's callback fills in C. It waits no longer than the sink's own ring is
     deep: after an underrun, so much of it is dropped that sound comes no later than before.
@@ -198,7 +198,7 @@ class Ear:
 
     @property
     def latency_seconds(self) -> float:
-        """Between the microphone and the ring, as far as the driver knows."""
+        """Return the seconds between the microphone and the ring, as far as the driver knows."""
         return float(self._stream.latency[0])
 
     @property
@@ -342,7 +342,7 @@ class NullSink:
             self._began += behind / self.rate
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: it holds nothing that has to be given back."""
 
 
 def _check_rate(portaudio: Any, card: Card, rate: int) -> None:

@@ -148,7 +148,7 @@ class _Stage:
         return given[:, :QUANTUM]
 
     def _run(self, audio: Array) -> Array:
-        """Sound through the plugins; fewer samples come back where they hold back."""
+        """Send sound through the plugins; fewer samples come back where they hold back."""
         channels = np.split(audio, len(self._chains))
         given = [
             chain.process(channel, self.rate, buffer_size=QUANTUM, reset=False)
@@ -159,7 +159,7 @@ class _Stage:
 
 
 class Resampler:
-    """From one rate to another, for sound that comes in blocks of any size, by a windowed sinc of 32 zero crossings.
+    """Resamples sound that comes in blocks of any size, by a windowed sinc of 32 zero crossings.
 
     Its first sample lies where the first input sample lies, but for ``late``, at most half a sample of its output.
     ``latency`` is the number of input samples that it must have seen beyond a sample before it gives that one.
@@ -178,14 +178,14 @@ class Resampler:
         self.process(np.zeros((channels, 0), np.float32))  # tells it which axis is which, for blocks of one sample
 
     def process(self, audio: Array) -> Array:
-        """[channels, n] at the rate that comes in, to as many samples as can be given by now at the other."""
+        """Take [channels, n] at the rate that comes in; return as many samples as can be given by now at the other."""
         given: Array = self._resampler.process(audio)
         self._taken += audio.shape[1]
         self._given += given.shape[1]
         return given
 
     def flush(self) -> Array:
-        """What is left when the sound has ended, so that the whole is as long as it was, to the nearest sample."""
+        """Return what is left when the sound has ended: the whole is as long as it was, to the nearest sample."""
         left = round(self._taken * self._ratio) - self._given
         beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
         return self.process(beyond)[:, :left]
@@ -196,18 +196,18 @@ def _silence(count: int) -> Array:
 
 
 def _late(audio: Array, count: int) -> Array:
-    """At least ``count`` samples, with silence in front of fewer."""
+    """Return at least ``count`` samples, with silence in front of fewer."""
     lacking = count - audio.shape[1]
     return audio if lacking <= 0 else np.concatenate([_silence(lacking), audio], axis=1)
 
 
 def _below_nyquist(name: str, value: Any, rate: int) -> Any:
-    """Filters of the first order become unstable at half the rate."""
+    """Keep cutoffs below half the rate, where filters of the first order become unstable."""
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
 def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
-    """What is wrong with one of pedalboard's effects as far as is known before it is loaded: a key, and what about it.
+    """Find what is wrong with one of pedalboard's effects before it is loaded: a key, and what about it.
 
     Of a plugin's file nothing is.
     """

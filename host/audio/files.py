@@ -77,7 +77,7 @@ class SoundWriter:
 
     @contextlib.contextmanager
     def _naming_the_file(self) -> Iterator[None]:
-        """What fails is said of this file, whichever files are open around it."""
+        """Let failures name this file, whichever files are open around it."""
         reason: Exception | None = None
         try:
             yield
@@ -189,7 +189,7 @@ def read_sound(path: Path) -> tuple[Array, int]:
 
 @contextlib.contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """What cannot be read is said in words of ours."""
+    """Say in words of ours what cannot be read."""
     try:
         yield
     except FileNotFoundError as error:
@@ -213,26 +213,26 @@ class _Sink:
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        with self._kept():
+        with self._keeping_errors():
             return self._file.write(data)
         return 0
 
     def seek(self, offset: int, whence: int) -> int:
-        with self._kept():
+        with self._keeping_errors():
             return self._file.seek(offset, whence)
         return 0
 
     def tell(self) -> int:
-        with self._kept():
+        with self._keeping_errors():
             return self._file.tell()
         return 0
 
     def flush(self) -> None:
-        with self._kept():
+        with self._keeping_errors():
             self._file.flush()
 
     @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _keeping_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""From the model's rate to the output's: rate conversion and effects, in whatever blocks are asked for."""
+"""Takes sound from the model's rate to the output's, through effects, in whatever blocks are asked for."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class Output:
 
     @property
     def pause_seconds(self) -> float:
-        """As `EffectChain.pause_seconds`."""
+        """See `EffectChain.pause_seconds`."""
         return self._effects.pause_seconds
 
     def schedule(self, event: Event) -> Event:
@@ -92,7 +92,7 @@ class Output:
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 
     def _convert(self, count: int, synthesize: Source) -> Array:
-        """Exactly ``count`` samples at the output's rate."""
+        """Return exactly ``count`` samples at the output's rate."""
         if self._resampler is None:
             return self._pull(count, synthesize)
         while self._converted.shape[1] < count:
@@ -111,7 +111,7 @@ class Output:
         return synthesize(events, count)
 
     def _affect(self, audio: Array) -> Array:
-        """Effects over whole quanta; parameters move where a quantum begins."""
+        """Apply the effects to whole quanta; parameters move where a quantum begins."""
         if not self._effects:
             return audio
         start, end = self._through, self._through + audio.shape[1]

@@ -95,7 +95,7 @@ class _Ear:
 
 
 def _shared() -> bool:
-    """True if Python's own standard error is the one of native code, and not what somebody put in its place."""
+    """Return True if Python's own standard error is the one of native code, and not what somebody put in its place."""
     try:
         return sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What pedalboard's effects can be set to: it does not say so itself."""
+"""The ranges of pedalboard's effects, which it does not tell itself."""
 
 from collections.abc import Mapping
 from pathlib import Path

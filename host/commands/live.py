@@ -208,7 +208,7 @@ def learn(
 
 
 class _Moments:
-    """What comes in by MIDI, for ever; the ports are opened when it is first asked for."""
+    """All that comes in by MIDI, for ever; the ports are opened when it is first asked for."""
 
     def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
         self._names, self._api, self._say = names, api, say

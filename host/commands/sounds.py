@@ -18,14 +18,14 @@ commands = typer.Typer(rich_markup_mode=None)
 
 
 class Phase(StrEnum):
-    """Whose phases a sound has that went through a model."""
+    """The phases of a sound that went through a model."""
 
     original = "original"
     own = "own"
 
 
 class Way(StrEnum):
-    """From one code to another."""
+    """The ways from one code to another."""
 
     linear = "linear"
     spherical = "spherical"

@@ -1,4 +1,4 @@
-"""What of this machine is not set for steady sound, and what to do about it."""
+"""Finds what of this machine is not set for steady sound, and says what to do about it."""
 
 import sys
 from pathlib import Path

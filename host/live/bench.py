@@ -44,7 +44,7 @@ SETTLING_SECONDS = 0.3  # after the last key, before anything counts
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured at one block size with one number of voices."""
+    """The figures of one block size with one number of voices."""
 
     block: int
     voices: int
@@ -54,7 +54,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Nothing was missed."""
+        """Return whether no block was missed and no voice given up."""
         return self.underruns == 0 and self.given_up == 0
 
 

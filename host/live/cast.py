@@ -1,4 +1,4 @@
-"""Which presets play live: one for all channels, others for some, and what comes in place of them."""
+"""The presets that play live: one for all channels, others for some, and those that come in their place."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -54,7 +54,7 @@ class Cast:
         return {slot: self.names[slot] for slot in edited}
 
     def asked(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
-        """What program changes and bank selects ask for: presets by slot, and a line for each that there is not."""
+        """Return what programs and bank selects ask for: presets by slot, and a line for each that is missing."""
         wanted: dict[Slot, str] = {}
         lines: list[str] = []
         for event in events:

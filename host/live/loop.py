@@ -27,11 +27,9 @@ Array = npt.NDArray[np.float32]
 SWITCH_SECONDS = 5e-5
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
-KEPT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
-KEPT_BLOCKS = 32  # over which that is looked at
-OFTEN = (
-    0.05  # of the blocks of late waited: a busy thread makes a tenth of them wait and more, a busy machine two in 100
-)
+LONG_WAIT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
+LONG_WAIT_BLOCKS = 32  # over which that is looked at
+OFTEN = 0.05  # of the blocks waited for long: a busy thread makes a tenth and more do so, a busy machine two in 100
 OFTEN_BLOCKS = 256  # over which that is counted
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
 SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
@@ -46,7 +44,7 @@ PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a t
 
 
 class Source(Protocol):
-    """What gives events: MIDI inputs, or a keyboard."""
+    """A source of events: MIDI inputs, or a keyboard."""
 
     def poll(self) -> list[Timed]:
         """Return what came in since the last call."""
@@ -54,7 +52,7 @@ class Source(Protocol):
 
 
 class Hearing(Protocol):
-    """What gives the sound that comes in, a block at a time."""
+    """A source of the sound that comes in, a block at a time."""
 
     @property
     def ready(self) -> bool:
@@ -68,24 +66,24 @@ class Hearing(Protocol):
 
 @dataclass
 class Load:
-    """How much of a block's time rendering takes, for the last `REMEMBERED` blocks."""
+    """The load: the share of a block's time that rendering takes, for the last `REMEMBERED` blocks."""
 
     parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
     count: int = 0
 
     def add(self, part: float) -> None:
-        """1 is all the time there is."""
+        """Add a block's share; 1 is all the time there is."""
         self.parts[self.count % REMEMBERED] = part
         self.count += 1
 
     def percentiles(self, *which: float) -> list[float]:
-        """0 before the first block."""
+        """Return percentiles of the shares, 0 before the first block."""
         known = self.parts[: min(self.count, REMEMBERED)]
         return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
 
 
 class Timeline:
-    """Which sample the card was taking at a moment, from what it has taken at others.
+    """Finds the sample that the card was taking at a moment, from what it has taken at others.
 
     A card takes a block at a time: what was seen says that its clock is at least there, and less than a block further.
     Within these bounds the earliest view counts, and is forgotten slowly, for clocks drift apart.
@@ -97,7 +95,7 @@ class Timeline:
         self._seen = 0.0
 
     def saw(self, taken: int, seconds: float) -> None:
-        """At ``seconds`` the card had taken ``taken`` samples."""
+        """Note that the card had taken ``taken`` samples at ``seconds``."""
         least = taken - seconds * self._rate
         if self._offset is None:
             self._offset = least
@@ -151,10 +149,11 @@ class Loop:
         self._shown = shown
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
-        self._told = 0  # blocks by which the ring is deeper for now, as `brace` says
-        self._took, self._kept = 0.0, 0.0  # seconds of late that a block took, and was kept waiting of these
-        self._waits = 0.0  # the share of blocks of late that were kept waiting
-        self._braced = 0  # blocks by which the ring is deeper for that
+        self._asked_blocks = 0  # by which the ring is deeper for now, as `brace` says
+        self._mean_seconds = 0.0  # that a block of late took
+        self._mean_waited_seconds = 0.0  # of these, that it waited for the interpreter
+        self._share_of_waits = 0.0  # of the blocks of late, those that waited for long
+        self._spare_blocks = 0  # by which the ring is deeper for that
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
         self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
@@ -163,23 +162,23 @@ class Loop:
 
     @property
     def delay_samples(self) -> int:
-        """From an event's arrival to the sample on which it takes effect: constant, or at most this much."""
+        """Return the samples from an event's arrival to its effect: constant, or at most this many."""
         return self.sink.depth * self.sink.block + self._in_hand
 
     @property
     def ring_blocks(self) -> int:
-        """How many blocks the ring is kept ahead of the card: more than usual while others keep rendering waiting.
+        """Return how many blocks the ring is ahead of the card: more than usual while others keep rendering waiting.
 
         What is still to be heard cannot be made ahead.
         """
-        return self.sink.depth + (max(self._told, self._braced) if self._ear is None else 0)
+        return self.sink.depth + (max(self._asked_blocks, self._spare_blocks) if self._ear is None else 0)
 
     def brace(self, blocks: int) -> None:
         """Keep the ring deeper by so many blocks, 0 or 1, while other threads will be busy. Any thread may call this.
 
         Events keep their delay, where it has a block in hand.
         """
-        self._told = blocks
+        self._asked_blocks = blocks
 
     def stop(self) -> None:
         """End after the block under way. Any thread may call this."""
@@ -217,7 +216,7 @@ class Loop:
         self.limited += ((limited(sound) if peak > LIMIT_KNEE else 0.0) - self.limited) / self._meter_blocks
 
     def _wait(self) -> bool:
-        """Sleep until the card has taken a block and there is room for the next, a few blocks at most; whether so."""
+        """Sleep until the card took a block and there is room for the next, a few blocks at most; return whether so."""
         sink, period = self.sink, self.sink.block / self.sink.rate
         full = (self.ring_blocks - 1) * sink.block
         until = time.perf_counter() + PATIENCE_BLOCKS * period
@@ -240,7 +239,7 @@ class Loop:
         """
         sink = self.sink
         since = self._timeline.sample(time.perf_counter()) - taken
-        if since < self._settled and not self._braced and sink.written - taken >= (sink.depth - 1) * sink.block:
+        if since < self._settled and not self._spare_blocks and sink.written - taken >= (sink.depth - 1) * sink.block:
             time.sleep((self._settled - since) / sink.rate)
 
     def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
@@ -257,13 +256,18 @@ class Loop:
                 of ours outlasts for long, and keys need not come late for it.
         """
         waited = seconds - worked if gave_way else 0.0
-        self._took += (seconds - self._took) / KEPT_BLOCKS
-        self._kept += (waited - self._kept) / KEPT_BLOCKS
-        self._waits += ((waited > KEPT * seconds) - self._waits) / OFTEN_BLOCKS
-        if PRECISE and not self._lowest and self._kept > KEPT * self._took and self._waits > OFTEN:
-            self._braced = SPARE_BLOCKS
-        elif self._kept < KEPT / 2 * self._took:
-            self._braced = 0
+        self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
+        self._mean_waited_seconds += (waited - self._mean_waited_seconds) / LONG_WAIT_BLOCKS
+        self._share_of_waits += ((waited > LONG_WAIT * seconds) - self._share_of_waits) / OFTEN_BLOCKS
+        if (
+            PRECISE
+            and not self._lowest
+            and self._mean_waited_seconds > LONG_WAIT * self._mean_seconds
+            and self._share_of_waits > OFTEN
+        ):
+            self._spare_blocks = SPARE_BLOCKS
+        elif self._mean_waited_seconds < LONG_WAIT / 2 * self._mean_seconds:
+            self._spare_blocks = 0
 
     def _keep_up(self, part: float) -> None:
         """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts.
@@ -301,7 +305,7 @@ def _gave_way() -> float:
 
 
 def _settled(sink: Sink) -> float:
-    """How many samples after the card took a block its events have come, and there is still time to make the next."""
+    """Return after how many samples the events of a taken block have come, with time left to make the next one."""
     if sink.depth == 1:
         return min(SETTLED_SECONDS * sink.rate, sink.block / 4)
     return min(SURELY_SECONDS * sink.rate, sink.block / 2)

@@ -1,4 +1,4 @@
-"""What the process that sounds and its parent say to each other: light to import, so that playing starts soon."""
+"""The messages between the process that sounds and its parent: light to import, so that playing starts soon."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be played, on what."""
+    """The presets to play, and the card and ports to play them on."""
 
     preset: str
     channels: tuple[tuple[int, str], ...] = ()  # channels (0 to 15) that have a preset to themselves
@@ -35,8 +35,8 @@ class Setup:
 
 
 @dataclass
-class Report:
-    """What the parent shows."""
+class Status:
+    """The figures that the parent shows."""
 
     device: str
     rate: int

@@ -18,7 +18,7 @@ from ..errors import Failure, UserError
 from ..files import check_output
 from ..play.desk import hands_off
 from .advice import advice, bluetooth
-from .messages import Message, Report, Setup
+from .messages import Message, Setup, Status
 
 if TYPE_CHECKING:
     from ..audio.files import SoundWriter
@@ -37,18 +37,18 @@ START_SECONDS = 20.0  # until the first one, on a slow or busy machine
 
 
 class Screen(Protocol):
-    """What shows how playing goes."""
+    """A screen that shows how playing goes."""
 
-    def show(self, report: Report) -> None:
+    def show(self, report: Status) -> None:
         """The newest report."""
         ...
 
     def say(self, line: str) -> None:
-        """Something that happened."""
+        """Show something that happened."""
         ...
 
     def tell_preset(self, lines: list[str]) -> None:
-        """What is to be said of the preset: what was said of one before is over."""
+        """Show these lines about the preset, in place of those about the one before."""
         ...
 
     def typed(self) -> list[tuple[int, bool] | str]:
@@ -58,7 +58,7 @@ class Screen(Protocol):
 
 @dataclass
 class Recording:
-    """Where the sound and the performance go; either may be None."""
+    """The files to which the sound and the performance go; either may be None."""
 
     sound: Path | None = None
     midi: Path | None = None
@@ -161,7 +161,7 @@ class _Sounding:
         self.underruns = 0
         self.setup = setup  # with what it plays now
 
-    def wait_until_ready(self, stop: threading.Event, say: Callable[[str], None]) -> Report | None:
+    def wait_until_ready(self, stop: threading.Event, say: Callable[[str], None]) -> Status | None:
         """Return the first report; None if playing was stopped before. What takes long until then is said."""
         while not stop.is_set():
             for kind, what in self.messages(0.05):
@@ -169,12 +169,12 @@ class _Sounding:
                     say(what)
                 if kind == "ready":
                     self._patience = STUCK_SECONDS
-                    report: Report = what
+                    report: Status = what
                     return report
         return None
 
     def messages(self, seconds: float) -> Iterator[Message]:
-        """What has been reported, waiting at most so long for the first.
+        """Yield what has been reported, waiting at most so many seconds for the first.
 
         Raises:
             _Lost: the card has gone.
@@ -259,7 +259,7 @@ def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
 class _Tape:
     """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
 
-    def __init__(self, recording: Recording, setup: Setup, ready: Report, overwrite: bool) -> None:
+    def __init__(self, recording: Recording, setup: Setup, ready: Status, overwrite: bool) -> None:
         """``ready`` is the first report of what plays ``setup``."""
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
         self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
@@ -294,7 +294,7 @@ class _Tape:
         self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
 
     def go_on(self) -> None:
-        """Another process sounds from here on, and counts from 0; it hears no key that was down."""
+        """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
         self._began = self._samples
         if self._midi is not None:
             self._midi.add(replace(event, time=self._began) for event in hands_off())
@@ -326,7 +326,7 @@ class _Tape:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Set by SIGINT and SIGTERM, also where a background job was born deaf to them, and by a terminal that closes."""
+    """Give an event that SIGINT, SIGTERM and a terminal that closes set, also in a background job that ignored them."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

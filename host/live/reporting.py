@@ -1,4 +1,4 @@
-"""What people are shown of the sound that plays: figures, and what a knob did."""
+"""Gathers what people are shown of the sound that plays: figures, and what a knob did."""
 
 import statistics
 
@@ -7,7 +7,7 @@ from ..events import ControlChange
 from ..patch.preset import CCMap
 from ..units import gain_to_db
 from .loop import Loop
-from .messages import Report
+from .messages import Status
 from .stage import Stage
 
 USUAL = {
@@ -21,7 +21,7 @@ USUAL = {
 }  # what controllers do that no map has
 
 
-def report(stage: Stage) -> Report:
+def report(stage: Stage) -> Status:
     loop = stage.loop
     assert loop is not None
     sink, player = loop.sink, loop.player
@@ -35,7 +35,7 @@ def report(stage: Stage) -> Report:
     if stage.ear is not None:  # from sound to sound
         del parts["timing"]
     p50, p99 = loop.load.percentiles(50, 99)
-    return Report(
+    return Status(
         device=stage.device,
         rate=sink.rate,
         block=sink.block,

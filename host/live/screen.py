@@ -1,4 +1,4 @@
-"""What the player sees: one calm screen on a terminal, or a line a second; and keys that are typed."""
+"""The player's view: one calm screen on a terminal, or a line a second; and keys that are typed."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..progress import TOO_LOUD
 from ..units import note_name
-from .messages import Report
+from .messages import Status
 
 if TYPE_CHECKING:
     import rich.console
@@ -81,7 +81,7 @@ class Plain:
     def __exit__(self, *error: Any) -> None:
         self._closing.close()
 
-    def show(self, report: Report) -> None:
+    def show(self, report: Status) -> None:
         """A line, if the last was a second ago."""
         if time.monotonic() < self._next:
             return
@@ -102,7 +102,7 @@ class Plain:
         return self._typist.typed() if self._typist is not None else []
 
 
-def summary(report: Report) -> str:
+def summary(report: Status) -> str:
     """One line of a report."""
     p50, p99 = report.load
     parts = (
@@ -134,7 +134,7 @@ class Full:
 
         self._typist = typist
         self._said: deque[_Said] = deque(maxlen=SAID)
-        self._report: Report | None = None
+        self._report: Status | None = None
         self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
         self._closing = contextlib.ExitStack()
 
@@ -145,7 +145,7 @@ class Full:
     def __exit__(self, *error: Any) -> None:
         self._closing.close()
 
-    def show(self, report: Report) -> None:
+    def show(self, report: Status) -> None:
         """The newest report."""
         if self._report is None:  # only now: what is refused before is one line, without a screen around it
             self._closing.enter_context(self._live)
@@ -176,10 +176,10 @@ class Full:
 
 
 class _Page(NamedTuple):
-    """What `Full` shows: for whatever width the terminal has when it is drawn."""
+    """The page of `Full`, for whatever width the terminal has when it is drawn."""
 
     hint: str
-    report: Report
+    report: Status
     said: list[str]
 
     def __rich_console__(
@@ -198,7 +198,7 @@ class _Page(NamedTuple):
         yield from lines
 
 
-def rows(report: Report, width: int = WIDTH) -> list[tuple[str, str]]:
+def rows(report: Status, width: int = WIDTH) -> list[tuple[str, str]]:
     """Return what the screen says, name and value: as many rows for every report of a preset, at a width in columns."""
     room = width - LABEL - 2
     p50, p99 = report.load
@@ -229,18 +229,18 @@ def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, st
     return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
 
 
-def _too_loud(report: Report) -> str:
+def _too_loud(report: Status) -> str:
     """Return what is said beside the level while the limiter works hard."""
     return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
 
 
-def _presets(report: Report) -> str:
+def _presets(report: Status) -> str:
     """Return the preset of all channels, and those of others by their numbers, from 1 on."""
     others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
     return " ".join([report.presets[None], *others])
 
 
-def _knobs(report: Report, room: int) -> list[str]:
+def _knobs(report: Status, room: int) -> list[str]:
     """Latents as bars within their spans, as many a row as there is room for."""
     knobs = [
         f"{index:2d} [{_bar((value - low) / (high - low) if high > low else 0.0, KNOB_WIDTH)}]{value:+6.2f}"
@@ -314,7 +314,7 @@ def _typed() -> str:
 
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Keys come one by one and are not echoed; Ctrl-C still is a signal."""
+    """Let keys come one by one and without an echo; Ctrl-C still is a signal."""
     if sys.platform == "win32":
         yield
         return

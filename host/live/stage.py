@@ -1,4 +1,4 @@
-"""What the threads of the process that sounds share, and the keys that its parent presses."""
+"""The state that the threads of the sounding process share, and the keys that its parent presses."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ class Keyboard:
         self._waiting: deque[Timed] = deque()
 
     def press(self, key: int, down: bool) -> None:
-        """Any thread."""
+        """Press a key, or let it go; any thread may call this."""
         event: Event = NoteOn(0, 0, key, 100) if down else NoteOff(0, 0, key)
         self._waiting.append(Timed(time.perf_counter(), event))
 
@@ -34,7 +34,7 @@ class Keyboard:
 
 
 class Without:
-    """What a source gives, but for some channels (0 to 15), which nobody hears."""
+    """A source without some of its channels (0 to 15), which nobody hears."""
 
     def __init__(self, source: Source, channels: Collection[int]) -> None:
         self._source, self._channels = source, channels
@@ -46,7 +46,7 @@ class Without:
 
 @dataclass
 class Stage:
-    """What the threads of the process share."""
+    """The state that the threads of the process share."""
 
     setup: Setup
     pipe: Connection

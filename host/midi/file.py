@@ -19,7 +19,7 @@ FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 3
 
 
 class Performance(NamedTuple):
-    """What a MIDI file asks for, in samples from its start.
+    """The events that a MIDI file asks for, in samples from its start.
 
     ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on,
     except in what timbrel recorded, which keeps the order in which it was played.
@@ -85,7 +85,7 @@ class _Clock(NamedTuple):
 
 
 class _TempoMap:
-    """From ticks to units of the clock, exactly: whole numbers all the way."""
+    """Turns ticks into units of the clock, exactly: whole numbers all the way."""
 
     def __init__(self, tracks: Sequence[Track], clock: _Clock) -> None:
         changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []

@@ -71,7 +71,7 @@ class _Port:
         return arrived
 
     def released(self, others: Sequence["_Port"]) -> list[Timed]:
-        """What lets go of all that is still held, for a port that has gone, but for what other ports hold as well."""
+        """Return what lets go of all that a port that has gone still holds, but for what other ports hold as well."""
         now = time.perf_counter()
         events = self.holds.let_go(port.holds for port in others if port is not self)
         return [Timed(now, event) for event in events]

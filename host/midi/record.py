@@ -153,7 +153,7 @@ class Recorder:
 
 
 def _grid(sample_rate: int) -> tuple[int, int]:
-    """(ticks a quarter note, microseconds a quarter note): a tick is a sample, or less where no tempo makes it one."""
+    """Return ticks and microseconds a quarter note: a tick is a sample, or less where no tempo makes it one."""
     for tempo in (500_000, 250_000, 125_000, 1_000_000):
         division, rest = divmod(tempo * sample_rate, 1_000_000)
         if rest == 0 and division <= MOST_TICKS:

@@ -17,7 +17,7 @@ OURS = b"\x7f\x7dtimbrel"
 
 
 class Broken(Exception):
-    """What is wrong with the bytes; the caller adds the file's name."""
+    """Says what is wrong with the bytes; the caller adds the file's name."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Which ports are connected to which, where the MIDI system tells it: JACK does."""
+"""Finds which ports are connected to which, where the MIDI system tells it: JACK does."""
 
 from typing import Any, Protocol
 
@@ -6,7 +6,7 @@ from ..errors import UserError
 
 
 class Wires(Protocol):
-    """What is known of connections between MIDI ports."""
+    """The connections between MIDI ports, as far as they are known."""
 
     def ports(self, client: str) -> set[str]:
         """Names of the inputs of clients whose names begin so."""
@@ -18,14 +18,14 @@ class Wires(Protocol):
 
 
 class Unknown:
-    """Where the system does not tell."""
+    """Connections of a system that does not tell them."""
 
     def ports(self, client: str) -> set[str]:
-        """None."""
+        """Return no ports."""
         return set()
 
     def into(self, port: str | None) -> set[str] | None:
-        """Not known."""
+        """Return None: it is not known."""
         return None
 
 
@@ -51,11 +51,11 @@ class JackWires:
             raise _silent(error) from None
 
     def ports(self, client: str) -> set[str]:
-        """As `Wires.ports`."""
+        """See `Wires.ports`."""
         return {port.name for port in self._client.get_ports(f"^{client}", is_midi=True, is_input=True)}
 
     def into(self, port: str | None) -> set[str] | None:
-        """As `Wires.into`; empty for an input that is no longer there."""
+        """See `Wires.into`; empty for an input that is no longer there."""
         if port is None:
             return None
         try:

@@ -156,7 +156,7 @@ def _of_values(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def _of_kind(preset: Preset, card: Card) -> Iterator[Fault]:
-    """What the preset says of its voices that is for models of another kind, or does not go with another key."""
+    """Find what the preset says of its voices that is for models of another kind, or does not go with another key."""
     own = kind_of(card)
     for other in KINDS.values():
         if other is own:

@@ -17,7 +17,7 @@ TOLD = 3  # presets that were loaded meanwhile, of any number
 
 
 class Fitting(BaseModel):
-    """What a player asks for beside a preset: at most so many voices, and a controller's knobs on the latents.
+    """The wishes of a player beside a preset: at most so many voices, and a controller's knobs on the latents.
 
     ``presets`` are the names of those that have a channel (1 to 16) to themselves.
     """
@@ -54,7 +54,7 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
 
 
 class Note(BaseModel):
-    """What a recording says beside what was played: how presets were fitted, or that one was loaded meanwhile."""
+    """A note in a recording: how presets were fitted, or that one was loaded meanwhile."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +62,7 @@ class Note(BaseModel):
     loaded: str | None = None
 
     def text(self) -> str:
-        """As it is written into the file."""
+        """Return the note as it is written into the file."""
         return self.model_dump_json(exclude_defaults=True)
 
 

@@ -113,7 +113,7 @@ def _ranges(patch: Patch) -> dict[str, Range]:
 
 @dataclass
 class _Turn:
-    """How far a controller was moved, and when last; ``stands`` is its value but for flicker."""
+    """A controller's move: how far, and when last; ``stands`` is its value but for flicker."""
 
     low: int
     high: int
@@ -152,7 +152,7 @@ def _rested(turns: Mapping[int, _Turn], now: float) -> bool:
 
 
 def _choose(turns: Mapping[int, _Turn], taken: Mapping[int, str], say: Callable[[str], None]) -> int | None:
-    """Of those moved together at the end the one that was moved farthest, or the last of these."""
+    """Choose the one that was moved farthest of those moved together at the end, or the last of these."""
     wide = {number: turn for number, turn in turns.items() if turn.travel >= LEAST_TRAVEL}
     end = max((turn.seconds for turn in wide.values()), default=0.0)
     together = {number: turn for number, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}
@@ -260,7 +260,7 @@ def _edit(text: str, number: int, target: str, span: Range) -> str:
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """Where each ``[[cc]]`` begins and ends, with the comments right below it that no other header claims."""
+    """Yield where each ``[[cc]]`` begins and ends, with the comments right below it that no other header claims."""
     for start, line in enumerate(lines):
         if not CC_HEADER.fullmatch(line):
             continue

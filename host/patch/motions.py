@@ -1,4 +1,4 @@
-"""What a preset says of [morph], [walk] and [[motion]]."""
+"""The [morph], [walk] and [[motion]] tables of a preset."""
 
 import itertools
 from typing import Annotated, Any, Literal
@@ -54,7 +54,7 @@ _OF_MOTION = {  # what each kind of motion may say
 
 
 class MotionSettings(Part):
-    """What moves by itself: ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
+    """A motion: it moves ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
 
     A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at
     one of ``times``, in seconds from the start, and rests at the last one; with ``loop`` it has one more, when it is

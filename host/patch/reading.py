@@ -225,7 +225,7 @@ def _line(lines: Mapping[Where, int], where: Where) -> int | None:
 
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
-    """What pydantic found wrong, in our words; of a misspelt key and the one that it leaves missing, the former."""
+    """Say in our words what pydantic found wrong; of a misspelt key and the one that it leaves missing, the former."""
     details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # who gave more of them gave another kind of file
     unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:

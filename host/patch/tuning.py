@@ -1,4 +1,4 @@
-"""Which pitch each key has: equal temperament, or a scale and a keyboard map in Scala's formats.
+"""Gives each key its pitch: equal temperament, or a scale and a keyboard map in Scala's formats.
 
 Both formats are Manuel Op de Coul's: "Scala scale file format" and "Keyboard mappings" in the help of Scala
 (huygens-fokker.org/scala). A scale repeats at its last note, which need be no octave. A map repeats too: every so many
@@ -69,7 +69,7 @@ class Scale(NamedTuple):
 
 
 class Keymap(NamedTuple):
-    """Which degree of a scale each key plays, and the frequency of one key.
+    """A keyboard map: the degree of a scale that each key plays, and the frequency of one key.
 
     ``degrees`` belong to the key ``middle`` and those above it, ``size`` keys until they come again; None, and what is
     missing at the end, are keys that do not sound. ``octave``: the degree by which they are moved then, 0 for the

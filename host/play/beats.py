@@ -29,7 +29,7 @@ class Beats:
         self._running = True
 
     def value(self, time: int) -> float:
-        """At one sample."""
+        """Return the beat at one sample."""
         return self._line.value(time)
 
     def clock(self, event: Clock) -> None:

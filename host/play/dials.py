@@ -30,11 +30,11 @@ class Motion:
         self.left, self.right = (Ramp(gain, ramp) for gain in gains)
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """[rows, n_latents]: the same for all voices."""
+        """Return the code, [rows, n_latents]: the same for all voices."""
         return self.codes.at(times)
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """[rows]."""
+        """Return the bend in semitones, [rows]."""
         return self.bend.at(times)
 
     def forget(self, time: int) -> None:
@@ -76,7 +76,7 @@ class Dials:
         self.motion = Motion(codes, self._gains(), sample_rate)
 
     def present(self, target: str) -> float:
-        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
+        """Return where a target is heading, 0 for a parameter of an effect that was neither set nor moved."""
         for ramps in (self.motion.codes.targets, self._engine):
             if target in ramps:
                 return ramps[target].target
@@ -97,17 +97,17 @@ class Dials:
             self._move_effect(time, target, value)
 
     def volume(self, time: int, value: int) -> None:
-        """CC 7."""
+        """Return the volume, CC 7."""
         self._volume = value
         self._set_gain(time)
 
     def pan(self, time: int, value: int) -> None:
-        """CC 10, which adds to the preset's own pan."""
+        """Return the pan, CC 10, which adds to the preset's own pan."""
         self._balance = max(-1.0, (value - 64) / 63)
         self._set_gain(time)
 
     def expression(self, time: int, value: int) -> None:
-        """CC 11."""
+        """Return the expression, CC 11."""
         self._expression = value
         self._set_gain(time)
 

@@ -78,7 +78,7 @@ class Instrument:
         return self._synthesis.current_latents()
 
     def spare(self) -> tuple[bool, float] | None:
-        """How dear the voice is that `shed` would take: whether it is held, and since when, in seconds before now.
+        """Return what the voice that `shed` would take costs: whether it is held, and since when, in seconds from now.
 
         None if there is none to take.
         """

@@ -1,4 +1,4 @@
-"""What keys do to voices: each has its own, or one voice is for all of them."""
+"""Leads keys to voices: each has its own, or one voice is for all of them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class Poly(Voices):
         zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
-        """``limit``: voices that sound at a time, those that fade for another not counted."""
+        """Begin; ``limit`` is how many voices sound at a time, those that fade for another not counted."""
         super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
         self._limit = limit
 
@@ -108,7 +108,7 @@ class Solo(Voices):
         zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
-        """``chord``: with the pitch classes of all keys, and ``legato`` whatever it says."""
+        """Begin; with ``chord`` the voice has the pitch classes of all keys, and is ``legato`` whatever that says."""
         super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
         self._legato, self._chord = legato or chord, chord
         self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
@@ -130,7 +130,7 @@ class Solo(Voices):
         self._settle(time)
 
     def silence(self, time: int, zone: int | None = None) -> None:
-        """All sound off: nothing is held that could come back."""
+        """Let all sound end: nothing is held that could come back."""
         self._held = [held for held in self._held if self._zone(held.note[0]) != zone]
         super().silence(time, zone)
 

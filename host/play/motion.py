@@ -70,7 +70,7 @@ class Cycle:
         self._way, self._spans = WAYS[settings.legs], spans
 
     def at(self, place: float) -> list[float]:
-        """As `Mover.at`."""
+        """See `Mover.at`."""
         cycles = place * self._pace + self._phase
         if not self._path:
             level = (1.0 + self._wave(cycles)) / 2
@@ -81,10 +81,10 @@ class Cycle:
         return self._way(first, then, way - leg, self._spans)
 
     def forget(self, time: int) -> None:
-        """Nothing to drop."""
+        """Do nothing: there is nothing to drop."""
 
     def _wave(self, cycles: float) -> float:
-        """-1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
+        """Return -1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
         part = cycles % 1.0
         match self._shape:
             case "sine":
@@ -116,7 +116,7 @@ class Course:
         self._way, self._spans = WAYS[settings.legs], spans
 
     def at(self, place: float) -> list[float]:
-        """As `Mover.at`."""
+        """See `Mover.at`."""
         first, last = self._times[0], self._times[-1]
         if self._loop and place > last:
             place = first + (place - first) % (last - first)
@@ -128,7 +128,7 @@ class Course:
         return self._way(before, after, (place - start) / (end - start), self._spans)
 
     def forget(self, time: int) -> None:
-        """Nothing to drop."""
+        """Do nothing: there is nothing to drop."""
 
 
 class Latents:
@@ -163,7 +163,7 @@ class Latents:
         self._latest = -1  # no row was ever asked for later than this
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
-        """[times, n_latents], none earlier than the last ``forget``."""
+        """Return the code at sample times, [times, n_latents], none earlier than the last ``forget``."""
         rows = self._rows  # all voices ask for the same times
         for time in times.tolist():
             if time not in rows:

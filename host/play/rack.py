@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float32]
 
 
 class Rack:
-    """What live playing and rendering drive: events of any channel in, the mix out."""
+    """The patches that play together: events of any channel in, the mix out."""
 
     listens = False
 

@@ -1,4 +1,4 @@
-"""Which voices sound: keys, pedals, polyphony and stealing, and the one voice that several keys share."""
+"""The voices that sound: keys, pedals, polyphony and stealing, and the one voice that several keys share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -85,7 +85,7 @@ class Voices(ABC):
         zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
-        """Where a voice comes from.
+        """Say where voices come from.
 
         ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
         ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own.
@@ -147,7 +147,7 @@ class Voices(ABC):
             self._sostenuto[zone] = {note for note in self._down if self._zone(note[0]) == zone}
 
     def release_all(self, time: int, zone: int | None = None) -> None:
-        """All notes off (CC 123): keys come up; the pedals still hold what they hold."""
+        """Let all keys come up (all notes off, CC 123); the pedals still hold what they hold."""
         self._lift(zone)
         for voice in self._voices:
             if self._zone(voice.note[0]) == zone:
@@ -155,7 +155,7 @@ class Voices(ABC):
         self._settle(time)
 
     def silence(self, time: int, zone: int | None = None) -> None:
-        """All sound off (CC 120): everything fades in 5 ms."""
+        """Let everything fade in 5 ms (all sound off, CC 120)."""
         self._lift(zone)
         for voice in list(self._voices):
             if self._zone(voice.note[0]) == zone:

@@ -21,7 +21,7 @@ WALK_STRIDE = 7919  # numbers between the places where seeds begin
 
 
 class _Step(NamedTuple):
-    """Where a step of a walk ends: in deviations, and as a code; and in which direction it went."""
+    """The end of a step of a walk, in deviations and as a code, and the direction in which it went."""
 
     place: Doubles
     heading: Doubles
@@ -65,7 +65,7 @@ class Walk:
         self._last = 0
 
     def at(self, place: float) -> list[float]:
-        """As `Mover.at`; not earlier than the last ``forget``."""
+        """See `Mover.at`; not earlier than the last ``forget``."""
         way = max(place, 0.0) / self._samples
         step = math.floor(way)
         for number in range(self._last, step + 1):
@@ -107,6 +107,6 @@ class Walk:
 
 
 def _unit(vector: Doubles) -> Doubles:
-    """Of length 1, in the direction of a vector; zeros have none and stay."""
+    """Return a vector of length 1 in the same direction; zeros have none and stay."""
     length = math.sqrt(float(vector @ vector))
     return vector / length if length > 0 else vector

@@ -52,14 +52,14 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True)
 class Work:
-    """What some work took: seconds that passed, and seconds of a processor."""
+    """The cost of some work: seconds that passed, and seconds of a processor."""
 
     passed: float = 0.0
     spent: float = 0.0
 
     @classmethod
     def now(cls) -> "Work":
-        """Of this process, since whenever."""
+        """Return the work of this process so far, from an arbitrary beginning."""
         return cls(time.perf_counter(), time.process_time())
 
     def __add__(self, other: "Work") -> "Work":
@@ -106,7 +106,7 @@ class Worker:
         return WorkerChannel(self, channel)
 
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
-        """As `Elsewhere.hear`, for a channel; it works ahead as far as there is room for what it makes."""
+        """See `Elsewhere.hear`, for a channel; it works ahead as far as there is room for what it makes."""
         until = min(until, self._taken[channel] + self._length)
         if self._leaving or (not events and until <= self._asked[channel]):
             return
@@ -116,7 +116,7 @@ class Worker:
             self._connection.send((channel, plain, until))
 
     def sums(self, channel: int, start: int, count: int, sides: int) -> dict[int, Array]:
-        """As `Elsewhere.sums`, for a channel.
+        """See `Elsewhere.sums`, for a channel.
 
         Raises:
             Failure: the process is gone.
@@ -136,11 +136,11 @@ class Worker:
             self._connection.send(LEAVE)
 
     def end(self, channel: int) -> int | None:
-        """As `Elsewhere.end`, for a channel."""
+        """See `Elsewhere.end`, for a channel."""
         return self._asked[channel] if self._leaving else None
 
     def hand_over(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
-        """As `Elsewhere.hand_over`, for a channel.
+        """See `Elsewhere.hand_over`, for a channel.
 
         Raises:
             Failure: the process is gone.
@@ -189,19 +189,19 @@ class WorkerChannel:
 
     @property
     def end(self) -> int | None:
-        """As `Elsewhere.end`."""
+        """See `Elsewhere.end`."""
         return self._worker.end(self._channel)
 
     def hear(self, events: Sequence[Event], until: int) -> None:
-        """As `Elsewhere.hear`."""
+        """See `Elsewhere.hear`."""
         self._worker.hear(self._channel, events, until)
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
-        """As `Elsewhere.sums`."""
+        """See `Elsewhere.sums`."""
         return self._worker.sums(self._channel, start, count, sides)
 
     def hand_over(self) -> tuple[Sequence[int], list[VoiceSound]]:
-        """As `Elsewhere.hand_over`."""
+        """See `Elsewhere.hand_over`."""
         return self._worker.hand_over(self._channel)
 
 

@@ -36,10 +36,10 @@ TINY = np.float32(1e-20)
 
 
 class Bend(Protocol):
-    """What happens to codes on their way; called for each frame once, in order of time."""
+    """Changes codes on their way; called for each frame once, in order of time."""
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
-        """[rows, n_latents] in and out; ``times`` are the frames' middles, which of them are ``sounding`` is told."""
+        """Change codes, [rows, n_latents]; ``times`` are the frames' middles, ``sounding`` says which frames sound."""
         ...
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
@@ -49,7 +49,7 @@ class Bend(Protocol):
 
 @dataclass
 class Fit:
-    """How near decoded frames are to those that were heard, silent ones left out."""
+    """The distance of decoded frames from those that were heard, silent ones left out."""
 
     error: float = 0.0
     energy: float = 0.0
@@ -68,7 +68,7 @@ class Fit:
 
 
 class Heard(NamedTuple):
-    """What is kept of frames on their way."""
+    """The frames on their way, and what is known of each."""
 
     sounding: npt.NDArray[np.bool_]  # [rows]
     level: Array  # [rows, 1]: the largest magnitude, or of grains the effective value
@@ -91,7 +91,7 @@ class _Job:
 
 
 class Kind(Protocol):
-    """What differs between spectra and grains."""
+    """The steps in which spectra and grains differ."""
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
         """Return what a decoded frame's level is brought to, [rows, 1]."""

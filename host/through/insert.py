@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32]
 
 
 class Listening(Protocol):
-    """What hears."""
+    """A listener to the sound that comes in."""
 
     heard: Array  # the block that is under way
 
@@ -61,7 +61,7 @@ class Insert:
         return self._processor.current_latents()
 
     def shed(self, time: int) -> bool:
-        """There is nothing to give up."""
+        """Return False: there is nothing to give up."""
         return False
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:

@@ -1,4 +1,4 @@
-"""Where codes lie among the training codes, drawn on a plane."""
+"""Draws where codes lie among the training codes, on a plane."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -38,7 +38,7 @@ POINTS = 200  # of the way, to be drawn and measured
 
 @dataclass(frozen=True)
 class Morphed:
-    """What to tell people of a sound that was written."""
+    """The facts to tell people of a sound that was written."""
 
     summary: str
     warnings: tuple[str, ...]

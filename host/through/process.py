@@ -31,7 +31,7 @@ LONGEST_TAIL_SECONDS = 30.0
 
 
 class Processed(NamedTuple):
-    """What to tell people of a sound that was written."""
+    """The facts to tell people of a sound that was written."""
 
     seconds: float
     latency_seconds: float  # that the same would have live
@@ -174,7 +174,7 @@ def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Even
 
 
 def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
-    """What effects still sound when the sound is over, without the silence after it."""
+    """Return what effects still sound when the sound is over, without the silence after it."""
     held: list[Array] = []  # silent blocks, given only if sound returns
     for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
         held.append(processor.process([], np.zeros(BLOCK, np.float32)))

@@ -1,4 +1,4 @@
-"""From a sound to a preset that rests at its latent code, or follows its codes."""
+"""Makes of a sound a preset that rests at its latent code, or follows its codes."""
 
 import heapq
 import os
@@ -45,7 +45,7 @@ class Track(NamedTuple):
 
 @dataclass(frozen=True)
 class Recovered:
-    """What to tell people of a preset that was written."""
+    """The facts to tell people of a preset that was written."""
 
     summary: str
     warnings: tuple[str, ...]
@@ -220,7 +220,7 @@ def _frames(samples: Array, first: int, last: int, card: Card) -> Array:
 
 
 def _distances(codes: Doubles, marks: Doubles) -> Doubles:
-    """From each code to the nearest mark, [frames]."""
+    """Return the distance from each code to the nearest mark, [frames]."""
     parts = (codes[first : first + AT_ONCE, None] for first in range(0, len(codes), AT_ONCE))
     return np.concatenate([np.sqrt(np.square(part - marks).sum(axis=2).min(axis=1)) for part in parts])
 
@@ -250,7 +250,7 @@ def outside(code: Doubles, card: Card) -> str:
 
 
 def _rounded(code: Doubles) -> list[float]:
-    """As cards hold codes."""
+    """Return a code rounded as cards hold codes."""
     return [round(value, 5) for value in code.tolist()]
 
 

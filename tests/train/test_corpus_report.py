@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from timbrel.train.corpus.report import Report
+from timbrel.train.corpus.report import CorpusReport
 from timbrel.train.corpus.store import Corpus
 
 
@@ -18,14 +18,14 @@ def test_the_report_adds_up(sounds, corpus, tmp_path):
 
 
 def test_a_pitch_counts_for_the_nearest_class():
-    report = Report()
+    report = CorpusReport()
     report.count_clip(5 * 1024, np.float32([59.6, 60.4, np.nan, 71.7, 61]), 1024)
     assert report.pitch_classes == pytest.approx([3, 1] + [0] * 10)
     assert (report.pitched_seconds, report.unpitched_seconds) == pytest.approx((4, 1))
 
 
 def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
-    report = Report(
+    report = CorpusReport(
         clips=3,
         seconds=3725.0,
         split_clips={"train": 3},
@@ -49,4 +49,4 @@ def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
 
 
 def test_noise_gets_no_histogram():
-    assert "F#" not in Report(clips=1, seconds=9.0, unpitched_seconds=9.0).text()
+    assert "F#" not in CorpusReport(clips=1, seconds=9.0, unpitched_seconds=9.0).text()

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from ...host.errors import UserError
 from .pitch import pitch_track
-from .report import Report
+from .report import CorpusReport
 from .sounds import SHORTEST, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Writer, writing
@@ -29,7 +29,7 @@ def build(
     name: str | None = None,
     licence: str | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> CorpusReport:
     """Decode, mix, resample, trim, measure and store all sounds in files and folders.
 
     Args:

@@ -1,4 +1,4 @@
-"""What went into a corpus, what did not and why."""
+"""Reports what went into a corpus, what did not and why."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _TONAL = 0.01  # share of pitched sound under which a histogram would show slips
 _BAR = 32  # characters of the histogram's longest bar
 
 
-class Report(BaseModel):
+class CorpusReport(BaseModel):
     """Counts, durations in seconds and the names of what was left out or is worth a look.
 
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
@@ -106,7 +106,7 @@ def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-    """``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
+    """Write a duration: ``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -17,7 +17,7 @@ import soundfile
 from ...host.errors import Failure, UserError
 from .general_midi import PROGRAM_NAMES
 from .pitch import Samples, labelled_track, silence_level
-from .report import Report
+from .report import CorpusReport
 from .split import assign, parse_fractions
 from .store import Writer, writing
 
@@ -66,7 +66,7 @@ def render_soundfont(
     name: str | None = None,
     licence: str | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
     Args:

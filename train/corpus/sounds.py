@@ -112,7 +112,7 @@ class Sound:
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
-        """Clipping leaves a plateau: equal samples at full scale. A float file may rise above it unharmed."""
+        """Look for the plateau of equal samples that clipping leaves; a float file rises above full scale unharmed."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
@@ -182,7 +182,7 @@ def _within(folder: Path) -> list[Path]:
 
 
 def _may_be_sound(path: Path) -> bool:
-    """By its suffix; where that says nothing, by asking libsndfile."""
+    """Judge a file by its suffix; where that says nothing, ask libsndfile."""
     suffix = path.suffix[1:].lower()
     known = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
     if suffix in known | _ALIASES | _FOREIGN:

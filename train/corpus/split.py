@@ -1,4 +1,4 @@
-"""Which clips are learned from, which are watched while learning, and which are kept for the test."""
+"""Deals out clips: which are learned from, which are watched while learning, and which are kept for the test."""
 
 import random
 from collections import Counter

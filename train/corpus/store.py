@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ...host.errors import UserError
 from ...host.files import building_folder
 from .pitch import HOP, Sliceable, frame_count
-from .report import Report
+from .report import CorpusReport
 
 FORMAT: Literal[1] = 1
 Samples = npt.NDArray[np.float32]
@@ -58,7 +58,7 @@ class _Manifest(BaseModel):
     hop: int = Field(default=HOP, ge=HOP, le=HOP)
     licence: str | None = None
     clips: list[Clip] = Field(min_length=1)
-    report: Report
+    report: CorpusReport
     files: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -126,7 +126,7 @@ class Writer:
     def __init__(self, folder: Path, rate: int) -> None:
         self.rate = rate
         self.clips: list[Clip] = []
-        self.report = Report()
+        self.report = CorpusReport()
         self._manifest = folder / _MANIFEST
         self._audio = (folder / _AUDIO).open("wb")
         self._pitch = (folder / _PITCH).open("wb")
@@ -182,7 +182,7 @@ class Writer:
         name: str,
         licence: str | None = None,
         files: dict[str, str] | None = None,
-    ) -> Report:
+    ) -> CorpusReport:
         """Write ``corpus.json``; ``splits`` gives the split of every clip by its name, ``files`` where it is from."""
         clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
         for clip in clips:

@@ -140,7 +140,7 @@ class Whitening(nn.Module):
 
 
 class Domain(nn.Module, ABC):
-    """What a grain is to a network.
+    """The form that a grain has for a network.
 
     ``seen`` numbers go into the encoder, ``decoded`` come out of the decoder.
     """
@@ -249,7 +249,7 @@ class Noise(Domain):
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
-        """As `Domain.frame`; no logarithm of a row, which runtimes round in one of two ways by its place in a batch."""
+        """See `Domain.frame`. Takes no logarithm of a row: runtimes round it in two ways, by its place in a batch."""
         power = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
         envelope = self._envelope(decoded).exp()
         return torch.cat([(self.length * power).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)

@@ -131,8 +131,8 @@ def test_only_pitch_classes_heard_in_training_are_asked_for():
     scale = np.repeat([0, 2, 4, 5, 7, 9, 11], 100)
     stray = np.append(scale, [1])
     one_octave = SETTINGS.model_copy(update={"views": 1})
-    assert keys.trained(stray, one_octave, True) == [0, 2, 4, 5, 7, 9, 11]
-    assert keys.trained(stray, SETTINGS, True) == list(range(12))
+    assert keys.trained_classes(stray, one_octave, True) == [0, 2, 4, 5, 7, 9, 11]
+    assert keys.trained_classes(stray, SETTINGS, True) == list(range(12))
 
 
 def test_a_held_frame_has_the_spectrum_of_the_frame():

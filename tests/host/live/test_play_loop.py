@@ -7,11 +7,11 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, Turn
 from timbrel.host.live import parent as playing
-from timbrel.host.live.messages import Report, Setup
+from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.parent import Recording, play
 from timbrel.host.play.desk import hands_off
 
-REPORT = Report(
+REPORT = Status(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
     **{"load": (0.1, 0.2), "underruns": 2, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": []},
     **{"peak_db": -100.0, "limited": 0.0, "presets": {None: "p"}, "ports": [], "last": ""},

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.live import advice, screen
-from timbrel.host.live.messages import Report
+from timbrel.host.live.messages import Status
 from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
 from timbrel.host.shelf import shipped_presets
 
-REPORT = Report(
+REPORT = Status(
     device="system (JACK Audio Connection Kit)",
     rate=48000,
     block=128,
@@ -56,7 +56,7 @@ BUSY = {
 
 
 def report(**changes):
-    return Report(**{**vars(REPORT), **changes})
+    return Status(**{**vars(REPORT), **changes})
 
 
 def drawn(*reports, said=(), told=(), piano=False, width=80, monkeypatch):

@@ -8,7 +8,7 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
 from timbrel.host.live import session
-from timbrel.host.live.messages import Report, Setup
+from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.parent import Recording, _Tape
 from timbrel.host.live.player import Player
 from timbrel.host.live.stage import Stage, Without
@@ -81,10 +81,10 @@ class Played:
 
     @staticmethod
     def ready(rack, patches):
-        known = dict.fromkeys(Report.__dataclass_fields__)
+        known = dict.fromkeys(Status.__dataclass_fields__)
         latency = {"instrument": 1000 * rack.latency_samples / RATE}
         presets = {slot: patch.name for slot, patch in patches.items()}
-        return Report(**known | {"rate": RATE, "latency_ms": latency, "presets": presets})
+        return Status(**known | {"rate": RATE, "latency_ms": latency, "presets": presets})
 
 
 def rendered(timbrel, *options):
