@@ -43,6 +43,7 @@ class Instrument:
             move_effect=self._output.set_effect,
             live=live,
         )
+        self._hands = self._synthesis.hands
 
     @property
     def latency_samples(self) -> int:
@@ -62,16 +63,16 @@ class Instrument:
     @property
     def sounding(self) -> int:
         """Voices that sound."""
-        return self._synthesis.sounding
+        return len(self._hands.voices)
 
     @property
     def knobs(self) -> Mapper:
         """Return what its knobs turn."""
-        return self._synthesis.knobs
+        return self._hands.knobs
 
     def latent_values(self) -> list[float]:
         """Return where each knob is heading."""
-        return self._synthesis.latent_values()
+        return self._hands.latent_values()
 
     def current_latents(self) -> list[float]:
         """Return the code of the sample that is computed next, without what fingers do to single notes."""
@@ -86,7 +87,7 @@ class Instrument:
 
     def shed(self, time: int) -> None:
         """Give up a voice from output sample ``time`` on: the one released longest ago, else the oldest; in 5 ms."""
-        self._synthesis.expect_shedding()
+        self._hands.expect_shedding()
         self._output.schedule(Shed(time, 0))
 
     def hear(self, events: Sequence[Event], until: int) -> None:

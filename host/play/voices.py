@@ -113,11 +113,6 @@ class Voices(ABC):
         """Return how long a stolen voice takes to fade."""
         return self._steal
 
-    @property
-    def keys_down(self) -> list[int]:
-        """Keys that are pressed, lowest first."""
-        return sorted(key for _, key in self._down)
-
     @abstractmethod
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
         """A key goes down. ``gain`` is what its velocity means."""

@@ -14,6 +14,7 @@ from timbrel.host.contract.card import UniformPrior
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.protocol import VoiceSound
+from timbrel.host.engines.table import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.kinds.kind import Kind
@@ -21,6 +22,7 @@ from timbrel.host.live import session
 from timbrel.host.live.player import Player
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
+from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from timbrel.train.run import Run
 from torch import nn
@@ -209,7 +211,7 @@ def test_offline_each_note_has_the_clip_of_its_own_code(model, preset):
         decoder.decode(np.array([[value, decoder.card.latents[1].default]], np.float32), np.zeros(1, np.intp))[0]
         for value in (span.default, span.high)
     )
-    level = rack._instruments[0]._synthesis._voice_gain / np.sqrt(2)
+    level = db_to_gain(VOICE_LUFS - decoder.card.loudness_lufs) / np.sqrt(2)
     bare = level * (100 / 127) ** 2
     assert np.allclose(sound[100:2900], bare * before[100:2900], atol=1e-5)  # once it has come in
     late = level * (80 / 127) ** 2 * after

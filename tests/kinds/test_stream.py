@@ -13,12 +13,14 @@ from timbrel.export.graphs import Graphs
 from timbrel.host.contract.card import Scaling, State, UniformPrior
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.protocol import VoiceSound
+from timbrel.host.engines.table import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.kinds.kind import Kind
 from timbrel.host.live.player import Player
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
+from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from torch import nn
 
@@ -211,7 +213,7 @@ def test_each_voice_goes_on_from_its_own_state_and_scaling_is_put_back(model, pr
         frame, state = file.step(code, np.zeros(1, np.intp), state)
         frames.append(frame[0] * DEVIATION + MEAN)
     one = np.concatenate(frames)
-    gain = rack._instruments[0]._synthesis._voice_gain / np.sqrt(2)
+    gain = db_to_gain(VOICE_LUFS - file.card.loudness_lufs) / np.sqrt(2)
     expected = gain * (one[500 - 100 : 2000 - 100] + one[500 - 356 : 2000 - 356])
     assert np.allclose(sound[500:2000], expected, atol=1e-6)
     assert np.abs(expected).max() > 1e-3

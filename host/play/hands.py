@@ -1,0 +1,203 @@
+"""What hands and feet do to one preset: each event is written down where it acts, in functions of time.
+
+Nothing sounds here: `Synthesis` computes what the voices and their motion say once all events of a block are written.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..controls import knob
+from ..engines.protocol import Engine, Motion
+from ..engines.table import VOICE_LUFS
+from ..events import (
+    AllOff,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    Shed,
+    Turn,
+    ZoneSize,
+)
+from ..kinds.table import kind_of
+from ..patch.agreement import reach
+from ..patch.preset import PROCESS_CONTROLS
+from ..patch.resolve import Patch
+from ..settings import Range
+from ..units import db_to_gain
+from .desk import BEND_RANGE
+from .dials import Dials
+from .keying import Solo, keyed
+from .mapping import Mapper
+from .motion import Latents
+from .mpe import Wheel, fingers_of
+from .voices import Voice
+
+LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
+GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
+
+
+class Hands:
+    """The voices of one preset with all that moves them, and what each event does to these."""
+
+    def __init__(
+        self,
+        patch: Patch,
+        engine: Engine[Any],
+        effects: Mapping[str, Range],
+        move_effect: Callable[[int, str, float], None],
+    ) -> None:
+        """Put all where the preset says; arguments are as `Synthesis` has them.
+
+        Raises:
+            UserError: the preset does not fit the model.
+        """
+        preset, card = patch.preset, patch.model.card
+        rate, play = card.sample_rate, preset.play
+        self._rate, self._tuning = rate, patch.tuning
+        self._fingers = fingers_of(preset, card)
+        self._dials = Dials(preset, Latents(preset, card, rate, patch.morph_end), engine.targets, move_effect, rate)
+        self.motion = self._dials.motion
+        # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
+        # no collector runs while live sound is made.
+        fingers = (self._fingers.touch, self._fingers.zone)
+        makers = (engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
+        self.voices = keyed(preset, kind_of(card), rate, *makers)
+        spans = reach(preset, card, effects)
+        self.knobs = Mapper(
+            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
+            {target: span for target, span in spans.items() if target not in PROCESS_CONTROLS},
+            self._dials.present,
+            self._dials.turn,
+        )
+        self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
+        self._velocity_exponent = 2 * play.velocity_curve
+        self._bend_range = play.bend_range_semitones
+        self._wheel = Wheel(self._bend_range, self.motion.bend)  # of channels outside MPE's zones
+        self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
+        self._always_gliding = self._gliding
+        self._set_glide()
+        self._shedding = 0  # voices that will be given up once their sample comes
+
+    def latent_values(self) -> list[float]:
+        """Return where each knob is heading."""
+        return [ramp.target for ramp in self.motion.codes.knobs]
+
+    def motion_of(self, voices: list[Voice]) -> Motion:
+        """Return what moves voices, each by its own finger too."""
+        touches = [voice.touch for voice in voices]
+        return self._fingers.motion(self.motion, touches) if any(touches) else self.motion
+
+    def spare(self, now: int) -> tuple[bool, float] | None:
+        """How dear the voice is that a `Shed` would take: whether it is held, and since when, in seconds before now.
+
+        None if there is none to take.
+        """
+        voice = self.voices.victim(now)
+        if voice is None or self.voices.count(now) <= self._shedding:
+            return None
+        off = voice.envelope.off
+        return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
+
+    def expect_shedding(self) -> None:
+        """A voice will be given up, by a `Shed` that is on its way."""
+        self._shedding += 1
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        self.motion.forget(time)
+        self._fingers.forget(time)
+        self.voices.forget(time)
+
+    def hear(self, event: Event) -> None:
+        """Write down what an event does; they come in order of time."""
+        match event:
+            case NoteOn(_, _, key) if key not in self._tuning:
+                pass
+            case NoteOn(time, channel, key, velocity):
+                gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
+                self.voices.note_on(time, key, gain, channel)
+                self.knobs.hear(event)
+            case NoteOff(time, channel, key):
+                self.voices.note_off(time, key, channel)
+                self.knobs.hear(event)
+            case Turn():
+                self.knobs.hear(event)
+            case Clock():
+                self.motion.codes.clock(event)
+            case Shed(time):
+                self._shedding -= 1
+                self.voices.shed(time)
+            case ZoneSize(time, master, members):
+                self._begin_zone(time, master, members)
+            case _ if self._fingers.is_member(event.channel):
+                self._fingers.move(event, self.voices.touches)
+            case _:
+                if not self.knobs.hear(event):
+                    self._hear_unmapped(event, self._fingers.zone(event.channel))
+
+    def _hear_unmapped(self, event: Event, zone: int | None) -> None:
+        """What is no note's, from the master of a zone or from outside of zones, has its meaning in MIDI."""
+        match event:
+            case PitchBend(time, _, value):
+                self._wheel_of(zone).turn(time, value)
+            case DataEntry(time, _, True, parameter) if parameter == BEND_RANGE:
+                self._wheel_of(zone).set_range(time, event)
+            case AllOff(time, _, cut):
+                (self.voices.silence if cut else self.voices.release_all)(time, zone)
+            case ControllersReset(time):
+                self._reset(time, zone)
+            case ControlChange(time, _, number, value):
+                self._control(time, zone, number, value)
+
+    def _control(self, time: int, zone: int | None, number: int, value: int) -> None:
+        match number:
+            case 5:
+                self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
+                self._set_glide()
+            case 7:
+                self._dials.volume(time, value)
+            case 10:
+                self._dials.pan(time, value)
+            case 11:
+                self._dials.expression(time, value)
+            case 64:
+                self.voices.pedal(time, value >= 64, zone)
+            case 65:
+                self._gliding = value >= 64
+                self._set_glide()
+            case 66:
+                self.voices.sostenuto(time, value >= 64, zone)
+
+    def _reset(self, time: int, zone: int | None) -> None:
+        """What a reset takes back: bends, expression, pedals, glide; not volume, pan and bend range (MIDI RP-015)."""
+        self._wheel_of(zone).turn(time, 0)
+        if zone is not None:
+            self._fingers.rest(time, zone, self.voices.touches)
+        self.voices.pedal(time, False, zone)
+        self.voices.sostenuto(time, False, zone)
+        self._dials.expression(time, 127)
+        self._gliding = self._always_gliding
+        self._set_glide()
+
+    def _begin_zone(self, time: int, master: int, members: int) -> None:
+        """An MPE zone begins or ends: all notes off and controllers reset, where it was and where it is."""
+        if self._fingers.zone(master) == master:
+            self._reset(time, master)
+            self.voices.release_all(time, master)
+        self._fingers.begin(master, members)
+        self.voices.release_all(time, master)
+        self._reset(time, None)
+        self._wheel.reset(time, self._bend_range)
+
+    def _wheel_of(self, zone: int | None) -> Wheel:
+        """Return the pitch wheel of a zone's master, or of all channels outside of zones."""
+        return self._wheel if zone is None else self._fingers.wheel(zone)
+
+    def _set_glide(self) -> None:
+        if isinstance(self.voices, Solo):
+            self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
