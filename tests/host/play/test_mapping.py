@@ -19,14 +19,14 @@ VALUE = st.floats(-100, 100, allow_subnormal=False)
 PART = st.floats(0, 1, allow_subnormal=False)
 
 
-REACH = {"x": (-1.0, 2.0)}
+REACH = {"x": (-1.0, 2.0), "w": (0.0, 1.0)}
 
 
 class Player:
     """A mapper that hears what a controller means, and the targets that it moves."""
 
     def __init__(self, *entries, present=None):
-        self.values = {"x": 0.0, "y": 0.0} | (present or {})
+        self.values = {"w": 0.0, "x": 0.0, "y": 0.0} | (present or {})
         self.moves = []
         maps = [CCMap.model_validate({"target": "x", "low": 0.0, "high": 1.0} | entry) for entry in entries]
         self.mapper, self.reader = Mapper(maps, REACH, self.values.__getitem__, self._move), Reader()
@@ -82,13 +82,13 @@ def test_a_map_with_a_channel_hears_that_channel_alone(listens, channel):
 def test_two_channels_turn_two_targets_with_one_number():
     player = Player({"number": 20, "channel": 1}, {"number": 20, "channel": 2, "target": "y"})
     player.cc(20, 127, channel=1)
-    assert player.values == {"x": 0.0, "y": 1.0}
+    assert player.values == {"w": 0.0, "x": 0.0, "y": 1.0}
 
 
 def test_one_controller_turns_all_its_targets():
     player = Player({"number": 20}, {"number": 20, "target": "y", "low": 5.0, "high": 4.0})
     player.cc(20, 127)
-    assert player.values == {"x": 1.0, "y": 4.0}
+    assert player.values == {"w": 0.0, "x": 1.0, "y": 4.0}
 
 
 @given(st.integers(1, 31).filter(lambda number: number != 6), BYTE, BYTE)
@@ -115,7 +115,7 @@ def test_the_fine_half_of_a_seven_bit_map_is_a_controller_of_its_own():
     player = Player({"number": 16}, {"number": 48, "target": "y"})
     player.cc(16, 127)
     player.cc(48, 0)
-    assert player.values == {"x": 1.0, "y": 0.0}
+    assert player.values == {"w": 0.0, "x": 1.0, "y": 0.0}
 
 
 @given(st.integers(0, 16382), BYTE, BYTE)
@@ -146,7 +146,7 @@ def test_each_channel_selects_its_own_parameter():
     player.nrpn(300, channel=0)
     player.nrpn(301, channel=1)
     player.cc(6, 127, channel=0)
-    assert player.values == {"x": 1.0, "y": 0.0}
+    assert player.values == {"w": 0.0, "x": 1.0, "y": 0.0}
 
 
 @given(PART, st.lists(st.sampled_from([96, 97]), max_size=300))
@@ -338,8 +338,8 @@ def test_what_was_turned_stands_for_the_next_player_and_what_was_pressed_alone_d
     assert player.mapper.standing() == {}
     player.hear(ChannelPressure(0, 0, 127), Turn(1, 0, "y", 0.5), Turn(2, 0, "z", 0.5))
     assert player.mapper.standing() == {}  # beyond its reach
-    player.hear(Turn(2, 0, "x", 5.0))
-    assert player.mapper.standing() == {"x": 2.0}
+    player.hear(Turn(2, 0, "x", 5.0), Turn(2, 0, "w", 0.5))  # a map's target, and one that no map has
+    assert player.mapper.standing() == {"w": 0.5, "x": 2.0}
 
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'

@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.events import ChannelPressure, Clock, ControlChange, NoteOff, NoteOn, PitchBend, ZoneSize
+from timbrel.host.events import (
+    AllOff,
+    ChannelPressure,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    ZoneSize,
+)
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
@@ -117,6 +128,15 @@ def test_a_zone_without_any_instrument_is_played_by_the_one_that_hears_all_chann
         heard = [listener for event in zone(0, 15, 4) for listener, _ in zones.route(event)]
         assert heard == ([] if others is None else [2])
         assert owners(zones)[11:] == ([11, 12, 13, 14, 15] if others is None else [2] * 5)
+
+
+def test_a_parameter_stays_selected_where_a_zone_gives_its_channel_to_another_instrument():
+    zones = Zones({0: False, 3: False})
+    selection = [ControlChange(0, 3, 99, 2), ControlChange(0, 3, 98, 44)]
+    assert [told for event in selection for told in zones.route(event)] == []
+    begun = [told for event in zone(1, 0, 5) for told in zones.route(event)]
+    assert begun == [(0, ZoneSize(1, 0, 5)), (3, ControllersReset(1, 3)), (3, AllOff(1, 3, cut=False))]
+    assert zones.route(ControlChange(2, 3, 6, 7)) == [(0, DataEntry(2, 3, False, 300, "coarse", 7))]
 
 
 def test_the_clock_is_for_everybody():

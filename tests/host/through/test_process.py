@@ -503,6 +503,17 @@ def test_what_takes_ten_times_as_long_as_the_sound_lasts_is_told_of(
     assert line.startswith("0.0 s of sound took 0 s to render; ")
 
 
+@pytest.mark.parametrize("number", [120, 123, 124, 125, 126, 127])
+def test_a_key_comes_up_where_all_do(keyed, make_patch, number):
+    patch, note, samples = make_patch(keyed, process={"phase": "own"}), NoteOn(500, 0, 61, 100), glide(0.4, RATE)
+    lifted, off, held = (
+        run(Processor(patch, RATE), samples, [512], [note, *last])
+        for last in ([NoteOff(3000, 0, 61)], [ControlChange(3000, 0, number, 0)], [])
+    )
+    assert np.array_equal(off, lifted)
+    assert not np.array_equal(held, lifted)
+
+
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 @pytest.mark.parametrize("entry", CCS, ids=lambda entry: entry["target"])
 def test_a_turn_leads_a_sound_as_a_knob_does_that_goes_there_at_the_same_sample(keyed, make_patch, rate, entry):
