@@ -17,16 +17,16 @@ FRAME, RATE = 64, 22050  # of the models: small, so that most bytes of a file me
 END = b"\x00\xff\x2f\x00"
 NOTE = b"\x00\x90\x3c\x64\x60\x80\x3c\x40"
 
-_spec = importlib.util.spec_from_file_location("host_conftest", Path(__file__).parents[1] / "host" / "conftest.py")
+_spec = importlib.util.spec_from_file_location("analytic", Path(__file__).parents[1] / "host" / "analytic.py")
 assert _spec is not None
 assert _spec.loader is not None
-_host = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_host)
+_models = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_models)
 
 
 def spectrum_model(path: Path) -> Path:
     """Harmonics in closed form, and an encoder."""
-    source = _host.Analytic(frame_length=FRAME, hop_length=FRAME // 4, sample_rate=RATE, brightest_hz=9000.0)
+    source = _models.Analytic(frame_length=FRAME, hop_length=FRAME // 4, sample_rate=RATE, brightest_hz=9000.0)
     source.save(path)
     _save_encoder(path)
     return path
@@ -34,7 +34,7 @@ def spectrum_model(path: Path) -> Path:
 
 def grain_model(path: Path) -> Path:
     """Grains that are their codes, repeated, and an encoder."""
-    source = _host.Analytic(frame_length=FRAME, hop_length=FRAME // 4, sample_rate=RATE, chroma=False)
+    source = _models.Analytic(frame_length=FRAME, hop_length=FRAME // 4, sample_rate=RATE, chroma=False)
     reference = {"latent": [[0.5, 0.25]], "chroma": None, "points": [0, 1], "frame": [[0.5, 0.25]], "tolerance": 1e-5}
     card = source.card(kind="grain", domain="samples", reference=reference)
     repeat = [numpy_helper.from_array(np.tile(np.eye(2, dtype=np.float32), FRAME // 2), "repeat")]
