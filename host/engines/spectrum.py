@@ -243,16 +243,15 @@ class SpectrumEngine:
 
         Rows of one stream follow each other.
         """
-        if len(set(voices)) == len(voices):  # as in short blocks
-            for stream, time, frame in zip(streams, times, frames, strict=True):
-                at = time - stream.origin
-                sum_so_far = stream.pending[:, at : at + self._frame]
-                sum_so_far += frame
-            return
         done = 0
         for _, rows in itertools.groupby(voices):
             count = len(list(rows))
-            self._add_successive(streams[done], times[done], frames[done : done + count])
+            if count == 1:  # as for most voices of a short block
+                at = times[done] - streams[done].origin
+                sum_so_far = streams[done].pending[:, at : at + self._frame]
+                sum_so_far += frames[done]
+            else:
+                self._add_successive(streams[done], times[done], frames[done : done + count])
             done += count
 
     def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:

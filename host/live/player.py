@@ -150,8 +150,7 @@ class Player:
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
         most = max(NEW_NOTES, (end - self.now) // NOTE_SAMPLES)
         cut = next(itertools.islice(notes, most, None), count)
-        due = self._queue[:cut]
-        self._queue[cut:count] = [replace(event, time=end) for event in self._queue[cut:count]]
+        due = [event if event.time >= self.now else replace(event, time=self.now) for event in self._queue[:cut]]
         del self._queue[:cut]
         return due
 

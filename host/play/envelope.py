@@ -29,14 +29,13 @@ class Envelope:
     @property
     def end(self) -> int | None:
         """First sample from which the envelope is 0 for good, or None while held."""
-        settled = self.on + self.attack + self.decay
-        if self.sustain == 0 and (self.off is None or self.off >= settled):
-            return settled
+        if self.sustain == 0 and (self.off is None or self.off >= self.on + self.attack + self.decay):
+            return self.on + self.attack + self.decay
         return None if self.off is None else self.off + self.release
 
     def block(self, start: int, count: int) -> np.float32 | Array:
         """Levels at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""
-        settled = self.on + self.attack + self.decay
+        settled = self.on + self.attack + (self.decay if self.sustain < 1.0 else 0)  # a decay to full level is none
         if start >= settled and (self.off is None or self.off >= start + count):
             return np.float32(self.sustain)
         if self.off is None:

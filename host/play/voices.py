@@ -220,7 +220,8 @@ class Voices(ABC):
 
     def _sounding(self, time: int) -> list[Voice]:
         """Voices that count, the oldest first: those that fade for another do not."""
-        return [v for v in self._voices if v.stolen_at is None and not self._ended(v, time)]
+        ends = ((voice, voice.envelope.end) for voice in self._voices if voice.stolen_at is None)
+        return [voice for voice, end in ends if end is None or time < end]
 
     def _ended(self, voice: Voice, time: int) -> bool:
         end = voice.end(self._steal)
