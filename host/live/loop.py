@@ -27,6 +27,7 @@ Array = npt.NDArray[np.float32]
 SWITCH_SECONDS = 5e-5
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
+LONGEST_PART = 2.0  # blocks that one block counts at most: no voice is to blame where the machine stood still for twenty
 LONG_WAIT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
 LONG_WAIT_BLOCKS = 32  # over which that is looked at
 OFTEN = 0.05  # of the blocks waited for long: a busy thread makes a tenth and more do so, a busy machine two in 100
@@ -270,11 +271,11 @@ class Loop:
             self._spare_blocks = 0
 
     def _keep_up(self, part: float) -> None:
-        """Give up voices, one at a time, while blocks take longer than there is: one long block the ring outlasts.
+        """Give up voices, one at a time, while blocks take longer than there is, several of them: one is no reason.
 
-        A deeper ring outlasts several: then nothing is given up as long as the mean block is in time.
+        A deeper ring outlasts more: then nothing is given up as long as the mean block is in time.
         """
-        self._strain += (part - self._strain) / STRAIN_BLOCKS
+        self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
         if self._strain > (TIGHT if self.ring_blocks == self.sink.depth else 1.0):
             self.player.give_up_a_voice()
             self._strain = 0.5 * TIGHT  # wait and see

@@ -272,6 +272,19 @@ def test_blocks_that_take_longer_than_they_last_cost_voices_until_they_do_not(ma
     assert loop.player.sounding >= 1
 
 
+def test_a_machine_that_stands_still_costs_an_underrun_and_no_voice(make_patch, hours):
+    loop, _, _ = looped(make_patch, hours, [Timed(100.01, NoteOn(0, 0, 60, 90))])
+    block, blocks = loop.player.block, iter(range(10_000))
+
+    def stalled(count):
+        hours.now += (50.0 if next(blocks) % 60 == 59 else 0.4) * count / 48000
+        return block(count)
+
+    loop.player.block = stalled
+    loop.run()
+    assert (loop.player.shed, loop.player.sounding) == (0, 1)
+
+
 def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_patch, hours):
     motion = [{"target": "latent.0", "shape": "sine", "depth": 0.3, "rate_hz": 3.0}]
     knob = {"number": 70, "target": "latent.1", "low": 0.0, "high": 1.0}
