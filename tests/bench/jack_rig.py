@@ -155,27 +155,36 @@ class Stalls:
             theirs.close()
             self._watches.append((ours, process))
 
+    def so_far(self):
+        """When the stalls of all processors ended, by time.perf_counter."""
+        return self._ask("tell")
+
     def end(self):
-        """Stop; when the stalls of all processors ended, by time.perf_counter."""
-        for pipe, _ in self._watches:
-            pipe.send("stop")
-        moments = [moment for pipe, _ in self._watches for moment in pipe.recv()]
+        """As `so_far`, and stop."""
+        moments = self._ask("stop")
         for _, process in self._watches:
             process.join(PATIENCE_SECONDS)
         return moments
+
+    def _ask(self, word):
+        for pipe, _ in self._watches:
+            pipe.send(word)
+        return [moment for pipe, _ in self._watches for moment in pipe.recv()]
 
 
 def _stalls(pipe, processor, seconds):
     os.sched_setaffinity(0, {processor})
     session.hurry(STALL_PRIORITY)
-    moments = []
-    while not pipe.poll():
+    moments, word = [], ""
+    while word != "stop":
+        if pipe.poll():
+            word = pipe.recv()
+            pipe.send(moments)
         before = time.perf_counter()
         time.sleep(STALL_SECONDS)
         after = time.perf_counter()
         if after - before > STALL_SECONDS + seconds:
             moments.append(after)
-    pipe.send(moments)
 
 
 def beside(moments, stalls):

@@ -13,6 +13,8 @@ try:
 except (ImportError, OSError):  # the package, or the system's library
     jack = None
 
+TOGETHER = 0.005  # seconds
+
 
 class JackServer:
     """A JACK server of its own, without a card; every client of this process and its children uses it."""
@@ -58,8 +60,9 @@ class JackRig:
         length = round(seconds * server.rate) // server.block * server.block
         self.sound = np.full((2, length), np.nan, np.float32)  # its pages are there before they are recorded to
         self.now = 0
-        self.lost = []  # frames at which JACK itself was late
-        self._waiting = []
+        self.lost = []  # frames at which JACK itself was late, or the whole machine
+        self._waiting, self._cycles = [], []  # when each of the server's cycles came, and its first frame
+        self._watched_since = 0.0
         self._client.set_process_callback(self._process)
         self._client.set_xrun_callback(lambda delay: self.lost.append(self.now))
 
@@ -74,6 +77,7 @@ class JackRig:
     def _process(self, count):
         self._midi.clear_buffer()
         end = self.now + count
+        self._cycles.append((time.perf_counter(), self.now))
         while self._waiting and self._waiting[0][0] < end:
             frame, data = self._waiting.pop(0)
             self._midi.write_midi_event(max(0, frame - self.now), data)
@@ -103,6 +107,21 @@ class JackRig:
         start = self.now + ahead
         self._waiting = sorted([*self._waiting, *((start + frame, data) for frame, data in events)], key=lambda e: e[0])
         return start
+
+    def begin_to_watch(self):
+        """Forget what was lost before."""
+        self.lost.clear()
+        self._watched_since = time.perf_counter()
+
+    def stood_still(self, moments):
+        """The machine stood still until these moments, by time.perf_counter: each counts as one at which JACK was late.
+
+        Those of several processors, at once, are one.
+        """
+        times, frames = zip(*self._cycles, strict=True)
+        moments = sorted(moment for moment in moments if moment > self._watched_since)
+        alone = [moment for moment, before in zip(moments, [0.0, *moments], strict=False) if moment - before > TOGETHER]
+        self.lost += [round(frame) for frame in np.interp(alone, times, frames)]
 
     def wait(self, frame):
         """Until a frame has been recorded."""
