@@ -33,8 +33,8 @@ from .prove import STEPS, reference
 
 Array = npt.NDArray[np.float32]
 
-BATCHES = (1, 2, 7, 64)
-# Of the output's range. Half-precision weights keep 11 bits, and eight layers of them add up to about 1e-3.
+BATCHES = (1, 2, 7, 64)  # rows for which parity is tried: one, few, an odd number, many
+# Largest differences, of the output's range. Half-precision weights keep 11 bits, eight layers add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
 # The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of what lies at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
@@ -42,7 +42,7 @@ ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
 
 @dataclass(frozen=True)
 class Labels:
-    """What people are told about a model."""
+    """Words for a model's card, in place of those that follow from the run."""
 
     name: str | None = None
     description: str | None = None
@@ -91,7 +91,7 @@ def export(
     return card
 
 
-NEVER_VARIES = 1e-3  # deviation of a latent over the training set
+NEVER_VARIES = 1e-3  # standard deviation of a latent over the training set: below this it carries nothing
 
 
 def _write_decoder(
@@ -167,7 +167,7 @@ def _training(run: Run, step: int) -> Training:
 
 
 def probes(codes: Codes, count: int, seed: int) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Latents inside and at the edges of the range, [count, n], and pitch classes [count]: what parity is tried on."""
+    """Return latents inside and at the edges of the range, [count, n], and pitch classes, [count], to try parity."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
     inside = rng.uniform(low, high, (count, len(low)))
@@ -245,7 +245,7 @@ def _write_encoder(
 
 
 def _sounds(corpus: Corpus, length: int, count: int) -> Array:
-    """Pieces of the corpus's clips, [count, length]."""
+    """Return pieces of the corpus's clips, [count, length]."""
     rng = np.random.default_rng(count)
     clips = corpus.clips("train")
     pieces = np.zeros((count, length), np.float32)

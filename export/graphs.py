@@ -1,4 +1,4 @@
-"""What a family gives to the exporter."""
+"""The graphs that a family gives to the exporter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .describe import Codes
 
 @dataclass(frozen=True)
 class Graphs:
-    """The two graphs of a model as the contract wants them, and what only its family knows of it.
+    """The two graphs of a model as the contract wants them, and what only its family knows of the model.
 
     ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12], and each ``state``; it gives
     frames, and after them each state as it is for the next step. ``encoder`` takes audio [batch, frame_length] and,

@@ -1,4 +1,4 @@
-"""From a torch module to one plain ONNX file, with its weights as float16 where that is asked for."""
+"""Writes a torch module as one plain ONNX file, with its weights as float16 where that is asked for."""
 
 import logging
 import warnings

@@ -1,6 +1,6 @@
-"""A model's proof of itself: a few inputs, and what the file gives for them, every output accounted for.
+"""Makes a model's reference: a few inputs, and what the file gives for them, every output accounted for.
 
-``python -m timbrel.export.prove MODEL.onnx …`` gives files of before the reference that `timbrel export` writes now.
+``python -m timbrel.export.prove MODEL.onnx …`` gives older files the reference that `timbrel export` writes now.
 """
 
 import sys
@@ -15,14 +15,14 @@ from ..host.errors import Failure
 from ..host.files import replacing
 from .onnx import save
 
-TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, not more
-ROWS = 12  # one for each pitch class
-POINTS = 8  # of each row, in plain numbers, for hosts that know no more
-STEPS = 16  # of a model with state: what it carries has come round several times, and still differs by rounding alone
+TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, and differ no more
+ROWS = 12  # inputs: one for each pitch class
+POINTS = 8  # outputs of each row in plain numbers, for hosts that do not read peaks
+STEPS = 16  # of a model with state: it has gone round several times, and still differs by rounding alone
 
 
 def reference(model: Model) -> Reference:
-    """What a model gives at seeded codes within its knobs' spans, and each output where it is largest of these."""
+    """Return a model's outputs at seeded codes within its knobs' spans, and each output where it is largest."""
     rng = np.random.default_rng(1)
     low = [latent.low for latent in model.card.latents]
     high = [latent.high for latent in model.card.latents]
@@ -44,11 +44,11 @@ def reference(model: Model) -> Reference:
 
 
 def prove_again(path: Path) -> None:
-    """Give the file of a model of before the reference that export writes now; its graph stays as it is.
+    """Give an older model's file the reference that export writes now; its graph stays as it is.
 
     Raises:
         UserError: the model cannot be opened.
-        Failure: it does not even give the reference that it has.
+        Failure: the model does not give the reference that it has.
     """
     model = Model(path)
     verdict = model.verify()

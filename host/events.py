@@ -1,4 +1,4 @@
-"""What a player does, each with the sample at which it takes effect.
+"""The events of a performance, each with the sample at which it takes effect.
 
 ``time`` counts samples of the output from the start of the performance; ``channel`` is 0 to 15. The rack and its
 instruments take events in order of time.
@@ -7,7 +7,7 @@ instruments take events in order of time.
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["coarse", "fine", "up", "down"]  # of what is said of a parameter's value: a half of it, or a step
+Part = Literal["coarse", "fine", "up", "down"]  # of data entry: a half of the value, or a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A target goes to a value, whatever maps turn it: what a panel sends, or a plugin's automation.
+    """A target goes to a value, independently of all maps: a panel sends this, or a plugin's automation.
 
     ``channel`` is the preset's own, also while an MPE zone has it. ``target`` is called as in a preset, ``value`` is in
-    its unit and kept within its range. What the preset does not have is ignored.
+    its unit and kept within its range. A target that the preset does not have is ignored.
     """
 
     time: int
@@ -115,7 +115,7 @@ class DataEntry:
 
 @dataclass(frozen=True, slots=True)
 class AllOff:
-    """All keys of a channel come up; ``cut``: what sounds ends at once, whatever pedals hold."""
+    """All keys of a channel come up; with ``cut``, all its sound ends at once, whatever pedals hold."""
 
     time: int
     channel: int
@@ -124,7 +124,7 @@ class AllOff:
 
 @dataclass(frozen=True, slots=True)
 class ControllersReset:
-    """What a player left on a channel's controllers goes to its rest (MIDI RP-015)."""
+    """The controllers of a channel go to their rest positions (MIDI RP-015)."""
 
     time: int
     channel: int
@@ -132,9 +132,9 @@ class ControllersReset:
 
 @dataclass(frozen=True, slots=True)
 class ZoneSize:
-    """An MPE zone is told its size: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
+    """An MPE zone gets its size: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
 
-    A rack says so to those who play the zone, once it has heard RPN 6.
+    A rack sends it to the instruments that play the zone, once it has heard RPN 6.
     """
 
     time: int
@@ -144,7 +144,7 @@ class ZoneSize:
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """A voice is given up, the one that is missed least: the host has not the time for all."""
+    """A voice is stolen, the one that is missed least: the host has no time to compute all of them."""
 
     time: int
     channel: int

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimisers and where the run stands, written whole or not at all."""
+"""Checkpoints: weights, optimisers and the progress of a run, written whole or not at all."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,8 +18,11 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
-    """Where a run stands. Batches and all randomness follow from the recipe's seed and ``step``, so this is enough to
-    go on as if it had never stopped."""
+    """The progress of a run.
+
+    Batches and all random numbers follow from the recipe's seed and ``step``, so this is enough to go on as if the run
+    had never stopped.
+    """
 
     step: int = 0
     seconds: float = 0.0

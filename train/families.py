@@ -19,14 +19,13 @@ from .run import Run
 
 @dataclass(frozen=True)
 class Family:
-    """What a family's recipes train.
+    """A family of networks: what training asks of it.
 
     Args:
-        network: is made of a recipe, and of the networks that it ``reads``, by their names.
+        network: makes the network of a recipe, and of the networks that it ``reads``, by their names.
         check: raises UserError for a corpus that cannot be trained on.
-        data: of a corpus and a recipe; it may keep files in the folder that it is given, and is told whether the corpus
-            is tonal.
-        held: sounds of a network as it is, for a preview: of a batch, its frames or grains held, [samples] each.
+        data: makes the data of a corpus and a recipe, with a folder for its files, and whether the corpus is tonal.
+        held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples].
         reads: names of the networks of other runs that this one is built on, as `trained_others` gives them.
     """
 
@@ -44,7 +43,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def trained_others(run: Run) -> dict[str, Network]:
-    """Return the networks that a run's own is built on, each the best of its run: evaluating, and none is to be moved.
+    """Return the networks that a run's own is built on, the best of each run, in evaluation mode and without gradients.
 
     Raises:
         UserError: one of these runs is gone, or has no checkpoint.
@@ -53,7 +52,7 @@ def trained_others(run: Run) -> dict[str, Network]:
 
 
 def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
-    """Return the network of a run, ready to be used, its checkpoint's name and its step.
+    """Return the network of a run in evaluation mode, its checkpoint's name and its step.
 
     Raises:
         UserError: no checkpoint, or as `trained_others`.

@@ -1,4 +1,4 @@
-"""Begins a run or goes on with one: on which device, in how many processes."""
+"""Begins a run or goes on with one, on a device and in one process or several."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from .loop import Options, Outcome, Stop, train
 from .recipe import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 
-PARTING = timedelta(seconds=5)  # how long a process waits for its peers before it leaves them
+PARTING = timedelta(seconds=5)  # that a process waits for its peers before it leaves them
 
 
 def start(
@@ -30,7 +30,7 @@ def start(
     """Train a new run.
 
     Args:
-        others: folders of the runs whose trained networks this one's is built on, by the names that its family reads.
+        others: folders of the runs whose trained networks this run's network is built on, by their names in its family.
 
     Raises:
         UserError: the corpus, the folder, one of the others or the accelerator cannot be used.
@@ -60,7 +60,7 @@ def start(
 
 
 def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
-    """Go on with a run where its last checkpoint stands; a run without one begins.
+    """Go on with a run from its last checkpoint; a run without one begins.
 
     A larger budget than the run's own is taken over; everything else must be as it was.
 

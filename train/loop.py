@@ -31,15 +31,15 @@ VALIDATION_FRAMES = 4096  # evenly spaced: a fraction of a second to evaluate, a
 VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
 LONGEST_STEPS = 1000  # where epochs are longer, validate and save within them
 SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
-PREVIEW_SECONDS = 60.0
-DEAD_FRAMES = 512  # training frames that show whether it varies; the validation split may hold one steady sound
-WARM_UP = 0.02  # of the budget
+PREVIEW_SECONDS = 60.0  # between previews: often enough to hear a run get better
+DEAD_FRAMES = 512  # training frames on which latents must vary; the validation split may hold one steady sound
+WARM_UP = 0.02  # of the budget, over which a cosine schedule rises to the learning rate
 FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the loop says while it runs."""
+    """The status of a run while the loop trains it."""
 
     step: int
     done: float  # part of the budget, 0 to 1
@@ -50,7 +50,7 @@ class Report:
 
 @dataclass
 class Options:
-    """How to run, as opposed to what."""
+    """Options that say how to run, as opposed to what to train."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -61,7 +61,7 @@ class Options:
 
 @dataclass
 class Outcome:
-    """How a run ended."""
+    """The outcome of a run."""
 
     step: int
     validation: float
@@ -71,9 +71,9 @@ class Outcome:
 
 @dataclass
 class Stop:
-    """What stops a command asks the loop to end after the step under way; a second Ctrl-C ends it at once.
+    """Makes signals that stop a command end the loop after the step under way; a second Ctrl-C ends it at once.
 
-    With ``forward``, the loop runs in children of this process: they are asked.
+    With ``forward``, the loop runs in children of this process, and the signal is passed on to them.
     """
 
     forward: bool = False
@@ -95,7 +95,7 @@ class Stop:
         if self.forward:
             for child in multiprocessing.active_children():
                 child.terminate()  # SIGTERM
-        if self.asked and number == signal.SIGINT:  # of others two may come as one: a closing terminal sends several
+        if self.asked and number == signal.SIGINT:  # a closing terminal sends several other signals
             raise KeyboardInterrupt
         self.asked = True
 
@@ -204,7 +204,7 @@ class _Loop:
         return losses[0]
 
     def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], torch.Generator]:
-        """Return a batch, or this process's part of it, and what its turns draw from.
+        """Return a batch, or this process's part of it, and the generator that its turns draw from.
 
         Both follow from the seed, the step and the number of the batch in it.
         """
@@ -217,7 +217,7 @@ class _Loop:
         return mine, generator
 
     def _move(self, turn: Turn, batch: list[Tensor], generator: torch.Generator) -> Tensor:
-        """Move the weights of a turn by its loss."""
+        """Move a turn's weights against the gradient of its loss, and return the loss."""
         loss = self.plain.total(self.network(turn.name, *batch, generator))
         self.plain.zero_grad()
         self.fabric.backward(loss)
@@ -341,7 +341,7 @@ class _Loop:
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Let a network evaluate for a while; then those of its parts train again that did."""
+    """Put a network into evaluation mode, and back: parts that were training before train again."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     yield

@@ -1,4 +1,4 @@
-"""What the loop asks of a network."""
+"""Networks as the training loop sees them: turns, optimisers, and the base classes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .recipe import Training
 
-DEAD_DEVIATION = 1e-3  # of a latent over training frames: below this it says nothing
+DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: below this it carries nothing
 SHARED = "shared"  # the optimiser of turns that name none
 
 
@@ -33,7 +33,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Adam:
-    """Settings of an optimiser.
+    """The settings of an Adam optimiser.
 
     Args:
         modules: whose weights it moves, attributes of the network; none for all of the network.
@@ -86,7 +86,7 @@ class Network(nn.Module):
         return True
 
     def forward(self, turn: str, *arguments: Any) -> dict[str, Tensor]:
-        """Terms of the loss of a turn: all go through here, where Fabric and its processes can see them."""
+        """Return the terms of a turn's loss; all turns go through here, where Fabric and its processes see them."""
         terms: dict[str, Tensor] = getattr(self, turn)(*arguments)
         return terms
 
@@ -101,8 +101,8 @@ class Autoencoder(Network, ABC):
 
     @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Latents, [batch, latents]."""
+        """Return the latents, [batch, latents]."""
 
     def varies(self, *inputs: Tensor) -> bool:
-        """Return whether at least one latent does, over these training frames."""
+        """Return whether at least one latent varies over these training frames."""
         return not bool((self.encode(*inputs).std(0, correction=0) < DEAD_DEVIATION).all())

@@ -1,8 +1,8 @@
 """A run: the folder that holds a recipe, its checkpoints and what happened.
 
 RUN/recipe.toml      the effective recipe
-RUN/run.json         the corpus, the tonality of it, what trained it, the runs that it is built on
-RUN/last.ckpt        where the run stands
+RUN/run.json         the corpus and whether it is tonal, versions and hardware, the runs that it is built on
+RUN/last.ckpt        the newest checkpoint
 RUN/best.ckpt        the best on the validation split
 RUN/log.jsonl        one line a validation
 RUN/preview/         decoded frames to listen to
@@ -26,7 +26,7 @@ FORMAT = 1
 
 
 class RunInfo(BaseModel):
-    """What a run remembers besides its recipe."""
+    """The facts that a run keeps besides its recipe."""
 
     format: int
     corpus: str
@@ -47,12 +47,12 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """Return where the run stands."""
+        """Return the path of the newest checkpoint."""
         return self.folder / "last.ckpt"
 
     @property
     def best(self) -> Path:
-        """The best on the validation split."""
+        """Return the path of the best checkpoint on the validation split."""
         return self.folder / "best.ckpt"
 
     @staticmethod

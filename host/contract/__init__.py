@@ -1,1 +1,1 @@
-"""Model files: their cards, and the proof that they do as these say."""
+"""Model files: their cards, and the proof that the models do as their cards say."""

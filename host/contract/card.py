@@ -20,7 +20,7 @@ PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
 
 
 class _Part(BaseModel):
-    # What a later timbrel writes beside its fields is kept and told, not refused: `unknown_fields`.
+    # Fields that a later timbrel adds are kept and reported by `unknown_fields`, not refused.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
@@ -70,7 +70,7 @@ class State(_Part):
 
 
 class Scaling(_Part):
-    """Mean and deviation that were taken off the frames before training."""
+    """The mean and the deviation by which frames were standardised before training."""
 
     mean: float
     deviation: float
@@ -85,7 +85,7 @@ class Landmark(_Part):
 
 
 class Training(_Part):
-    """Where the weights come from."""
+    """The origin of the weights: recipe, corpus, versions and hardware."""
 
     recipe: str
     steps: int
@@ -99,7 +99,7 @@ class Training(_Part):
 
 
 class Parity(_Part):
-    """Largest difference between torch and the file as onnxruntime runs it, over these batch sizes."""
+    """The largest difference between torch and the file as onnxruntime runs it, over these batch sizes."""
 
     absolute: float
     relative: float
@@ -111,7 +111,7 @@ class Reference(_Part):
 
     ``points`` are the positions in the frame that ``frame`` keeps of each row. ``peaks`` keeps every output once, at
     the row where its magnitude is largest: base64 of zlib of those rows, a byte an output, and of the values there,
-    float16, little-endian. A card of before has none, and most of its outputs are not told of. A model with state is
+    float16, little-endian. An older card has none: most outputs are then not in the reference. A model with state is
     stepped ``steps`` times with the same inputs, from a state of zeros, and gives the frames at the last step.
     """
 
@@ -140,7 +140,7 @@ class Reference(_Part):
 
 
 def pack_peaks(rows: bytes, values: bytes) -> str:
-    """Return what `Reference.unpack_peaks` unpacks."""
+    """Return rows and values as the text that `Reference.unpack_peaks` unpacks."""
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
@@ -173,7 +173,7 @@ class Card(_Part):
 
     @property
     def frame_width(self) -> int:
-        """Numbers in one row of the graph's ``frame`` output.
+        """Return how many numbers one row of the graph's ``frame`` output has.
 
         By domain: ``frame_length`` samples; ``bins = frame_length // 2 + 1`` magnitudes; or magnitudes and as many
         phases in radians, or real and imaginary parts. Of a grain these are of the rfft of its unwindowed samples, and

@@ -1,4 +1,4 @@
-"""A model's card for people."""
+"""Describes a model's card in words for people."""
 
 from ..errors import printable
 from ..kinds.table import kind_of
@@ -7,7 +7,7 @@ from .card import Card, NormalPrior, UniformPrior
 
 
 def describe(card: Card, size_bytes: int) -> str:
-    """Return what `timbrel info` prints."""
+    """Return the text that `timbrel info` prints."""
     kind = kind_of(card)
     chroma = f"none: keys move the {kind.moved}"
     if card.chroma is not None:

@@ -1,4 +1,4 @@
-"""An encoder file: from sound to the latents of the model that it lies beside."""
+"""Encoder files, which lead from sound to the latents of the model that they lie beside."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,11 @@ from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
-SILENT = 10 ** (-80 / 20)  # of full scale, a frame's deviation: what is quieter has no code of its own
+SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale: a quieter one has no code of its own
 
 
 def encoder_path(path: Path) -> Path:
-    """Return where a decoder's encoder lies: ``model.encoder.onnx`` beside ``model.onnx``."""
+    """Return the path of a decoder's encoder: ``model.encoder.onnx`` beside ``model.onnx``."""
     return path.with_name(f"{path.stem}.encoder.onnx")
 
 
@@ -38,17 +38,17 @@ class Encoder:
         self._session = open_session(self.path)
         self._card = model.card
         self._wants_chroma = self._check()
-        self.encode(np.zeros((2, model.card.frame_length), np.float32))  # it is what it says, or it is refused here
+        self.encode(np.zeros((2, model.card.frame_length), np.float32))  # refuses a wrong graph now
 
     def encode(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> Array:
-        """Latents of frames, [frames, n_latents].
+        """Return the latents of frames, [frames, n_latents].
 
         An encoder with a chroma input is told the strongest pitch class of each frame, as in training (Colonel & Keene
         2020, section III-B).
 
         Args:
             frames: samples at the model's rate, [frames, frame_length], not windowed.
-            strongest: those pitch classes, [frames], of who knows them.
+            strongest: those pitch classes, [frames], where they are known; None computes them.
 
         Raises:
             UserError: the graph cannot be run, or gives something else.

@@ -1,15 +1,15 @@
-"""The graph in an ONNX file's bytes, searched for what leads out of the file before anything opens it.
+"""Searches the graph in an ONNX file's bytes for tensors in other files, before anything opens the file.
 
 An ONNX file is a protobuf message, and its fields have the numbers that onnx.proto gives them. Only messages that may
 hold a tensor are entered: all else is stepped over, however long it is.
 """
 
-DEEPEST = 100  # messages within each other: as deep as protobuf itself reads
-MOST_FIELDS = 2_000_000  # as many take a second to look at; a decoder of a hundred layers has some ten thousand
+DEEPEST = 100  # levels of nested messages: as deep as protobuf itself reads
+MOST_FIELDS = 2_000_000  # fields in a file: these take a second to read; a decoder of a hundred layers has 10,000
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, are in no ONNX file
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
-HOLDS: dict[str, dict[int, str]] = {  # which message lies in which field of which message
+HOLDS: dict[str, dict[int, str]] = {  # by message and field number, the message that lies there
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
@@ -22,11 +22,11 @@ HOLDS: dict[str, dict[int, str]] = {  # which message lies in which field of whi
 
 
 class NotONNX(Exception):
-    """What is wrong with the bytes; the caller adds the file's name."""
+    """Raised, with the reason, where bytes are no ONNX file; the caller adds the file's name."""
 
 
 def leads_out(data: bytes) -> bool:
-    """Say if a tensor of the graph, of a node or of a subgraph lies in another file.
+    """Return whether a tensor of the graph, of a node or of a subgraph lies in another file.
 
     It does where a tensor has entries of external data or a location other than the default, wherever they point.
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[np.float32]
-States = dict[str, Array]  # what a decoder carries from step to step, by name, [voice, *shape]
+States = dict[str, Array]  # the state that a decoder carries from step to step, by name, [voice, *shape]
 
 
 class Verdict(NamedTuple):
-    """How far a model's outputs are from those its card promises: largest difference, and what is allowed.
+    """The distance of a model's outputs from those its card promises: the largest difference, and the tolerance.
 
-    ``told`` of ``width`` outputs are in the card. What differs in a faint one weighs up to 1 / `FAINT` as much.
+    ``told`` of ``width`` outputs are in the card. A difference in a faint one weighs up to 1 / `FAINT` as much.
     """
 
     difference: float
@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """NaN never passes."""
+        """Return whether the difference is within the tolerance; NaN never is."""
         return self.difference <= self.tolerance
 
 
@@ -54,7 +54,7 @@ class Model:
             UserError: missing, unreadable, not ONNX, without card, or with a graph that is not what the card says.
         """
         self.path = path
-        self.stamp = stamp(path)  # from before it is read: what is written meanwhile is another
+        self.stamp = stamp(path)  # taken before the file is read, so that a change meanwhile is noticed
         self.session = open_session(path)
         text = metadata(self.session, path).get(METADATA_KEY)
         if text is None:
@@ -71,7 +71,7 @@ class Model:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hex digest of the file, as presets carry it."""
+        """Return the SHA-256 of the file in hex, as presets carry it."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def decode(self, latent: Array, chroma: npt.NDArray[np.intp] | Array) -> Array:
@@ -108,7 +108,7 @@ class Model:
         return frame
 
     def verify(self) -> Verdict:
-        """Run the card's reference on this machine."""
+        """Run the card's reference on this machine, and compare."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         chroma = np.asarray(reference.chroma or [0] * len(latent), np.intp)
@@ -143,18 +143,18 @@ class Model:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
     def _try(self) -> None:
-        """Decode the ends of all knobs once: what a graph says of itself is no proof of what it gives."""
+        """Decode the ends of all knobs once: a graph need not give what it declares."""
         ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
         self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
 
 
-FILE_BYTES = 1 << 31  # the most that protobuf holds
-HALF_ROUNDS, HALF_STEPS = (
-    2.0**-11,
-    2.0**-25,
-)  # what float16 takes off at most: a part of a number, or of a tiny one so much
-FAINT = 0.03  # of what the largest output is allowed, one that is never large; processors differ by less than a tenth
-RUN_BYTES = 1 << 30  # what all models of a process may use together; those that ship use a hundredth of it
+FILE_BYTES = 1 << 31  # of the largest model file: protobuf holds no more
+# The most that rounding to float16 changes: a number by this part of itself, a subnormal one by this much.
+HALF_ROUNDS, HALF_STEPS = 2.0**-11, 2.0**-25
+# The tolerance of an output that is never large, in parts of that of the largest; processors differ by less than a
+# tenth of it.
+FAINT = 0.03
+RUN_BYTES = 1 << 30  # that all models of a process may use together; those that ship use a hundredth of it
 
 ONE_HOT: Array = np.eye(12, dtype=np.float32)
 
@@ -197,10 +197,10 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
 
 
 def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, str]:
-    """Return what an ONNX file says beside its graph, by key.
+    """Return an ONNX file's metadata, by key.
 
     Raises:
-        UserError: it is no UTF-8.
+        UserError: they are not UTF-8.
     """
     try:
         found: dict[str, str] = session.get_modelmeta().custom_metadata_map
@@ -215,7 +215,7 @@ def run(
     outputs: Mapping[str, Sequence[int]],
     feeds: Mapping[str, Array],
 ) -> list[Array]:
-    """Return outputs of a graph, each [rows, *shape], for feeds of as many rows; ``path`` names the file in errors.
+    """Return the outputs of a graph, each [rows, *shape], for feeds of as many rows; ``path`` is for messages.
 
     Args:
         outputs: their shapes, by name.
@@ -238,7 +238,7 @@ def run(
 
 
 def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
-    """Refuse a graph that takes or gives anything else than float32 tensors of known rank.
+    """Refuse a graph with inputs or outputs other than float32 tensors of known rank.
 
     Raises:
         UserError: naming the first input or output that is not one.
@@ -266,7 +266,7 @@ def _bound_memory() -> None:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what is no whole model before onnxruntime sees it: some of its versions open what a graph points at."""
+    """Refuse an incomplete model before onnxruntime sees it: some versions open the files that a graph points at."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():
@@ -291,8 +291,8 @@ def _no_onnx(path: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    """Return what onnxruntime says, without its own places in brackets and colons."""
-    asked = re.search(r"requested bytes of (\d+)", str(error))  # what its arena says, among lines of C++
+    """Return the first line of onnxruntime's message, without its codes in brackets and between colons."""
+    asked = re.search(r"requested bytes of (\d+)", str(error))  # its arena's message, among lines of C++
     if asked:
         return f"it asks for {int(asked[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"
     return (str(error).splitlines() or [""])[0].rsplit(" : ", 1)[-1][:120]

@@ -1,1 +1,1 @@
-"""One engine a kind of model."""
+"""The engines that sound models: one for each kind."""

@@ -1,4 +1,4 @@
-"""Phases that magnitudes themselves ask for, frame after frame, from what is known up to then.
+"""Finds phases that fit magnitudes, frame after frame, from the past alone.
 
 The logarithm of a spectrum's magnitudes tells how its phases go on in time and from bin to bin (for a Gaussian window
 exactly, else nearly: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT
@@ -21,15 +21,15 @@ Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
 GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
-FARTHEST = 2.0  # bins from a peak to its frequency at most
-FITS = 2  # times that a frame is fitted to what sounds already
-RESTLESS = 0.8  # nepers a frame: where the level changes by less, a partial goes on as it is, and fitting would harm it
-OWN_WEIGHT = np.float32(2)  # of the frame itself beside what sounds: its end has no other
-DEEPEST = np.float32(1e-7)  # of the loudest so far: what is softer is as soft
+FARTHEST = 2.0  # bins from a peak to its frequency at most: the half width of a Hann lobe
+FITS = 2  # iterations in which a frame is fitted to what sounds already
+RESTLESS = 0.8  # nepers a frame: where the level changes less, a partial goes on as it is, and fitting would harm it
+OWN_WEIGHT = np.float32(2)  # of the new frame against what sounds already: at its end nothing else sounds
+DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: softer ones count as this
 
 
 class BasinState:
-    """What one voice has sounded: its last two frames, and what of them still sounds."""
+    """The state of one voice: its last two frames, and the part of them that still sounds."""
 
     __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
 
@@ -39,11 +39,11 @@ class BasinState:
         self.loudest = np.float32(0)
         self.level: Array | None = None  # logarithms, [bins]
         self.change: Array | None = None  # of the level in the last hop
-        self.frequency: Array | None = None  # bins from each bin to what it holds
+        self.frequency: Array | None = None  # in bins, from each bin to the frequency that it holds
 
 
 class BasinPhase:
-    """Phases for magnitude frames of a Hann window, causal; for any number of voices at a time."""
+    """Gives phases to magnitude frames of a Hann window, causally, for any number of voices at a time."""
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
         """``frame_length`` is even, and at least twice ``hop_length``."""
@@ -52,7 +52,7 @@ class BasinPhase:
         self._window = window("hann", frame_length)
         share = hop_length / frame_length
         # The change of level is known for the middle of the last hop and wanted for its end: the shorter the hop, the
-        # farther may be extrapolated, and the nearer is the slope to that of a Gaussian. Found on bowed strings.
+        # farther may be extrapolated, and the nearer is the slope to that of a Gaussian. Tuned on bowed strings.
         self._beyond = np.float32(max(0.0, 0.7 - 3.2 * share))
         self._slope = -max(0.2, 0.312 - 0.9 * share) * frame_length / hop_length
         energy = np.square(self._window)
@@ -64,7 +64,7 @@ class BasinPhase:
         self._begun = 0
 
     def begin(self) -> BasinState:
-        """State of a new voice, whose first phases are its own."""
+        """Return the state of a new voice, whose first phases are its own."""
         self._begun += 1
         noise = white_noise(self._begun + self._bins)[self._begun :]
         return BasinState(np.pi * noise.astype(np.float64), self._frame)
@@ -75,8 +75,8 @@ class BasinPhase:
         Args:
             magnitudes: [rows, bins].
             states: one a row; a voice that stands in several rows has them in order of time.
-            away: how many bins it is from each bin to the frequency that it holds, [rows, bins], of who knows it better
-                than magnitudes tell; NaN where nobody does.
+            away: the distance in bins from each bin to the frequency that it holds, [rows, bins], where it is known
+                better than from magnitudes; NaN elsewhere.
 
         Returns:
             [rows, bins].
@@ -91,7 +91,7 @@ class BasinPhase:
         return spectra
 
     def _next(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
-        """Return a frame of voices that all differ."""
+        """Return the next frame of each voice, [voices, bins]; no voice comes twice."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))
@@ -152,7 +152,7 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
 
 
 def _filled(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
-    """Phases that peaks have, carried to their basins along a slope.
+    """Return the phases of peaks, carried along a slope to all bins of their basins, [rows, bins].
 
     Args:
         phase: [rows, bins]; only that of the peaks counts.
@@ -166,7 +166,7 @@ def _filled(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Flo
 
 
 def _changing(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """Return how much the level changes in each bin's basin, the mean by energy, [rows, bins]."""
+    """Return the mean change of level in each bin's basin, weighted by energy, in nepers, [rows, bins]."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
     mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)

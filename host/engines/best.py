@@ -1,4 +1,4 @@
-"""The best phases that spectra allow: found by going to and fro between spectra and sound, offline."""
+"""Finds the most consistent phases for spectra by iterating between spectra and sound, offline."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from .frames import Character, Indices
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
-ROUNDS = 24  # -33 dB are reached in 16 from coherent phases, says tests/bench/phase.py
-OVERLAP = 8  # frames at a time: at four, phases have less to hold on to
-HANN = (0.5, 0.5)
-LOBE_TAPS = 12  # bins on either side beyond which a Hann lobe is below -80 dB
+ROUNDS = 24  # from coherent phases, 16 reach a spectral convergence of -33 dB (tests/bench/phase.py)
+OVERLAP = 8  # frames that sound at a time: of four, each would determine too little of the others' phases
+HANN = (0.5, 0.5)  # terms of the window, a sum of cosines
+LOBE_TAPS = 12  # bins on either side of a Hann lobe's centre: beyond them it is below -80 dB
 
 # Alpha, beta and gamma of the publication, found on violin notes: 24 rounds come deeper than 32 of fast Griffin-Lim
 # (0.99, 0.99, 1) from phases that are coherent already. With 1.3 and 1.4 for the last two it runs away.
 SEEN, KEPT, STEP = np.float32(0.95), np.float32(1.1), np.float32(1.25)
-LEAST_SHARE = 1e-4  # of the full overlap: a sample that less than this reaches would be noise, divided by nothing
+LEAST_SHARE = 1e-4  # of the full overlap: a sample with less would be noise divided by almost nothing
 
 
 def refine(
@@ -33,7 +33,7 @@ def refine(
     rounds: int,
     past: Array | None = None,
 ) -> Spectrum:
-    """Spectra of the given magnitudes whose phases fit each other better with each round.
+    """Return spectra of the given magnitudes whose phases are more consistent with each round.
 
     The accelerated Griffin-Lim algorithm (Nenov, Nguyen, Balazs and Bot, arXiv 2306.12504, 2023), after the fast one
     (Perraudin, Balazs and Soendergaard, WASPAA 2013): a round gives the spectra their magnitudes back, makes the sound
@@ -85,13 +85,13 @@ def refine(
 
 
 def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
-    """Spectra with their phases and other magnitudes; a bin that is 0 has no phase and stays 0."""
+    """Return spectra with other magnitudes and the same phases; a bin that is 0 has no phase and stays 0."""
     turned: Spectrum = spectra * (magnitudes / np.maximum(np.abs(spectra), np.float32(1e-20)))
     return turned
 
 
 def _overlap_add(frames: Array, hop_length: int) -> Array:
-    """Sum of frames, [frames, frame_length], each ``hop_length`` samples after the one before."""
+    """Return the sum of frames, [frames, frame_length], each ``hop_length`` samples after the one before."""
     count, frame_length = frames.shape
     hops = np.zeros((count - 1 - -frame_length // hop_length, hop_length), np.float32)
     for row, begin in enumerate(range(0, frame_length, hop_length)):
@@ -101,7 +101,7 @@ def _overlap_add(frames: Array, hop_length: int) -> Array:
 
 
 class BestState:
-    """What a voice has sounded: as a coherent one, and what of earlier frames still sounds, [channels, samples]."""
+    """The state of a voice: that of its coherent voice, and the sum of earlier frames, [channels, samples]."""
 
     __slots__ = ("past", "voice")
 
@@ -110,7 +110,7 @@ class BestState:
 
 
 class BestVoicing:
-    """Frames for the engine: whole frames of the coherent voice, whose phases are refined; far from real time.
+    """Makes frames for the engine: long frames of the coherent voice with refined phases; far too slow for real time.
 
     The noise that it begins with fluctuates from frame to frame; each bin is to be as strong as it was decoded.
     """
@@ -133,17 +133,17 @@ class BestVoicing:
         self._window = window("hann", length)
         energy = np.square(self._window).sum()
         self._cover = np.float32(energy / self.hop_length)
-        self._whole = np.float32(OVERLAP * HANN[0])  # from frames that add up to spectra of what they add up to
+        self._whole = np.float32(OVERLAP * HANN[0])  # from frames that are added up, to spectra of their sum
         self._of_noise = np.float32(np.sqrt(energy))
         self._middle = from_middle(length // 2 + 1)
 
     def begin(self) -> BestState:
-        """State of a new voice."""
+        """Return the state of a new voice."""
         past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
         return BestState(self._voice.begin(), past)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """As `CoherentVoicing.prepare`."""
+        """See `CoherentVoicing.prepare`."""
         return self._voice.prepare(latents, chroma)
 
     def make(
@@ -153,7 +153,10 @@ class BestVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[BestState],
     ) -> Array:
-        """The next frames of each voice, [rows, channels, frame_length]; those of one voice are refined together."""
+        """Return the next frame of each row's voice, [rows, channels, frame_length].
+
+        Frames of one voice are refined together.
+        """
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]
         start: Spectrum = (whole * (self._whole * self._middle)).astype(np.complex64, copy=False)

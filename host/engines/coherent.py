@@ -30,17 +30,17 @@ Spectrum = npt.NDArray[np.complex64]
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: a bend or a knob is heard within 12 ms of its middle
 BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # beyond its lobe nothing is above -92 dB (Harris 1978)
-STEPS = 1024  # places between two bins at which a lobe is known
-LOOP_SAMPLES = 65536  # of noise: 1.5 s, longer than a loop can be heard as one
-APART = 97  # noise frames between those of left and right, which then know nothing of each other
-TOP_BINS = 8  # below half the rate in which partials fade out: what bends past it does not end at once
-FORMANT_DB = 30.0  # by which kept formants lift or lower a harmonic at most
-GOLDEN = 0.6180339887498949
+STEPS = 1024  # places between two bins at which a lobe is tabulated
+LOOP_SAMPLES = 65536  # of noise: 1.5 s at 44.1 kHz, too long to be heard as a loop
+APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
+TOP_BINS = 8  # below half the rate, over which partials fade out: one that bends past it does not end abruptly
+FORMANT_DB = 30.0  # the most by which kept formants raise or lower a harmonic
+GOLDEN = 0.6180339887498949  # of a cycle between starting phases: multiples of the golden ratio are spread most evenly
 AROUND = np.array([-1, 0, 1])  # bins by which a free partial may have moved since the last frame
 
 
 class Shape(NamedTuple):
-    """Of the frames that are put together.
+    """The shape of the frames that are put together.
 
     Attributes:
         length: samples, even.
@@ -55,7 +55,7 @@ class Shape(NamedTuple):
     taps: int
 
 
-@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound find it made
+@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound share it
 def _lobes(shape: Shape) -> Array:
     """Return a lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
 
@@ -70,7 +70,7 @@ def _lobes(shape: Shape) -> Array:
 
 @functools.lru_cache(maxsize=4)
 def _noise(shape: Shape) -> Spectrum:
-    """Transforms of a loop of white noise of variance 1, [frames, bins], around the middle of each frame."""
+    """Return the transforms of a loop of white noise of variance 1, [frames, bins], around each frame's middle."""
     hop = shape.length // shape.overlap
     turn = 2 * np.pi * np.arange(shape.length) / shape.length
     window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
@@ -84,14 +84,14 @@ def _noise(shape: Shape) -> Spectrum:
 
 
 class CoherentState:
-    """Where one voice is: the phases of its partials, its pitch, and its place in the noise.
+    """The state of one voice: the phases of its partials, its pitch, and its place in the noise.
 
     Attributes:
         turns: of the fundamental of each unison voice, in cycles, [unison].
         first: the fundamental in the last frame, in bins, NaN if it had none; None before the first.
-        ratio: how far the last frame was moved; None before the first.
+        ratio: that of the pitch of the last frame to the decoded one; None before the first.
         free: turns of what sounded last around each bin of the decoded frame, in cycles, [bins, unison].
-        noise: which frame of the noise comes next.
+        noise: the number of the noise frame that comes next.
     """
 
     __slots__ = ("first", "free", "noise", "ratio", "turns")
@@ -103,9 +103,9 @@ class CoherentState:
 
 
 class CoherentVoicing:
-    """Frames for the engine: partials and noise of what a model decodes."""
+    """Makes frames for the engine from partials and noise of what a model decodes."""
 
-    together = 32  # a batch of a few rows costs what many cost, numpy's calls; blocks without one have time to decode
+    together = 32  # a small batch costs as many numpy calls as a large one; blocks without one have time to decode
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
@@ -122,7 +122,7 @@ class CoherentVoicing:
                 f"{card.window!r}; set phase = 'noise'"
             )
         short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
-        self._shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # at a quarter it adds up to 1
+        self._shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
         self.frame_length = self._shape.length
         self.hop_length = self.frame_length // self._shape.overlap
         self.delay = card.hop_length  # time to decode, a few rows at a time, what turned knobs ask for
@@ -154,14 +154,14 @@ class CoherentVoicing:
         self._begun = 0
 
     def begin(self) -> CoherentState:
-        """State of a new voice: each begins elsewhere, so that two on one pitch do not add up to one twice as loud."""
+        """Return the state of a new voice; phases differ, so that two on one pitch do not sum to one twice as loud."""
         self._begun += 1
         unison = len(self._detune)
         turns = (self._begun + np.arange(unison) / unison) * GOLDEN % 1.0
         return CoherentState(turns, np.add.outer(self._anywhere, turns), self._begun * STRIDE % len(self._noise))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """One step towards what `make` will soon be asked for; returns whether another is left."""
+        """Do one step towards what `make` will soon be asked for; return whether another is left."""
         return self._decoder.prepare(latents, chroma, self._take_apart)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
@@ -170,7 +170,7 @@ class CoherentVoicing:
         Args:
             latents: [rows, n_latents].
             chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
-            ratios: [rows], how far the key is from where the model sounds as it was trained: 2 is an octave above.
+            ratios: [rows], of the frequency to sound to the one that the model was trained at: 2 is an octave above.
             states: one a row; a voice that stands in several rows has them in order of time.
 
         Returns:
@@ -189,7 +189,7 @@ class CoherentVoicing:
 
         Returns:
             The partials' spectra, [rows, channels, bins]; those of noise of variance 1, [rows, channels, bins]; and
-            how strong the noise is, [rows, bins].
+            the level of the noise, [rows, bins].
         """
         rows = self._decoder.rows(latents, chroma, self._take_apart)
         first = self._first(chroma) * self._scale * ratios
@@ -211,7 +211,7 @@ class CoherentVoicing:
         return spectra, self._next_noise(states), self._level(self._layout.residue(rows), ratios)
 
     def _first(self, chroma: Indices | Array) -> Floats:
-        """Fundamentals of decoded frames, in their bins, [rows]; NaN where no single pitch class was asked for."""
+        """Return the fundamentals of decoded frames in bins, [rows]; NaN where not exactly one pitch class sounds."""
         if chroma.ndim == 1:
             return self._fundamentals[chroma]
         return np.where(np.count_nonzero(chroma, axis=1) == 1, self._fundamentals[chroma.argmax(axis=1)], np.nan)
@@ -224,7 +224,7 @@ class CoherentVoicing:
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
     ) -> tuple[Floats, Floats]:
-        """Phases of the fundamentals, [rows, unison], and of the free partials, [rows, FREE, unison], in cycles.
+        """Return phases in cycles: of fundamentals, [rows, unison], and of free partials, [rows, FREE, unison].
 
         Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
         """
@@ -262,10 +262,10 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Spectra of sinusoids around the frames' middles, [count, channels, bins].
+        """Return the spectra of sinusoids around the frames' middles, [count, channels, bins].
 
         Args:
-            row: [partials], where each belongs.
+            row: [partials], the frame to which each belongs.
             frequency: [partials], in bins.
             turn: [partials, unison], phase in cycles.
             strength: [partials], amplitude times ``frame_length``.
@@ -297,7 +297,7 @@ class CoherentVoicing:
         return result
 
     def _next_noise(self, states: Sequence[CoherentState]) -> Spectrum:
-        """White noise of each voice's next frame, [rows, channels, bins]."""
+        """Return the white noise of each voice's next frame, [rows, channels, bins]."""
         which = np.empty(len(states), np.intp)
         for row, state in enumerate(states):
             which[row] = state.noise
@@ -310,7 +310,7 @@ class CoherentVoicing:
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
     def _level(self, residue: Array, ratios: Floats) -> Array:
-        """Return how strong the noise is, [rows, bins]."""
+        """Return the level of the noise, [rows, bins]."""
         level = residue * self._hiss
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
@@ -319,7 +319,7 @@ class CoherentVoicing:
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:
-    """Noise moved along the frequency axis, [rows, bins], with the power that it has."""
+    """Return noise levels moved along the frequency axis, [rows, bins], with the same power."""
     count, bins = level.shape
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
@@ -330,7 +330,7 @@ def _stretched(level: Array, ratios: Floats) -> Array:
 
 
 def _held(strengths: Array, ratios: Floats) -> Array:
-    """Harmonics of moved frames under the envelope that the frames have where they are, [rows, harmonics].
+    """Return the harmonics of moved frames under the envelope from before the move, [rows, harmonics].
 
     The envelope is the mean power of each harmonic and its neighbours: odd and even ones keep their difference.
     """

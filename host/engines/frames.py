@@ -1,4 +1,4 @@
-"""Decoded frames, computed only when they are new."""
+"""Decodes frames, and computes each only when it is new."""
 
 import contextlib
 import functools
@@ -16,21 +16,21 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
-BATCH = 128  # rows a run: more gain nothing, and 128 rows of 2049 still fit a core's cache
-INAUDIBLE_HZ = 20.0  # below, nothing is made: no DC, no rumble
+BATCH = 128  # rows in one run of the decoder: more gain nothing, and 128 rows of 2049 still fit a core's cache
+INAUDIBLE_HZ = 20.0  # below this nothing is synthesized: no DC, no rumble
 SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
-REMEMBERED = 2 * BATCH  # rows kept: 2 MB of 2049 bins, more than 64 voices can tell apart
+REMEMBERED = 2 * BATCH  # rows kept: 2 MB at 2049 bins, and more than 64 voices need at a time
 
 
 class RowCache:
-    """The rows last computed, by key; forgotten in the order in which they came."""
+    """A cache of the rows last computed, by key, first in, first out."""
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Array] = {}
         self.computed = 0  # rows so far
 
     def knows(self, keys: Sequence[Hashable]) -> bool:
-        """Return whether all rows are there."""
+        """Return whether the rows of all keys are cached."""
         return all(key in self._rows for key in keys)
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
@@ -61,7 +61,7 @@ def _joined(rows: Sequence[Array]) -> Array:
 
 
 class Character(NamedTuple):
-    """How a voice is made of frames: what a preset's [play] says of its sound."""
+    """The settings of a preset's [play] that say how frames become a voice."""
 
     phase: str = "coherent"
     noise: float = 1.0
@@ -78,14 +78,14 @@ Ready = Callable[[Array, Indices | Array], Array]
 
 
 class Decoder:
-    """Rows of a model, made ready for synthesis, in as few runs as there are different ones."""
+    """Decodes rows of a model and makes them ready for synthesis; equal rows are computed once."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._decoded, self._made = RowCache(), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
-        """Return what each row's frame has been made into, [rows, width], not to be written to.
+        """Return each row's frame as ``ready`` makes it, [rows, width], not to be written to.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
@@ -103,7 +103,7 @@ class Decoder:
         return self._made.rows(keys, make)
 
     def prepare(self, latents: Array, chroma: Indices | Array, ready: Ready) -> bool:
-        """Do one step towards `rows`: decode, or make ready what is decoded. Returns whether another is left."""
+        """Do one step towards `rows`: decode, or make ready what is decoded; return whether another is left."""
         keys = row_keys(latents, chroma)
         if self._made.knows(keys):
             return False
@@ -118,7 +118,7 @@ class Decoder:
 
 
 def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:
-    """By which equal rows are known, [rows]."""
+    """Return a key for each row, [rows]; equal rows have equal keys."""
     pitches = chroma.tolist() if chroma.ndim == 1 else _bytes(chroma)
     return list(zip(_bytes(latents), pitches, strict=True))
 
@@ -131,10 +131,9 @@ def _bytes(rows: npt.NDArray[Any]) -> list[bytes]:
 
 
 class MovedSpectra:
-    """Magnitude frames of a model, moved along the frequency axis to where a key wants them.
+    """Decodes magnitude frames of a model, and moves them along the frequency axis to the pitch of a key.
 
-    Voices whose knobs stand still are due in the same company again and again: a batch that was asked for of late is
-    found as a whole.
+    Voices whose knobs stand still come in the same batches again and again: recent batches are cached as a whole.
     """
 
     def __init__(self, model: Model) -> None:
@@ -143,11 +142,11 @@ class MovedSpectra:
         self._batches: dict[tuple[bytes, bytes, bytes], Spectrum] = {}
 
     def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Spectrum:
-        """Magnitudes, [rows, bins], as complex numbers, for phases to be multiplied by; they cannot be written to.
+        """Return magnitudes, [rows, bins], as complex numbers, to be multiplied by phases; they are read-only.
 
         Args:
             latents, chroma: as in `Decoder.rows`.
-            ratios: [rows], how far each moves: 2 is an octave up.
+            ratios: [rows], of frequencies after the move to those before: 2 is an octave up.
         """
         batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()
         known = self._batches.pop(batch, None)
@@ -184,10 +183,10 @@ class MovedSpectra:
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
-    """Spectra moved along the frequency axis, each with the energy of the bins that stay in range.
+    """Return spectra moved along the frequency axis, each with the energy of the bins that stay in range.
 
     Each bin takes the sum of what lies between its edges before the move: going down, no lobe falls between two bins.
-    Lobes get wider or narrower; without the energy put right, a note three octaves down would be 5 dB too soft.
+    Lobes get wider or narrower; if the energy were not corrected, a note three octaves down would be 5 dB too soft.
 
     Args:
         frames: magnitudes, [rows, bins].
@@ -224,7 +223,7 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
 
 @functools.lru_cache(maxsize=REMEMBERED)  # a bend passes through any number of ratios
 def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
-    """Return what each moved bin covers of a spectrum before the move.
+    """Return the bins before a move that each bin after it covers.
 
     Returns:
         The bins that it covers, [taps, moved bins]; the share of each, [taps, moved bins]; the number of bins that

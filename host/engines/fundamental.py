@@ -1,9 +1,9 @@
-"""The pitch of single frames, from their spectra.
+"""Finds the pitch of single frames from their spectra.
 
-A pitch is where the autocorrelation recurs that has been divided by the window's (P. Boersma, "Accurate short-term
-analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute of Phonetic
-Sciences 17, Amsterdam 1993). It is that of the frame's middle, as its window makes it, and follows speech better than
-YIN, which hears the whole frame. The peaks of the spectrum then put it right by cents.
+The period is the lag of the best peak in the frame's autocorrelation, divided by the window's (P. Boersma, "Accurate
+short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute
+of Phonetic Sciences 17, Amsterdam 1993). The window makes it that of the frame's middle: it follows speech better than
+YIN, which weighs the whole frame alike. The peaks of the spectrum then correct it by cents.
 """
 
 import functools
@@ -21,17 +21,17 @@ Indices = npt.NDArray[np.intp]
 
 LOWEST_HZ = 40.0  # a flat E1, the double bass's lowest; three periods must fit into a frame
 HIGHEST_HZ = 4500.0  # a sharp C8, the piano's last key
-RUMBLE_HZ = 20.0  # below, nothing is heard that could have a pitch
-VOICED = 0.5  # of the energy recurs: noise beside a tone is as strong as the tone (Boersma's 0.45, rounded)
-OCTAVE_COST = 0.02  # per octave: of two periods that recur as well the shorter (Boersma's 0.01 slips more often here)
-HARMONICS = 8  # whose peaks are looked at: those further up are weak, or no multiples any more
-REACH = 3  # bins from where a harmonic should be, at most, in which its peak is looked for
-FARTHEST = 0.03  # of a harmonic's frequency: half a semitone; a peak further away is another's
-TINY = 1e-30
+RUMBLE_HZ = 20.0  # below this nothing is heard that could have a pitch
+VOICED = 0.5  # of the energy must recur, as where noise is as strong as the tone (Boersma's 0.45, rounded)
+OCTAVE_COST = 0.02  # per octave: of two equal peaks the shorter period wins (Boersma's 0.01 slips more often here)
+HARMONICS = 8  # whose peaks count: those further up are weak, or no exact multiples any more
+REACH = 3  # bins on either side of a harmonic's place in which its peak is searched
+FARTHEST = 0.03  # of a harmonic's frequency, half a semitone: a peak further away belongs to another
+TINY = 1e-30  # keeps divisors above 0
 
 
 def fundamentals(magnitudes: Array, rate: int) -> Floats:
-    """MIDI notes of frames, with fractions, [rows]; NaN where nothing recurs.
+    """Return the MIDI notes of frames, with fractions, [rows]; NaN where there is no pitch.
 
     Args:
         magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
@@ -49,7 +49,7 @@ def _of_window(length: int) -> Floats:
 
 @functools.cache
 def _slow_enough(bins: int) -> Floats:
-    """Weights that take away what is too fast for a parabola through three lags: above a quarter of the top, softly."""
+    """Return weights, [bins], that remove what is too fast for a parabola through three lags: a soft low-pass."""
     place = np.clip(np.linspace(-1.0, 3.0, bins), 0.0, 1.0)
     return np.square(np.cos(np.pi / 2 * place))
 
@@ -74,7 +74,7 @@ def _recurring(magnitudes: Array, rate: int) -> Floats:
 
 
 def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
-    """Notes as the peaks of their harmonics have them, [rows], where peaks are near; NaN stays NaN.
+    """Return notes corrected by the peaks of their harmonics, [rows], where peaks are near; NaN stays NaN.
 
     Of peaks at f(k) with energies w the fundamental is their least-squares fit, sum(w k f(k)) / sum(w k k); exact for
     steady sinusoids.

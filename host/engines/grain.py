@@ -19,32 +19,32 @@ from .source import Cut, source_of
 
 Array = npt.NDArray[np.float32]
 
-STEP = 128  # samples for which the density is taken as it is at their beginning: a ramp of 20 ms has four or more
-MOST_A_SECOND = CONTROLS["grain.density"].high  # also where an overlap asks for more
-FILL = 8  # grains at most that begin before a note: a key that is pressed must not hold up the block
+STEP = 128  # samples over which the density counts as constant: a ramp of 20 ms has four steps or more
+MOST_A_SECOND = CONTROLS["grain.density"].high  # grains of a voice, also where an overlap asks for more
+FILL = 8  # grains at most that begin before a note: a note-on must not hold up its block
 DRAWS = 64  # grains whose random numbers are drawn at a time
 WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
 COLUMNS = NOISE + 2
-ROOM = 8192  # samples of a voice's buffer, which grows as it must: short ones stay in a processor's cache
-EDGE = 0.05  # of a window of shape 0, at either end
-SHAPES = 256  # that differ
-FURTHEST = 72.0  # semitones that all that moves the pitch may come to: a frame of 64 samples has one left
+ROOM = 8192  # samples of a voice's buffer, which grows where it must: short ones stay in a processor's cache
+EDGE = 0.05  # of the length of a window of shape 0, for each of its two edges
+SHAPES = 256  # steps from shape 0 to 1, so that windows can be cached
+FURTHEST = 72.0  # semitones of transposition at most, from all sources: of a frame of 64 samples, one is left
 
 
 class Pace:
-    """How many grains a voice has begun since the start: the density, integrated in steps.
+    """The number of grains that have begun since the start, as a real number: the density, integrated in steps.
 
-    It is common to all voices: each has a grain whenever it has grown by 1.
+    It is common to all voices: each begins a grain whenever the count has grown by 1.
     """
 
     def __init__(self, density: float) -> None:
-        """``density`` at sample 0, in grains a sample, > 0."""
+        """Begin with the ``density`` at sample 0, in grains a sample, > 0."""
         self._times, self._counts, self._densities = [0], [0.0], [density]
 
     def advance(self, end: int, density: Callable[[int], float]) -> None:
-        """Make it known for all samples before ``end``; what it was before the last call is forgotten.
+        """Extend the count to all samples before ``end``; what lies before the last call is forgotten.
 
-        ``density(time)`` as it is at 0.
+        ``density(time)`` is in grains a sample, > 0.
         """
         del self._times[:-1], self._counts[:-1], self._densities[:-1]
         while (time := self._times[-1] + STEP) < end:
@@ -58,28 +58,28 @@ class Pace:
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 
     def when(self, count: float) -> tuple[float, float]:
-        """Return the sample, with its fraction, at which there are so many, and the density there."""
+        """Return the sample, with its fraction, at which the count is reached, and the density there."""
         step = bisect_right(self._counts, count) - 1
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
 
 class Grain(NamedTuple):
-    """One that is to come: the sample on which it begins, and the random numbers that belong to it."""
+    """A grain that is to come: the sample on which it begins, and its random numbers."""
 
     onset: int
     number: int
-    density: float  # of the grains around it, a sample
+    density: float  # of the grains around it, in grains a sample
     chance: list[float]
 
 
 @dataclass(slots=True, kw_only=True)
 class GrainStream(VoiceSound):
-    """One voice's grains: what is summed already, [2, samples] from sample ``origin``, and sounds later."""
+    """One voice's grains; ``pending`` is the sum so far of what sounds later, [2, samples] from ``origin`` on."""
 
     note: int
     origin: int
     pending: Array
-    next_count: float | None = None  # of `Pace`, at which its next grain begins; None: it has none yet
+    next_count: float | None = None  # of `Pace`, at which its next grain begins; None before the first
     waiting: list[Grain] = field(default_factory=list)
     drawn: int = 0
     chances: list[list[float]] = field(default_factory=list)
@@ -89,20 +89,20 @@ Due = tuple[int, GrainStream, Grain]
 
 
 class GrainEngine:
-    """Decodes a frame for each grain, makes a sound of it, places it on its sample.
+    """Decodes a frame for each grain, makes a sound of it, and places it on its sample.
 
     A voice's grid of grains begins at its note-on and goes on by the density, whatever that is at each moment. From its
-    place in the grid a grain is late by a random part of the time to the next, up to ``jitter``: over a whole such
-    time, the texture has no line at the rate of its grains. The first is never late. Where grains overlap, those sound
+    place in the grid a grain is late by a random part of the time to the next, up to ``jitter``: with a jitter of 1 the
+    texture has no spectral line at the rate of its grains. The first is never late. Where grains overlap, those sound
     too that would have begun up to one length before the note, at most `FILL`, further apart and louder if there were
-    more: the first sample has the full overlap, and the envelope shapes the attack. Where they do not, there are none,
-    and the first is heard from its beginning.
+    more: the first sample has the full overlap, and the envelope shapes the attack. Where grains do not overlap, none
+    begins before the note, and the first is heard from its beginning.
 
-    What moves is read on the sample on which a grain begins; for those before the note, at the note-on. Chance is
-    counted, not rolled: it belongs to the seed, the number of the note and that of the grain. All grains that begin in
-    a block are decoded in one run. Their level is such that a dense texture is as loud with any density, length and
-    shape. A code that no sound has may decode to any power: grains that would be louder than ``loudest``, and than the
-    model at its default code, are as loud as that.
+    What moves is read on the sample on which a grain begins; for those before the note, at the note-on. Random numbers
+    follow from the seed, the number of the note and that of the grain alone. All grains that begin in a block are
+    decoded in one run. Their level is such that a dense texture is as loud with any density, length and shape. A code
+    that no training sound has may decode to any power: grains are limited to the power of ``loudest``, or to that of
+    the model at its default code if that is more.
     """
 
     channels = 2
@@ -149,7 +149,7 @@ class GrainEngine:
         return GrainStream(key=key, on=time, note=self._begun, origin=time, pending=pending)
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """As `Engine.render`; blocks follow each other from sample 0 on.
+        """See `Engine.render`; blocks follow each other from sample 0 on.
 
         Levels: a dense texture of grains has the power of a frame.
         """
@@ -171,14 +171,14 @@ class GrainEngine:
         return [self._take(stream, start, count) for stream in streams]
 
     def _density(self, time: int) -> float:
-        """Grains a sample."""
+        """Return the density in grains a sample."""
         if "grain.density" in self.targets:
             return self.targets["grain.density"].value(time) / self._rate
         length = min(self._length.value(time) * self._rate, self._source.longest(1.0))
         return min(1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length), MOST_A_SECOND / self._rate)
 
     def _schedule(self, stream: GrainStream, end: int) -> None:
-        """Say when those grains begin whose places in the grid are before sample ``end``."""
+        """Schedule the grains whose places in the grid are before sample ``end``."""
         if stream.next_count is None:
             stream.next_count = self._strike(stream)
         while True:
@@ -189,7 +189,7 @@ class GrainEngine:
             stream.next_count += 1.0
 
     def _strike(self, stream: GrainStream) -> float:
-        """Begin with a grain on the note-on, and those before it; returns the count at the next."""
+        """Schedule a grain on the note-on, and those before it; return the count at the next."""
         count, density = self._pace.at(stream.on)
         jitter = self._jitter.value(stream.on)
         length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
@@ -210,7 +210,7 @@ class GrainEngine:
         stream.waiting.append(Grain(onset, number, density, chance))
 
     def _add(self, due: list[Due], motion: Motion, start: int) -> None:
-        """Make all grains and add them, those of a stream in order of time."""
+        """Make all grains that are due and add them, those of a stream in order of time."""
         voices = [voice for voice, _, _ in due]
         times = [max(grain.onset, stream.on) for _, stream, grain in due]
         moments = np.array(times, np.int64)
@@ -247,7 +247,7 @@ class GrainEngine:
             self._place(stream, grain.onset, sound * window, gains, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
-        """Codes with a random part of their own, as far as their spans go."""
+        """Return codes with random offsets, clipped to the spans of the latents."""
         codes, latents = codes.copy(), codes.shape[1]
         room = len(self._codes) - latents
         for code, amount, chance in zip(codes, amounts, chances, strict=True):
@@ -261,7 +261,7 @@ class GrainEngine:
         return codes
 
     def _decode(self, codes: Array) -> Array:
-        """Frames, [rows, frame_width]: each code that is new is decoded, once."""
+        """Return frames, [rows, frame_width]; each new code is decoded once."""
         names = [code.tobytes() for code in codes]
         new = {name: row for row, name in enumerate(names) if name not in self._known}
         if len(new) == len(names):
@@ -275,7 +275,7 @@ class GrainEngine:
         return np.stack([self._known[name] for name in names])
 
     def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
-        """Add a grain to both sides of a stream, from its note-on on; what was before ``start`` is not needed."""
+        """Add a grain to both channels of a stream, from its note-on on; samples before ``start`` are not needed."""
         if onset < stream.on:
             sound, onset = sound[stream.on - onset :], stream.on
         self._make_room(stream, start, onset + len(sound))
@@ -294,7 +294,7 @@ class GrainEngine:
         return sound
 
     def _make_room(self, stream: GrainStream, now: int, end: int) -> None:
-        """Have the buffer reach to sample ``end``: what is to sound moves to the front, of a longer one if need be."""
+        """Make the buffer reach to sample ``end``: pending sound moves to the front, of a longer one if need be."""
         if end - stream.origin <= stream.pending.shape[1]:
             return
         done = max(now, stream.origin) - stream.origin

@@ -1,7 +1,7 @@
-"""Spectra taken apart: partials, each with its frequency and strength, and the noise that is left.
+"""Takes spectra apart into partials, each with its frequency and amplitude, and the noise that is left.
 
 A decoded frame says how strong each bin is. A partial is a peak that stands out of its surroundings as the lobe of the
-analysis window does; what it is not is noise (sinusoids plus noise: Serra and Smith, "Spectral modeling synthesis",
+analysis window does; the rest is noise (sinusoids plus noise: Serra and Smith, "Spectral modeling synthesis",
 Computer Music Journal 14:4, 1990).
 """
 
@@ -17,26 +17,25 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, wherever its centre is
-LOBE_ENERGY = np.float32(
-    2.1
-)  # of a lobe over all bins, of its highest bin's at most: between two bins, 1.5 / 0.85 ** 2
+# A lobe's energy over all bins in parts of its highest bin's, at most: between two bins, 1.5 / 0.85 ** 2.
+LOBE_ENERGY = np.float32(2.1)
 REACH = 2  # bins on either side of a peak that hold its energy
-CLEARED = 3  # bins on either side that are the partial's, and not noise
-SKIRT = (3, 4)  # bins on either side where a lobe has fallen by 30 dB or more, and noise has not
-QUIETEST = 1e-4  # of a frame's strongest bin: a harmonic that is softer is none
-QUIETEST_FREE = 5e-3  # of it: a peak that is softer and no harmonic is one of the decoder's own making
-NOISE_DB, TONE_DB = 12.0, 20.0  # what stands out of the noise by less is noise, by more a partial, in between both
+CLEARED = 3  # bins on either side of a peak that are the partial's, and not noise
+SKIRT = (3, 4)  # bins on either side of a peak where a lobe has fallen by 30 dB or more, and noise has not
+QUIETEST = 1e-4  # of a frame's strongest bin: softer harmonics are left out
+QUIETEST_FREE = 5e-3  # of a frame's strongest bin: softer peaks that are no harmonics are artefacts of the decoder
+NOISE_DB, TONE_DB = 12.0, 20.0  # above the noise: below the first all is noise, above the second all is a partial
 SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
 WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
 MARGIN = max(*SKIRT, CLEARED)  # bins at either end of a frame that hold no free partial
-TINY = 1e-20
-FREE = 64  # partials of a frame that belong to no harmonic, at most
-HIGHEST_HARMONIC = 400  # more would be those of a fundamental below 55 Hz
+TINY = 1e-20  # power, keeps logarithms and divisors above 0
+FREE = 64  # partials of a frame that are no harmonics, at most
+HIGHEST_HARMONIC = 400  # at most: only a fundamental below 55 Hz has more
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a frame that is taken apart lies in one row: harmonics, free partials, noise.
+    """The layout of a frame that is taken apart, in one row: harmonics, free partials, noise.
 
     Attributes:
         harmonics: amplitudes of the harmonics 1 to this many.
@@ -50,25 +49,25 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Numbers in a row."""
+        """Return how many numbers a row has."""
         return self.harmonics + 2 * FREE + self.noise
 
     def harmonic(self, rows: Array) -> Array:
-        """Magnitudes at the centre of the harmonics' lobes, [rows, harmonics]."""
+        """Return the magnitudes at the centres of the harmonics' lobes, [rows, harmonics]."""
         return rows[:, : self.harmonics]
 
     def free(self, rows: Array) -> tuple[Array, Array]:
-        """Free partials: where they are, in bins, and their magnitudes, each [rows, FREE]; what is not there is 0."""
+        """Return the places of free partials, in bins, and their magnitudes, each [rows, FREE]; unused ones are 0."""
         places = rows[:, self.harmonics : self.harmonics + FREE]
         return places, rows[:, self.harmonics + FREE : self.harmonics + 2 * FREE]
 
     def residue(self, rows: Array) -> Array:
-        """Root mean square magnitude of the noise around each of its bins, [rows, noise]."""
+        """Return the root mean square magnitude of the noise around each of its bins, [rows, noise]."""
         return rows[:, self.harmonics + 2 * FREE :]
 
 
 def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
-    """Partials and noise of magnitude frames.
+    """Return the partials and the noise of magnitude frames.
 
     What lies around a harmonic of the fundamental and stands out of what lies between harmonics is that harmonic,
     however wide it is: a decoder's lobes are means of many frames'. Between two harmonics the highest peak, if it is a
@@ -94,7 +93,7 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
 
 
 class _Comb(NamedTuple):
-    """Where a fundamental's harmonics are, and the gaps between them.
+    """The bins of a fundamental's harmonics, and of the gaps between them.
 
     Attributes:
         edges: first bins of the gap below the fundamental, of the fundamental, of the gap above it, of the second
@@ -108,7 +107,7 @@ class _Comb(NamedTuple):
     gap: Indices
 
 
-@functools.lru_cache(maxsize=24)  # of two models
+@functools.lru_cache(maxsize=24)  # the pitch classes of two models
 def _comb(first: float, layout: Layout, bins: int) -> _Comb:
     number = np.arange(1, layout.harmonics + 1)
     wide = np.minimum(CLEARED + SPREAD * (number - 1), max(WIDEST * first, 1.0))
@@ -160,14 +159,14 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
 def _in_gaps(
     frames: Array, row: Indices, gap: Indices, start: Indices, end: Indices
 ) -> tuple[Indices, Indices, Floats, Array]:
-    """Return the highest peaks of frames between two bins each, where these are lobes.
+    """Return the highest peak of each gap between two harmonics, where it is a lobe.
 
     Args:
-        row, gap: [gaps], what they belong to.
-        start, end: [gaps], their first bins and those after their last.
+        row, gap: [gaps], the frame of each, and its number there.
+        start, end: [gaps], the first bin of each, and the one after its last.
 
     Returns:
-        Row and gap of those that are lobes, their places in bins, and their heights.
+        Row and gap of the peaks that are lobes, their places in bins, and their heights.
     """
     start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
     at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
@@ -199,12 +198,12 @@ def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
 
 
 def _tone(above_db: Any) -> Any:
-    """Return how much of what stands so far out of the noise is a partial: 0 to 1."""
+    """Return how much of a peak this far above the noise is a partial: 0 to 1."""
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
 def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
-    """Rows and bins of the peaks, and how much of each is a partial: above 0, at most 1."""
+    """Return rows and bins of the peaks, and how much of each is a partial: above 0, at most 1."""
     row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += MARGIN
     top = _is_top(frames, row, peak)
@@ -233,10 +232,10 @@ def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Return where the lobes' centres are, in bins, and how high they are there.
+    """Return the centres of lobes, in bins, and their heights there.
 
-    Of a Hann lobe the two highest bins, at ratio r, tell the place: (2 r - 1) / (r + 1) of a bin from the highest. What
-    two lobes reach belongs to each by half.
+    The two highest bins of a Hann lobe, at ratio r, give its centre: (2 r - 1) / (r + 1) of a bin from the highest. The
+    energy of a bin that two lobes reach counts half for each.
     """
     here, below, above = frames[row, peak], frames[row, peak - 1], frames[row, peak + 1]
     ratio = np.maximum(below, above) / here
@@ -257,7 +256,7 @@ def _clear(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats
 
 
 def _means(rest: Array, layout: Layout) -> Array:
-    """Root mean square of the bins that each bin of the noise covers, [rows, noise]."""
+    """Return the root mean square of the bins that each bin of the noise covers, [rows, noise]."""
     bins = rest.shape[1]
     edges = np.rint((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5)
     edges = np.clip(edges, 0, bins - 1).astype(np.intp)

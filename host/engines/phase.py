@@ -1,4 +1,4 @@
-"""Phases for spectra that a decoder gives without any."""
+"""Gives phases to decoded spectra, which have none."""
 
 import functools
 import math
@@ -13,14 +13,14 @@ from .frames import INAUDIBLE_HZ, Indices, MovedSpectra, Spectrum
 
 Array = npt.NDArray[np.float32]
 
-LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: longer than a loop can be heard as one
+LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: too long to be heard as a loop
 LOSS_DB = 1.4  # by which a partial with these phases is softer than its frame says; cards state loudness with them
 STRIDE = 29  # frames between the places where successive voices begin; odd, so 64 voices begin at 64 places
 
 
-@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound find it made
+@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound share it
 def _phases(frame_length: int, hop_length: int) -> Spectrum:
-    """Spectra of the loop of noise, all magnitudes 1, [frames, bins]."""
+    """Return the spectra of the loop of noise, all magnitudes 1, [frames, bins]."""
     loop = white_noise(LOOP_FRAMES * hop_length)
     wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
     spectra = stft(wrapped, frame_length, hop_length)
@@ -30,7 +30,7 @@ def _phases(frame_length: int, hop_length: int) -> Spectrum:
 
 
 class PhaseState:
-    """Where one voice is in its phases."""
+    """The place of one voice in the loop of phases."""
 
     __slots__ = ("frame",)
 
@@ -50,7 +50,7 @@ class NoisePhase:
         self._begun = 0
 
     def begin(self) -> PhaseState:
-        """State of a new voice."""
+        """Return the state of a new voice."""
         self._begun += 1
         return PhaseState(self._begun * STRIDE % LOOP_FRAMES)
 
@@ -74,21 +74,13 @@ class NoisePhase:
 
 
 class NoiseVoicing:
-    """Frames for the engine: spectra as they are decoded, moved as a whole, with stored noise phases."""
+    """Makes frames for the engine: spectra as they are decoded, moved as a whole, with stored noise phases."""
 
     delay = 0
     channels = 1
     together = 4  # from four rows on, a decoder row costs the same in any batch
-    moments: tuple[int, ...] = (
-        1,
-        5,
-        3,
-        7,
-        2,
-        6,
-        4,
-        8,
-    )  # as far apart as can be; the knobs are read at 0, when no voice is due
+    # Successive moments are as far apart as possible; the knobs are read at 0, when no voice is due.
+    moments: tuple[int, ...] = (1, 5, 3, 7, 2, 6, 4, 8)
     parts = 9
 
     def __init__(self, model: Model) -> None:
@@ -104,7 +96,7 @@ class NoiseVoicing:
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)
 
     def begin(self) -> PhaseState:
-        """State of a new voice."""
+        """Return the state of a new voice."""
         return self._phase.begin()
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
@@ -119,7 +111,7 @@ class NoiseVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[PhaseState],
     ) -> Array:
-        """Return the next frame of each row's voice, [rows, 1, frame_length]: as `CoherentVoicing.make`."""
+        """Return the next frame of each row's voice, [rows, 1, frame_length]; see `CoherentVoicing.make`."""
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0
         if self._lowest_bin == 1:

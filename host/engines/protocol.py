@@ -1,4 +1,4 @@
-"""What engines and the rest of an instrument ask of each other."""
+"""The protocols between engines and the rest of an instrument."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class VoiceSound:
     chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
 
     def pitch_at(self, time: int) -> float:
-        """Its pitch at one sample."""
+        """Return the pitch at one sample."""
         return self.key if self.pitch is None else self.pitch.value(time)
 
 
@@ -34,23 +34,23 @@ Kept = TypeVar("Kept", bound=VoiceSound)
 
 
 class Motion(Protocol):
-    """What an engine asks of the controls, for voices and sample times of equal number."""
+    """The values that move voices, as an engine reads them: one row for each pair of a voice and a sample time."""
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """[rows, n_latents]."""
+        """Return the codes, [rows, n_latents]."""
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """[rows]."""
+        """Return the bends in semitones, [rows]."""
         ...
 
 
 class Engine(Protocol[Kept]):
-    """What an instrument asks of an engine."""
+    """An engine: it gives the sound of voices, block by block."""
 
     @property
     def channels(self) -> int:
-        """1, or 2 where left and right differ."""
+        """Return the number of channels: 1, or 2 where left and right differ."""
         ...
 
     @property
@@ -60,15 +60,15 @@ class Engine(Protocol[Kept]):
 
     @property
     def ready(self) -> bool:
-        """Return whether it can sound; an engine that computes elsewhere what it needs may not be, at first.
+        """Return whether it can sound; an engine that decodes elsewhere may not be ready at first.
 
-        Made for live playing, it then sounds the newest that is ready; otherwise it waits for what is asked for.
+        Live, it then sounds the newest frames that are ready; offline, it waits for those that are asked for.
         """
         ...
 
     @property
     def targets(self) -> Mapping[str, Ramp]:
-        """Return what knobs can turn in it, by the names of targets."""
+        """Return the ramps of what knobs can turn in it, by target."""
         ...
 
     def begin(self, key: float, time: int) -> Kept:
@@ -76,7 +76,7 @@ class Engine(Protocol[Kept]):
         ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
-        """Sound of each stream from sample ``start`` on, [channels, count]; before a stream's note-on, silence.
+        """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
 
         What is returned is good until the next call.
         """

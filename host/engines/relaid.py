@@ -1,4 +1,4 @@
-"""Decoded frames at the pitch of a sound: their harmonics laid where its own are.
+"""Moves the harmonics of decoded frames to those of a sound.
 
 A model sounds in one octave. In a frame that it decodes for a sound of another, each harmonic of the sound takes the
 strength of what was decoded where it lies: that is where the encoder heard it, so formants stay and harmonics alone
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 LOBE = 2  # bins on either side of its centre that a Hann lobe has
-STEPS = 512  # places between two bins at which it is known: to a thousandth of its height
+STEPS = 512  # places between two bins at which the lobe is tabulated: exact to a thousandth of its height
 
 
 class Relaid:
@@ -36,16 +36,16 @@ class Relaid:
         self._bins = np.arange(card.frame_length // 2 + 1)
 
     def apply(self, frames: Array, pitches: Floats) -> tuple[Array, Floats]:
-        """Frames that were decoded for the keys nearest to some pitches, at these pitches.
+        """Return frames, decoded for the keys nearest to some pitches, at these pitches.
 
         Args:
             frames: magnitudes, [rows, bins].
             pitches: MIDI notes with fractions, [rows]; a frame of NaN stays as it is.
 
         Returns:
-            The frames, [rows, bins], those that were moved with a largest magnitude of 1; one that holds nothing where
-            it would be read stays as it is too. And how many bins it is from each bin to the harmonic that it is
-            part of, [rows, bins], else NaN.
+            The frames, [rows, bins]: one that was moved has a largest magnitude of 1; one that holds nothing where it
+            would be read stays as it is. And the distance in bins from each bin to the harmonic that it is part of,
+            [rows, bins], NaN where it is part of none.
         """
         moved: Array = frames.copy()
         places = np.full(frames.shape, np.nan)
@@ -59,7 +59,7 @@ class Relaid:
         return moved, places
 
     def _moved(self, frames: Array, pitches: Floats) -> tuple[Floats, Floats]:
-        """Frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
+        """Return frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
 
         ``pitches`` are [rows, 1].
         """
@@ -85,15 +85,15 @@ class Relaid:
         return made, away
 
     def _fundamental(self, notes: Floats) -> Floats:
-        """Return where the fundamentals of MIDI notes are, in bins."""
+        """Return the fundamentals of MIDI notes in bins."""
         bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
         return bins
 
 
 def _powers(frames: Array, fundamentals: Floats) -> Floats:
-    """Squared heights of the Hann lobes with the energies of the harmonics, [rows, 1 + harmonics + 1]; at both ends 0.
+    """Return the harmonics' powers as squared heights of Hann lobes, [rows, 1 + harmonics + 1]; 0 at both ends.
 
-    What stands as high beside a harmonic as in it is no part of it.
+    The level beside a harmonic is subtracted from it.
     """
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
@@ -107,7 +107,7 @@ def _powers(frames: Array, fundamentals: Floats) -> Floats:
 
 
 def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
-    """The strength of a harmonic that takes all decoded ones to which it is the nearest: none is lost going up."""
+    """Return the strengths of harmonics, each of all decoded ones to which it is nearest: none is lost going up."""
     sums, row = np.cumsum(powers, axis=1), np.arange(len(powers))[:, np.newaxis]
     ends = np.minimum(np.floor((nearest + 0.5) * np.exp2(octaves)), powers.shape[1] - 1).astype(np.intp)
     starts = np.where(nearest > 1, np.floor((nearest - 0.5) * np.exp2(octaves)), 0)
@@ -117,7 +117,7 @@ def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
 
 
 def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
-    """Return the strength between decoded harmonic ``below`` and the next, whose share is told."""
+    """Return the strength between decoded harmonic ``below`` and the next, at ``share`` of the way."""
     row, last = np.arange(len(strengths))[:, np.newaxis], strengths.shape[1] - 1
     low, high = (np.minimum(below + step, last).astype(np.intp) for step in (0, 1))
     given: Floats = (1 - share) * strengths[row, low] + share * strengths[row, high]
@@ -134,14 +134,14 @@ def _lobes() -> Floats:
 
 
 def _lobe(away: Floats) -> Floats:
-    """Return the lobe at so many bins from its centre."""
+    """Return the lobe at distances from its centre, in bins."""
     lobes = _lobes()
     shape: Floats = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
     return shape
 
 
 def _at(frames: Array, places: Floats) -> Floats:
-    """Magnitudes at places between bins, [rows, places]; 0 beyond the last bin."""
+    """Return the magnitudes at places between bins, [rows, places]; 0 beyond the last bin."""
     last = frames.shape[1] - 1
     low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
     row = np.arange(len(frames))[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""What a decoded frame sounds like as a grain: cut from samples, or noise that it filters."""
+"""Makes grains of decoded frames: cut from samples, or noise that a frame filters."""
 
 import functools
 import math
@@ -15,13 +15,13 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 OPEN = 0.5  # cycles a sample: a low-pass there or above lets everything through
-STEEP = 8  # twice the order of the low-pass, a Butterworth's magnitude
-TRIED = 256  # lengths, of which that is taken whose resampling comes nearest to the pitch: below 0.1 cents
+STEEP = 8  # exponent of the low-pass: twice the order of a Butterworth filter, whose magnitude it has
+TRIED = 256  # lengths of padding, of which the one is taken that comes nearest to the pitch: below 0.1 cents
 PRIMES = (2, 3, 5, 7)  # lengths with no other factor transform fast
 
 
 class Cut(NamedTuple):
-    """What a grain is made to: its length in samples, its pitch as a ratio, a low-pass in cycles a sample."""
+    """The measures of a grain: length in samples, pitch as a frequency ratio, low-pass cutoff in cycles a sample."""
 
     length: int
     ratio: float
@@ -32,7 +32,7 @@ class Source(Protocol):
     """Makes grains, before their window."""
 
     def longest(self, ratio: float) -> int:
-        """Return how many samples a grain of that pitch can have."""
+        """Return the largest length of a grain at a pitch, in samples."""
         ...
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
@@ -48,7 +48,7 @@ class Source(Protocol):
         Args:
             frames: [rows, frame_width].
             cuts: one a row.
-            places: two random numbers on [0, 1) a row.
+            places: two random numbers on [0, 1) for each row.
 
         Returns:
             [length] each; what it shares with ``frames`` must not be written to.
@@ -72,18 +72,18 @@ class Samples:
         self._polar = card.domain == "magnitude_phase"
 
     def longest(self, ratio: float) -> int:
-        """As much as there is of the frame."""
+        """See `Source.longest`: the whole frame."""
         return min(max(2, math.floor(self._length / ratio)), self._longest)
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """As `Source.power`, without weights: resampling keeps it, but for what it moves past half the rate."""
+        """See `Source.power`; not weighted. Resampling keeps the power, but for what it moves past half the rate."""
         if self._polar:
             magnitudes = frame[: self._length // 2 + 1]
             return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
         return float(np.square(frame).mean())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """As `Source.grains`; chance has no part in it."""
+        """See `Source.grains`; nothing is random here."""
         if self._polar:
             magnitudes, phases = np.split(frames, 2, axis=1)
             frames = np.fft.irfft(magnitudes * np.exp(1j * phases), self._length).astype(np.float32, copy=False)
@@ -116,11 +116,11 @@ class Noise:
         self._turns = self._table / np.abs(self._table)
 
     def longest(self, ratio: float) -> int:
-        """As long as can be: noise has no end."""
+        """See `Source.longest`: noise has no end."""
         return self._longest
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """As `Source.power`: a higher pitch is a wider spectrum of the same density, as far as half the rate."""
+        """See `Source.power`: a higher pitch is a wider spectrum of the same density, up to half the rate."""
         heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
         power = float(np.square(heard).sum()) * 2 * ratio / self._frame**2
         if not self._points:
@@ -129,7 +129,7 @@ class Noise:
         return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """As `Source.grains`; grains whose transforms are equally long are made in one."""
+        """See `Source.grains`; grains whose transforms are equally long are made in one."""
         lengths = [_fast(cut.length) for cut in cuts]
         made: list[Array] = [frames[0]] * len(cuts)
         for length in dict.fromkeys(lengths):
@@ -157,7 +157,7 @@ class Noise:
 
 @functools.cache
 def _fast(length: int) -> int:
-    """Return the least even length from ``length`` on that has no large factor."""
+    """Return the least even length from ``length`` on that has no prime factor beyond `PRIMES`."""
     candidate = length + length % 2
     while _rest(candidate) > 1:
         candidate += 2
@@ -173,7 +173,7 @@ def _rest(number: int) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _lengths(length: int, ratio: float) -> tuple[int, int]:
-    """Lengths of a frame before, padded, and after resampling, whose quotient is the ratio as nearly as can be."""
+    """Return the padded lengths of a frame before and after resampling, whose quotient is nearest to the ratio."""
     if ratio == 1.0:
         return length, length
     padded = np.arange(length, length + TRIED)
@@ -184,7 +184,7 @@ def _lengths(length: int, ratio: float) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=64)
 def _resampling(length: int, moved: int, lowpass: float) -> Array:
-    """Return what each bin is multiplied by that both transforms have, as far as the shorter one goes."""
+    """Return the gain of each bin that the transforms before and after resampling both have."""
     shorter = min(length, moved)
     gains = np.full(shorter // 2 + 1, moved / length)
     if shorter % 2 == 0 and moved != length:  # its last bin stands for two, or for the half of one
@@ -193,7 +193,7 @@ def _resampling(length: int, moved: int, lowpass: float) -> Array:
 
 
 def _between(values: Array, below: Indices, at: Array, above: Array) -> Array:
-    """Values between values: those ``below`` count as ``at`` says, those after them as ``above``."""
+    """Return interpolated values: those ``below`` weighted by ``at``, and those after them by ``above``."""
     result: Array = values.take(below)
     result *= at
     upper = values[1:].take(below)
@@ -204,7 +204,7 @@ def _between(values: Array, below: Indices, at: Array, above: Array) -> Array:
 
 @functools.lru_cache(maxsize=64)
 def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
-    """For `_between`: the magnitudes of a frame at the bins of a transform of noise."""
+    """Return what `_between` needs for the magnitudes of a frame at the bins of a transform of noise."""
     cycles = np.arange(length // 2 + 1) / length
     places = cycles * frame / ratio
     below = np.minimum(places.astype(np.intp), frame // 2 - 1)
@@ -216,7 +216,7 @@ def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[I
 
 @functools.lru_cache(maxsize=16)
 def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
-    """For `_between`: the points of an envelope at the samples of a grain."""
+    """Return what `_between` needs for the points of an envelope at the samples of a grain."""
     places = np.linspace(0.0, points - 1.0, length)
     below = np.minimum(places.astype(np.intp), points - 2)
     part = (places - below).astype(np.float32)

@@ -20,18 +20,18 @@ from .protocol import MIDDLE_C, Motion, Times, VoiceSound
 
 Array = npt.NDArray[np.float32]
 
-AHEAD = 8  # rows decoded at a time before they are due: two such batches make the twelve keys of knobs that are shared
+AHEAD = 8  # rows decoded at a time before they are due: two batches hold the twelve pitch classes of shared knobs
 
 
 class Voicing(Protocol):
-    """What makes frames of what is decoded.
+    """Makes frames for the engine of what a model decodes.
 
     Attributes:
         frame_length, hop_length: of the frames that it makes, in samples.
         channels: of its sound.
         delay: samples from where knobs are read to the first frame that they shape.
-        together, moments, parts: so many voices are due at one moment; successive such groups are due at these parts
-            of a hop.
+        together, moments, parts: the number of voices in a group, which are due at one moment; the moments at which
+            successive groups are due; and the parts of a hop in which these are counted.
     """
 
     frame_length: int
@@ -43,41 +43,42 @@ class Voicing(Protocol):
     parts: int
 
     def begin(self) -> Any:
-        """State of a new voice."""
+        """Return the state of a new voice."""
         ...
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """Do a part of what `make` will soon be asked for; returns whether there is more of it."""
+        """Do one step towards what `make` will soon be asked for; return whether another is left."""
         ...
 
     def make(
         self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
     ) -> Array:
-        """[rows, channels, frame_length]."""
+        """Return the next frame of each row's voice, [rows, channels, frame_length]."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class SpectrumStream(VoiceSound):
-    """One voice's frames: what is summed already, [channels, samples], and sounds later."""
+    """One voice's frames; ``pending`` is the sum so far of what sounds later, [channels, samples]."""
 
     next_frame: int
     origin: int
     pending: Array
     state: Any
-    prepared: int | None = None  # the time of the knobs for which it is decoded already
+    prepared: int | None = None  # the sample of the knobs for which it is decoded already
 
 
 Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and stream, and the sample at its beginning
 
 
 class SpectrumEngine:
-    """Decodes, makes frames of it, overlaps and adds.
+    """Decodes, makes frames of what is decoded, and overlap-adds them.
 
     A voice's frames begin a hop apart. On note-on, the frames that overlap it are made at once: the first sample has
     the full overlap, and the envelope shapes the attack. Voices are due in groups, one batch each, and the groups are
-    spread over the hop; short blocks decode ahead: the work of a block stays near the mean. Knobs are read once a hop
-    of the model, at the same moment for all voices: voices that share them need at most twelve decoder rows a hop.
+    spread over the hop; short blocks decode ahead, so that the load of a block stays near the mean. Knobs are read once
+    a hop of the model, at the same moment for all voices: voices that share them need at most twelve decoder rows a
+    hop.
     """
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
@@ -99,7 +100,7 @@ class SpectrumEngine:
         self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._begun = 0
-        self._foreseen = -1  # the hop for whose knobs all pitch classes are decoded, but for those in `_classes`
+        self._foreseen = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
         self._classes: list[int] = []
         self._halfway: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
 
@@ -107,7 +108,7 @@ class SpectrumEngine:
 
     @property
     def channels(self) -> int:
-        """1, or 2 where left and right differ."""
+        """Return the number of channels: 1, or 2 where left and right differ."""
         return self._voicing.channels
 
     @property
@@ -127,7 +128,7 @@ class SpectrumEngine:
         return SpectrumStream(key=key, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin())
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Sound of each stream from sample ``start`` on, [channels, count]; before a stream's note-on, silence.
+        """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
 
         What is returned is good until the next call.
 
@@ -156,7 +157,7 @@ class SpectrumEngine:
         ]
 
     def _prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
-        """Decode what will be due next and what the knobs are known for.
+        """Decode what will be due next, as far as its knobs are known.
 
         That is all pitch classes where the first voice's knobs are, in silence too: keys may be pressed soon, and a
         note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
@@ -209,13 +210,13 @@ class SpectrumEngine:
             self._halfway = latents, chroma
 
     def _knobs_at(self, onsets: Times, frames: Times) -> Times:
-        """The samples at which the knobs are read for frames that begin at samples ``frames``; notes began before."""
+        """Return the samples at which the knobs are read for frames that begin at samples ``frames``."""
         latest = np.maximum(frames - self._delay, onsets - onsets % self._knob_hop)
         read: Times = latest - latest % self._knob_hop
         return read
 
     def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
-        """Return the block in which a note begins, or that before it."""
+        """Return a stream's block in which its note begins, or one before that."""
         at = start - stream.origin
         begun = min(stream.on - start, count)
         sound = np.zeros((self.channels, count), np.float32)
@@ -294,7 +295,7 @@ class SpectrumEngine:
         return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32), away
 
     def _compact(self, stream: SpectrumStream, now: int) -> None:
-        """Move what is still to sound to the front; seldom needed, the buffer is longer than it must be."""
+        """Move pending sound to the front of the buffer, which is longer than it must be, so that this is rare."""
         done, frame = now - stream.origin, self._frame
         stream.pending[:, :frame] = stream.pending[:, done : done + frame]
         stream.pending[:, frame : done + frame] = 0

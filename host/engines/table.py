@@ -16,8 +16,8 @@ from .spectrum import SpectrumEngine
 
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
-# Of a texture's voice, each side: one sample in 200 of noise so loud passes the limiter's knee. Recordings of rain and
-# sea come near it; codes between and beyond them may decode to a hundred times its power.
+# A texture's voice on each side: of noise this loud, one sample in 200 passes the limiter's knee. Recordings of rain
+# and sea come near it; codes between and beyond them may decode to a hundred times its power.
 LOUDEST_TEXTURE_DB = -12.0
 
 
@@ -32,7 +32,7 @@ def _grain(model: Model, preset: Preset, live: bool) -> GrainEngine:
     return GrainEngine(model, preset.grain or GrainSettings(), MAX_BLOCK, loudest)
 
 
-# What each kind of model takes of a preset, and whether it is played live, where an engine must not wait.
+# The engine of each kind, made of a model, a preset, and whether it is played live, where an engine must not wait.
 ENGINES: dict[str, Callable[[Model, Preset, bool], Engine[Any]]] = {Spectrum.name: _spectrum, Grain.name: _grain}
 
 
@@ -40,7 +40,7 @@ def engine_of(model: Model, preset: Preset, live: bool = False) -> Engine[Any]:
     """Return the engine that sounds a model as a preset says.
 
     Args:
-        live: it must not wait for what it computes elsewhere.
+        live: the engine must not wait for what it computes elsewhere.
 
     Raises:
         UserError: the model's kind has no engine, or no chroma, which chords need.

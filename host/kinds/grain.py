@@ -1,4 +1,4 @@
-"""Short sounds that are scattered into a texture."""
+"""The kind ``grain``: short sounds that are scattered into a texture."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -8,18 +8,18 @@ from pydantic import Field, model_validator
 from ..settings import Fault, Knob, Part, Range, controls_of
 from .kind import Kind, Shape
 
-DENSITY = 100.0  # grains a second where a preset says nothing: four at a time, of 45 ms
-OVERLAP_THROUGH = 4  # grains of a sound that goes through, at a time: 75 % overlap, at which windows add up evenly
+DENSITY = 100.0  # grains a second where a preset gives none: of 45 ms, about four sound at a time
+OVERLAP_THROUGH = 4  # grains that overlap in a sound sent through a model: at 75 % overlap, windows add up evenly
 
 
 class GrainSettings(Part):
-    """How grains make a texture, for models of kind ``grain``; each grain reads what moves when it begins.
+    """The [grain] table of a preset: how grains make a texture. What moves is read when a grain begins.
 
     ``density`` in grains a second of a voice, or ``overlap`` of successive grains in parts of their length. ``length``
     in seconds, None for the model's own. ``shape``: the window, from Tukey's with edges of 5 % (0) over Hann's (0.5) to
     Blackman's (1). ``jitter``: how late a grain may be, in parts of the time to the next. ``pitch`` in semitones;
     ``spread`` to both sides; ``level_jitter`` up and down in dB; ``code_jitter`` in deviations of each latent;
-    ``lowpass_hz``, None for open.
+    ``lowpass_hz`` is a cutoff, None for open.
 
     ``keys``: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold``, as trigger until the key is
     pressed again. The same ``seed`` gives the same performance the same bytes.
@@ -47,7 +47,7 @@ class GrainSettings(Part):
         return self
 
     def values(self, card: Shape) -> dict[str, float]:
-        """Return where what knobs can turn rests, by target; ``density`` or ``overlap``, whichever the preset has."""
+        """Return the rest positions of all targets in [grain]; of ``density`` and ``overlap``, the preset's one."""
         pace = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
             pace = {"overlap": self.overlap}
@@ -82,7 +82,7 @@ class Grain(Kind):
     enveloped = ("magnitude",)
 
     def check(self, card: Shape) -> None:
-        """As `Kind.check`."""
+        """See `Kind.check`."""
         super().check(card)
         if card.domain == "real_imag":
             raise ValueError(
@@ -95,13 +95,13 @@ class Grain(Kind):
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
     def targets(self, preset: Any, card: Shape) -> dict[str, Range]:
-        """As `Kind.targets`."""
+        """See `Kind.targets`."""
         settings = preset.grain or GrainSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
         return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
     def faults(self, preset: Any, card: Shape) -> Iterator[Fault]:
-        """As `Kind.faults`."""
+        """See `Kind.faults`."""
         settings = preset.grain or GrainSettings()
         if settings.keys == "hold" and preset.play.mode != "poly":
             yield Fault(
@@ -118,11 +118,11 @@ class Grain(Kind):
             )
 
     def holds_keys(self, preset: Any) -> bool:
-        """As `Kind.holds_keys`."""
+        """See `Kind.holds_keys`."""
         return preset.grain is not None and bool(preset.grain.keys == "hold")
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
-        """As `Kind.frames`."""
+        """See `Kind.frames`."""
         milliseconds, bins = 1000 / card.sample_rate, card.frame_length // 2 + 1
         made = {
             "samples": "as samples",
@@ -137,9 +137,9 @@ class Grain(Kind):
         ]
 
     def hop_through(self, card: Shape) -> int:
-        """As `Kind.hop_through`."""
+        """See `Kind.hop_through`."""
         return card.frame_length // OVERLAP_THROUGH
 
     def window_through(self, card: Shape) -> str:
-        """As `Kind.window_through`."""
+        """See `Kind.window_through`."""
         return "hann"

@@ -34,14 +34,14 @@ class Shape(Protocol):
 
 
 class Kind:
-    """A kind of model: one object for each, in a file of its own. What it does not say itself is as here."""
+    """A kind of model: one object for each, in a file of its own. Attributes that it does not set are as here."""
 
     name: ClassVar[str] = ""  # in cards
     moved: ClassVar[str] = "sound"  # what keys move where a model has no chroma
     section: ClassVar[str | None] = None  # the table of a preset that is for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # keys of [play] that are for this kind alone
     controls: ClassVar[Mapping[str, Control]] = {}  # what knobs can turn in its section, by target
-    instead: ClassVar[str] = ""  # what it has in place of other kinds' keys of [play], for who gave those
+    instead: ClassVar[str] = ""  # words for messages: what it has in place of other kinds' keys of [play]
     plain: ClassVar[Mapping[str, Any]] = {}  # settings of [play] that any host can follow: for measuring loudness
     of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something
     carries_state: ClassVar[bool] = False  # its decoder is stepped, and takes a state from one step to the next
@@ -61,19 +61,19 @@ class Kind:
             )
 
     def targets(self, preset: Any, card: Shape) -> dict[str, Range]:
-        """Return what knobs can turn in a preset besides what any has, and how far."""
+        """Return the targets that a preset has for this kind alone, each with its range."""
         return {}
 
     def faults(self, preset: Any, card: Shape) -> Iterator[Fault]:
-        """Give what a preset says of this kind that does not go together."""
+        """Give the faults of a preset's settings for this kind: contradictions among them or with the model."""
         yield from ()
 
     def holds_keys(self, preset: Any) -> bool:
-        """Return whether a key goes on until it is pressed again."""
+        """Return whether a note sounds on until its key is pressed again."""
         return False
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
-        """Return what a model gives, and how much of it makes a sound: labels, and words for people."""
+        """Return a description of a model's frames for people: pairs of a label and a text."""
         milliseconds = 1000 / card.sample_rate
         return [
             ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
@@ -82,16 +82,16 @@ class Kind:
         ]
 
     def hop_through(self, card: Shape) -> int:
-        """Return the samples between frames of a sound that is sent through a model."""
+        """Return the hop between frames of a sound that is sent through a model, in samples."""
         return card.hop_length
 
     def window_through(self, card: Shape) -> str:
-        """Return the name of the window of such frames."""
+        """Return the name of the window of frames of such a sound."""
         return card.window
 
 
 class Unknown(Kind):
-    """What a card may name and this host does not know: nothing of it is refused before somebody wants to play it."""
+    """A kind that this host does not know: its cards are not refused before somebody wants to play their models."""
 
     def check(self, card: Shape) -> None:
         """Refuse nothing."""

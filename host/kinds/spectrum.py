@@ -1,4 +1,4 @@
-"""Frames of a magnitude spectrum, whose phases a voice finds."""
+"""The kind ``spectrum``: frames of magnitudes, whose phases a voice finds."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ class Spectrum(Kind):
     of_magnitudes = True
 
     def check(self, card: Shape) -> None:
-        """As `Kind.check`."""
+        """See `Kind.check`."""
         super().check(card)
         if card.domain != "magnitude":
             raise ValueError(f"domain {card.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")

@@ -6,11 +6,11 @@ from .kind import Kind, Unknown
 from .spectrum import Spectrum
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain())}
-OTHER = Unknown()  # what a kind is asked that a card names and this host does not know
+OTHER = Unknown()  # stands for each kind that a card names and this host does not know
 
 
 class Sections(Part):
-    """The tables of a preset that are for one kind alone, by the name that the kind has for its `Kind.section`."""
+    """The tables of a preset that are for one kind alone; each has the name that is its `Kind.section`."""
 
     grain: GrainSettings | None = None
 

@@ -27,9 +27,7 @@ Array = npt.NDArray[np.float32]
 SWITCH_SECONDS = 5e-5
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
-LONGEST_PART = (
-    2.0  # blocks that one block counts at most: no voice is to blame where the machine stood still for twenty
-)
+LONGEST_PART = 2.0  # blocks that one counts at most: no voice is to blame where the machine stood still for twenty
 LONG_WAIT = 0.1  # of the time that rendering takes, spent waiting for the interpreter; 0.01 is usual
 LONG_WAIT_BLOCKS = 32  # over which that is looked at
 OFTEN = 0.05  # of the blocks waited for long: a busy thread makes a tenth and more do so, a busy machine two in 100

@@ -19,18 +19,18 @@ Array = npt.NDArray[np.float32]
 # New notes that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together. Eight
 # in each block of 128 samples took all of its time on a slow processor, four leave a quarter; ten fingers need three.
 NEW_NOTES = 4
-NOTE_SAMPLES = 32  # of a longer block's time for each new note
-LEAVING = 3  # racks of earlier presets that may ring on
-FADE_SECONDS = 0.02  # over which a rack that must end does so
-RING_SECONDS = 5.0  # that the effects of an earlier preset may ring after its last voice
+NOTE_SAMPLES = 32  # of a longer block for each new note that may begin in it
+LEAVING = 3  # racks of earlier presets that may ring on: each costs processor time
+FADE_SECONDS = 0.02  # over which a rack that must end fades out without a click
+RING_SECONDS = 5.0  # for which the effects of an earlier preset may ring on after its last voice
 
 
 class Machine(Protocol):
-    """What is driven block by block: a `Rack`, or what a sound goes through."""
+    """A machine that is driven block by block: a `Rack`, or an `Insert` that sound goes through."""
 
     @property
     def listens(self) -> bool:
-        """Return whether it goes on sounding without keys, as long as something is heard."""
+        """Return whether it sounds without keys, from the sound that it hears."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class _Seat:
 
     rack: Machine
     since: int
-    opening: Sequence[Event] = ()  # what it must know before all else
+    opening: Sequence[Event] = ()  # events that it must hear before all others
     silent: int = 0  # samples since its last voice ended
     fade: int | None = None  # the sample from which it fades
 
@@ -80,26 +80,26 @@ class Player:
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats: list[_Seat] = []
         self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
-        self._coming: tuple[Machine, Collection[int]] | None = None  # taken from there, and not ready yet
+        self._coming: tuple[Machine, Collection[int]] | None = None  # taken from `_next`, and not ready yet
         self._queue: list[Event] = []
         self._desk = Desk()
         self.now = 0  # samples given
-        self.shed = 0  # voices that were given up for want of time
+        self.shed = 0  # voices that were stolen for lack of time
         self._open(rack, before)
 
     @property
     def rack(self) -> Machine:
-        """The one that takes new notes."""
+        """Return the rack that takes new notes."""
         return self._seats[-1].rack
 
     @property
     def sounding(self) -> int:
-        """Voices that sound."""
+        """Return the number of voices that sound."""
         return sum(seat.rack.sounding for seat in self._seats)
 
     @property
     def held(self) -> list[int]:
-        """Keys that are down."""
+        """Return the keys that are down, 0-127, in order."""
         return sorted({note.key for note in self._desk.keys})
 
     def schedule(self, event: Event) -> None:
@@ -110,7 +110,7 @@ class Player:
 
     @property
     def standing(self) -> list[Event]:
-        """Return what leaves a player after this one where controllers left it; to be asked between two blocks."""
+        """Return the events that set another player as controllers left this one; ask for them between two blocks."""
         return self._told(())
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
@@ -123,7 +123,7 @@ class Player:
         self._next.append((rack, channels))
 
     def give_up_a_voice(self) -> None:
-        """The voice that is missed least fades out: there was not the time for all."""
+        """Steal the voice that is missed least: there was no time to compute all of them."""
         for seat in self._seats:
             if seat.rack.shed(self.now - seat.since):
                 self.shed += 1
@@ -138,14 +138,14 @@ class Player:
         last = self._seats[-1]
         opening, last.opening = last.opening, ()
         mix, parts = last.rack.process([*opening, *_since(due, last.since)], count)
-        if len(self._seats) > 1:  # what is limited once bends as one rack bends it
+        if len(self._seats) > 1:  # the limiter works on the sum, as on one rack
             mix = limit(sum((self._leave(seat, due, count) for seat in self._seats[:-1]), _sum(parts)))
             self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._gone(seat)]
         self.now += count
         return mix, due
 
     def _due(self, end: int) -> list[Event]:
-        """Events before sample ``end``; of more new notes than there is time for, the later ones wait."""
+        """Return the events before sample ``end``; of more new notes than there is time for, the later ones wait."""
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
         most = max(NEW_NOTES, (end - self.now) // NOTE_SAMPLES)
@@ -171,15 +171,15 @@ class Player:
                 seat.fade = self.now + self.rack.latency_samples
 
     def _open(self, rack: Machine, opening: Sequence[Event]) -> None:
-        """Let a rack take new notes, once it has heard what leaves it where another was."""
+        """Let a rack take new notes; ``opening`` are the events that set it as controllers stand."""
         self._seats.append(_Seat(rack, self.now, opening))
         for event in opening:
             self._desk.hear(replace(event, time=self.now))
 
     def _told(self, others: Collection[int]) -> list[Event]:
-        """Return what a fresh rack must hear to be where this one is; on the channels ``others`` it has other presets.
+        """Return the events that set a fresh rack as this one; on the channels ``others`` it has other presets.
 
-        What came last has not been heard yet in where knobs stand.
+        The positions of knobs do not have the newest events yet, which act one latency later.
         """
         stood = [
             Turn(0, place, target, value)
@@ -190,7 +190,7 @@ class Player:
         return self._desk.everything(stood, self.now - self.rack.latency_samples)
 
     def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
-        """Return a block of a rack that takes no more notes, before the limiter."""
+        """Return the next block of a rack that takes no more notes, before the limiter, [2, count]."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
         sound = _sum(seat.rack.process(_since(kept, seat.since), count)[1])
         seat.silent = 0 if seat.rack.sounding else seat.silent + count

@@ -1,4 +1,4 @@
-"""A preset and its model: what does not go together, what stays beyond training, and maps made whole."""
+"""Compares a preset with its model: what does not fit, what lies beyond training, and ends that maps leave out."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ from ..trust import PLUGINS
 from .motions import MotionSettings
 from .preset import MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
 
-ROUNDED = 0.01  # of a span by which a value may lie outside: people write ends with two digits
+ROUNDED = 0.01  # of a span: a value may lie this far outside, as people write ends with two digits
 ANY_RATE = 48_000  # Hz at which effects are asked for their ranges, which no rate changes
 
 
 def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
-    """All of a preset that does not fit its model.
+    """Find everything in a preset that does not fit its model.
 
     Args:
-        effects: what of the effects can be turned, and how far; None where that is not known yet.
+        effects: the ranges of the effects' targets; None where a range is not known yet.
     """
     yield from _of_values(preset, card)
     yield from _of_kind(preset, card)
@@ -45,7 +45,7 @@ def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> No
 
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
-    """Values and ends of latents outside the spans that the training sounds fill: they may be heard, or not."""
+    """Find values and map ends of latents outside the spans that the training sounds fill; they are no faults."""
     names = [f"latent.{index}" for index in range(len(card.latents))]
     for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
         for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
@@ -63,7 +63,7 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
-    """Return the preset with ``knobs`` as maps, and with the ends that maps leave out: the targets' own.
+    """Return the preset with ``knobs`` as maps, and with the targets' own ends where maps leave theirs out.
 
     Args:
         folder: where a preset's plugins lie; one is loaded only if a map leaves out how far it turns one of its knobs.
@@ -81,7 +81,7 @@ def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
-    """Return how far what knobs can turn goes, by target; effects aside."""
+    """Return the range of each target that knobs can turn, without those of effects."""
     known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
@@ -95,7 +95,7 @@ def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str,
     """Return how far each target may be turned: its own range, and a latent as far as the preset's values and maps go.
 
     Args:
-        effects: the ranges of what can be turned in them.
+        effects: the ranges of the effects' targets.
     """
     known = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
     ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
@@ -108,7 +108,7 @@ def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str,
 
 
 def known_effects(preset: Preset) -> dict[str, Range | None]:
-    """Return what of the effects can be turned, as far as that is known before any plugin is loaded."""
+    """Return the ranges of the effects' targets before any plugin is loaded: None for those of plugins."""
     known: dict[str, Range | None] = {}
     of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):
@@ -156,7 +156,7 @@ def _of_values(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def _of_kind(preset: Preset, card: Card) -> Iterator[Fault]:
-    """Find what the preset says of its voices that is for models of another kind, or does not go with another key."""
+    """Find settings for models of another kind, and settings for this kind that contradict each other."""
     own = kind_of(card)
     for other in KINDS.values():
         if other is own:
@@ -204,7 +204,7 @@ def _of_maps(preset: Preset, card: Card, effects: Mapping[str, Range | None]) ->
 
 
 def _in_seconds(name: str, value: float, most: float) -> str:
-    """Return a hint for who gave milliseconds."""
+    """Return a hint for a user who gave milliseconds, else nothing."""
     if not name.endswith("_seconds") or not most < value <= 1000 * most:
         return ""
     return f", in seconds; {value:g} ms are {value / 1000:g}"

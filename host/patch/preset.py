@@ -19,20 +19,20 @@ NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where
 
 
 class LatentSettings(Part):
-    """Where the knobs rest; None means the model's defaults."""
+    """The rest positions of the knobs, one a latent; None means the model's defaults."""
 
     values: list[float] | None = None
 
 
 class PlaySettings(Part):
-    """How keys become voices.
+    """The [play] table: how keys become voices.
 
     Poly: each key is a voice, at most ``voices``. Mono: the last key sounds; ``legato`` keys that are pressed while
-    another is down do not strike anew, and the pitch slides from key to key in ``glide_seconds``. Chord: one voice has
-    the pitch classes of all keys, as far as the model can: of those shipped, trained on single notes, two keys are both
-    heard, each softer than alone, of three mostly one or two.
+    another is down do not restart the envelope, and the pitch glides from key to key in ``glide_seconds``. Chord: one
+    voice has the pitch classes of all keys, as far as the model can. The models that ship were trained on single notes:
+    of two keys both are heard, each softer than alone; of three, mostly one or two.
 
-    A note's level is ``(velocity / 127) ** (2 * velocity_curve)``: 0 is the same for all, 1 the MIDI default.
+    A note's level is ``(velocity / 127) ** (2 * velocity_curve)``: 0 makes all equal, 1 is the MIDI default.
     """
 
     mode: Literal["poly", "mono", "chord"] = "poly"
@@ -52,15 +52,15 @@ class PlaySettings(Part):
 
 
 class ProcessSettings(Part):
-    """How a sound that goes through the model is bent on its way, and comes out.
+    """The [process] table: how the codes of a sound that goes through the model are bent, and how it comes out.
 
     Codes move away from a centre ``scale`` times as far as they were, times ``scales`` (one number a latent), and by
     ``shift`` (one a latent); the centre is the preset's code, or the mean of the training codes if it has none. Before,
     they follow the sound in ``smooth_seconds``, a time constant, or stay where they are while ``freeze`` is 0.5 or
     more; after, they go ``amount`` of the way to the code of ``to``: a label of the model's landmarks, or a preset.
 
-    ``phase``: the sound's own (``original``), or one that the new magnitudes ask for (``own``). ``wet``: how much of
-    what comes out went through the model.
+    ``phase``: the sound's own (``original``), or one that fits the new magnitudes (``own``). ``wet``: the part of the
+    output that went through the model.
     """
 
     wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
@@ -74,7 +74,7 @@ class ProcessSettings(Part):
     phase: Literal["original", "own"] = "original"
 
     def values(self) -> dict[str, float]:
-        """Return where what knobs can turn rests, by target."""
+        """Return the rest positions of all targets in [process]."""
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
@@ -82,9 +82,9 @@ PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(Part):
-    """What each finger moves for its note alone, in a zone of MPE: ``latent.N``, ``gain`` or nothing.
+    """The [mpe] table: what each finger moves for its note alone in an MPE zone: ``latent.N``, ``gain`` or nothing.
 
-    A controller begins a zone by a message; ``enabled`` begins with a lower zone of all channels.
+    A controller begins a zone by a message; with ``enabled``, there is a lower zone of all channels from the start.
     """
 
     enabled: bool = False
@@ -105,7 +105,7 @@ PLAY_CONTROLS = controls_of(PlaySettings) | controls_of(EnvelopeSettings, "envel
 
 
 class TuningSettings(Part):
-    """Which pitch each key has: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
+    """The pitch of each key: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
 
     Paths are relative to the preset. A keymap brings its own reference frequency.
     """
@@ -130,14 +130,14 @@ def _not_reserved(number: int) -> int:
 
 
 class CCMap(Part):
-    """One knob: what it listens to moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
+    """A map: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
     An end that is left out is the target's own (`agreement.fitted`).
 
     It listens to one of ``number`` (a CC; with 14 bits its fine half is CC ``number + 32``), ``nrpn`` and ``pressure``
     (of the channel, or of the key that is pressed hardest), on ``channel`` 1 to 16 or on any that reaches the preset.
-    ``takeover`` is what happens where knob and target disagree: the target jumps; it waits for the knob to pass
-    (pickup); or the rest of its way follows the rest of the knob's (scale).
+    ``takeover`` says what happens where controller and target disagree: the target jumps to the controller; it waits
+    until the controller passes it (pickup); or both cover the rest of their ways together (scale).
     """
 
     number: Annotated[int, Field(ge=0, le=127)] | None = None
@@ -153,14 +153,14 @@ class CCMap(Part):
 
     @property
     def source(self) -> str:
-        """Return what it listens to, in words."""
+        """Return the controller that it listens to, in words."""
         if self.number is not None:
             return f"CC {self.number}"
         return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Return where both ends of its way are; of a map that has been fitted to a model."""
+        """Return low and high; the map must have been fitted to a model."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
@@ -245,7 +245,7 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Return where the knobs rest on a model.
+        """Return the rest positions of the knobs on a model, one a latent.
 
         Raises:
             UserError: another number of values than the model has latents.
@@ -262,7 +262,7 @@ class Preset(Sections):
         return values
 
     def effect_values(self) -> dict[str, float]:
-        """Return what the preset sets of its effects, by target: ``effects.N.parameter``; numbers only."""
+        """Return the numbers that the preset sets in its effects, by target: ``effects.N.parameter``."""
         return {
             f"effects.{index}.{name}": float(value)
             for index, effect in enumerate(self.effects)
@@ -271,8 +271,8 @@ class Preset(Sections):
         }
 
     def to_toml(self, heading: str = "") -> str:
-        """Return the preset as TOML text, with what is not set left out; ``heading`` becomes its first comment."""
-        import tomlkit  # only who writes a preset waits for it
+        """Return the preset as TOML text, without what is not set; ``heading`` becomes its first comment."""
+        import tomlkit  # imported late: only writing a preset needs it
 
         document = tomlkit.document()
         if heading:

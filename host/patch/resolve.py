@@ -1,4 +1,4 @@
-"""A patch: a preset and all that it names, read once, so that what sounds reads no file."""
+"""A patch: a preset and all files that it names, read once, so that nothing is read while it sounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ from .tuning import tuned_keys
 class Patch:
     """A preset with its model opened and checked, and what its other files say: ready to play.
 
-    ``folder`` is where its relative paths begin. ``files`` are those that were read, with their stamps from before.
+    ``folder`` is where its relative paths begin. ``files`` are those that were read, with earlier stamps.
     ``tuning`` is the pitch of each MIDI key that sounds, as `tuned_keys` has it; ``morph_end`` the code to which it
-    morphs, None if it does not; ``process_end`` the one to which it leads sounds that go through its model.
+    morphs, None if it does not; ``process_end`` the one to which it leads sounds that go through its model, or None.
 
     Raises:
         UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
@@ -65,11 +65,11 @@ def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
 def process_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
     """Return the code to which a preset in ``folder`` leads sounds, on the model of ``card``; None if to none.
 
-    It is that of the landmarks of the label that ``process.to`` gives, the one in their middle; or where the knobs of
-    the preset rest that it names.
+    Where ``process.to`` is a label of landmarks, it is the medoid of their codes; where it names a preset, the code at
+    which the knobs of that preset rest.
 
     Raises:
-        UserError: there is neither, or the preset does not fit the model.
+        UserError: there is neither such a label nor such a preset, or the preset does not fit the model.
     """
     name = preset.process.to
     if name is None:
@@ -85,7 +85,9 @@ def process_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
 
 
 def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Return where the knobs of a preset rest, shipped or in ``folder``, for the model of ``card``; ``key`` named it.
+    """Return the code at which the knobs of a preset rest, for the model of ``card``.
+
+    The preset is a shipped one, or a file in ``folder``; ``key`` is the setting that names it, for messages.
 
     Raises:
         UserError: the preset cannot be used, or its code has another number of latents.

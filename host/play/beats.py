@@ -7,15 +7,15 @@ from ..events import Clock
 
 FOR_EVER = 2.0**50  # samples: 700 years, and a power of two, so that dividing by it rounds nothing
 TICKS_A_BEAT = 24  # of the MIDI clock, in a quarter note
-AVERAGED = 24  # ticks from whose distance the next one is foretold: a beat evens out the jitter of a USB port
+AVERAGED = 24  # ticks over which the tempo is averaged: one beat evens out the jitter of a USB port
 LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 
 
 class Beats:
-    """Quarter notes since the start, as a function of time that never steps but to 0.
+    """The quarter notes since the start as a function of time, which never jumps but to 0.
 
-    Without a MIDI clock they pass at the preset's tempo. A tick says where the beat is, and how fast it goes: from
-    there the beat moves on to where the next tick will be, at the time when that is due, and waits there if it is late.
+    Without a MIDI clock they pass at the preset's tempo. A tick gives position and tempo: the beat moves on to where
+    the next tick is expected, at the time when that is due, and waits there if it is late.
     """
 
     def __init__(self, tempo_bpm: float, sample_rate: int) -> None:
@@ -33,7 +33,7 @@ class Beats:
         return self._line.value(time)
 
     def clock(self, event: Clock) -> None:
-        """A message of the MIDI clock."""
+        """Take a message of the MIDI clock."""
         match event.message:
             case "tick":
                 self._listen(event.time)

@@ -1,8 +1,8 @@
-"""What controllers say: what their messages mean, and what they have set, told anew in short.
+"""Reads what controllers' messages mean, and keeps what they have set.
 
 To some controllers MIDI gives a meaning of their own: they select a parameter and enter its value, let all keys go,
-reset the others. Only this file knows their numbers. And MIDI has no message that asks a controller where it stands:
-what it said is kept here, as far as it still holds.
+reset the others. Only this file knows their numbers. And MIDI has no message that asks a controller for its position:
+the last messages are kept here, as far as they still hold.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,23 +28,23 @@ from ..events import (
 LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15
 SLIDE = 74  # the controller of a finger's place along its key
-BEND_RANGE, CONFIGURATION = 0, 6  # registered parameters
+BEND_RANGE, CONFIGURATION = 0, 6  # numbers of registered parameters (RPN)
 SOUND_OFF, RESET = 120, 121  # the controllers that end all sound, and that reset others (MIDI RP-015)
-ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # that let all keys go: so do changes of mode (MIDI 1.0, 4.2)
-# Where a reset puts a knob, by the controller: all others stay where they are (MIDI RP-015).
+ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # that let all keys go, as changes of mode do (MIDI 1.0, 4.2)
+# Values to which a reset puts controllers, by number: all others stay as they are (MIDI RP-015).
 RESTS = {1: 0, 11: 127, 65: 0, 66: 0, 67: 0}
-PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold: what is down while a foot is on it
-COARSE, FINE = 6, 38  # that give a parameter its value
+PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold: down while a foot is on them
+COARSE, FINE = 6, 38  # data entry: controllers that give the selected parameter its value, in two halves
 ENTRY: Mapping[int, Part] = {COARSE: "coarse", FINE: "fine", 96: "up", 97: "down"}
-SELECTION = (98, 99, 100, 101)  # that say which: NRPN fine and coarse, RPN fine and coarse
-NOTHING = (True, NULL_PARAMETER)  # where none is selected
+SELECTION = (98, 99, 100, 101)  # controllers that select the parameter: NRPN fine and coarse, RPN fine and coarse
+NOTHING = (True, NULL_PARAMETER)  # the selection where no parameter is selected
 _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, expression
-# What belongs to a player's hands and feet, not to a preset's knobs; with fine halves, glide's switch and pedals.
+# Controllers of a player's hands and feet, as opposed to a preset's knobs; with fine halves, glide's switch and pedals.
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
 
 
 class Reader:
-    """From what controllers send to what it means."""
+    """Turns controllers' messages into events that say what they mean."""
 
     def __init__(self) -> None:
         self._selected: dict[int, tuple[bool, int]] = {}  # by channel: whether the parameter is registered, and which
@@ -68,11 +68,11 @@ class Reader:
         return AllOff(time, channel, cut=number == SOUND_OFF) if number in ALL_OFF else event
 
     def selected(self) -> list[Event]:
-        """Messages that select on each channel what is selected there."""
+        """Return messages that select on each channel the parameter that is selected there."""
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
 
     def _select(self, channel: int, number: int, value: int) -> None:
-        """Half of a parameter's number: it stays without the other half until that comes."""
+        """Take one half of a parameter's number; the other half stays as it was until its own message comes."""
         registered, parameter = self._selected.get(channel, NOTHING)
         if registered != (number >= 100):
             parameter = NULL_PARAMETER
@@ -82,7 +82,7 @@ class Reader:
 
 
 def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
-    """Messages that select a parameter."""
+    """Return messages that select a parameter."""
     coarse, fine = (101, 100) if registered else (99, 98)
     return [ControlChange(0, channel, coarse, parameter >> 7), ControlChange(0, channel, fine, parameter & 127)]
 
@@ -95,7 +95,7 @@ def bend_range(before: float, entry: DataEntry) -> float:
 
 
 def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
-    """Sizes of both zones, by master, when one is told its size: the other makes room for it (MPE 1.0, 2.1.1)."""
+    """Return both zones' sizes, by master, once one gets a new size: the other makes room for it (MPE 1.0, 2.1.1)."""
     members = min(members, MOST_MEMBERS)
     other = UPPER if master == LOWER else LOWER
     left = max(0, MOST_MEMBERS - 1 - members) if members else MOST_MEMBERS
@@ -111,7 +111,7 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
 
 
 class _Thing(NamedTuple):
-    """What something is said of; said of a zone's member, it is not what is said of the channel outside of a zone."""
+    """The subject of a message; a channel that is a zone's member is another subject than outside of zones."""
 
     channel: int
     member: bool
@@ -122,8 +122,8 @@ class _Thing(NamedTuple):
 class Desk:
     """The shortest performance that leaves a fresh rack where all that was heard so far left the one that plays.
 
-    What is said last of a thing holds, in the order in which it was said: a zone that begins resets what was before
-    it, and so does a reset. Steps of parameters and the clock are not kept: they count from where a rack is.
+    The last message on each subject holds, in the order of the messages: a zone that begins resets what came before it,
+    and so does a reset. Steps of parameters and the clock are not kept: they count from where a rack is.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Desk:
         self._keys: dict[tuple[int, int], NoteOn] = {}
 
     def hear(self, event: Event) -> None:
-        """Take what a controller says."""
+        """Take a message of a controller."""
         match self._reader.read(event):
             case NoteOn(_, channel, key) as note:
                 self._keys.pop((channel, key), None)
@@ -160,11 +160,11 @@ class Desk:
 
     @property
     def keys(self) -> list[NoteOn]:
-        """The keys that are down, the newest last."""
+        """Return the keys that are down, the newest last."""
         return list(self._keys.values())
 
     def forget_knobs(self, channels: Collection[int]) -> None:
-        """Other presets come to these channels (0 to 15): the knobs of those before them say nothing any more.
+        """Forget the knobs of channels (0 to 15) that get other presets.
 
         What stays are the controllers of `PLAYED`, bends, pressures, bend ranges, zones, and what fingers in zones do.
         """
@@ -177,10 +177,10 @@ class Desk:
         }
 
     def everything(self, stood: Sequence[Turn] = (), since: int = 0) -> list[Event]:
-        """Return what a fresh rack must hear, at sample 0.
+        """Return the events that a fresh rack must hear, all at sample 0.
 
         Args:
-            stood: where targets stood, by what was said before sample ``since``; what came later was on its way.
+            stood: the values of targets, by messages from before sample ``since``; later ones had not acted yet.
         """
         said = [event for events in self._said.values() for event in events]
         before = [event for event in said if event.time < since and not isinstance(event, Turn)]
@@ -217,13 +217,13 @@ class Desk:
                 self._say(time, _Thing(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
 
     def _say(self, time: int, thing: _Thing, *events: Event) -> None:
-        """Something is said of a thing, last of all."""
+        """Keep messages as the last ones on a subject."""
         self._said.pop(thing, None)
         self._said[thing] = [replace(event, time=time) for event in events]
 
 
 def hands_off() -> list[Event]:
-    """Return what is heard at sample 0 where hands and feet are gone: keys, pedals, bends and pressures; knobs stay."""
+    """Return the events, at sample 0, that let go of all keys, pedals, bends and pressures; knobs stay."""
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]
@@ -232,13 +232,13 @@ def hands_off() -> list[Event]:
 
 
 class Holds:
-    """What one controller keeps from its rest: keys, pedals, bends, pressures; each with what lets it go."""
+    """The keys, pedals, bends and pressures that one controller holds, each with the event that releases it."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[object, ...], Event] = {}
 
     def hear(self, event: Event) -> None:
-        """Take what it says."""
+        """Take a message of the controller."""
         match event:
             case NoteOn(_, channel, key) | NoteOff(_, channel, key):
                 self._hold(isinstance(event, NoteOn), NoteOff(0, channel, key), key)
@@ -257,11 +257,11 @@ class Holds:
                     }
 
     def join(self, other: "Holds") -> None:
-        """What another held is held by this one too."""
+        """Hold what another holds, too."""
         self._held |= other._held
 
     def let_go(self, others: Iterable["Holds"]) -> list[Event]:
-        """Let go of all but what others hold as well: keys first, so that what a pedal held ends with it."""
+        """Return the events that release all but what others hold too: keys first, so that pedals then end notes."""
         kept = set().union(*(other._held for other in others))
         events = [rest for which, rest in self._held.items() if which not in kept]
         self._held.clear()

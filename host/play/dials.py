@@ -1,6 +1,6 @@
-"""All that a player moves in one preset, by name or by its usual controller, and where it stands at any time.
+"""The dials of one preset: all that a player moves, by name or by its usual controller, as functions of time.
 
-It knows no voices and no maps, so that who turns a dial and who reads it need not know each other.
+They know no voices and no maps, so that what turns a dial is independent of what reads it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,11 @@ from .motion import Latents
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
-DEFAULT_VOLUME = 100  # CC 7 until a controller says otherwise (MIDI 1.0, General MIDI level 1)
+DEFAULT_VOLUME = 100  # CC 7 until a controller sends it (MIDI 1.0, General MIDI level 1)
 
 
 class Motion:
-    """Every value that moves while notes sound, as functions of time."""
+    """The values that move all notes alike, as functions of time: latents, bend and gains."""
 
     def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
@@ -55,12 +55,12 @@ class Dials:
         move_effect: Callable[[int, str, float], None],
         sample_rate: int,
     ) -> None:
-        """Put all where the preset says.
+        """Begin with the preset's values.
 
         Args:
             codes: the preset's latents.
-            engine: what can be turned in the engine, by target.
-            move_effect: told the sample, the target and the value when an effect is turned.
+            engine: the ramps of what can be turned in the engine, by target.
+            move_effect: called with the sample, the target and the value when an effect is turned.
         """
         self._engine, self._move_effect, self._rate = engine, move_effect, sample_rate
         self._play = {
@@ -76,7 +76,7 @@ class Dials:
         self.motion = Motion(codes, self._gains(), sample_rate)
 
     def present(self, target: str) -> float:
-        """Return where a target is heading, 0 for a parameter of an effect that was neither set nor moved."""
+        """Return where a target is heading; 0 for a parameter of an effect that was neither set nor moved."""
         for ramps in (self.motion.codes.targets, self._engine):
             if target in ramps:
                 return ramps[target].target
@@ -97,17 +97,17 @@ class Dials:
             self._move_effect(time, target, value)
 
     def volume(self, time: int, value: int) -> None:
-        """Return the volume, CC 7."""
+        """Set the volume, CC 7, from a sample on: ``value`` 0-127."""
         self._volume = value
         self._set_gain(time)
 
     def pan(self, time: int, value: int) -> None:
-        """Return the pan, CC 10, which adds to the preset's own pan."""
+        """Set the pan, CC 10, from a sample on: ``value`` 0-127; it adds to the preset's own pan."""
         self._balance = max(-1.0, (value - 64) / 63)
         self._set_gain(time)
 
     def expression(self, time: int, value: int) -> None:
-        """Return the expression, CC 11."""
+        """Set the expression, CC 11, from a sample on: ``value`` 0-127."""
         self._expression = value
         self._set_gain(time)
 
@@ -126,7 +126,7 @@ class Dials:
         )
 
     def release_samples(self) -> int:
-        """Return how long a note that ends now is released."""
+        """Return the length of the release of a note that ends now, in samples."""
         return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)
 
     def _set_gain(self, time: int) -> None:
@@ -135,7 +135,7 @@ class Dials:
         self.motion.right.move(time, right)
 
     def _gains(self) -> tuple[float, float]:
-        """Left and right: volume and expression by the square of their value (General MIDI: 40 log10), equal power."""
+        """Return the gains of left and right: equal power; volume and expression squared (General MIDI: 40 log10)."""
         level_db = self._play["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2

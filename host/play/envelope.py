@@ -28,13 +28,13 @@ class Envelope:
 
     @property
     def end(self) -> int | None:
-        """First sample from which the envelope is 0 for good, or None while held."""
+        """Return the first sample from which the envelope is 0 for good, or None while held."""
         if self.sustain == 0 and (self.off is None or self.off >= self.on + self.attack + self.decay):
             return self.on + self.attack + self.decay
         return None if self.off is None else self.off + self.release
 
     def block(self, start: int, count: int) -> np.float32 | Array:
-        """Levels at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""
+        """Return levels at samples ``start`` to ``start + count``: one number where all are the same, else [count]."""
         settled = self.on + self.attack + (self.decay if self.sustain < 1.0 else 0)  # a decay to full level is none
         if start >= settled and (self.off is None or self.off >= start + count):
             return np.float32(self.sustain)
@@ -48,11 +48,11 @@ class Envelope:
         return level
 
     def level(self, time: int) -> float:
-        """Level at one sample."""
+        """Return the level at one sample."""
         return float(np.max(self.block(time, 1)))
 
     def _held(self, start: int, count: int) -> Array:
-        """Levels of a note that is held; each part is computed only where it lies."""
+        """Return the levels of a note that is held, [count]; each part is computed only where it lies."""
         level = np.full(count, self.sustain, np.float32)
         top, settled = self.on + self.attack, self.on + self.attack + self.decay
         silent, risen, fallen = (min(max(edge - start, 0), count) for edge in (self.on, top, settled))

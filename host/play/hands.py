@@ -1,4 +1,4 @@
-"""What hands and feet do to one preset: each event is written down where it acts, in functions of time.
+"""Applies events to one preset: what a player's hands and feet do is written into functions of time.
 
 Nothing sounds here: `Synthesis` computes what the voices and their motion say once all events of a block are written.
 """
@@ -37,8 +37,8 @@ from .motion import Latents
 from .mpe import Wheel, fingers_of
 from .voices import Voice
 
-LONGEST_GLIDE_SECONDS = 5.0  # what CC 5 reaches
-GLIDE_CURVE = 3.0  # of CC 5: half of its way are glides of up to 0.6 s, which are played most
+LONGEST_GLIDE_SECONDS = 5.0  # at the upper end of CC 5
+GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.6 s, which are played most
 
 
 class Hands:
@@ -51,7 +51,7 @@ class Hands:
         effects: Mapping[str, Range],
         move_effect: Callable[[int, str, float], None],
     ) -> None:
-        """Put all where the preset says; arguments are as `Synthesis` has them.
+        """Begin with the preset's values; arguments are as `Synthesis` has them.
 
         Raises:
             UserError: the preset does not fit the model.
@@ -81,21 +81,21 @@ class Hands:
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding
         self._set_glide()
-        self._shedding = 0  # voices that will be given up once their sample comes
+        self._shedding = 0  # voices that will be stolen once their sample comes
 
     def latent_values(self) -> list[float]:
-        """Return where each knob is heading."""
+        """Return where each latent's knob is heading."""
         return [ramp.target for ramp in self.motion.codes.knobs]
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        """Return what moves voices, each by its own finger too."""
+        """Return the motion of voices, each with that of its own finger."""
         touches = [voice.touch for voice in voices]
         return self._fingers.motion(self.motion, touches) if any(touches) else self.motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """How dear the voice is that a `Shed` would take: whether it is held, and since when, in seconds before now.
+        """Return the cost of the voice that a `Shed` would steal: whether it is held, and since when, in seconds < 0.
 
-        None if there is none to take.
+        None if there is none to steal.
         """
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._shedding:
@@ -104,7 +104,7 @@ class Hands:
         return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
 
     def expect_shedding(self) -> None:
-        """A voice will be given up, by a `Shed` that is on its way."""
+        """Count a voice as stolen, by a `Shed` that is scheduled."""
         self._shedding += 1
 
     def forget(self, time: int) -> None:
@@ -114,7 +114,7 @@ class Hands:
         self.voices.forget(time)
 
     def hear(self, event: Event) -> None:
-        """Write down what an event does; they come in order of time."""
+        """Apply an event; events come in order of time."""
         match event:
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass
@@ -141,7 +141,7 @@ class Hands:
                     self._hear_unmapped(event, self._fingers.zone(event.channel))
 
     def _hear_unmapped(self, event: Event, zone: int | None) -> None:
-        """What is no note's, from the master of a zone or from outside of zones, has its meaning in MIDI."""
+        """Apply what an event means in MIDI that no map takes; ``zone`` is that of its master channel, or None."""
         match event:
             case PitchBend(time, _, value):
                 self._wheel_of(zone).turn(time, value)
@@ -174,7 +174,7 @@ class Hands:
                 self.voices.sostenuto(time, value >= 64, zone)
 
     def _reset(self, time: int, zone: int | None) -> None:
-        """What a reset takes back: bends, expression, pedals, glide; not volume, pan and bend range (MIDI RP-015)."""
+        """Reset bends, expression, pedals and glide, but not volume, pan and bend range (MIDI RP-015)."""
         self._wheel_of(zone).turn(time, 0)
         if zone is not None:
             self._fingers.rest(time, zone, self.voices.touches)
@@ -185,7 +185,7 @@ class Hands:
         self._set_glide()
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
-        """An MPE zone begins or ends: all notes off and controllers reset, where it was and where it is."""
+        """Begin or end an MPE zone: all notes off and controllers reset, where it was and where it is."""
         if self._fingers.zone(master) == master:
             self._reset(time, master)
             self.voices.release_all(time, master)

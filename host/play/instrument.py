@@ -25,7 +25,7 @@ class Instrument:
         Args:
             sample_rate: of the output, Hz.
             elsewhere: other processes that compute some of its voices.
-            live: it is played in real time, and must not wait for what its engine computes elsewhere.
+            live: the instrument is played in real time, and must not wait for what its engine computes elsewhere.
 
         Raises:
             UserError: the model's kind has no engine, or the preset does not fit the model or its effects.
@@ -47,7 +47,7 @@ class Instrument:
 
     @property
     def latency_samples(self) -> int:
-        """Output samples between an event's time and its effect, constant: rate conversion and effect quanta."""
+        """Return the output samples from an event's time to its effect, constant: rate conversion, effect quanta."""
         return self._output.latency_samples
 
     @property
@@ -62,16 +62,16 @@ class Instrument:
 
     @property
     def sounding(self) -> int:
-        """Voices that sound."""
+        """Return the number of voices that sound."""
         return len(self._hands.voices)
 
     @property
     def knobs(self) -> Mapper:
-        """Return what its knobs turn."""
+        """Return the maps of its knobs."""
         return self._hands.knobs
 
     def latent_values(self) -> list[float]:
-        """Return where each knob is heading."""
+        """Return where each latent's knob is heading."""
         return self._hands.latent_values()
 
     def current_latents(self) -> list[float]:
@@ -79,14 +79,14 @@ class Instrument:
         return self._synthesis.current_latents()
 
     def spare(self) -> tuple[bool, float] | None:
-        """Return what the voice that `shed` would take costs: whether it is held, and since when, in seconds from now.
+        """Return the cost of the voice that `shed` would steal: whether it is held, and since when, in seconds < 0.
 
-        None if there is none to take.
+        None if there is none to steal.
         """
         return self._synthesis.spare()
 
     def shed(self, time: int) -> None:
-        """Give up a voice from output sample ``time`` on: the one released longest ago, else the oldest; in 5 ms."""
+        """Steal a voice at output sample ``time``: that released longest ago, else the oldest; it fades in 5 ms."""
         self._hands.expect_shedding()
         self._output.schedule(Shed(time, 0))
 
@@ -97,7 +97,7 @@ class Instrument:
             other.hear(scheduled, self._output.source_time(until))
 
     def read(self, count: int) -> Array:
-        """The next ``count`` samples, [2, count], not limited yet; the events before their end have been heard."""
+        """Return the next ``count`` samples, [2, count], not limited yet; events before their end have been heard."""
         self._read += count
         return self._output.read(count, self._synthesis.process)
 

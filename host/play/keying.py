@@ -1,4 +1,4 @@
-"""Leads keys to voices: each has its own, or one voice is for all of them."""
+"""Assigns voices to keys: each key has its own, or one voice is for all of them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two 
 
 
 class Poly(Voices):
-    """A key is a voice; when all are in use the one released longest ago gives way, else the oldest."""
+    """A voice for each key; when all are in use, the one released longest ago is stolen, else the oldest."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Poly(Voices):
 
 
 class Latch(Poly):
-    """A key begins a voice that goes on when it comes up; pressed again, it is as if it came up only then.
+    """A voice for each key, which sounds on when its key comes up; pressed again, the key counts as released.
 
     Pedals hold what is let go, and all notes off (CC 123) lets go of every key.
     """
@@ -130,7 +130,7 @@ class Solo(Voices):
         self._settle(time)
 
     def silence(self, time: int, zone: int | None = None) -> None:
-        """Let all sound end: nothing is held that could come back."""
+        """Let all sound fade in 5 ms; no key is held that could sound again."""
         self._held = [held for held in self._held if self._zone(held.note[0]) != zone]
         super().silence(time, zone)
 
@@ -167,7 +167,7 @@ class Solo(Voices):
         self._lead(voice, time)
 
     def _lead(self, voice: Voice, time: int) -> None:
-        """Send a voice to what the held keys say."""
+        """Lead a voice to pitch, level and touch of the held keys."""
         last, pitch = self._held[-1], voice.stream.pitch
         assert pitch is not None
         voice.note = last.note

@@ -1,4 +1,4 @@
-"""From what a player moves to what it moves: which controller turns which target, how far, and from when on."""
+"""Maps controllers to targets: which controller turns which target, how far, and from when on."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class _Binding:
 
 
 def _scaled(before: float, now: float, present: float, end: float) -> float:
-    """Go as large a part of the way to ``end`` as the controller does: both arrive together."""
+    """Return ``present`` moved by the same part of its way to ``end`` as the controller: both arrive together."""
     if now == end:
         return end
     value = present + (end - present) * (now - before) / (end - before)
@@ -96,7 +96,7 @@ class Mapper:
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
-        """Return where those targets are heading that knobs moved, or a `Turn`."""
+        """Return where targets are heading that knobs or a `Turn` moved."""
         return {target: self._present(target) for target in sorted(self._turned & self._moved)}
 
     def _listen(self, channel: int, entry: CCMap) -> None:
@@ -114,7 +114,7 @@ class Mapper:
         source.bindings.append(_Binding(entry))
 
     def hear(self, event: Event) -> bool:
-        """Take what a player does. Says whether the preset maps it: then it has no other meaning."""
+        """Take an event; return whether the preset maps it: then it has no other meaning."""
         match event:
             case Turn(time, _, target, value) if target in self._reach:
                 low, high = self._reach[target]
@@ -162,7 +162,7 @@ class Mapper:
         return True
 
     def _reset(self, time: int, channel: int) -> None:
-        """What has a rest position goes there, if it was ever moved: pressures, wheel, expression (MIDI RP-015)."""
+        """Put what was moved and has a rest position there: pressures, wheel, expression (MIDI RP-015)."""
         self._press_channel(time, channel, 0)
         self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
         for number, rest in RESTS.items():
@@ -176,7 +176,7 @@ class Mapper:
             self._turn_coarse(time, source, value)
 
     def _press(self, time: int, channel: int, held: dict[int, int]) -> None:
-        """These keys of a channel are down, and pressed so hard."""
+        """Take the keys of a channel that are down, with the pressure of each."""
         if channel not in self._held:
             return
         self._held[channel] = held
@@ -205,7 +205,7 @@ class Mapper:
                 self._send(time, binding.entry.target, to)
 
     def _step(self, time: int, source: _Knob, steps: int) -> None:
-        """An endless knob: it knows no place, so it moves its targets from where they are."""
+        """Move targets by steps from where they are: an endless knob has no position of its own."""
         for binding in source.bindings:
             entry = binding.entry
             to = nudge(self._present(entry.target), steps, *entry.ends, entry.curve)

@@ -37,7 +37,7 @@ class Mover(Protocol):
 
 
 def make_mover(settings: MotionSettings, number: int, preset: Preset, card: Card, sample_rate: int) -> Mover:
-    """Return what moves as ``settings`` say, the preset's motion of that number."""
+    """Return the mover that ``settings`` describe; ``number`` is its place among the preset's motions."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
         return Walk(settings.walk, preset.latent_values(card), card, sample_rate)
@@ -193,7 +193,7 @@ class Latents:
             self._drop(lambda known: known >= time)
 
     def clock(self, event: Clock) -> None:
-        """A message of the MIDI clock; a start takes the beat back to 0."""
+        """Take a message of the MIDI clock; a start takes the beat back to 0."""
         followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
         before = [self._offsets(mover, left, event.time) for mover, left in followers]
         self._beats.clock(event)

@@ -36,36 +36,36 @@ Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
 MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # semitones of a zone that begins, until RPN 0 says otherwise (MPE 1.0, 2.3.1)
-SLIDE_CENTRE = 64  # where a finger is along its key until it is told
+SLIDE_CENTRE = 64  # CC 74 in the middle of the key, where a finger counts as until its own value comes
 
 
 class Wheel:
     """A pitch wheel: where it is, times its range, as a function of time."""
 
     def __init__(self, semitones: float, bend: Ramp) -> None:
-        """``semitones`` is its range, ``bend`` what it moves, in semitones."""
+        """Begin at rest: ``semitones`` is the range, and ``bend`` what the wheel moves, in semitones."""
         self.bend = bend
         self._range, self._value = semitones, 0
 
     def turn(self, time: int, value: int) -> None:
-        """The wheel is at ``value``, -8192 to 8191, from sample ``time`` on."""
+        """Put the wheel at ``value``, -8192 to 8191, from sample ``time`` on."""
         self._value = value
         self.bend.move(time, self._range * value / 8192)
 
     def set_range(self, time: int, entry: DataEntry) -> None:
-        """RPN 0 says how far it bends, also where it is already."""
+        """Set the range by data entry for RPN 0; a bend that is held changes with it."""
         self._range = bend_range(self._range, entry)
         self.turn(time, self._value)
 
     def reset(self, time: int, semitones: float) -> None:
-        """It is at rest, and has another range."""
+        """Put the wheel at rest, with another range."""
         self._range = semitones
         self.turn(time, 0)
 
 
 @dataclass(slots=True)
 class Touch:
-    """What one finger does to its note, as functions of time.
+    """The effect of one finger on its note, as functions of time.
 
     ``bend`` in semitones; ``level`` a factor 0-1; ``pressure`` 0-1; ``slide`` -1 to 1, 0 in the middle of the key.
     ``masters`` are what bends all notes of its zone, each with the sample from which on it does: a voice that several
@@ -89,7 +89,7 @@ class Touch:
             self.masters.append((time, master))
 
     def bent(self, time: int) -> float:
-        """Semitones at one sample, by the finger and by its zone's master."""
+        """Return the bend at one sample, in semitones, of the finger and of its zone's master."""
         since = bisect_right(self.masters, time, key=itemgetter(0))
         return self.masters[max(0, since - 1)][1].value(time) + self.bend.value(time)
 
@@ -112,7 +112,7 @@ class _Finger:
 
 @dataclass(slots=True)
 class _Zone:
-    """What was told of a zone: on its master, and on its members."""
+    """The state of a zone: of its master, and of its members."""
 
     wheel: Wheel
     member_range: float = MEMBER_BEND
@@ -120,9 +120,9 @@ class _Zone:
 
 
 class Fingers:
-    """What fingers do on the member channels of one instrument's zones, and where that goes.
+    """The fingers on the member channels of one instrument's zones, and the targets that they move.
 
-    A note begins with what its channel was told before, and follows the channel while its key is down.
+    A note begins with the last values of its channel, and follows the channel while its key is down.
 
     To a latent, pressure goes from where the knob is to the latent's high end, and slide from the middle of the key
     to either end: a finger that does nothing leaves the sound to the knobs. To ``gain``, each is a level by the
@@ -137,7 +137,7 @@ class Fingers:
         Args:
             pressure, slide: ``latent.N``, ``gain`` or None.
             latents: low and high of each.
-            ramp: samples in which a note goes where its finger is.
+            ramp: samples in which a note follows its finger.
 
         Raises:
             UserError: no such target.
@@ -160,7 +160,7 @@ class Fingers:
     def begin(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
         """Begin a zone anew, in place of the one on that master; 0 members end it. ``semitones``: its master's range.
 
-        Its master's bend is where it was never moved, and no finger is remembered.
+        Its master's bend is at rest, and no finger's values are kept.
         """
         self._sizes[master] = members
         self._zones[master] = _Zone(Wheel(semitones, Ramp(0.0, self._ramp)))
@@ -170,7 +170,7 @@ class Fingers:
         return zone_of(self._sizes, channel)
 
     def wheel(self, master: int) -> Wheel:
-        """Return what bends all notes of a zone."""
+        """Return the pitch wheel of a zone's master."""
         return self._zones[master].wheel
 
     def is_member(self, channel: int) -> bool:
@@ -178,7 +178,7 @@ class Fingers:
         return self.zone(channel) not in (None, channel)
 
     def touch(self, channel: int) -> Touch | None:
-        """Return what a note that begins on a channel starts with; None outside zones."""
+        """Return the touch of a note that begins on a channel; None outside zones."""
         master = self.zone(channel)
         if master is None:
             return None
@@ -193,7 +193,7 @@ class Fingers:
         return Touch([(0, zone.wheel.bend)], *ramps)
 
     def move(self, event: Event, notes: Callable[[int], Sequence[Touch]]) -> None:
-        """A finger moves: ``event`` of a member; ``notes(channel)`` are those whose keys it holds."""
+        """Move a finger by an event of a member; ``notes(channel)`` are the touches of the keys that it holds."""
         assert not isinstance(event, Clock)
         zone = self._of(event.channel)
         finger = zone.fingers.setdefault(event.channel, _Finger())
@@ -220,7 +220,7 @@ class Fingers:
             touch.level.move(time, self._level(finger))
 
     def rest(self, time: int, master: int, notes: Callable[[int], Sequence[Touch]]) -> None:
-        """All fingers of a zone let go of bends and pressure."""
+        """Reset bends and pressures of all fingers of a zone."""
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
 
@@ -235,7 +235,7 @@ class Fingers:
         return self._zones[master]
 
     def motion(self, common: Motion, touches: Sequence[Touch | None]) -> Motion:
-        """Return the common motion with what each voice's finger adds; ``touches`` by voice."""
+        """Return the common motion with that of each voice's finger; ``touches`` are by voice."""
         return _Moved(common, touches, self._to_latents, self._spans)
 
     def _level(self, finger: _Finger) -> float:
@@ -244,13 +244,13 @@ class Fingers:
 
 
 def _slide(finger: _Finger) -> float:
-    """-1 to 1; both ends are reached, 64 is the middle."""
+    """Return the slide of a finger, -1 to 1: both ends are reached, and CC 74 at 64 is 0."""
     away = finger.slide - SLIDE_CENTRE
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
 
 class _Moved:
-    """Motion of voices of which some have fingers of their own."""
+    """The motion of voices of which some have fingers of their own."""
 
     def __init__(
         self,
@@ -262,7 +262,7 @@ class _Moved:
         self._common, self._touches, self._to_latents, self._spans = common, touches, to_latents, spans
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """[rows, n_latents]; voices whose fingers rest have the common values to the bit, and share their frames."""
+        """Return codes, [rows, n_latents]; where fingers rest, the common ones to the bit: their frames are shared."""
         codes = self._common.latents(voices, times)
         if not self._to_latents:
             return codes
@@ -275,7 +275,7 @@ class _Moved:
         return codes
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """[rows]."""
+        """Return the bends in semitones, [rows]."""
         bends = self._common.bend_semitones(voices, times)
         for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
             if (touch := self._touches[voice]) is not None:
@@ -291,7 +291,7 @@ class _Moved:
 
 
 class Zones:
-    """Which instrument of a rack hears a channel: its own, or that of the zone which the channel is in.
+    """Finds the instrument of a rack that hears a channel: its own, or that of the zone which the channel is in.
 
     A zone is played by the instrument on its master channel; without one, by that of the member nearest to it, so
     that recordings in which only the members have notes find their sound.
@@ -305,7 +305,7 @@ class Zones:
             others: the channel whose instrument plays zones in which none is.
 
         Raises:
-            UserError: some presets do and others do not: a whole zone leaves no channel to others.
+            UserError: some presets begin with a zone and others do not: a whole zone leaves no channel to others.
         """
         if any(enabled.values()) and not all(enabled.values()):
             other = next(channel for channel, on in enabled.items() if not on)
@@ -321,7 +321,7 @@ class Zones:
         self._share()
 
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
-        """Return who hears of an event, by channel of the instrument (None: all), and what it means to them.
+        """Return the instruments that hear an event, by channel (None: all), and what it means to each.
 
         RPN 6 is heard as a `ZoneSize` by whoever plays a zone that it changes, and ends notes elsewhere.
         """
@@ -370,7 +370,7 @@ class Zones:
 
 
 def fingers_of(preset: Preset, card: Card) -> Fingers:
-    """Return what fingers do to single notes of a preset; where it says so, a zone has begun."""
+    """Return the fingers of a preset; where it enables MPE, a zone has begun."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
     if preset.mpe.enabled:

@@ -40,21 +40,22 @@ class Rack:
 
         Args:
             patches: by MIDI channel 0-15.
-            processes: that share the voices, 1 to `PARTS`; 2 or more only where nothing is in real time, and to be
-                closed. They do not change the sound, and leave where others want the processors.
-            omni: the first of them hears channels that have none; else these are heard only if an MPE zone has them.
-            live: it is played in real time: an engine sounds the newest that is ready, and waits for nothing.
+            processes: the number of processes that share the voices, 1 to `PARTS`; with 2 or more, the rack is for
+                offline use, and must be closed. They do not change the sound, and leave where other work wants the
+                processors.
+            omni: the first patch hears channels that have none; else these are heard only if an MPE zone has them.
+            live: the rack is played in real time: an engine sounds the newest that is ready, and waits for nothing.
 
         Raises:
             UserError: a preset, which is named, does not fit its model or its effects, or leaves no channel to others.
         """
-        self._others = next(iter(patches)) if omni else None  # who hears channels without an instrument
+        self._others = next(iter(patches)) if omni else None  # the instrument that hears channels without one
         self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._others)
         self._played = 0
         self._crew: Crew | None = None
         try:
             if processes > 1:
-                from . import worker  # what plays live, or something short, has no use for it
+                from . import worker  # imported late: neither live playing nor short performances need it
 
                 self._crew = worker.Crew(patches, sample_rate, processes)
             self._instruments = {
@@ -68,12 +69,12 @@ class Rack:
 
     @property
     def latency_samples(self) -> int:
-        """Output samples between an event and its sound, the same for all channels."""
+        """Return the output samples between an event and its sound, the same for all channels."""
         return self._latency
 
     @property
     def played(self) -> int:
-        """Samples that it has given."""
+        """Return the number of samples given so far."""
         return self._played
 
     @property
@@ -88,12 +89,12 @@ class Rack:
 
     @property
     def sounding(self) -> int:
-        """Voices that sound."""
+        """Return the number of voices that sound."""
         return sum(instrument.sounding for instrument in self._instruments.values())
 
     @property
     def knobs(self) -> dict[int, Mapper]:
-        """Return what the knobs of each channel's instrument turn."""
+        """Return the maps of each channel's instrument."""
         return {channel: instrument.knobs for channel, instrument in self._instruments.items()}
 
     def latent_values(self, channel: int) -> list[float]:
@@ -105,7 +106,7 @@ class Rack:
         return self._instruments[channel].current_latents()
 
     def shed(self, time: int) -> bool:
-        """Give up one voice, from output sample ``time`` on: that released longest ago, else the oldest; in 5 ms.
+        """Steal one voice at output sample ``time``: that released longest ago, else the oldest; it fades in 5 ms.
 
         Args:
             time: not before the block that is processed next.
@@ -162,7 +163,7 @@ class Rack:
 
 
 def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
-    """Patches by channel for a rack that plays ``omni``: the default is first, on a channel that has no other."""
+    """Return patches by channel for a rack with ``omni``: the default is first, on a channel that has no other."""
     free = [channel for channel in range(16) if channel not in others]
     return dict.fromkeys(free[:1], default) | dict(others)
 

@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float32]
 
 
 def share(number: int, processes: int) -> range:
-    """Return the parts that one of some processes computes."""
+    """Return the parts that process ``number`` of ``processes`` computes."""
     return range(number, PARTS, processes)
 
 
@@ -35,7 +35,7 @@ class Elsewhere(Protocol):
 
     @property
     def end(self) -> int | None:
-        """The sample from which on it computes nothing any more, once that is known."""
+        """Return the sample from which on it computes nothing any more; None while that is open."""
         ...
 
     def hear(self, events: Sequence[Event], until: int) -> None:
@@ -52,7 +52,7 @@ class Elsewhere(Protocol):
 
 
 def _unmoved(time: int, target: str, value: float) -> None:
-    """Where there are no effects, nothing moves."""
+    """Do nothing: there are no effects."""
 
 
 class Synthesis:
@@ -72,10 +72,10 @@ class Synthesis:
 
         Args:
             parts: of the voices, those that are computed here.
-            elsewhere: who computes the others.
+            elsewhere: the processes that compute the others.
             effects: the ranges of what can be turned in them, by target.
-            move_effect: told the sample, the target and the value when a knob moves an effect.
-            live: as `engine_of`.
+            move_effect: called with the sample, the target and the value when a knob moves an effect.
+            live: see `engine_of`.
 
         Raises:
             UserError: the model's kind has no engine, or the preset does not fit the model.
@@ -88,7 +88,7 @@ class Synthesis:
 
     @property
     def ready(self) -> bool:
-        """As `Engine.ready`."""
+        """See `Engine.ready`."""
         return self._engine.ready
 
     def current_latents(self) -> list[float]:
@@ -96,7 +96,7 @@ class Synthesis:
         return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
 
     def spare(self) -> tuple[bool, float] | None:
-        """As `Hands.spare`, at the sample that is computed next."""
+        """See `Hands.spare`, at the sample that is computed next."""
         return self.hands.spare(self._now)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
@@ -121,7 +121,7 @@ class Synthesis:
         return stereo
 
     def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
-        """As `process`, where another process leaves its parts to this one within the block."""
+        """Do as `process`, where another process leaves its parts to this one within the block."""
         end = min(other.end for other in self._elsewhere if other.end is not None)
         before = end - self._now
         due = bisect_left(events, end, key=lambda event: event.time)
@@ -135,13 +135,13 @@ class Synthesis:
         return np.concatenate([*first, self.process(events[due:], count - before)], axis=1)
 
     def streams(self) -> list[VoiceSound]:
-        """Those of the voices of its own parts, as they are at the next sample."""
+        """Return the streams of its own parts' voices, as they are at the next sample."""
         return [voice.stream for voice in self._voices if voice.part in self._parts]
 
     def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
-        """As `process`, but each of its own parts that sounds, before volume and pan: [channels, count].
+        """Return the next samples of each of its own parts that sounds, before volume and pan, [channels, count].
 
-        To be followed by `forget`.
+        Arguments are those of `process`; call `forget` afterwards.
         """
         start = self._now
         for event in events:

@@ -14,7 +14,7 @@ from .mpe import Touch
 
 Array = npt.NDArray[np.float32]
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
-PARTS = 4  # in which voices are added up: as many processes can share them
+PARTS = 4  # in which voices are added up: so many processes can share them
 
 
 @dataclass(slots=True, eq=False)
@@ -36,11 +36,11 @@ class Voice:
 
     @property
     def key(self) -> int:
-        """MIDI key that it sounds."""
+        """Return the MIDI key that it sounds."""
         return self.note[1]
 
     def end(self, steal: int) -> int | None:
-        """First sample from which nothing sounds any more, or None while that is open."""
+        """Return the first sample from which nothing sounds any more, or None while that is open."""
         end = self.envelope.end
         if self.stolen_at is None:
             return end
@@ -48,7 +48,7 @@ class Voice:
         return stolen if end is None else min(stolen, end)
 
     def level(self, start: int, count: int, steal: int) -> np.float32 | Array:
-        """Envelope × velocity (× the fade of a stolen voice) over a block: one number, or [count]."""
+        """Return envelope × velocity (× the fade of a stolen voice) over a block: one number, or [count]."""
         level = self.envelope.block(start, count) * self.gain.block(start, count)
         if self.touch is not None:
             level = level * self.touch.level.block(start, count)
@@ -70,9 +70,9 @@ class Voice:
 
 
 class Voices(ABC):
-    """The voices of one instrument; every method takes the sample at which it happens, in order of time.
+    """The voices of one instrument; every method takes the sample at which something happens, in order of time.
 
-    A voice that gives way fades out in 5 ms while its successor sounds.
+    A voice that is stolen fades out in 5 ms while its successor sounds.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Voices(ABC):
         zone: Callable[[int], int | None],
         tuning: Mapping[int, float],
     ) -> None:
-        """Say where voices come from.
+        """Take the functions that make voices.
 
         ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
         ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own.
@@ -110,12 +110,12 @@ class Voices(ABC):
 
     @property
     def steal_samples(self) -> int:
-        """Return how long a stolen voice takes to fade."""
+        """Return the length of a stolen voice's fade, in samples."""
         return self._steal
 
     @abstractmethod
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """A key goes down. ``gain`` is what its velocity means."""
+        """A key goes down; ``gain`` is that of its velocity."""
 
     @abstractmethod
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
@@ -157,7 +157,7 @@ class Voices(ABC):
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
-        """Return who gives way first: the voice released longest ago, else the oldest; None if nothing sounds."""
+        """Return the voice to steal first: that released longest ago, else the oldest; None if nothing sounds."""
         sounding = self._sounding(time)
         released = [v for v in sounding if v.envelope.off is not None]
         if released:
@@ -165,15 +165,15 @@ class Voices(ABC):
         return sounding[0] if sounding else None
 
     def count(self, time: int) -> int:
-        """Voices that sound, but for those that fade for another."""
+        """Return the number of voices that sound, without stolen ones, which fade."""
         return len(self._sounding(time))
 
     def touches(self, channel: int) -> list[Touch]:
-        """Return what moves the notes of a channel whose keys are down."""
+        """Return the touches of a channel's notes whose keys are down."""
         return [v.touch for v in self._voices if v.touch is not None and v.down and v.note[0] == channel]
 
     def shed(self, time: int) -> None:
-        """Give up one voice."""
+        """Steal one voice: it fades in 5 ms."""
         voice = self.victim(time)
         if voice is not None:
             self._cut(voice, time)
@@ -193,14 +193,14 @@ class Voices(ABC):
         return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
 
     def _lift(self, zone: int | None) -> None:
-        """No key of a zone is down any more."""
+        """Count all keys of a zone as up."""
         self._down = {note for note in self._down if self._zone(note[0]) != zone}
 
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
         stream = self._begin(self._tuning[key], time)
         parts = [voice.part for voice in self._sounding(time)]
-        part = min(range(PARTS), key=parts.count)  # that with the fewest voices: parts are alike in cost
+        part = min(range(PARTS), key=parts.count)  # the part with the fewest voices: parts should cost alike
         voice = Voice(note, part, Ramp(gain, self._ramp), self._shape(time), stream, self._touch(channel))
         self._voices.append(voice)
         return voice
@@ -219,7 +219,7 @@ class Voices(ABC):
                 self._voices.remove(voice)
 
     def _sounding(self, time: int) -> list[Voice]:
-        """Voices that count, the oldest first: those that fade for another do not."""
+        """Return the voices that sound, the oldest first, without stolen ones, which fade."""
         ends = ((voice, voice.envelope.end) for voice in self._voices if voice.stolen_at is None)
         return [voice for voice, end in ends if end is None or time < end]
 

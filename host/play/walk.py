@@ -12,7 +12,7 @@ from ..patch.motions import WalkSettings
 from .ways import Code, straight
 
 Doubles = npt.NDArray[np.float64]
-STEP_SECONDS = 0.25  # of a walk: between turns, where its bound does not ask for shorter steps
+STEP_SECONDS = 0.25  # between a walk's turns, where its bound does not ask for shorter steps
 STEP_OF_BOUND = 0.25  # the longest step of a walk: two steps in any direction stay within the bound of a code passed
 TURN = 0.35  # a walk turns by some 19 degrees a step: at one deviation a second it keeps its direction for about four
 PULLS = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much a step at the bound turns to the nearest training code; the least does
@@ -80,7 +80,7 @@ class Walk:
             del self._steps[number]
 
     def _next(self, number: int, last: _Step) -> _Step:
-        """Return the step that follows on the one of a number."""
+        """Return the step after ``last``, which is the one of a number."""
         count = len(self._axes)
         drawn = self._seed * WALK_STRIDE + number * count
         chance = self._noise.take(np.arange(drawn, drawn + count), mode="wrap") * math.sqrt(3 / count)

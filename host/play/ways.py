@@ -1,4 +1,4 @@
-"""The way from one code to another: straight, or on a great circle."""
+"""Ways from one code to another: straight, or on a great circle."""
 
 import math
 from collections.abc import Sequence

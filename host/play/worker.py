@@ -1,6 +1,6 @@
-"""Another process that computes some of the voices of a rack.
+"""Worker processes, which compute some of the voices of a rack.
 
-Threads would wait for each other: half of the work is Python's, and only one thread at a time may do it.
+Threads would wait for each other: half of the work is Python's, and only one thread at a time may run that.
 """
 
 import contextlib
@@ -33,16 +33,16 @@ from .synthesis import Synthesis, share
 
 Array = npt.NDArray[np.float32]
 
-# A fork has all modules and models at once. Elsewhere than on Linux, what libraries keep does not outlive it.
+# A fork has all modules and models at once. On systems other than Linux, some libraries do not survive it.
 START = "fork" if sys.platform == "linux" else "spawn"
-SIDES = 2  # at most, of a voice's sound
-BLOCKS_AHEAD = 4  # that there is room for, where two are asked for
+SIDES = 2  # channels of a voice's sound, at most
+BLOCKS_AHEAD = 4  # for which a ring has room, where two are asked for
 SILENCE: Array = np.zeros((SIDES, 1), np.float32)
-LEAVE = "leave"  # said to one whose parts are wanted back
-WATCHED_SECONDS, WATCHED_BLOCKS = 0.2, 8  # after so long it is judged whether they pay
-PAYS = 1.2  # processors that all get together: one process alone would do as much with one, and needs no copies
-HELD_UP = 1.1  # times as long as its work one takes that must wait for a processor; else there was little to do
-LEAVE_SECONDS = 1.0  # that it is given to end
+LEAVE = "leave"  # the message to a worker whose parts are wanted back
+WATCHED_SECONDS, WATCHED_BLOCKS = 0.2, 8  # the least over which it is judged whether workers pay: a steady figure
+PAYS = 1.2  # processors that all must get together: with one, a single process does as much, and needs no copies
+HELD_UP = 1.1  # elapsed time over processor time of a process that waits for a processor; else it had little to do
+LEAVE_SECONDS = 1.0  # that a worker is given to end, before it is killed
 
 # Events travel as plain tuples, which cost a seventh of what dataclasses do.
 KINDS: tuple[type, ...] = get_args(Event)
@@ -70,7 +70,7 @@ class Work:
 
 
 class Worker:
-    """One such process. It hears the events that the rack hears, works ahead, and leaves its sums in shared memory."""
+    """A process that hears the events that the rack hears, works ahead, and leaves its sums in shared memory."""
 
     def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
         """Start it.
@@ -87,12 +87,12 @@ class Worker:
         self._parts = parts
         rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * self._length) for channel in patches}
         self._rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
-        self._asked = dict.fromkeys(patches, 0)  # samples that it is to make, by channel
-        self._done = dict.fromkeys(patches, 0)  # that are ready
-        self._taken = dict.fromkeys(patches, 0)  # that gave their room back
-        self._streams: dict[int, list[VoiceSound]] = {}  # that it handed over, by channel
+        self._asked = dict.fromkeys(patches, 0)  # samples that it is to compute, by channel
+        self._done = dict.fromkeys(patches, 0)  # samples that are computed
+        self._taken = dict.fromkeys(patches, 0)  # samples that were read, so that their room is free
+        self._streams: dict[int, list[VoiceSound]] = {}  # streams that it handed over, by channel
         self._leaving = False
-        self.waited = 0.0  # seconds, by who asked for sums
+        self.waited = 0.0  # seconds that the rack waited for its messages
         self.work = Work()
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
@@ -102,11 +102,11 @@ class Worker:
         theirs.close()
 
     def of(self, channel: int) -> "WorkerChannel":
-        """Return what it does for one channel's instrument."""
+        """Return the worker as one channel's instrument uses it."""
         return WorkerChannel(self, channel)
 
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
-        """See `Elsewhere.hear`, for a channel; it works ahead as far as there is room for what it makes."""
+        """See `Elsewhere.hear`, for a channel; the worker computes ahead as far as its ring has room."""
         until = min(until, self._taken[channel] + self._length)
         if self._leaving or (not events and until <= self._asked[channel]):
             return
@@ -130,7 +130,7 @@ class Worker:
         return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
 
     def leave(self) -> None:
-        """Have it compute what it was asked for, and then leave its parts to who asks."""
+        """Have it compute what it was asked for, and then hand its parts over."""
         self._leaving = True
         with contextlib.suppress(OSError):  # as above
             self._connection.send(LEAVE)
@@ -151,7 +151,7 @@ class Worker:
         return self._parts, self._streams.pop(channel)
 
     def _listen(self) -> None:
-        """Wait for what it says next."""
+        """Wait for its next message."""
         began = time.perf_counter()
         try:
             told = self._connection.recv()
@@ -170,7 +170,7 @@ class Worker:
             self.work += work
 
     def close(self) -> None:
-        """Have it end."""
+        """End the process."""
         with contextlib.suppress(OSError):  # it is gone already
             self._connection.send(None)  # processes that were begun later hold this end too, so closing it says nothing
         self._connection.close()
@@ -182,7 +182,7 @@ class Worker:
 
 
 class WorkerChannel:
-    """`synthesis.Elsewhere`, by a worker."""
+    """A worker as one channel's instrument uses it: a `synthesis.Elsewhere`."""
 
     def __init__(self, worker: Worker, channel: int) -> None:
         self._worker, self._channel = worker, channel
@@ -206,24 +206,24 @@ class WorkerChannel:
 
 
 class Crew:
-    """The workers of a rack. They leave where other work wants the processors.
+    """The workers of a rack, which leave where other work wants the processors.
 
     Several processes do more than one only if they get more of the processors than one would, and wait for whoever
     gets the least.
     """
 
     def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
-        """Begin them; where the system has no room for them, there are none.
+        """Start the workers; where the system cannot start all of them, there are none.
 
         Args:
             patches: by MIDI channel.
             sample_rate: of the output, in Hz.
-            processes: that share the voices, with this one.
+            processes: the number of processes that share the voices, with this one.
         """
         self._workers: list[Worker] = []
-        self._present: list[Worker] = []  # who may be told to leave
+        self._present: list[Worker] = []  # those that may be told to leave
         self._own = Work()
-        self._blocks = 0  # since they are watched
+        self._blocks = 0  # since the workers are watched
         self._watched_since: float | None = None
         try:
             for number in range(1, processes):
@@ -233,17 +233,17 @@ class Crew:
         except BaseException:
             self.close()
             raise
-        # Refined phases depend on what is refined together, so when to leave would be heard.
+        # Refined phases depend on which frames are refined together, so the moment of leaving would be heard.
         if not any(patch.preset.play.phase == "best" for patch in patches.values()):
             self._present = list(self._workers)
 
     def of(self, channel: int) -> list[WorkerChannel]:
-        """Return what they do for one channel's instrument."""
+        """Return the workers as one channel's instrument uses them."""
         return [other.of(channel) for other in self._workers]
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Go around this process's own work, its waiting for them included."""
+        """Measure this process's own work, which includes waiting for the workers, and judge whether they pay."""
         since, waited = Work.now(), self._waited()
         yield
         now = Work.now()
@@ -259,7 +259,7 @@ class Crew:
             self._judge(now.passed, now.passed - self._watched_since)
 
     def _judge(self, now: float, watched_seconds: float) -> None:
-        """Have them leave if they do not pay."""
+        """Have the workers leave if they do not pay."""
         works = [self._own, *(other.work for other in self._present)]
         processors = sum(work.spent for work in works) / watched_seconds
         if processors < PAYS and any(work.passed > HELD_UP * work.spent for work in works):
@@ -277,7 +277,7 @@ class Crew:
         return sum(other.waited for other in self._workers)
 
     def close(self) -> None:
-        """Have them end."""
+        """End the workers."""
         for other in self._workers:
             other.close()
         self._workers.clear()
@@ -321,7 +321,7 @@ def _play(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Play what comes."""
+    """Compute what the rack asks for, until it says that this is all."""
     playing = {channel: Synthesis(patch, parts=parts) for channel, patch in patches.items()}
     rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
@@ -348,7 +348,7 @@ def _play(
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error as another process can be told of it, with its traceback for who debugs."""
+    """Return an error that can be sent to another process, with its traceback as a note."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,4 +1,4 @@
-"""Codes of a sound, bent on their way by what a preset says, and by knobs, keys and motion."""
+"""Bends the codes of a sound on their way, by a preset's settings, and by knobs, keys and motion."""
 
 import math
 from bisect import bisect_right
@@ -16,17 +16,17 @@ from .codes import Times, hop_of
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]
 WET = "process.wet"
-HELD = 0.5  # of the freeze knob, from which on the code is held
+HELD = 0.5  # position of the freeze knob from which on the code is held
 
 
 class Codes:
-    """Bends codes by what a preset says and knobs turn; times are in samples at the model's rate."""
+    """Bends codes by a preset's settings and what knobs turn; times are in samples at the model's rate."""
 
     def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:
-        """From ``freeze_seconds`` on, the code is held.
+        """Begin with the preset's values; from ``freeze_seconds`` on, the code is held.
 
         Raises:
-            UserError: what the preset says of [process] does not fit its model.
+            UserError: the preset's [process] does not fit its model.
         """
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
@@ -44,14 +44,15 @@ class Codes:
         self._high = np.array([latent.high for latent in card.latents])
         self._hop_seconds = hop_of(card) / rate
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
-        self._at: Doubles | None = None  # where the sound's own code is, smoothed or held
+        self._at: Doubles | None = None  # the sound's own code, smoothed or held
         self._tuning = patch.tuning
-        self._keys: list[tuple[int, float | None]] = [(-(1 << 62), None)]  # the pitch that is played from when on
+        # The pitches that are played, each from its sample on; None is the pitch as heard.
+        self._keys: list[tuple[int, float | None]] = [(-(1 << 62), None)]
         self.down: list[int] = []  # keys, the newest last
         self.last: list[float] = self._rest.tolist()  # the code that was decoded last
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
-        """As `through.Bend.codes`."""
+        """See `Bend.codes`."""
         moments = np.maximum(times, 0)
         own = np.empty(codes.shape)
         for row, (time, sounds) in enumerate(zip(moments.tolist(), sounding.tolist(), strict=True)):
@@ -67,7 +68,7 @@ class Codes:
         return given
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """As `through.Bend.pitches`: that of the newest key that is down, or as heard where none is."""
+        """See `Bend.pitches`: the pitch of the newest key that is down, or as heard where none is."""
         if len(self._keys) == 1 and self._keys[0][1] is None:
             return heard
         chosen = heard.copy()
@@ -78,13 +79,13 @@ class Codes:
         return chosen
 
     def press(self, time: int, key: int, down: bool) -> None:
-        """A key goes down or comes up; times never go back."""
+        """Take a key that goes down or comes up; times never go back."""
         heard = down and key in self._tuning  # a keymap leaves keys out
         self.down = [other for other in self.down if other != key] + ([key] if heard else [])
         self._played(time)
 
     def release_all(self, time: int) -> None:
-        """All keys come up."""
+        """Let all keys come up."""
         self.down = []
         self._played(time)
 
@@ -100,7 +101,7 @@ class Codes:
         self._keys.append((time, self._tuning[self.down[-1]] if self.down else None))
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
-        """Return the sound's own code: of silence the last one that sounded, since its own says nothing."""
+        """Return the sound's own code, smoothed or held: in silence the last one that sounded."""
         if self._at is None:
             if sounds:
                 self._at = code

@@ -1,4 +1,4 @@
-"""A sound through a model: each frame to its code, the code bent, a frame made of it, overlapped and added."""
+"""Sends a sound through a model: frames are encoded, their codes bent and decoded, and the frames overlap-added."""
 
 import math
 from collections import deque
@@ -28,22 +28,22 @@ Times = npt.NDArray[np.int64]
 Spectrum = npt.NDArray[np.complex64]
 Doubles = npt.NDArray[np.float64]
 
-BATCH = 64  # frames a run: more gain nothing
-STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop: blocks of live playing share the work of one
-LEAST_COVER = 1e-3  # of the most: a sample that no window reaches would be noise, divided by nothing
-MOST_GAIN = 16.0  # that a decoded grain gets to be as loud as the sound
-TINY = np.float32(1e-20)
+BATCH = 64  # frames in one run of the encoder or decoder: more gain nothing
+STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop, so that live blocks share its load
+LEAST_COVER = 1e-3  # of the largest overlap: a sample that no window reaches would be noise divided by almost nothing
+MOST_GAIN = 16.0  # by which a decoded grain is amplified to be as loud as the sound
+TINY = np.float32(1e-20)  # keeps divisors above 0
 
 
 class Bend(Protocol):
-    """Changes codes on their way; called for each frame once, in order of time."""
+    """Changes codes on their way; it is called for each frame once, in order of time."""
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
         """Change codes, [rows, n_latents]; ``times`` are the frames' middles, ``sounding`` says which frames sound."""
         ...
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """Return what is to sound where that was heard: MIDI notes with fractions, [rows], NaN where there is none."""
+        """Return the pitches to sound for those heard: MIDI notes with fractions, [rows], NaN where there is none."""
         ...
 
 
@@ -58,20 +58,20 @@ class Fit:
 
     @property
     def convergence(self) -> float:
-        """Spectral convergence: the norm of the magnitudes' difference over that of those heard."""
+        """Return the spectral convergence: the norm of the magnitudes' difference over that of those heard."""
         return math.sqrt(self.error / self.energy) if self.energy else 0.0
 
     @property
     def mean_square(self) -> float:
-        """The mean squared error of frames whose largest magnitude is 1, as Colonel & Keene 2020 measure it."""
+        """Return the mean squared error of frames whose largest magnitude is 1, as Colonel & Keene 2020 measure it."""
         return self.squares / max(1, self.frames)
 
 
 class Heard(NamedTuple):
-    """The frames on their way, and what is known of each."""
+    """The analysis of frames on their way."""
 
     sounding: npt.NDArray[np.bool_]  # [rows]
-    level: Array  # [rows, 1]: the largest magnitude, or of grains the effective value
+    level: Array  # [rows, 1]: the largest magnitude, or of grains the root mean square
     spectra: Spectrum  # [rows, bins], of the windowed frames
     magnitudes: Array  # of these
     strongest: Indices  # [rows]: pitch classes
@@ -94,25 +94,25 @@ class Kind(Protocol):
     """The steps in which spectra and grains differ."""
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
-        """Return what a decoded frame's level is brought to, [rows, 1]."""
+        """Return the levels to which decoded frames are brought, [rows, 1]."""
         ...
 
     def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
-        """Frames that add up to the sound, [rows, frame_length]; ``away`` as `Relaid.apply` gives it."""
+        """Return frames that add up to the sound, [rows, frame_length]; ``away`` as `Relaid.apply` gives it."""
         ...
 
     def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
-        """The magnitudes of the frames, [rows, bins], and the mean squared error of all if their maximum were 1."""
+        """Return the frames' magnitudes, [rows, bins], and the sum of their mean squared errors at a maximum of 1."""
         ...
 
 
 def hop_of(card: Card) -> int:
-    """Samples between the frames of a sound that goes through the model of ``card``."""
+    """Return the hop between frames of a sound that goes through the model of ``card``, in samples."""
     return kind_of(card).hop_through(card)
 
 
 def latency_of(card: Card) -> int:
-    """Samples by which a sound comes out late: its frame, and the time in which that is made."""
+    """Return the latency of a sound in samples at the model's rate: its frame, and the time in which it is made."""
     return card.frame_length + hop_of(card) // STEPS_OF_HOP
 
 
@@ -149,14 +149,14 @@ class Through:
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
         self._jobs: deque[_Job] = deque()
-        self._origin = start - latency_of(card)  # where what is pending begins
+        self._origin = start - latency_of(card)  # the sample at which `_pending` begins
         self._pending = np.zeros(0, np.float32)
         self.heard_any = False
-        self.fit: Fit | None = None  # where one is put, it is kept
+        self.fit: Fit | None = None  # where one is set, distances are added up in it
 
     @property
     def earliest(self) -> int:
-        """The middle of the first frame whose code may still be to be bent."""
+        """Return the middle of the first frame whose code may still have to be bent."""
         return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
 
     def process(self, sound: Array) -> Array:
@@ -188,7 +188,7 @@ class Through:
         return done
 
     def _step(self) -> None:
-        """One step of the frames that are due first."""
+        """Do one step of the frames that are due first."""
         job = self._jobs[0]
         if job.heard is None:
             self._encode(job)
@@ -245,7 +245,7 @@ class Through:
 
 
 class _Spectra:
-    """Magnitudes with maximum 1 get the sound's level and phases."""
+    """Gives spectra, whose largest magnitude is 1, the sound's level, and its phases or phases that fit."""
 
     def __init__(self, card: Card, phase: str) -> None:
         self._length, hop = card.frame_length, hop_of(card)
@@ -280,7 +280,7 @@ class _Spectra:
 
 
 class _Grains:
-    """Grains are brought to the level of the frame whose code they have."""
+    """Brings grains to the level of the frame whose code they have."""
 
     def __init__(self, card: Card, phase: str) -> None:
         if phase == "own":
@@ -290,7 +290,7 @@ class _Grains:
         self._length, hop = card.frame_length, hop_of(card)
         self._source = source_of(card, self._length)
         self._shape = window("hann", self._length)
-        noise = card.domain == "magnitude"  # grains that know nothing of each other: their powers add up
+        noise = card.domain == "magnitude"  # grains that are uncorrelated: their powers add up
         cover = np.sqrt(_cover(np.square(self._shape), hop)) if noise else _cover(self._shape, hop)
         self._cover = cover.astype(np.float32)
         self._made = 0
@@ -313,7 +313,7 @@ class _Grains:
 
 
 def _cover(weights: Array, hop: int) -> Array:
-    """Return what successive frames' weights, [frame_length], add up to at each sample of a frame."""
+    """Return the sum of successive frames' weights at each sample of a frame, [frame_length]."""
     once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
     return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
 

@@ -1,4 +1,4 @@
-"""A sound sent through a model block by block, at any rate, its codes bent on the way."""
+"""Sends a sound through a model block by block, at any rate, and bends its codes on the way."""
 
 import math
 from collections.abc import Sequence
@@ -22,28 +22,28 @@ Array = npt.NDArray[np.float32]
 
 
 class _Dials:
-    """What knobs turn where a sound goes through; their times are at the output's rate.
+    """The targets that knobs turn where a sound goes through a model; times are at the output's rate.
 
-    Apart from the processor, which has the maps that turn it: so nothing leads in a circle, and all of it ends with its
-    last holder where no collector runs.
+    They are apart from the processor, which has the maps that turn them: so there is no reference cycle, and all of it
+    is freed with its last holder where no collector runs.
     """
 
     def __init__(
         self, patch: Patch, codes: Codes, wet: Ramp, output: Output, rate: int, delays: tuple[int, int]
     ) -> None:
-        """Begin where the preset says.
+        """Begin with the preset's values.
 
         Args:
             codes, wet, output: what is turned.
             rate: the output's.
-            delays: from what is heard to where it is mixed, in the output's samples; and to the effects, in the
-                model's.
+            delays: from the input to where dry and wet are mixed, in samples at the output's rate; and from the input
+                to the effects, in samples at the model's.
         """
         self._codes, self._wet, self._output, self._effects = codes, wet, output, patch.preset.effect_values()
         self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
 
     def present(self, target: str) -> float:
-        """Where a target is heading; a parameter of an effect that was neither set nor moved is not known, and 0."""
+        """Return where a target is heading; 0 for a parameter of an effect that was neither set nor moved."""
         if target == WET:
             return self._wet.target
         for ramps in (self._codes.ramps, self._codes.knobs.targets):
@@ -76,7 +76,7 @@ class Processor:
 
         Args:
             sample_rate: of the sound that comes and goes, Hz.
-            freeze_seconds: from when on the code is held.
+            freeze_seconds: the time from which on the code is held; None: it never is.
 
         Raises:
             UserError: the model has no encoder or a kind that takes no sound, or the preset does not fit it.
@@ -118,7 +118,7 @@ class Processor:
         return self._through.heard_any
 
     def measure(self) -> Fit:
-        """From now on, how near frames are to those heard is added up in what is given back."""
+        """Return a `Fit` in which the distance of frames from those heard is added up from now on."""
         self._through.fit = Fit()
         return self._through.fit
 
@@ -157,13 +157,13 @@ class Processor:
         return mixed
 
     def _lined_up(self, pulled: int) -> tuple[int, int]:
-        """How much silence goes before the sound, so that none is missing when it is asked for, and what it comes to.
+        """Return the silence to put before the sound, so that none is missing when it is pulled, and the latency.
 
-        The output asks ``pulled`` of its own samples ahead. All that makes the sound late is to be a whole number of
-        samples at both rates: what did not go through the model then lines up with what did.
+        The output pulls ``pulled`` of its own samples ahead. The whole latency is made a whole number of samples at the
+        sound's rate, as nearly as can be: dry and wet then line up.
 
         Returns:
-            Samples at the model's rate; and, with all that makes it late but effects, at the sound's.
+            The silence in samples at the model's rate; the latency, effects aside, in samples at the sound's.
         """
         ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
         held = pulled * ratio
