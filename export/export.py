@@ -182,7 +182,7 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     differences, span = [], 0.0
     for batch in BATCHES:
         for seed in range(max(1, 64 // batch)):
-            for expected, found in _steps(graphs, model, batch, seed):
+            for expected, found in _step_pairs(graphs, model, batch, seed):
                 differences.append(np.abs(found - expected).max())
                 span = max(span, float(np.ptp(expected)))
     absolute = float(np.max(differences))  # NaN where there is one
@@ -195,7 +195,7 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
 
 
-def _steps(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator[tuple[Array, Array]]:
+def _step_pairs(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator[tuple[Array, Array]]:
     """Give frames of torch and of the file, [batch, frame_width]: one pair, or with a state one for each of some steps.
 
     Each goes on from a state of its own, and every step asks for something else.

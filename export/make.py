@@ -18,7 +18,7 @@ from ..train.corpus.sounds import digests, find_sounds
 from ..train.corpus.store import Corpus
 from ..train.frames import is_tonal, pitched_frames
 from ..train.launch import resume, start
-from ..train.loop import Options, Outcome, Report
+from ..train.loop import Options, Outcome, Status
 from ..train.recipe import Recipe, load_recipe
 from ..train.run import Run
 from .evaluate import evaluate
@@ -210,7 +210,7 @@ def _family_of(run: Run, output: Path, family: str) -> str:
 def _options(recipe: Recipe, display: Display) -> Options:
     """Return how a run is trained, and shown."""
 
-    def report(now: Report) -> None:
+    def report(now: Status) -> None:
         note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
         display.update(now.done, note, now.seconds_left)
 

@@ -10,7 +10,7 @@ from ..host.errors import UserError
 
 if TYPE_CHECKING:
     from ..host.progress import Display
-    from .loop import Outcome, Report
+    from .loop import Outcome, Status
 
 commands = typer.Typer(rich_markup_mode=None)
 corpus_commands = typer.Typer(rich_markup_mode=None, help="Build a corpus to train on.")
@@ -152,7 +152,7 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
     if devices > 1:
         return None, None
 
-    def report(now: "Report") -> None:
+    def report(now: "Status") -> None:
         note = f"step {now.step}, loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
         display.update(now.done, note, now.seconds_left)
 

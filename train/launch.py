@@ -137,10 +137,10 @@ def _train_beside_others(fabric: Fabric, run: Run, options: Options) -> Outcome 
     except TimbrelError as error:
         return error
     finally:
-        _part()
+        _leave_peers()
 
 
-def _part() -> None:
+def _leave_peers() -> None:
     """Leave the other processes when they leave too: a peer that is suddenly gone aborts those that listen to it."""
     with contextlib.suppress(RuntimeError):  # a peer failed alone: there is nobody to wait for
         torch.distributed.barrier(async_op=True).wait(PARTING)

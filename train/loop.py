@@ -38,7 +38,7 @@ FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
 
 
 @dataclass(frozen=True)
-class Report:
+class Status:
     """The status of a run while the loop trains it."""
 
     step: int
@@ -55,7 +55,7 @@ class Options:
     accelerator: str = "auto"
     devices: int = 1
     tensorboard: bool = False
-    on_report: Callable[[Report], None] | None = None
+    on_report: Callable[[Status], None] | None = None
     on_message: Callable[[str], None] | None = None
 
 
@@ -78,16 +78,16 @@ class Stop:
 
     forward: bool = False
     asked: bool = False
-    _old: dict[int, Any] = field(default_factory=dict)
+    _old_handlers: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Stop":
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._old[number] = signal.signal(number, self._ask)
+                self._old_handlers[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
+        for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -156,14 +156,14 @@ class _Loop:
         self.saved = self.previewed = time.monotonic()
         self.dead = False
         self.validation = progress.best
-        self.writer = self._writer()
+        self.writer = self._tensorboard_writer()
 
     def run(self) -> Outcome:
         loss = torch.zeros(())
         reported, reported_step = time.monotonic(), self.progress.step
         order = self._order()
         while True:
-            done, stop = self._agreed(loss)
+            done, stop = self._agreed_progress(loss)
             if done >= 1.0 or stop:
                 break
             place = self.progress.step % self.epoch_steps
@@ -185,7 +185,7 @@ class _Loop:
         self._save()
         if self.writer:
             self.writer.close()
-        return Outcome(self.progress.step, self.validation, self.dead, interrupted=self._done() < 1.0)
+        return Outcome(self.progress.step, self.validation, self.dead, interrupted=self._part_done() < 1.0)
 
     def _step(self, indices: np.ndarray, done: float) -> Tensor:
         """Take the turns of a step with its frames; return the loss of the first."""
@@ -231,20 +231,20 @@ class _Loop:
         epoch = self.progress.step // self.epoch_steps
         return np.random.default_rng([self.recipe.training.seed, epoch, 1]).permutation(len(self.data))
 
-    def _done(self) -> float:
+    def _part_done(self) -> float:
         if self.last_step:
             return self.progress.step / self.last_step
         assert self.recipe.training.minutes is not None
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
-    def _agreed(self, loss: Tensor) -> tuple[float, bool]:
+    def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
         """Return how much of the budget is done, and whether to stop: the same in all processes, whose clocks differ.
 
         A loss that is no number in one process is found by all: one alone would leave the others waiting.
         """
         if self.fabric.world_size == 1:
-            return self._done(), self.stop.asked
-        mine = torch.tensor([self._done(), float(self.stop.asked), float(not math.isfinite(loss))])
+            return self._part_done(), self.stop.asked
+        mine = torch.tensor([self._part_done(), float(self.stop.asked), float(not math.isfinite(loss))])
         agreed = self.fabric.all_reduce(mine, reduce_op="max")
         assert isinstance(agreed, Tensor)
         done, asked, diverged = agreed.tolist()
@@ -261,10 +261,10 @@ class _Loop:
         if self.fabric.world_size == 1:
             self._check(loss)
         if self.options.on_report and self.fabric.is_global_zero:
-            done = self._done()
+            done = self._part_done()
             elapsed = time.monotonic() - self.began
             left = elapsed * (1 - done) / max(done, 1e-9)
-            report = Report(self.progress.step, min(1.0, done), loss, steps_per_second * self.step_frames, left)
+            report = Status(self.progress.step, min(1.0, done), loss, steps_per_second * self.step_frames, left)
             self.options.on_report(report)
 
     def _check(self, loss: float) -> None:
@@ -278,7 +278,7 @@ class _Loop:
     @torch.no_grad()
     def _validate(self, may_be_best: bool = True) -> None:
         with _evaluating(self.plain):
-            means = self._means()
+            means = self._validation_means()
             some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
             self.dead = not self.plain.varies(*some)
         self._check(means["total"])
@@ -305,7 +305,7 @@ class _Loop:
             held = FAMILIES[self.recipe.family].held
             write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
 
-    def _means(self) -> dict[str, float]:
+    def _validation_means(self) -> dict[str, float]:
         """Return the terms of all turns over the validation frames, and the first turn's total."""
         sums: dict[str, float] = {}
         count = 0
@@ -331,7 +331,7 @@ class _Loop:
         if all(bool(p.isfinite().all()) for p in self.plain.parameters()):
             checkpoint.save(self.folder.last, self.plain, self.plain_optimizers, self.progress)
 
-    def _writer(self) -> Any:
+    def _tensorboard_writer(self) -> Any:
         if not self.options.tensorboard or not self.fabric.is_global_zero:
             return None
         from torch.utils.tensorboard import SummaryWriter

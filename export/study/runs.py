@@ -12,7 +12,7 @@ from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train import checkpoint
 from ...train.launch import resume, start
-from ...train.loop import Options, Report
+from ...train.loop import Options, Status
 from ...train.recipe import Recipe, load_recipe
 from ...train.run import Run
 from ..evaluate import evaluate
@@ -141,7 +141,7 @@ def train(recipe: Recipe, corpus: Path, folder: Path, options: Options, course: 
         Failure: the run diverged, or the disk is full.
     """
 
-    def report(now: Report) -> None:
+    def report(now: Status) -> None:
         course.update(share * now.done, f"step {now.step}, loss {now.loss:.4g}")
 
     if options.devices == 1:

@@ -56,13 +56,13 @@ class Encoder:
         """
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
-            feeds["chroma"] = ONE_HOT[self._strongest(frames) if strongest is None else strongest]
+            feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if strongest is None else strongest]
         (latents,) = run(self._session, self.path, {"latent": [len(self._card.latents)]}, feeds)
         if not np.isfinite(latents).all():
             raise Failure(f"{self.path} gives latents that are not finite; export the model again")
         return latents
 
-    def _strongest(self, frames: Array) -> npt.NDArray[np.intp]:
+    def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
         length = self._card.frame_length
         magnitudes = np.abs(np.fft.rfft(frames * window(self._card.window, length)))
         strongest: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, length).argmax(1)

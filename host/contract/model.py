@@ -60,10 +60,10 @@ class Model:
         if text is None:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
-        self.warnings = _warn_of(self.card, path)
+        self.warnings = _card_warnings(self.card, path)
         self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
         self._check_graph()
-        self._try()
+        self._try_ends()
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
         """A copy in another process opens the file anew."""
@@ -142,7 +142,7 @@ class Model:
             if fixed:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
-    def _try(self) -> None:
+    def _try_ends(self) -> None:
         """Decode the ends of all knobs once: a graph need not give what it declares."""
         ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
         self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
@@ -159,7 +159,7 @@ RUN_BYTES = 1 << 30  # that all models of a process may use together; those that
 ONE_HOT: Array = np.eye(12, dtype=np.float32)
 
 
-def _warn_of(card: Card, path: Path) -> tuple[str, ...]:
+def _card_warnings(card: Card, path: Path) -> tuple[str, ...]:
     unknown = [name[:40] for name in unknown_fields(card)]
     if not unknown:
         return ()
@@ -193,7 +193,7 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
         # Without its fallback, which prints on standard output and tries the same again.
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime raises a class of its own for each way a file can be broken
-        raise _no_onnx(path, _reason(error)) from None
+        raise _not_onnx(path, _reason(error)) from None
 
 
 def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, str]:
@@ -205,7 +205,7 @@ def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, s
     try:
         found: dict[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
-        raise _no_onnx(path, "its metadata are no UTF-8") from None
+        raise _not_onnx(path, "its metadata are no UTF-8") from None
     return found
 
 
@@ -246,7 +246,7 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
     try:
         puts = [(put.name, put.type, put.shape) for put in (*session.get_inputs(), *session.get_outputs())]
     except UnicodeDecodeError:
-        raise _no_onnx(path, "a name in its graph is no UTF-8") from None
+        raise _not_onnx(path, "a name in its graph is no UTF-8") from None
     for name, kind, shape in puts:
         if kind != "tensor(float)" or not shape:
             raise UserError(f"{path}: {name!r} of its graph is no batch of float32 numbers; export it again")
@@ -274,11 +274,11 @@ def _check_file(path: Path) -> None:
     if not os.access(path, os.R_OK):
         raise UserError(f"model {path} cannot be read: no right to read it")
     if not path.is_file() or path.stat().st_size > FILE_BYTES:
-        raise _no_onnx(path, f"it is no file of at most {FILE_BYTES >> 30} GiB")
+        raise _not_onnx(path, f"it is no file of at most {FILE_BYTES >> 30} GiB")
     try:
         elsewhere = leads_out(path.read_bytes())
     except NotONNX as problem:
-        raise _no_onnx(path, str(problem)) from None
+        raise _not_onnx(path, str(problem)) from None
     if elsewhere:
         raise UserError(
             f"{path} keeps weights in other files (ONNX external data), and a model must be one file; "
@@ -286,7 +286,7 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _no_onnx(path: Path, reason: str) -> UserError:
+def _not_onnx(path: Path, reason: str) -> UserError:
     return UserError(f"{path} cannot be opened as an ONNX model ({reason}); copy or export it again")
 
 

@@ -53,20 +53,20 @@ class BasinPhase:
         share = hop_length / frame_length
         # The change of level is known for the middle of the last hop and wanted for its end: the shorter the hop, the
         # farther may be extrapolated, and the nearer is the slope to that of a Gaussian. Tuned on bowed strings.
-        self._beyond = np.float32(max(0.0, 0.7 - 3.2 * share))
+        self._extrapolation = np.float32(max(0.0, 0.7 - 3.2 * share))
         self._slope = -max(0.2, 0.312 - 0.9 * share) * frame_length / hop_length
         energy = np.square(self._window)
         cover = OWN_WEIGHT * energy
         for later in range(hop_length, frame_length, hop_length):
             cover[:-later] += energy[later:]
-        self._fit = (self._window / np.maximum(cover, 1e-6 * energy.sum())).astype(np.float32)
+        self._fit_window = (self._window / np.maximum(cover, 1e-6 * energy.sum())).astype(np.float32)
         self._middle = from_middle(self._bins)
-        self._begun = 0
+        self._voices_begun = 0
 
     def begin(self) -> BasinState:
         """Return the state of a new voice, whose first phases are its own."""
-        self._begun += 1
-        noise = white_noise(self._begun + self._bins)[self._begun :]
+        self._voices_begun += 1
+        noise = white_noise(self._voices_begun + self._bins)[self._voices_begun :]
         return BasinState(np.pi * noise.astype(np.float64), self._frame)
 
     def apply(self, magnitudes: Array, states: list[BasinState], away: Floats | None = None) -> Spectrum:
@@ -86,11 +86,11 @@ class BasinPhase:
         while waiting:
             now = list({id(states[row]): row for row in reversed(waiting)}.values())
             known = None if away is None else away[now]
-            spectra[now] = self._next(magnitudes[now].astype(np.float32), [states[row] for row in now], known)
+            spectra[now] = self._next_frames(magnitudes[now].astype(np.float32), [states[row] for row in now], known)
             waiting = [row for row in waiting if row not in set(now)]
         return spectra
 
-    def _next(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
+    def _next_frames(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
         """Return the next frame of each voice, [voices, bins]; no voice comes twice."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
@@ -104,23 +104,23 @@ class BasinPhase:
         before = np.stack([level[row] if s.level is None else s.level for row, s in enumerate(states)])
         change = level - before
         last = np.stack([change[row] if s.change is None else s.change for row, s in enumerate(states)])
-        slope = self._slope * (change + self._beyond * (change - last)).astype(np.float64)
+        slope = self._slope * (change + self._extrapolation * (change - last)).astype(np.float64)
         was = np.stack([frequency[row] if s.frequency is None else s.frequency for row, s in enumerate(states)])
         step = 2 * np.pi * self._hop / self._frame * (np.arange(self._bins) + (frequency + was) / 2.0)
         started = np.array([s.level is not None for s in states])[:, np.newaxis]
         owner, peaks = _basins(magnitudes)
-        phase = _filled(np.stack([s.phase for s in states]) + started * step, slope, owner, peaks)
+        phase = _fill_basins(np.stack([s.phase for s in states]) + started * step, slope, owner, peaks)
 
         spectra: Spectrum = (magnitudes * np.exp(1j * phase) * self._middle).astype(np.complex64)
         sounding = np.stack([s.sounding for s in states])
-        restless = _changing(magnitudes, change, owner) > RESTLESS * self._hop / self._frame
+        restless = _basin_changes(magnitudes, change, owner) > RESTLESS * self._hop / self._frame
         for _ in range(FITS):
-            together = (sounding + OWN_WEIGHT * self._heard(spectra)) * self._fit
+            together = (sounding + OWN_WEIGHT * self._windowed(spectra)) * self._fit_window
             fitted = np.fft.rfft(together, axis=-1)
             size = np.abs(fitted)
             turned = magnitudes * fitted / np.maximum(size, np.float32(1e-30))
             spectra = np.where(restless & (size > 0), turned, spectra)
-        sounding += self._heard(spectra)
+        sounding += self._windowed(spectra)
         phase = np.angle(spectra * self._middle).astype(np.float64)
         for row, state in enumerate(states):
             state.phase, state.level, state.frequency = phase[row], level[row], frequency[row]
@@ -129,7 +129,7 @@ class BasinPhase:
             state.sounding = np.concatenate([sounding[row, self._hop :], np.zeros(self._hop, np.float32)])
         return spectra
 
-    def _heard(self, spectra: Spectrum) -> Array:
+    def _windowed(self, spectra: Spectrum) -> Array:
         frames: Array = np.fft.irfft(spectra, self._frame, axis=-1).astype(np.float32, copy=False)
         return frames * self._window
 
@@ -151,7 +151,7 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
     return np.cumsum(peak) - 1 + ~falls.ravel(), np.flatnonzero(peak)
 
 
-def _filled(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
+def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
     """Return the phases of peaks, carried along a slope to all bins of their basins, [rows, bins].
 
     Args:
@@ -165,7 +165,7 @@ def _filled(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Flo
     return filled
 
 
-def _changing(magnitudes: Array, change: Array, owner: Indices) -> Floats:
+def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
     """Return the mean change of level in each bin's basin, weighted by energy, in nepers, [rows, bins]."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)

@@ -132,9 +132,9 @@ class BestVoicing:
         self.channels = self._voice.channels
         self._window = window("hann", length)
         energy = np.square(self._window).sum()
-        self._cover = np.float32(energy / self.hop_length)
-        self._whole = np.float32(OVERLAP * HANN[0])  # from frames that are added up, to spectra of their sum
-        self._of_noise = np.float32(np.sqrt(energy))
+        self._overlap = np.float32(energy / self.hop_length)
+        self._tone_scale = np.float32(OVERLAP * HANN[0])  # from frames that are added up, to spectra of their sum
+        self._noise_scale = np.float32(np.sqrt(energy))
         self._middle = from_middle(length // 2 + 1)
 
     def begin(self) -> BestState:
@@ -159,9 +159,9 @@ class BestVoicing:
         """
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]
-        start: Spectrum = (whole * (self._whole * self._middle)).astype(np.complex64, copy=False)
-        hiss = np.square(level * self._of_noise)[:, np.newaxis]
-        magnitudes = np.sqrt(np.square(np.abs(tones) * self._whole) + hiss)
+        start: Spectrum = (whole * (self._tone_scale * self._middle)).astype(np.complex64, copy=False)
+        hiss = np.square(level * self._noise_scale)[:, np.newaxis]
+        magnitudes = np.sqrt(np.square(np.abs(tones) * self._tone_scale) + hiss)
         made = np.empty((len(states), self.channels, self.frame_length), np.float32)
         for _, group in itertools.groupby(range(len(states)), key=lambda row: id(states[row])):
             rows = list(group)
@@ -174,5 +174,5 @@ class BestVoicing:
                 together = _overlap_add(sounds, self.hop_length)
                 together[: past.shape[1]] += past[channel]
                 past[channel] = together[len(rows) * self.hop_length :]
-                made[rows, channel] = sounds / self._cover
+                made[rows, channel] = sounds / self._overlap
         return made

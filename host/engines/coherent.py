@@ -134,8 +134,10 @@ class CoherentVoicing:
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
         self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
         self._bins = self._noise.shape[1]
-        self._quiet = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
-        self._lowest = math.ceil(INAUDIBLE_HZ * card.frame_length / card.sample_rate)  # bin of the model that is heard
+        self._silent_bins = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
+        self._lowest_bin = math.ceil(
+            INAUDIBLE_HZ * card.frame_length / card.sample_rate
+        )  # bin of the model that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
@@ -148,17 +150,19 @@ class CoherentVoicing:
             self._fundamentals = hz * card.frame_length / card.sample_rate
             harmonics = min(HIGHEST_HARMONIC, int(self._model_bins / self._fundamentals[0]))
         self._layout = Layout(harmonics, self._noise.shape[1], 1 / self._scale)
-        self._offsets = white_noise(HIGHEST_HARMONIC).astype(np.float64)
-        self._anywhere = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
+        self._harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
+        self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
         self._decoder = Decoder(model)
-        self._begun = 0
+        self._voices_begun = 0
 
     def begin(self) -> CoherentState:
         """Return the state of a new voice; phases differ, so that two on one pitch do not sum to one twice as loud."""
-        self._begun += 1
+        self._voices_begun += 1
         unison = len(self._detune)
-        turns = (self._begun + np.arange(unison) / unison) * GOLDEN % 1.0
-        return CoherentState(turns, np.add.outer(self._anywhere, turns), self._begun * STRIDE % len(self._noise))
+        turns = (self._voices_begun + np.arange(unison) / unison) * GOLDEN % 1.0
+        return CoherentState(
+            turns, np.add.outer(self._free_phases, turns), self._voices_begun * STRIDE % len(self._noise)
+        )
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step towards what `make` will soon be asked for; return whether another is left."""
@@ -192,25 +196,25 @@ class CoherentVoicing:
             the level of the noise, [rows, bins].
         """
         rows = self._decoder.rows(latents, chroma, self._take_apart)
-        first = self._first(chroma) * self._scale * ratios
+        first = self._decoded_fundamentals(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)
         strengths = self._layout.harmonic(rows)
         if self._character.keep_formants and self._layout.harmonics:
-            strengths = _held(strengths, ratios)
+            strengths = _formants_kept(strengths, ratios)
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
         harmonic = first[of_harmonic] * (number + 1)
         frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
-        turn = turns[of_harmonic] * (number + 1)[:, np.newaxis] + self._offsets[number, np.newaxis]
+        turn = turns[of_harmonic] * (number + 1)[:, np.newaxis] + self._harmonic_phases[number, np.newaxis]
         turn = np.concatenate([turn, free_turns[of_free, slot]])
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
         strength *= self._amplitude * np.float32(self.frame_length)
         spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
         return spectra, self._next_noise(states), self._level(self._layout.residue(rows), ratios)
 
-    def _first(self, chroma: Indices | Array) -> Floats:
+    def _decoded_fundamentals(self, chroma: Indices | Array) -> Floats:
         """Return the fundamentals of decoded frames in bins, [rows]; NaN where not exactly one pitch class sounds."""
         if chroma.ndim == 1:
             return self._fundamentals[chroma]
@@ -218,8 +222,8 @@ class CoherentVoicing:
 
     def _take_apart(self, frames: Array, chroma: Indices | Array) -> Array:
         audible = frames.copy()
-        audible[:, : self._lowest] = 0
-        return taken_apart(audible, self._first(chroma), self._layout)
+        audible[:, : self._lowest_bin] = 0
+        return taken_apart(audible, self._decoded_fundamentals(chroma), self._layout)
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
@@ -314,7 +318,7 @@ class CoherentVoicing:
         level = residue * self._hiss
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
-        level[:, : self._quiet] = 0
+        level[:, : self._silent_bins] = 0
         return level
 
 
@@ -329,7 +333,7 @@ def _stretched(level: Array, ratios: Floats) -> Array:
     return moved
 
 
-def _held(strengths: Array, ratios: Floats) -> Array:
+def _formants_kept(strengths: Array, ratios: Floats) -> Array:
     """Return the harmonics of moved frames under the envelope from before the move, [rows, harmonics].
 
     The envelope is the mean power of each harmonic and its neighbours: odd and even ones keep their difference.

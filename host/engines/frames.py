@@ -82,7 +82,7 @@ class Decoder:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._decoded, self._made = RowCache(), RowCache()
+        self._decoded, self._prepared = RowCache(), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
         """Return each row's frame as ``ready`` makes it, [rows, width], not to be written to.
@@ -100,12 +100,12 @@ class Decoder:
             )
             return ready(frames, chroma[new])
 
-        return self._made.rows(keys, make)
+        return self._prepared.rows(keys, make)
 
     def prepare(self, latents: Array, chroma: Indices | Array, ready: Ready) -> bool:
         """Do one step towards `rows`: decode, or make ready what is decoded; return whether another is left."""
         keys = row_keys(latents, chroma)
-        if self._made.knows(keys):
+        if self._prepared.knows(keys):
             return False
         if self._decoded.knows(keys):
             self.rows(latents, chroma, ready)

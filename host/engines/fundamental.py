@@ -37,30 +37,30 @@ def fundamentals(magnitudes: Array, rate: int) -> Floats:
         magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
         rate: Hz.
     """
-    return sharpened(_recurring(magnitudes, rate), magnitudes, rate)
+    return sharpened(_by_autocorrelation(magnitudes, rate), magnitudes, rate)
 
 
 @functools.cache
-def _of_window(length: int) -> Floats:
+def _window_autocorrelation(length: int) -> Floats:
     """Return a Hann window's autocorrelation, [length], circular as that of the frames is."""
     recurs: Floats = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
     return recurs
 
 
 @functools.cache
-def _slow_enough(bins: int) -> Floats:
+def _lowpass(bins: int) -> Floats:
     """Return weights, [bins], that remove what is too fast for a parabola through three lags: a soft low-pass."""
     place = np.clip(np.linspace(-1.0, 3.0, bins), 0.0, 1.0)
     return np.square(np.cos(np.pi / 2 * place))
 
 
-def _recurring(magnitudes: Array, rate: int) -> Floats:
+def _by_autocorrelation(magnitudes: Array, rate: int) -> Floats:
     length = 2 * (magnitudes.shape[1] - 1)
     longest = min(math.ceil(rate / LOWEST_HZ), length // 3)
     power = np.square(magnitudes, dtype=np.float64)
     power[:, : math.ceil(RUMBLE_HZ * length / rate)] = 0
-    power *= _slow_enough(power.shape[1])
-    recurs = np.fft.irfft(power, length, axis=1)[:, : longest + 2] / _of_window(length)[: longest + 2]
+    power *= _lowpass(power.shape[1])
+    recurs = np.fft.irfft(power, length, axis=1)[:, : longest + 2] / _window_autocorrelation(length)[: longest + 2]
     recurs /= np.maximum(recurs[:, :1], TINY)
     before, at, after = recurs[:, :-2], recurs[:, 1:-1], recurs[:, 2:]
     lags = np.arange(1, longest + 1)

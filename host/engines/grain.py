@@ -135,18 +135,18 @@ class GrainEngine:
         default = np.array([[latent.default for latent in card.latents]], np.float32)
         even = np.ones(card.frame_length, np.float32)
         at_default = self._source.power(model.decode(default, np.zeros(0, np.intp))[0], 1.0, even)
-        self._most = max(loudest**2, at_default)
-        self._codes: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
-        self._known: dict[bytes, Array] = {}  # what was decoded last, by code
+        self._highest_power = max(loudest**2, at_default)
+        self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
+        self._decoded: dict[bytes, Array] = {}  # what was decoded last, by code
         self._no_chroma = np.zeros(0, np.intp)
         self._pace = Pace(self._density(0))
-        self._begun = 0
+        self._voices_begun = 0
 
     def begin(self, key: float, time: int) -> GrainStream:
         """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
         pending = np.zeros((2, ROOM), np.float32)
-        self._begun += 1
-        return GrainStream(key=key, on=time, note=self._begun, origin=time, pending=pending)
+        self._voices_begun += 1
+        return GrainStream(key=key, on=time, note=self._voices_begun, origin=time, pending=pending)
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
         """See `Engine.render`; blocks follow each other from sample 0 on.
@@ -168,7 +168,7 @@ class GrainEngine:
             self._add(due, motion, start)
         for ramp in self.targets.values():
             ramp.forget(end)
-        return [self._take(stream, start, count) for stream in streams]
+        return [self._read_block(stream, start, count) for stream in streams]
 
     def _density(self, time: int) -> float:
         """Return the density in grains a sample."""
@@ -180,27 +180,27 @@ class GrainEngine:
     def _schedule(self, stream: GrainStream, end: int) -> None:
         """Schedule the grains whose places in the grid are before sample ``end``."""
         if stream.next_count is None:
-            stream.next_count = self._strike(stream)
+            stream.next_count = self._schedule_onset(stream)
         while True:
             place, density = self._pace.when(stream.next_count)
             if place >= end:
                 return
-            self._late(stream, place, density, self._jitter.value(math.floor(place)))
+            self._schedule_grain(stream, place, density, self._jitter.value(math.floor(place)))
             stream.next_count += 1.0
 
-    def _strike(self, stream: GrainStream) -> float:
+    def _schedule_onset(self, stream: GrainStream) -> float:
         """Schedule a grain on the note-on, and those before it; return the count at the next."""
         count, density = self._pace.at(stream.on)
         jitter = self._jitter.value(stream.on)
         length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
-        self._late(stream, stream.on, density, 0.0)
+        self._schedule_grain(stream, stream.on, density, 0.0)
         if density * length > 1.0:
             spaced = min(density, FILL / length)
             for before in range(1, math.ceil(spaced * length) + 1):
-                self._late(stream, stream.on - before / spaced, spaced, jitter)
+                self._schedule_grain(stream, stream.on - before / spaced, spaced, jitter)
         return count + 1.0
 
-    def _late(self, stream: GrainStream, place: float, density: float, jitter: float) -> None:
+    def _schedule_grain(self, stream: GrainStream, place: float, density: float, jitter: float) -> None:
         number = stream.drawn
         if number % DRAWS == 0:
             stream.chances = uniforms(self._seed, stream.note, number, DRAWS, COLUMNS).tolist()
@@ -242,18 +242,18 @@ class GrainEngine:
             due, frames, cuts, sounds, windows, sides, strict=True
         ):
             power = self._source.power(frame, cut.ratio, window)
-            if power > self._most:
-                window = window * np.float32(math.sqrt(self._most / power))
+            if power > self._highest_power:
+                window = window * np.float32(math.sqrt(self._highest_power / power))
             self._place(stream, grain.onset, sound * window, gains, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
         """Return codes with random offsets, clipped to the spans of the latents."""
         codes, latents = codes.copy(), codes.shape[1]
-        room = len(self._codes) - latents
+        room = len(self._code_noise) - latents
         for code, amount, chance in zip(codes, amounts, chances, strict=True):
             if amount > 0.0:
                 place = int(chance[CODE] * room)
-                moved = self._codes[place : place + latents] * self._deviations
+                moved = self._code_noise[place : place + latents] * self._deviations
                 moved *= amount
                 moved += code
                 np.maximum(moved, self._low, out=moved)
@@ -263,16 +263,16 @@ class GrainEngine:
     def _decode(self, codes: Array) -> Array:
         """Return frames, [rows, frame_width]; each new code is decoded once."""
         names = [code.tobytes() for code in codes]
-        new = {name: row for row, name in enumerate(names) if name not in self._known}
+        new = {name: row for row, name in enumerate(names) if name not in self._decoded}
         if len(new) == len(names):
             frames = self._model.decode(codes, self._no_chroma)
-            self._known = dict(zip(names, frames, strict=True))
+            self._decoded = dict(zip(names, frames, strict=True))
             return frames
         if new:
             frames = self._model.decode(codes[list(new.values())], self._no_chroma)
-            self._known |= zip(new, frames, strict=True)
-        self._known = {name: self._known[name] for name in names}
-        return np.stack([self._known[name] for name in names])
+            self._decoded |= zip(new, frames, strict=True)
+        self._decoded = {name: self._decoded[name] for name in names}
+        return np.stack([self._decoded[name] for name in names])
 
     def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
         """Add a grain to both channels of a stream, from its note-on on; samples before ``start`` are not needed."""
@@ -283,7 +283,7 @@ class GrainEngine:
         for side, gain in zip(stream.pending, gains, strict=True):
             side[at : at + len(sound)] += sound * gain
 
-    def _take(self, stream: GrainStream, start: int, count: int) -> Array:
+    def _read_block(self, stream: GrainStream, start: int, count: int) -> Array:
         self._make_room(stream, start, start + count)
         at = start - stream.origin
         if at >= 0:

@@ -132,7 +132,7 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
     if len(found[0]):
         row, gap = found
         edges = np.array([np.append(comb.edges, frames.shape[1]) for comb in combs])
-        row, gap, place, strength = _in_gaps(frames, row, gap, edges[row, 2 * gap], edges[row, 2 * gap + 1])
+        row, gap, place, strength = _gap_peaks(frames, row, gap, edges[row, 2 * gap], edges[row, 2 * gap + 1])
         rank = np.arange(len(row)) - np.searchsorted(row, row)
         kept = np.flatnonzero(rank < FREE)
         row, gap, rank = row[kept], gap[kept], rank[kept]
@@ -144,7 +144,7 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
     beside = (noise[:, :-1] + noise[:, 1:]) / 2
     more = (sums[:, 1::2] - covered[:, 1::2] * beside) / np.float32(HANN_ENERGY)
     own = np.maximum(more, 0.0)
-    tone = _tone(10 * np.log10((own + TINY) / (beside + TINY)))
+    tone = _tone_share(10 * np.log10((own + TINY) / (beside + TINY)))
     tone *= own > np.float32(QUIETEST**2) * loudest
     layout.harmonic(result)[:] = tone * np.sqrt(own)
     # What of a harmonic is noise is spread over the gaps beside it.
@@ -156,7 +156,7 @@ def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array)
         level.take(comb.gap, out=residue)
 
 
-def _in_gaps(
+def _gap_peaks(
     frames: Array, row: Indices, gap: Indices, start: Indices, end: Indices
 ) -> tuple[Indices, Indices, Floats, Array]:
     """Return the highest peak of each gap between two harmonics, where it is a lobe.
@@ -175,7 +175,7 @@ def _in_gaps(
     peak = start + heights.argmax(axis=1)
     some = np.flatnonzero(end > start)
     some = some[_is_top(frames, row[some], peak[some])]
-    tone = _outstanding(frames, row[some], peak[some])
+    tone = _tonality(frames, row[some], peak[some])
     some, tone = some[tone > 0], tone[tone > 0]
     return row[some], gap[some], *_lobes(frames, row[some], peak[some], tone)
 
@@ -186,7 +186,7 @@ def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
     row, peak, tone = _peaks(frames)
     if len(row):
         place, strength = _lobes(frames, row, peak, tone)
-        _clear(rest, frames, row, peak, tone)
+        _remove_lobes(rest, frames, row, peak, tone)
         order = np.lexsort((-strength, row))
         begin = np.searchsorted(row[order], np.arange(len(frames)))
         rank = np.arange(len(order)) - begin[row[order]]
@@ -194,10 +194,10 @@ def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
         places, strengths = layout.free(result)
         places[row[order], rank] = place[order]
         strengths[row[order], rank] = strength[order]
-    layout.residue(result)[:] = _means(rest, layout)
+    layout.residue(result)[:] = _noise_levels(rest, layout)
 
 
-def _tone(above_db: Any) -> Any:
+def _tone_share(above_db: Any) -> Any:
     """Return how much of a peak this far above the noise is a partial: 0 to 1."""
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
@@ -208,7 +208,7 @@ def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
     peak += MARGIN
     top = _is_top(frames, row, peak)
     row, peak = row[top], peak[top]
-    tone = _outstanding(frames, row, peak)
+    tone = _tonality(frames, row, peak)
     return row[tone > 0], peak[tone > 0], tone[tone > 0]
 
 
@@ -218,7 +218,7 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
     return top
 
 
-def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
+def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
     """Return how much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt.
 
     That is the mean power of either side, and of both the geometric mean: a neighbour's lobe on one side harms little.
@@ -227,7 +227,7 @@ def _outstanding(frames: Array, row: Indices, peak: Indices) -> Floats:
         sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
     )
     skirt = np.sqrt(below + TINY) * np.sqrt(above + TINY)
-    tone: Floats = _tone(10 * np.log10(np.square(frames[row, peak]) / skirt))
+    tone: Floats = _tone_share(10 * np.log10(np.square(frames[row, peak]) / skirt))
     return tone
 
 
@@ -247,7 +247,7 @@ def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Fl
     return place, (tone * np.sqrt(energy / np.float32(HANN_ENERGY))).astype(np.float32)
 
 
-def _clear(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats) -> None:
+def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats) -> None:
     """Take the peaks' lobes out of ``rest``, [rows, bins], down to what is beside them."""
     floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])[:, np.newaxis]
     left = np.sqrt(1 - np.square(tone)).astype(np.float32)[:, np.newaxis]
@@ -255,7 +255,7 @@ def _clear(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats
     np.minimum.at(rest, there, np.maximum(floor, left * frames[there]))
 
 
-def _means(rest: Array, layout: Layout) -> Array:
+def _noise_levels(rest: Array, layout: Layout) -> Array:
     """Return the root mean square of the bins that each bin of the noise covers, [rows, noise]."""
     bins = rest.shape[1]
     edges = np.rint((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5)

@@ -47,12 +47,12 @@ class NoisePhase:
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
         self._table = _phases(frame_length, hop_length)
-        self._begun = 0
+        self._voices_begun = 0
 
     def begin(self) -> PhaseState:
         """Return the state of a new voice."""
-        self._begun += 1
-        return PhaseState(self._begun * STRIDE % LOOP_FRAMES)
+        self._voices_begun += 1
+        return PhaseState(self._voices_begun * STRIDE % LOOP_FRAMES)
 
     def apply(self, magnitudes: Array | Spectrum, states: list[PhaseState]) -> Spectrum:
         """Give each row the phases of its voice's next frame.
@@ -92,7 +92,7 @@ class NoiseVoicing:
         overlap = np.square(shape).sum() / self.hop_length
         self._window: Array = (shape / np.float32(overlap)).astype(np.float32)
         turn = 2 * np.pi * np.arange(self.frame_length) / self.frame_length
-        self._spill = -2 * float(shape @ np.cos(turn) / shape.sum())
+        self._leakage = -2 * float(shape @ np.cos(turn) / shape.sum())
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)
 
     def begin(self) -> PhaseState:
@@ -115,7 +115,7 @@ class NoiseVoicing:
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0
         if self._lowest_bin == 1:
-            spectra[:, 0] = self._spill * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
+            spectra[:, 0] = self._leakage * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
         frames: Array = np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
         frames *= self._window
         return frames[:, np.newaxis]

@@ -51,14 +51,14 @@ class Relaid:
         places = np.full(frames.shape, np.nan)
         rows = np.flatnonzero(np.isfinite(pitches))
         if len(rows):
-            made, away = self._moved(frames[rows], pitches[rows, np.newaxis])
+            made, away = self._at_pitches(frames[rows], pitches[rows, np.newaxis])
             largest = made.max(axis=1)
             there = np.flatnonzero(largest > 0)
             moved[rows[there]] = made[there] / largest[there, np.newaxis]
             places[rows[there]] = np.where(np.abs(away) < LOBE, -away, np.nan)[there]
         return moved, places
 
-    def _moved(self, frames: Array, pitches: Floats) -> tuple[Floats, Floats]:
+    def _at_pitches(self, frames: Array, pitches: Floats) -> tuple[Floats, Floats]:
         """Return frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
 
         ``pitches`` are [rows, 1].
@@ -76,9 +76,9 @@ class Relaid:
         share = np.clip(order - below, 0.0, 1.0)  # an octave down, every other harmonic is between two decoded ones
         # A lobe has its own place below; beside it, and half-way to the next, is what was decoded there.
         beside = np.where(away < 0, -1, 1) * np.clip(np.abs(away), LOBE + 1, np.maximum(decoded / 2, LOBE + 1))
-        rest = _at(frames, below * decoded + beside)
+        rest = _magnitudes_at(frames, below * decoded + beside)
         if share.any():
-            rest += share * (_at(frames, (below + 1) * decoded + beside) - rest)
+            rest += share * (_magnitudes_at(frames, (below + 1) * decoded + beside) - rest)
         power = _powers(frames, decoded)
         strength = np.where(octaves > 0, _gathered(power, nearest, octaves), _between(np.sqrt(power), below, share))
         made: Floats = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
@@ -98,7 +98,7 @@ def _powers(frames: Array, fundamentals: Floats) -> Floats:
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
     around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)
-    power = np.square(_at(frames, around.reshape(len(frames), -1))).reshape(around.shape)
+    power = np.square(_magnitudes_at(frames, around.reshape(len(frames), -1))).reshape(around.shape)
     inside, outside = power[:, :, 1:-1], (power[:, :, 0] + power[:, :, -1]) / 2
     energy = inside.sum(axis=2) - inside.shape[2] * outside
     nothing = np.zeros((len(frames), 1))
@@ -140,7 +140,7 @@ def _lobe(away: Floats) -> Floats:
     return shape
 
 
-def _at(frames: Array, places: Floats) -> Floats:
+def _magnitudes_at(frames: Array, places: Floats) -> Floats:
     """Return the magnitudes at places between bins, [rows, places]; 0 beyond the last bin."""
     last = frames.shape[1] - 1
     low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)

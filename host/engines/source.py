@@ -110,10 +110,14 @@ class Noise:
     """
 
     def __init__(self, card: Card, longest: int) -> None:
-        self._frame, self._bins, self._points = card.frame_length, card.frame_length // 2 + 1, card.envelope_points
+        self._frame_length, self._bins, self._envelope_points = (
+            card.frame_length,
+            card.frame_length // 2 + 1,
+            card.envelope_points,
+        )
         self._longest = longest
         self._table = gaussian_noise(1 << longest.bit_length())
-        self._turns = self._table / np.abs(self._table)
+        self._phasors = self._table / np.abs(self._table)
 
     def longest(self, ratio: float) -> int:
         """See `Source.longest`: noise has no end."""
@@ -122,15 +126,15 @@ class Noise:
     def power(self, frame: Array, ratio: float, window: Array) -> float:
         """See `Source.power`: a higher pitch is a wider spectrum of the same density, up to half the rate."""
         heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
-        power = float(np.square(heard).sum()) * 2 * ratio / self._frame**2
-        if not self._points:
+        power = float(np.square(heard).sum()) * 2 * ratio / self._frame_length**2
+        if not self._envelope_points:
             return power
-        weights = np.square(window[_at_points(self._points, len(window))])
+        weights = np.square(window[_point_samples(self._envelope_points, len(window))])
         return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
         """See `Source.grains`; grains whose transforms are equally long are made in one."""
-        lengths = [_fast(cut.length) for cut in cuts]
+        lengths = [_fast_length(cut.length) for cut in cuts]
         made: list[Array] = [frames[0]] * len(cuts)
         for length in dict.fromkeys(lengths):
             rows = [row for row, other in enumerate(lengths) if other == length]
@@ -139,32 +143,32 @@ class Noise:
             spectra = np.empty((len(rows), bins), np.complex64)
             for spectrum, row in zip(spectra, rows, strict=True):
                 first, then = (int(place * room) for place in places[row])
-                np.multiply(self._table[first : first + bins], self._turns[then : then + bins], out=spectrum)
+                np.multiply(self._table[first : first + bins], self._phasors[then : then + bins], out=spectrum)
                 _, ratio, lowpass = cuts[row]
-                spectrum *= _between(frames[row], *_filtering(self._frame, length, ratio, lowpass))
+                spectrum *= _interpolated(frames[row], *_filtering(self._frame_length, length, ratio, lowpass))
             sounds = np.fft.irfft(spectra, length)
             for sound, row in zip(sounds, rows, strict=True):
                 made[row] = self._shaped(sound[: cuts[row].length], frames[row])
         return made
 
     def _shaped(self, sound: Array, frame: Array) -> Array:
-        if not self._points:
+        if not self._envelope_points:
             return sound
-        shaped = _between(frame[self._bins :], *_stretching(self._points, len(sound)))
+        shaped = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, len(sound)))
         shaped *= sound
         return shaped
 
 
 @functools.cache
-def _fast(length: int) -> int:
+def _fast_length(length: int) -> int:
     """Return the least even length from ``length`` on that has no prime factor beyond `PRIMES`."""
     candidate = length + length % 2
-    while _rest(candidate) > 1:
+    while _without_primes(candidate) > 1:
         candidate += 2
     return candidate
 
 
-def _rest(number: int) -> int:
+def _without_primes(number: int) -> int:
     for prime in PRIMES:
         while number % prime == 0:
             number //= prime
@@ -192,7 +196,7 @@ def _resampling(length: int, moved: int, lowpass: float) -> Array:
     return (gains * _butterworth(np.arange(len(gains)) / moved, lowpass)).astype(np.float32)
 
 
-def _between(values: Array, below: Indices, at: Array, above: Array) -> Array:
+def _interpolated(values: Array, below: Indices, at: Array, above: Array) -> Array:
     """Return interpolated values: those ``below`` weighted by ``at``, and those after them by ``above``."""
     result: Array = values.take(below)
     result *= at
@@ -204,7 +208,7 @@ def _between(values: Array, below: Indices, at: Array, above: Array) -> Array:
 
 @functools.lru_cache(maxsize=64)
 def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
-    """Return what `_between` needs for the magnitudes of a frame at the bins of a transform of noise."""
+    """Return what `_interpolated` needs for the magnitudes of a frame at the bins of a transform of noise."""
     cycles = np.arange(length // 2 + 1) / length
     places = cycles * frame / ratio
     below = np.minimum(places.astype(np.intp), frame // 2 - 1)
@@ -216,7 +220,7 @@ def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[I
 
 @functools.lru_cache(maxsize=16)
 def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
-    """Return what `_between` needs for the points of an envelope at the samples of a grain."""
+    """Return what `_interpolated` needs for the points of an envelope at the samples of a grain."""
     places = np.linspace(0.0, points - 1.0, length)
     below = np.minimum(places.astype(np.intp), points - 2)
     part = (places - below).astype(np.float32)
@@ -224,7 +228,7 @@ def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
 
 
 @functools.lru_cache(maxsize=256)
-def _at_points(points: int, length: int) -> Indices:
+def _point_samples(points: int, length: int) -> Indices:
     """Return the samples of a grain at which an envelope has its points."""
     return np.linspace(0, length - 1, points).round().astype(np.intp)
 

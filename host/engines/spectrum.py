@@ -94,15 +94,15 @@ class SpectrumEngine:
         """
         card = model.card
         self._voicing = _voicing(model, character)
-        self._frame, self._hop = self._voicing.frame_length, self._voicing.hop_length
+        self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
-        self._room = self._frame + max_block  # how far a stream's buffer is played before it is moved up
+        self._room = self._frame_length + max_block  # how far a stream's buffer is played before it is moved up
         self._octave = card.chroma.octave if card.chroma is not None else None
-        self._begun = 0
-        self._foreseen = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
+        self._voices_begun = 0
+        self._prepared_hop = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
         self._classes: list[int] = []
-        self._halfway: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
+        self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
 
     ready = True
 
@@ -119,12 +119,12 @@ class SpectrumEngine:
     def begin(self, key: float, time: int) -> SpectrumStream:
         """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
         voicing = self._voicing
-        place = voicing.moments[self._begun // voicing.together % len(voicing.moments)]
+        place = voicing.moments[self._voices_begun // voicing.together % len(voicing.moments)]
         moment = place * self._hop // voicing.parts
-        self._begun += 1
-        silent = time - self._frame  # a frame that begins here has ended when the note begins
+        self._voices_begun += 1
+        silent = time - self._frame_length  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
-        pending = np.zeros((self.channels, self._room + self._max_block + self._frame + self._hop), np.float32)
+        pending = np.zeros((self.channels, self._room + self._max_block + self._frame_length + self._hop), np.float32)
         return SpectrumStream(key=key, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin())
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
@@ -162,17 +162,17 @@ class SpectrumEngine:
         That is all pitch classes where the first voice's knobs are, in silence too: keys may be pressed soon, and a
         note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
         """
-        if self._halfway is not None:
-            rows, self._halfway = self._halfway, None
+        if self._unfinished is not None:
+            rows, self._unfinished = self._unfinished, None
             self._advance(*rows)
             return
         hop = now - 1 - (now - 1) % self._knob_hop
-        if hop != self._foreseen:
-            self._foreseen = hop
-            self._classes = self._all_classes(streams) if self._alike(streams, motion, hop) else []
+        if hop != self._prepared_hop:
+            self._prepared_hop = hop
+            self._classes = self._all_classes(streams) if self._knobs_shared(streams, motion, hop) else []
         if self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
-            latents = motion.latents([0] * len(classes), np.full(len(classes), self._foreseen))
+            latents = motion.latents([0] * len(classes), np.full(len(classes), self._prepared_hop))
             self._advance(latents, np.array(classes, np.intp))
             return
         waiting: list[tuple[int, int, SpectrumStream, int]] = []
@@ -198,7 +198,7 @@ class SpectrumEngine:
         soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
         return list(dict.fromkeys([*soon, *range(12)]))
 
-    def _alike(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
+    def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
         """Return whether the first two voices share their knobs, and so all others may."""
         if len(streams) < 2:
             return True
@@ -207,7 +207,7 @@ class SpectrumEngine:
 
     def _advance(self, latents: Array, chroma: Indices | Array) -> None:
         if self._voicing.prepare(latents, chroma):
-            self._halfway = latents, chroma
+            self._unfinished = latents, chroma
 
     def _knobs_at(self, onsets: Times, frames: Times) -> Times:
         """Return the samples at which the knobs are read for frames that begin at samples ``frames``."""
@@ -249,7 +249,7 @@ class SpectrumEngine:
             count = len(list(rows))
             if count == 1:  # as for most voices of a short block
                 at = times[done] - streams[done].origin
-                sum_so_far = streams[done].pending[:, at : at + self._frame]
+                sum_so_far = streams[done].pending[:, at : at + self._frame_length]
                 sum_so_far += frames[done]
             else:
                 self._add_successive(streams[done], times[done], frames[done : done + count])
@@ -263,8 +263,8 @@ class SpectrumEngine:
         """
         at = time - stream.origin
         length = len(frames) * self._hop
-        for begin in reversed(range(0, self._frame, self._hop)):
-            end = min(begin + self._hop, self._frame)
+        for begin in reversed(range(0, self._frame_length, self._hop)):
+            end = min(begin + self._hop, self._frame_length)
             hops = stream.pending[:, at + begin : at + begin + length].reshape(self.channels, len(frames), self._hop)
             hops[:, :, : end - begin] += frames[:, :, begin:end].swapaxes(0, 1)
 
@@ -296,7 +296,7 @@ class SpectrumEngine:
 
     def _compact(self, stream: SpectrumStream, now: int) -> None:
         """Move pending sound to the front of the buffer, which is longer than it must be, so that this is rare."""
-        done, frame = now - stream.origin, self._frame
+        done, frame = now - stream.origin, self._frame_length
         stream.pending[:, :frame] = stream.pending[:, done : done + frame]
         stream.pending[:, frame : done + frame] = 0
         stream.origin = now

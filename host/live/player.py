@@ -80,7 +80,7 @@ class Player:
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats: list[_Seat] = []
         self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
-        self._coming: tuple[Machine, Collection[int]] | None = None  # taken from `_next`, and not ready yet
+        self._unready: tuple[Machine, Collection[int]] | None = None  # taken from `_next`, and not ready yet
         self._queue: list[Event] = []
         self._desk = Desk()
         self.now = 0  # samples given
@@ -111,7 +111,7 @@ class Player:
     @property
     def standing(self) -> list[Event]:
         """Return the events that set another player as controllers left this one; ask for them between two blocks."""
-        return self._told(())
+        return self._standing_events(())
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
         """Let another rack, at the same rate, take new notes from the next block on, once it is ready.
@@ -137,10 +137,10 @@ class Player:
             self._desk.hear(event)
         last = self._seats[-1]
         opening, last.opening = last.opening, ()
-        mix, parts = last.rack.process([*opening, *_since(due, last.since)], count)
+        mix, parts = last.rack.process([*opening, *_counted_from(due, last.since)], count)
         if len(self._seats) > 1:  # the limiter works on the sum, as on one rack
-            mix = limit(sum((self._leave(seat, due, count) for seat in self._seats[:-1]), _sum(parts)))
-            self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._gone(seat)]
+            mix = limit(sum((self._ring_on(seat, due, count) for seat in self._seats[:-1]), _sum(parts)))
+            self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._has_faded(seat)]
         self.now += count
         return mix, due
 
@@ -156,13 +156,13 @@ class Player:
 
     def _take_seat(self) -> None:
         if self._next:
-            self._coming = self._next.pop()
-        if self._coming is None or not self._coming[0].ready:
+            self._unready = self._next.pop()
+        if self._unready is None or not self._unready[0].ready:
             return
-        (rack, channels), self._coming = self._coming, None
+        (rack, channels), self._unready = self._unready, None
         self._desk.forget_knobs(channels)
         held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
-        self._open(rack, [*self._told(channels), *(replace(note, time=0) for note in held)])
+        self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
             seat.fade = self.now
@@ -176,7 +176,7 @@ class Player:
         for event in opening:
             self._desk.hear(replace(event, time=self.now))
 
-    def _told(self, others: Collection[int]) -> list[Event]:
+    def _standing_events(self, others: Collection[int]) -> list[Event]:
         """Return the events that set a fresh rack as this one; on the channels ``others`` it has other presets.
 
         The positions of knobs do not have the newest events yet, which act one latency later.
@@ -189,10 +189,10 @@ class Player:
         ]
         return self._desk.everything(stood, self.now - self.rack.latency_samples)
 
-    def _leave(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
+    def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
         """Return the next block of a rack that takes no more notes, before the limiter, [2, count]."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
-        sound = _sum(seat.rack.process(_since(kept, seat.since), count)[1])
+        sound = _sum(seat.rack.process(_counted_from(kept, seat.since), count)[1])
         seat.silent = 0 if seat.rack.sounding else seat.silent + count
         if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
             seat.fade = self.now + count
@@ -201,7 +201,7 @@ class Player:
         left = np.clip((seat.fade + self._fade - np.arange(self.now, self.now + count)) / self._fade, 0.0, 1.0)
         return sound * left.astype(np.float32)
 
-    def _gone(self, seat: _Seat) -> bool:
+    def _has_faded(self, seat: _Seat) -> bool:
         return seat.fade is not None and self.now >= seat.fade + self._fade
 
 
@@ -210,5 +210,5 @@ def _sum(parts: Mapping[int, Array]) -> Array:
     return total
 
 
-def _since(events: Sequence[Event], start: int) -> list[Event]:
+def _counted_from(events: Sequence[Event], start: int) -> list[Event]:
     return list(events) if start == 0 else [replace(event, time=event.time - start) for event in events]

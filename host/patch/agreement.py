@@ -23,14 +23,14 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
     Args:
         effects: the ranges of the effects' targets; None where a range is not known yet.
     """
-    yield from _of_values(preset, card)
-    yield from _of_kind(preset, card)
+    yield from _value_faults(preset, card)
+    yield from _kind_faults(preset, card)
     for index, effect in enumerate(preset.effects):
         for key, what in effect_faults(effect):
             yield Fault(("effects", index, key), f"[[effects]] {index + 1} ({effect.plugin}): {what}")
-    yield from _of_maps(preset, card, effects)
+    yield from _map_faults(preset, card, effects)
     for index, motion in enumerate(preset.motion):
-        for inside, what in _of_motion(motion, card, preset.morph is not None):
+        for inside, what in _motion_faults(motion, card, preset.morph is not None):
             yield Fault(("motion", index, *inside), f"[[motion]] {index + 1}: {what}")
 
 
@@ -77,7 +77,7 @@ def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
     open_ends = [entry for entry in cc if None in (entry.low, entry.high)]
     if any(known.get(entry.target) is None for entry in open_ends):
         known |= EffectChain(preset.effects, ANY_RATE, folder).targets()
-    return preset.model_copy(update={"cc": [_whole(entry, known) for entry in cc], "knobs": []})
+    return preset.model_copy(update={"cc": [_with_ends(entry, known) for entry in cc], "knobs": []})
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
@@ -121,7 +121,7 @@ def known_effects(preset: Preset) -> dict[str, Range | None]:
     return known
 
 
-def _whole(entry: CCMap, known: Mapping[str, Range | None]) -> CCMap:
+def _with_ends(entry: CCMap, known: Mapping[str, Range | None]) -> CCMap:
     span = known.get(entry.target)
     if span is None:
         return entry
@@ -142,7 +142,7 @@ def _span(index: int, latent: Latent) -> str:
     return f"[{latent.low:.4g}, {latent.high:.4g}], what the training sounds fill of latent.{index}"
 
 
-def _of_values(preset: Preset, card: Card) -> Iterator[Fault]:
+def _value_faults(preset: Preset, card: Card) -> Iterator[Fault]:
     try:
         preset.latent_values(card)
     except UserError as error:
@@ -155,7 +155,7 @@ def _of_values(preset: Preset, card: Card) -> Iterator[Fault]:
         )
 
 
-def _of_kind(preset: Preset, card: Card) -> Iterator[Fault]:
+def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
     """Find settings for models of another kind, and settings for this kind that contradict each other."""
     own = kind_of(card)
     for other in KINDS.values():
@@ -177,7 +177,7 @@ def _of_kind(preset: Preset, card: Card) -> Iterator[Fault]:
     yield from own.faults(preset, card)
 
 
-def _of_maps(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
+def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
     known = ranges(preset, card) | dict(effects)
     set_values = preset.effect_values()
     for index, entry in enumerate(preset.cc):
@@ -210,7 +210,7 @@ def _in_seconds(name: str, value: float, most: float) -> str:
     return f", in seconds; {value:g} ms are {value / 1000:g}"
 
 
-def _of_motion(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
     names = [f"latent.{index}" for index in range(len(card.latents))]
     if motion.target == MORPH and not morphs:
         yield ("target",), f"target {MORPH!r}: {NO_MORPH}"

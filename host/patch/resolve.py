@@ -59,7 +59,7 @@ def morph_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
         return None
     if preset.morph.to is not None:
         return code_of(preset.morph.to, card, folder, "morph.to")
-    return _of_as_many(preset.morph.values or [], card, "morph.values")
+    return _checked(preset.morph.values or [], card, "morph.values")
 
 
 def process_end(preset: Preset, card: Card, folder: Path) -> list[float] | None:
@@ -99,10 +99,10 @@ def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
         values = other.latent_values(open_model(model_path(other.model, path.parent).resolve()).card)
     except UserError as error:
         raise UserError(f"{given}: {error}") from None
-    return _of_as_many(values, card, given)
+    return _checked(values, card, given)
 
 
-def _of_as_many(values: list[float], card: Card, given: str) -> list[float]:
+def _checked(values: list[float], card: Card, given: str) -> list[float]:
     if len(values) != len(card.latents):
         raise UserError(
             f"{given} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; lead to a code of as many"

@@ -20,45 +20,45 @@ class Beats:
 
     def __init__(self, tempo_bpm: float, sample_rate: int) -> None:
         samples = 60 * sample_rate / tempo_bpm
-        self._line = Ramp(0.0, 1)
-        self._line.move(0, FOR_EVER / samples, FOR_EVER)
-        self._interval = samples / TICKS_A_BEAT
-        self._longest = LONGEST_TICK_SECONDS * sample_rate
-        self._heard: deque[int] = deque(maxlen=AVERAGED + 1)
-        self._ticks: float | None = None  # where the last tick was, in ticks
+        self._beat = Ramp(0.0, 1)
+        self._beat.move(0, FOR_EVER / samples, FOR_EVER)
+        self._tick_samples = samples / TICKS_A_BEAT
+        self._longest_tick = LONGEST_TICK_SECONDS * sample_rate
+        self._tick_times: deque[int] = deque(maxlen=AVERAGED + 1)
+        self._last_tick: float | None = None  # where the last tick was, in ticks
         self._running = True
 
     def value(self, time: int) -> float:
         """Return the beat at one sample."""
-        return self._line.value(time)
+        return self._beat.value(time)
 
     def clock(self, event: Clock) -> None:
         """Take a message of the MIDI clock."""
         match event.message:
             case "tick":
-                self._listen(event.time)
+                self._measure_tempo(event.time)
                 if self._running:
                     self._advance(event.time)
             case "start":  # the next tick is beat 0 (MIDI 1.0)
-                self._running, self._ticks = True, -1.0
-                self._line.jump(event.time, 0.0)
+                self._running, self._last_tick = True, -1.0
+                self._beat.jump(event.time, 0.0)
             case "stop":
                 self._running = False
-                self._line.jump(event.time, self.value(event.time))
+                self._beat.jump(event.time, self.value(event.time))
             case "continue":
                 self._running = True
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
-        self._line.forget(time)
+        self._beat.forget(time)
 
-    def _listen(self, time: int) -> None:
-        if self._heard and time - self._heard[-1] > self._longest:
-            self._heard.clear()
-        self._heard.append(time)
-        if len(self._heard) > 1:
-            self._interval = max(1.0, (self._heard[-1] - self._heard[0]) / (len(self._heard) - 1))
+    def _measure_tempo(self, time: int) -> None:
+        if self._tick_times and time - self._tick_times[-1] > self._longest_tick:
+            self._tick_times.clear()
+        self._tick_times.append(time)
+        if len(self._tick_times) > 1:
+            self._tick_samples = max(1.0, (self._tick_times[-1] - self._tick_times[0]) / (len(self._tick_times) - 1))
 
     def _advance(self, time: int) -> None:
-        self._ticks = self.value(time) * TICKS_A_BEAT if self._ticks is None else self._ticks + 1
-        self._line.move(time, (self._ticks + 1) / TICKS_A_BEAT, self._interval)
+        self._last_tick = self.value(time) * TICKS_A_BEAT if self._last_tick is None else self._last_tick + 1
+        self._beat.move(time, (self._last_tick + 1) / TICKS_A_BEAT, self._tick_samples)

@@ -1,4 +1,4 @@
-"""Reads what controllers' messages mean, and keeps what they have set.
+"""Reads controllers' messages, and keeps what they have set.
 
 To some controllers MIDI gives a meaning of their own: they select a parameter and enter its value, let all keys go,
 reset the others. Only this file knows their numbers. And MIDI has no message that asks a controller for its position:
@@ -110,7 +110,7 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
     return None
 
 
-class _Thing(NamedTuple):
+class _Subject(NamedTuple):
     """The subject of a message; a channel that is a zone's member is another subject than outside of zones."""
 
     channel: int
@@ -129,7 +129,7 @@ class Desk:
     def __init__(self) -> None:
         self._reader = Reader()
         self._sizes = {LOWER: 0, UPPER: 0}
-        self._said: dict[_Thing, list[Event]] = {}
+        self._messages: dict[_Subject, list[Event]] = {}
         self._keys: dict[tuple[int, int], NoteOn] = {}
 
     def hear(self, event: Event) -> None:
@@ -141,22 +141,22 @@ class Desk:
             case NoteOff(_, channel, key):
                 self._keys.pop((channel, key), None)
             case PitchBend(_, channel):
-                self._say(event.time, _Thing(channel, self._is_member(channel), "bend"), event)
+                self._keep(event.time, _Subject(channel, self._is_member(channel), "bend"), event)
             case ChannelPressure(_, channel, value):
-                thing = _Thing(channel, self._is_member(channel), "pressure")
-                pressed = self._said.get(thing, [])[:1] if value == 0 else []  # without it, 0 would move nothing
-                self._say(event.time, thing, *pressed, event)
+                subject = _Subject(channel, self._is_member(channel), "pressure")
+                pressed = self._messages.get(subject, [])[:1] if value == 0 else []  # without it, 0 would move nothing
+                self._keep(event.time, subject, *pressed, event)
             case Turn(_, channel, target):
-                self._say(event.time, _Thing(channel, False, "turn", target), event)
+                self._keep(event.time, _Subject(channel, False, "turn", target), event)
             case DataEntry(_, channel) as entry:
                 self._enter(entry)
             case AllOff(_, channel) if not self._is_member(channel):
                 zone = zone_of(self._sizes, channel)
                 self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
             case ControllersReset(_, channel):
-                self._say(event.time, _Thing(channel, self._is_member(channel), "controller", RESET), event)
+                self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", RESET), event)
             case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):
-                self._say(event.time, _Thing(channel, self._is_member(channel), "controller", number), event)
+                self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", number), event)
 
     @property
     def keys(self) -> list[NoteOn]:
@@ -168,12 +168,12 @@ class Desk:
 
         What stays are the controllers of `PLAYED`, bends, pressures, bend ranges, zones, and what fingers in zones do.
         """
-        self._said = {
-            thing: events
-            for thing, events in self._said.items()
-            if thing.channel not in channels
-            or not (thing.kind in ("NRPN", "turn") or (thing.kind == "controller" and not thing.member))
-            or (thing.kind == "controller" and thing.which in PLAYED)
+        self._messages = {
+            subject: events
+            for subject, events in self._messages.items()
+            if subject.channel not in channels
+            or not (subject.kind in ("NRPN", "turn") or (subject.kind == "controller" and not subject.member))
+            or (subject.kind == "controller" and subject.which in PLAYED)
         }
 
     def everything(self, stood: Sequence[Turn] = (), since: int = 0) -> list[Event]:
@@ -182,7 +182,7 @@ class Desk:
         Args:
             stood: the values of targets, by messages from before sample ``since``; later ones had not acted yet.
         """
-        said = [event for events in self._said.values() for event in events]
+        said = [event for events in self._messages.values() for event in events]
         before = [event for event in said if event.time < since and not isinstance(event, Turn)]
         after = [event for event in said if event.time >= since]
         return [replace(event, time=0) for event in (*before, *stood, *after)] + self._reader.selected()
@@ -197,29 +197,31 @@ class Desk:
                 self._configure(entry.time, channel, entry.value)
         elif entry.part in ("coarse", "fine"):
             kind: Literal["RPN", "NRPN"] = "RPN" if entry.registered else "NRPN"
-            thing = _Thing(channel, self._is_member(channel), kind, entry.parameter)
-            halves = {data.number: data for data in self._said.get(thing, [])[2:] if isinstance(data, ControlChange)}
+            subject = _Subject(channel, self._is_member(channel), kind, entry.parameter)
+            halves = {
+                data.number: data for data in self._messages.get(subject, [])[2:] if isinstance(data, ControlChange)
+            }
             if entry.part == "coarse" and FINE in halves:  # a fine half was heard, and begins at 0 with each coarse one
                 halves[FINE] = ControlChange(0, channel, FINE, 0)
             number = COARSE if entry.part == "coarse" else FINE
             halves[number] = ControlChange(0, channel, number, entry.value)
             select = selecting(channel, entry.registered, entry.parameter)
-            self._say(entry.time, thing, *select, *(halves[n] for n in sorted(halves)))
+            self._keep(entry.time, subject, *select, *(halves[n] for n in sorted(halves)))
 
     def _configure(self, time: int, master: int, members: int) -> None:
         before, self._sizes = self._sizes, resized(self._sizes, master, members)
         for zone, size in self._sizes.items():  # the other, if it gives channels, before the one that takes them
             if zone == master or size != before[zone]:
-                for thing in list(self._said):
-                    if thing.member and zone_of(before, thing.channel) == zone:
-                        del self._said[thing]
+                for subject in list(self._messages):
+                    if subject.member and zone_of(before, subject.channel) == zone:
+                        del self._messages[subject]
                 size_told = ControlChange(0, zone, COARSE, size)
-                self._say(time, _Thing(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
+                self._keep(time, _Subject(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
 
-    def _say(self, time: int, thing: _Thing, *events: Event) -> None:
+    def _keep(self, time: int, subject: _Subject, *events: Event) -> None:
         """Keep messages as the last ones on a subject."""
-        self._said.pop(thing, None)
-        self._said[thing] = [replace(event, time=time) for event in events]
+        self._messages.pop(subject, None)
+        self._messages[subject] = [replace(event, time=time) for event in events]
 
 
 def hands_off() -> list[Event]:
@@ -235,7 +237,7 @@ class Holds:
     """The keys, pedals, bends and pressures that one controller holds, each with the event that releases it."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[object, ...], Event] = {}
+        self._releases: dict[tuple[object, ...], Event] = {}
 
     def hear(self, event: Event) -> None:
         """Take a message of the controller."""
@@ -250,27 +252,27 @@ class Holds:
                 self._hold(value != 0, ControlChange(0, channel, number, 0), number)
             case ControlChange(_, channel, number):
                 if number == RESET or number in ALL_OFF:
-                    self._held = {
+                    self._releases = {
                         which: rest
-                        for which, rest in self._held.items()
+                        for which, rest in self._releases.items()
                         if which[1] != channel or isinstance(rest, NoteOff) == (number == RESET)
                     }
 
     def join(self, other: "Holds") -> None:
         """Hold what another holds, too."""
-        self._held |= other._held
+        self._releases |= other._releases
 
     def let_go(self, others: Iterable["Holds"]) -> list[Event]:
         """Return the events that release all but what others hold too: keys first, so that pedals then end notes."""
-        kept = set().union(*(other._held for other in others))
-        events = [rest for which, rest in self._held.items() if which not in kept]
-        self._held.clear()
+        kept = set().union(*(other._releases for other in others))
+        events = [rest for which, rest in self._releases.items() if which not in kept]
+        self._releases.clear()
         return sorted(events, key=lambda event: not isinstance(event, NoteOff))
 
     def _hold(self, held: bool, rest: Event, *number: int) -> None:
         assert not isinstance(rest, Clock)
         which = (type(rest), rest.channel, *number)
         if held:
-            self._held[which] = rest
+            self._releases[which] = rest
         else:
-            self._held.pop(which, None)
+            self._releases.pop(which, None)

@@ -20,7 +20,7 @@ Times = npt.NDArray[np.int64]
 DEFAULT_VOLUME = 100  # CC 7 until a controller sends it (MIDI 1.0, General MIDI level 1)
 
 
-class Motion:
+class CommonMotion:
     """The values that move all notes alike, as functions of time: latents, bend and gains."""
 
     def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
@@ -73,7 +73,7 @@ class Dials:
         }
         self._effects = preset.effect_values()
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
-        self.motion = Motion(codes, self._gains(), sample_rate)
+        self.motion = CommonMotion(codes, self._gains(), sample_rate)
 
     def present(self, target: str) -> float:
         """Return where a target is heading; 0 for a parameter of an effect that was neither set nor moved."""

@@ -81,7 +81,7 @@ class Hands:
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding
         self._set_glide()
-        self._shedding = 0  # voices that will be stolen once their sample comes
+        self._expected_sheds = 0  # voices that will be stolen once their sample comes
 
     def latent_values(self) -> list[float]:
         """Return where each latent's knob is heading."""
@@ -98,14 +98,14 @@ class Hands:
         None if there is none to steal.
         """
         voice = self.voices.victim(now)
-        if voice is None or self.voices.count(now) <= self._shedding:
+        if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
         off = voice.envelope.off
         return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
 
     def expect_shedding(self) -> None:
         """Count a voice as stolen, by a `Shed` that is scheduled."""
-        self._shedding += 1
+        self._expected_sheds += 1
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
@@ -130,7 +130,7 @@ class Hands:
             case Clock():
                 self.motion.codes.clock(event)
             case Shed(time):
-                self._shedding -= 1
+                self._expected_sheds -= 1
                 self.voices.shed(time)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)

@@ -33,7 +33,7 @@ class Instrument:
         card = patch.model.card
         effects = EffectChain(patch.preset.effects, sample_rate, patch.folder)
         check(patch.preset, card, effects.targets())
-        self._elsewhere, self._read = elsewhere, 0
+        self._elsewhere, self._samples_read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
         self._synthesis = Synthesis(
             patch,
@@ -98,10 +98,10 @@ class Instrument:
 
     def read(self, count: int) -> Array:
         """Return the next ``count`` samples, [2, count], not limited yet; events before their end have been heard."""
-        self._read += count
+        self._samples_read += count
         return self._output.read(count, self._synthesis.process)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Hear the events of the next ``count`` samples, and read these."""
-        self.hear(events, self._read + count)
+        self.hear(events, self._samples_read + count)
         return self.read(count)

@@ -112,8 +112,8 @@ class Solo(Voices):
         super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
         self._legato, self._chord = legato or chord, chord
         self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
-        self._last: Note | None = None  # what sounded last
-        self._pitch: Ramp | None = None  # of the last voice: where a glide begins
+        self._last_note: Note | None = None  # what sounded last
+        self._last_pitch: Ramp | None = None  # of the last voice: where a glide begins
         self.glide_samples = 0
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
@@ -146,13 +146,13 @@ class Solo(Voices):
         elif self._chord:
             for voice in self._sounding(time):
                 self._lead(voice, time)
-        elif held[-1].note != self._last:
+        elif held[-1].note != self._last_note:
             self._play(time, self._legato)
 
     def _play(self, time: int, slurred: bool) -> None:
         """Sound the last of the held keys, by the voice that sounds where that is possible."""
         last = self._held[-1]
-        self._last = last.note
+        self._last_note = last.note
         going = [v for v in self._sounding(time) if v.envelope.off is None] if slurred else []
         if going:
             self._lead(going[0], time)
@@ -160,7 +160,7 @@ class Solo(Voices):
         for voice in list(self._voices):
             self._cut(voice, time)
         voice = self._sound(time, last.note, last.gain)
-        begin = self._tuning[voice.key] if self._pitch is None else self._pitch.value(time)
+        begin = self._tuning[voice.key] if self._last_pitch is None else self._last_pitch.value(time)
         voice.stream.pitch = Ramp(begin, 1)
         if self._chord:
             voice.stream.chord = Ramp(0, 1)
@@ -183,7 +183,7 @@ class Solo(Voices):
             pitch.move(time, pitches[-1], self.glide_samples)
         else:
             pitch.jump(time, pitches[-1])
-        self._pitch = pitch
+        self._last_pitch = pitch
 
 
 def keyed(preset: Preset, kind: Kind, sample_rate: int, *makers: Any) -> Poly | Solo:

@@ -87,17 +87,17 @@ class Mapper:
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
         self._pressures: dict[int, _Knob] = {}  # by channel
         self._key_pressures: dict[int, _Knob] = {}
-        self._held: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
-        self._turned: set[str] = set()  # targets of knobs; those of pressures come to rest by themselves
-        self._moved: set[str] = set()
+        self._pressed_keys: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
+        self._knob_targets: set[str] = set()  # targets of knobs; those of pressures come to rest by themselves
+        self._moved_targets: set[str] = set()
         for entry in entries:
-            self._turned |= {entry.target} if entry.pressure is None else set()
+            self._knob_targets |= {entry.target} if entry.pressure is None else set()
             for channel in CHANNELS if entry.channel is None else (entry.channel - 1,):
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
         """Return where targets are heading that knobs or a `Turn` moved."""
-        return {target: self._present(target) for target in sorted(self._turned & self._moved)}
+        return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
     def _listen(self, channel: int, entry: CCMap) -> None:
         if entry.number is not None:
@@ -110,7 +110,7 @@ class Mapper:
             source = self._pressures.setdefault(channel, _Knob())
         else:
             source = self._key_pressures.setdefault(channel, _Knob())
-            self._held[channel] = {}
+            self._pressed_keys[channel] = {}
         source.bindings.append(_Binding(entry))
 
     def hear(self, event: Event) -> bool:
@@ -118,7 +118,7 @@ class Mapper:
         match event:
             case Turn(time, _, target, value) if target in self._reach:
                 low, high = self._reach[target]
-                self._turned.add(target)
+                self._knob_targets.add(target)
                 self._send(time, target, min(max(low, value), high))  # in this order NaN becomes low
             case ControlChange():
                 return self._control(event)
@@ -127,12 +127,12 @@ class Mapper:
             case ChannelPressure(time, channel, value):
                 self._press_channel(time, channel, value)
             case KeyPressure(time, channel, key, value):  # the hardest pressed of those that are down counts
-                if key in (held := self._held.get(channel, {})):
+                if key in (held := self._pressed_keys.get(channel, {})):
                     self._press(time, channel, held | {key: value})
-            case NoteOn(_, channel, key) if channel in self._held:
-                self._held[channel].setdefault(key, 0)
+            case NoteOn(_, channel, key) if channel in self._pressed_keys:
+                self._pressed_keys[channel].setdefault(key, 0)
             case NoteOff(time, channel, key):
-                if key in (held := self._held.get(channel, {})):
+                if key in (held := self._pressed_keys.get(channel, {})):
                     self._press(time, channel, {k: pressure for k, pressure in held.items() if k != key})
             case AllOff(time, channel):
                 self._press(time, channel, {})
@@ -164,7 +164,7 @@ class Mapper:
     def _reset(self, time: int, channel: int) -> None:
         """Put what was moved and has a rest position there: pressures, wheel, expression (MIDI RP-015)."""
         self._press_channel(time, channel, 0)
-        self._press(time, channel, dict.fromkeys(self._held.get(channel, {}), 0))
+        self._press(time, channel, dict.fromkeys(self._pressed_keys.get(channel, {}), 0))
         for number, rest in RESTS.items():
             source = self._coarse.get((channel, number))
             if source is not None and source.heard:
@@ -177,9 +177,9 @@ class Mapper:
 
     def _press(self, time: int, channel: int, held: dict[int, int]) -> None:
         """Take the keys of a channel that are down, with the pressure of each."""
-        if channel not in self._held:
+        if channel not in self._pressed_keys:
             return
-        self._held[channel] = held
+        self._pressed_keys[channel] = held
         source, hardest = self._key_pressures[channel], max(held.values(), default=0)
         if hardest != source.coarse:
             self._turn_coarse(time, source, hardest)
@@ -213,5 +213,5 @@ class Mapper:
             self._send(time, entry.target, to)
 
     def _send(self, time: int, target: str, value: float) -> None:
-        self._moved.add(target)
+        self._moved_targets.add(target)
         self._move(time, target, value)

@@ -145,7 +145,7 @@ class Latents:
         self.knobs = [Ramp(value, ramp) for value in preset.latent_values(card)]
         self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # what can be turned
         self._places = {target: index for index, target in enumerate(self.targets)}
-        self._far = far
+        self._morph_end = far
         self._way = straight
         if preset.morph is not None:
             self.targets[MORPH] = Ramp(0.0, ramp)
@@ -158,9 +158,9 @@ class Latents:
         self._beats = Beats(preset.tempo_bpm, sample_rate)
         moved = {mover.target for mover in movers}
         everything = far is not None or None in moved
-        self._moved = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
+        self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
         self._rows: dict[int, tuple[float, ...]] = {}
-        self._latest = -1  # no row was ever asked for later than this
+        self._latest_row = -1  # no row was ever asked for later than this
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
         """Return the code at sample times, [times, n_latents], none earlier than the last ``forget``."""
@@ -168,20 +168,20 @@ class Latents:
         for time in times.tolist():
             if time not in rows:
                 rows[time] = self.row(time)
-                self._latest = max(self._latest, time)
+                self._latest_row = max(self._latest_row, time)
         return np.array([rows[time] for time in times.tolist()], np.float32)
 
     def row(self, time: int) -> tuple[float, ...]:
         """Return the latents at one sample."""
         values = [ramp.value(time) for ramp in self.knobs]
-        if self._far is not None:
-            values = self._way(values, self._far, self._morphed(time), self._spans)
+        if self._morph_end is not None:
+            values = self._way(values, self._morph_end, self._morph_amount(time), self._spans)
         for mover, left in self._movers:
             if mover.target is None:
                 values = self._offsets(mover, left, time)
             elif mover.target != MORPH:
                 values[self._places[mover.target]] += self._offsets(mover, left, time)[0]
-        for index in self._moved:
+        for index in self._clipped:
             low, high = self._spans[index]
             values[index] = min(max(values[index], low), high)
         return tuple(values)
@@ -189,7 +189,7 @@ class Latents:
     def turn(self, time: int, target: str, value: float) -> None:
         """Turn the knob of a target from sample ``time`` on; times of turns and clock messages never go back."""
         self.targets[target].move(time, value)
-        if time <= self._latest:
+        if time <= self._latest_row:
             self._drop(lambda known: known >= time)
 
     def clock(self, event: Clock) -> None:
@@ -217,7 +217,7 @@ class Latents:
         for known in [known for known in self._rows if which(known)]:
             del self._rows[known]
 
-    def _morphed(self, time: int) -> float:
+    def _morph_amount(self, time: int) -> float:
         """Return how far the morph is, 0 to 1."""
         amount = self.targets[MORPH].value(time)
         for mover, left in self._movers:

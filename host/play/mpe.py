@@ -182,7 +182,7 @@ class Fingers:
         master = self.zone(channel)
         if master is None:
             return None
-        zone = self._of(channel)
+        zone = self._zone_of(channel)
         if channel == master:  # it has no finger: what comes on it moves all notes
             values = (0.0, 1.0, 0.0, 0.0)
         else:
@@ -195,7 +195,7 @@ class Fingers:
     def move(self, event: Event, notes: Callable[[int], Sequence[Touch]]) -> None:
         """Move a finger by an event of a member; ``notes(channel)`` are the touches of the keys that it holds."""
         assert not isinstance(event, Clock)
-        zone = self._of(event.channel)
+        zone = self._zone_of(event.channel)
         finger = zone.fingers.setdefault(event.channel, _Finger())
         time, touches = event.time, notes(event.channel)
         match event:
@@ -229,14 +229,14 @@ class Fingers:
         for zone in self._zones.values():
             zone.wheel.bend.forget(time)
 
-    def _of(self, channel: int) -> _Zone:
+    def _zone_of(self, channel: int) -> _Zone:
         master = self.zone(channel)
         assert master is not None
         return self._zones[master]
 
     def motion(self, common: Motion, touches: Sequence[Touch | None]) -> Motion:
         """Return the common motion with that of each voice's finger; ``touches`` are by voice."""
-        return _Moved(common, touches, self._to_latents, self._spans)
+        return _FingerMotion(common, touches, self._to_latents, self._spans)
 
     def _level(self, finger: _Finger) -> float:
         pressure, slide = self._to_gain
@@ -249,7 +249,7 @@ def _slide(finger: _Finger) -> float:
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
 
-class _Moved:
+class _FingerMotion:
     """The motion of voices of which some have fingers of their own."""
 
     def __init__(
@@ -313,12 +313,12 @@ class Zones:
                 f"mpe.enabled: a whole zone takes all channels, but channel {other + 1} has a preset without it; "
                 "play them apart"
             )
-        self._patched = sorted(enabled)
-        self._others = others
+        self._channels = sorted(enabled)
+        self._default_channel = others
         self._reader = Reader()
         self._sizes = {LOWER: MOST_MEMBERS if any(enabled.values()) else 0, UPPER: 0}
-        self._owner: dict[int, int] = {}
-        self._share()
+        self._players: dict[int, int] = {}
+        self._assign_channels()
 
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
         """Return the instruments that hear an event, by channel (None: all), and what it means to each.
@@ -330,43 +330,43 @@ class Zones:
                 return []
             case Clock():
                 return [(None, heard)]
-            case Turn(_, channel) if channel in self._patched:
+            case Turn(_, channel) if channel in self._channels:
                 return [(channel, heard)]
             case DataEntry(_, channel, True, parameter, "coarse"):
                 if parameter == CONFIGURATION and channel in (LOWER, UPPER):
                     return self._configure(heard)
-        return [(self._owner.get(heard.channel, heard.channel), heard)]
+        return [(self._players.get(heard.channel, heard.channel), heard)]
 
     def _configure(self, event: DataEntry) -> list[tuple[int | None, Event]]:
-        before, sizes = self._owner, self._sizes
+        before, sizes = self._players, self._sizes
         master = event.channel
         self._sizes = resized(sizes, master, event.value)
         changed = [zone for zone, size in self._sizes.items() if zone == master or size != sizes[zone]]
-        self._share()
+        self._assign_channels()
         told = [(before[zone], zone, 0) for zone in changed if zone in before]  # what was ends before what is new
-        told += [(self._owner[zone], zone, self._sizes[zone]) for zone in changed if zone in self._owner]
+        told += [(self._players[zone], zone, self._sizes[zone]) for zone in changed if zone in self._players]
         if not told and not self._sizes[master]:  # where no zone was, its end resets controllers all the same
             told = [(master, master, 0)]
         heard: list[tuple[int | None, Event]] = [
             (player, ZoneSize(event.time, zone, size)) for player, zone, size in told
         ]
-        for channel in self._patched:
-            if self._owner.get(channel, channel) not in (channel, before.get(channel, channel)):
+        for channel in self._channels:
+            if self._players.get(channel, channel) not in (channel, before.get(channel, channel)):
                 heard += [
                     (channel, ControllersReset(event.time, channel)),
                     (channel, AllOff(event.time, channel, cut=False)),
                 ]
         return heard
 
-    def _share(self) -> None:
+    def _assign_channels(self) -> None:
         """Give every channel of a zone to the instrument that plays the zone."""
-        self._owner = {}
+        self._players = {}
         for master, size in self._sizes.items():
             step = 1 if master == LOWER else -1
             channels = [master + step * n for n in range(size + 1)] if size else []
-            player = next((channel for channel in channels if channel in self._patched), self._others)
+            player = next((channel for channel in channels if channel in self._channels), self._default_channel)
             if channels and player is not None:
-                self._owner |= dict.fromkeys(channels, player)
+                self._players |= dict.fromkeys(channels, player)
 
 
 def fingers_of(preset: Preset, card: Card) -> Fingers:

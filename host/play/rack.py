@@ -49,9 +49,11 @@ class Rack:
         Raises:
             UserError: a preset, which is named, does not fit its model or its effects, or leaves no channel to others.
         """
-        self._others = next(iter(patches)) if omni else None  # the instrument that hears channels without one
-        self._zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._others)
-        self._played = 0
+        self._omni_channel = next(iter(patches)) if omni else None  # the instrument that hears channels without one
+        self._zones = Zones(
+            {channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._omni_channel
+        )
+        self._samples_given = 0
         self._crew: Crew | None = None
         try:
             if processes > 1:
@@ -75,7 +77,7 @@ class Rack:
     @property
     def played(self) -> int:
         """Return the number of samples given so far."""
-        return self._played
+        return self._samples_given
 
     @property
     def pause_seconds(self) -> float:
@@ -134,7 +136,7 @@ class Rack:
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
-                for listener in heard if channel is None else (channel if channel in heard else self._others,):
+                for listener in heard if channel is None else (channel if channel in heard else self._omni_channel,):
                     if listener is not None:
                         heard[listener].append(message)
         for channel, instrument in self._instruments.items():
@@ -152,8 +154,8 @@ class Rack:
             return self._process(events, count)
 
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        self._played += count
-        self.hear(events, self._played)
+        self._samples_given += count
+        self.hear(events, self._samples_given)
         parts: dict[int, Array] = {}
         mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():

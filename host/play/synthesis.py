@@ -51,7 +51,7 @@ class Elsewhere(Protocol):
         ...
 
 
-def _unmoved(time: int, target: str, value: float) -> None:
+def _no_effect(time: int, target: str, value: float) -> None:
     """Do nothing: there are no effects."""
 
 
@@ -65,7 +65,7 @@ class Synthesis:
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
         effects: Mapping[str, Range] = MappingProxyType({}),
-        move_effect: Callable[[int, str, float], None] = _unmoved,
+        move_effect: Callable[[int, str, float], None] = _no_effect,
         live: bool = False,
     ) -> None:
         """Make it ready to sound.

@@ -143,7 +143,7 @@ class Voices(ABC):
 
     def release_all(self, time: int, zone: int | None = None) -> None:
         """Let all keys come up (all notes off, CC 123); the pedals still hold what they hold."""
-        self._lift(zone)
+        self._lift_keys(zone)
         for voice in self._voices:
             if self._zone(voice.note[0]) == zone:
                 voice.down = False
@@ -151,7 +151,7 @@ class Voices(ABC):
 
     def silence(self, time: int, zone: int | None = None) -> None:
         """Let everything fade in 5 ms (all sound off, CC 120)."""
-        self._lift(zone)
+        self._lift_keys(zone)
         for voice in list(self._voices):
             if self._zone(voice.note[0]) == zone:
                 self._cut(voice, time)
@@ -192,7 +192,7 @@ class Voices(ABC):
         zone = self._zone(note[0])
         return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
 
-    def _lift(self, zone: int | None) -> None:
+    def _lift_keys(self, zone: int | None) -> None:
         """Count all keys of a zone as up."""
         self._down = {note for note in self._down if self._zone(note[0]) != zone}
 

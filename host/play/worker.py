@@ -87,9 +87,9 @@ class Worker:
         self._parts = parts
         rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * self._length) for channel in patches}
         self._rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
-        self._asked = dict.fromkeys(patches, 0)  # samples that it is to compute, by channel
-        self._done = dict.fromkeys(patches, 0)  # samples that are computed
-        self._taken = dict.fromkeys(patches, 0)  # samples that were read, so that their room is free
+        self._requested = dict.fromkeys(patches, 0)  # samples that it is to compute, by channel
+        self._computed = dict.fromkeys(patches, 0)  # samples that are computed
+        self._read = dict.fromkeys(patches, 0)  # samples that were read, so that their room is free
         self._streams: dict[int, list[VoiceSound]] = {}  # streams that it handed over, by channel
         self._leaving = False
         self.waited = 0.0  # seconds that the rack waited for its messages
@@ -107,10 +107,10 @@ class Worker:
 
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
         """See `Elsewhere.hear`, for a channel; the worker computes ahead as far as its ring has room."""
-        until = min(until, self._taken[channel] + self._length)
-        if self._leaving or (not events and until <= self._asked[channel]):
+        until = min(until, self._read[channel] + self._length)
+        if self._leaving or (not events and until <= self._requested[channel]):
             return
-        self._asked[channel] = max(until, self._asked[channel])
+        self._requested[channel] = max(until, self._requested[channel])
         plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
         with contextlib.suppress(OSError):  # who waits for its sums will notice that it is gone
             self._connection.send((channel, plain, until))
@@ -123,10 +123,10 @@ class Worker:
             Exception: what went wrong there, as it would have here.
         """
         self.hear(channel, [], start + count)  # if there was no room when its events came
-        while self._done[channel] < start + count:
+        while self._computed[channel] < start + count:
             self._listen()
-        self._taken[channel] = start + count  # read before it hears more
-        places = _places(start, count, self._length)
+        self._read[channel] = start + count  # read before it hears more
+        places = _ring_places(start, count, self._length)
         return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
 
     def leave(self) -> None:
@@ -137,7 +137,7 @@ class Worker:
 
     def end(self, channel: int) -> int | None:
         """See `Elsewhere.end`, for a channel."""
-        return self._asked[channel] if self._leaving else None
+        return self._requested[channel] if self._leaving else None
 
     def hand_over(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
         """See `Elsewhere.hand_over`, for a channel.
@@ -166,7 +166,7 @@ class Worker:
         if isinstance(told, dict):
             self._streams = told
         else:
-            whose, self._done[whose], work = told
+            whose, self._computed[whose], work = told
             self.work += work
 
     def close(self) -> None:
@@ -221,9 +221,9 @@ class Crew:
             processes: the number of processes that share the voices, with this one.
         """
         self._workers: list[Worker] = []
-        self._present: list[Worker] = []  # those that may be told to leave
-        self._own = Work()
-        self._blocks = 0  # since the workers are watched
+        self._active: list[Worker] = []  # those that may be told to leave
+        self._own_work = Work()
+        self._watched_blocks = 0  # since the workers are watched
         self._watched_since: float | None = None
         try:
             for number in range(1, processes):
@@ -235,7 +235,7 @@ class Crew:
             raise
         # Refined phases depend on which frames are refined together, so the moment of leaving would be heard.
         if not any(patch.preset.play.phase == "best" for patch in patches.values()):
-            self._present = list(self._workers)
+            self._active = list(self._workers)
 
     def of(self, channel: int) -> list[WorkerChannel]:
         """Return the workers as one channel's instrument uses them."""
@@ -243,37 +243,37 @@ class Crew:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Measure this process's own work, which includes waiting for the workers, and judge whether they pay."""
-        since, waited = Work.now(), self._waited()
+        """Measure the work inside, without the time that it waits for the workers, and judge whether they pay."""
+        since, waited = Work.now(), self._waited_seconds()
         yield
         now = Work.now()
         work = now - since
-        self._own += Work(work.passed - (self._waited() - waited), work.spent)
-        self._blocks += 1
-        if not self._present:
+        self._own_work += Work(work.passed - (self._waited_seconds() - waited), work.spent)
+        self._watched_blocks += 1
+        if not self._active:
             return
         if self._watched_since is None:
-            if all(other.work.passed for other in self._present):  # all have begun
+            if all(other.work.passed for other in self._active):  # all have begun
                 self._watch(now.passed)
-        elif self._blocks >= WATCHED_BLOCKS and now.passed - self._watched_since >= WATCHED_SECONDS:
+        elif self._watched_blocks >= WATCHED_BLOCKS and now.passed - self._watched_since >= WATCHED_SECONDS:
             self._judge(now.passed, now.passed - self._watched_since)
 
     def _judge(self, now: float, watched_seconds: float) -> None:
         """Have the workers leave if they do not pay."""
-        works = [self._own, *(other.work for other in self._present)]
+        works = [self._own_work, *(other.work for other in self._active)]
         processors = sum(work.spent for work in works) / watched_seconds
         if processors < PAYS and any(work.passed > HELD_UP * work.spent for work in works):
-            for other in self._present:
+            for other in self._active:
                 other.leave()
-            self._present.clear()
+            self._active.clear()
         self._watch(now)
 
     def _watch(self, now: float) -> None:
-        self._watched_since, self._blocks, self._own = now, 0, Work()
-        for other in self._present:
+        self._watched_since, self._watched_blocks, self._own_work = now, 0, Work()
+        for other in self._active:
             other.work = Work()
 
-    def _waited(self) -> float:
+    def _waited_seconds(self) -> float:
         return sum(other.waited for other in self._workers)
 
     def close(self) -> None:
@@ -281,7 +281,7 @@ class Crew:
         for other in self._workers:
             other.close()
         self._workers.clear()
-        self._present.clear()
+        self._active.clear()
 
 
 def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
@@ -289,7 +289,7 @@ def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
     return ring
 
 
-def _places(start: int, count: int, length: int) -> slice | npt.NDArray[np.intp]:
+def _ring_places(start: int, count: int, length: int) -> slice | npt.NDArray[np.intp]:
     """Return where samples lie in a ring: a slice, which costs nothing, but for those across its end."""
     first = start % length
     return slice(first, first + count) if first + count <= length else np.arange(start, start + count) % length
@@ -339,7 +339,7 @@ def _play(
             computed = playing[channel].sums(waiting[channel][:due], end - start)
             playing[channel].forget()
             del waiting[channel][:due]
-            places = _places(start, end - start, rings[channel].shape[-1])
+            places = _ring_places(start, end - start, rings[channel].shape[-1])
             for room, part in zip(rings[channel], parts, strict=True):
                 sound = computed.get(part, SILENCE)
                 room[: len(sound), places] = sound

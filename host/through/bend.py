@@ -37,17 +37,17 @@ class Codes:
         self._centre = np.array([latent.mean for latent in card.latents])
         if preset.latent.values is not None:
             self._centre = self._rest
-        self._scales = _of_latents(settings.scales, "scales", card, 1.0)
-        self._shift = _of_latents(settings.shift, "shift", card, 0.0)
+        self._scales = _one_a_latent(settings.scales, "scales", card, 1.0)
+        self._shift = _one_a_latent(settings.shift, "shift", card, 0.0)
         self._far = None if patch.process_end is None else np.array(patch.process_end)
         self._low = np.array([latent.low for latent in card.latents])
         self._high = np.array([latent.high for latent in card.latents])
         self._hop_seconds = hop_of(card) / rate
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
-        self._at: Doubles | None = None  # the sound's own code, smoothed or held
+        self._own_code: Doubles | None = None  # the sound's own code, smoothed or held
         self._tuning = patch.tuning
         # The pitches that are played, each from its sample on; None is the pitch as heard.
-        self._keys: list[tuple[int, float | None]] = [(-(1 << 62), None)]
+        self._pitches: list[tuple[int, float | None]] = [(-(1 << 62), None)]
         self.down: list[int] = []  # keys, the newest last
         self.last: list[float] = self._rest.tolist()  # the code that was decoded last
 
@@ -69,11 +69,11 @@ class Codes:
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
         """See `Bend.pitches`: the pitch of the newest key that is down, or as heard where none is."""
-        if len(self._keys) == 1 and self._keys[0][1] is None:
+        if len(self._pitches) == 1 and self._pitches[0][1] is None:
             return heard
         chosen = heard.copy()
         for row, time in enumerate(times.tolist()):
-            _, pitch = self._keys[bisect_right(self._keys, time, key=lambda entry: entry[0]) - 1]
+            _, pitch = self._pitches[bisect_right(self._pitches, time, key=lambda entry: entry[0]) - 1]
             if pitch is not None:
                 chosen[row] = pitch
         return chosen
@@ -82,38 +82,38 @@ class Codes:
         """Take a key that goes down or comes up; times never go back."""
         heard = down and key in self._tuning  # a keymap leaves keys out
         self.down = [other for other in self.down if other != key] + ([key] if heard else [])
-        self._played(time)
+        self._note_pitch(time)
 
     def release_all(self, time: int) -> None:
         """Let all keys come up."""
         self.down = []
-        self._played(time)
+        self._note_pitch(time)
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         self.knobs.forget(time)
         for ramp in self.ramps.values():
             ramp.forget(time)
-        while len(self._keys) > 1 and self._keys[1][0] <= time:
-            del self._keys[0]
+        while len(self._pitches) > 1 and self._pitches[1][0] <= time:
+            del self._pitches[0]
 
-    def _played(self, time: int) -> None:
-        self._keys.append((time, self._tuning[self.down[-1]] if self.down else None))
+    def _note_pitch(self, time: int) -> None:
+        self._pitches.append((time, self._tuning[self.down[-1]] if self.down else None))
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
         """Return the sound's own code, smoothed or held: in silence the last one that sounded."""
-        if self._at is None:
+        if self._own_code is None:
             if sounds:
-                self._at = code
+                self._own_code = code
             return code
         if sounds and time < self._freeze_at and self.ramps["process.freeze"].value(time) < HELD:
             seconds = self.ramps["process.smooth_seconds"].value(time)
             kept = math.exp(-self._hop_seconds / seconds) if seconds > 0 else 0.0
-            self._at = kept * self._at + (1.0 - kept) * code
-        return self._at
+            self._own_code = kept * self._own_code + (1.0 - kept) * code
+        return self._own_code
 
 
-def _of_latents(values: list[float] | None, key: str, card: Card, default: float) -> Doubles:
+def _one_a_latent(values: list[float] | None, key: str, card: Card, default: float) -> Doubles:
     count = len(card.latents)
     if values is not None and len(values) != count:
         raise UserError(

@@ -296,14 +296,14 @@ class _Grains:
         self._made = 0
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
-        return _effective(frames)
+        return _root_mean_square(frames)
 
     def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
         places = uniforms(0, 0, self._made, len(decoded), 2).tolist()
         self._made += len(decoded)
         grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))
         grains = grains * self._shape
-        gain = heard.level / np.maximum(_effective(grains), np.maximum(heard.level / MOST_GAIN, TINY))
+        gain = heard.level / np.maximum(_root_mean_square(grains), np.maximum(heard.level / MOST_GAIN, TINY))
         made: Array = grains * gain / self._cover
         return made
 
@@ -318,7 +318,7 @@ def _cover(weights: Array, hop: int) -> Array:
     return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
 
 
-def _effective(frames: Array) -> Array:
+def _root_mean_square(frames: Array) -> Array:
     value: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
     return value
 

@@ -89,14 +89,14 @@ class Processor:
         self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
         self._output = Output(self._own_rate, sample_rate, effects)
         self._codes = Codes(patch, freeze_seconds)
-        self._ahead, late = self._lined_up(self._output.latency_samples - effects.latency_samples)
-        self._through = Through(model, self._codes, preset.process.phase, -self._ahead)
+        self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
+        self._through = Through(model, self._codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = late + effects.latency_samples
         self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
-        self._waiting = np.zeros(self._ahead, np.float32)
+        self._waiting = np.zeros(self._silence_samples, np.float32)
         self._dry = np.zeros(self.latency_samples, np.float32)
         self._now, self._reader = 0, Reader()
-        delays = (self.latency_samples, self._ahead + latency_of(model.card))
+        delays = (self.latency_samples, self._silence_samples + latency_of(model.card))
         dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
         known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
         spans = reach(preset, model.card, effects.targets())
@@ -156,7 +156,7 @@ class Processor:
         mixed: Array = dry + share * (wet - dry)
         return mixed
 
-    def _lined_up(self, pulled: int) -> tuple[int, int]:
+    def _line_up(self, pulled: int) -> tuple[int, int]:
         """Return the silence to put before the sound, so that none is missing when it is pulled, and the latency.
 
         The output pulls ``pulled`` of its own samples ahead. The whole latency is made a whole number of samples at the

@@ -47,7 +47,7 @@ def side(folder: Path) -> None:
     from timbrel.train import launch, loop
     from timbrel.train.recipe import load_recipe
 
-    agreed, turn = loop._Loop._agreed, [0.0, 0.0, 0]  # since, until, step
+    agreed, turn = loop._Loop._agreed_progress, [0.0, 0.0, 0]  # since, until, step
 
     def paused(self: loop._Loop, *arguments: object) -> tuple[float, bool]:
         now = time.perf_counter()
@@ -59,7 +59,7 @@ def side(folder: Path) -> None:
             return 0.0, seconds != seconds  # no more lines: stop
         return agreed(self, *arguments)
 
-    loop._Loop._agreed = paused
+    loop._Loop._agreed_progress = paused
     recipe = load_recipe(RECIPE, ["training.minutes=1000"])
     launch.start(recipe, folder / "corpus", folder / str(os.getpid()), loop.Options(accelerator="cpu"))
 

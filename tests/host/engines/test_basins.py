@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.dsp import stft
-from timbrel.host.engines.basins import BasinPhase, _basins, _filled
+from timbrel.host.engines.basins import BasinPhase, _basins, _fill_basins
 
 RATE, FRAME = 22050, 1024
 
@@ -68,7 +68,7 @@ def test_basins_are_filled_as_by_a_walk_from_each_peak_to_its_valleys(seed):
     rng = np.random.default_rng(seed)
     magnitudes = rng.integers(0, 6, (3, 40)).astype(np.float32)  # with plateaus and ties
     phase, slope = rng.standard_normal((2, 3, 40))
-    found = _filled(phase, slope, *_basins(magnitudes))
+    found = _fill_basins(phase, slope, *_basins(magnitudes))
     for row in range(3):
         for bin_ in range(40):
             peak = bin_

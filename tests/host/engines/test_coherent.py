@@ -45,7 +45,12 @@ class Plain:
 
     def __init__(self, voicing, layout, character):
         self.length, self.scale = voicing.frame_length, voicing.frame_length / FRAME
-        self.noise, self.offsets, self.layout, self.character = voicing._noise, voicing._offsets, layout, character
+        self.noise, self.offsets, self.layout, self.character = (
+            voicing._noise,
+            voicing._harmonic_phases,
+            layout,
+            character,
+        )
         n = character.unison
         self.spread = [2 * i / (n - 1) - 1 for i in range(n)] if n > 1 else [0.0]
         self.lobe = {}

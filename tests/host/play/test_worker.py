@@ -89,7 +89,7 @@ def played(rack, events, sizes=(4096,), ahead=0, count=COUNT, leaving=()):
             size = min(sizes[turn % len(sizes)], count - at)
             until = at + size + ahead
             if turn in leaving:
-                rack._crew._present.pop().leave()
+                rack._crew._active.pop().leave()
             rack.hear([event for event in events if heard <= event.time < until], until)
             mix, channels = rack.process([], size)
             mixes.append(mix)
