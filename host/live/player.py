@@ -39,6 +39,11 @@ class Machine(Protocol):
         ...
 
     @property
+    def played(self) -> int:
+        """Return the samples that it has given, from which its time counts."""
+        ...
+
+    @property
     def latency_samples(self) -> int: ...
 
     @property
@@ -171,8 +176,12 @@ class Player:
                 seat.fade = self.now + self.rack.latency_samples
 
     def _open(self, rack: Machine, opening: Sequence[Event]) -> None:
-        """Let a rack take new notes; ``opening`` are the events that set it as controllers stand."""
-        self._seats.append(_Seat(rack, self.now, opening))
+        """Let a rack take new notes; ``opening`` are the events that set it as controllers stand.
+
+        It may have been primed: then it has played some silence, and its time goes on from there.
+        """
+        began = rack.played
+        self._seats.append(_Seat(rack, self.now - began, [replace(event, time=began) for event in opening]))
         for event in opening:
             self._desk.hear(replace(event, time=self.now))
 

@@ -36,6 +36,7 @@ from .stage import Stage, Without
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
 REPORT_SECONDS = 0.1  # between reports
+PRIMING_BLOCKS = 8  # of silence before a rack is swapped in: its second and third still decode, all further ones idle
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
 READY_SECONDS = 0.005  # between looks whether a rack can sound
 RESCAN_SECONDS = 1.0  # between looks for ports that came or went
@@ -248,6 +249,8 @@ def _load(stage: Stage, wanted: Mapping[Slot, str]) -> None:
     try:
         patches = stage.cast.opened(wanted)
         rack = _rack(patches, stage.rate, stage.ear)
+        if isinstance(rack, Rack):
+            _prime(rack, stage.loop.sink.block)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         named = ", ".join(wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
@@ -263,6 +266,12 @@ def _load(stage: Stage, wanted: Mapping[Slot, str]) -> None:
     stage.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
     time.sleep(SETTLE_SECONDS)
     stage.loop.brace(0)
+
+
+def _prime(rack: Rack, block: int) -> None:
+    """Have a rack play unheard until it has decoded what its first keys need: its first blocks would take too long."""
+    for _ in range(PRIMING_BLOCKS):
+        rack.process([], block)
 
 
 def _stopped(stage: Stage) -> bool:

@@ -43,6 +43,11 @@ class Insert:
         self._fade, self._now = max(1, round(RAMP_SECONDS * sample_rate)), 0
 
     @property
+    def played(self) -> int:
+        """Samples that it has given."""
+        return self._now
+
+    @property
     def latency_samples(self) -> int:
         """Samples between what is heard and what comes out."""
         return self._processor.latency_samples

@@ -61,6 +61,22 @@ def test_new_notes_sound_on_the_new_rack_alone_as_if_it_had_played_from_its_star
     assert np.array_equal(sound[:, 4000:], alone)
 
 
+def test_a_rack_that_was_primed_goes_on_from_there(make_patch):
+    primed, alone = (Rack({0: make_patch(**LONG_RELEASE)}, RATE, omni=True) for _ in range(2))
+    for rack in (primed, alone):
+        rack.process([], 1000)
+    player = player_of(make_patch)
+    player.block(500)
+    player.schedule(ControlChange(600, 0, 7, 50))
+    player.block(500)
+    player.swap(primed)
+    player.schedule(NoteOn(1030, 0, 64, 100))
+    player.schedule(NoteOff(2000, 0, 64))
+    heard = np.concatenate([player.block(500)[0] for _ in range(4)], axis=1)
+    expected = alone.process([ControlChange(1000, 0, 7, 50), NoteOn(1030, 0, 64, 100), NoteOff(2000, 0, 64)], 2000)[0]
+    assert np.array_equal(heard, expected)
+
+
 def test_a_new_rack_knows_wheels_levels_and_pedals(make_patch):
     wheel = {"number": 1, "target": "latent.0", "low": 0.0, "high": 1.0}
     pair = Swapped(make_patch, LONG_RELEASE, {"cc": [wheel], **LONG_RELEASE})
@@ -242,7 +258,7 @@ def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_other_channels_w
 class Standing:
     """A rack that notes what it hears; it sounds as long as something is heard, as what sound goes through does."""
 
-    latency_samples, sounding, ready = 0, 0, True
+    latency_samples, sounding, played, ready = 0, 0, 0, True
 
     def __init__(self, listens):
         self.knobs = {}

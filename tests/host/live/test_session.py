@@ -8,6 +8,7 @@ from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import pytest
+from timbrel.host.contract.model import Model
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
 from timbrel.host.live import parent as play
 from timbrel.host.live import session
@@ -148,6 +149,7 @@ class StandingLoop:
 
     def __init__(self):
         self.player, self.swapped = self, []
+        self.sink = SimpleNamespace(block=128)
 
     def brace(self, blocks):
         pass
@@ -171,6 +173,19 @@ def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_agai
     session._load(stage, {None: "gm-pad"})
     assert ("playing", {None: "gm-pad"}) in stage.outbox
     assert len(stage.loop.swapped) == 1
+
+
+def test_a_rack_that_is_swapped_in_has_decoded_what_its_first_keys_need(stage, monkeypatch):
+    decoded, run = [], Model.step
+    monkeypatch.setattr(
+        Model, "step", lambda self, latent, *others: decoded.append(latent) or run(self, latent, *others)
+    )
+    session._load(stage, {None: "gm-pad"})
+    (rack,) = stage.loop.swapped
+    assert len(decoded) > 0
+    decoded.clear()
+    rack.process([NoteOn(rack.played, 0, 64, 100)], 128)
+    assert decoded == []
 
 
 def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(stage, tmp_path):
