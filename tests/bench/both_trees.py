@@ -33,8 +33,8 @@ def commands(shared: Path, out: Path) -> dict[str, list[str]]:
             *("process", str(shared / "low.wav"), "--preset", "gm-keys", "--phase", phase),
             *("-o", str(out / f"{phase}.wav"), "--overwrite"),
         ]
-    found["train, 400 steps"] = [
-        *("train", "tuned-8", "--corpus", str(shared / "corpus"), "-o", "RUN", "--set", "training.steps=400"),
+    found["train, 80 steps"] = [
+        *("train", "tuned-8", "--corpus", str(shared / "corpus"), "-o", "RUN", "--set", "training.steps=80"),
         *("--set", "frames.rows=20000"),
     ]
     return found
