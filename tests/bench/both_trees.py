@@ -66,7 +66,10 @@ def against_floors(package: Path, bench: str) -> dict[str, float]:
     """What a bench of a tree prints, by row: times its floor."""
     environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
     script = package / "timbrel" / "tests" / "bench" / f"{bench}.py"
-    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        print(f"left out: {bench} does not run in {package} ({done.stderr.strip().splitlines()[-1]})")
+        return {}
     found, part = {}, ""
     for line in done.stdout.splitlines():
         row = re.match(r"(.+?) {2,}.*?([\d.]+) (?:x|×) floor", line)
@@ -102,7 +105,7 @@ def main() -> None:
             fine.append(told(what, *map(list, zip(*rounds, strict=True)), "s"))
         for bench in BENCHES:
             runs = [[against_floors(tree, bench) for tree in (old, new)] for _ in range(3)]
-            for row in runs[0][1]:
+            for row in runs[0][0].keys() & runs[0][1].keys():
                 fine.append(told(row, *([pair[side][row] for pair in runs] for side in (0, 1)), "x floor"))
     sys.exit(not all(fine))
 
