@@ -35,7 +35,7 @@ from .keying import Solo, keyed
 from .mapping import Mapper
 from .motion import Latents
 from .mpe import Wheel, fingers_of
-from .voices import Voice
+from .voices import Makers, Voice
 
 LONGEST_GLIDE_SECONDS = 5.0  # at the upper end of CC 5
 GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.6 s, which are played most
@@ -65,8 +65,8 @@ class Hands:
         # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
-        makers = (engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
-        self.voices = keyed(preset, kind_of(card), rate, *makers)
+        makers = Makers(engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
+        self.voices = keyed(preset, kind_of(card), rate, makers)
         spans = reach(preset, card, effects)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],

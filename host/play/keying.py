@@ -1,17 +1,12 @@
 """Assigns voices to keys: each key has its own, or one voice is for all of them."""
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..controls import Ramp
-from ..engines.protocol import VoiceSound
 from ..kinds.kind import Kind
 from ..patch.preset import Preset
-from .envelope import Envelope
-from .mpe import Touch
-from .voices import Voice, Voices
+from .voices import Makers, Voice, Voices
 
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
@@ -19,19 +14,9 @@ Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two 
 class Poly(Voices):
     """A voice for each key; when all are in use, the one released longest ago is stolen, else the oldest."""
 
-    def __init__(
-        self,
-        limit: int,
-        sample_rate: int,
-        begin: Callable[[float, int], VoiceSound],
-        shape: Callable[[int], Envelope],
-        release: Callable[[], int],
-        touch: Callable[[int], Touch | None],
-        zone: Callable[[int], int | None],
-        tuning: Mapping[int, float],
-    ) -> None:
+    def __init__(self, limit: int, sample_rate: int, makers: Makers) -> None:
         """Begin; ``limit`` is how many voices sound at a time, those that fade for another not counted."""
-        super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
+        super().__init__(sample_rate, makers)
         self._limit = limit
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
@@ -96,20 +81,9 @@ class Solo(Voices):
     velocity of the last; always legato.
     """
 
-    def __init__(
-        self,
-        legato: bool,
-        chord: bool,
-        sample_rate: int,
-        begin: Callable[[float, int], VoiceSound],
-        shape: Callable[[int], Envelope],
-        release: Callable[[], int],
-        touch: Callable[[int], Touch | None],
-        zone: Callable[[int], int | None],
-        tuning: Mapping[int, float],
-    ) -> None:
+    def __init__(self, legato: bool, chord: bool, sample_rate: int, makers: Makers) -> None:
         """Begin; with ``chord`` the voice has the pitch classes of all keys, and is ``legato`` whatever that says."""
-        super().__init__(sample_rate, begin, shape, release, touch, zone, tuning)
+        super().__init__(sample_rate, makers)
         self._legato, self._chord = legato or chord, chord
         self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
         self._last_note: Note | None = None  # what sounded last
@@ -186,9 +160,9 @@ class Solo(Voices):
         self._last_pitch = pitch
 
 
-def keyed(preset: Preset, kind: Kind, sample_rate: int, *makers: Any) -> Poly | Solo:
-    """Return the voices that a preset's keys play; ``makers`` are what `Voices` wants after the rate."""
+def keyed(preset: Preset, kind: Kind, sample_rate: int, makers: Makers) -> Poly | Solo:
+    """Return the voices that a preset's keys play."""
     play = preset.play
     if play.mode != "poly":
-        return Solo(play.legato, play.mode == "chord", sample_rate, *makers)
-    return (Latch if kind.holds_keys(preset) else Poly)(play.voices, sample_rate, *makers)
+        return Solo(play.legato, play.mode == "chord", sample_rate, makers)
+    return (Latch if kind.holds_keys(preset) else Poly)(play.voices, sample_rate, makers)

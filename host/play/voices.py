@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,32 +70,33 @@ class Voice:
             self.stream.chord.forget(time)
 
 
+class Makers(NamedTuple):
+    """The functions that make voices, and what they read.
+
+    ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
+    ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own. ``zone(channel)`` is
+    the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one zone, or for all
+    channels outside. ``tuning`` has the pitch of each key that may go down, in equal-tempered semitones where 69 is
+    440 Hz.
+    """
+
+    begin: Callable[[float, int], VoiceSound]
+    shape: Callable[[int], Envelope]
+    release: Callable[[], int]
+    touch: Callable[[int], Touch | None]
+    zone: Callable[[int], int | None]
+    tuning: Mapping[int, float]
+
+
 class Voices(ABC):
     """The voices of one instrument; every method takes the sample at which something happens, in order of time.
 
     A voice that is stolen fades out in 5 ms while its successor sounds.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        begin: Callable[[float, int], VoiceSound],
-        shape: Callable[[int], Envelope],
-        release: Callable[[], int],
-        touch: Callable[[int], Touch | None],
-        zone: Callable[[int], int | None],
-        tuning: Mapping[int, float],
-    ) -> None:
-        """Take the functions that make voices.
-
-        ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
-        ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own.
-        ``zone(channel)`` is the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one
-        zone, or for all channels outside. ``tuning`` has the pitch of each key that may go down, in equal-tempered
-        semitones where 69 is 440 Hz.
-        """
-        self._begin, self._shape, self._release, self._touch, self._zone = begin, shape, release, touch, zone
-        self._tuning = tuning
+    def __init__(self, sample_rate: int, makers: Makers) -> None:
+        """Begin without a voice; ``sample_rate`` is the model's, in Hz."""
+        self._begin, self._shape, self._release, self._touch, self._zone, self._tuning = makers
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from timbrel.host.play.envelope import Envelope
 from timbrel.host.play.keying import Poly, Solo
+from timbrel.host.play.voices import Makers
 
 RATE = 44100
 STEAL = 220  # 5 ms
@@ -12,15 +13,15 @@ EQUAL = {key: float(key) for key in range(128)}
 
 
 def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE, tuning=EQUAL):
-    makers = {
-        "begin": lambda key, time: SimpleNamespace(key=key, on=time, pitch=None, chord=None),
-        "shape": lambda time: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
-        "release": lambda: release,
-        "touch": lambda channel: None,
-        "zone": lambda channel: None,
-        "tuning": tuning,
-    }
-    return Poly(limit, RATE, **makers) if mode == "poly" else Solo(legato, mode == "chord", RATE, **makers)
+    makers = Makers(
+        begin=lambda key, time: SimpleNamespace(key=key, on=time, pitch=None, chord=None),
+        shape=lambda time: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
+        release=lambda: release,
+        touch=lambda channel: None,
+        zone=lambda channel: None,
+        tuning=tuning,
+    )
+    return Poly(limit, RATE, makers) if mode == "poly" else Solo(legato, mode == "chord", RATE, makers)
 
 
 def state(voices, time):
