@@ -114,7 +114,7 @@ def stage(monkeypatch, make_patch):
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(live, "RING_SECONDS", 0.0)
     player = Player(Rack({0: make_patch()}, 48000, omni=True), 48000)
-    loop = SimpleNamespace(player=player, brace=lambda blocks: None)
+    loop = SimpleNamespace(player=player, brace=lambda blocks: None, sink=SimpleNamespace(block=128))
     setup = Setup("gm-keys", controller=read_controller("nanokontrol2"))
     made = Stage(setup=setup, pipe=None, loop=loop, rate=48000)
     made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
