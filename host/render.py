@@ -51,6 +51,11 @@ def remarks(performance: Performance, preset: str, given: Collection[int]) -> li
     return lines
 
 
+def worth_sharing(performance: Performance, sample_rate: int) -> bool:
+    """Return whether a performance lasts long enough for several processes to pay."""
+    return performance.length >= WORTH_SHARING_SECONDS * sample_rate
+
+
 def render(
     patches: Mapping[int, Patch],
     performance: Performance,
@@ -82,7 +87,7 @@ def render(
         The files written. All appear, or none.
     """
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in patches}
-    shared = performance.length >= WORTH_SHARING_SECONDS * sample_rate
+    shared = worth_sharing(performance, sample_rate)
     with contextlib.ExitStack() as stack:
         rack = stack.enter_context(contextlib.closing(Rack(patches, sample_rate, processes if shared else 1, omni)))
         mix_file = stack.enter_context(sound_writer(path, sample_rate, overwrite=overwrite))

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import psutil
 import torch
+
+from ..host.load import SLACK, processors_worked
 
 WINDOW_SECONDS = 0.25  # of steps, over which the load is measured: 25 of the ticks that most systems count
 WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more after a second
-SLACK = 0.25  # of a processor that others may use all the time, as the programs of an idle desktop do
 
 
 class Threads:
@@ -45,7 +45,7 @@ class Threads:
             use: told the count for the steps that follow.
         """
         self._clock, self._own, self._use = clock, own, use
-        self._everybody = everybody or _processors_worked()
+        self._everybody = everybody or processors_worked()
         self._most = self._count = torch.get_num_threads()
         self._follows = self._most > 1 and device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
         self._others = deque[float](maxlen=WINDOWS)  # processors that others kept busy, in each window
@@ -83,19 +83,3 @@ class Threads:
         if count != self._count:
             self._use(count)
             self._count = count
-
-
-def _processors_worked() -> Callable[[], float]:
-    """Return what adds up the seconds that the processors of this process have worked, not those that a host took."""
-    process = psutil.Process()
-    allowed = process.cpu_affinity() if hasattr(process, "cpu_affinity") else range(len(psutil.cpu_times(percpu=True)))
-
-    def worked() -> float:
-        times = psutil.cpu_times(percpu=True)
-        return sum(_worked(times[number]) for number in allowed if number < len(times))
-
-    return worked
-
-
-def _worked(times: object) -> float:
-    return sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))

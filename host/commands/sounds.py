@@ -1,6 +1,5 @@
 """The commands that make sound files: of performances, and of sounds through a model."""
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -169,13 +168,14 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
+    from ..load import free_processors
     from ..midi.file import read_performance
     from ..patch.fitting import differences, read_notes
     from ..patch.library import open_patch
     from ..play.rack import as_played
     from ..play.voices import PARTS
     from ..progress import Display
-    from ..render import RATES, remarks, render
+    from ..render import RATES, remarks, render, worth_sharing
     from ..trust import ask_for
 
     if rate not in RATES:
@@ -206,7 +206,7 @@ def render(
             tail_seconds=tail,
             stems=stems,
             overwrite=overwrite,
-            processes=min(PARTS, os.cpu_count() or 1),
+            processes=min(PARTS, free_processors()) if worth_sharing(performance, rate) else 1,
             omni=performance.recorded,
             progress=display.update,
             say=lambda line: display.say(f"warning: {line}"),

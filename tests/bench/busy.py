@@ -107,11 +107,15 @@ def training(folder: Path) -> None:
 def rendering() -> None:
     """A minute of eight voices, as many processes as there are processors against one."""
     from offline import host, performance
+    from timbrel.host.load import free_processors
+    from timbrel.host.play.voices import PARTS
 
     played = performance()
 
     def together() -> float:
-        return host(played, "coherent", os.cpu_count() or 1)
+        began = time.perf_counter()
+        free = free_processors()  # as the command asks
+        return time.perf_counter() - began + host(played, "coherent", min(PARTS, free))
 
     def alone() -> float:
         return host(played, "coherent", 1)

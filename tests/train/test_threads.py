@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.host import load
+from timbrel.host.load import SLACK
 from timbrel.train import loop, threads
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.recipe import load_recipe
-from timbrel.train.threads import SLACK, WINDOW_SECONDS, WINDOWS, Threads
+from timbrel.train.threads import WINDOW_SECONDS, WINDOWS, Threads
 
 CPU = torch.device("cpu")
 MET_SECONDS = WINDOWS * WINDOW_SECONDS + WINDOW_SECONDS  # a change of load, at the latest, where steps are short
@@ -161,7 +163,7 @@ def spin(seconds):
 
 
 def test_what_all_have_done_includes_our_own_and_is_no_more_than_the_processors_can():
-    worked = threads._processors_worked()
+    worked = load.processors_worked()
     began, all_before, own_before = time.perf_counter(), worked(), time.process_time()
     spin(0.5)
     own, everybody, seconds = (
@@ -180,7 +182,7 @@ def test_processors_that_are_not_ours_do_not_count(monkeypatch):
 
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [Times(10.0), Times(20.0), Times(40.0)])
     monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: [1, 2], raising=False)
-    assert threads._processors_worked()() == 66.0
+    assert load.processors_worked()() == 66.0
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ def test_a_training_beside_other_work_has_one_thread_unless_a_count_is_given_and
     if given:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     monkeypatch.setattr(threads, "WINDOW_SECONDS", 0.0)
-    monkeypatch.setattr(threads, "_processors_worked", lambda: lambda: time.process_time() + time.perf_counter())
+    monkeypatch.setattr(threads, "processors_worked", lambda: lambda: time.process_time() + time.perf_counter())
     seen, original = [], loop._Loop._step
 
     def step(self, indices, done):
