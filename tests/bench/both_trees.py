@@ -23,7 +23,7 @@ WORSE = 1.05  # what no median may be
 
 
 def commands(shared: Path, out: Path) -> dict[str, list[str]]:
-    """What is run, by name."""
+    """Return the commands to run, by name."""
     long = str(shared / "long.mid")
     found = {"start": ["presets"]}
     for name in ("gm-keys", "gm-hall", "lakeside-soundscape"):
@@ -52,7 +52,7 @@ def tones(folder: Path) -> Path:
 
 
 def seconds(package: Path, out: Path, arguments: list[str], number: int) -> float:
-    """How long a command takes with the package in a folder."""
+    """Return how long a command takes with the package in a folder."""
     environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
     own = [str(out / f"run-{package.name}-{number}") if word == "RUN" else word for word in arguments]
     began = time.perf_counter()
@@ -63,7 +63,7 @@ def seconds(package: Path, out: Path, arguments: list[str], number: int) -> floa
 
 
 def against_floors(package: Path, bench: str) -> dict[str, float]:
-    """What a bench of a tree prints, by row: times its floor."""
+    """Return what a bench of a tree prints, by row: times its floor; nothing where it does not run."""
     environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
     script = package / "timbrel" / "tests" / "bench" / f"{bench}.py"
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
@@ -80,7 +80,7 @@ def against_floors(package: Path, bench: str) -> dict[str, float]:
 
 
 def told(name: str, before: list[float], after: list[float], unit: str) -> bool:
-    """Print a row; whether its median is no worse than allowed."""
+    """Print a row; return whether its median is no worse than allowed."""
     ratio = statistics.median(b / a for a, b in zip(before, after, strict=True))
     medians = f"{statistics.median(before):8.2f} {statistics.median(after):8.2f} {unit}"
     print(f"{name:<70}{medians}   {ratio:5.2f}{'' if ratio <= WORSE else '   WORSE'}", flush=True)

@@ -3,8 +3,8 @@
 The fundamental is found by YIN (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and
 music", J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5); the depth of its dip says whether there is a pitch at all.
 
-It is written here because `librosa.yin`, as exact and as fast, keeps the depth to itself and gives rain a pitch too;
-`librosa.pyin` says whether there is one, but takes forty times as long. Both want the whole clip in memory.
+It is written here because `librosa.yin` keeps that depth to itself and gives rain a pitch too; `librosa.pyin` says
+whether there is one, but takes many times as long. Both want the whole clip in memory.
 """
 
 from typing import Protocol
