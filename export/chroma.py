@@ -9,7 +9,7 @@ from ..host.errors import UserError
 from ..host.units import octave_of
 from ..train.corpus.store import Corpus
 from ..train.models.chroma import ChromaAutoencoder
-from ..train.recipe import ChromaRecipe
+from ..train.recipes.chroma import ChromaRecipe
 from .describe import CODES, SEED, Codes
 from .graphs import Graphs
 from .measures.keys import trained_classes

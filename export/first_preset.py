@@ -18,7 +18,7 @@ from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySet
 from ..host.patch.resolve import Patch
 from ..host.progress import Display
 from ..host.render import render
-from ..train.frames import pitched_frames
+from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from ..host.contract.card import NormalPrior
+from ..train.batches.grain import windows
 from ..train.corpus.store import Corpus
-from ..train.grain_data import windows
 from ..train.models.grain import GrainAutoencoder
-from ..train.recipe import GrainRecipe
+from ..train.recipes.grain import GrainRecipe
 from .describe import CODES, SEED, Codes
 from .graphs import Graphs
 

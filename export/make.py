@@ -12,14 +12,15 @@ from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
+from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.sounds import digests, find_sounds
 from ..train.corpus.store import Corpus
-from ..train.frames import is_tonal, pitched_frames
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
-from ..train.recipe import Recipe, load_recipe
+from ..train.recipes.base import Recipe
+from ..train.recipes.load import load_recipe
 from ..train.run import Run
 from .evaluate import evaluate
 from .export import Labels, export

@@ -189,7 +189,7 @@ def test_every_option_and_argument_has_its_help():
 
 
 def test_recipes_are_listed_with_a_line_each(timbrel):
-    from timbrel.train.recipe import shipped_recipes
+    from timbrel.train.recipes.load import shipped_recipes
 
     lines = timbrel("recipes").out.splitlines()
     assert [line.split()[0] for line in lines] == list(shipped_recipes())
@@ -252,7 +252,7 @@ def failing(monkeypatch, error):
     def broken():
         raise error
 
-    monkeypatch.setattr("timbrel.train.recipe.shipped_recipes", broken)
+    monkeypatch.setattr("timbrel.train.recipes.load.shipped_recipes", broken)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def corpus_soundfont(
 @commands.command()
 def recipes() -> None:
     """List the recipes that ship."""
-    from .recipe import load_recipe, shipped_recipes
+    from .recipes.load import load_recipe, shipped_recipes
 
     for name in shipped_recipes():
         print(f"{name:<26}{load_recipe(name).description}")
@@ -137,7 +137,7 @@ def train(
     from .launch import resume as go_on
     from .launch import start
     from .loop import Options
-    from .recipe import load_recipe
+    from .recipes.load import load_recipe
 
     loaded = load_recipe(recipe, changes)
     with Display() as display:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import checkpoint
-from .chroma_data import check_spectra, chroma_data
+from .batches.chroma import check_spectra, chroma_data
+from .batches.grain import check_grains, grain_data
 from .corpus.store import Corpus
 from .data import Data
-from .grain_data import check_grains, grain_data
 from .models.chroma import ChromaAutoencoder
 from .models.grain import GrainAutoencoder
 from .network import Network

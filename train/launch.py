@@ -14,11 +14,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import TimbrelError, UserError
+from .batches.frames import is_tonal
 from .corpus.store import Corpus
 from .families import FAMILIES, trained, trained_others
-from .frames import is_tonal
 from .loop import Options, Outcome, Stop, train
-from .recipe import Recipe
+from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 
 PARTING = timedelta(seconds=5)  # that a process waits for its peers before it leaves them

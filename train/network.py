@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .recipe import Training
+from .recipes.base import Training
 
 DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: below this it carries nothing
 SHARED = "shared"  # the optimiser of turns that name none

@@ -15,7 +15,9 @@ from .data import Data
 from .models.chroma import ChromaAutoencoder
 from .models.grain import GrainAutoencoder
 from .network import Network
-from .recipe import ChromaRecipe, GrainRecipe, Recipe
+from .recipes.base import Recipe
+from .recipes.chroma import ChromaRecipe
+from .recipes.grain import GrainRecipe
 from .texture import grains, overlapped
 
 Array = npt.NDArray[np.float32]

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 from ..host.errors import Failure, UserError
 from ..host.files import building_folder, replacing
 from .corpus.store import Corpus
-from .recipe import Recipe, load_recipe
+from .recipes.base import Recipe
+from .recipes.load import load_recipe
 
 FORMAT = 1
 

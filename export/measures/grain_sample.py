@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...train.batches.grain import windows
 from ...train.corpus.store import Corpus, Split
-from ...train.grain_data import windows
 from ...train.models.grain import GrainAutoencoder
-from ...train.recipe import GrainFrames, GrainRecipe
+from ...train.recipes.grain import GrainFrames, GrainRecipe
 from ...train.texture import grains
 from .sample import chosen
 

@@ -10,7 +10,7 @@ from ...host.engines.phase import NoisePhase
 from ...host.pitch import sounding_note
 from ...host.units import PITCH_CLASSES
 from ...train.models.chroma import ChromaAutoencoder
-from ...train.recipe import ChromaFrames
+from ...train.recipes.chroma import ChromaFrames
 from .sample import Array, Ints, decode
 
 Float = npt.NDArray[np.float64]

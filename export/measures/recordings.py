@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...train.batches.frames import pitched_frames
 from ...train.corpus.store import Corpus
-from ...train.frames import pitched_frames
 
 Array = npt.NDArray[np.float32]
 

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 
 from ...host.dsp import chroma, overlap_add, window
+from ...train.batches.frames import PITCH_HOP, Source, moved_frame, sources
 from ...train.corpus.store import Clip, Corpus, Split
-from ...train.frames import PITCH_HOP, Source, moved_frame, sources
 from ...train.models.chroma import ChromaAutoencoder
-from ...train.recipe import ChromaFrames
+from ...train.recipes.chroma import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

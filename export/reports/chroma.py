@@ -7,10 +7,10 @@ import torch
 
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES, note_name
+from ...train.batches.frames import sources
 from ...train.corpus.store import Clip, Corpus, Split
-from ...train.frames import sources
 from ...train.models.chroma import ChromaAutoencoder
-from ...train.recipe import ChromaRecipe
+from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
 from ..measures import frames as measures
 from ..measures import keys

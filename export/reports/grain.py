@@ -10,7 +10,7 @@ import torch
 from ...host.errors import UserError
 from ...train.corpus.store import Corpus
 from ...train.models.grain import GrainAutoencoder, MagnitudePhase
-from ...train.recipe import GrainRecipe
+from ...train.recipes.grain import GrainRecipe
 from ...train.run import Run
 from ...train.texture import overlapped
 from ..measures import frames as measures

@@ -20,12 +20,13 @@ from ...host.errors import UserError
 from ...host.files import check_new_folder, replacing, replacing_folder
 from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
+from ...train.batches.frames import is_tonal
 from ...train.corpus.split import SPLITS
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES
-from ...train.frames import is_tonal
 from ...train.loop import Options
-from ...train.recipe import ChromaRecipe, load_recipe
+from ...train.recipes.chroma import ChromaRecipe
+from ...train.recipes.load import load_recipe
 from ...train.run import Run
 from ..export import export
 from ..reports.picture import Picture

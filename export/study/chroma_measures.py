@@ -14,7 +14,7 @@ from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES
 from ...train.families import trained
 from ...train.models.chroma import ChromaAutoencoder
-from ...train.recipe import ChromaRecipe
+from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
 from ..measures import frames as measures
 from ..measures.keys import SILENT

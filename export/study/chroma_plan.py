@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...host.errors import UserError, nearest
-from ...train.recipe import ChromaRecipe
+from ...train.recipes.chroma import ChromaRecipe
 from .chroma_claims import OCTAVE, OCTAVES, VIOLIN, Named
 
 CORPORA = (OCTAVE, OCTAVES, VIOLIN)

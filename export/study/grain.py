@@ -18,7 +18,8 @@ from ...host.files import replacing
 from ...host.progress import Display
 from ...train.families import FAMILIES, trained
 from ...train.models.grain import GrainAutoencoder
-from ...train.recipe import GrainRecipe, Recipe
+from ...train.recipes.base import Recipe
+from ...train.recipes.grain import GrainRecipe
 from ...train.run import Run
 from ...train.texture import overlapped
 from ..measures.grain_sample import Part, decode, encode, filtered, sequence, stretch

@@ -13,7 +13,8 @@ from ...host.progress import Display
 from ...train import checkpoint
 from ...train.launch import resume, start
 from ...train.loop import Options, Status
-from ...train.recipe import Recipe, load_recipe
+from ...train.recipes.base import Recipe
+from ...train.recipes.load import load_recipe
 from ...train.run import Run
 from ..evaluate import evaluate
 from ..reports.report import FORMAT, Figures

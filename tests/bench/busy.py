@@ -45,7 +45,7 @@ def busy(count: int) -> Iterator[None]:
 def side(folder: Path) -> None:
     """Train for as many seconds as each line of the input says, and print examples a second."""
     from timbrel.train import launch, loop
-    from timbrel.train.recipe import load_recipe
+    from timbrel.train.recipes.load import load_recipe
 
     agreed, turn = loop._Loop._agreed_progress, [0.0, 0.0, 0]  # since, until, step
 

@@ -20,7 +20,8 @@ from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.models.grain import GrainAutoencoder
-from timbrel.train.recipe import Recipe, load_recipe
+from timbrel.train.recipes.base import Recipe
+from timbrel.train.recipes.load import load_recipe
 
 CLIPS, SECONDS, STEPS, ROUNDS = 24, 4.0, 120, 5
 

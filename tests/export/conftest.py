@@ -20,7 +20,7 @@ from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .instruments import few_codes, interrupt_at, made, small_recipe

@@ -6,7 +6,7 @@ import numpy as np
 from timbrel.export.make import make
 from timbrel.host.progress import Display
 from timbrel.train import loop
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 
 PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}
 SMALL = {

@@ -15,7 +15,7 @@ from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
-from timbrel.train.recipe import load_recipe, shipped_recipes
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
 from .exported import BATCHES, network_of, one_hot, plain_card, plain_session

@@ -15,8 +15,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure
 from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint
+from timbrel.train.batches.frames import build
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.frames import build
 from timbrel.train.run import Run
 
 from .exported import one_hot, plain_card, plain_session

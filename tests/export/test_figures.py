@@ -9,8 +9,8 @@ import pytest
 from timbrel.export.measures import keys, sample
 from timbrel.export.reports import chroma as chroma_report
 from timbrel.export.reports import figures, page, picture
+from timbrel.train.batches.frames import Source
 from timbrel.train.corpus.store import Clip
-from timbrel.train.frames import Source
 
 # ---- pictures
 

@@ -15,7 +15,7 @@ from timbrel.train.corpus.build import build
 from timbrel.train.families import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 RATE = 22050

@@ -23,7 +23,7 @@ from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, families
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.models.grain import GrainAutoencoder
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 from timbrel.train.texture import overlapped
 

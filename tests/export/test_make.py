@@ -18,7 +18,7 @@ from timbrel.host.pitch import sounding_note
 from timbrel.train import families
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .instruments import MINUTES, PARTS, contents, made

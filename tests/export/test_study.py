@@ -16,8 +16,8 @@ from timbrel.export.study.runs import Asked
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
+from timbrel.train.batches.grain import GrainData
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.grain_data import GrainData
 
 RATE, LENGTH, STEPS = 8000, 256, 6
 SMALL = [

@@ -20,10 +20,10 @@ from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train.chroma_data import ChromaData
+from timbrel.train.batches.chroma import ChromaData
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families import FAMILIES, trained
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 RATE, FRAME, HOP = 8000, 1024, 512

@@ -10,11 +10,11 @@ from timbrel.export.export import export
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.host.engines.table import ENGINES
 from timbrel.host.kinds.table import KINDS
-from timbrel.train import recipe as recipes
 from timbrel.train.families import FAMILIES as TRAINED
 from timbrel.train.families import Family
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
+from timbrel.train.recipes import base, load
 from timbrel.train.run import Run
 
 RECIPE = """name = "{family}"
@@ -64,8 +64,8 @@ def rows():
             patch.setitem(ENGINES, one.name, engine)
 
         def family(name, network, graphs):
-            one = type("ToyRecipe", (recipes.Recipe,), {"__annotations__": {"family": str}})
-            patch.setitem(recipes.KINDS_OF_RECIPE, name, one)
+            one = type("ToyRecipe", (base.Recipe,), {"__annotations__": {"family": str}})
+            patch.setitem(load.KINDS_OF_RECIPE, name, one)
             row = Family(network, lambda corpus, recipe: None, Pieces, lambda network, recipe, batch: [])
             patch.setitem(TRAINED, name, row)
             patch.setitem(EXPORTED, name, SimpleNamespace(graphs=graphs))
@@ -80,7 +80,7 @@ def made(tone_corpus, tmp_path_factory):
     def make(family, length):
         folder = tmp_path_factory.mktemp(family)
         (folder / "recipe.toml").write_text(RECIPE.format(family=family, length=length), encoding="utf-8")
-        recipe = recipes.load_recipe(str(folder / "recipe.toml"))
+        recipe = load.load_recipe(str(folder / "recipe.toml"))
         start(recipe, tone_corpus, folder / "run", Options(accelerator="cpu"))
         export(Run.open(folder / "run"), folder / f"{family}.onnx", weights="float32")
         return folder / "run", folder / f"{family}.onnx"

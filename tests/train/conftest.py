@@ -4,7 +4,7 @@ import pytest
 import torch
 from timbrel.train.corpus.build import build
 from timbrel.train.launch import start
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .loops import CPU

@@ -12,14 +12,17 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, families, loop, recipe
+from timbrel.train import checkpoint, families, loop
+from timbrel.train.batches.grain import GrainData, check_grains, grain_data
 from timbrel.train.corpus.build import build
 from timbrel.train.families import Family
-from timbrel.train.grain_data import GrainData, check_grains, grain_data
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import Options
 from timbrel.train.network import Adam, Network, Turn
-from timbrel.train.recipe import GrainFrames, Recipe, _Part, load_recipe
+from timbrel.train.recipes import load
+from timbrel.train.recipes.base import Part, Recipe
+from timbrel.train.recipes.grain import GrainFrames
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 CPU = Options(accelerator="cpu")
@@ -47,7 +50,7 @@ held_out = 0.0
 """
 
 
-class Loss(_Part):
+class Loss(Part):
     penalty: float = PENALTY
 
 
@@ -107,7 +110,7 @@ def contest(monkeypatch):
     def of(network=Adversaries):
         row = Family(network, check_grains, grain_data, lambda *_: [np.zeros(1, np.float32)])
         monkeypatch.setitem(families.FAMILIES, "adversaries", row)
-        monkeypatch.setitem(recipe.KINDS_OF_RECIPE, "adversaries", Contest)
+        monkeypatch.setitem(load.KINDS_OF_RECIPE, "adversaries", Contest)
 
     return of
 
@@ -460,7 +463,7 @@ adversaries = sys.modules["adversaries"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(adversaries)
 row = adversaries.Family(adversaries.Clipped, adversaries.check_grains, adversaries.grain_data, None)
 adversaries.families.FAMILIES["adversaries"] = row
-adversaries.recipe.KINDS_OF_RECIPE["adversaries"] = adversaries.Contest
+adversaries.load.KINDS_OF_RECIPE["adversaries"] = adversaries.Contest
 if __name__ == "__main__":
     corpus, recipe, folder = map(Path, sys.argv[2:])
     asked = adversaries.load_recipe(str(recipe), ["training.steps=4"])

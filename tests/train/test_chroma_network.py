@@ -6,7 +6,7 @@ import torch
 from timbrel.host.dsp import chroma_bins
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.network import Adam
-from timbrel.train.recipe import load_recipe, shipped_recipes
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
 SMALL = ["frames.frame_length=1024", "frames.hop_length=256", "network.hidden=[64,32,16]"]
 BATCH = 37

@@ -16,11 +16,11 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure
-from timbrel.train import frames
+from timbrel.train.batches import frames
+from timbrel.train.batches.frames import Source, moved_frame
 from timbrel.train.corpus.build import build as build_corpus
 from timbrel.train.corpus.store import Clip, Corpus
-from timbrel.train.frames import Source, moved_frame
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 
 RATE = 44100
 PUBLISHED = load_recipe("chroma-8").frames
@@ -309,9 +309,9 @@ MEASURE = """
     import re, sys
     from pathlib import Path
     import numpy as np
-    from timbrel.train import frames
+    from timbrel.train.batches import frames
     from timbrel.train.corpus.store import Corpus
-    from timbrel.train.recipe import load_recipe
+    from timbrel.train.recipes.load import load_recipe
 
     def peak():  # not ru_maxrss: that begins with what the parent had
         return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

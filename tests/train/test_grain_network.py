@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.train.models.grain import GrainAutoencoder, Noise, Whitening, _hats
 from timbrel.train.network import Turn
-from timbrel.train.recipe import load_recipe, shipped_recipes
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.texture import grains, overlapped
 
 GRAINS = [name for name in shipped_recipes() if load_recipe(name).family == "grain"]

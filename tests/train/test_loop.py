@@ -11,12 +11,12 @@ import torch
 from timbrel.host.errors import Failure
 from timbrel.host.stop import SIGNALS
 from timbrel.train import checkpoint, families, loop
-from timbrel.train.chroma_data import ChromaData, chroma_data
+from timbrel.train.batches.chroma import ChromaData, chroma_data
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.recipe import load_recipe, shipped_recipes
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
 from .loops import CPU, broken_total

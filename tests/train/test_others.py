@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, families, loop, recipe
-from timbrel.train.chroma_data import check_spectra, chroma_data
+from timbrel.train import checkpoint, families, loop
+from timbrel.train.batches.chroma import check_spectra, chroma_data
 from timbrel.train.families import Family, trained
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import Options
 from timbrel.train.network import Network
-from timbrel.train.recipe import ChromaFrames, Recipe, _Part, load_recipe
+from timbrel.train.recipes import load
+from timbrel.train.recipes.base import Part, Recipe
+from timbrel.train.recipes.chroma import ChromaFrames
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 CPU = Options(accelerator="cpu")
@@ -40,7 +43,7 @@ rows = 2400
 """
 
 
-class Loss(_Part):
+class Loss(Part):
     pass
 
 
@@ -89,7 +92,7 @@ def made(monkeypatch):
 
     row = Family(network, check_spectra, chroma_data, lambda *_: [np.zeros(1, np.float32)], reads=("generator",))
     monkeypatch.setitem(families.FAMILIES, "inverse", row)
-    monkeypatch.setitem(recipe.KINDS_OF_RECIPE, "inverse", Inversion)
+    monkeypatch.setitem(load.KINDS_OF_RECIPE, "inverse", Inversion)
     return networks
 
 

@@ -10,7 +10,7 @@ from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import chroma_data
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.preview import PEAK, SECONDS, SOUNDS, held_spectra, write_preview
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 
 RECIPE = load_recipe("chroma-8", ["network.hidden=[64,32]"])
 PIECE = (int(SECONDS * 44100 / 1024) - 1) * 1024 + 4096  # samples of one sound

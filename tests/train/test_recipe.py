@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
-from timbrel.train.recipe import (
-    ChromaFrames,
-    ChromaLoss,
-    ChromaNetwork,
-    ChromaRecipe,
-    Training,
-    load_recipe,
-    shipped_recipes,
-)
+from timbrel.train.recipes.base import Training
+from timbrel.train.recipes.chroma import ChromaFrames, ChromaLoss, ChromaNetwork, ChromaRecipe
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
 # Colonel & Keene 2020, Tables I to V and section VI: (latents, bottleneck, appended to the input, skip).
 PUBLISHED = {

@@ -14,7 +14,7 @@ from timbrel.host.stop import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import Options
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 CPU = Options(accelerator="cpu")

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from timbrel.host.errors import Failure, UserError
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run, RunInfo, relative_to
 
 INFO = RunInfo(

@@ -15,7 +15,7 @@ from timbrel.host.load import SLACK
 from timbrel.train import loop, threads
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.threads import WINDOW_SECONDS, WINDOWS, Threads
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ...host.dsp import chroma_bins
 from ..network import Autoencoder
-from ..recipe import ChromaRecipe
+from ..recipes.chroma import ChromaRecipe
 
 LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
 PROJECTIONS = 32  # random directions of the uniformity term; more change nothing at eight latents

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ..network import Autoencoder, Turn
-from ..recipe import GrainRecipe
+from ..recipes.grain import GrainRecipe
 
 LEAK = 0.1
 LEVEL = 0.1  # of full scale: what recordings have on average, so that networks see numbers around 1

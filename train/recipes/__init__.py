@@ -1,1 +1,1 @@
-"""Recipes: small TOML files, each a difference from its base."""
+"""Recipes: small TOML files, each a difference from its base, and what they hold."""

@@ -7,7 +7,8 @@ from timbrel.host.units import midi_to_hz
 from timbrel.train import checkpoint, families
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.recipe import ChromaFrames, load_recipe
+from timbrel.train.recipes.chroma import ChromaFrames
+from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 
 RATE, FRAME, HOP = 8000, 1024, 256  # bins of 7.8 Hz: from C4 up, two to a semitone

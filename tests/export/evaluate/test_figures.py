@@ -10,7 +10,7 @@ import torch
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import sample
 from timbrel.train import checkpoint, families
-from timbrel.train.frames import moved_frame, sources
+from timbrel.train.batches.frames import moved_frame, sources
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.run import Run, relative_to
 

@@ -10,10 +10,10 @@ import torch
 from timbrel.export.measures import keys, sample
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
+from timbrel.train.batches.frames import sources
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.frames import sources
 from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.recipe import load_recipe
+from timbrel.train.recipes.load import load_recipe
 
 from .runs import FRAME, HOP, RATE, SETTINGS, SMALL, strongest_class, write_corpus
 

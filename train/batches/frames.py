@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..host.dsp import chroma, window
-from ..host.errors import Failure
-from ..host.units import semitones_to_ratio
-from .corpus.store import Clip, Corpus, Split
-from .recipe import ChromaFrames
+from ...host.dsp import chroma, window
+from ...host.errors import Failure
+from ...host.units import semitones_to_ratio
+from ..corpus.store import Clip, Corpus, Split
+from ..recipes.chroma import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..host.errors import UserError
-from .corpus.store import Corpus
+from ...host.errors import UserError
+from ..corpus.store import Corpus
+from ..recipes.chroma import ChromaRecipe
 from .frames import FrameStore, build, is_tonal, sources
-from .recipe import ChromaRecipe
 
 VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
 

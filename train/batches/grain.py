@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..host.errors import UserError
-from .corpus.store import Clip, Corpus, Split
-from .recipe import GrainFrames, GrainRecipe
+from ...host.errors import UserError
+from ..corpus.store import Clip, Corpus, Split
+from ..recipes.grain import GrainFrames, GrainRecipe
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

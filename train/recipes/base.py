@@ -1,0 +1,65 @@
+"""The parts of a recipe that every family has."""
+
+from typing import Annotated, Literal, Self
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Part(BaseModel):
+    """A table: what it does not know is refused, and so are infinities and NaN."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+Weight = Annotated[float, Field(ge=0)]
+Latents = Annotated[int, Field(ge=1, le=64)]
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length=16)]
+
+
+class Training(Part):
+    """The loop. Exactly one budget is set: epochs, steps or minutes."""
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=65536)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    schedule: Literal["constant", "cosine"]
+    l2: Annotated[float, Field(ge=0, le=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"set one budget of epochs, steps and minutes, not {' and '.join(given) or 'none'}")
+        return self
+
+
+class Frames(Part):
+    """The settings by which sounds become frames. Lengths in samples, rates in Hz."""
+
+    sample_rate: Annotated[int, Field(ge=8000, le=192000)]
+    frame_length: Annotated[int, Field(ge=16, le=1 << 20)]
+    hop_length: Annotated[int, Field(ge=1, le=1 << 20)]
+
+    @model_validator(mode="after")
+    def _hops_within(self) -> Self:
+        if self.hop_length > self.frame_length:
+            raise ValueError(f"hop_length {self.hop_length} must not exceed frame_length {self.frame_length}")
+        return self
+
+
+class Recipe(Part):
+    """Everything that decides a run, but the corpus."""
+
+    name: str
+    description: str
+    family: str
+    training: Training
+    frames: Frames
+
+    def to_toml(self) -> str:
+        """Return the effective recipe as TOML text, without a base."""
+        return tomlkit.dumps(self.model_dump(exclude_none=True))

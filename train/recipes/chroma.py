@@ -1,0 +1,63 @@
+"""What recipes of the chroma family hold: the chroma-conditioned autoencoder of Colonel & Keene 2020."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from .base import Frames, Latents, Part, Recipe, Weight, Widths
+
+
+class ChromaFrames(Frames):
+    """Spectra: frames of a power of two, and where notes are moved."""
+
+    frame_length: Annotated[int, Field(ge=256, le=32768)]
+    hop_length: Annotated[int, Field(ge=16, le=32768)]
+    octave: Annotated[int, Field(ge=1, le=7)] | None = None  # all notes are moved into this octave; None leaves them
+    views: Annotated[int, Field(ge=1, le=12)]  # pitch classes that each frame is moved to, when octave is set
+    rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames × views kept on disk at the most
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.frame_length & (self.frame_length - 1):
+            raise ValueError(f"frame_length {self.frame_length} must be a power of two, such as 4096")
+        if self.views > 1 and self.octave is None:
+            raise ValueError("views above 1 need an octave to move notes into; set frames.octave, such as 4")
+        return self
+
+
+class ChromaNetwork(Part):
+    """The dense autoencoder of Colonel & Keene 2020, section III."""
+
+    latents: Latents
+    hidden: Annotated[Widths, Field(min_length=1)]
+    bottleneck: Literal["sigmoid", "lrelu"]
+    augmentation: Literal["none", "difference", "chroma"]
+    skip: bool
+    variational: bool
+    domain: Literal["magnitude", "root"]  # root: the network sees and gives square roots of magnitudes
+
+
+class ChromaLoss(Part):
+    """Weights of the terms; 0 leaves a term out."""
+
+    mean_square: Weight = 0.0
+    squares: Weight = 0.0
+    root_squares: Weight = 0.0
+    consistency: Weight = 0.0
+    uniformity: Weight = 0.0
+    divergence: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _compares(self) -> Self:
+        if not (self.mean_square or self.squares or self.root_squares):
+            raise ValueError("one of mean_square, squares and root_squares must be above 0: they compare the sounds")
+        return self
+
+
+class ChromaRecipe(Recipe):
+    """The chroma-conditioned autoencoder."""
+
+    family: Literal["chroma"]
+    frames: ChromaFrames
+    network: ChromaNetwork
+    loss: ChromaLoss

@@ -1,0 +1,106 @@
+"""Recipes: what to train, as small TOML files that state their difference from a base."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from ...host.contract.card import first_complaint
+from ...host.errors import UserError, nearest
+from .base import Recipe
+from .chroma import ChromaRecipe
+from .grain import GrainRecipe
+
+RECIPES = Path(__file__).parent
+
+KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
+    get_args(kind.model_fields["family"].annotation)[0]: kind for kind in (ChromaRecipe, GrainRecipe)
+}
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Names and files of the recipes that ship; bases are not for training."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.toml")) if not path.stem.startswith("base")}
+
+
+def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
+    """Load a shipped recipe or a TOML file, with ``key=value`` changes (``training.epochs=5``).
+
+    Raises:
+        UserError: no such recipe, not TOML, an unknown key (the nearest known one is named), a value out of range.
+    """
+    shipped = shipped_recipes()
+    path = shipped.get(name, Path(name))
+    if name not in shipped and path.suffix != ".toml":
+        raise UserError(f"no recipe is named {name!r}{nearest(name, shipped)} (or give a .toml file)")
+    fields = _read_with_base(path, seen=())
+    fields.setdefault("name", path.stem)
+    for change in changes:
+        _apply(fields, change)
+    family = KINDS_OF_RECIPE.get(str(fields.get("family")))
+    if family is None:
+        raise UserError(
+            f"recipe {name}: family is none that is known (got {fields.get('family')!r}); "
+            f"give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one"
+        )
+    try:
+        return family.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"recipe {name}: {_explain(error, family)}") from None
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"recipe {path} does not exist{nearest(path.stem, shipped_recipes())}") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {path} cannot be read as TOML: {error}") from None
+    base = fields.pop("base", None)
+    if base is None:
+        return fields
+    if path in seen:
+        raise UserError(f"recipe {path} is its own base; correct 'base'")
+    inside = RECIPES / f"{base}.toml"
+    base_path = inside if inside.exists() else path.parent / f"{base}.toml"
+    return _merge(_read_with_base(base_path, (*seen, path)), fields)
+
+
+def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
+    """Return a base with a difference's values in place of its own, table by table; a budget replaces the base's."""
+    merged = dict(base)
+    for key, value in difference.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    budgets = [name for name in ("epochs", "steps", "minutes") if name in difference]
+    if len(budgets) == 1:
+        for name in {"epochs", "steps", "minutes"} - set(budgets):
+            merged.pop(name, None)
+    return merged
+
+
+def _apply(fields: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise UserError(f"--set {change!r} must be key=value, such as training.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    merged = _merge(fields, value)
+    fields.clear()
+    fields.update(merged)
+
+
+def _explain(error: ValidationError, family: type[Recipe]) -> str:
+    detail = error.errors(include_url=False)[0]
+    if detail["type"] != "extra_forbidden":
+        return first_complaint(error)
+    *parents, key = (str(part) for part in detail["loc"])
+    part = family.model_fields[parents[0]].annotation if parents else family
+    known = getattr(part, "model_fields", {})
+    return f"unknown key {'.'.join([*parents, key])!r}{nearest(key, known)}"
