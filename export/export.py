@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .. import __version__
-from ..host.contract.card import METADATA_KEY, Card, Parity, Reference, Training
+from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Reference, Training
 from ..host.contract.encoder import ENCODER_KEY, encoder_path
 from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
@@ -107,6 +107,8 @@ def _write_decoder(
     codes = graphs.codes
     n = codes.latents.shape[1]
     inputs = {"latent": torch.rand(3, n)} | ({"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {})
+    if words := graphs.card.get("labels"):
+        inputs["label"] = torch.rand(3, len(words))
     inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
     graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
     if weights == "float16":
@@ -166,8 +168,8 @@ def _training(run: Run, step: int) -> Training:
     )
 
 
-def probes(codes: Codes, count: int, seed: int) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Return latents inside and at the edges of the range, [count, n], and pitch classes, [count], to try parity."""
+def probes(codes: Codes, count: int, seed: int, conditions: int = PITCH_CLASSES) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Return latents inside and at the edges of the range, [count, n], and pitch classes or labels, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
     inside = rng.uniform(low, high, (count, len(low)))
@@ -175,7 +177,7 @@ def probes(codes: Codes, count: int, seed: int) -> tuple[Array, npt.NDArray[np.i
     at_edge = rng.random(count) < 0.5
     corner = np.where(rng.random((count, len(low))) < 0.5, low, high)
     latent = np.where(edges & at_edge[:, None], corner, inside).astype(np.float32)
-    return latent, rng.integers(12, size=count).astype(np.intp)
+    return latent, rng.integers(conditions, size=count).astype(np.intp)
 
 
 def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
@@ -203,11 +205,12 @@ def _step_pairs(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator
     ours = model.at_rest(batch)
     theirs = [torch.from_numpy(state) for state in ours.values()]
     for step in range(STEPS if graphs.state else 1):
-        latent, chroma = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64)
-        asked = [latent, ONE_HOT[chroma]] if graphs.decoder_chroma else [latent]
+        conditions = model.card.conditions
+        latent, condition = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64, conditions or PITCH_CLASSES)
+        asked = [latent, np.eye(conditions, dtype=np.float32)[condition]] if conditions else [latent]
         given = graphs.decoder(*map(torch.from_numpy, asked), *theirs)
         frame, *theirs = given if graphs.state else (given,)
-        found, ours = model.step(latent, chroma, ours)
+        found, ours = model.step(latent, condition, ours)
         yield frame.numpy(), found
 
 

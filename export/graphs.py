@@ -14,8 +14,9 @@ from .describe import Codes
 class Graphs:
     """The two graphs of a model as the contract wants them, and what only its family knows of the model.
 
-    ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12], and each ``state``; it gives
-    frames, and after them each state as it is for the next step. ``encoder`` takes audio [batch, frame_length] and,
+    ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12] or where the card has labels how
+    much there is of each, [voice, labels], and each ``state``; it gives frames, and after them each state as it is for
+    the next step. ``encoder`` takes audio [batch, frame_length] and,
     with ``encoder_chroma``, chroma; a network may have none. ``card`` has the fields of the card that are the
     family's: kind, domain, hop, window, prior and chroma, and those that only it has. ``strays`` is the share of sounds
     whose codes may differ from torch's: where features step, the last bit of a transform can throw them over.

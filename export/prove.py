@@ -28,13 +28,16 @@ def reference(model: Model) -> Reference:
     high = [latent.high for latent in model.card.latents]
     latent = np.round(rng.uniform(low, high, (ROWS, len(low))), 4).astype(np.float32)
     steps = STEPS if model.card.state else 1
-    frame = model.after(steps, latent, np.arange(ROWS) % 12)
+    conditions = model.card.conditions
+    condition = np.arange(ROWS) % max(1, conditions)
+    frame = model.after(steps, latent, condition)
     points = np.unique(np.argsort(frame.max(0))[-POINTS:])
     rows = np.abs(frame).argmax(0)
     peaks = frame[rows, np.arange(frame.shape[1])]
     return Reference(
         latent=[[round(float(v), 4) for v in row] for row in latent],
-        chroma=[row % 12 for row in range(ROWS)] if model.card.chroma is not None else None,
+        chroma=condition.tolist() if model.card.chroma is not None else None,
+        label=condition.tolist() if model.card.labels else None,
         points=[int(p) for p in points],
         frame=[[round(float(v), 6) for v in row[points]] for row in frame],
         tolerance=round(TOLERANCE * max(1.0, float(frame.max())), 6),

@@ -12,6 +12,8 @@ from ..kinds.table import kind_of
 
 METADATA_KEY = "timbrel.card"
 FORMAT = 1
+PITCH_CLASSES = 12
+MOST_LABELS = 1024  # of a model: one-hot rows stay small
 
 Kind = Literal["spectrum", "grain", "clip", "stream"]
 Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag"]
@@ -117,6 +119,7 @@ class Reference(_Part):
 
     latent: Annotated[list[list[float]], Field(min_length=1, max_length=256)]
     chroma: list[PitchClass] | None
+    label: list[Annotated[int, Field(ge=0)]] | None = None
     points: Annotated[list[int], Field(min_length=1)]
     frame: list[list[float]]
     tolerance: float
@@ -169,7 +172,19 @@ class Card(_Part):
     training: Training
     parity: Parity
     reference: Reference
-    envelope_points: Annotated[int, Field(ge=0, le=256)] = 0
+    envelope_points: Annotated[int, Field(ge=0, le=1 << 16)] = 0
+    transform_length: Annotated[int, Field(ge=16, le=1 << 16)] | None = None
+    labels: Annotated[list[str], Field(max_length=MOST_LABELS)] = []
+
+    @property
+    def conditions(self) -> int:
+        """Return how many numbers the graph takes beside the latents: pitch classes, or one for each label; or none."""
+        return PITCH_CLASSES if self.chroma is not None else len(self.labels)
+
+    @property
+    def spectra(self) -> int:
+        """Return how many spectra a frame holds: one, or those of a whole clip."""
+        return 1 if self.transform_length is None else self.frame_length // self.hop_length + 1
 
     @property
     def frame_width(self) -> int:
@@ -180,8 +195,13 @@ class Card(_Part):
         magnitudes alone are of noise, ``E|X|^2 = m^2``, that begins anew in each grain; its amplitude is then an
         envelope of ``envelope_points``, which follow the magnitudes, the first at the grain's first sample, the last
         at its last, straight lines between them.
+
+        A clip is given as samples, or with a ``transform_length`` as ``spectra`` of ``transform_length // 2 + 1``
+        magnitudes, one after another. They are those of its rffts under the window, which add up to it (no part of a
+        magnitude is the window's or the transform's), and have their middles at multiples of ``hop_length`` from its
+        first sample on. After them come ``envelope_points``: its root mean square in as many equal parts of it.
         """
-        bins = self.frame_length // 2 + 1
+        bins = self.spectra * ((self.transform_length or self.frame_length) // 2 + 1)
         width = {
             "samples": self.frame_length,
             "magnitude": bins,
@@ -200,7 +220,11 @@ class Card(_Part):
                 raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
         kind_of(self).check(self)
         if self.envelope_points == 1:
-            raise ValueError("envelope_points 1 has no last point; give 0, or 2 to 256")
+            raise ValueError("envelope_points 1 has no last point; give 0, or 2 and more")
+        if self.labels and self.chroma is not None:
+            raise ValueError("labels and chroma do not go together; leave one out")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels must differ from each other")
         self._check_reference()
         return self
 
@@ -214,6 +238,8 @@ class Card(_Part):
             raise ValueError(f"reference: frame must have {rows} rows of {len(reference.points)} points")
         if self.chroma is not None and len(reference.chroma or []) != rows:
             raise ValueError(f"reference: chroma must have {rows} pitch classes, one a row")
+        if self.labels and (len(reference.label or []) != rows or max(reference.label or []) >= len(self.labels)):
+            raise ValueError(f"reference: label must have {rows} numbers of labels, one a row")
         if reference.steps > 1 and not self.state:
             raise ValueError(f"reference: {reference.steps} steps need a state that goes from one to the next; give 1")
         if reference.peaks is not None:

@@ -61,6 +61,7 @@ class Model:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
         self.warnings = _card_warnings(self.card, path)
+        self._one_hot = np.eye(self.card.conditions, dtype=np.float32)
         self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
         self._check_graph()
         self._try_ends()
@@ -74,25 +75,27 @@ class Model:
         """Return the SHA-256 of the file in hex, as presets carry it."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def decode(self, latent: Array, chroma: npt.NDArray[np.intp] | Array) -> Array:
+    def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
         """Return the frames of a batch, [voice, frame_width], of a model without state; otherwise as `step`."""
-        return self.step(latent, chroma, {})[0]
+        return self.step(latent, condition, {})[0]
 
-    def step(self, latent: Array, chroma: npt.NDArray[np.intp] | Array, state: States) -> tuple[Array, States]:
+    def step(self, latent: Array, condition: npt.NDArray[np.intp] | Array, state: States) -> tuple[Array, States]:
         """Return the next frame of each voice, [voice, frame_width], and the state after it.
 
         Args:
             latent: [voice, n_latents].
-            chroma: pitch class 0-11 of each row, [voice], or how much there is of each, [voice, 12]; ignored by
-                models without chroma.
+            condition: pitch class 0-11 of each row, [voice], or how much there is of each, [voice, 12]; of a model
+                with labels the number of the label, or how much there is of each, [voice, labels]. Ignored by models
+                without chroma and labels.
             state: what the step before gave, by name, [voice, *shape]; `at_rest` at first.
 
         Raises:
             UserError: the graph cannot be run, or gives something else.
         """
         feeds = {"latent": latent} | state
-        if self.card.chroma is not None:
-            feeds["chroma"] = ONE_HOT[chroma] if chroma.ndim == 1 else chroma.astype(np.float32, copy=False)
+        if self.card.conditions:
+            weights = self._one_hot[condition] if condition.ndim == 1 else condition.astype(np.float32, copy=False)
+            feeds["chroma" if self.card.chroma is not None else "label"] = weights
         frame, *after = run(self.session, self.path, self._outputs, feeds)
         return frame, dict(zip(state, after, strict=True))
 
@@ -100,19 +103,19 @@ class Model:
         """Return the state before a first step: zeros, [voices, *shape], by name; empty for models without state."""
         return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
 
-    def after(self, steps: int, latent: Array, chroma: npt.NDArray[np.intp]) -> Array:
+    def after(self, steps: int, latent: Array, condition: npt.NDArray[np.intp]) -> Array:
         """Return the frames, [voice, frame_width], of the last of some steps with the same inputs, from rest."""
         state = self.at_rest(len(latent))
         for _ in range(steps):
-            frame, state = self.step(latent, chroma, state)
+            frame, state = self.step(latent, condition, state)
         return frame
 
     def verify(self) -> Verdict:
         """Run the card's reference on this machine, and compare."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
-        chroma = np.asarray(reference.chroma or [0] * len(latent), np.intp)
-        frame, width = self.after(reference.steps, latent, chroma), self.card.frame_width
+        condition = np.asarray(reference.chroma or reference.label or [0] * len(latent), np.intp)
+        frame, width = self.after(reference.steps, latent, condition), self.card.frame_width
         differences = np.abs(frame[:, reference.points] - np.asarray(reference.frame, np.float32))
         told = len(set(reference.points))
         if reference.peaks is not None:
@@ -131,8 +134,8 @@ class Model:
         inputs = {i.name: i.shape for i in self.session.get_inputs()}
         outputs = {o.name: o.shape for o in self.session.get_outputs()}
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
-        if card.chroma is not None:
-            expected_inputs["chroma"] = [12]
+        if card.conditions:
+            expected_inputs["chroma" if card.chroma is not None else "label"] = [card.conditions]
         expected_inputs |= {state.name: state.shape for state in card.state}
         for what, found, expected in (("inputs", inputs, expected_inputs), ("outputs", outputs, self._outputs)):
             shapes = {name: list(shape[1:]) for name, shape in found.items()}

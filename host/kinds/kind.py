@@ -26,6 +26,10 @@ class Shape(Protocol):
     @property
     def envelope_points(self) -> int: ...
     @property
+    def transform_length(self) -> int | None: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
     def chroma(self) -> object | None: ...
     @property
     def state(self) -> Sequence[object]: ...
@@ -46,6 +50,8 @@ class Kind:
     of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something
     carries_state: ClassVar[bool] = False  # its decoder is stepped, and takes a state from one step to the next
     enveloped: ClassVar[tuple[str, ...]] = ()  # domains whose frames may end with an envelope
+    most_envelope_points: ClassVar[int] = 256  # more than are heard in a frame of a tenth of a second
+    of_clips: ClassVar[bool] = False  # its frames are whole clips, of many spectra or by a label where the card says so
 
     def check(self, card: Shape) -> None:
         """Refuse a card that contradicts its kind.
@@ -55,6 +61,10 @@ class Kind:
         """
         if not self.carries_state and (card.state or card.scaling):
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
+        if not self.of_clips and (card.transform_length or card.labels):
+            raise ValueError(f"transform_length and labels do not go with kind {card.kind!r}; leave them out")
+        if card.envelope_points > self.most_envelope_points:
+            raise ValueError(f"envelope_points {card.envelope_points} must not exceed {self.most_envelope_points}")
         if card.envelope_points and card.domain not in self.enveloped:
             raise ValueError(
                 f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"

@@ -36,7 +36,9 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "state": [],
         "scaling": None,
         "envelope_points": 0,
-        "reference": fields["reference"] | {"peaks": None, "steps": 1},
+        "transform_length": None,
+        "labels": [],
+        "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None},
     }
     assert json.loads(card.model_dump_json()) == fields | beside
 
@@ -69,6 +71,8 @@ def test_a_grain_is_as_wide_as_its_domain_and_envelope_need(fields, domain, poin
         (GRAIN | {"envelope_points": 1}, "has no last point"),
         (GRAIN | {"domain": "samples", "envelope_points": 16}, "do not go with kind 'grain' and domain 'samples'"),
         ({"envelope_points": 16}, "do not go with kind 'spectrum'"),
+        ({"transform_length": 512}, "do not go with kind 'spectrum'"),
+        (GRAIN | {"labels": ["kick"]}, "do not go with kind 'grain'"),
         (GRAIN | {"state": [{"name": "h", "shape": [4]}]}, "state and scaling do not go with kind 'grain'"),
         ({"scaling": {"mean": 0.0, "deviation": 1.0}}, "state and scaling do not go with kind 'spectrum'"),
         (GRAIN | {"domain": "real_imag"}, "domain 'real_imag' does not go with kind 'grain'"),
