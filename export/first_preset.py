@@ -13,9 +13,8 @@ from ..host.events import ControlChange, Event, NoteOff, NoteOn
 from ..host.kinds.grain import Grain, GrainSettings
 from ..host.kinds.spectrum import Spectrum
 from ..host.midi.file import Performance
-from ..host.patch.library import FIRST_KNOB_CC, default_knobs
+from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
-from ..host.patch.resolve import Patch
 from ..host.progress import Display
 from ..host.render import render
 from ..train.batches.frames import pitched_frames

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from ..host.contract.model import Model
 from ..host.events import Event, NoteOff, NoteOn
+from ..host.patch.library import Patch
 from ..host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
-from ..host.patch.resolve import Patch
 from ..host.pitch import sounding_note
 from ..host.play.instrument import Instrument
 

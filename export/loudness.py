@@ -8,8 +8,8 @@ from ..host.contract.model import Model
 from ..host.engines.table import VOICE_LUFS
 from ..host.events import NoteOn
 from ..host.kinds.table import kind_of
+from ..host.patch.library import Patch
 from ..host.patch.preset import EnvelopeSettings, PlaySettings, Preset
-from ..host.patch.resolve import Patch
 from ..host.play.instrument import Instrument
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1

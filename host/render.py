@@ -12,7 +12,7 @@ from .audio.files import sound_writer
 from .dsp import limit, limited
 from .events import ProgramChange
 from .midi.file import Performance
-from .patch.resolve import Patch
+from .patch.library import Patch
 from .play.rack import Rack
 from .progress import TOO_LOUD, clock, told_if_slow
 

@@ -94,19 +94,19 @@ class Grain(Kind):
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
-    def targets(self, preset: Any, card: Shape) -> dict[str, Range]:
+    def targets(self, own: GrainSettings | None, card: Shape) -> dict[str, Range]:
         """See `Kind.targets`."""
-        settings = preset.grain or GrainSettings()
+        settings = own or GrainSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
         return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
-    def faults(self, preset: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: GrainSettings | None, play: Any, card: Shape) -> Iterator[Fault]:
         """See `Kind.faults`."""
-        settings = preset.grain or GrainSettings()
-        if settings.keys == "hold" and preset.play.mode != "poly":
+        settings = own or GrainSettings()
+        if settings.keys == "hold" and play.mode != "poly":
             yield Fault(
                 ("grain", "keys"),
-                f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {preset.play.mode!r}; "
+                f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {play.mode!r}; "
                 "change one of them",
             )
         half = card.sample_rate / 2
@@ -117,9 +117,9 @@ class Grain(Kind):
                 "give less, or leave it out: open",
             )
 
-    def holds_keys(self, preset: Any) -> bool:
+    def holds_keys(self, own: GrainSettings | None) -> bool:
         """See `Kind.holds_keys`."""
-        return preset.grain is not None and bool(preset.grain.keys == "hold")
+        return own is not None and own.keys == "hold"
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
         """See `Kind.frames`."""

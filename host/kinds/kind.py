@@ -70,15 +70,21 @@ class Kind:
                 f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"
             )
 
-    def targets(self, preset: Any, card: Shape) -> dict[str, Range]:
-        """Return the targets that a preset has for this kind alone, each with its range."""
+    def targets(self, own: Any, card: Shape) -> dict[str, Range]:
+        """Return the targets that a preset has for this kind alone, each with its range.
+
+        ``own`` is the preset's table for this kind alone, here and below; None where it has none.
+        """
         return {}
 
-    def faults(self, preset: Any, card: Shape) -> Iterator[Fault]:
-        """Give the faults of a preset's settings for this kind: contradictions among them or with the model."""
+    def faults(self, own: Any, play: Any, card: Shape) -> Iterator[Fault]:
+        """Give the faults of a preset's settings for this kind: contradictions among them or with the model.
+
+        ``play`` is the preset's [play].
+        """
         yield from ()
 
-    def holds_keys(self, preset: Any) -> bool:
+    def holds_keys(self, own: Any) -> bool:
         """Return whether a note sounds on until its key is pressed again."""
         return False
 

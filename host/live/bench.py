@@ -19,9 +19,8 @@ from ..audio.device import NullSink
 from ..errors import Failure, TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
-from ..patch.library import open_patch
+from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
-from ..patch.resolve import Patch
 from ..play.rack import Rack
 from .loop import Load, Loop
 from .parent import HUGE_PAGES

@@ -6,8 +6,7 @@ from pathlib import Path
 from ..events import ControlChange, Event, ProgramChange
 from ..files import Stamp, stamp
 from ..patch.fitting import Fitting
-from ..patch.library import open_patch
-from ..patch.resolve import Patch
+from ..patch.library import Patch, open_patch
 from ..play.rack import as_played
 
 Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others

@@ -21,7 +21,7 @@ from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import Event, NoteOn
 from ..midi.ports import Inputs
-from ..patch.resolve import Patch
+from ..patch.library import Patch
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices
 from ..stop import SIGNALS

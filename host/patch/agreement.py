@@ -85,7 +85,8 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
-    known |= kind_of(card).targets(preset, card)
+    kind = kind_of(card)
+    known |= kind.targets(preset.of_kind(kind), card)
     if preset.morph is not None:
         known[MORPH] = (0.0, 1.0)
     return known
@@ -161,7 +162,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
     for other in KINDS.values():
         if other is own:
             continue
-        if other.section is not None and getattr(preset, other.section) is not None:
+        if other.section is not None and preset.of_kind(other) is not None:
             yield Fault(
                 (other.section,),
                 f"[{other.section}] is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
@@ -174,7 +175,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
                     f"play.{name} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
                     f"remove it{own.instead}",
                 )
-    yield from own.faults(preset, card)
+    yield from own.faults(preset.of_kind(own), preset.play, card)
 
 
 def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:

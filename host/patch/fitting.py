@@ -10,8 +10,8 @@ from ..contract.card import first_complaint
 from ..errors import UserError
 from ..progress import clock
 from .controllers import Controller, bindings
+from .library import Patch
 from .preset import CCMap
-from .resolve import Patch
 
 TOLD = 3  # presets that were loaded meanwhile, of any number
 

@@ -19,10 +19,9 @@ from ..events import ControlChange, Event
 from ..files import check_output, replacing
 from ..shelf import preset_file, shipped_models, shipped_presets
 from .agreement import ANY_RATE, check, ranges
-from .library import open_patch
+from .library import Patch, open_patch
 from .preset import MORPH, NO_MORPH
 from .reading import Statement, read_preset, statements
-from .resolve import Patch
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
 Range = tuple[float, float]

@@ -1,18 +1,56 @@
-"""Finds what a user names: shipped presets and models, files, and the defaults of a bare model."""
+"""Finds what a user names, and opens it as a patch: shipped presets and models, files, a bare model's defaults."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..contract.card import Card
+from ..contract.model import Model
 from ..errors import UserError, nearest
-from ..files import stamp
+from ..files import Stamp, stamp
 from ..shelf import MADE, preset_file, shipped_models, shipped_presets
 from .agreement import faults, fitted, known_effects, strays
 from .models import model_path, open_model
+from .motions import Morph
 from .preset import CCMap, Preset
 from .reading import complaints, read_preset
-from .resolve import Patch
+from .resolve import morph_of, process_end
+from .tuning import tuned_keys
 
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A preset with its model opened and checked, and what its other files say: ready to play.
+
+    All that it names is read once, so that nothing is read while it sounds. ``folder`` is where its relative paths
+    begin. ``files`` are those that were read, with earlier stamps. ``tuning`` is the pitch of each MIDI key that
+    sounds, as `tuned_keys` has it; ``morph`` where and how it morphs, None if it does not; ``process_end`` the code to
+    which it leads sounds that go through its model, or None.
+
+    Raises:
+        UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
+    """
+
+    name: str
+    preset: Preset
+    model: Model
+    folder: Path
+    warnings: tuple[str, ...] = ()
+    files: Mapping[Path, Stamp | None] = field(default_factory=dict)
+    tuning: Mapping[int, float] = field(init=False, repr=False)
+    morph: Morph | None = field(init=False, repr=False)
+    process_end: Sequence[float] | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        preset, card = self.preset, self.model.card
+        try:
+            object.__setattr__(self, "tuning", tuned_keys(preset.tuning, self.folder))
+            object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder))
+            object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder))
+        except UserError as error:
+            raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
 
 
 def open_patch(name: str) -> Patch:

@@ -1,13 +1,15 @@
 """The [morph], [walk] and [[motion]] tables of a preset."""
 
 import itertools
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from ..settings import Part
 
 Way = Literal["linear", "spherical"]
+TEMPO_BPM = 120.0  # of motion in beats while no MIDI clock is heard
 
 
 class MorphSettings(Part):
@@ -22,6 +24,13 @@ class MorphSettings(Part):
         if (self.to is None) == (self.values is None):
             raise ValueError("give one of to (a preset's name or path) and values (one number a latent)")
         return self
+
+
+class Morph(NamedTuple):
+    """What [morph] comes to on a model: the code to which it leads, one number a latent, and the shape of the way."""
+
+    end: Sequence[float]
+    shape: Way
 
 
 class WalkSettings(Part):

@@ -11,7 +11,7 @@ from ..controls import NULL_PARAMETER, RESERVED_CC
 from ..errors import UserError
 from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, Part, controls_of
-from .motions import MorphSettings, MotionSettings
+from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
@@ -49,6 +49,10 @@ class PlaySettings(Part):
     gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
+
+    def values(self) -> dict[str, float]:
+        """Return the rest positions of all targets in [play]."""
+        return {"gain": self.gain_db, "pan": self.pan}
 
 
 class ProcessSettings(Part):
@@ -99,6 +103,10 @@ class EnvelopeSettings(Part):
     decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
     sustain: Annotated[float, Field(ge=0, le=1), Knob("of full level")] = 1.0
     release_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.2
+
+    def values(self) -> dict[str, float]:
+        """Return the rest positions of all targets in [envelope]."""
+        return {f"envelope.{name}": value for name, value in self}
 
 
 PLAY_CONTROLS = controls_of(PlaySettings) | controls_of(EnvelopeSettings, "envelope")
@@ -198,7 +206,7 @@ class Preset(Sections):
     description: str = ""
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     knobs: list[Annotated[int, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = Field(default_factory=list)
-    tempo_bpm: Annotated[float, Field(ge=20, le=400)] = 120.0  # of motion in beats while no MIDI clock is heard
+    tempo_bpm: Annotated[float, Field(ge=20, le=400)] = TEMPO_BPM
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()
     envelope: EnvelopeSettings = EnvelopeSettings()

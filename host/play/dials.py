@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..controls import RAMP_SECONDS, Ramp
-from ..patch.preset import PLAY_CONTROLS, Preset
+from ..patch.preset import PLAY_CONTROLS
 from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motion import Latents
@@ -49,7 +49,7 @@ class Dials:
 
     def __init__(
         self,
-        preset: Preset,
+        rests: Mapping[str, float],
         codes: Latents,
         engine: Mapping[str, Ramp],
         move_effect: Callable[[int, str, float], None],
@@ -58,20 +58,13 @@ class Dials:
         """Begin with the preset's values.
 
         Args:
+            rests: where targets rest by name, all those of [play] and [envelope], and those of effects that are set.
             codes: the preset's latents.
             engine: the ramps of what can be turned in the engine, by target.
             move_effect: called with the sample, the target and the value when an effect is turned.
         """
         self._engine, self._move_effect, self._rate = engine, move_effect, sample_rate
-        self._play = {
-            "gain": preset.play.gain_db,
-            "pan": preset.play.pan,
-            "envelope.attack_seconds": preset.envelope.attack_seconds,
-            "envelope.decay_seconds": preset.envelope.decay_seconds,
-            "envelope.sustain": preset.envelope.sustain,
-            "envelope.release_seconds": preset.envelope.release_seconds,
-        }
-        self._effects = preset.effect_values()
+        self._values = dict(rests)
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self.motion = CommonMotion(codes, self._gains(), sample_rate)
 
@@ -80,7 +73,7 @@ class Dials:
         for ramps in (self.motion.codes.targets, self._engine):
             if target in ramps:
                 return ramps[target].target
-        return self._play[target] if target in self._play else self._effects.get(target, 0.0)
+        return self._values.get(target, 0.0)
 
     def turn(self, time: int, target: str, value: float) -> None:
         """Send a target to a value."""
@@ -88,13 +81,12 @@ class Dials:
             self.motion.codes.turn(time, target, value)
         elif target in self._engine:
             self._engine[target].move(time, value)
-        elif target in PLAY_CONTROLS:
-            self._play[target] = value
+        else:
+            self._values[target] = value
             if target in ("gain", "pan"):
                 self._set_gain(time)
-        else:
-            self._effects[target] = value
-            self._move_effect(time, target, value)
+            elif target not in PLAY_CONTROLS:
+                self._move_effect(time, target, value)
 
     def volume(self, time: int, value: int) -> None:
         """Set the volume, CC 7, from a sample on: ``value`` 0-127."""
@@ -115,19 +107,19 @@ class Dials:
         """Return the envelope of a note that begins at a sample."""
 
         def samples(name: str) -> int:
-            return round(max(SHORTEST_SECONDS, self._play[name]) * self._rate)
+            return round(max(SHORTEST_SECONDS, self._values[name]) * self._rate)
 
         return Envelope(
             on=time,
             attack=samples("envelope.attack_seconds"),
             decay=samples("envelope.decay_seconds"),
-            sustain=self._play["envelope.sustain"],
+            sustain=self._values["envelope.sustain"],
             release=samples("envelope.release_seconds"),
         )
 
     def release_samples(self) -> int:
         """Return the length of the release of a note that ends now, in samples."""
-        return round(max(SHORTEST_SECONDS, self._play["envelope.release_seconds"]) * self._rate)
+        return round(max(SHORTEST_SECONDS, self._values["envelope.release_seconds"]) * self._rate)
 
     def _set_gain(self, time: int) -> None:
         left, right = self._gains()
@@ -136,8 +128,8 @@ class Dials:
 
     def _gains(self) -> tuple[float, float]:
         """Return the gains of left and right: equal power; volume and expression squared (General MIDI: 40 log10)."""
-        level_db = self._play["gain"]
+        level_db = self._values["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
-        angle = (np.clip(self._play["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
+        angle = (np.clip(self._values["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
         return gain * float(np.cos(angle)), gain * float(np.sin(angle))

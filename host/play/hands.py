@@ -1,14 +1,16 @@
 """Applies events to one preset: what a player's hands and feet do is written into functions of time.
 
 Nothing sounds here: `Synthesis` computes what the voices and their motion say once all events of a block are written.
+No preset goes further than this: each part gets its own tables of it, and nothing else.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..controls import knob
 from ..engines.protocol import Engine, Motion
-from ..engines.table import VOICE_LUFS
+from ..engines.table import VOICE_LUFS, engine_of
 from ..events import (
     AllOff,
     Clock,
@@ -25,8 +27,8 @@ from ..events import (
 )
 from ..kinds.table import kind_of
 from ..patch.agreement import reach
+from ..patch.library import Patch
 from ..patch.preset import PROCESS_CONTROLS
-from ..patch.resolve import Patch
 from ..settings import Range
 from ..units import db_to_gain
 from .desk import BEND_RANGE
@@ -51,22 +53,24 @@ class Hands:
         effects: Mapping[str, Range],
         move_effect: Callable[[int, str, float], None],
     ) -> None:
-        """Begin with the preset's values; arguments are as `Synthesis` has them.
+        """Begin with the preset's values; arguments are as `engine_and_hands` has them.
 
         Raises:
             UserError: the preset does not fit the model.
         """
         preset, card = patch.preset, patch.model.card
-        rate, play = card.sample_rate, preset.play
+        rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
-        self._fingers = fingers_of(preset, card)
-        self._dials = Dials(preset, Latents(preset, card, rate, patch.morph_end), engine.targets, move_effect, rate)
+        self._fingers = fingers_of(preset.mpe, play.bend_range_semitones, card)
+        codes = Latents(preset.latent_values(card), card, preset.motion, preset.tempo_bpm, patch.morph)
+        rests = play.values() | preset.envelope.values() | preset.effect_values()
+        self._dials = Dials(rests, codes, engine.targets, move_effect, rate)
         self.motion = self._dials.motion
         # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
         makers = Makers(engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
-        self.voices = keyed(preset, kind_of(card), rate, makers)
+        self.voices = keyed(play, kind.holds_keys(preset.of_kind(kind)), rate, makers)
         spans = reach(preset, card, effects)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
@@ -201,3 +205,29 @@ class Hands:
     def _set_glide(self) -> None:
         if isinstance(self.voices, Solo):
             self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
+
+
+def _no_effect(time: int, target: str, value: float) -> None:
+    """Do nothing: there are no effects."""
+
+
+def engine_and_hands(
+    patch: Patch,
+    effects: Mapping[str, Range] = MappingProxyType({}),
+    move_effect: Callable[[int, str, float], None] = _no_effect,
+    live: bool = False,
+) -> tuple[Engine[Any], Hands]:
+    """Return the two of which a `Synthesis` of the patch is made.
+
+    Args:
+        effects: the ranges of what can be turned in them, by target.
+        move_effect: called with the sample, the target and the value when a knob moves an effect.
+        live: see `engine_of`.
+
+    Raises:
+        UserError: the model's kind has no engine, or the preset does not fit the model.
+    """
+    preset, card = patch.preset, patch.model.card
+    own = preset.of_kind(kind_of(card))
+    engine = engine_of(patch.model, preset.latent_values(card), preset.play, own, live)
+    return engine, Hands(patch, engine, effects, move_effect)

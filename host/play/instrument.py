@@ -9,7 +9,8 @@ from ..audio.effects import EffectChain
 from ..audio.output import Output
 from ..events import Event, Shed
 from ..patch.agreement import check
-from ..patch.resolve import Patch
+from ..patch.library import Patch
+from .hands import engine_and_hands
 from .mapping import Mapper
 from .synthesis import Elsewhere, Synthesis, share
 
@@ -35,15 +36,9 @@ class Instrument:
         check(patch.preset, card, effects.targets())
         self._elsewhere, self._samples_read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
-        self._synthesis = Synthesis(
-            patch,
-            parts=share(0, 1 + len(elsewhere)),
-            elsewhere=elsewhere,
-            effects=effects.targets(),
-            move_effect=self._output.set_effect,
-            live=live,
-        )
-        self._hands = self._synthesis.hands
+        engine, self._hands = engine_and_hands(patch, effects.targets(), self._output.set_effect, live)
+        parts = share(0, 1 + len(elsewhere))
+        self._synthesis = Synthesis(engine, self._hands, parts=parts, elsewhere=elsewhere)
 
     @property
     def latency_samples(self) -> int:

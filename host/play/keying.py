@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ..controls import Ramp
-from ..kinds.kind import Kind
-from ..patch.preset import Preset
+from ..patch.preset import PlaySettings
 from .voices import Makers, Voice, Voices
 
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
@@ -160,9 +159,11 @@ class Solo(Voices):
         self._last_pitch = pitch
 
 
-def keyed(preset: Preset, kind: Kind, sample_rate: int, makers: Makers) -> Poly | Solo:
-    """Return the voices that a preset's keys play."""
-    play = preset.play
+def keyed(play: PlaySettings, holds_keys: bool, sample_rate: int, makers: Makers) -> Poly | Solo:
+    """Return the voices that keys play as [play] says.
+
+    With ``holds_keys``, of `Kind.holds_keys`, each note sounds on until its key is pressed again.
+    """
     if play.mode != "poly":
         return Solo(play.legato, play.mode == "chord", sample_rate, makers)
-    return (Latch if kind.holds_keys(preset) else Poly)(play.voices, sample_rate, makers)
+    return (Latch if holds_keys else Poly)(play.voices, sample_rate, makers)

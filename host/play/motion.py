@@ -12,8 +12,8 @@ from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import white_noise
 from ..events import Clock
-from ..patch.motions import MotionSettings
-from ..patch.preset import MORPH, Preset
+from ..patch.motions import TEMPO_BPM, Morph, MotionSettings
+from ..patch.preset import MORPH
 from .beats import Beats
 from .walk import Walk
 from .ways import WAYS, Code, Spans, straight
@@ -36,14 +36,17 @@ class Mover(Protocol):
         """Drop what only matters before sample ``time``."""
 
 
-def make_mover(settings: MotionSettings, number: int, preset: Preset, card: Card, sample_rate: int) -> Mover:
-    """Return the mover that ``settings`` describe; ``number`` is its place among the preset's motions."""
+def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> Mover:
+    """Return the mover that ``settings`` describe; ``number`` is its place among the preset's motions.
+
+    Other arguments are as `Latents` has them.
+    """
     spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
-        return Walk(settings.walk, preset.latent_values(card), card, sample_rate)
+        return Walk(settings.walk, rest, card)
     if settings.times is not None:
-        return Course(settings, settings.times, sample_rate, spans)
-    return Cycle(settings, number, preset.tempo_bpm, sample_rate, spans)
+        return Course(settings, settings.times, card.sample_rate, spans)
+    return Cycle(settings, number, tempo_bpm, card.sample_rate, spans)
 
 
 class Cycle:
@@ -132,32 +135,46 @@ class Course:
 
 
 class Latents:
-    """The latents of a preset at any time.
+    """The latents of a preset at any time, in samples at its model's rate.
 
     A morph leads from the knobs to another code. A path or a walk takes the place of both, other motion is added; what
     moves stays in the range that the card gives. When the beat begins anew, what follows it glides there as a knob
     would.
     """
 
-    def __init__(self, preset: Preset, card: Card, sample_rate: int, far: Code | None = None) -> None:
-        """``sample_rate`` is that of all times; ``far`` is the code at the other end of the preset's morph."""
-        ramp = round(RAMP_SECONDS * sample_rate)
-        self.knobs = [Ramp(value, ramp) for value in preset.latent_values(card)]
+    def __init__(
+        self,
+        rest: Code,
+        card: Card,
+        motion: Sequence[MotionSettings] = (),
+        tempo_bpm: float = TEMPO_BPM,
+        morph: Morph | None = None,
+    ) -> None:
+        """Begin at the code ``rest``, where the knobs of the preset rest.
+
+        Args:
+            card: the model's.
+            motion: the preset's, in its order.
+            tempo_bpm: in which beats pass without a MIDI clock.
+            morph: the preset's, if it has one.
+        """
+        ramp = round(RAMP_SECONDS * card.sample_rate)
+        self.knobs = [Ramp(value, ramp) for value in rest]
         self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # what can be turned
         self._places = {target: index for index, target in enumerate(self.targets)}
-        self._morph_end = far
+        self._morph_end = None if morph is None else morph.end
         self._way = straight
-        if preset.morph is not None:
+        if morph is not None:
             self.targets[MORPH] = Ramp(0.0, ramp)
-            self._way = WAYS[preset.morph.shape]
+            self._way = WAYS[morph.shape]
         self._spans = [(latent.low, latent.high) for latent in card.latents]
-        movers = [make_mover(m, number, preset, card, sample_rate) for number, m in enumerate(preset.motion)]
+        movers = [make_mover(settings, number, rest, tempo_bpm, card) for number, settings in enumerate(motion)]
         movers.sort(key=lambda mover: mover.target is not None)  # what moves all first: the others are added to it
         # What is left of where a mover was when its beat began anew fades away.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
-        self._beats = Beats(preset.tempo_bpm, sample_rate)
+        self._beats = Beats(tempo_bpm, card.sample_rate)
         moved = {mover.target for mover in movers}
-        everything = far is not None or None in moved
+        everything = morph is not None or None in moved
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
         self._rows: dict[int, tuple[float, ...]] = {}
         self._latest_row = -1  # no row was ever asked for later than this

@@ -29,7 +29,7 @@ from ..events import (
     Turn,
     ZoneSize,
 )
-from ..patch.preset import Preset
+from ..patch.preset import MpeSettings
 from .desk import BEND_RANGE, CONFIGURATION, LOWER, MOST_MEMBERS, SLIDE, UPPER, Reader, bend_range, resized, zone_of
 
 Array = npt.NDArray[np.float32]
@@ -369,10 +369,10 @@ class Zones:
                 self._players |= dict.fromkeys(channels, player)
 
 
-def fingers_of(preset: Preset, card: Card) -> Fingers:
-    """Return the fingers of a preset; where it enables MPE, a zone has begun."""
+def fingers_of(mpe: MpeSettings, semitones: float, card: Card) -> Fingers:
+    """Return the fingers of a preset; where it enables MPE, a zone has begun, whose master bends ``semitones``."""
     spans = [(latent.low, latent.high) for latent in card.latents]
-    fingers = Fingers(preset.mpe.pressure, preset.mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
-    if preset.mpe.enabled:
-        fingers.begin(LOWER, MOST_MEMBERS, preset.play.bend_range_semitones)
+    fingers = Fingers(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
+    if mpe.enabled:
+        fingers.begin(LOWER, MOST_MEMBERS, semitones)
     return fingers

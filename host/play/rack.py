@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..dsp import limit
 from ..errors import UserError
 from ..events import Event
-from ..patch.resolve import Patch
+from ..patch.library import Patch
 from .instrument import Instrument
 from .mapping import Mapper
 from .mpe import Zones

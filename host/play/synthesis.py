@@ -7,18 +7,14 @@ mix: whoever computes a part, the sums are the same to the bit.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import VoiceSound
-from ..engines.table import engine_of
+from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
-from ..patch.resolve import Patch
-from ..settings import Range
 from .hands import Hands
 from .voices import PARTS
 
@@ -51,39 +47,27 @@ class Elsewhere(Protocol):
         ...
 
 
-def _no_effect(time: int, target: str, value: float) -> None:
-    """Do nothing: there are no effects."""
-
-
 class Synthesis:
     """The voices of one preset, before its effects."""
 
     def __init__(
         self,
-        patch: Patch,
+        engine: Engine[Any],
+        hands: Hands,
         *,
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
-        effects: Mapping[str, Range] = MappingProxyType({}),
-        move_effect: Callable[[int, str, float], None] = _no_effect,
-        live: bool = False,
     ) -> None:
         """Make it ready to sound.
 
         Args:
+            engine, hands: of the preset, as `engine_and_hands` makes them together.
             parts: of the voices, those that are computed here.
             elsewhere: the processes that compute the others.
-            effects: the ranges of what can be turned in them, by target.
-            move_effect: called with the sample, the target and the value when a knob moves an effect.
-            live: see `engine_of`.
-
-        Raises:
-            UserError: the model's kind has no engine, or the preset does not fit the model.
         """
+        self._engine, self._hands = engine, hands
         self._parts, self._elsewhere = set(parts), list(elsewhere)
-        self._engine = engine_of(patch.model, patch.preset, live)
-        self.hands = Hands(patch, self._engine, effects, move_effect)
-        self._voices, self._motion = self.hands.voices, self.hands.motion
+        self._voices, self._motion = hands.voices, hands.motion
         self._now = 0
 
     @property
@@ -97,7 +81,7 @@ class Synthesis:
 
     def spare(self) -> tuple[bool, float] | None:
         """See `Hands.spare`, at the sample that is computed next."""
-        return self.hands.spare(self._now)
+        return self._hands.spare(self._now)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Return the next ``count`` samples, [2, count].
@@ -145,12 +129,12 @@ class Synthesis:
         """
         start = self._now
         for event in events:
-            self.hands.hear(event)
+            self._hands.hear(event)
         steal = self._voices.steal_samples
         for voice in self._voices:
             voice.stream.end = voice.end(steal)
         voices = [voice for voice in self._voices if voice.part in self._parts]
-        motion = self.hands.motion_of(voices)
+        motion = self._hands.motion_of(voices)
         streams = self._engine.render([voice.stream for voice in voices], motion, start, count)
         sums: dict[int, Array] = {}
         for voice, stream in zip(voices, streams, strict=True):
@@ -165,4 +149,4 @@ class Synthesis:
 
     def forget(self) -> None:
         """Drop what only matters before the next sample."""
-        self.hands.forget(self._now - self._engine.lookback)
+        self._hands.forget(self._now - self._engine.lookback)

@@ -43,7 +43,7 @@ class Walk:
     target: str | None = None
     in_beats = False
 
-    def __init__(self, settings: WalkSettings, start: Code, card: Card, sample_rate: int) -> None:
+    def __init__(self, settings: WalkSettings, start: Code, card: Card) -> None:
         """``start`` is where it begins at sample 0; a latent that never varied in training stays there."""
         deviations = np.array([latent.std for latent in card.latents])
         self._axes = np.flatnonzero(deviations > 0)
@@ -56,7 +56,7 @@ class Walk:
         self._marks = np.clip(marks, self._low, self._high)
         self._bound = settings.bound
         self._length = min(settings.speed * STEP_SECONDS, settings.bound * STEP_OF_BOUND)
-        self._samples = self._length / settings.speed * sample_rate
+        self._samples = self._length / settings.speed * card.sample_rate
         self._noise = white_noise(WALK_VALUES).astype(np.float64)
         self._seed = settings.seed
         self._rest = np.array(start, np.float64)

@@ -27,8 +27,9 @@ from ..engines.protocol import VoiceSound
 from ..engines.table import MAX_BLOCK
 from ..errors import Failure
 from ..events import Event
-from ..patch.resolve import Patch
+from ..patch.library import Patch
 from ..stop import SIGNALS, held
+from .hands import engine_and_hands
 from .synthesis import Synthesis, share
 
 Array = npt.NDArray[np.float32]
@@ -322,7 +323,7 @@ def _play(
     parts: Sequence[int],
 ) -> None:
     """Compute what the rack asks for, until it says that this is all."""
-    playing = {channel: Synthesis(patch, parts=parts) for channel, patch in patches.items()}
+    playing = {channel: Synthesis(*engine_and_hands(patch), parts=parts) for channel, patch in patches.items()}
     rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
     done = dict.fromkeys(patches, 0)

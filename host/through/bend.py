@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..errors import UserError
-from ..patch.resolve import Patch
+from ..patch.library import Patch
 from ..play.motion import Latents
 from .codes import Times, hop_of
 
@@ -31,9 +31,10 @@ class Codes:
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
         ramp = round(RAMP_SECONDS * rate)
-        self.knobs = Latents(preset, card, rate, patch.morph_end)
+        rest = preset.latent_values(card)
+        self.knobs = Latents(rest, card, preset.motion, preset.tempo_bpm, patch.morph)
         self.ramps = {name: Ramp(value, ramp) for name, value in settings.values().items() if name != WET}
-        self._rest = np.array(preset.latent_values(card))
+        self._rest = np.array(rest)
         self._centre = np.array([latent.mean for latent in card.latents])
         if preset.latent.values is not None:
             self._centre = self._rest

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..controls import RAMP_SECONDS
 from ..errors import UserError
 from ..events import Event
-from ..patch.resolve import Patch
+from ..patch.library import Patch
 from ..play.mapping import Mapper
 from .processor import Processor
 

@@ -15,9 +15,9 @@ from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
 from ..midi.file import Performance
+from ..patch.library import Patch
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
-from ..patch.resolve import Patch
 from ..picture import check_picture
 from ..pitch import sounding_note
 from ..play.motion import Latents
@@ -184,8 +184,8 @@ def _note_of(sound: Path) -> int:
 
 def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
     """Return where the latents are while the note is held, [POINTS, n_latents]."""
-    latents = Latents(preset, card, RATE)
-    times = np.linspace(0, seconds * RATE, POINTS).astype(np.int64)
+    latents = Latents(preset.latent_values(card), card, preset.motion)
+    times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
     return latents.at(times).astype(np.float64)
 
 

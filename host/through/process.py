@@ -17,8 +17,8 @@ from ..contract.card import first_complaint
 from ..errors import UserError
 from ..events import Event
 from ..kinds.table import kind_of
+from ..patch.library import Patch
 from ..patch.preset import ProcessSettings
-from ..patch.resolve import Patch
 from ..progress import told_if_slow
 from ..render import SILENCE, SILENT_SECONDS
 from ..shelf import preset_file, shipped_presets

@@ -12,7 +12,7 @@ from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..events import AllOff, Clock, Event, NoteOff, NoteOn
 from ..patch.agreement import check, reach
-from ..patch.resolve import Patch
+from ..patch.library import Patch
 from ..play.desk import Reader
 from ..play.mapping import Mapper
 from .bend import WET, Codes

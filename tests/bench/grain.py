@@ -25,8 +25,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.dials import CommonMotion
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motion import Latents
@@ -133,7 +133,7 @@ def against_floor(model):
     """Median ratio of the engine's time to the floor's, over blocks in which a grain begins; and both medians."""
     counted, made = Counted(model), preset()
     engine = GrainEngine(counted, made.grain, BLOCK)
-    motion = CommonMotion(Latents(made, model.card, RATE), (1.0, 1.0), RATE)
+    motion = CommonMotion(Latents(made.latent_values(model.card), model.card), (1.0, 1.0), RATE)
     streams, bare, pairs = [engine.begin(60, 0)], floor(model), []
     for block in range(BLOCKS):
         counted.rows = 0

@@ -22,8 +22,7 @@ from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine, Voicing
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
 from timbrel.host.midi.file import Performance
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.resolve import Patch
+from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks
 

@@ -20,9 +20,8 @@ import numpy as np
 import scipy.signal
 from phase_methods import hop_lines_db, modulation_db
 from timbrel.host.events import Event, NoteOff, NoteOn, PitchBend
-from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.shelf import shipped_presets
 from timbrel.host.units import midi_to_hz, semitones_to_ratio

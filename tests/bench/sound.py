@@ -6,9 +6,8 @@ import numpy as np
 from timbrel.export.listen import listen
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack

@@ -20,8 +20,7 @@ from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.grain import GrainSettings
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.resolve import Patch
+from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.play.instrument import Instrument
 
 MINUTE, WINDOW = 60.0, 0.2

@@ -10,8 +10,8 @@ from timbrel.export.export import export
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.train.launch import start
 from timbrel.train.loop import Options

@@ -5,8 +5,8 @@ import pytest
 from timbrel.export.loudness import loudness
 from timbrel.host.engines.table import VOICE_LUFS
 from timbrel.host.events import NoteOn
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 
 RATE = 48000

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.desk import Reader
 from timbrel.host.play.instrument import Instrument
 

@@ -142,7 +142,7 @@ def kind(rows, codes_of_its_own):
         }
         return Graphs(network.layer, None, False, False, codes_of_its_own(LATENTS), card)
 
-    rows.kind(Clips(), lambda model, preset, live: ClipEngine(model, live, preset.latent_values(model.card)))
+    rows.kind(Clips(), lambda model, rest, play, own, live: ClipEngine(model, live, rest))
     rows.family("toy-clip", Generator, graphs)
 
 

@@ -137,7 +137,7 @@ def kind(rows, codes_of_its_own):
         codes, state = codes_of_its_own(LATENTS), [State(name="h", shape=[HIDDEN])]
         return Graphs(Decoder(network), None, False, False, codes, card, state=state)
 
-    rows.kind(Streams(), lambda model, preset, live: StreamEngine(model))
+    rows.kind(Streams(), lambda model, *settings: StreamEngine(model))
     rows.family("toy-stream", Recurrent, graphs)
     return seen
 

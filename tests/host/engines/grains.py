@@ -3,8 +3,8 @@
 import numpy as np
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.kinds.grain import GrainSettings
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 
 RATE, LENGTH = 22050, 1024

@@ -53,7 +53,8 @@ DENSE = GrainSettings(density=400.0)
 def shipped(name):
     patch = open_patch(name)
     gain_db = VOICE_LUFS - patch.model.card.loudness_lufs
-    return patch.model, engine_of(patch.model, patch.preset.model_copy(update={"grain": DENSE})), gain_db
+    rest = patch.preset.latent_values(patch.model.card)
+    return patch.model, engine_of(patch.model, rest, patch.preset.play, DENSE), gain_db
 
 
 def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():

@@ -24,7 +24,7 @@ from timbrel.host.live.player import Player
 from timbrel.host.live.reporting import report
 from timbrel.host.live.stage import Stage
 from timbrel.host.midi import ports
-from timbrel.host.patch.resolve import Patch
+from timbrel.host.patch.library import Patch
 from timbrel.host.play.rack import Rack
 
 RATE = 48000

@@ -241,6 +241,18 @@ def test_a_target_that_does_not_exist_is_refused_with_the_nearest(write, beside,
     assert f"{path}, line 5: [[cc]] 1" in message
 
 
+def test_every_target_of_play_and_envelope_rests_where_its_own_key_says():
+    keys = {"gain": "gain_db"}
+    play = PlaySettings(gain_db=-3.0, pan=0.25)
+    envelope = EnvelopeSettings(attack_seconds=1.0, decay_seconds=2.0, sustain=0.5, release_seconds=3.0)
+    rests = play.values() | envelope.values()
+    assert rests.keys() == PLAY_CONTROLS.keys()
+    for target, value in rests.items():
+        table, key = (envelope, target.partition(".")[2]) if "." in target else (play, keys.get(target, target))
+        assert value == getattr(table, key)
+    assert len(set(rests.values())) == len(rests)
+
+
 @pytest.mark.parametrize("control", PLAY_CONTROLS.values(), ids=PLAY_CONTROLS)
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_a_knob_beyond_what_its_control_allows_is_refused_with_the_range(write, beside, control, end):

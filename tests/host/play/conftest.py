@@ -11,6 +11,8 @@ def make_latents(make_preset, tiny):
     """A function that makes the latents of a preset with these motions on the smallest model, whose span is 0 to 1."""
 
     def make(*motions, **keys):
-        return Latents(make_preset(motion=list(motions), **keys), tiny().card, RATE)
+        preset, card = make_preset(motion=list(motions), **keys), tiny().card
+        assert card.sample_rate == RATE
+        return Latents(preset.latent_values(card), card, preset.motion, preset.tempo_bpm)
 
     return make

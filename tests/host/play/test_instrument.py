@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from timbrel.host.audio.output import QUANTUM
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.resolve import Patch
+from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack
 

@@ -10,8 +10,9 @@ from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.motions import Morph
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.patch.resolve import morph_end
+from timbrel.host.patch.resolve import morph_of
 from timbrel.host.play.motion import Latents
 from timbrel.host.play.ways import great_circle, straight
 
@@ -102,9 +103,7 @@ def make_latents(make_preset, tiny):
     """A function that makes the latents of a preset that morphs from HERE to THERE, on a model whose span is 0 to 1."""
 
     def make(*motions, shape="linear", far=THERE, near=HERE):
-        morph = {"values": far, "shape": shape}
-        preset = make_preset(latent={"values": near}, morph=morph, motion=list(motions))
-        return Latents(preset, tiny().card, RATE, far)
+        return Latents(near, tiny().card, make_preset(motion=list(motions)).motion, morph=Morph(far, shape))
 
     return make
 
@@ -177,7 +176,7 @@ def test_a_path_takes_the_place_of_a_morph(make_latents):
 def test_the_legs_of_a_path_may_be_great_circles(make_preset, tiny, time):
     corners = [[0.9, 0.5], [0.5, 0.9], [0.1, 0.5], [0.5, 0.1]]
     round_trip = {"path": corners, "legs": "spherical", "rate_hz": 1.0}
-    latents = Latents(make_preset(motion=[round_trip]), tiny().card, RATE)
+    latents = Latents([0.5, 0.5], tiny().card, make_preset(motion=[round_trip]).motion)
     angle = 2 * np.pi * time / RATE
     assert latents.row(time) == pytest.approx((0.5 + 0.4 * np.cos(angle), 0.5 + 0.4 * np.sin(angle)), abs=1e-9)
 
@@ -243,14 +242,14 @@ def test_a_preset_may_lead_to_another_file_beside_it_or_to_one_that_ships(tmp_pa
     for to, expected in (("sub/far.toml", THERE), ("plain.toml", [0.5, 0.5])):
         (tmp_path / "near.toml").write_text(HEAD.format(tiny_path()) + f"morph.to = '{to}'\n")
         patch = open_patch(str(tmp_path / "near.toml"))
-        assert morph_end(patch.preset, patch.model.card, patch.folder) == expected
-    shipped = open_patch("gm-keys")
-    other = shipped.preset.model_copy(update={"morph": patch.preset.morph.model_copy(update={"to": "gm-strings"})})
-    assert morph_end(other, shipped.model.card, tmp_path) == open_patch("gm-strings").preset.latent.values
+        assert patch.morph == (expected, "linear")
+    card = open_patch("gm-keys").model.card
+    to_strings = patch.preset.morph.model_copy(update={"to": "gm-strings"})
+    assert morph_of(to_strings, card, tmp_path).end == open_patch("gm-strings").preset.latent.values
 
 
-def test_without_a_morph_there_is_no_other_end(make_preset, tiny, tmp_path):
-    assert morph_end(make_preset(), tiny().card, tmp_path) is None
+def test_without_a_morph_there_is_no_other_end(tiny, tmp_path):
+    assert morph_of(None, tiny().card, tmp_path) is None
 
 
 def refusal(call, *arguments):

@@ -34,7 +34,7 @@ def make_walk(analytic, make_preset):
     def make(marks, deviations, start=None, **walk):
         card, marks = walking_card(analytic, marks, deviations), np.asarray(marks)
         start = marks[0].tolist() if start is None else start
-        latents = Latents(make_preset(motion=[{"walk": walk}], latent={"values": start}), card, RATE)
+        latents = Latents(start, card, make_preset(motion=[{"walk": walk}]).motion)
 
         def strays(codes):
             return np.linalg.norm((codes[:, None] - marks) / deviations, axis=2).min(axis=1)

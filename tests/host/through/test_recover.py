@@ -242,7 +242,7 @@ def test_a_path_follows_the_sound(pair, sound_of, tmp_path):
     [path] = preset.motion
     assert len(path.path) == len(path.times) == 24
     assert "a path of 24 codes follows them within 0.0" in told.summary
-    latents = Latents(preset, pair.card, RATE)
+    latents = Latents(preset.latent_values(pair.card), pair.card, preset.motion)
     played = np.array([latents.row(int(time)) for time in range(RATE // 4, 15 * RATE // 4, 999)])
     expected = np.interp(np.arange(RATE // 4, 15 * RATE // 4, 999) / RATE, seconds, swell)
     assert played[:, 0] == pytest.approx(expected, abs=0.015)
