@@ -3,14 +3,11 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    pass
 from .options import MODEL_HELP, PRESET_HELP, Channels, Overwrite, Trust, channel_presets, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)

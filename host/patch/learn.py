@@ -17,6 +17,7 @@ from ..controls import RESERVED_CC
 from ..errors import Failure, UserError, nearest
 from ..events import ControlChange, Event
 from ..files import check_output, replacing
+from ..settings import Range
 from ..shelf import preset_file, shipped_models, shipped_presets
 from .agreement import ANY_RATE, check, ranges
 from .library import Patch, open_patch
@@ -24,7 +25,6 @@ from .preset import MORPH, NO_MORPH
 from .reading import Statement, read_preset, statements
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
-Range = tuple[float, float]
 
 REST_SECONDS = 0.7  # without a move: the hand has found its knob
 TOGETHER_SECONDS = 0.25  # between the ends of two moves that belong to one grip
