@@ -31,20 +31,3 @@ def mel_levels(spectra: Array, sample_rate: int) -> Double:
     power = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
     levels: Double = 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
     return levels
-
-
-def frechet(first: Double, second: Double) -> float:
-    """Return the Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for levels in dB.
-
-    (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
-    root of the product of the covariances A and B is that of the root of A^½ B A^½, which is symmetric.
-
-    Args:
-        first, second: [vectors, dimensions], two or more of both.
-    """
-    a, b = np.cov(first.T), np.cov(second.T)
-    values, axes = np.linalg.eigh(a)
-    root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
-    apart = np.square(first.mean(0) - second.mean(0)).sum()
-    return float(max(apart + np.trace(a) + np.trace(b) - 2 * shared, 0.0))

@@ -9,12 +9,13 @@ from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES, note_name
 from ...train.batches.frames import sources
 from ...train.corpus.store import Clip, Corpus, Split
+from ...train.metrics.sets import frechet
 from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
 from ..measures import frames as measures
 from ..measures import keys
-from ..measures.likeness import frechet, mel_levels
+from ..measures.likeness import mel_levels
 from ..measures.recordings import recordings
 from ..measures.sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
 from . import figures

@@ -9,6 +9,7 @@ import torch
 
 from ...host.errors import UserError
 from ...train.corpus.store import Corpus
+from ...train.metrics.sets import frechet
 from ...train.models.grain import GrainAutoencoder, MagnitudePhase
 from ...train.recipes.grain import GrainRecipe
 from ...train.run import Run
@@ -17,7 +18,6 @@ from ..measures import frames as measures
 from ..measures import grains as textures
 from ..measures.codes import Normal, as_loud, distribution, fitted, prior
 from ..measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
-from ..measures.likeness import frechet
 from ..measures.recordings import recordings
 from . import figures, grain_figures
 from .grain_page import page

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.export.measures.likeness import MEL_BANDS, frechet, mel_levels
+from timbrel.export.measures.likeness import MEL_BANDS, mel_levels
+from timbrel.train.metrics.sets import frechet
 
 RATE, BINS = 44100, 2049
 

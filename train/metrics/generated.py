@@ -1,0 +1,168 @@
+"""Clips that a network made, beside the recordings that it learned from and those that it never heard, in figures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .levels import distances_db, log_mel, sounding_frames
+from .sets import frechet, inception_score, pairwise
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+class Judged(NamedTuple):
+    """What a classifier makes of clips: probabilities of labels [clips, labels], and features [clips, features]."""
+
+    posteriors: Array
+    features: Array
+
+
+Judge = Callable[[Array, int], Judged]  # of clips [clips, samples] and their rate in Hz
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """The Fréchet distances to the test clips.
+
+    Args:
+        made: of the clips that were made.
+        train: of as many training clips: what another drawing of the same sounds has.
+    """
+
+    made: float
+    train: float
+
+    @property
+    def ratio(self) -> float:
+        """Return how many times as far the clips that were made are: 1 is as near as recordings are."""
+        return self.made / max(self.train, 1e-12)
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How far clips are from that clip of the training split that is nearest to each, in dB.
+
+    Args:
+        median: of the clips.
+        closest: the tenth part of them lies nearer than this: a few that are copied show here first.
+    """
+
+    median: float
+    closest: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a classifier tells of clips that were made.
+
+    Args:
+        score: inception score and its deviation over ten parts, of the clips made, of as many as there are test clips.
+        real_score: the same of the test clips, of as many as there are clips made.
+        likeness: on its penultimate features.
+        accuracy: share of the clips made that are taken for the label that was asked for; None if none was asked for.
+    """
+
+    score: tuple[float, float]
+    real_score: tuple[float, float]
+    likeness: Likeness
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a set of clips that were made.
+
+    Args:
+        clips: how many they are.
+        likeness: on log-mel frames, in dB².
+        nearest: of the clips made.
+        test_nearest: of the test clips: who only learned, and copied nothing, comes no nearer than these.
+        diversity_db: the mean distance of every two clips made; 0 where all are the same.
+        test_diversity_db: the same of the test clips.
+        told: by a classifier; None without one.
+    """
+
+    clips: int
+    likeness: Likeness
+    nearest: Nearness
+    test_nearest: Nearness
+    diversity_db: float
+    test_diversity_db: float
+    told: Told | None
+
+
+class Recordings:
+    """The training and the test clips of a corpus: what sets of clips that were made are compared with.
+
+    What is known of them is computed once, so that training can ask for figures again and again.
+
+    Args:
+        train, test: [clips, samples], two or more of both, as long as the clips that are made.
+        rate: of all, in Hz.
+        judge: a classifier, as `Classifier.judge`; None does without its figures.
+    """
+
+    def __init__(self, train: Array, test: Array, rate: int, judge: Judge | None = None) -> None:
+        self.rate, self.judge = rate, judge
+        self.train, self.test = log_mel(train, rate), log_mel(test, rate)
+        self.told = (judge(train, rate), judge(test, rate)) if judge else None
+        self.test_nearest = _nearness(distances_db(self.test, self.train))
+        self.test_diversity_db = pairwise(distances_db(self.test, self.test))
+
+    def figures(self, made: Array, labels: Ints | None = None) -> Figures:
+        """Return the figures of clips that were made.
+
+        Args:
+            made: [clips, samples], two or more.
+            labels: the numbers of the labels that they were asked for with, [clips]; None if they were not.
+        """
+        levels = log_mel(made, self.rate)
+        train = self.train[evenly(len(self.train), len(made))]
+        return Figures(
+            clips=len(made),
+            likeness=likeness(*(sounding_frames(part) for part in (_as_many(levels, train), train, self.test))),
+            nearest=_nearness(distances_db(levels, self.train)),
+            test_nearest=self.test_nearest,
+            diversity_db=pairwise(distances_db(levels, levels)),
+            test_diversity_db=self.test_diversity_db,
+            told=self._told(made, labels),
+        )
+
+    def _told(self, made: Array, labels: Ints | None) -> Told | None:
+        if self.judge is None or self.told is None:
+            return None
+        (train, test), now = self.told, self.judge(made, self.rate)
+        some = train.features[evenly(len(train.features), len(made))]
+        return Told(
+            score=inception_score(_as_many(now.posteriors, test.posteriors)),
+            real_score=inception_score(_as_many(test.posteriors, now.posteriors)),
+            likeness=likeness(_as_many(now.features, some), some, test.features),
+            accuracy=None if labels is None else float((now.posteriors.argmax(1) == labels).mean()),
+        )
+
+
+def likeness(made: Array, train: Array, test: Array) -> Likeness:
+    """Return how like the test's vectors are those of clips made, and those of the training's: [vectors, dimensions].
+
+    Fewer than two vectors, as silence has, are taken for a spread of none around zero.
+    """
+    made, train, test = (part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, train, test))
+    return Likeness(frechet(made, test), frechet(train, test))
+
+
+def evenly(found: int, wanted: int) -> Ints:
+    """Return at most ``wanted`` places of ``found``, evenly spaced."""
+    return np.linspace(0, found - 1, min(found, wanted)).astype(np.int64)
+
+
+def _as_many(some: Array, others: Array) -> Array:
+    return some[evenly(len(some), len(others))]
+
+
+def _nearness(distances: Array) -> Nearness:
+    nearest = distances.min(1)
+    return Nearness(float(np.median(nearest)), float(np.quantile(nearest, 0.1)))
