@@ -45,6 +45,13 @@ def corpus_build(
     group: Annotated[
         str | None, typer.Option(help="A regular expression: clips whose match is equal stay together.")
     ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="What clips are labelled with: 'folder', or a regular expression on files' names."),
+    ] = None,
+    shortest: Annotated[
+        float | None, typer.Option(help="Seconds that a clip must last; without it 4096 samples.")
+    ] = None,
     name: CorpusName = None,
     licence: Licence = None,
 ) -> None:
@@ -61,6 +68,8 @@ def corpus_build(
             split=split,
             seed=seed,
             group=group,
+            label=label,
+            shortest_seconds=shortest,
             name=name,
             licence=licence,
             progress=display.update,

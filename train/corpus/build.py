@@ -1,21 +1,22 @@
 """Folders of sounds become a corpus."""
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from ...host.errors import UserError
+from .names import Names
 from .pitch import pitch_track
 from .report import CorpusReport
 from .sounds import SHORTEST, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
-from .store import Writer, writing
+from .store import Split, Writer, writing
 
 Progress = Callable[[float, str], None]
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
+_SHORTEST_SECONDS = (0.005, 10.0)  # from a click on; who has so many longer sounds may leave out the rest
 
 
 def build(
@@ -26,6 +27,8 @@ def build(
     split: str = "0.85/0.07/0.08",
     seed: int = 0,
     group: str | None = None,
+    label: str | None = None,
+    shortest_seconds: float | None = None,
     name: str | None = None,
     licence: str | None = None,
     progress: Progress | None = None,
@@ -41,6 +44,10 @@ def build(
         seed: of the split.
         group: a regular expression; clips in whose names it matches the same text (its first group's, where it has one)
             are one recording cut up, and are never parted.
+        label: ``"folder"`` labels each clip with the name of the folder that it lies in, and a regular expression with
+            the text that it matches in the file's name (its first group's, where it has one).
+        shortest_seconds: that a sound must last, 0.005 to 10; None for 4096 samples. Recipes of whole clips follow
+            short ones by silence.
         name: of the corpus; its folder's name by default.
         licence: of the sounds, for the cards of models that learn from them.
         progress: called with the share that is done, 0 to 1, and what is being done.
@@ -52,7 +59,7 @@ def build(
     """
     if not _RATES[0] <= rate <= _RATES[1]:
         raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
-    pattern = _pattern(group)
+    names, shortest = Names(group, label), _shortest(shortest_seconds, rate)
     from_file = split.endswith(".json")
     fractions = () if from_file else parse_fractions(split)
     found = find_sounds(sources)
@@ -60,13 +67,11 @@ def build(
     with writing(destination, rate) as writer:
         wanted = {name: path for name, path in found.items() if not from_file or name in listed}
         writer.report.left_out = len(found) - len(wanted)
-        _append_all(writer, wanted, pattern, destination.parent, progress)
-        _check_usable(writer, sources)
+        _append_all(writer, wanted, names, shortest, destination.parent, progress)
+        _check_usable(writer, sources, shortest)
+        writer.report.labels = names.counted(writer.clips)
         splits = listed if from_file else assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
-        if not any(splits[clip.name] == "train" for clip in writer.clips):
-            raise UserError(
-                f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others"
-            )
+        _check_trained(writer, splits, split)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, files=digests(wanted))
     if progress:
         progress(1.0, "done")
@@ -74,7 +79,7 @@ def build(
 
 
 def _append_all(
-    writer: Writer, sounds: Mapping[str, Path], pattern: re.Pattern[str] | None, room: Path, progress: Progress | None
+    writer: Writer, sounds: Mapping[str, Path], names: Names, shortest: int, room: Path, progress: Progress | None
 ) -> None:
     """Append what can be used of the sounds and report the rest; ``room`` takes a nameless file of the longest."""
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
@@ -83,11 +88,11 @@ def _append_all(
         for name, path in sounds.items():
             if progress:
                 progress(done / total, name)
-            _append(writer, path, name, _group_of(name, pattern), scratch)
+            _append(writer, path, name, names, shortest, scratch)
             done += sizes[name]
 
 
-def _append(writer: Writer, path: Path, name: str, group: str, scratch: BinaryIO) -> None:
+def _append(writer: Writer, path: Path, name: str, names: Names, shortest: int, scratch: BinaryIO) -> None:
     report = writer.report
     try:
         sound = Sound(path)
@@ -95,38 +100,38 @@ def _append(writer: Writer, path: Path, name: str, group: str, scratch: BinaryIO
     except Unreadable as error:
         report.unreadable[name] = str(error)
         return
-    if len(samples) < SHORTEST:
+    if len(samples) < shortest:
         report.too_short.append(name)
-    elif (kept := trimmed(samples, writer.rate)) is None:
+    elif (kept := trimmed(samples, writer.rate, shortest)) is None:
         report.silent.append(name)
     else:
-        writer.append(kept, pitch_track(kept, writer.rate), name=name, group=group)
+        track = pitch_track(kept, writer.rate)
+        writer.append(kept, track, name=name, group=names.group(name), label=names.label(path))
         if sound.clipped:
             report.clipped.append(name)
 
 
-def _check_usable(writer: Writer, sources: Sequence[Path]) -> None:
+def _check_trained(writer: Writer, splits: Mapping[str, Split], split: str) -> None:
+    if not any(splits[clip.name] == "train" for clip in writer.clips):
+        raise UserError(f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others")
+
+
+def _check_usable(writer: Writer, sources: Sequence[Path], shortest: int) -> None:
     if writer.clips:
         return
     where = ", ".join(str(source) for source in sources)
     if why := writer.report.left_out_line():
         raise UserError(
             f"nothing in {where} can be used: {why}; "
-            f"a clip needs {SHORTEST} samples at {writer.rate} Hz and a format that libsndfile reads"
+            f"a clip needs {shortest} samples at {writer.rate} Hz and a format that libsndfile reads"
         )
     raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
 
 
-def _pattern(group: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if group is None else re.compile(group)
-    except re.error as error:
-        raise UserError(f"group {group!r} is no regular expression ({error}); for example '(.*)-[0-9]+'") from error
-
-
-def _group_of(name: str, pattern: re.Pattern[str] | None) -> str:
-    """Return the text that ties a clip to others; a clip without a match stands alone."""
-    match = pattern.search(name) if pattern else None
-    if match is None:
-        return name
-    return match[1] if match.re.groups and match[1] is not None else match[0]
+def _shortest(seconds: float | None, rate: int) -> int:
+    if seconds is None:
+        return SHORTEST
+    low, high = _SHORTEST_SECONDS
+    if not low <= seconds <= high:
+        raise UserError(f"shortest {seconds:g} s is out of range; {low:g} to {high:g} s are allowed")
+    return round(seconds * rate)

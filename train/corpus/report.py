@@ -17,7 +17,7 @@ class CorpusReport(BaseModel):
     """Counts, durations in seconds and the names of what was left out or is worth a look.
 
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
-    ``left_out`` counts sounds that a split file does not list.
+    ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,6 +34,7 @@ class CorpusReport(BaseModel):
     unreadable: dict[str, str] = {}
     clipped: list[str] = []
     left_out: int = 0
+    labels: dict[str, int] = {}
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
         """Add a clip of ``length`` samples with its pitch track [frames] of MIDI notes or NaN."""
@@ -72,6 +73,7 @@ class CorpusReport(BaseModel):
             seconds = self.split_seconds.get(split, 0.0)
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {_duration(seconds)}")
         lines += self._pitch_lines()
+        lines += self._label_lines()
         lines += _named("silent", self.silent)
         lines += _named("too short", self.too_short)
         lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
@@ -79,6 +81,13 @@ class CorpusReport(BaseModel):
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])
+
+    def _label_lines(self) -> list[str]:
+        named = [f"{label}: {count}" for label, count in self.labels.items() if label]
+        lines = _named("labels", named)
+        if without := self.labels.get("", 0):
+            lines += ["", f"no label    {without:6}  their names do not match"]
+        return lines
 
     def _pitch_lines(self) -> list[str]:
         whole = max(self.seconds, 1e-9)

@@ -152,8 +152,10 @@ def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
     return found
 
 
-def trimmed(sound: FloatFile, rate: int) -> FloatFile | None:
+def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
     """The sound without the silence at its ends, but never shorter than it must be; None when it is silent throughout.
+
+    The sound has ``shortest`` samples at least.
 
     Silence is judged by the swing within 10 ms, so a recording's DC does not count as sound.
     """
@@ -168,8 +170,8 @@ def trimmed(sound: FloatFile, rate: int) -> FloatFile | None:
     if not len(loud):
         return None
     start, stop = int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound))
-    stop = min(max(stop, start + SHORTEST), len(sound))
-    return sound.stretch(min(start, stop - SHORTEST), stop)
+    stop = min(max(stop, start + shortest), len(sound))
+    return sound.stretch(min(start, stop - shortest), stop)
 
 
 def _within(folder: Path) -> list[Path]:

@@ -1,0 +1,99 @@
+"""Clips are labelled by their folders or their names, and short ones are kept where that is asked for."""
+
+import numpy as np
+import pytest
+from timbrel.host.errors import UserError
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.store import Corpus
+
+from .sounds import RATE, sine, write
+
+
+@pytest.fixture
+def hits(tmp_path):
+    """Two folders of sounds, and a sound beside them."""
+    for name in ("kick/BD_01", "kick/BD_02", "clap/cp_1", "loose_7"):
+        write(tmp_path / "hits" / f"{name}.wav")
+    return tmp_path / "hits"
+
+
+def labels(folder):
+    return {clip.name: clip.label for clip in Corpus.open(folder).clips()}
+
+
+def refused(*arguments, **named):
+    with pytest.raises(UserError) as caught:
+        build(*arguments, **named)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_folders_label_what_lies_in_them_the_given_one_too(hits, tmp_path):
+    build([hits], tmp_path / "corpus", label="folder")
+    assert labels(tmp_path / "corpus") == {
+        "clap/cp_1.wav": "clap",
+        "kick/BD_01.wav": "kick",
+        "kick/BD_02.wav": "kick",
+        "loose_7.wav": "hits",
+    }
+    build([hits / "kick"], tmp_path / "kicks", label="folder")
+    assert set(labels(tmp_path / "kicks").values()) == {"kick"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("[a-zA-Z]+", ["BD", "BD", "cp", "loose"]),
+        ("_0?([0-9])", ["1", "2", "1", "7"]),
+        ("^BD|^(cp)", ["BD", "BD", "cp", ""]),  # of a group that has no part in the match, the whole
+        ("kick", None),
+    ],
+)
+def test_an_expression_labels_by_what_it_matches_in_the_names_of_files(hits, tmp_path, pattern, expected):
+    if expected is None:  # it stands in a folder's name alone
+        message = refused([hits], tmp_path / "corpus", label=pattern)
+        assert "'kick' matches in no file's name (such as cp_1.wav, BD_01.wav)" in message
+        return
+    build([hits], tmp_path / "corpus", label=pattern)
+    found = labels(tmp_path / "corpus")
+    assert [found[f"{name}.wav"] for name in ("kick/BD_01", "kick/BD_02", "clap/cp_1", "loose_7")] == expected
+
+
+def test_the_report_counts_the_clips_of_each_label_and_those_without(hits, tmp_path):
+    report = build([hits], tmp_path / "corpus", label="^BD|^cp")
+    assert report.labels == {"": 1, "BD": 2, "cp": 1}
+    assert "labels           2\n  BD: 2\n  cp: 1\n\nno label         1  their names do not match" in report.text()
+    assert "label" not in build([hits], tmp_path / "plain").text()
+    assert set(labels(tmp_path / "plain").values()) == {""}
+
+
+def test_an_expression_that_is_none_is_refused(hits, tmp_path):
+    message = refused([hits], tmp_path / "corpus", label="(")
+    assert "label '(' is no regular expression" in message
+    assert "for example" in message
+
+
+@pytest.mark.parametrize("count", [4095, 1200, 441])
+def test_short_sounds_are_left_out_or_kept_as_they_are_asked_for(tmp_path, count):
+    short = sine(seconds=1)[:count]
+    write(tmp_path / "sounds" / "short.wav", short, subtype="FLOAT")
+    write(tmp_path / "sounds" / "long.wav")
+    assert build([tmp_path / "sounds"], tmp_path / "without").too_short == ["short.wav"]
+    assert build([tmp_path / "sounds"], tmp_path / "with", shortest_seconds=0.01).clips == 2
+    corpus = Corpus.open(tmp_path / "with")
+    clip = next(clip for clip in corpus.clips() if clip.name == "short.wav")
+    assert np.array_equal(corpus.samples(clip), short)
+    assert len(corpus.pitch(clip)) == -(-count // 1024)
+
+
+def test_silence_around_a_short_sound_is_cut_to_what_a_clip_must_last(tmp_path):
+    sound = np.concatenate([np.zeros(RATE // 2), sine(seconds=0.1), np.zeros(RATE // 2)]).astype(np.float32)
+    write(tmp_path / "sounds" / "hit.wav", sound)
+    build([tmp_path / "sounds"], tmp_path / "corpus", shortest_seconds=0.05)
+    (clip,) = Corpus.open(tmp_path / "corpus").clips()
+    assert clip.length == pytest.approx(0.1 * RATE, abs=0.02 * RATE)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.004, 11.0, float("nan")])
+def test_a_shortest_length_that_makes_no_sense_is_refused(hits, tmp_path, seconds):
+    assert "0.005 to 10 s are allowed" in refused([hits], tmp_path / "corpus", shortest_seconds=seconds)

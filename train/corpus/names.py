@@ -1,0 +1,71 @@
+"""What the names of files and folders say of clips: which belong together, and what each is called."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from ...host.errors import UserError
+from .store import Clip
+
+FOLDER = "folder"  # the label that is no regular expression
+
+
+class Names:
+    """What a corpus takes from names.
+
+    Args:
+        group: a regular expression; clips in whose names it matches the same text belong together. None parts them all.
+        label: ``"folder"``, or a regular expression on the file's name; None labels nothing.
+
+    Of an expression with groups, the first one's text counts.
+
+    Raises:
+        UserError: one is no regular expression.
+    """
+
+    def __init__(self, group: str | None, label: str | None) -> None:
+        self._group = _pattern(group, "group", "(.*)-[0-9]+")
+        self._label, self._folder = label, label == FOLDER
+        self._words = None if self._folder else _pattern(label, "label", "^([a-z]+)")
+
+    def group(self, name: str) -> str:
+        """Return the text that ties a clip to others; a clip without a match stands alone."""
+        found = _matched(name, self._group)
+        return name if found is None else found
+
+    def label(self, path: Path) -> str:
+        """Return the label of a file; empty where there is none for it."""
+        if self._folder:
+            return path.resolve().parent.name
+        return _matched(path.name, self._words) or ""
+
+    def counted(self, clips: Sequence[Clip]) -> dict[str, int]:
+        """Return how many clips each label has, "" counting those without; nothing where no label was asked for.
+
+        Raises:
+            UserError: none of the clips has one.
+        """
+        if self._label is None:
+            return {}
+        counts = Counter(clip.label for clip in clips)
+        if not any(counts):
+            names = ", ".join(PurePath(clip.name).name for clip in clips[:2])
+            raise UserError(
+                f"label {self._label!r} matches in no file's name (such as {names}); give another expression"
+            )
+        return dict(sorted(counts.items()))
+
+
+def _pattern(text: str | None, what: str, example: str) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise UserError(f"{what} {text!r} is no regular expression ({error}); for example {example!r}") from error
+
+
+def _matched(name: str, pattern: re.Pattern[str] | None) -> str | None:
+    match = pattern.search(name) if pattern else None
+    if match is None:
+        return None
+    return match[1] if match.re.groups and match[1] is not None else match[0]
