@@ -70,7 +70,7 @@ def stock_models(folder, model):
     for name, change in (
         ("of-tomorrow.onnx", {"format": 2}),
         ("of-another-graph.onnx", {"kind": "stream", "state": [{"name": "h", "shape": [4]}]}),
-        ("of-another-kind.onnx", {"kind": "clip"}),
+        ("of-another-kind.onnx", {"kind": "stream"}),
         ("without-license.onnx", {"license": None}),
     ):
         changed = onnx.load(folder / "model.onnx")

@@ -14,9 +14,11 @@ OF_FAMILIES = ("train/families.py", "train/recipes/", "export/families.py", "exp
 
 
 def strings(path):
-    """Every string of a file but those that document, and the names of fields asked for by string."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+    """Every string of a file but those that document, the names of fields asked for by string, and numpy's modes."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    modes = [node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "mode"]
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in modes:
             yield node.value, node.lineno
 
 
@@ -38,7 +40,7 @@ def test_no_other_file_names_a_family():
     assert list(found(families, OF_FAMILIES + OF_KINDS, ["train", "export"])) == []
 
 
-@pytest.mark.parametrize("name", [*KINDS, "clip"])
+@pytest.mark.parametrize("name", [*KINDS, "stream"])
 def test_a_card_s_kind_is_found_by_its_name_and_an_unknown_one_has_no_rules(name):
     class Card:
         kind = name

@@ -108,6 +108,7 @@ class GrainEngine:
     channels = 2
     lookback = 0
     ready = True
+    age_ms = None
 
     def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
         """Make its tables.
@@ -142,11 +143,11 @@ class GrainEngine:
         self._pace = Pace(self._density(0))
         self._voices_begun = 0
 
-    def begin(self, key: float, time: int) -> GrainStream:
-        """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+    def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
+        """See `Engine.begin`."""
         pending = np.zeros((2, ROOM), np.float32)
         self._voices_begun += 1
-        return GrainStream(key=key, on=time, note=self._voices_begun, origin=time, pending=pending)
+        return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
         """See `Engine.render`; blocks follow each other from sample 0 on.

@@ -17,11 +17,15 @@ MIDDLE_C = 60  # the key at which a model without chroma sounds as it was traine
 
 @dataclass(slots=True, kw_only=True)
 class VoiceSound:
-    """One voice's sound; each engine keeps more in a class of its own. ``key`` is a pitch, 69.0 for 440 Hz."""
+    """One voice's sound; each engine keeps more in a class of its own. ``key`` is a pitch, 69.0 for 440 Hz.
+
+    ``over`` is known from the note-on on, of a sound that ends by itself: whoever shares the voices knows it too.
+    """
 
     key: float
     on: int
     end: int | None = None  # set once it is known from which sample on nothing is heard
+    over: int | None = None  # the sample from which on it is silent of itself; None: it goes on
     pitch: Ramp | None = None  # where the key goes; None: it stays
     chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
 
@@ -42,6 +46,10 @@ class Motion(Protocol):
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         """Return the bends in semitones, [rows]."""
+        ...
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        """Return a voice's bend in semitones over a block: one number where it stands, else [count]."""
         ...
 
 
@@ -67,12 +75,17 @@ class Engine(Protocol[Kept]):
         ...
 
     @property
+    def age_ms(self) -> float | None:
+        """Return how long before the last note its knobs stood where its sound was decoded; None: it never waits."""
+        ...
+
+    @property
     def targets(self) -> Mapping[str, Ramp]:
         """Return the ramps of what knobs can turn in it, by target."""
         ...
 
-    def begin(self, key: float, time: int) -> Kept:
-        """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+    def begin(self, pitch: float, time: int, key: int) -> Kept:
+        """Return a stream for a note-on at sample ``time``: its ``pitch``, 69.0 for 440 Hz, and the MIDI ``key``."""
         ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:

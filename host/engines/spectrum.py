@@ -105,6 +105,7 @@ class SpectrumEngine:
         self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
 
     ready = True
+    age_ms = None
 
     @property
     def channels(self) -> int:
@@ -116,8 +117,8 @@ class SpectrumEngine:
         """Return how many samples before a block the knobs may still be read."""
         return self._knob_hop + self._delay
 
-    def begin(self, key: float, time: int) -> SpectrumStream:
-        """Return a stream for a note-on at sample ``time``; ``key`` is a pitch, 69.0 for 440 Hz."""
+    def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> SpectrumStream:
+        """See `Engine.begin`."""
         voicing = self._voicing
         place = voicing.moments[self._voices_begun // voicing.together % len(voicing.moments)]
         moment = place * self._hop // voicing.parts
@@ -125,7 +126,9 @@ class SpectrumEngine:
         silent = time - self._frame_length  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
         pending = np.zeros((self.channels, self._room + self._max_block + self._frame_length + self._hop), np.float32)
-        return SpectrumStream(key=key, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin())
+        return SpectrumStream(
+            key=pitch, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin()
+        )
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.

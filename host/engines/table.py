@@ -1,14 +1,17 @@
 """The engine of each kind of model, and what it takes of a preset."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..contract.model import Model
 from ..errors import UserError
+from ..kinds.clip import Clip, ClipSettings, hits, strikes
 from ..kinds.grain import Grain, GrainSettings
 from ..kinds.spectrum import Spectrum
 from ..patch.preset import PlaySettings
 from ..units import db_to_gain
+from .clip import ClipEngine, Playing
+from .clip_sound import sound_of
 from .frames import Character
 from .grain import GrainEngine
 from .protocol import Engine
@@ -21,33 +24,55 @@ VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices
 LOUDEST_TEXTURE_DB = -12.0
 
 
-def _spectrum(model: Model, rest: Sequence[float], play: PlaySettings, own: None, live: bool) -> SpectrumEngine:
+class Asked(NamedTuple):
+    """What a preset asks of an engine.
+
+    ``rest`` is the code at which its knobs rest, one number a latent: what may be decoded ahead. ``play`` is its
+    [play], ``own`` what it has for the model's kind alone, as `Kind.own`; ``bend`` the semitones by which a note may be
+    bent. Played ``live``, the engine must not wait for what it computes elsewhere.
+    """
+
+    rest: Sequence[float]
+    play: PlaySettings
+    own: Any
+    bend: float
+    live: bool = False
+
+
+def _spectrum(model: Model, asked: Asked) -> SpectrumEngine:
+    play = asked.play
     character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
     return SpectrumEngine(model, MAX_BLOCK, character)
 
 
-def _grain(
-    model: Model, rest: Sequence[float], play: PlaySettings, own: GrainSettings | None, live: bool
-) -> GrainEngine:
+def _grain(model: Model, asked: Asked) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
-    return GrainEngine(model, own or GrainSettings(), MAX_BLOCK, loudest)
+    return GrainEngine(model, asked.own or GrainSettings(), MAX_BLOCK, loudest)
 
 
-# The engine of each kind, made of what `engine_of` is given.
-ENGINES: dict[str, Callable[[Model, Sequence[float], PlaySettings, Any, bool], Engine[Any]]] = {
+def _clip(model: Model, asked: Asked) -> ClipEngine:
+    own, play = asked.own, asked.play
+    playing = Playing(
+        own.clip or ClipSettings(),
+        hits(own.keys, model.card),
+        asked.rest,
+        gated=not strikes(own, play),
+        lowest=asked.bend,
+        glides=play.mode != "poly",
+    )
+    return ClipEngine(model, sound_of(model.card), playing, asked.live)
+
+
+# The engine of each kind.
+ENGINES: dict[str, Callable[[Model, Asked], Engine[Any]]] = {
     Spectrum.name: _spectrum,
     Grain.name: _grain,
+    Clip.name: _clip,
 }
 
 
-def engine_of(model: Model, rest: Sequence[float], play: PlaySettings, own: Any, live: bool = False) -> Engine[Any]:
-    """Return the engine that sounds a model as a preset says.
-
-    Args:
-        rest: the code at which the preset's knobs rest, one number a latent: what may be decoded ahead.
-        play: its [play].
-        own: its table for the model's kind alone, None where it has none.
-        live: the engine must not wait for what it computes elsewhere.
+def engine_of(model: Model, asked: Asked) -> Engine[Any]:
+    """Return the engine that sounds a model as a preset asks.
 
     Raises:
         UserError: the model's kind has no engine, or no chroma, which chords need.
@@ -55,9 +80,9 @@ def engine_of(model: Model, rest: Sequence[float], play: PlaySettings, own: Any,
     card = model.card
     if card.kind not in ENGINES:
         raise UserError(f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}")
-    if play.mode == "chord" and card.chroma is None:
+    if asked.play.mode == "chord" and card.chroma is None:
         raise UserError(
             f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
             "or a model trained with chroma"
         )
-    return ENGINES[card.kind](model, rest, play, own, live)
+    return ENGINES[card.kind](model, asked)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ..settings import Fault, Knob, Part, Range, controls_of
-from .kind import Kind, Shape
+from .kind import Keying, Kind, Shape
 
 DENSITY = 100.0  # grains a second where a preset gives none: of 45 ms, about four sound at a time
 OVERLAP_THROUGH = 4  # grains that overlap in a sound sent through a model: at 75 % overlap, windows add up evenly
@@ -76,7 +76,7 @@ class Grain(Kind):
 
     name = "grain"
     moved = "grains in pitch"
-    section = "grain"
+    sections = ("grain",)
     controls = CONTROLS
     instead = " ([grain] has what grains can do)"
     enveloped = ("magnitude",)
@@ -100,7 +100,7 @@ class Grain(Kind):
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
         return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
-    def faults(self, own: GrainSettings | None, play: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: GrainSettings | None, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
         """See `Kind.faults`."""
         settings = own or GrainSettings()
         if settings.keys == "hold" and play.mode != "poly":
@@ -117,9 +117,9 @@ class Grain(Kind):
                 "give less, or leave it out: open",
             )
 
-    def holds_keys(self, own: GrainSettings | None) -> bool:
-        """See `Kind.holds_keys`."""
-        return own is not None and own.keys == "hold"
+    def keying(self, own: GrainSettings | None, play: Any) -> Keying:
+        """See `Kind.keying`."""
+        return Keying(holds=own is not None and own.keys == "hold")
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
         """See `Kind.frames`."""

@@ -1,7 +1,8 @@
 """The questions that any kind of model answers, so that none is compared by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from ..settings import Control, Fault, Range
 
@@ -35,6 +36,22 @@ class Shape(Protocol):
     def state(self) -> Sequence[object]: ...
     @property
     def scaling(self) -> object | None: ...
+    @property
+    def latents(self) -> Sequence[Any]: ...
+    @property
+    def landmarks(self) -> Sequence[Any]: ...
+
+
+class Keying(NamedTuple):
+    """How keys play voices.
+
+    A note that ``holds`` sounds on until its key is pressed again; one that ``strikes`` sounds to its own end, however
+    long its key is down. ``chokes`` has the group of each key that cuts what sounds of its group.
+    """
+
+    holds: bool = False
+    strikes: bool = False
+    chokes: Mapping[int, str] = MappingProxyType({})
 
 
 class Kind:
@@ -42,7 +59,7 @@ class Kind:
 
     name: ClassVar[str] = ""  # in cards
     moved: ClassVar[str] = "sound"  # what keys move where a model has no chroma
-    section: ClassVar[str | None] = None  # the table of a preset that is for this kind alone
+    sections: ClassVar[tuple[str, ...]] = ()  # the tables of a preset that are for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # keys of [play] that are for this kind alone
     controls: ClassVar[Mapping[str, Control]] = {}  # what knobs can turn in its section, by target
     instead: ClassVar[str] = ""  # words for messages: what it has in place of other kinds' keys of [play]
@@ -52,6 +69,9 @@ class Kind:
     enveloped: ClassVar[tuple[str, ...]] = ()  # domains whose frames may end with an envelope
     most_envelope_points: ClassVar[int] = 256  # more than are heard in a frame of a tenth of a second
     of_clips: ClassVar[bool] = False  # its frames are whole clips, of many spectra or by a label where the card says so
+    attack_seconds: ClassVar[float | None] = None  # of notes where a preset says none, and the shortest; None: as usual
+    held: ClassVar[Mapping[str, Any]] = {}  # tables of a preset with which a note sounds as long as it is held
+    takes_no_sound: ClassVar[str] = ""  # why no sound can be sent through; empty: it can
 
     def check(self, card: Shape) -> None:
         """Refuse a card that contradicts its kind.
@@ -73,20 +93,28 @@ class Kind:
     def targets(self, own: Any, card: Shape) -> dict[str, Range]:
         """Return the targets that a preset has for this kind alone, each with its range.
 
-        ``own`` is the preset's table for this kind alone, here and below; None where it has none.
+        ``own`` is what `own` gives of the preset, here and below.
         """
         return {}
 
-    def faults(self, own: Any, play: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: Any, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
         """Give the faults of a preset's settings for this kind: contradictions among them or with the model.
 
-        ``play`` is the preset's [play].
+        ``play`` is the preset's [play], ``tuning`` its [tuning].
         """
         yield from ()
 
-    def holds_keys(self, own: Any) -> bool:
-        """Return whether a note sounds on until its key is pressed again."""
-        return False
+    def own(self, sections: Any) -> Any:
+        """Return the part of a preset that is for this kind alone: its table, None where that is left out."""
+        return getattr(sections, self.sections[0]) if self.sections else None
+
+    def keying(self, own: Any, play: Any) -> Keying:
+        """Return how keys play voices; ``play`` is the preset's [play]."""
+        return Keying()
+
+    def pitches(self, own: Any, tuned: Mapping[int, float]) -> Mapping[int, float]:
+        """Return the pitch of each key that sounds, 69.0 for 440 Hz; ``tuned`` has those of a preset's tuning."""
+        return tuned
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
         """Return a description of a model's frames for people: pairs of a label and a text."""

@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from ..settings import Part
+from .clip import Clip, ClipSections
 from .grain import Grain, GrainSettings
 from .kind import Kind, Unknown
 from .spectrum import Spectrum
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain(), Clip())}
 OTHER = Unknown()  # stands for each kind that a card names and this host does not know
 
 
-class Sections(Part):
-    """The tables of a preset that are for one kind alone; each has the name that is its `Kind.section`."""
+class Sections(ClipSections):
+    """The tables of a preset that are for one kind alone; their names are in its `Kind.sections`."""
 
     grain: GrainSettings | None = None
 
     def of_kind(self, kind: Kind) -> Any:
-        """Return the table that is for a kind alone; None where it is left out, or the kind has none."""
-        return None if kind.section is None else getattr(self, kind.section)
+        """Return what is for a kind alone, as its `Kind.own` gives it."""
+        return kind.own(self)
 
 
 def kind_of(card: object) -> Kind:

@@ -162,12 +162,15 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
     for other in KINDS.values():
         if other is own:
             continue
-        if other.section is not None and preset.of_kind(other) is not None:
-            yield Fault(
-                (other.section,),
-                f"[{other.section}] is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
-                f"remove [{other.section}] or choose another model",
-            )
+        for section in other.sections:
+            given = getattr(preset, section)
+            if given is not None and given != []:
+                table = f"[[{section}]]" if isinstance(given, list) else f"[{section}]"
+                yield Fault(
+                    (section,),
+                    f"{table} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                    f"remove {table} or choose another model",
+                )
         for name in other.played:
             if name in preset.play.model_fields_set:
                 yield Fault(
@@ -175,7 +178,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
                     f"play.{name} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
                     f"remove it{own.instead}",
                 )
-    yield from own.faults(preset.of_kind(own), preset.play, card)
+    yield from own.faults(preset.of_kind(own), preset.play, preset.tuning, card)
 
 
 def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError, nearest
 from ..files import Stamp, stamp
+from ..kinds.table import kind_of
 from ..shelf import MADE, preset_file, shipped_models, shipped_presets
 from .agreement import faults, fitted, known_effects, strays
 from .models import model_path, open_model
@@ -26,8 +27,8 @@ class Patch:
 
     All that it names is read once, so that nothing is read while it sounds. ``folder`` is where its relative paths
     begin. ``files`` are those that were read, with earlier stamps. ``tuning`` is the pitch of each MIDI key that
-    sounds, as `tuned_keys` has it; ``morph`` where and how it morphs, None if it does not; ``process_end`` the code to
-    which it leads sounds that go through its model, or None.
+    sounds, as `tuned_keys` has it or as its kind of model does; ``morph`` where and how it morphs, None if it does not;
+    ``process_end`` the code to which it leads sounds that go through its model, or None.
 
     Raises:
         UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
@@ -46,7 +47,8 @@ class Patch:
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
         try:
-            object.__setattr__(self, "tuning", tuned_keys(preset.tuning, self.folder))
+            kind, tuned = kind_of(card), tuned_keys(preset.tuning, self.folder)
+            object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned))
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder))
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder))
         except UserError as error:

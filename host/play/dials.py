@@ -37,6 +37,10 @@ class CommonMotion:
         """Return the bend in semitones, [rows]."""
         return self.bend.at(times)
 
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        """Return the bend in semitones over a block: one number where it stands, else [count]."""
+        return self.bend.block(start, count)
+
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         self.codes.forget(time)
@@ -54,6 +58,7 @@ class Dials:
         engine: Mapping[str, Ramp],
         move_effect: Callable[[int, str, float], None],
         sample_rate: int,
+        sharpest_seconds: float | None = None,
     ) -> None:
         """Begin with the preset's values.
 
@@ -62,9 +67,11 @@ class Dials:
             codes: the preset's latents.
             engine: the ramps of what can be turned in the engine, by target.
             move_effect: called with the sample, the target and the value when an effect is turned.
+            sharpest_seconds: the shortest attack, and that of a preset that says none; None: as of other sounds.
         """
         self._engine, self._move_effect, self._rate = engine, move_effect, sample_rate
         self._values = dict(rests)
+        self._sharpest = SHORTEST_SECONDS if sharpest_seconds is None else sharpest_seconds
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self.motion = CommonMotion(codes, self._gains(), sample_rate)
 
@@ -106,12 +113,12 @@ class Dials:
     def shape(self, time: int) -> Envelope:
         """Return the envelope of a note that begins at a sample."""
 
-        def samples(name: str) -> int:
-            return round(max(SHORTEST_SECONDS, self._values[name]) * self._rate)
+        def samples(name: str, shortest: float = SHORTEST_SECONDS) -> int:
+            return round(max(shortest, self._values[name]) * self._rate)
 
         return Envelope(
             on=time,
-            attack=samples("envelope.attack_seconds"),
+            attack=samples("envelope.attack_seconds", self._sharpest),
             decay=samples("envelope.decay_seconds"),
             sustain=self._values["envelope.sustain"],
             release=samples("envelope.release_seconds"),

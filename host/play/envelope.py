@@ -15,8 +15,8 @@ STEAL_SECONDS = 0.005  # a stolen voice fades this fast: 5 ms is too short to he
 class Envelope:
     """Attack (straight), decay and release (cubic, which sounds like an exponential and ends at exactly 0).
 
-    All times in samples: ``on`` is the note-on, ``off`` the release, None while held. ``attack``, ``decay`` and
-    ``release`` are lengths >= 1; ``sustain`` is a level 0-1.
+    All times in samples: ``on`` is the note-on, ``off`` the release, None while held. ``decay`` and ``release`` are
+    lengths >= 1, and so is ``attack``, or it is 0: full level at once; ``sustain`` is a level 0-1.
     """
 
     on: int

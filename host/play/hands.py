@@ -10,7 +10,7 @@ from typing import Any
 
 from ..controls import knob
 from ..engines.protocol import Engine, Motion
-from ..engines.table import VOICE_LUFS, engine_of
+from ..engines.table import VOICE_LUFS, Asked, engine_of
 from ..events import (
     AllOff,
     Clock,
@@ -39,6 +39,8 @@ from .motion import Latents
 from .mpe import Wheel, fingers_of
 from .voices import Makers, Voice
 
+ZONE_BEND = 50.0  # semitones of a finger's bend and its zone's, as zones begin (MPE 1.0, 2.3.1)
+
 LONGEST_GLIDE_SECONDS = 5.0  # at the upper end of CC 5
 GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.6 s, which are played most
 
@@ -64,13 +66,15 @@ class Hands:
         self._fingers = fingers_of(preset.mpe, play.bend_range_semitones, card)
         codes = Latents(preset.latent_values(card), card, preset.motion, preset.tempo_bpm, patch.morph)
         rests = play.values() | preset.envelope.values() | preset.effect_values()
-        self._dials = Dials(rests, codes, engine.targets, move_effect, rate)
+        if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
+            rests["envelope.attack_seconds"] = kind.attack_seconds
+        self._dials = Dials(rests, codes, engine.targets, move_effect, rate, kind.attack_seconds)
         self.motion = self._dials.motion
         # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
         makers = Makers(engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
-        self.voices = keyed(play, kind.holds_keys(preset.of_kind(kind)), rate, makers)
+        self.voices = keyed(play, kind.keying(preset.of_kind(kind), play), rate, makers)
         spans = reach(preset, card, effects)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
@@ -222,12 +226,13 @@ def engine_and_hands(
     Args:
         effects: the ranges of what can be turned in them, by target.
         move_effect: called with the sample, the target and the value when a knob moves an effect.
-        live: see `engine_of`.
+        live: see `Asked`.
 
     Raises:
         UserError: the model's kind has no engine, or the preset does not fit the model.
     """
     preset, card = patch.preset, patch.model.card
-    own = preset.of_kind(kind_of(card))
-    engine = engine_of(patch.model, preset.latent_values(card), preset.play, own, live)
+    bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
+    asked = Asked(preset.latent_values(card), preset.play, preset.of_kind(kind_of(card)), bend, live)
+    engine = engine_of(patch.model, asked)
     return engine, Hands(patch, engine, effects, move_effect)

@@ -56,6 +56,11 @@ class Instrument:
         return self._synthesis.ready
 
     @property
+    def age_ms(self) -> float | None:
+        """Return how far the sound of its last note was behind its knobs, as `Engine.age_ms`."""
+        return self._synthesis.age_ms
+
+    @property
     def sounding(self) -> int:
         """Return the number of voices that sound."""
         return len(self._hands.voices)

@@ -1,9 +1,11 @@
 """Assigns voices to keys: each key has its own, or one voice is for all of them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..controls import Ramp
+from ..kinds.kind import Keying
 from ..patch.preset import PlaySettings
 from .voices import Makers, Voice, Voices
 
@@ -13,17 +15,25 @@ Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two 
 class Poly(Voices):
     """A voice for each key; when all are in use, the one released longest ago is stolen, else the oldest."""
 
-    def __init__(self, limit: int, sample_rate: int, makers: Makers) -> None:
-        """Begin; ``limit`` is how many voices sound at a time, those that fade for another not counted."""
+    def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
+        """Begin.
+
+        Args:
+            limit: how many voices sound at a time, those that fade for another not counted.
+            chokes: the group of each key that has one: it cuts what sounds of its group.
+        """
         super().__init__(sample_rate, makers)
-        self._limit = limit
+        self._limit, self._chokes = limit, chokes
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
         """A key goes down: a voice begins, and one of the same key is released."""
         note = (channel, key)
         self._down.add(note)
-        for voice in self._voices:
-            if voice.note == note:
+        group = self._chokes.get(key)
+        for voice in list(self._voices):
+            if group is not None and self._chokes.get(voice.key) == group:
+                self._cut(voice, time)
+            elif voice.note == note:
                 self._let_go(voice, time)
         if len(self._sounding(time)) >= self._limit:
             self.shed(time)
@@ -61,6 +71,17 @@ class Latch(Poly):
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
         """A key comes up: nothing changes."""
+
+
+class Struck(Poly):
+    """A voice for each key, which sounds to its own end: that its key comes up changes nothing.
+
+    All notes off (CC 123) lets go of every key.
+    """
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        """A key comes up: what it has struck sounds on."""
+        self._down.discard((channel, key))
 
 
 @dataclass(slots=True)
@@ -159,11 +180,9 @@ class Solo(Voices):
         self._last_pitch = pitch
 
 
-def keyed(play: PlaySettings, holds_keys: bool, sample_rate: int, makers: Makers) -> Poly | Solo:
-    """Return the voices that keys play as [play] says.
-
-    With ``holds_keys``, of `Kind.holds_keys`, each note sounds on until its key is pressed again.
-    """
+def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> Poly | Solo:
+    """Return the voices that keys play as [play] and the kind of model say."""
     if play.mode != "poly":
         return Solo(play.legato, play.mode == "chord", sample_rate, makers)
-    return (Latch if holds_keys else Poly)(play.voices, sample_rate, makers)
+    way = Latch if keying.holds else Struck if keying.strikes else Poly
+    return way(play.voices, keying.chokes, sample_rate, makers)

@@ -90,8 +90,12 @@ class Touch:
 
     def bent(self, time: int) -> float:
         """Return the bend at one sample, in semitones, of the finger and of its zone's master."""
+        return self.master(time).value(time) + self.bend.value(time)
+
+    def master(self, time: int) -> Ramp:
+        """Return the bend of the zone that it is in at one sample."""
         since = bisect_right(self.masters, time, key=itemgetter(0))
-        return self.masters[max(0, since - 1)][1].value(time) + self.bend.value(time)
+        return self.masters[max(0, since - 1)][1]
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
@@ -281,6 +285,16 @@ class _FingerMotion:
             if (touch := self._touches[voice]) is not None:
                 bends[row] = touch.bent(time)
         return bends
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        """Return a voice's bend in semitones over a block: one number where it stands, else [count]."""
+        touch = self._touches[voice]
+        if touch is None:
+            return self._common.bend_of(voice, start, count)
+        if len(touch.masters) == 1:
+            return touch.masters[0][1].block(start, count) + touch.bend.block(start, count)
+        masters = np.array([touch.master(time).value(time) for time in range(start, start + count)], np.float32)
+        return masters + touch.bend.block(start, count)
 
     def _values(self, name: str, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         found = [

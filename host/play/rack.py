@@ -90,6 +90,11 @@ class Rack:
         return all(instrument.ready for instrument in self._instruments.values())
 
     @property
+    def age_ms(self) -> float | None:
+        """Return how far the sounds of the last notes were behind their knobs, of all the most, as `Engine.age_ms`."""
+        return max((age for i in self._instruments.values() if (age := i.age_ms) is not None), default=None)
+
+    @property
     def sounding(self) -> int:
         """Return the number of voices that sound."""
         return sum(instrument.sounding for instrument in self._instruments.values())

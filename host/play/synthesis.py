@@ -75,6 +75,11 @@ class Synthesis:
         """See `Engine.ready`."""
         return self._engine.ready
 
+    @property
+    def age_ms(self) -> float | None:
+        """See `Engine.age_ms`."""
+        return self._engine.age_ms
+
     def current_latents(self) -> list[float]:
         """Return the code of the sample that is computed next, without what fingers do to single notes."""
         return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]

@@ -43,6 +43,8 @@ class Voice:
     def end(self, steal: int) -> int | None:
         """Return the first sample from which nothing sounds any more, or None while that is open."""
         end = self.envelope.end
+        if self.stream.over is not None and (end is None or end > self.stream.over):
+            end = self.stream.over
         if self.stolen_at is None:
             return end
         stolen = self.stolen_at + steal
@@ -73,14 +75,14 @@ class Voice:
 class Makers(NamedTuple):
     """The functions that make voices, and what they read.
 
-    ``begin(pitch, time)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
+    ``begin(pitch, time, key)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
     ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own. ``zone(channel)`` is
     the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one zone, or for all
     channels outside. ``tuning`` has the pitch of each key that may go down, in equal-tempered semitones where 69 is
     440 Hz.
     """
 
-    begin: Callable[[float, int], VoiceSound]
+    begin: Callable[[float, int, int], VoiceSound]
     shape: Callable[[int], Envelope]
     release: Callable[[], int]
     touch: Callable[[int], Touch | None]
@@ -200,7 +202,7 @@ class Voices(ABC):
 
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
-        stream = self._begin(self._tuning[key], time)
+        stream = self._begin(self._tuning[key], time, key)
         parts = [voice.part for voice in self._sounding(time)]
         part = min(range(PARTS), key=parts.count)  # the part with the fewest voices: parts should cost alike
         voice = Voice(note, part, Ramp(gain, self._ramp), self._shape(time), stream, self._touch(channel))
@@ -222,7 +224,7 @@ class Voices(ABC):
 
     def _sounding(self, time: int) -> list[Voice]:
         """Return the voices that sound, the oldest first, without stolen ones, which fade."""
-        ends = ((voice, voice.envelope.end) for voice in self._voices if voice.stolen_at is None)
+        ends = ((voice, voice.end(self._steal)) for voice in self._voices if voice.stolen_at is None)
         return [voice for voice, end in ends if end is None or time < end]
 
     def _ended(self, voice: Voice, time: int) -> bool:

@@ -10,7 +10,9 @@ from ..audio.effects import EffectChain, Resampler
 from ..audio.output import ROUNDING, Output
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
+from ..errors import UserError
 from ..events import AllOff, Clock, Event, NoteOff, NoteOn
+from ..kinds.table import kind_of
 from ..patch.agreement import check, reach
 from ..patch.library import Patch
 from ..play.desk import Reader
@@ -82,6 +84,8 @@ class Processor:
             UserError: the model has no encoder or a kind that takes no sound, or the preset does not fit it.
         """
         preset, model = patch.preset, patch.model
+        if reason := kind_of(model.card).takes_no_sound:
+            raise UserError(f"{model.path}: no sound can be sent through a model of kind {model.card.kind!r}: {reason}")
         effects = EffectChain(preset.effects, sample_rate, patch.folder)
         check(preset, model.card, effects.targets())
         self._card = model.card

@@ -1,4 +1,7 @@
-"""Whole clips, decoded on a worker: a kind in two rows and this file passes from training to the stage unchanged."""
+"""A kind that decodes on a worker: in two rows and this file it passes from training to the stage unchanged.
+
+It stands in the place of the house's own clips while these tests run.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +60,7 @@ class ClipEngine:
     Live it plays the clip that was decoded last; for each block it has the code decoded that its end asks for.
     """
 
-    channels, lookback = 1, 0
+    channels, lookback, age_ms = 1, 0, None
     gate = threading.Event()  # the worker waits for it: a decoder that takes its time
 
     def __init__(self, model, live, resting):
@@ -75,8 +78,8 @@ class ClipEngine:
     def idle(self):
         return self._last.done()
 
-    def begin(self, key, time):
-        return ClipSound(key=key, on=time)
+    def begin(self, pitch, time, key):
+        return ClipSound(key=pitch, on=time)
 
     def render(self, streams, motion, start, count):
         if self._live:
@@ -142,7 +145,7 @@ def kind(rows, codes_of_its_own):
         }
         return Graphs(network.layer, None, False, False, codes_of_its_own(LATENTS), card)
 
-    rows.kind(Clips(), lambda model, rest, play, own, live: ClipEngine(model, live, rest))
+    rows.kind(Clips(), lambda model, asked: ClipEngine(model, asked.live, asked.rest))
     rows.family("toy-clip", Generator, graphs)
 
 

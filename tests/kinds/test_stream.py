@@ -54,13 +54,13 @@ class Stream(VoiceSound):
 class StreamEngine:
     """Steps the decoder once for each frame of each voice, from rest at its note-on."""
 
-    channels, lookback, ready = 1, 0, True
+    channels, lookback, ready, age_ms = 1, 0, True, None
 
     def __init__(self, model):
         self._model, self.targets = model, {}
 
-    def begin(self, key, time):
-        return Stream(key=key, on=time, state=self._model.at_rest(1), pending=np.zeros(0, np.float32), made=time)
+    def begin(self, pitch, time, key):
+        return Stream(key=pitch, on=time, state=self._model.at_rest(1), pending=np.zeros(0, np.float32), made=time)
 
     def render(self, streams, motion, start, count):
         return [self._sound(number, stream, motion, start, count) for number, stream in enumerate(streams)]

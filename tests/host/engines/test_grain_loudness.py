@@ -8,7 +8,7 @@ from scipy.signal import welch
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.engines.source import Cut, Noise
-from timbrel.host.engines.table import LOUDEST_TEXTURE_DB, VOICE_LUFS, engine_of
+from timbrel.host.engines.table import LOUDEST_TEXTURE_DB, VOICE_LUFS, Asked, engine_of
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.patch.library import open_patch
@@ -54,7 +54,7 @@ def shipped(name):
     patch = open_patch(name)
     gain_db = VOICE_LUFS - patch.model.card.loudness_lufs
     rest = patch.preset.latent_values(patch.model.card)
-    return patch.model, engine_of(patch.model, rest, patch.preset.play, DENSE), gain_db
+    return patch.model, engine_of(patch.model, Asked(rest, patch.preset.play, DENSE, 2.0)), gain_db
 
 
 def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import timbrel
+from timbrel.host.kinds.clip import ClipSettings, KeySettings
 from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
@@ -17,6 +18,8 @@ PARTS = {
     "[latent]": preset.LatentSettings,
     "[play]": preset.PlaySettings,
     "[grain]": GrainSettings,
+    "[clip]": ClipSettings,
+    "[[keys]]": KeySettings,
     "[envelope]": preset.EnvelopeSettings,
     "[mpe]": preset.MpeSettings,
     "[tuning]": preset.TuningSettings,

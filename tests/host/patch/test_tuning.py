@@ -260,9 +260,9 @@ def begun(monkeypatch):
     """The pitches and times at which engines begin notes from now on."""
     heard, begin = [], SpectrumEngine.begin
 
-    def listen(self, pitch, time):
+    def listen(self, pitch, time, key):
         heard.append((pitch, time))
-        return begin(self, pitch, time)
+        return begin(self, pitch, time, key)
 
     monkeypatch.setattr(SpectrumEngine, "begin", listen)
     return heard

@@ -229,13 +229,12 @@ def test_still_silence_is_exactly_nothing(make_instrument, play):
     assert np.all(sound[:, 2000:] == 0)
 
 
-@pytest.mark.parametrize("kind", ["clip", "stream"])
-def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path, kind):
+def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path):
     from timbrel.host.contract.model import Model
     from timbrel.host.play.instrument import Instrument
 
-    model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind=kind)))
-    with pytest.raises(UserError, match=rf"{kind}.*cannot be played yet; known: spectrum, grain"):
+    model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind="stream")))
+    with pytest.raises(UserError, match=r"stream.*cannot be played yet; known: spectrum, grain, clip"):
         Instrument(Patch("any", make_preset(), model, tmp_path), 44100)
 
 

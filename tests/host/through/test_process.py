@@ -26,6 +26,8 @@ from timbrel.host.through.codes import hop_of, latency_of
 from timbrel.host.through.process import process, with_options
 from timbrel.host.through.processor import Processor
 
+from ..clips import save_clips
+
 RATE, LENGTH, HOP = 22050, 64, 16
 BINS = LENGTH // 2 + 1
 
@@ -461,9 +463,14 @@ def test_a_midi_file_plays_the_chroma_and_turns_knobs(shelf, timbrel, tmp_path, 
 
 def test_a_kind_that_takes_no_sound_is_refused(analytic, make_patch, tmp_path):
     made = analytic(chroma=False)
-    card = made.card(kind="clip", domain="magnitude")
-    model = Model(made.save(tmp_path / "clip.onnx", card))
-    with pytest.raises(UserError, match="no sound can be sent through a model of kind 'clip' yet"):
+    model = Model(made.save(tmp_path / "stream.onnx", made.card(kind="stream")))
+    with pytest.raises(UserError, match="no sound can be sent through a model of kind 'stream' yet"):
+        Processor(make_patch(model), RATE)
+
+
+def test_no_sound_is_sent_through_a_model_of_clips(make_patch, tmp_path):
+    model = Model(save_clips(tmp_path / "m.onnx", np.ones(4000)))
+    with pytest.raises(UserError, match="of kind 'clip': it encodes whole clips, not a sound as it goes on"):
         Processor(make_patch(model), RATE)
 
 

@@ -1,0 +1,283 @@
+"""Whole clips, struck by keys: the engine of models of kind ``clip``."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.model import Model
+from ..controls import RAMP_SECONDS, Ramp
+from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
+from .clip_sound import ClipSound
+from .clips.part import Part
+from .clips.reading import BITS, ONE, Clip, Places, Reader, steps
+from .clips.store import Ahead, Decoder, Kept, Name, Waiting, Want
+from .protocol import Motion, VoiceSound
+
+Array = npt.NDArray[np.float32]
+
+LOOK_SECONDS = 0.005  # between looks, live, at where the knobs lead
+MORPH_SECONDS = 0.05  # from one clip to the next of a sound that is held while its code moves
+FADE_SECONDS = 0.005  # of an end that the clip itself does not have
+MOST_AT_ONCE = 2048  # samples of a voice: their taps stay in a processor's cache
+KNOBS = -1  # the slot of clips that any key plays: those of the knobs' own code
+
+
+class Playing(NamedTuple):
+    """The settings of a preset that its clips are played by.
+
+    ``kit``: the clip of each key, empty where all keys play the knobs' own. ``rest``: the code at which the knobs
+    rest. ``gated``: a clip follows its code, and may be held. ``lowest``: the semitones by which it may be bent down;
+    ``glides``: its pitch may come from any other key's.
+    """
+
+    settings: ClipSettings
+    kit: Mapping[int, Hit]
+    rest: Sequence[float]
+    gated: bool
+    lowest: float
+    glides: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class ClipStream(VoiceSound):
+    """One voice's clip; ``at`` is the place in its part that the next sample has, in parts of a sample.
+
+    The sound goes over to the clip that is ``coming`` from sample ``since`` on.
+    """
+
+    slot: int
+    label: int
+    shift: float  # semitones that are added to its pitch
+    part: Part
+    at: int = 0
+    clip: Clip | None = None
+    name: Name | None = None
+    coming: Clip | None = None
+    since: int = 0
+    finished: bool = False
+
+
+class ClipEngine:
+    """Plays a part of a clip at each note, at the pitch of its key, bends followed from sample to sample.
+
+    Offline a note has the clip of the code of its first sample, and waits for it. Live a thread decodes, always by the
+    newest code: that to which the knobs will have come when it is ready, as far as their motion is known, for the key
+    that was struck last before the others. A note plays the clip that is ready whose code is nearest to its own.
+
+    A sound that is not struck but held follows its code: at the moments of a grid that all voices share, so that they
+    share clips, `MORPH_SECONDS` apart, it begins to go over to the clip of the new code, at the same place in it.
+
+    What moves otherwise is read at the note-on, and so it is known then when a sound will be over at the latest: before
+    it is decoded, and in processes that do not compute it.
+    """
+
+    channels = 1
+    lookback = 0
+
+    def __init__(self, model: Model, sound: ClipSound, playing: Playing, live: bool) -> None:
+        """Make it ready offline; live, begin to decode the clips that keys play first."""
+        card = model.card
+        self._rate, self._whole, self._playing = card.sample_rate, card.frame_length, playing
+        self._ramp = round(RAMP_SECONDS * self._rate)
+        self.targets = {name: Ramp(value, self._ramp) for name, value in playing.settings.values().items()}
+        label = playing.settings.label
+        self._label = Ramp(0.0 if label is None else card.labels.index(label), 1)
+        if len(card.labels) > 1:
+            self.targets[LABEL] = self._label
+        self._rest = np.array(playing.rest, np.float32)
+        self._low, self._high = (
+            np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
+        )
+        self._scale = 1.0 / np.array([latent.std or latent.high - latent.low for latent in card.latents], np.float32)
+        self._fade = max(1, round(FADE_SECONDS * self._rate))
+        self._grid = max(1, round(MORPH_SECONDS * self._rate))
+        self._reader = Reader()
+        self._slots = list(playing.kit) or [KNOBS]  # the one that was struck last first
+        self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
+        decoder = Decoder(model, sound)
+        self._waiting = None if live else Waiting(decoder, 4 * self._whole)
+        self._ahead = Ahead(decoder) if live else None
+        self._age_ms = 0.0
+        if self._ahead is not None:
+            self._ahead.ask(self._wants(self._rest, 0))
+
+    @property
+    def ready(self) -> bool:
+        """See `Engine.ready`: live, each key has a clip."""
+        return self._ahead is None or all(self._ahead.of(slot) for slot in self._slots)
+
+    @property
+    def idle(self) -> bool:
+        """Return whether no clip is being decoded."""
+        return self._ahead is None or self._ahead.idle
+
+    @property
+    def age_ms(self) -> float | None:
+        """See `Engine.age_ms`."""
+        return None if self._ahead is None else self._age_ms
+
+    def begin(self, pitch: float, time: int, key: int) -> ClipStream:
+        """See `Engine.begin`."""
+        playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
+        part = Part.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
+        shift = values["clip.pitch"] - UNMOVED
+        slot = key if key in playing.kit else KNOBS
+        self._slots.remove(slot)
+        self._slots.insert(0, slot)
+        stream = ClipStream(key=pitch, on=time, slot=slot, label=self._label_of(slot, time), shift=shift, part=part)
+        if not part.period:
+            slowest = int(steps(np.float32((0.0 if playing.glides else pitch) + shift - playing.lowest))[0])
+            stream.over = time + math.ceil((part.length * ONE) / slowest) + 1 + self._fade
+        return stream
+
+    def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
+        """See `Engine.render`."""
+        end = start + count
+        if self._ahead is not None and end >= self._next_look:
+            self._next_look = end + self._look_samples
+            self._look(self._ahead, motion, max(0, len(streams) - 1), end)
+        silence = np.zeros((1, count), np.float32)
+        sounds = []
+        for voice, stream in enumerate(streams):
+            first = max(start, stream.on)
+            last = min(end, *(time for time in (stream.end, stream.over) if time is not None), end)
+            if stream.finished or first >= last:
+                sounds.append(silence)
+                continue
+            sound = np.zeros((1, count), np.float32)
+            for begin, stop in self._pieces(voice, stream, motion, first, last):
+                sound[0, begin - start : stop - start] = self._piece(voice, stream, motion, begin, stop - begin)
+                if stream.finished:
+                    break
+            sounds.append(sound)
+        for ramp in self.targets.values():
+            ramp.forget(end)
+        return sounds
+
+    def _pieces(
+        self, voice: int, stream: ClipStream, motion: Motion, first: int, last: int
+    ) -> Iterator[tuple[int, int]]:
+        """Take a stream from piece to piece, each with one clip or on the way between two; yield where they lie."""
+        if first == stream.on:
+            stream.clip, stream.name = self._clip_for(voice, stream, motion, first)
+        if stream.clip is None:  # nothing was ready
+            stream.finished = True
+            return
+        turns = list(range(first, last, MOST_AT_ONCE))
+        if self._playing.gated:
+            turns = sorted({*turns, *range(first + -first % self._grid, last, self._grid)})
+        for begin, stop in zip(turns, [*turns[1:], last], strict=True):
+            if self._playing.gated and begin % self._grid == 0 and begin > stream.on:
+                self._go_over(voice, stream, motion, begin)
+            yield begin, stop
+
+    def _go_over(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> None:
+        """Let a held sound begin to go over to the clip of its code at a sample, where that is another."""
+        if stream.coming is not None:
+            stream.clip, stream.coming = stream.coming, None
+        clip, name = self._clip_for(voice, stream, motion, time)
+        if clip is not None and name != stream.name:
+            stream.coming, stream.name, stream.since = clip, name, time
+
+    def _clip_for(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> tuple[Clip | None, Name | None]:
+        """Return the clip of a voice's code at a sample, and its name; live the nearest that is ready, or none."""
+        code = self._code_of(stream.slot, motion.latents([voice], np.array([time], np.int64))[0])
+        if self._waiting is not None:
+            return self._waiting.clip(stream.label, code), (stream.label, code.tobytes())
+        assert self._ahead is not None
+        kept = self._nearest(self._ahead.of(stream.slot), stream.label, code)
+        if kept is None:
+            return None, None
+        if time == stream.on:
+            exact = kept.name == (stream.label, code.tobytes())
+            self._age_ms = 0.0 if exact else max(0, time - kept.said) / self._rate * 1000
+        return kept.clip, kept.name
+
+    def _nearest(self, ready: Sequence[Kept], label: int, code: Array) -> Kept | None:
+        """Return the clip whose label is the same and whose code is nearest; of equally near ones the newest."""
+
+        def away(kept: Kept) -> tuple[bool, float]:
+            return kept.name[0] != label, float(np.square((kept.code - code) * self._scale).sum())
+
+        return min(reversed(ready), key=away, default=None)
+
+    def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int) -> Array:
+        """Return a stream's next samples, [count]."""
+        pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
+        step = steps(np.float64(stream.shift) + pitch + motion.bend_of(voice, begin, count))
+        assert stream.clip is not None
+        if len(step) == 1:
+            pace = int(step[0])
+            after = stream.at + pace * count
+            plain = stream.part.plain(stream.at, count) if pace == ONE and stream.coming is None else None
+            if plain is not None:
+                stream.at = after
+                return self._ended(stream, stream.clip.samples[plain], begin)
+            places = np.arange(stream.at, after, pace)
+        else:
+            places = np.empty(count + 1, np.int64)
+            places[0] = stream.at
+            np.cumsum(step, out=places[1:])
+            places[1:] += stream.at
+            places, after = places[:-1], int(places[-1])
+        stream.at = stream.part.wrapped(after)
+        sound = np.zeros(count, np.float32)
+        if not stream.part.period:
+            inside = int(np.searchsorted(places, stream.part.length << BITS))
+            stream.finished = inside < count
+            places, step = places[:inside], step[:inside]
+        if len(places):
+            sound[: len(places)] = self._mixed(stream, places, step, begin)
+        return self._ended(stream, sound, begin)
+
+    def _mixed(self, stream: ClipStream, places: Places, step: Places, begin: int) -> Array:
+        """Return what sounds at places, [n], on the way from clip to clip where there is one."""
+        assert stream.clip is not None
+        row = begin - stream.on
+        sound = stream.part.sound(self._reader, stream.clip, places, step, row)
+        if stream.coming is not None:
+            way = (np.arange(begin, begin + len(places)) - stream.since) * (np.pi / self._grid)
+            share = (0.5 - 0.5 * np.cos(way)).astype(np.float32)
+            sound = sound + share * (stream.part.sound(self._reader, stream.coming, places, step, row) - sound)
+        return sound
+
+    def _ended(self, stream: ClipStream, sound: Array, begin: int) -> Array:
+        """Return a sound that fades out where it was bent lower than was known, and so lasts too long."""
+        if stream.over is None or begin + len(sound) <= stream.over - self._fade:
+            return sound
+        left = (stream.over - np.arange(begin, begin + len(sound))) / self._fade
+        return sound * np.clip(left, 0.0, 1.0).astype(np.float32)
+
+    def _look(self, ahead: Ahead, motion: Motion, voice: int, now: int) -> None:
+        """Have the clips decoded to which the knobs lead, and remember which clips they say now."""
+        lead = max(self._ramp, round(ahead.seconds * self._rate))
+        here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
+        wants = self._wants(there, now + lead)
+        if not np.array_equal(here, there):
+            wants += self._wants(here, now)
+        for want in self._wants(here, now):
+            for kept in ahead.of(want.slot):
+                if kept.name == want.name:
+                    kept.said = now
+        ahead.ask(wants)
+
+    def _wants(self, base: Array, time: int) -> list[Want]:
+        """Return the clips of all keys where the knobs are at a code, in the order in which they are wanted."""
+        return [Want(slot, self._label_of(slot, time), self._code_of(slot, base), time) for slot in self._slots]
+
+    def _code_of(self, slot: int, base: Array) -> Array:
+        """Return the code of a key's clip, [n_latents], where the knobs are at a code."""
+        code = None if slot == KNOBS else self._playing.kit[slot].code
+        if code is None:
+            return base
+        own = np.array(code, np.float32)
+        return np.clip(own + (base - self._rest), np.minimum(self._low, own), np.maximum(self._high, own))
+
+    def _label_of(self, slot: int, time: int) -> int:
+        """Return the number of the label of a key's clip at a sample."""
+        label = None if slot == KNOBS else self._playing.kit[slot].label
+        return round(self._label.value(time)) if label is None else label

@@ -1,0 +1,1 @@
+"""Clips: decoded and kept, and read at any pitch."""
