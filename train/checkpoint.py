@@ -59,6 +59,18 @@ def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progres
         temporary.unlink(missing_ok=True)
 
 
+def keep(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress, count: int) -> None:
+    """Write ``step-N.ckpt`` into a folder, and remove those before the last ``count``.
+
+    Raises:
+        Failure: as `save`.
+    """
+    folder.mkdir(exist_ok=True)
+    save(folder / f"step-{progress.step:09d}.ckpt", model, optimizers, progress)
+    for older in sorted(folder.glob("step-*.ckpt"))[:-count]:
+        older.unlink()
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint; tensors and plain values only, nothing in it is run.
 

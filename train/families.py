@@ -7,13 +7,18 @@ from typing import Any, Literal
 
 from . import checkpoint
 from .batches.chroma import check_spectra, chroma_data
+from .batches.clips import check_clips, clip_data, describe, told_words
 from .batches.grain import check_grains, grain_data
 from .corpus.store import Corpus
 from .data import Data
+from .health import health
 from .models.chroma import ChromaAutoencoder
+from .models.dcgan import DCGAN, Halves
 from .models.grain import GrainAutoencoder
+from .models.wavegan import WaveGAN
 from .network import Network
-from .preview import Held, held_grains, held_spectra
+from .preview import Held, held_clips, held_grains, held_reconstructions, held_spectra
+from .recipes.base import Recipe
 from .run import Run
 
 
@@ -26,6 +31,9 @@ class Family:
         check: raises UserError for a corpus that cannot be trained on.
         data: makes the data of a corpus and a recipe, with a folder for its files, and whether the corpus is tonal.
         held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples].
+        complete: gives a recipe what it needs of the corpus, such as its labels; the same again if it has that.
+        describe: says in a line what becomes of a corpus's clips, for who trains on them.
+        health: measures how a contest stands, at a sampling rate, as `health.health`; none where losses say it.
         reads: names of the networks of other runs that this one is built on, as `trained_others` gives them.
     """
 
@@ -33,12 +41,18 @@ class Family:
     check: Callable[[Corpus, Any], None]
     data: Callable[[Corpus, Any, Path, bool], Data]
     held: Held
+    complete: Callable[[Any, Corpus], Recipe] = lambda recipe, corpus: recipe
     reads: tuple[str, ...] = ()
+    health: Callable[[Any, Data, int], dict[str, float]] | None = None
+    describe: Callable[[Corpus, Any], str] | None = None
 
 
 FAMILIES: dict[str, Family] = {
     "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, held_spectra),
     "grain": Family(GrainAutoencoder, check_grains, grain_data, held_grains),
+    "gan": Family(WaveGAN, check_clips, clip_data, held_clips, complete=told_words, health=health, describe=describe),
+    "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),
+    "halves": Family(Halves, check_clips, clip_data, held_reconstructions, describe=describe),
 }
 
 

@@ -43,6 +43,7 @@ def start(
             f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
         )
     FAMILIES[recipe.family].check(corpus, recipe)
+    recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     _check_others(recipe, others)
     fabric = _fabric(options)
     info = RunInfo(
@@ -70,13 +71,15 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
         Failure: the loss is no longer a number.
     """
     run = Run.open(folder)
+    corpus = run.corpus()
+    recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
-    FAMILIES[recipe.family].check(run.corpus(), recipe)
+    FAMILIES[recipe.family].check(corpus, recipe)
     trained_others(run)
     fabric = _fabric(options)
     return _launch(fabric, run.with_recipe(recipe), options)

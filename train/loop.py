@@ -22,6 +22,7 @@ from . import checkpoint
 from .checkpoint import Optimizers, Progress
 from .data import Data
 from .families import FAMILIES, trained_others
+from .health import in_words
 from .network import Network, Turn
 from .preview import write_preview
 from .run import Run
@@ -110,7 +111,8 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
     network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: state goes where the weights are
     progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
-        options.on_message("cutting frames")
+        describe = FAMILIES[recipe.family].describe
+        options.on_message(describe(run.corpus(), recipe) if describe else "cutting frames")
     data = FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal)
     if len(data) < plain.batches_a_step:
         raise UserError(
@@ -201,6 +203,7 @@ class _Loop:
             for turn in turns
             for batch in (itertools.islice(batches, turn.batches) if turn.batches else shared)
         ]
+        self.plain.moved()
         return losses[0]
 
     def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], torch.Generator]:
@@ -281,7 +284,9 @@ class _Loop:
             means = self._validation_means()
             some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
             self.dead = not self.plain.varies(*some)
+            contest = self._health()
         self._check(means["total"])
+        means |= contest
         self.validation = means["total"]
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
@@ -295,15 +300,29 @@ class _Loop:
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code; "
                 "such a model cannot be played: stop, and train with another training.seed or a lower learning rate"
             )
-        # Adversaries grow together, and neither's loss says how good they are: the newest are the best.
-        better = len(self.plain.turns) > 1 or means["total"] < self.progress.best
+        # Adversaries grow together, and neither's loss says how good they are: where nothing else does, the newest are
+        # the best.
+        score = contest.get("frechet", means["total"])
+        better = (not contest and len(self.plain.turns) > 1) or score < self.progress.best
         if may_be_best and better and not self.dead:
-            self.progress.best = means["total"]
+            self.progress.best = score
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
+        if count := self.recipe.training.keep:
+            checkpoint.keep(self.folder.kept, self.plain, self.plain_optimizers, self.progress, count)
         if time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
             held = FAMILIES[self.recipe.family].held
             write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
+
+    def _health(self) -> dict[str, float]:
+        """Return how a contest stands, and say it; nothing of networks that are in none."""
+        measure = FAMILIES[self.recipe.family].health
+        if measure is None or not self.fabric.is_global_zero:
+            return {}
+        found = measure(self.plain, self.data, self.recipe.frames.sample_rate)
+        if self.options.on_message:
+            self.options.on_message(f"step {self.progress.step}: {in_words(found)}")
+        return found
 
     def _validation_means(self) -> dict[str, float]:
         """Return the terms of all turns over the validation frames, and the first turn's total."""

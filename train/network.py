@@ -81,6 +81,9 @@ class Network(nn.Module):
         """Return how many batches a step takes: one where turns share one, and each turn's own."""
         return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)
 
+    def moved(self) -> None:
+        """Take note of weights that a step has moved; most networks need not."""
+
     def varies(self, *inputs: Tensor) -> bool:
         """Return whether the network still tells these training frames apart: one that does not cannot be played."""
         return True

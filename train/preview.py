@@ -12,8 +12,11 @@ from ..host.audio.files import sound_writer
 from ..host.dsp import overlap_add, window
 from ..host.engines.basins import BasinPhase
 from .data import Data
+from .grid import draw_grid
 from .models.chroma import ChromaAutoencoder
+from .models.dcgan import Halves
 from .models.grain import GrainAutoencoder
+from .models.maker import ClipMaker
 from .network import Network
 from .recipes.base import Recipe
 from .recipes.chroma import ChromaRecipe
@@ -24,6 +27,7 @@ Array = npt.NDArray[np.float32]
 Held = Callable[[Any, Any, list[torch.Tensor]], list[Array]]
 
 SOUNDS = 6  # spread over the validation frames
+CLIPS = 12  # of a contest, always of the same codes
 SECONDS = 0.7  # each
 PEAK = 0.5
 
@@ -38,6 +42,8 @@ def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, he
     path = folder / f"step-{step:07d}.wav"
     with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
         file.write(mono[None].astype(np.float32))
+    if held in PICTURED:
+        draw_grid(path.with_suffix(".png"), sounds, recipe.frames.sample_rate, [str(n + 1) for n in range(len(sounds))])
     return path
 
 
@@ -60,3 +66,19 @@ def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torc
     count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
     frames = network.decode(network.encode(*batch)).cpu().numpy()
     return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]
+
+
+def held_clips(network: ClipMaker, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Clips of the same codes at every preview, with the labels in turn."""
+    codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
+    label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
+    return list(network.decode(codes, label).cpu().numpy())
+
+
+def held_reconstructions(network: Halves, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Decoded clips, each after the clip that it is of."""
+    made = network.decode(network.encode(batch[0])).cpu().numpy()
+    return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
+
+
+PICTURED = (held_clips, held_reconstructions)  # what is heard at once is seen at once: whole sounds, side by side

@@ -4,6 +4,7 @@ RUN/recipe.toml      the effective recipe
 RUN/run.json         the corpus and whether it is tonal, versions and hardware, the runs that it is built on
 RUN/last.ckpt        the newest checkpoint
 RUN/best.ckpt        the best on the validation split
+RUN/kept/            those of the last validations, as many as the recipe wants
 RUN/log.jsonl        one line a validation
 RUN/preview/         decoded frames to listen to
 RUN/report/          what `timbrel evaluate` writes
@@ -55,6 +56,11 @@ class Run:
     def best(self) -> Path:
         """Return the path of the best checkpoint on the validation split."""
         return self.folder / "best.ckpt"
+
+    @property
+    def kept(self) -> Path:
+        """Return the folder of the checkpoints of the last validations."""
+        return self.folder / "kept"
 
     @staticmethod
     def create(folder: Path, recipe: Recipe, info: RunInfo) -> "Run":

@@ -28,6 +28,7 @@ class Training(Part):
     schedule: Literal["constant", "cosine"]
     l2: Annotated[float, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    keep: Annotated[int, Field(ge=1, le=1000)] | None = None  # checkpoints of the last validations; None keeps none
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

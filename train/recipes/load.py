@@ -11,12 +11,14 @@ from ...host.contract.card import first_complaint
 from ...host.errors import UserError, nearest
 from .base import Recipe
 from .chroma import ChromaRecipe
+from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .grain import GrainRecipe
 
 RECIPES = Path(__file__).parent
 
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
-    get_args(kind.model_fields["family"].annotation)[0]: kind for kind in (ChromaRecipe, GrainRecipe)
+    get_args(kind.model_fields["family"].annotation)[0]: kind
+    for kind in (ChromaRecipe, GrainRecipe, WaveGANRecipe, DCGANRecipe, HalvesRecipe)
 }
 
 

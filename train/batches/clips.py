@@ -1,0 +1,192 @@
+"""Batches of whole clips: pieces of recordings of one length, cut from the corpus as they are asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...host.errors import UserError
+from ..corpus.store import Clip, Corpus, Split
+from ..recipes.base import Recipe
+from ..recipes.gan import ClipFrames, WaveGANRecipe
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+SILENT = 10 ** (-80 / 20)  # of full scale: a recording whose largest sample is smaller is no sound
+FEW = 10  # clips: of fewer, nothing general can be learned
+BATCH = 64  # validation clips at a time: the slopes between as many are held at once
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the pieces of a split lie; what they cost in memory does not depend on how many they are.
+
+    ``clips`` are the recordings that sound. Recording ``r`` has the pieces from ``firsts[r]`` to before
+    ``firsts[r + 1]``: about one for each ``hop`` samples at which a piece may begin, and one at least. ``labels`` has
+    the number of each recording's label.
+    """
+
+    clips: list[Clip]
+    firsts: Ints
+    labels: Ints
+    length: int
+
+    def __len__(self) -> int:
+        return int(self.firsts[-1])
+
+    def of(self, pieces: Ints) -> Ints:
+        """Return which recordings pieces are of, [pieces]."""
+        return np.searchsorted(self.firsts, pieces, side="right") - 1
+
+    def take(self, corpus: Corpus, pieces: Ints, normalised: bool, rng: np.random.Generator | None = None) -> Array:
+        """Return the samples of pieces, [pieces, length]; silence follows what is shorter.
+
+        Args:
+            corpus: whose recordings these are.
+            pieces: their numbers.
+            normalised: each is brought to a peak of 1.
+            rng: decides where within its part of the recording each begins; as soon as it may if None.
+        """
+        found = np.zeros((len(pieces), self.length), np.float32)
+        chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
+        for row, piece, recording, share in zip(found, pieces, self.of(pieces), chance, strict=True):
+            clip = self.clips[recording]
+            starts = max(0, clip.length - self.length) + 1  # at which a piece may begin; each has its part of them
+            parts = int(self.firsts[recording + 1] - self.firsts[recording])
+            start = int((piece - self.firsts[recording] + share) * starts / parts)
+            samples = corpus.samples(clip)[start : start + self.length]
+            row[: len(samples)] = samples
+        if normalised:
+            found /= np.maximum(np.abs(found).max(1, keepdims=True), SILENT)
+        return found
+
+
+def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
+    """Return the pieces of a split's recordings that sound; with ``words``, of those that have one for a label."""
+    numbers = {word: number for number, word in enumerate(words)}
+    clips = [clip for clip in corpus.clips(split) if _sounds(corpus, clip) and (not words or clip.label in numbers)]
+    lengths = np.array([clip.length for clip in clips], np.int64)
+    starts = np.maximum(0, lengths - settings.frame_length) + 1
+    firsts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(starts / settings.hop_length)))]).astype(np.int64)
+    labels = np.array([numbers.get(clip.label, 0) for clip in clips], np.int64)
+    return Places(clips, firsts, labels, settings.frame_length)
+
+
+def _sounds(corpus: Corpus, clip: Clip) -> bool:
+    samples = corpus.samples(clip)
+    return bool(max(samples.max(), -samples.min()) > SILENT)
+
+
+@dataclass
+class ClipData:
+    """Batches of clips: (clips [batch, frame_length], numbers of their labels [batch])."""
+
+    corpus: Corpus
+    normalised: bool
+    train: Places
+    val: Places
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """See `Data.batch`: pieces that begin by chance within their hops."""
+        return self._taken(self.train, frames, rng)
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """See `Data.validation`."""
+        chosen = evenly(self.val, limit)
+        return [self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """See `Data.spread`."""
+        return self._taken(self.train, evenly(self.train, limit))
+
+    def _taken(self, of: Places, pieces: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+        labels = of.labels[of.of(pieces)]
+        return torch.from_numpy(of.take(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
+
+
+def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ClipData:
+    """The clips of a corpus; where it has none for validation, those of training stand in for them.
+
+    Nothing is kept in ``folder``, and pitch does not matter.
+    """
+    assert isinstance(recipe.frames, ClipFrames)
+    words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
+    train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
+    return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
+
+
+def evenly(of: Places, limit: int) -> Ints:
+    """Return at most ``limit`` pieces, evenly spaced."""
+    return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
+
+
+def words_of(corpus: Corpus) -> list[str]:
+    """Return the labels that the training clips have, each once, in order."""
+    return sorted({clip.label for clip in corpus.clips("train")} - {""})
+
+
+def check_clips(corpus: Corpus, recipe: Recipe) -> None:
+    """Refuse a corpus none of whose training clips sounds, or that has too few labels for a recipe that wants them."""
+    assert isinstance(recipe.frames, ClipFrames)
+    network = getattr(recipe, "network", None)
+    if getattr(network, "labels", False) and len(words_of(corpus)) < 2:
+        found = ", ".join(map(repr, words_of(corpus))) or "none"
+        raise UserError(
+            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
+            "build it with --label folder or --label REGEX, or leave network.labels out"
+        )
+    if not len(places(corpus, "train", recipe.frames, [])):
+        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
+
+
+def told_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
+    """Return a recipe that wants labels with the words of the corpus's, unless it has words."""
+    if not recipe.network.labels or recipe.network.words:
+        return recipe
+    network = recipe.network.model_copy(update={"words": words_of(corpus)})
+    return recipe.model_copy(update={"network": network})
+
+
+def describe(corpus: Corpus, recipe: Recipe) -> str:
+    """Return in a line what becomes of a corpus's training clips: padded, sliced, left out."""
+    frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
+    assert isinstance(frames, ClipFrames)
+    sounding = places(corpus, "train", frames, [])
+    used = places(corpus, "train", frames, words)
+    lengths = np.array([clip.length for clip in used.clips])
+    seconds = frames.frame_length / frames.sample_rate
+    parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {_counted(len(lengths), 'recording')}"]
+    if shorter := int((lengths < frames.frame_length).sum()):
+        parts.append(f"{shorter} {_is(shorter)} shorter, and followed by silence")
+    if longer := int((lengths > frames.frame_length).sum()):
+        gives = "gives" if longer == 1 else "give"
+        parts.append(f"{longer} {_is(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
+    kept = {clip.name for clip in sounding.clips}
+    if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
+        parts.append(f"{_counted(len(silent), 'silent clip')} {_is(len(silent))} left out ({silent[0]!r})")
+    known = {clip.name for clip in used.clips}
+    if bare := [clip.name for clip in sounding.clips if clip.name not in known]:
+        has = "has" if len(bare) == 1 else "have"
+        parts.append(f"{_counted(len(bare), 'clip')} {has} no label and {_is(len(bare))} left out ({bare[0]!r})")
+    if len(used) < FEW:
+        parts.append("with so few, it learns these by heart")
+    return "; ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "them"

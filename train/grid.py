@@ -1,0 +1,47 @@
+"""Clips side by side in a picture: waveforms above, spectrograms below."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..host.files import replacing
+from .health import FLOOR_DB, HOP, log_mel
+
+Array = npt.NDArray[np.float32]
+
+COLUMNS = 6  # clips in a row
+INCHES = (2.0, 2.4)  # of a clip
+DOTS_PER_INCH = 80
+
+
+def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[str]) -> bool:
+    """Draw a PNG of sounds [samples] at ``rate`` Hz, each under its title; nothing where matplotlib is missing.
+
+    Returns:
+        Whether there is a picture.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    rows = -(-len(sounds) // COLUMNS)
+    columns = min(COLUMNS, len(sounds))
+    figure = Figure(figsize=(INCHES[0] * columns, INCHES[1] * rows), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw={"height_ratios": [1, 2] * rows})
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, (sound, title) in enumerate(zip(sounds, titles, strict=True)):
+        row, column = divmod(place, COLUMNS)
+        wave, image = axes[2 * row, column], axes[2 * row + 1, column]
+        wave.plot(np.arange(len(sound)) / rate, sound, linewidth=0.4, color="#2c5f7c")
+        wave.set_xlim(0, len(sound) / rate)
+        wave.set_title(title, fontsize=8)
+        levels = log_mel(sound[None], rate)[0]
+        extent = (0.0, len(levels) * HOP / rate, 0.0, float(levels.shape[1]))
+        image.imshow(levels.T, origin="lower", aspect="auto", vmin=FLOOR_DB, vmax=0, cmap="magma", extent=extent)
+    with replacing(path, overwrite=True) as file:
+        figure.savefig(file, format="png")
+    return True
