@@ -53,7 +53,8 @@ def export(
         Run.open(run), output, labels=labels, which=checkpoint.value, weights=weights.value, overwrite=overwrite
     )
     print(f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch")
-    print(f"{encoder_path(output)}: its encoder")
+    if encoder_path(output).exists():
+        print(f"{encoder_path(output)}: its encoder")
 
 
 @commands.command()

@@ -18,16 +18,28 @@ NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs lo
 
 @dataclass(frozen=True)
 class Codes:
-    """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma."""
+    """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma.
+
+    ``span`` are the ends of every latent where its prior has ends; else each spans what the frames do.
+    """
 
     latents: Array
     labels: list[str]
     pitch_classes: npt.NDArray[np.int64] | None = None
+    span: tuple[float, float] | None = None
+
+    def ends(self) -> tuple[Array, Array]:
+        """Return the low and the high end of each latent's knob, [n] both."""
+        if self.span is None:
+            low, high = np.percentile(self.latents, SPAN, axis=0)
+            return low, high
+        n = self.latents.shape[1]
+        return np.full(n, self.span[0]), np.full(n, self.span[1])
 
 
 def landmarks(codes: Codes) -> list[Landmark]:
     """Frames spread evenly over the corpus, those whose codes lie inside every knob's span."""
-    low, high = np.percentile(codes.latents, SPAN, axis=0)
+    low, high = codes.ends()
     inside = np.flatnonzero(np.all((codes.latents >= low) & (codes.latents <= high), axis=1))
     if not len(inside):
         inside = np.arange(len(codes.latents))
@@ -52,7 +64,7 @@ def starting_point(codes: Codes, marks: list[Landmark]) -> list[float]:
 
 def latents(codes: Codes, defaults: list[float]) -> list[Latent]:
     """One knob a dimension, spanning what the training set spans."""
-    low, high = np.percentile(codes.latents, SPAN, axis=0)
+    low, high = codes.ends()
     middle = (low + high) / 2
     low, high = np.minimum(low, middle - NARROWEST / 2), np.maximum(high, middle + NARROWEST / 2)
     return [

@@ -130,7 +130,7 @@ def _write_decoder(
         landmarks=marks,
         training=_training(run, step),
         parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
-        reference=Reference(latent=[[0.0] * n], chroma=[0], points=[0], frame=[[0.0]], tolerance=0.0),
+        reference=Reference(latent=[[0.0] * n], chroma=[0], label=[0], points=[0], frame=[[0.0]], tolerance=0.0),
         state=list(graphs.state),
         **graphs.card,
     )

@@ -11,9 +11,10 @@ from ..train.corpus.store import Corpus
 from ..train.run import Run
 from .chroma import chroma_graphs
 from .first_preset import First, first_scale, first_texture
+from .gan import gan_graphs, halves_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
-from .reports import chroma, grain
+from .reports import chroma, gan, grain
 from .reports.report import Progress, Report
 
 
@@ -24,16 +25,16 @@ class Family:
     Args:
         graphs: its decoder and encoder, and its part of the card; told whether the corpus is tonal.
         report: what `timbrel evaluate` says of a run: its network, and the name and the step of the checkpoint.
-        recipe: that `make` trains.
+        recipe: that `make` trains; none of families that take hours.
         why: what its instruments do, in words for who makes one.
         first: the preset that `make` writes, with something to hear.
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs]
     report: Callable[[Run, Any, str, int, Progress], Report]
-    recipe: str
-    why: str
-    first: Callable[[Path, Run, Model, Display], First]
+    recipe: str = ""
+    why: str = ""
+    first: Callable[[Path, Run, Model, Display], First] | None = None
 
 
 FAMILIES: dict[str, Family] = {
@@ -43,5 +44,8 @@ FAMILIES: dict[str, Family] = {
     "grain": Family(
         grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture
     ),
+    "gan": Family(gan_graphs, gan.report),
+    "dcgan": Family(gan_graphs, gan.report),
+    "halves": Family(halves_graphs, gan.report),
 }
 TONAL, TEXTURE = "chroma", "grain"  # what `make` takes where nothing is asked for: of sounds with a pitch, and without

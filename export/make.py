@@ -81,7 +81,9 @@ def make(
     display.stage("exporting")
     card = export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
     model = Model(output / "model.onnx")
-    first = FAMILIES[run.recipe.family].first(output, run, model, display)
+    make_first = FAMILIES[run.recipe.family].first
+    assert make_first is not None  # its recipe was trained above
+    first = make_first(output, run, model, display)
     if edited:
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole

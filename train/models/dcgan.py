@@ -106,8 +106,8 @@ class Halves(Autoencoder):
         codes: Tensor = self.trunk(inputs[0])
         return codes
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return the clips of codes, [batch, frame_length]."""
+    def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the clips of codes, [batch, frame_length]; there are no labels."""
         clips: Tensor = self.generator(latents)
         return clips
 

@@ -1,0 +1,182 @@
+"""Networks of clips become models: codes of the prior, labels beside them, an encoder where there is one."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from timbrel.export import export as exporting
+from timbrel.export.evaluate import evaluate
+from timbrel.export.export import export
+from timbrel.export.gan import names, spread
+from timbrel.host.contract.encoder import encoder_path
+from timbrel.host.contract.model import Model, open_session
+from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families import FAMILIES, trained
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
+from timbrel.train.run import Run
+
+RATE = 16000
+TINY = {
+    "gan": ["network.model_size=1", "network.latents=5", "training.batch_size=2"],
+    "dcgan": ["network.channels=[2,2]", "frames.frame_length=4096", "frames.hop_length=4096", "network.latents=5"],
+}
+TINY["halves"] = TINY["dcgan"]
+OURS = [name for name in shipped_recipes() if load_recipe(name).family in TINY]
+LABELLED = ("clip-wavegan", "network.labels=true", "network.average=0.9")
+
+
+@pytest.fixture(autouse=True)
+def _no_voice(monkeypatch):
+    """Loudness is measured by playing, which is another's test."""
+    monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Two words, spoken by a tone and by noise."""
+    path, rng = tmp_path_factory.mktemp("clips") / "corpus", np.random.default_rng(0)
+    with writing(path, RATE) as writer:
+        for number in range(24):
+            length = 2000 + 200 * number
+            tone = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(length) / RATE)
+            sound = tone if number % 2 else rng.standard_normal(length) / 4
+            track = np.full(-(-length // 1024), np.nan, np.float32)
+            label = "la" if number % 2 else "sh"
+            writer.append((0.5 * sound).astype(np.float32), track, name=f"{number}", group=f"{number}", label=label)
+        writer.finish({c.name: "test" if i < 4 else "train" for i, c in enumerate(writer.clips)}, name="words")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(corpus, tmp_path_factory):
+    """Train a recipe for a step, once: the run."""
+    runs = {}
+
+    def run(name, *changes):
+        if (name, *changes) not in runs:
+            folder = tmp_path_factory.mktemp("runs") / "run"
+            recipe = load_recipe(name, [*TINY[load_recipe(name).family], "training.steps=1", *changes])
+            start(recipe, corpus, folder, Options(accelerator="cpu"))
+            runs[name, *changes] = Run.open(folder)
+        return runs[name, *changes]
+
+    return run
+
+
+@pytest.mark.parametrize("asked", [*[(name,) for name in OURS], LABELLED])
+def test_every_recipe_of_clips_exports_what_torch_gives(made, tmp_path, asked):
+    run = made(*asked)
+    card = export(run, tmp_path / "m.onnx")
+    length = run.recipe.frames.frame_length
+    assert (card.kind, card.domain, card.window) == ("clip", "samples", "rectangular")
+    assert card.frame_length == card.hop_length == length
+    assert len(card.latents) == 5
+    assert card.parity.relative < 5e-3
+    model = Model(tmp_path / "m.onnx")
+    assert model.verify().passed
+    network, *_ = trained(run, "best")
+    codes = np.random.default_rng(3).uniform(-1, 1, (4, 5)).astype(np.float32)
+    labels = np.array([0, 1, 1, 0])
+    with torch.no_grad():
+        rows = torch.eye(2)[labels] if card.labels else None
+        expected = network.decode(torch.from_numpy(codes), rows).numpy()
+    found = model.decode(codes, labels)
+    assert found.shape == (4, length)
+    assert np.abs(found - expected).max() < 5e-3 * np.ptp(expected)
+
+
+def test_labels_stand_in_the_card_and_are_an_input(made, tmp_path):
+    card = export(made(*LABELLED), tmp_path / "m.onnx", weights="float32")
+    assert card.labels == ["la", "sh"]
+    session = open_session(tmp_path / "m.onnx")
+    assert {i.name: i.shape[1] for i in session.get_inputs()} == {"latent": 5, "label": 2}
+    model, codes = Model(tmp_path / "m.onnx"), np.zeros((2, 5), np.float32)
+    one, two = model.decode(codes, np.array([0, 1]))
+    assert not np.allclose(one, two)
+    assert export(made("clip-wavegan"), tmp_path / "plain.onnx").labels == []
+
+
+def test_a_generator_has_no_encoder_knobs_as_wide_as_its_prior_and_codes_with_names(made, tmp_path):
+    card = export(made(*LABELLED), tmp_path / "m.onnx")
+    assert not encoder_path(tmp_path / "m.onnx").exists()
+    assert json.loads(card.model_dump_json())["prior"] == {"uniform": [-1.0, 1.0]}
+    assert {(knob.low, knob.high) for knob in card.latents} == {(-1.0, 1.0)}
+    assert len(card.landmarks) == 256
+    assert [mark.label for mark in card.landmarks[:3]] == ["la no. 1", "sh no. 1", "la no. 2"]
+    assert len({mark.label for mark in card.landmarks}) == 256
+    plain = export(made("clip-wavegan"), tmp_path / "plain.onnx")
+    assert [mark.label for mark in plain.landmarks[:2]] == ["code 1", "code 2"]
+    assert [mark.latent for mark in plain.landmarks] == [mark.latent for mark in card.landmarks]
+
+
+def test_codes_that_are_drawn_have_the_priors_mean_and_deviation_in_every_latent():
+    codes = spread(256, 500)
+    assert codes.shape == (256, 500)
+    assert np.abs(codes).max() <= 1
+    assert np.allclose(codes.mean(0), 0, atol=0.002)
+    assert np.allclose(codes.std(0), 1 / np.sqrt(3), atol=0.002)
+    among = np.corrcoef(codes.T) - np.eye(500)
+    assert np.abs(among).max() < 0.35  # of 125 thousand pairs of 256
+    assert np.array_equal(codes, spread(256, 500))
+
+
+def test_codes_of_one_label_are_counted_by_themselves():
+    assert names(5, ["a", "b"]) == ["a no. 1", "b no. 1", "a no. 2", "b no. 2", "a no. 3"]
+    assert names(2, []) == ["code 1", "code 2"]
+
+
+def test_halves_have_an_encoder_that_takes_recordings_at_any_level(made, corpus, tmp_path):
+    run = made("clip-dcgan-halves")
+    card = export(run, tmp_path / "m.onnx", weights="float32")
+    assert card.prior is None
+    assert {mark.label for mark in card.landmarks} == {"la", "sh"}
+    session = open_session(encoder_path(tmp_path / "m.onnx"))
+    opened = Corpus.open(corpus)
+    audio = np.zeros((3, 4096), np.float32)
+    for row, clip in zip(audio, opened.clips("test"), strict=False):
+        samples = opened.samples(clip)[:4096]
+        row[: len(samples)] = samples
+    codes = [session.run(["latent"], {"audio": gain * audio})[0] for gain in (1.0, np.float32(0.1))]
+    assert np.allclose(*codes, atol=1e-4)
+    network, *_ = trained(run, "best")
+    with torch.no_grad():
+        expected = network.encode(torch.from_numpy(audio / np.abs(audio).max(1, keepdims=True))).numpy()
+    assert np.allclose(codes[0], expected, atol=1e-4)
+    assert np.isfinite(session.run(["latent"], {"audio": 0 * audio})[0]).all()
+
+
+# ---- reports
+
+
+@pytest.mark.parametrize("asked", [*[(name,) for name in OURS], LABELLED])
+def test_a_report_has_clips_to_hear_and_to_see_and_what_training_logged(made, asked):
+    run = made(*asked)
+    found = evaluate(run)
+    folder = run.folder / "report"
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    for name in ("recordings.png", "made.png", "loss.png", "recordings.wav", "made.wav"):
+        assert name in page
+        assert (folder / name).exists()
+    sound, rate = soundfile.read(folder / "made.wav")
+    assert rate == RATE
+    assert len(sound) == 4 * (run.recipe.frames.frame_length + RATE // 4)
+    assert found["split"] == "test"
+    assert found["clips"] == 4
+    assert found["loss"]["steps"] == [1]
+    assert ("diversity" in found["loss"]["health"]) == (run.recipe.family != "halves")
+    assert ("relative_error" in found["likeness"]) == (run.recipe.family == "halves")
+
+
+def test_a_run_that_has_collapsed_is_said_to_have(made, monkeypatch):
+    run = made("clip-wavegan")
+    network = FAMILIES["gan"].network
+    monkeypatch.setattr(
+        network, "decode", lambda self, codes, label=None: torch.ones(len(codes), 1) * torch.linspace(-1, 1, 16384)
+    )
+    found = evaluate(run)
+    assert found["verdict"].startswith("It has collapsed")
+    assert any("kept" in line for line in found["shortcomings"])
