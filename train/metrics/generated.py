@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .levels import distances_db, log_mel, sounding_frames
-from .sets import frechet, inception_score, pairwise
+from .sets import Vectors, frechet, inception_score, pairwise
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -122,9 +122,10 @@ class Recordings:
         """
         levels = log_mel(made, self.rate)
         train = self.train[evenly(len(self.train), len(made))]
+        same = _as_many(levels, train)
         return Figures(
             clips=len(made),
-            likeness=likeness(*(sounding_frames(part) for part in (_as_many(levels, train), train, self.test))),
+            likeness=likeness(sounding_frames(same), sounding_frames(train), sounding_frames(self.test)),
             nearest=_nearness(distances_db(levels, self.train)),
             test_nearest=self.test_nearest,
             diversity_db=pairwise(distances_db(levels, levels)),
@@ -145,13 +146,13 @@ class Recordings:
         )
 
 
-def likeness(made: Array, train: Array, test: Array) -> Likeness:
+def likeness(made: Vectors, train: Vectors, test: Vectors) -> Likeness:
     """Return how like the test's vectors are those of clips made, and those of the training's: [vectors, dimensions].
 
     Fewer than two vectors, as silence has, are taken for a spread of none around zero.
     """
-    made, train, test = (part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, train, test))
-    return Likeness(frechet(made, test), frechet(train, test))
+    whole = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, train, test)]
+    return Likeness(frechet(whole[0], whole[2]), frechet(whole[1], whole[2]))
 
 
 def evenly(found: int, wanted: int) -> Ints:

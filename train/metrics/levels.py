@@ -94,4 +94,5 @@ def distances_db(asked: Array, given: Array) -> Array:
 def sounding_frames(levels: Array) -> Double:
     """Those frames of clips in which a band sounds, one after another, -40 dB at least: [frames, bands]."""
     frames = levels.reshape(-1, levels.shape[-1])
-    return np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
+    kept: Double = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
+    return kept

@@ -5,11 +5,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
+Vectors = Array | Double
 
 LEAST = 1e-12  # a probability: what is below adds nothing to an entropy
 
 
-def frechet(first: Double, second: Double) -> float:
+def frechet(first: Vectors, second: Vectors) -> float:
     """Return the Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for levels in dB.
 
     (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
