@@ -62,16 +62,22 @@ def export(
     """Write ``path`` and, where the network has one, its encoder; both appear, or neither.
 
     Raises:
-        UserError: no checkpoint, the corpus is gone, or the output cannot be written.
+        UserError: no checkpoint, the corpus is gone, the output cannot be written, or the run's network makes no sound.
         Failure: onnxruntime's results are not torch's, or the model's latents do not vary.
     """
     if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
         raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
+    make_graphs = FAMILIES[run.recipe.family].graphs
+    if make_graphs is None:
+        raise UserError(
+            f"run {run.folder} is of family {run.recipe.family}, whose networks make no sound and are not exported; "
+            f"timbrel evaluate {run.folder} says what it came to"
+        )
     check_output(path, overwrite)
     check_output(encoder_path(path), overwrite)
     network, _, step = trained(run, which)
     corpus = run.corpus()
-    graphs = FAMILIES[run.recipe.family].graphs(network, run.recipe, corpus, run.info.tonal)
+    graphs = make_graphs(network, run.recipe, corpus, run.info.tonal)
     if np.all(graphs.codes.latents.std(0) < NEVER_VARIES):
         raise Failure(
             f"run {run.folder}: every sound has the same code, such a model cannot be played; "

@@ -14,7 +14,7 @@ from .first_preset import First, first_scale, first_texture
 from .gan import gan_graphs, halves_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
-from .reports import chroma, gan, grain
+from .reports import chroma, classifier, gan, grain
 from .reports.report import Progress, Report
 
 
@@ -23,14 +23,15 @@ class Family:
     """A family's row: its graphs, its report and the instruments that `make` makes of it.
 
     Args:
-        graphs: its decoder and encoder, and its part of the card; told whether the corpus is tonal.
+        graphs: its decoder and encoder, and its part of the card; told whether the corpus is tonal. None where networks
+            make no sound: these are not exported, `make` takes none of them, and what else it asks is left out.
         report: what `timbrel evaluate` says of a run: its network, and the name and the step of the checkpoint.
         recipe: that `make` trains; none of families that take hours.
         why: what its instruments do, in words for who makes one.
         first: the preset that `make` writes, with something to hear.
     """
 
-    graphs: Callable[[Any, Any, Corpus, bool], Graphs]
+    graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None
     report: Callable[[Run, Any, str, int, Progress], Report]
     recipe: str = ""
     why: str = ""
@@ -47,5 +48,6 @@ FAMILIES: dict[str, Family] = {
     "gan": Family(gan_graphs, gan.report),
     "dcgan": Family(gan_graphs, gan.report),
     "halves": Family(halves_graphs, gan.report),
+    "classifier": Family(None, classifier.report),
 }
 TONAL, TEXTURE = "chroma", "grain"  # what `make` takes where nothing is asked for: of sounds with a pitch, and without

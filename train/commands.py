@@ -143,6 +143,7 @@ def train(
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
+    from .families import FAMILIES
     from .launch import resume as go_on
     from .launch import start
     from .loop import Options
@@ -153,7 +154,7 @@ def train(
         display.stage(f"training {loaded.name}")
         options = Options(accelerator, devices, tensorboard, *_reporters(display, devices))
         outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options)
-    _end_of_training(outcome, output, corpus)
+    _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].held is not None)
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
@@ -168,10 +169,10 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
     return report, display.say
 
 
-def _end_of_training(outcome: "Outcome", run: Path, corpus: Path) -> None:
+def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, sounds: bool) -> None:
     print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
     if outcome.interrupted:
         recipe = run / "recipe.toml"  # with all that was --set
         print(f"stopped before its end; go on with: timbrel train {recipe} --corpus {corpus} -o {run} --resume")
         raise typer.Exit(130)  # what shells expect after Ctrl-C
-    print(f"next: timbrel evaluate {run}, or timbrel export {run} -o MODEL.onnx")
+    print(f"next: timbrel evaluate {run}{f', or timbrel export {run} -o MODEL.onnx' if sounds else ''}")

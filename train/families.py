@@ -9,10 +9,12 @@ from . import checkpoint
 from .batches.chroma import check_spectra, chroma_data
 from .batches.clips import check_clips, clip_data, describe, told_words
 from .batches.grain import check_grains, grain_data
+from .batches.labelled import check_labelled, labelled_data, named
 from .corpus.store import Corpus
 from .data import Data
 from .health import health
 from .models.chroma import ChromaAutoencoder
+from .models.classifier import Classifier
 from .models.dcgan import DCGAN, Halves
 from .models.grain import GrainAutoencoder
 from .models.wavegan import WaveGAN
@@ -30,7 +32,7 @@ class Family:
         network: makes the network of a recipe, and of the networks that it ``reads``, by their names.
         check: raises UserError for a corpus that cannot be trained on.
         data: makes the data of a corpus and a recipe, with a folder for its files, and whether the corpus is tonal.
-        held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples].
+        held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples]; or None.
         complete: gives a recipe what it needs of the corpus, such as its labels; the same again if it has that.
         describe: says in a line what becomes of a corpus's clips, for who trains on them.
         health: measures how a contest stands, at a sampling rate, as `health.health`; none where losses say it.
@@ -40,7 +42,7 @@ class Family:
     network: Callable[..., Network]
     check: Callable[[Corpus, Any], None]
     data: Callable[[Corpus, Any, Path, bool], Data]
-    held: Held
+    held: Held | None
     complete: Callable[[Any, Corpus], Recipe] = lambda recipe, corpus: recipe
     reads: tuple[str, ...] = ()
     health: Callable[[Any, Data, int], dict[str, float]] | None = None
@@ -53,6 +55,7 @@ FAMILIES: dict[str, Family] = {
     "gan": Family(WaveGAN, check_clips, clip_data, held_clips, complete=told_words, health=health, describe=describe),
     "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),
     "halves": Family(Halves, check_clips, clip_data, held_reconstructions, describe=describe),
+    "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=named),
 }
 
 

@@ -309,9 +309,9 @@ class _Loop:
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
         if count := self.recipe.training.keep:
             checkpoint.keep(self.folder.kept, self.plain, self.plain_optimizers, self.progress, count)
-        if time.monotonic() - self.previewed > PREVIEW_SECONDS:
+        held = FAMILIES[self.recipe.family].held
+        if held is not None and time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
-            held = FAMILIES[self.recipe.family].held
             write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
 
     def _health(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from ...host.contract.card import first_complaint
 from ...host.errors import UserError, nearest
 from .base import Recipe
 from .chroma import ChromaRecipe
+from .classifier import ClassifierRecipe
 from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .grain import GrainRecipe
 
@@ -18,7 +19,7 @@ RECIPES = Path(__file__).parent
 
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
     get_args(kind.model_fields["family"].annotation)[0]: kind
-    for kind in (ChromaRecipe, GrainRecipe, WaveGANRecipe, DCGANRecipe, HalvesRecipe)
+    for kind in (ChromaRecipe, GrainRecipe, WaveGANRecipe, DCGANRecipe, HalvesRecipe, ClassifierRecipe)
 }
 
 

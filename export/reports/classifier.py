@@ -1,0 +1,117 @@
+"""A run of the classifier family becomes figures and a page: how many clips it takes for what they are."""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.errors import UserError
+from ...train.batches.labelled import clips_of, labelled
+from ...train.corpus.store import Clip, Corpus, Split
+from ...train.models.classifier import Classifier
+from ...train.recipes.classifier import ClassifierRecipe
+from ...train.run import Run
+from .figures import loss_curve
+from .page import SPLITS, document, faint, shown, table
+from .picture import Picture
+from .report import FORMAT, Figures, Progress, Report
+from .verdict import percent
+
+Ints = npt.NDArray[np.int64]
+
+FALLBACKS: tuple[Split, ...] = ("test", "val", "train")
+FEW = 10  # clips of a label: of fewer, a share of right ones says little
+HIGH = 0.97  # of clips right: from there on what it says of clips that networks make is worth as much as a listener's
+
+
+def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
+    """Return the figures and the page of a run of the classifier family, as `evaluate` wants them.
+
+    Raises:
+        UserError: no clip of the corpus has one of the labels that the network knows.
+    """
+    assert isinstance(run.recipe, ClassifierRecipe)
+    corpus, words = run.corpus(), run.recipe.network.words
+    split, clips = _heard(corpus, words)
+    say(0.2, "listening")
+    confusion = confused(network, corpus, clips)
+    right, logged = np.diag(confusion), run.logged()
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "shortcomings": [],
+        "run": {
+            "recipe": run.recipe.name,
+            "corpus": run.info.corpus_name,
+            "checkpoint": checkpoint,
+            "step": step,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "seconds": logged[-1]["seconds"] if logged else None,
+        },
+        "split": split,
+        "clips": len(clips),
+        "clips_without_label": len(corpus.clips(split)) - len(clips),
+        "words": words,
+        "accuracy": float(right.sum() / len(clips)),
+        "accuracies": [float(hit / all_) if all_ else None for hit, all_ in zip(right, confusion.sum(1), strict=True)],
+        "confusion": confusion.tolist(),
+        "loss": {"steps": [line["step"] for line in logged], "terms": {"total": [line["total"] for line in logged]}},
+    }
+    found["verdict"], found["shortcomings"] = _verdict(found), _shortcomings(found)
+    loss = found["loss"]
+    pictures = [loss_curve(loss["steps"], loss["terms"], step)] if logged else []
+    return Report(found, pictures, [], _page(found, pictures))
+
+
+def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
+    """Return how many clips of each label are taken for each: [labels, labels], what they are by row."""
+    audio = clips_of(corpus, clips, network.clip_length)
+    taken = network.judge(audio, corpus.rate).posteriors.argmax(1)
+    counts = np.zeros((len(network.words),) * 2, np.int64)
+    np.add.at(counts, ([network.words.index(clip.label) for clip in clips], taken), 1)
+    return counts
+
+
+def _heard(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
+    """Return the first split with clips that have one of the labels, and these clips."""
+    for split in FALLBACKS:
+        if clips := labelled(corpus, split, words):
+            return split, clips
+    raise UserError(
+        f"corpus {corpus.folder} has no clip with a label that the run knows ({', '.join(words)}); "
+        "build it with the labels that it was trained with"
+    )
+
+
+def _verdict(found: Figures) -> str:
+    accuracy, count = found["accuracy"], found["clips"]
+    wrong = round((1 - accuracy) * count)
+    sure = "" if accuracy >= HIGH else f" Under {percent(HIGH)}, what it says of generated clips is not worth much."
+    return f"{percent(accuracy)} of clips are taken for what they are: {wrong} of {count} are not.{sure}"
+
+
+def _shortcomings(found: Figures) -> list[str]:
+    said, heard = [], [sum(row) for row in found["confusion"]]
+    if found["split"] == "train":
+        said.append("The corpus has no clips that it was not trained on: expect worse of others.")
+    if few := [word for word, count in zip(found["words"], heard, strict=True) if count < FEW]:
+        said.append(f"There are fewer than {FEW} clips to judge by of {', '.join(few)}.")
+    return said
+
+
+def _page(found: Figures, pictures: Sequence[Picture]) -> str:
+    run, words = found["run"], found["words"]
+    basis = (
+        f"Measured on {found['clips']} clips of {SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint "
+        f"(step {run['step']})."
+    )
+    rows = [
+        [escape(word), "–" if share is None else percent(share), *(str(count) if count else "·" for count in counts)]
+        for word, share, counts in zip(words, found["accuracies"], found["confusion"], strict=True)
+    ]
+    confusion = table(["", "Right", *map(escape, words)], rows, len(words) + 1, "narrow")
+    note = faint("Each row has the clips of a label, each column what they were taken for.")
+    sections = {"What is taken for what": confusion + note, "Training": shown(pictures)("loss")}
+    title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
+    return document(title, found["verdict"], basis, sections, shortcomings=less)
