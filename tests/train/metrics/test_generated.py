@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.generated import Judged, Recordings, likeness
+from timbrel.train.metrics.generated import DRAWINGS, Judged, Recordings, drawings, likeness
 from timbrel.train.metrics.levels import distance_db, log_mel
 
 RATE, LENGTH, NOTES = 8000, 4000, 4
@@ -93,6 +93,20 @@ def test_silence_has_figures(recordings):
 
 def test_silent_vectors_are_taken_for_a_point():
     some = np.random.default_rng(0).standard_normal((9, 3))
-    assert likeness(np.zeros((0, 3)), some, some).made == pytest.approx(
+    assert likeness(np.zeros((0, 3)), [some], some).made == pytest.approx(
         np.square(some.mean(0)).sum() + np.trace(np.cov(some.T))
     )
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(10, 3), (10, 9)])
+def test_drawings_have_as_many_clips_as_wanted_each_once_and_are_the_same_again(found, wanted):
+    drawn = drawings(found, wanted)
+    assert [len(set(some.tolist())) for some in drawn] == [wanted] * DRAWINGS
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, drawings(found, wanted), strict=True))
+    assert len({some.tobytes() for some in drawn}) > 1
+
+
+@pytest.mark.parametrize("wanted", [10, 11, 500])
+def test_where_there_are_no_more_clips_than_wanted_all_are_taken_once(wanted):
+    (drawn,) = drawings(10, wanted)
+    assert drawn.tolist() == list(range(10))
