@@ -16,7 +16,7 @@ FRAME, HOP = 1024, 256  # samples, at the clip's own rate
 LOWEST_DB = -90.0  # under a clip's loudest cell, where levels end: what is below cannot be heard
 RANGE_DB = 40.0  # under it, the cells that are compared: what is softer is covered by it
 SILENT = 1e-10  # power of the loudest cell, -100 dB: what is quieter is no sound
-TOGETHER = 64  # clips whose spectra are in memory at once: 360 MB for four seconds at 44.1 kHz
+TOGETHER = 16  # clips whose spectra are in memory at once: 140 MB for four seconds at 44.1 kHz
 
 
 @functools.cache
