@@ -1,7 +1,7 @@
 """Whole clips, struck by keys: the engine of models of kind ``clip``."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,16 +13,18 @@ from ..controls import RAMP_SECONDS, Ramp
 from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
 from .clip_sound import ClipSound
 from .clips.part import Part
-from .clips.reading import BITS, ONE, Clip, Places, Reader, steps
+from .clips.reading import BITS, ONE, Clip, Places, Reader, Request, steady, steps
 from .clips.store import Ahead, Decoder, Kept, Name, Waiting, Want
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
+Play = Generator[list[Request], list[Array], None]  # asks to read clips, and is given what they have
 
 LOOK_SECONDS = 0.005  # between looks, live, at where the knobs lead
 MORPH_SECONDS = 0.05  # from one clip to the next of a sound that is held while its code moves
 FADE_SECONDS = 0.005  # of an end that the clip itself does not have
 MOST_AT_ONCE = 2048  # samples of a voice: their taps stay in a processor's cache
+COUNTED: Places = np.arange(MOST_AT_ONCE)  # numpy's own way from a number to another is slow with large ones
 KNOBS = -1  # the slot of clips that any key plays: those of the knobs' own code
 
 
@@ -88,15 +90,18 @@ class ClipEngine:
         self._label = Ramp(0.0 if label is None else card.labels.index(label), 1)
         if len(card.labels) > 1:
             self.targets[LABEL] = self._label
+        self._slots = list(playing.kit) or [KNOBS]  # the one that was struck last first
         self._rest = np.array(playing.rest, np.float32)
-        self._low, self._high = (
-            np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
-        )
+        low, high = (np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high"))
+        hits = list(playing.kit.values()) or [Hit(None, None)]
+        self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of the codes of their own, by slot
+        self._own = np.array([playing.rest if hit.code is None else hit.code for hit in hits], np.float32)
+        self._bare = [row for row, hit in enumerate(hits) if hit.code is None]  # those that have none
+        self._low, self._high = np.minimum(low, self._own), np.maximum(high, self._own)
         self._scale = 1.0 / np.array([latent.std or latent.high - latent.low for latent in card.latents], np.float32)
         self._fade = max(1, round(FADE_SECONDS * self._rate))
         self._grid = max(1, round(MORPH_SECONDS * self._rate))
         self._reader = Reader()
-        self._slots = list(playing.kit) or [KNOBS]  # the one that was struck last first
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = Decoder(model, sound)
         self._waiting = None if live else Waiting(decoder, 4 * self._whole)
@@ -141,27 +146,34 @@ class ClipEngine:
             self._next_look = end + self._look_samples
             self._look(self._ahead, motion, max(0, len(streams) - 1), end)
         silence = np.zeros((1, count), np.float32)
-        sounds = []
+        sounds, plays = [], []
         for voice, stream in enumerate(streams):
-            first = max(start, stream.on)
-            last = min(end, *(time for time in (stream.end, stream.over) if time is not None), end)
+            first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
             if stream.finished or first >= last:
                 sounds.append(silence)
                 continue
-            sound = np.zeros((1, count), np.float32)
-            for begin, stop in self._pieces(voice, stream, motion, first, last):
-                sound[0, begin - start : stop - start] = self._piece(voice, stream, motion, begin, stop - begin)
-                if stream.finished:
-                    break
-            sounds.append(sound)
+            sounds.append(np.zeros((1, count), np.float32))
+            plays.append(self._play(voice, stream, motion, first, last, sounds[-1][0, first - start :]))
+        self._run(plays)
         for ramp in self.targets.values():
             ramp.forget(end)
         return sounds
 
-    def _pieces(
-        self, voice: int, stream: ClipStream, motion: Motion, first: int, last: int
-    ) -> Iterator[tuple[int, int]]:
-        """Take a stream from piece to piece, each with one clip or on the way between two; yield where they lie."""
+    def _run(self, plays: Sequence[Play]) -> None:
+        """Let all plays have what they ask for, until they are done: what they ask for together is read together."""
+        asking = [(play, requests) for play in plays if (requests := next(play, None)) is not None]
+        while asking:
+            given = iter(self._reader.read([request for _, requests in asking for request in requests]))
+            going = []
+            for play, requests in asking:
+                try:
+                    going.append((play, play.send([next(given) for _ in requests])))
+                except StopIteration:
+                    continue
+            asking = going
+
+    def _play(self, voice: int, stream: ClipStream, motion: Motion, first: int, last: int, out: Array) -> Play:
+        """Write a stream's samples from ``first`` to ``last`` into ``out``, piece by piece, each of one clip or two."""
         if first == stream.on:
             stream.clip, stream.name = self._clip_for(voice, stream, motion, first)
         if stream.clip is None:  # nothing was ready
@@ -173,7 +185,10 @@ class ClipEngine:
         for begin, stop in zip(turns, [*turns[1:], last], strict=True):
             if self._playing.gated and begin % self._grid == 0 and begin > stream.on:
                 self._go_over(voice, stream, motion, begin)
-            yield begin, stop
+            sound = yield from self._piece(voice, stream, motion, begin, stop - begin)
+            out[begin - first : stop - first] = self._ended(stream, sound, begin)
+            if stream.finished:
+                return
 
     def _go_over(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> None:
         """Let a held sound begin to go over to the clip of its code at a sample, where that is another."""
@@ -185,7 +200,7 @@ class ClipEngine:
 
     def _clip_for(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> tuple[Clip | None, Name | None]:
         """Return the clip of a voice's code at a sample, and its name; live the nearest that is ready, or none."""
-        code = self._code_of(stream.slot, motion.latents([voice], np.array([time], np.int64))[0])
+        code = self._codes(motion.latents([voice], np.array([time], np.int64))[0])[self._rows[stream.slot]]
         if self._waiting is not None:
             return self._waiting.clip(stream.label, code), (stream.label, code.tobytes())
         assert self._ahead is not None
@@ -205,45 +220,52 @@ class ClipEngine:
 
         return min(reversed(ready), key=away, default=None)
 
-    def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int) -> Array:
-        """Return a stream's next samples, [count]."""
+    def _piece(
+        self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int
+    ) -> Generator[list[Request], list[Array], Array]:
+        """Return a stream's next samples, [count]; ask for what is needed for them."""
         pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
-        step = steps(np.float64(stream.shift) + pitch + motion.bend_of(voice, begin, count))
+        semitones = np.float64(stream.shift) + pitch + motion.bend_of(voice, begin, count)
         assert stream.clip is not None
-        if len(step) == 1:
+        if semitones.ndim == 0:
+            step = steady(float(semitones))
             pace = int(step[0])
             after = stream.at + pace * count
             plain = stream.part.plain(stream.at, count) if pace == ONE and stream.coming is None else None
             if plain is not None:
                 stream.at = after
-                return self._ended(stream, stream.clip.samples[plain], begin)
-            places = np.arange(stream.at, after, pace)
+                return stream.clip.samples[plain]
+            places = COUNTED[:count] * pace
+            places += stream.at
         else:
+            step = steps(semitones)
             places = np.empty(count + 1, np.int64)
             places[0] = stream.at
             np.cumsum(step, out=places[1:])
             places[1:] += stream.at
             places, after = places[:-1], int(places[-1])
         stream.at = stream.part.wrapped(after)
-        sound = np.zeros(count, np.float32)
-        if not stream.part.period:
+        if not stream.part.period and places[-1] >= stream.part.length << BITS:
             inside = int(np.searchsorted(places, stream.part.length << BITS))
-            stream.finished = inside < count
-            places, step = places[:inside], step[:inside]
-        if len(places):
-            sound[: len(places)] = self._mixed(stream, places, step, begin)
-        return self._ended(stream, sound, begin)
+            stream.finished = True
+            if inside == 0:
+                return np.zeros(count, np.float32)
+            sound = yield from self._mixed(stream, places[:inside], step[:inside], begin)
+            return np.concatenate([sound, np.zeros(count - inside, np.float32)])
+        return (yield from self._mixed(stream, places, step, begin))
 
-    def _mixed(self, stream: ClipStream, places: Places, step: Places, begin: int) -> Array:
+    def _mixed(
+        self, stream: ClipStream, places: Places, step: Places, begin: int
+    ) -> Generator[list[Request], list[Array], Array]:
         """Return what sounds at places, [n], on the way from clip to clip where there is one."""
-        assert stream.clip is not None
-        row = begin - stream.on
-        sound = stream.part.sound(self._reader, stream.clip, places, step, row)
-        if stream.coming is not None:
-            way = (np.arange(begin, begin + len(places)) - stream.since) * (np.pi / self._grid)
-            share = (0.5 - 0.5 * np.cos(way)).astype(np.float32)
-            sound = sound + share * (stream.part.sound(self._reader, stream.coming, places, step, row) - sound)
-        return sound
+        clips = [clip for clip in (stream.clip, stream.coming) if clip is not None]
+        sounds = yield from stream.part.sound(clips, places, step, begin - stream.on)
+        if len(sounds) == 1:
+            return sounds[0]
+        way = (np.arange(begin, begin + len(places)) - stream.since) * (np.pi / self._grid)
+        share = (0.5 - 0.5 * np.cos(way)).astype(np.float32)
+        mixed: Array = sounds[0] + share * (sounds[1] - sounds[0])
+        return mixed
 
     def _ended(self, stream: ClipStream, sound: Array, begin: int) -> Array:
         """Return a sound that fades out where it was bent lower than was known, and so lasts too long."""
@@ -256,26 +278,23 @@ class ClipEngine:
         """Have the clips decoded to which the knobs lead, and remember which clips they say now."""
         lead = max(self._ramp, round(ahead.seconds * self._rate))
         here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
-        wants = self._wants(there, now + lead)
-        if not np.array_equal(here, there):
-            wants += self._wants(here, now)
-        for want in self._wants(here, now):
-            for kept in ahead.of(want.slot):
-                if kept.name == want.name:
+        knobs = here.tobytes()
+        for slot in self._slots:
+            for kept in ahead.of(slot):
+                if kept.knobs == knobs:
                     kept.said = now
-        ahead.ask(wants)
+        ahead.ask(self._wants(there, now + lead))
 
     def _wants(self, base: Array, time: int) -> list[Want]:
         """Return the clips of all keys where the knobs are at a code, in the order in which they are wanted."""
-        return [Want(slot, self._label_of(slot, time), self._code_of(slot, base), time) for slot in self._slots]
+        codes, knobs = self._codes(base), base.tobytes()
+        return [Want(slot, self._label_of(slot, time), codes[self._rows[slot]], knobs, time) for slot in self._slots]
 
-    def _code_of(self, slot: int, base: Array) -> Array:
-        """Return the code of a key's clip, [n_latents], where the knobs are at a code."""
-        code = None if slot == KNOBS else self._playing.kit[slot].code
-        if code is None:
-            return base
-        own = np.array(code, np.float32)
-        return np.clip(own + (base - self._rest), np.minimum(self._low, own), np.maximum(self._high, own))
+    def _codes(self, base: Array) -> Array:
+        """Return the codes of all clips, [slots, n_latents], where the knobs are at a code."""
+        codes: Array = np.minimum(np.maximum(self._own + (base - self._rest), self._low), self._high)
+        codes[self._bare] = base
+        return codes
 
     def _label_of(self, slot: int, time: int) -> int:
         """Return the number of the label of a key's clip at a sample."""

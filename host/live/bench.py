@@ -38,6 +38,7 @@ LOWEST_KEY = 36
 KNOBS = range(70, 96)  # CC numbers: a latent each, as far as they go
 MOVES_PER_SECOND = 50  # of each knob, as fast as a hand makes them
 NOTE_SECONDS = 0.005  # between the keys that are pressed first
+READY_SECONDS = 0.005  # between looks whether it can sound
 SETTLING_SECONDS = 0.3  # after the last key, before anything counts
 
 
@@ -152,7 +153,10 @@ def _measure(pipe: Connection, preset: str, seconds: float) -> None:
 
 def _row(patch: Patch, block: int, voices: int, seconds: float) -> Row:
     hands = _Hands(voices, len(patch.model.card.latents))
-    player = Player(Rack({0: _all_moving(patch, voices)}, RATE), RATE)
+    rack = Rack({0: _all_moving(patch, voices)}, RATE, live=True)
+    while not rack.ready:
+        time.sleep(READY_SECONDS)
+    player = Player(rack, RATE)
     sink = NullSink(RATE, block, DEPTH)
     began, before = math.inf, 0
 

@@ -55,6 +55,7 @@ class Status:
     presets: dict[int | None, str]  # names by channel (0 to 15); None: for all others
     ports: list[str]
     last: str
+    age_ms: float | None = None  # of the last note's sound, where sounds are decoded ahead of notes
 
 
 Message = tuple[Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events"], Any]

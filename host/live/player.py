@@ -39,6 +39,11 @@ class Machine(Protocol):
         ...
 
     @property
+    def age_ms(self) -> float | None:
+        """Return how far the last note's sound was behind its knobs, as `Engine.age_ms`."""
+        ...
+
+    @property
     def played(self) -> int:
         """Return the samples that it has given, from which its time counts."""
         ...

@@ -53,6 +53,7 @@ def report(stage: Stage) -> Status:
         presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=last_moved(stage, loop),
+        age_ms=player.rack.age_ms,
     )
 
 

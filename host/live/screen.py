@@ -26,6 +26,7 @@ LABEL = 8
 METER_DB, METER_WIDTH = 48, 16
 KNOBS = 16  # latents that are shown, as many a row as there is room for
 KNOB_WIDTH, KNOB_COLUMNS = 5, 17
+OLDEST_MS = 9999  # that is shown
 HELD = 12  # keys that are shown
 SILENT_DB = -100
 DUMB = ("", "dumb", "unknown")  # terminals that cannot go back up a line
@@ -112,6 +113,7 @@ def summary(report: Status) -> str:
         f"shed {report.shed}",
         f"held {len(report.held)}",
         f"latency {sum(report.latency_ms.values()):.1f} ms",
+        *([] if report.age_ms is None else [f"age {report.age_ms:.0f} ms"]),
         f"peak {_decibels(report.peak_db)}{_too_loud(report)}",
         f"preset {_presets(report)}",
         f"{report.device} {report.rate} Hz {report.block}",
@@ -212,7 +214,7 @@ def rows(report: Status, width: int = WIDTH) -> list[tuple[str, str]]:
         *_wrapped("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}", room, 1 if width >= WIDTH else 2),
         ("measured", measured),
         ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
-        ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "")),
+        ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "") + _age(report)),
         ("keys", held or "-"),
         *(("latents" if index == 0 else "", line) for index, line in enumerate(_knobs(report, room))),
         ("level", f"[{meter}] {_decibels(report.peak_db)}{_too_loud(report)}"),
@@ -227,6 +229,11 @@ def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, st
     rest = value[len(" ".join(first)) :].strip()
     parts = [*first, rest, *[""] * (count - 1 - len(first))]
     return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
+
+
+def _age(report: Status) -> str:
+    """Return what is said of how far the last note's sound was behind its knobs, where it may be."""
+    return "" if report.age_ms is None else f"  (the last sound {min(report.age_ms, OLDEST_MS):.0f} ms old)"
 
 
 def _too_loud(report: Status) -> str:

@@ -28,6 +28,7 @@ class Insert:
     listens = True
     sounding = 0  # it has no voices
     ready = True
+    age_ms = None
 
     def __init__(self, patch: Patch, sample_rate: int, ear: Listening) -> None:
         """Make it ready, as `Processor`.

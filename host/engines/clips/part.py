@@ -1,13 +1,15 @@
 """The part of a clip that a note plays: from where, how far, in which direction, and where it loops."""
 
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .reading import BITS, ONE, Clip, Places, Reader
+from .reading import BITS, ONE, Clip, Places, Request
 
 Array = npt.NDArray[np.float32]
+Sounds = Generator[list[Request], list[Array], list[Array]]  # asks to read clips, is given what they have, and returns
 
 
 class Part(NamedTuple):
@@ -53,33 +55,42 @@ class Part(NamedTuple):
         last = self.first + self.length - 1 - whole
         return slice(last, last - count if last >= count else None, -1)
 
-    def sound(self, reader: Reader, clip: Clip, places: Places, step: Places, row: int) -> Array:
-        """Return what sounds at places, [n], not before the loop's first time around and rising.
+    def sound(self, clips: Sequence[Clip], places: Places, step: Places, row: int) -> Sounds:
+        """Ask for what is needed, and return what sounds of each clip at places, [n].
 
         Args:
-            step, row: as `Reader.read`.
+            places: rising; where it loops, from one that is `wrapped`.
+            step, row: as of `Request`.
         """
         if not self.period:
-            sound = reader.read(clip, self._of_clip(places), step, row)
+            sounds = yield self._requests(clips, places, step, row)
             if self.fade and places[-1] >= (self.length - self.fade) << BITS:
                 left = ((self.length << BITS) - places) * (1.0 / (self.fade << BITS))
-                sound = sound * np.minimum(left, 1.0).astype(np.float32)
-            return sound
-        begin, turn = self.loop << BITS, self.period << BITS
+                sounds = [sound * np.minimum(left, 1.0).astype(np.float32) for sound in sounds]
+            return sounds
+        begin, turn, cross = self.loop << BITS, self.period << BITS, self.cross << BITS
+        first, last = int(places[0]) - begin - turn, int(places[-1]) - begin - turn
+        if last < 0:
+            return (yield self._requests(clips, places, step, row))
+        if first >= cross and last < turn:
+            return (yield self._requests(clips, places - turn, step, row))
         since = places - begin
         again = since >= turn
-        if not again.any():
-            return reader.read(clip, self._of_clip(places), step, row)
         since = np.where(again, since % turn, since)
-        sound = reader.read(clip, self._of_clip(begin + since), step, row)
-        fading = again & (since < self.cross << BITS)
-        if fading.any():
-            tail = np.where(fading, begin + turn + since, begin)
-            angle = np.where(fading, since, 0) * (np.pi / 2 / (self.cross << BITS))
-            before = reader.read(clip, self._of_clip(tail), step, row)
-            mixed = sound * np.sin(angle).astype(np.float32) + before * np.cos(angle).astype(np.float32)
-            sound = np.where(fading, mixed, sound)
-        return sound
+        fading = again & (since < cross)
+        heads = self._requests(clips, begin + since, step, row)
+        if not fading.any():
+            return (yield heads)
+        tails = self._requests(clips, np.where(fading, begin + turn + since, begin), step, row)
+        sounds = yield [*heads, *tails]
+        angle = np.where(fading, since, 0) * (np.pi / 2 / cross)
+        rise, fall = np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
+        pairs = zip(sounds[: len(clips)], sounds[len(clips) :], strict=True)
+        return [np.where(fading, head * rise + tail * fall, head) for head, tail in pairs]
+
+    def _requests(self, clips: Sequence[Clip], places: Places, step: Places, row: int) -> list[Request]:
+        places = self._of_clip(places)
+        return [Request(clip, places, step, row) for clip in clips]
 
     def _of_clip(self, places: Places) -> Places:
         """Return where places lie in the clip."""

@@ -6,6 +6,8 @@ sound into blocks shows. A place that lies on a sample gives that very sample, a
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +17,12 @@ Places = npt.NDArray[np.int64]
 
 BITS = 32
 ONE = 1 << BITS  # parts of a sample
-TAPS = 64  # samples from which one between them is made: clean up to 0.92 of half the rate, see `_kernels`
+TAPS = 48  # samples from which one between them is made: clean up to 0.83 of half the rate, see `_kernel`
 DECAY = 8.0  # of Kaiser's window: what is folded back or mirrored is 80 dB down, beyond the edge of the band
 DEGREE = 7  # of the polynomials of a tap's weight over the way from sample to sample: they err by less, -100 dB
-ROWS = 64  # sounds are made in pieces of so many samples from a note-on: products of equal sizes are equal to the bit
+ROWS = 32  # sounds are made in pieces of so many samples from a note-on: products of equal sizes are equal to the bit
 AN_OCTAVE = 24  # low-passes in an octave of pitch
+BANDS = AN_OCTAVE + 1  # low-passes of a copy, from that for its own rate to that for twice the pitch
 OCTAVES = 6  # of pitch, at most: 72 semitones
 TAPER = 0.9  # of the band of a copy an octave lower: from there on it fades
 
@@ -57,6 +60,18 @@ class Clip:
         return self._copies[octave]
 
 
+class Request(NamedTuple):
+    """What is to be read of a clip: its ``places``, [n], and how fast they move there, ``step``, [n] or [1] for all.
+
+    ``row`` is that of the first place: samples since the note-on.
+    """
+
+    clip: Clip
+    places: Places
+    step: Places
+    row: int
+
+
 def steps(semitones: npt.ArrayLike) -> Places:
     """Return the parts of a sample from one sample to the next at these transpositions, [1] for one number, or [n]."""
     octaves = np.atleast_1d(np.asarray(semitones, np.float64)) / 12.0
@@ -64,56 +79,71 @@ def steps(semitones: npt.ArrayLike) -> Places:
     return paces
 
 
+@functools.lru_cache(maxsize=1024)  # keys come again and again
+def steady(semitones: float) -> Places:
+    """Return `steps` of one number, [1]; not to be written to."""
+    return steps(semitones)
+
+
 class Reader:
-    """Reads clips; what it gives is good until the next call."""
+    """Reads clips: all voices' at once, for most of what it costs is by the call."""
 
     def __init__(self) -> None:
         self._room: Array = np.zeros((ROWS, TAPS), np.float32)
+        self._places: Places = np.zeros(ROWS, np.int64)
 
-    def read(self, clip: Clip, places: Places, step: Places, row: int) -> Array:
-        """Return what a clip has at places, [n].
-
-        Args:
-            places: [n], within it.
-            step: how fast they move, [n] or [1] for all.
-            row: of the first, modulo `ROWS`: samples since the note-on.
-        """
-        exact = (places & (ONE - 1) == 0) & (step <= ONE)
-        if exact.all():
-            found: Array = clip.samples[places >> BITS]
-            return found
-        if len(step) == 1:
-            between = self._between(clip, places, row, _band(int(step[0])))
-        else:
-            between = np.empty(len(places), np.float32)
+    def read(self, requests: Sequence[Request]) -> list[Array]:
+        """Return what clips have at the places of each request, [n] each."""
+        found: list[Array] = [np.zeros(0, np.float32)] * len(requests)
+        between: list[tuple[int, Request, int]] = []
+        for number, request in enumerate(requests):
+            clip, places, step, _ = request
+            if len(step) == 1:
+                if step[0] == ONE and not places[0] & (ONE - 1):
+                    found[number] = clip.samples[places >> BITS]
+                else:
+                    between.append((number, request, _band(int(step[0]))))
+                continue
             bands = _bands(step)
-            for band in np.unique(bands).tolist():
-                chosen = bands == band
-                between[chosen] = self._between(clip, places, row, band)[chosen]
-        if exact.any():
-            between[exact] = clip.samples[places[exact] >> BITS]
-        return between
+            found[number] = np.zeros(len(places), np.float32)
+            between += [(number, request, band) for band in np.unique(bands).tolist()]
+        if between:
+            for (number, request, band), sound in zip(between, self._between(between), strict=True):
+                step = request.step
+                found[number] = sound if len(step) == 1 else np.where(_bands(step) == band, sound, found[number])
+        return found
 
-    def _between(self, clip: Clip, places: Places, row: int, band: int) -> Array:
-        """Return what a copy has at places, through one of the low-passes, [n]."""
-        octave, low = divmod(band, AN_OCTAVE + 1)
-        count, row = len(places), row % ROWS
-        rows = -(-(row + count) // ROWS) * ROWS
+    def _between(self, requests: Sequence[tuple[int, Request, int]]) -> list[Array]:
+        """Return what copies have at the places of each request through its low-pass, [n] each."""
+        pieces = [-(-(request.row % ROWS + len(request.places)) // ROWS) for _, request, _ in requests]
+        rows = sum(pieces) * ROWS
         if rows > len(self._room):
-            self._room = np.zeros((rows, TAPS), np.float32)
-        places = places >> octave
-        room, mine = self._room[:rows], slice(row, row + count)
-        room[mine] = clip.windows(octave)[(places >> BITS) + TAPS // 2 + 1]
+            self._room, self._places = np.zeros((rows, TAPS), np.float32), np.zeros(rows, np.int64)
+        room, places = self._room[:rows], self._places[:rows]
+        mine, at = [], 0
+        for (_, request, band), count in zip(requests, pieces, strict=True):
+            first = at + request.row % ROWS
+            mine.append(slice(first, first + len(request.places)))
+            at += count * ROWS
+            places[mine[-1]] = request.places >> band // BANDS
+        firsts = (places >> BITS) + (TAPS // 2 + 1)
+        for (_, request, band), where in zip(requests, mine, strict=True):
+            room[where] = request.clip.windows(band // BANDS)[firsts[where]]
+        kernels = _kernels()[np.repeat([band % BANDS for _, _, band in requests], pieces)]
+        terms = np.matmul(room.reshape(-1, ROWS, TAPS), kernels).reshape(rows, -1).T
         way = (places & (ONE - 1)).astype(np.float32)
+        exact = way == 0.0
         way *= np.float32(1.0 / ONE)
         way -= np.float32(0.5)
-        terms = np.matmul(room.reshape(-1, ROWS, TAPS), _kernel(low)).reshape(rows, -1)[mine]
-        sound: Array = terms[:, DEGREE] * way
+        sound = terms[DEGREE] * way
         for power in range(DEGREE - 1, 0, -1):
-            sound += terms[:, power]
+            sound += terms[power]
             sound *= way
-        sound += terms[:, 0]
-        return sound
+        sound += terms[0]
+        for (_, request, band), where in zip(requests, mine, strict=True):
+            if not band and (there := exact[where]).any():
+                sound[where][there] = request.clip.samples[request.places[there] >> BITS]
+        return [sound[where] for where in mine]
 
 
 @functools.lru_cache(maxsize=256)
@@ -127,11 +157,16 @@ def _bands(step: Places) -> Places:
     octaves = np.log2(step / ONE)
     copies = np.maximum(np.ceil(octaves) - 1, 0).astype(np.int64)
     lows = np.clip(np.ceil((octaves - copies) * AN_OCTAVE), 0, AN_OCTAVE).astype(np.int64)
-    bands: Places = copies * (AN_OCTAVE + 1) + lows
+    bands: Places = copies * BANDS + lows
     return bands
 
 
-@functools.lru_cache(maxsize=AN_OCTAVE + 1)
+@functools.cache
+def _kernels() -> Array:
+    """Return the kernels of all low-passes, [BANDS, TAPS, DEGREE + 1]."""
+    return np.stack([_kernel(low) for low in range(BANDS)])
+
+
 def _kernel(low: int) -> Array:
     """Return the polynomials of the taps' weights, [TAPS, DEGREE + 1], lowest power first.
 

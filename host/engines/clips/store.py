@@ -1,10 +1,8 @@
 """Clips that are decoded and kept: offline where they are asked for, live on a worker ahead of the notes."""
 
-import queue
-import threading
 import time
-import weakref
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,11 +22,12 @@ SETTLING = 0.2  # of the mean duration of a decode that the newest makes up
 
 
 class Want(NamedTuple):
-    """A clip that is to be decoded: for which key, from what, and the sample at which the knobs say so."""
+    """A clip that is to be decoded: for which key, from what, and where the knobs are and at which sample for that."""
 
     slot: int
     label: int
     code: Array
+    knobs: bytes
     said: int
 
     @property
@@ -39,10 +38,11 @@ class Want(NamedTuple):
 
 @dataclass(slots=True)
 class Kept:
-    """A clip that is ready, what it was decoded from, and the last sample at which the knobs said that."""
+    """A clip that is ready, what it was decoded from, and the last sample at which the knobs were there."""
 
     name: Name
     code: Array
+    knobs: bytes
     said: int
     clip: Clip
 
@@ -84,13 +84,10 @@ class Ahead:
     """Clips that a thread decodes ahead of the notes; nobody waits for it. It ends with its last holder."""
 
     def __init__(self, decoder: Decoder) -> None:
-        """Start the thread."""
-        self._work = _Work(decoder)
+        """Make it ready to decode."""
+        self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
         self._asked: list[Name] = []
-        self._count = 0  # lists that were asked for
-        thread = threading.Thread(target=self._work.run, name="clips", daemon=True)
-        thread.start()
-        weakref.finalize(self, self._work.inbox.put, None).atexit = False
+        self._last: Future[None] | None = None
 
     @property
     def seconds(self) -> float:
@@ -100,15 +97,18 @@ class Ahead:
     @property
     def idle(self) -> bool:
         """Return whether all that was asked for last is ready."""
-        return self._work.done == self._count
+        return self._last is None or self._last.done()
 
     def ask(self, wants: Sequence[Want]) -> None:
-        """Have clips decoded, in this order, in place of those that were asked for before and have not begun."""
+        """Have clips decoded, one of each key, in place of those that were asked for before and have not begun.
+
+        They are decoded in this order, but of each key one, before any key's next: codes that go on moving leave no key
+        behind.
+        """
         names = [want.name for want in wants]
         if names != self._asked:
-            self._asked = names
-            self._count += 1
-            self._work.inbox.put((self._count, list(wants)))
+            self._asked, self._work.newest = names, wants
+            self._last = self._thread.submit(self._work.through, wants)
 
     def of(self, slot: int) -> Sequence[Kept]:
         """Return a key's clips that are ready, the newest last.
@@ -126,29 +126,27 @@ class _Work:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self.inbox: queue.SimpleQueue[tuple[int, list[Want]] | None] = queue.SimpleQueue()
+        self._served: set[int] = set()  # keys that had a clip decoded since all others had
+        self.newest: Sequence[Want] = ()
         self.ready: dict[int, tuple[Kept, ...]] = {}
-        self.seconds, self.done = 0.0, 0
+        self.seconds = 0.0
         self.problem: Exception | None = None
 
-    def run(self) -> None:
-        """Decode what is asked for, always by the newest list, until nobody can ask any more."""
-        wants: list[Want] = []
-        number = 0
-        while True:
-            try:
-                while not wants or not self.inbox.empty():
-                    self.done = number if not wants else self.done
-                    message = self.inbox.get()
-                    if message is None:
-                        return
-                    number, wants = message
-                want = wants.pop(0)
-                if all(kept.name != want.name for kept in self.ready.get(want.slot, ())):
-                    self._make(want)
-            except Exception as error:  # told to whoever plays next
-                self.problem = error.with_traceback(None)
-                return
+    def through(self, wants: Sequence[Want]) -> None:
+        """Decode what is wanted, until something else is."""
+        try:
+            while self.newest is wants and (left := [want for want in wants if not self._is_ready(want)]):
+                fresh = [want for want in left if want.slot not in self._served]
+                if not fresh:
+                    self._served.clear()
+                want = (fresh or left)[0]
+                self._make(want)
+                self._served.add(want.slot)
+        except Exception as error:  # told to whoever plays next
+            self.problem = error.with_traceback(None)
+
+    def _is_ready(self, want: Want) -> bool:
+        return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
 
     def _make(self, want: Want) -> None:
         clip = next((kept.clip for some in self.ready.values() for kept in some if kept.name == want.name), None)
@@ -158,4 +156,5 @@ class _Work:
             clip.prepare()
             took = time.perf_counter() - began
             self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
-        self.ready[want.slot] = (*self.ready.get(want.slot, ()), Kept(want.name, want.code, want.said, clip))[-NEWEST:]
+        kept = Kept(want.name, want.code, want.knobs, want.said, clip)
+        self.ready[want.slot] = (*self.ready.get(want.slot, ()), kept)[-NEWEST:]

@@ -50,6 +50,7 @@ BUSY = {
     "peak_db": 0.0,
     "limited": 1.0,
     "ports": ["a controller of eight knobs", "a keyboard of 88 keys", "a pad"] * 3,
+    "age_ms": 123_456.7,
     "last": "CC 74 = 127 -> latent.0 = -12.3, effects.0.cutoff_frequency_hz = 1.23e+04, envelope.release_seconds = 30",
     "presets": {None: "the preset of a " + "long " * 30 + "name", 1: "gm-pad"},
 }
@@ -377,3 +378,9 @@ def test_where_realtime_is_not_allowed_the_remedy_is_named(monkeypatch, tmp_path
     [line] = advice.advice()
     assert "realtime" in line
     assert "'audio'" in line
+
+
+def test_the_age_of_the_last_sound_is_shown_where_sounds_are_decoded_ahead():
+    assert "age" not in summary(report())
+    assert "age 12 ms" in summary(report(age_ms=12.3))
+    assert dict(rows(report(age_ms=12.3)))["voices"] == " 0  (the last sound 12 ms old)"

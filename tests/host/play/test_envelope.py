@@ -131,3 +131,12 @@ def test_a_release_begins_at_the_level_that_the_attack_had_reached():
     assert envelope.level(40) == pytest.approx(0.4)
     assert envelope.level(39) == pytest.approx(0.39)
     assert levels(envelope, 0, 100).max() == pytest.approx(0.4)
+
+
+def test_an_attack_of_no_samples_is_full_at_note_on_and_any_division_gives_the_same():
+    sharp = Envelope(on=10, attack=0, decay=20, sustain=0.5, release=5, off=50)
+    whole = np.broadcast_to(sharp.block(0, 70), 70)
+    assert not whole[:10].any()
+    assert whole[10] == 1.0
+    assert whole[30] == 0.5
+    assert np.array_equal(np.concatenate([np.broadcast_to(sharp.block(s, 7), 7) for s in range(0, 70, 7)]), whole)

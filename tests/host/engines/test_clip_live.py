@@ -1,0 +1,246 @@
+"""Live, clips are decoded beside the playing: notes never wait, and sound as offline once theirs is ready."""
+
+import gc
+import itertools
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timbrel.host.contract.model import Model
+from timbrel.host.engines.clips.store import NEWEST, Ahead, Decoder, Want
+from timbrel.host.errors import UserError
+from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.patch.agreement import fitted
+from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.resolve import Patch
+from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.rack import Rack
+
+from ..clips import LENGTH, RATE, SHARP, noise, save_clips
+
+BLOCK = 100
+PATIENCE = 10.0  # seconds
+SIDE = np.float32(np.sqrt(0.5))
+KIT = [{"key": 36 + number, "code": [number / 10, 0.0]} for number in range(5)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clips") / "m.onnx"
+    return Model(save_clips(path, noise(1), np.stack([noise(2), noise(3)])))
+
+
+@pytest.fixture(autouse=True)
+def gate(monkeypatch):
+    """Decoding waits for it; a list ``decoded`` has the codes. It opens at the end."""
+    opened, made = threading.Event(), Decoder.clip
+    opened.set()
+    opened.decoded = []
+
+    def clip(self, label, code):
+        assert opened.wait(PATIENCE)
+        opened.decoded.append(code.tolist())
+        return made(self, label, code)
+
+    monkeypatch.setattr(Decoder, "clip", clip)
+    yield opened
+    opened.set()
+
+
+@pytest.fixture
+def patch(model, tmp_path):
+    def make(**keys):
+        fields = {"format": 1, "model": "m", "envelope": SHARP, "knobs": [20, 21], **keys}
+        return Patch("clips", fitted(Preset.model_validate(fields), model.card, tmp_path), model, tmp_path)
+
+    return make
+
+
+class Playing:
+    """An instrument that is played block by block."""
+
+    def __init__(self, patch, live=True, settled=True):
+        self.instrument, self.now = Instrument(patch, RATE, live=live), 0
+        self.engine = self.instrument._synthesis._engine
+        if settled:
+            self.settle()
+
+    def settle(self):
+        until = time.monotonic() + PATIENCE
+        while not self.engine.idle:
+            assert time.monotonic() < until
+            time.sleep(0.0005)
+
+    def play(self, events, count, settled=False):
+        """One side of the next samples; events' times count from here."""
+        blocks, first = [], self.now
+        while self.now < first + count:
+            size = min(BLOCK, first + count - self.now)
+            due = [e for e in events if self.now <= first + e.time < self.now + size]
+            blocks.append(self.instrument.process([replace(e, first + e.time) for e in due], size)[0])
+            self.now += size
+            if settled:
+                self.settle()
+        return np.concatenate(blocks) / SIDE
+
+
+def replace(event, time):
+    return type(event)(time, *(getattr(event, name) for name in event.__slots__[1:]))
+
+
+def on(time=0, key=60):
+    return NoteOn(time, 0, key, 127)
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(on, st.integers(0, 5000), st.sampled_from([36, 38, 40, 60, 77])),
+        st.builds(NoteOff, st.integers(0, 5000), st.just(0), st.sampled_from([36, 60, 77])),
+        st.builds(ControlChange, st.integers(0, 5000), st.just(0), st.sampled_from([20, 21]), st.integers(0, 127)),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+@settings(max_examples=25)
+@given(EVENTS, st.sampled_from([{}, {"keys": KIT}, {"clip": {"loop": True}}]))
+def test_live_playing_is_rendering_where_knobs_have_come_to_rest(model, tmp_path_factory, events, keys):
+    fields = {"format": 1, "model": "m", "envelope": SHARP, "knobs": [20, 21], **keys}
+    patch = Patch(
+        "clips", fitted(Preset.model_validate(fields), model.card, tmp_path_factory.getbasetemp()), model, None
+    )
+    turns = [replace(e, 0) for e in events if isinstance(e, ControlChange)]
+    notes = sorted((e for e in events if not isinstance(e, ControlChange)), key=lambda event: event.time)
+    sounds = []
+    for live in (True, False):
+        playing = Playing(patch, live)
+        playing.play(turns, 1000, settled=True)
+        sounds.append(playing.play(notes, 6000, settled=True))
+    assert np.array_equal(*sounds)
+
+
+def test_before_its_first_clip_is_ready_it_says_so_and_a_note_is_silent(patch, gate):
+    gate.clear()
+    playing = Playing(patch(), settled=False)
+    assert not playing.engine.ready
+    assert not playing.play([on()], 1000).any()
+    gate.set()
+    playing.settle()
+    assert playing.engine.ready
+    assert playing.play([on()], 1000).any()
+
+
+def test_a_kit_is_ready_when_every_key_is(patch, gate):
+    playing = Playing(patch(keys=KIT))
+    assert playing.engine.ready
+    assert len(gate.decoded) == len(KIT)
+    assert playing.instrument.ready
+
+
+def test_a_note_never_waits_it_plays_the_clip_that_is_ready_and_its_age_is_told(patch, gate):
+    playing = Playing(patch())
+    before = playing.play([on()], LENGTH + 1000)
+    assert playing.instrument.age_ms == 0.0
+    gate.clear()
+    playing.play([ControlChange(0, 0, 20, 127)], 1600)
+    after = playing.play([on()], LENGTH + 1000)
+    assert np.array_equal(after, before)
+    assert playing.instrument.age_ms == pytest.approx(100, abs=8)  # 1600 samples, less a look's 5 ms
+    gate.set()
+    playing.settle()
+    assert not np.array_equal(playing.play([on()], LENGTH + 1000), before)
+    assert playing.instrument.age_ms == 0.0
+
+
+def test_the_clip_to_which_a_knob_leads_is_ready_before_the_knob_is_there(patch, gate):
+    """It takes 20 ms to come to rest; the end of its way is decoded at once."""
+    playing = Playing(patch())
+    playing.play([ControlChange(0, 0, 20, 127)], 2 * BLOCK, settled=True)
+    assert gate.decoded[-1][0] == 2.0
+    playing.play([], 3 * BLOCK)
+    assert len(gate.decoded) == 2
+
+
+def test_of_a_kit_whose_knob_never_rests_no_key_is_left_behind_and_the_last_struck_is_first(patch, gate):
+    playing = Playing(patch(keys=KIT))
+    gate.clear()
+    gate.decoded.clear()
+    playing.play([on(0, 39), on(10, 37)], 200)
+    playing.play([ControlChange(0, 0, 21, 10)], BLOCK)  # the first of the next round has begun
+    gate.set()
+    playing.settle()
+    gate.decoded.clear()
+    for value in range(1, 41):
+        playing.play([ControlChange(0, 0, 21, 3 * value)], BLOCK, settled=False)
+        gate.decoded or time.sleep(0.002)
+    playing.settle()
+    firsts = [round(code[0] * 10) for code in gate.decoded]
+    assert firsts[:2] == [1, 3]
+    for number in range(len(KIT)):
+        assert number in firsts
+    for first, then in itertools.pairwise(range(0, len(firsts) - len(KIT), len(KIT))):
+        assert len(set(firsts[first:then])) == len(KIT)
+
+
+def test_what_is_asked_for_anew_takes_the_place_of_what_has_not_begun(model, gate):
+    gate.clear()
+    ahead = Ahead(Decoder(model, lambda frames: frames))
+    for number in range(50):
+        code = np.array([number / 50, 0.0], np.float32)
+        ahead.ask([Want(0, 0, code, code.tobytes(), number)])
+    gate.set()
+    while not ahead.idle:
+        time.sleep(0.001)
+    assert len(gate.decoded) <= 2
+    assert ahead.of(0)[-1].code[0] == np.float32(49 / 50)
+
+
+def test_few_clips_are_kept_however_far_a_knob_turns(patch):
+    playing = Playing(patch())
+    for value in range(0, 127, 3):
+        playing.play([ControlChange(0, 0, 20, value)], 400, settled=True)
+    assert len(playing.engine._ahead.of(-1)) == NEWEST
+
+
+def test_a_decoder_that_fails_is_heard_of_by_who_plays_on(patch, monkeypatch):
+    playing = Playing(patch())
+
+    def fail(self, label, code):
+        raise UserError("it cannot be run")
+
+    monkeypatch.setattr(Decoder, "clip", fail)
+    with pytest.raises(UserError, match="it cannot be run"):
+        playing.play([ControlChange(0, 0, 20, 127)], 1000, settled=True)
+
+
+def test_a_rack_that_is_dropped_ends_its_thread_without_a_collection(patch):
+    before = threading.active_count()
+    gc.collect()
+    gc.disable()
+    try:
+        rack = Rack({0: patch()}, RATE, live=True)
+        while not rack.ready:
+            time.sleep(0.001)
+        rack.process([on()], 500)
+        gone = weakref.ref(next(iter(rack._instruments.values()))._synthesis._engine)
+        del rack
+        assert gone() is None
+    finally:
+        gc.enable()
+    until = time.monotonic() + PATIENCE
+    while threading.active_count() > before:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def test_offline_nothing_is_decoded_beside_and_no_age_is_told(patch):
+    before = threading.active_count()
+    playing = Playing(patch(), live=False)
+    playing.play([on()], 500)
+    assert threading.active_count() == before
+    assert playing.instrument.age_ms is None
