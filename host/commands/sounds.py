@@ -42,7 +42,7 @@ def demo() -> None:
 
 @commands.command()
 def recover(
-    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    sound: Annotated[Path, typer.Argument(help="A sound file; of a model of clips also a folder, for a kit.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml.")],
     path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,

@@ -14,6 +14,7 @@ from ..dsp import medoid
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
+from ..kinds.table import kind_of
 from ..midi.file import Performance
 from ..patch.library import Patch
 from ..patch.motions import MotionSettings
@@ -168,7 +169,8 @@ def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: flo
     path = MotionSettings(
         path=codes[kept].tolist(), times=times.tolist(), legs="spherical" if way == "spherical" else "linear"
     )
-    return Preset(format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[path])
+    preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[path])
+    return preset.model_copy(update=dict(kind_of(model.card).held))
 
 
 def _note_of(sound: Path) -> int:

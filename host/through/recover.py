@@ -1,5 +1,6 @@
 """Makes of a sound a preset that rests at its latent code, or follows its codes."""
 
+import contextlib
 import heapq
 import os
 from collections.abc import Callable, Iterator
@@ -18,10 +19,13 @@ from ..contract.model import Model
 from ..dsp import medoid
 from ..errors import UserError
 from ..files import check_output, replacing
+from ..kinds.clip import KeySettings
+from ..kinds.table import kind_of
 from ..patch.library import default_knobs
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
 from ..shelf import shipped_models
+from .whole import whole_clip
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -31,16 +35,19 @@ LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyo
 QUIET = 10 ** (-50 / 20)  # of the loudest frame: what is quieter is tail and noise, and has no timbre of its own
 SMOOTHED_SECONDS = 0.2  # of the median along a path: what noise does to codes from frame to frame is no movement
 SAME = 0.01  # deviations: a path that is as near as this to all codes needs no more points
+FIRST_KEY, LAST_KEY = 36, 127  # of a kit: drums of General MIDI begin there
+SOUNDS = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")  # of a folder
 AT_ONCE = 1024  # frames looked at together, so that a long sound needs no more memory
 
 
 class Track(NamedTuple):
-    """The codes of a sound's frames, silent ones left out."""
+    """The codes of a sound's frames, silent ones left out; of a whole clip one, and ``taken`` says what it is of."""
 
     seconds: Doubles  # [frames]: where in the sound the middle of each lies
     codes: Doubles  # [frames, n_latents]
     found: int  # frames, silent ones included
     length_seconds: float
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ def recover(
     That is the code of one of the sound's frames: the one nearest to the median of all, in deviations of the latents.
 
     Args:
-        sound: of any format, rate and number of channels; they are mixed.
+        sound: of any format, rate and number of channels; they are mixed. Of a model of clips, the part that is as
+            long as these; or a folder of sounds, which become a kit: in the order of their names, from key 36 upward.
         model: with its encoder beside it.
         output: ends in ``.toml``; the preset names the model by its path from there, or by the name it ships under.
         points: the most codes of a path that follows the sound, 2 or more; None for no path.
@@ -79,18 +87,13 @@ def recover(
     if output.suffix != ".toml":
         raise UserError(f"-o {output} must be a preset's name, such as {output.stem or 'preset'}.toml")
     check_output(output, overwrite)
-    card, track = model.card, follow(sound, model, progress)
-    scale = in_deviations(card)
+    card = model.card
+    if sound.is_dir() and kind_of(card).of_clips:
+        return _kit(sound, model, output, overwrite, progress)
+    track, scale = follow(sound, model, progress), in_deviations(card)
     rest = track.codes[medoid(track.codes * scale)]
-    preset = Preset(
-        format=1,
-        model=_name_of(model.path, output.parent),
-        description=f"{sound.name} as {card.name} hears it",
-        model_sha256=model.sha256,
-        latent=LatentSettings(values=_rounded(rest)),
-        cc=default_knobs(card),
-    )
-    told = [f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
+    preset = _preset_of(sound, model, output).model_copy(update={"latent": LatentSettings(values=_rounded(rest))})
+    told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks:
         away = _distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
         told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
@@ -117,10 +120,10 @@ def follow(sound: Path, model: Model, progress: Callable[[float], None] | None =
         Failure: a code is not finite.
     """
     encoder, card = Encoder(model), model.card
+    if kind_of(card).of_clips:
+        return _clip(sound, encoder, card)
     levels, codes, waiting, taken = [], [], np.zeros(0, np.float32), 0
-    with sound_reader(sound) as reader:
-        if reader.sample_rate < LOWEST_RATE:
-            raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
+    with _opened(sound) as reader:
         for block in _mono(reader, card.sample_rate):
             waiting, taken = np.concatenate([waiting, block]), taken + len(block)
             count = max(0, (len(waiting) - card.frame_length) // card.hop_length + 1)
@@ -141,11 +144,78 @@ def follow(sound: Path, model: Model, progress: Callable[[float], None] | None =
         )
     level = np.concatenate(levels)
     if not codes:
-        raise UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
+        raise _silent(sound)
     heard = np.flatnonzero(level > SILENT)
     loud = level[heard] > QUIET * level.max()
     middles = (heard[loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
     return Track(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
+
+
+def _kit(
+    folder: Path, model: Model, output: Path, overwrite: bool, progress: Callable[[float], None] | None
+) -> Recovered:
+    """Write a preset whose keys play a folder's sounds."""
+    card, encoder = model.card, Encoder(model)
+    sounds = sorted(path for path in folder.iterdir() if path.suffix.casefold() in SOUNDS)
+    if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
+        raise UserError(
+            f"{folder} holds {len(sounds)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"
+        )
+    keys, warnings, taken = [], [], []
+    for number, sound in enumerate(sounds):
+        track = _clip(sound, encoder, card)
+        keys.append(KeySettings(key=FIRST_KEY + number, code=_rounded(track.codes[0])))
+        taken.append(f"{output}: key {FIRST_KEY + number} has {sound.name}: {track.taken}")
+        if beyond_span := outside(track.codes[0], card):
+            warnings.append(f"{sound} is unlike the training sounds: its code lies outside the span of {beyond_span}")
+        if progress is not None:
+            progress((number + 1) / len(sounds))
+    preset = _preset_of(folder, model, output).model_copy(update={"keys": keys})
+    with replacing(output, overwrite) as file:
+        file.write_text(preset.to_toml(), encoding="utf-8")
+    return Recovered("\n".join(taken), tuple(warnings))
+
+
+def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
+    """Return a preset of a model, named after what it was recovered from."""
+    return Preset(
+        format=1,
+        model=_name_of(model.path, output.parent),
+        description=f"{sound.name} as {model.card.name} hears it",
+        model_sha256=model.sha256,
+        cc=default_knobs(model.card),
+    )
+
+
+def _clip(sound: Path, encoder: Encoder, card: Card) -> Track:
+    """The code of a sound's part that is as long as a model's clips."""
+    with _opened(sound) as reader, _opened(sound) as again:
+        blocks, others = (_mono(one, card.sample_rate) for one in (reader, again))
+        clip = whole_clip(blocks, others, card.frame_length, card.sample_rate)
+    if clip.samples.std() <= SILENT:
+        raise _silent(sound)
+    seconds, length = clip.length / card.sample_rate, card.frame_length / card.sample_rate
+    begin = clip.first / card.sample_rate
+    if clip.length < card.frame_length:
+        taken = f"its {seconds:.3g} s, and silence up to the {length:.3g} s of the model's clips"
+    elif clip.length > card.frame_length:
+        taken = f"of its {seconds:.3g} s the {length:.3g} s from {begin:.2f} s on, where its loudest sound begins"
+    else:
+        taken = f"its {seconds:.3g} s"
+    code = encoder.encode(clip.samples[np.newaxis]).astype(np.float64)
+    return Track(np.array([begin + length / 2]), code, 1, seconds, taken)
+
+
+@contextlib.contextmanager
+def _opened(sound: Path) -> Iterator[SoundReader]:
+    with sound_reader(sound) as reader:
+        if reader.sample_rate < LOWEST_RATE:
+            raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
+        yield reader
+
+
+def _silent(sound: Path) -> UserError:
+    return UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
 
 
 def in_deviations(card: Card) -> Doubles:
