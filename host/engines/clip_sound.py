@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.card import Card
-from ..errors import UserError
+from .clip_spectra import SpectraSound
 
 Array = npt.NDArray[np.float32]
 
@@ -23,14 +23,10 @@ class ClipSound(Protocol):
 
 
 def sound_of(card: Card) -> ClipSound:
-    """Return what makes sounds of a model's clips, as its card says that they are given.
-
-    Raises:
-        UserError: there is no way yet.
-    """
-    if card.domain == "samples":
+    """Return what makes sounds of a model's clips, as its card says that they are given."""
+    if card.transform_length is None:
         return _samples
-    raise UserError(f"model {card.name!r}: clips whose domain is {card.domain!r} cannot be sounded yet")
+    return SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
 
 
 def _samples(frames: Array) -> Array:
