@@ -19,6 +19,7 @@ class Family(StrEnum):
     auto = "auto"
     chroma = "chroma"
     grain = "grain"
+    clip = "clip"
 
 
 class Weights(StrEnum):
@@ -65,7 +66,10 @@ def make(
     more_minutes: Annotated[
         float | None, typer.Option(help="Train a finished instrument so much longer; its sounds may be left out.")
     ] = None,
-    family: Annotated[Family, typer.Option(help="auto chooses by how tonal the sounds are.")] = Family.auto,
+    family: Annotated[Family, typer.Option(help="auto chooses by what the sounds are.")] = Family.auto,
+    label: Annotated[
+        str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
+    ] = None,
 ) -> None:
     """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
     if minutes is not None and more_minutes is not None:
@@ -80,6 +84,7 @@ def make(
             minutes=MINUTES if minutes is None else minutes,
             more_minutes=more_minutes,
             family=family.value,
+            label=label,
             display=display,
         )
     print(summary)
@@ -89,6 +94,7 @@ def make(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
+    classifier: Annotated[Path | None, typer.Option(help="A classifier's run, which judges clips made.")] = None,
 ) -> None:
     """Measure a run on its test split; writes RUN/report/index.html and report.json."""
     from ..host.progress import Display
@@ -97,7 +103,8 @@ def evaluate(
 
     with Display() as display:
         display.stage("evaluating")
-        evaluate(Run.open(run), checkpoint=checkpoint.value, progress=display.update)
+        judge = None if classifier is None else Run.open(classifier)
+        evaluate(Run.open(run), checkpoint=checkpoint.value, classifier=judge, progress=display.update)
     print(f"{run / 'report' / 'index.html'}")
 
 

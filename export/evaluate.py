@@ -8,8 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ..host.audio.files import sound_writer
+from ..host.errors import UserError
 from ..host.files import replacing_folder
 from ..train.families import trained
+from ..train.metrics.generated import Judge
 from ..train.run import Run
 from .families import FAMILIES
 from .reports.report import Figures, Progress, Sound
@@ -21,6 +23,7 @@ def evaluate(
     run: Run,
     *,
     checkpoint: Literal["best", "last"] = "best",
+    classifier: Run | None = None,
     progress: Progress | None = None,
 ) -> Figures:
     """Measure a run and write ``RUN/report/``: index.html, report.json, pictures and sounds, whole or not at all.
@@ -28,6 +31,7 @@ def evaluate(
     Args:
         run: it stays as it is, but for the report, which is replaced.
         checkpoint: which one; where a run has no best (its latents never varied), the last.
+        classifier: a run of a classifier, which judges clips that are made by labels.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Returns:
@@ -39,8 +43,9 @@ def evaluate(
     """
     say = progress or (lambda share, what: None)
     network, which, step = trained(run, checkpoint)
+    judged = _judged(run, classifier)
     with replacing_folder(run.folder / "report") as folder:
-        report = FAMILIES[run.recipe.family].report(run, network, which, step, say)
+        report = FAMILIES[run.recipe.family].report(run, network, which, step, say, **judged)
         say(0.75, "drawing")
         for picture in report.pictures:
             picture.save(folder)
@@ -50,6 +55,23 @@ def evaluate(
         (folder / "index.html").write_text(report.page, encoding="utf-8")
     say(1.0, "done")
     return report.found
+
+
+def _judged(run: Run, classifier: Run | None) -> dict[str, Judge]:
+    """Return what a report is given to judge clips with, by name.
+
+    Raises:
+        UserError: the run makes no clips, or the other run's network is no classifier.
+    """
+    if classifier is None:
+        return {}
+    if not FAMILIES[run.recipe.family].judged:
+        raise UserError(f"--classifier judges clips, and run {run.folder} makes none; leave it out")
+    network, _, _ = trained(classifier, "best")
+    judge = getattr(network, "judge", None)
+    if judge is None:
+        raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
+    return {"judge": judge}
 
 
 def _write(folder: Path, sounds: Sequence[Sound]) -> None:

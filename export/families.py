@@ -7,15 +7,18 @@ from typing import Any
 
 from ..host.contract.model import Model
 from ..host.progress import Display
+from ..train.batches.frames import is_tonal
+from ..train.batches.hits import hit_changes
 from ..train.corpus.store import Corpus
 from ..train.run import Run
 from .chroma import chroma_graphs
-from .first_preset import First, first_scale, first_texture
+from .clip import clip_graphs
+from .first_preset import First, first_kit, first_scale, first_texture
 from .gan import gan_graphs, halves_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
-from .reports import chroma, classifier, gan, grain
-from .reports.report import Progress, Report
+from .reports import chroma, classifier, clip, gan, grain
+from .reports.report import Report
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,30 @@ class Family:
         report: what `timbrel evaluate` says of a run: its network, and the name and the step of the checkpoint.
         recipe: that `make` trains; none of families that take hours.
         why: what its instruments do, in words for who makes one.
+        changes: what `make` sets in the recipe for a corpus, as ``key=value``.
+        judged: its report takes a classifier's ``judge`` of clips.
+        whole: its clips are whole recordings, at their own rate and however short.
         first: the preset that `make` writes, with something to hear.
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None
-    report: Callable[[Run, Any, str, int, Progress], Report]
+    report: Callable[..., Report]
     recipe: str = ""
     why: str = ""
     first: Callable[[Path, Run, Model, Display], First] | None = None
+    changes: Callable[[Corpus], list[str]] = lambda corpus: []
+    judged: bool = False
+    whole: bool = False
 
 
 FAMILIES: dict[str, Family] = {
     "chroma": Family(
-        chroma_graphs, chroma.report, "tuned-8", "keys will choose the note, knobs the colour", first_scale
+        chroma_graphs,
+        chroma.report,
+        "tuned-8",
+        "keys will choose the note, knobs the colour",
+        first_scale,
+        lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
     ),
     "grain": Family(
         grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture
@@ -49,5 +63,16 @@ FAMILIES: dict[str, Family] = {
     "dcgan": Family(gan_graphs, gan.report),
     "halves": Family(halves_graphs, gan.report),
     "classifier": Family(None, classifier.report),
+    "clip": Family(
+        clip_graphs,
+        clip.report,
+        "tuned-clip",
+        "a kit, with hits or words on its keys and knobs that bend them",
+        first_kit,
+        hit_changes,
+        judged=True,
+        whole=True,
+    ),
 }
-TONAL, TEXTURE = "chroma", "grain"  # what `make` takes where nothing is asked for: of sounds with a pitch, and without
+# What `make` takes where nothing is asked for: of sounds with a pitch, without, and of hits and words.
+TONAL, TEXTURE, SHORT = "chroma", "grain", "clip"

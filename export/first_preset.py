@@ -10,6 +10,7 @@ import numpy as np
 from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.events import ControlChange, Event, NoteOff, NoteOn
+from ..host.kinds.clip import Clip, KeySettings
 from ..host.kinds.grain import Grain, GrainSettings
 from ..host.kinds.spectrum import Spectrum
 from ..host.midi.file import Performance
@@ -34,6 +35,21 @@ TEXTURE_KNOBS = (
     CCMap(number=17, target="grain.length", low=0.01, high=0.5, curve=2.0),
     CCMap(number=18, target="grain.spread", low=0.0, high=1.0),
     CCMap(number=19, target="grain.pitch", low=-24.0, high=24.0),
+)
+
+
+FIRST_KEY, KIT_KEYS = 36, 10  # General MIDI's bass drum, and as many keys as two hands have fingers
+HIT_SECONDS = 0.2  # of a step of what is heard
+BAR_STEPS, REST_STEPS = 16, 8
+PATTERN = (  # parts of the kit, the steps of a bar on which they play, and how loud
+    (0, (0, 3, 8, 10), 120),
+    (1, (4, 12), 110),
+    (2, (0, 2, 4, 6, 8, 10, 12, 14), 60),
+    (3, (7, 15), 90),
+)
+CLIP_KNOBS = (
+    CCMap(number=16, target="clip.pitch", low=-12.0, high=12.0),
+    CCMap(number=17, target="clip.start", low=0.0, high=0.5),
 )
 
 
@@ -70,7 +86,39 @@ def _for_grains(model: Model) -> Preset:
     )
 
 
-PRESETS: dict[str, Callable[[Model], Preset]] = {Spectrum.name: _for_keys, Grain.name: _for_grains}
+def _for_clips(model: Model) -> Preset:
+    return _preset(
+        model,
+        play=PlaySettings(mode="poly", voices=16),
+        keys=kit(model.card),
+        envelope=EnvelopeSettings(attack_seconds=0.0, decay_seconds=0.1, sustain=1.0, release_seconds=0.05),
+        cc=[*default_knobs(model.card), *CLIP_KNOBS],
+    )
+
+
+def kit(card: Card) -> list[KeySettings]:
+    """Return up to ten keys from the bass drum's on: the labels of a model that has them, else clips far from another.
+
+    These are landmarks: the first lies nearest to the model's default, each other farthest from those before it.
+    """
+    if card.labels:
+        return [KeySettings(key=FIRST_KEY + place, label=label) for place, label in enumerate(card.labels[:KIT_KEYS])]
+    codes = np.array([mark.latent for mark in card.landmarks]) / [latent.std + 1e-9 for latent in card.latents]
+    middle = np.array([latent.default for latent in card.latents]) / [latent.std + 1e-9 for latent in card.latents]
+    chosen = [int(np.square(codes - middle).sum(1).argmin())]
+    while len(chosen) < min(KIT_KEYS, len(codes)):
+        apart = np.square(codes[:, None] - codes[chosen]).sum(2).min(1)
+        chosen.append(int(apart.argmax()))
+    return [
+        KeySettings(key=FIRST_KEY + place, code=list(card.landmarks[mark].latent)) for place, mark in enumerate(chosen)
+    ]
+
+
+PRESETS: dict[str, Callable[[Model], Preset]] = {
+    Spectrum.name: _for_keys,
+    Grain.name: _for_grains,
+    Clip.name: _for_clips,
+}
 
 
 def as_text(preset: Preset, card: Card) -> str:
@@ -114,6 +162,23 @@ def first_texture(output: Path, run: Run, model: Model, display: Display) -> Fir
     heard = output / "texture.wav"
     _render(Patch("preset", preset, model, output), events, WALK_STEPS * step, heard)
     return First(preset, heard, "keys move its grains in pitch, knobs walk its sounds")
+
+
+def first_kit(output: Path, run: Run, model: Model, display: Display) -> First:
+    """Let a model of clips play each key of its kit, and then a bar on them."""
+    display.stage("rendering")
+    preset = first_preset(model)
+    step = round(HIT_SECONDS * RATE)
+    keys = [entry.key for entry in preset.keys]
+    hits = [*((2 * place, key, 110) for place, key in enumerate(keys))]
+    bar = 2 * len(keys)
+    hits += [(bar + beat, keys[part % len(keys)], loud) for part, beats, loud in PATTERN for beat in beats]
+    events: list[Event] = []
+    for beat, key, loud in sorted(hits):
+        events += [NoteOn(beat * step, 0, key, loud), NoteOff(beat * step + step // 2, 0, key)]
+    heard = output / "kit.wav"
+    _render(Patch("preset", preset, model, output), events, (bar + BAR_STEPS + REST_STEPS) * step, heard)
+    return First(preset, heard, f"{len(keys)} keys from {keys[0]} on play its clips, knobs bend them")
 
 
 def _preset(model: Model, **parts: Any) -> Preset:

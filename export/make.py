@@ -15,7 +15,8 @@ from ..host.shelf import MADE as PRESET
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
-from ..train.corpus.sounds import digests, find_sounds
+from ..train.corpus.heard import listened
+from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
@@ -24,10 +25,12 @@ from ..train.recipes.load import load_recipe
 from ..train.run import Run
 from .evaluate import evaluate
 from .export import Labels, export
-from .families import FAMILIES, TEXTURE, TONAL
+from .families import FAMILIES, SHORT, TEXTURE, TONAL
 from .first_preset import First, as_text, first_preset
 
 MINUTES = 5.0  # of training, where nothing else is asked for
+LOWEST_RATE = 8000  # Hz: the lowest of a corpus
+SHORTEST_SECONDS = 0.02  # of a whole recording: a click
 
 
 class Stopped(TimbrelError):
@@ -43,16 +46,18 @@ def make(
     minutes: float = MINUTES,
     more_minutes: float | None = None,
     family: str,
+    label: str | None = None,
     display: Display,
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a scale; returns what to tell the user.
 
     ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, scale.wav or texture.wav, corpus/, run/ and
     report/. What was stopped goes on when it is called again: parts that are finished are kept. ``family`` auto takes
-    grains where less than half of what sounds has a pitch.
+    clips where recordings are hits or words, and else grains where less than half of what sounds has a pitch.
 
     Args:
         sounds: files and folders; to go on they must be those that it was begun with.
+        label: as `build` has it; hits and words are then made by their labels.
         more_minutes: go on with a finished instrument for so long, or with what of that was stopped; ``sounds`` may be
             left out, ``minutes`` is passed over. A preset that was edited is kept beside the new one.
 
@@ -62,7 +67,7 @@ def make(
         Stopped: Ctrl-C during training; everything is saved.
     """
     if more_minutes is None:
-        run, outcome = _begin(sounds, output, minutes, family, display)
+        run, outcome = _begin(sounds, output, minutes, family, label, display)
         edited = False
     else:
         edited = (output / PRESET).exists() and _is_edited(output)
@@ -91,13 +96,18 @@ def make(
     return _summary(output, card, first, found["shortcomings"])
 
 
-def _begin(sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display) -> tuple[Run, Outcome]:
+def _begin(
+    sounds: Sequence[Path], output: Path, minutes: float, family: str, label: str | None, display: Display
+) -> tuple[Run, Outcome]:
     """Return a new instrument's corpus and run, or those that were begun and stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
     load_recipe(FAMILIES[TONAL].recipe, [f"training.minutes={minutes}"])  # refuses a wrong number before any work
-    corpus = _corpus(sounds, output, display)
+    corpus = _corpus(sounds, output, label, display)
     try:
+        family = _chosen(corpus, output, family, display)
+        if FAMILIES[family].whole and not (output / "run").exists():
+            corpus = _whole(corpus, sounds, output, label, display)
         return _train(output, minutes, corpus, family, display)
     except UserError:
         if not (output / "run").exists():  # these sounds will not do: others are to be read next time
@@ -107,7 +117,7 @@ def _begin(sounds: Sequence[Path], output: Path, minutes: float, family: str, di
         raise
 
 
-def _corpus(sounds: Sequence[Path], output: Path, display: Display) -> Corpus:
+def _corpus(sounds: Sequence[Path], output: Path, label: str | None, display: Display) -> Corpus:
     """Return the corpus in ``output``, built if it is not there yet."""
     if (output / PRESET).exists():
         raise UserError(
@@ -123,7 +133,7 @@ def _corpus(sounds: Sequence[Path], output: Path, display: Display) -> Corpus:
     new = not output.exists()
     output.mkdir(exist_ok=True)
     try:
-        report = build(sounds, output / "corpus", name=output.resolve().name, progress=display.update)
+        report = build(sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update)
     except BaseException:
         if new:
             output.rmdir()
@@ -152,20 +162,44 @@ def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
         )
 
 
-def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """Return the run in ``output``, begun or gone on with."""
-    folder, changes = output / "run", [f"training.minutes={minutes}"]
-    if folder.exists():
-        family = _family_of(Run.open(folder), output, family)
+def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
+    """Return the family to train: the one asked for or begun with, or for auto what suits the sounds, which is said."""
+    if (output / "run").exists():
+        return _family_of(Run.open(output / "run"), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
-        family = TONAL if tonal else TEXTURE
-        display.say(f"{_share(corpus)} of the sound has a pitch: {FAMILIES[family].why} (--family {family})")
+        heard = listened(corpus)
+        family = SHORT if heard.short else TONAL if tonal else TEXTURE
+        why = heard.text() if heard.short else f"{_share(corpus)} of the sound has a pitch"
+        display.say(f"{why}: {FAMILIES[family].why} (--family {family})")
     elif family == TONAL and not tonal:
         display.say("the recordings have no clear pitch: keys will choose the colour of the sound, not its note")
-    if family == TONAL and not tonal:
-        changes.append("loss.consistency=0.0")  # it would force a pitch on what has none
-    recipe = load_recipe(FAMILIES[family].recipe, changes)
+    return family
+
+
+def _whole(corpus: Corpus, sounds: Sequence[Path], output: Path, label: str | None, display: Display) -> Corpus:
+    """Return the corpus read again as whole recordings are wanted: at their own rate, and however short they are."""
+    rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
+    name = output.resolve().name
+    shutil.rmtree(corpus.folder)
+    build(
+        sounds,
+        output / "corpus",
+        rate=rate,
+        shortest_seconds=SHORTEST_SECONDS,
+        name=name,
+        label=label,
+        progress=display.update,
+    )
+    whole = Corpus.open(output / "corpus")
+    display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them")
+    return whole
+
+
+def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
+    """Return the run in ``output``, begun or gone on with."""
+    folder = output / "run"
+    recipe = load_recipe(FAMILIES[family].recipe, [f"training.minutes={minutes}", *FAMILIES[family].changes(corpus)])
     options = _options(recipe, display)
     outcome = resume(folder, recipe, options) if folder.exists() else start(recipe, output / "corpus", folder, options)
     return Run.open(folder), outcome

@@ -9,17 +9,19 @@ from . import checkpoint
 from .batches.chroma import check_spectra, chroma_data
 from .batches.clips import check_clips, clip_data, describe, told_words
 from .batches.grain import check_grains, grain_data
+from .batches.hits import check_hits, hit_data
 from .batches.labelled import check_labelled, labelled_data, named
 from .corpus.store import Corpus
 from .data import Data
 from .health import health
 from .models.chroma import ChromaAutoencoder
 from .models.classifier import Classifier
+from .models.clip import ClipAutoencoder
 from .models.dcgan import DCGAN, Halves
 from .models.grain import GrainAutoencoder
 from .models.wavegan import WaveGAN
 from .network import Network
-from .preview import Held, held_clips, held_grains, held_reconstructions, held_spectra
+from .preview import Held, held_clips, held_grains, held_hits, held_reconstructions, held_spectra
 from .recipes.base import Recipe
 from .run import Run
 
@@ -56,6 +58,7 @@ FAMILIES: dict[str, Family] = {
     "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),
     "halves": Family(Halves, check_clips, clip_data, held_reconstructions, describe=describe),
     "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=named),
+    "clip": Family(ClipAutoencoder, check_hits, hit_data, held_hits, complete=told_words),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .data import Data
 from .recipes.base import Training
 
 DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: below this it carries nothing
@@ -80,6 +81,9 @@ class Network(nn.Module):
     def batches_a_step(self) -> int:
         """Return how many batches a step takes: one where turns share one, and each turn's own."""
         return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)
+
+    def begin(self, data: Data) -> None:
+        """Take from the training frames what the first step starts from; most networks need nothing."""
 
     def moved(self) -> None:
         """Take note of weights that a step has moved; most networks need not."""

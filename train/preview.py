@@ -11,9 +11,11 @@ import torch
 from ..host.audio.files import sound_writer
 from ..host.dsp import overlap_add, window
 from ..host.engines.basins import BasinPhase
+from ..host.engines.clip_spectra import SpectraSound
 from .data import Data
 from .grid import draw_grid
 from .models.chroma import ChromaAutoencoder
+from .models.clip import ClipAutoencoder
 from .models.dcgan import Halves
 from .models.grain import GrainAutoencoder
 from .models.maker import ClipMaker
@@ -58,6 +60,16 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
         spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
         sounds.append(overlap_add(np.fft.irfft(spectra) * window("hann", length), hop))
     return sounds
+
+
+def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Decoded clips, each after the clip that it is of."""
+    clips, labels = batch
+    words = len(network.settings.words)
+    told = torch.nn.functional.one_hot(labels, words).to(clips) if words else None
+    frames = network.decode(network.encode(clips), told).cpu().numpy()
+    made = SpectraSound(network.length, network.transform, network.hop, network.points)(frames)
+    return [sound for pair in zip(clips.cpu().numpy(), made, strict=True) for sound in pair]
 
 
 def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:

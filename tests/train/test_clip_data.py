@@ -172,7 +172,7 @@ def test_clips_come_with_the_numbers_of_their_labels_and_those_without_one_stay_
     for clip, label in zip(clips.numpy(), labels.tolist(), strict=True):
         number = int(clip[0] / 0.1 + 0.01) - 1
         assert LABELS[number] == ["a", "b"][label]
-    assert "1 clip has no label and is left out ('clip 2')" in describe(corpus, told(corpus))
+    assert "1 unlabelled clip is left out ('clip 2')" in describe(corpus, told(corpus))
 
 
 @pytest.mark.parametrize("labels", [None, ["a", "a"]])

@@ -304,7 +304,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(change, key, hint)
         "loss.mean_square=-1",
         "loss.mean_square=inf",
         "loss.squares=nan",
-        "family=clip",
+        "family=cliff",
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(change):

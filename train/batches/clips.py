@@ -173,8 +173,7 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
         parts.append(f"{_counted(len(silent), 'silent clip')} {_is(len(silent))} left out ({silent[0]!r})")
     known = {clip.name for clip in used.clips}
     if bare := [clip.name for clip in sounding.clips if clip.name not in known]:
-        has = "has" if len(bare) == 1 else "have"
-        parts.append(f"{_counted(len(bare), 'clip')} {has} no label and {_is(len(bare))} left out ({bare[0]!r})")
+        parts.append(f"{_counted(len(bare), 'unlabelled clip')} {_is(len(bare))} left out ({bare[0]!r})")
     if len(used) < FEW:
         parts.append("with so few, it learns these by heart")
     return "; ".join(parts)

@@ -1,5 +1,6 @@
 """Sound files of any kind as mono at one rate, in pieces, so that memory does not grow with their length."""
 
+import contextlib
 import hashlib
 import mimetypes
 from collections import Counter
@@ -150,6 +151,15 @@ def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
         with path.open("rb") as file:
             found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
+
+
+def own_rate(sources: Sequence[Path]) -> int:
+    """Return the highest rate of sound files and of those in folders, in Hz; 0 if none can be read."""
+    rates = [0]
+    for path in find_sounds(sources).values():
+        with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError):
+            rates.append(int(soundfile.info(path).samplerate))
+    return max(rates)
 
 
 def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:

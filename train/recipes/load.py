@@ -12,6 +12,7 @@ from ...host.errors import UserError, nearest
 from .base import Recipe
 from .chroma import ChromaRecipe
 from .classifier import ClassifierRecipe
+from .clip import HitRecipe
 from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .grain import GrainRecipe
 
@@ -19,7 +20,7 @@ RECIPES = Path(__file__).parent
 
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
     get_args(kind.model_fields["family"].annotation)[0]: kind
-    for kind in (ChromaRecipe, GrainRecipe, WaveGANRecipe, DCGANRecipe, HalvesRecipe, ClassifierRecipe)
+    for kind in (ChromaRecipe, GrainRecipe, WaveGANRecipe, DCGANRecipe, HalvesRecipe, ClassifierRecipe, HitRecipe)
 }
 
 

@@ -1,0 +1,117 @@
+"""What a corpus sounds like, as far as the choice of an instrument goes: held notes, hits or words, or textures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .store import Clip, Corpus
+
+Array = npt.NDArray[np.float32]
+
+SHORT_SECONDS = 2.0  # until a clip has died away: hits and words have, loops and textures have not
+LOUD_DB = 60.0  # under a clip's loudest: what is softer has died away
+STEP_SECONDS = 0.01  # of the loudness that is looked at
+RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by so much within so many steps
+STRONG_DB = 20.0  # and comes so near to the clip's loudest
+DYING_DB = 12.0  # under its loudest, where a hit that is cut off early ends: noise that goes on does not
+APART_STEPS = 8  # between onsets: what rises again sooner is the same
+ONSETS = 3  # of a hit or a word at the most: two syllables, and one more
+STEADY = 0.5  # semitones from the clip's median pitch: within vibrato
+HELD = 0.6  # of a clip's pitch values that are steady, or it is no held note
+NOTES = 3  # different pitches, in whole semitones, that make recordings notes of an instrument
+MOSTLY = 0.75  # of clips, held notes: of an instrument's nearly all are, of a drum machine's a half
+LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks sound below, and few instruments whose every note does
+MOST_CLIPS = 400  # that are listened to, evenly spaced: shares to a part in twenty
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard in the training clips of a corpus, medians over clips.
+
+    Args:
+        clips: how many were listened to.
+        seconds: until a clip has died away.
+        onsets: in a clip.
+        held: share of clips that are one steady note.
+        notes: different pitches among those, in semitones.
+        lowest: pitch of half of those, a MIDI note; NaN if there is none.
+        dying: share of clips whose end is softer than their loudest, by `DYING_DB`.
+    """
+
+    clips: int
+    seconds: float
+    onsets: float
+    held: float
+    notes: int
+    lowest: float
+    dying: float
+
+    @property
+    def short(self) -> bool:
+        """Return whether the clips are hits or words, each a sound by itself, and no notes of an instrument."""
+        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and self.dying >= MOSTLY
+        scale = self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
+        return single and not scale
+
+    def text(self) -> str:
+        """Return what was heard, in words."""
+        plural = "" if self.onsets == 1 else "s"
+        return (
+            f"{self.clips} clips of {self.seconds:.2g} s with {self.onsets:g} onset{plural}, "
+            f"{100 * self.held:.0f} % of them steady notes, on {self.notes} different pitches"
+        )
+
+
+def listened(corpus: Corpus) -> Heard:
+    """Return what is heard in the training clips of a corpus."""
+    clips = corpus.clips("train")
+    clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(MOST_CLIPS, len(clips))).astype(int)]
+    levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
+    notes = np.array([_note(corpus, clip) for clip in clips])
+    known = notes[np.isfinite(notes)]
+    return Heard(
+        clips=len(clips),
+        seconds=float(np.median([np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1 for level in levels]))
+        * STEP_SECONDS,
+        onsets=float(np.median([_onsets(level) for level in levels])),
+        held=len(known) / len(clips),
+        notes=len(np.unique(np.round(known))),
+        lowest=float(np.median(known)) if len(known) else float("nan"),
+        dying=float(np.mean([level[-1] <= level.max() - DYING_DB for level in levels])),
+    )
+
+
+def dying_seconds(corpus: Corpus, share: float) -> float:
+    """Return after how long this share of the training clips has died away."""
+    lengths = []
+    for clip in corpus.clips("train"):
+        level = _loudness(corpus.samples(clip), corpus.rate)
+        lengths.append((np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
+    return float(np.quantile(lengths, share))
+
+
+def _loudness(samples: Array, rate: int) -> Array:
+    """Root mean squares of steps in dB, one at least."""
+    step = max(1, round(STEP_SECONDS * rate))
+    padded = np.pad(samples, (0, -len(samples) % step)).reshape(-1, step)
+    levels: Array = 10 * np.log10(np.square(padded, dtype=np.float64).mean(1) + 1e-12)
+    return levels
+
+
+def _onsets(levels: Array) -> int:
+    """Return how often the loudness rises steeply to near its loudest; the beginning counts."""
+    before = np.concatenate([np.full(RISE_STEPS, levels.min() - RISE_DB), levels])
+    lowest = np.lib.stride_tricks.sliding_window_view(before, RISE_STEPS)[: len(levels)].min(1)
+    rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))
+    return int(1 + np.sum(np.diff(rising) > APART_STEPS)) if len(rising) else 1
+
+
+def _note(corpus: Corpus, clip: Clip) -> float:
+    """Return the MIDI note of a clip that is one steady note; NaN of another."""
+    track = corpus.pitch(clip)
+    known = track[np.isfinite(track)]
+    if len(known) < max(1, len(track) / 2):
+        return float("nan")
+    middle = float(np.median(known))
+    return middle if np.mean(np.abs(known - middle) <= STEADY) >= HELD else float("nan")

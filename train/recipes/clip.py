@@ -1,0 +1,53 @@
+"""What recipes of the clip family hold: autoencoders of whole short sounds, made for playing."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import Frames, Latents, Part, Recipe, Weight
+
+
+class HitFrames(Frames):
+    """Whole clips of ``frame_length`` samples: a recording's beginning, silence after what is shorter.
+
+    Fewer training clips than ``enough`` are varied at each turn: moved by up to ``semitones``, and damped by up to
+    ``damping`` nepers a second.
+    """
+
+    semitones: Annotated[float, Field(ge=0, le=24)]
+    damping: Annotated[float, Field(ge=0, le=200)]
+    enough: Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class HitNetwork(Part):
+    """An autoencoder whose outer layers begin as the principal components of the clips' spectra and loudness.
+
+    ``words`` are those of the labels that the network knows: the corpus's own, filled in when a run begins.
+    """
+
+    latents: Latents
+    components: Annotated[int, Field(ge=4, le=1024)]
+    hidden: Annotated[int, Field(ge=16, le=8192)]
+    noise: Annotated[float, Field(ge=0, le=1)]  # deviation of what is added to codes in training
+    labels: bool  # whether the decoder is told each clip's label
+    words: list[str] = Field(default=[], max_length=1024)
+
+
+class HitLoss(Part):
+    """Weights of the terms: the first three are in dB, the others have no unit."""
+
+    mel: Weight
+    spectrum: Weight
+    loudness: Weight
+    distribution: Weight
+    label: Weight
+    obedience: Weight
+
+
+class HitRecipe(Recipe):
+    """Autoencoders of whole short sounds."""
+
+    family: Literal["clip"]
+    frames: HitFrames
+    network: HitNetwork
+    loss: HitLoss
