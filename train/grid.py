@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..host.files import replacing
-from .health import FLOOR_DB, HOP, log_mel
+from .metrics.levels import HOP, log_mel
 
 Array = npt.NDArray[np.float32]
 
 COLUMNS = 6  # clips in a row
 INCHES = (2.0, 2.4)  # of a clip
 DOTS_PER_INCH = 80
+FLOOR_DB = -60.0  # under a clip's loudest, where the picture is black
 
 
 def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[str]) -> bool:

@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 
 from ...host.errors import UserError
 from ...train.batches.clips import Places, evenly, places
-from ...train.health import COLLAPSED, FLOOR_DB, apart, frechet, log_mel
+from ...train.grid import FLOOR_DB
+from ...train.health import COLLAPSED, apart, frames
+from ...train.metrics.levels import log_mel
+from ...train.metrics.sets import frechet
 from ...train.models.dcgan import Halves
 from ...train.models.maker import ClipMaker
 from ...train.recipes.gan import ClipFrames
@@ -34,21 +37,21 @@ def report(run: Run, network: ClipMaker | Halves, checkpoint: str, step: int, sa
     Raises:
         UserError: the corpus has no clip that sounds.
     """
-    frames, words = run.recipe.frames, list(getattr(getattr(run.recipe, "network", None), "words", []))
-    assert isinstance(frames, ClipFrames)
+    settings, words = run.recipe.frames, list(getattr(getattr(run.recipe, "network", None), "words", []))
+    assert isinstance(settings, ClipFrames)
     corpus = run.corpus()
-    parts = {split: places(corpus, split, frames, words) for split in ("test", "val", "train")}
+    parts = {split: places(corpus, split, settings, words) for split in ("test", "val", "train")}
     split, found_in = next(((name, part) for name, part in parts.items() if len(part) > 1), ("train", parts["train"]))
     if not len(found_in):
         raise UserError(f"corpus {corpus.folder} has no clip that sounds; add louder sounds")
     chosen = evenly(found_in, COMPARED)
-    real = found_in.take(corpus, chosen, frames.normalised)
+    real = found_in.take(corpus, chosen, settings.normalised)
     say(0.2, "making clips")
     made = _made(network, real, found_in, chosen)
     say(0.5, "comparing clips")
-    measured = _compared(real, made, frames.sample_rate) | _reconstruction(network, real, made)
+    measured = _compared(real, made, settings.sample_rate) | _reconstruction(network, real, made)
     loss = _logged(run)
-    heard = _heard(real, made, frames.sample_rate, isinstance(network, Halves))
+    heard = _heard(real, made, settings.sample_rate, isinstance(network, Halves))
     found: Figures = {
         "format": FORMAT,
         "verdict": _verdict(measured),
@@ -71,8 +74,8 @@ def report(run: Run, network: ClipMaker | Halves, checkpoint: str, step: int, sa
     }
     unheard = "Recordings that training never saw." if split != "train" else "Recordings."
     pictures = [
-        _side_by_side("recordings", unheard, real, frames.sample_rate),
-        _side_by_side("made", "Clips that the model makes, shown in the same way.", made, frames.sample_rate),
+        _side_by_side("recordings", unheard, real, settings.sample_rate),
+        _side_by_side("made", "Clips that the model makes, shown in the same way.", made, settings.sample_rate),
         *([_curves(loss, step)] if loss["steps"] else []),
     ]
     return Report(found, pictures, heard, _page(found, pictures))
@@ -99,11 +102,9 @@ def _compared(real: Array, made: Array, rate: int) -> Figures:
     """Return how made clips lie to real ones, on levels of mel bands as `train.health` measures them."""
     levels = [log_mel(clips, rate) for clips in (real, made)]
     diversity = apart(levels[1]) / max(apart(levels[0]), 1e-9)
-    flat = [one.reshape(-1, one.shape[2]) for one in levels]
-    half = len(real) // 2
-    both = [levels[0][:half], levels[0][half:]]
-    own = frechet(*(one.reshape(-1, one.shape[2]) for one in both)) if half else 0.0
-    return {"diversity": diversity, "frechet_db2": frechet(*flat), "frechet_of_halves_db2": own}
+    halves = [levels[0][::2], levels[0][1::2]]  # recordings of a kind lie together: every second one is in each half
+    own = frechet(*map(frames, halves)) if len(real) > 1 else 0.0
+    return {"diversity": diversity, "frechet_db2": frechet(*map(frames, levels)), "frechet_of_halves_db2": own}
 
 
 def _reconstruction(network: ClipMaker | Halves, real: Array, made: Array) -> Figures:

@@ -1,0 +1,117 @@
+"""Training speed of a contest: timbrel's loop against a bare torch loop of the same turns, and of torch's own layers.
+
+WaveGAN (1.5 million weights at size 16, batch 16): five critic turns with batches of their own and slopes of slopes,
+and one of the generator. Both move the same networks by the same fused Adams on the same number of threads; the bare
+loop takes clips from a tensor in memory. The last row is the bare loop of torch's own strided convolutions.
+"""
+
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from timbrel.train.corpus.store import writing
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.models import wavegan
+from timbrel.train.models.wavegan import BETAS, CRITIC_BATCHES, WaveGAN
+from timbrel.train.recipes.gan import WaveGANRecipe
+from timbrel.train.recipes.load import load_recipe
+
+CLIPS, STEPS, ROUNDS = 256, 6, 5
+SETTINGS = [f"training.steps={STEPS}", "training.batch_size=16", "network.model_size=16"]
+
+
+class Convolution(torch.nn.Conv1d):
+    """Torch's own, as the paper's layers have it."""
+
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int) -> None:
+        super().__init__(inside, outside, kernel, stride, (kernel - stride + 1) // 2)
+
+
+class Transposed(torch.nn.ConvTranspose1d):
+    """Torch's own, as the paper's layers have it."""
+
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int) -> None:
+        padding = (kernel - stride + 1) // 2
+        super().__init__(inside, outside, kernel, stride, padding, stride - kernel + 2 * padding)
+
+
+def corpus(folder: Path, recipe: WaveGANRecipe) -> Path:
+    """Decaying noises, written as a corpus."""
+    path, length = folder / "corpus", recipe.frames.frame_length
+    rng = np.random.default_rng(0)
+    with writing(path, recipe.frames.sample_rate) as writer:
+        for clip in range(CLIPS):
+            sound = 0.2 * rng.standard_normal(length) * np.exp(-np.arange(length) / 3000)
+            track = np.full(-(-length // 1024), np.nan, np.float32)
+            writer.append(sound.astype(np.float32), track, name=f"hit {clip}", group=f"hit {clip}")
+        writer.finish({c.name: "val" if i < 2 else "train" for i, c in enumerate(writer.clips)}, name="hits")
+    return path
+
+
+def timbrel_speed(folder: Path, sounds: Path, recipe: WaveGANRecipe, name: str) -> float:
+    """Examples a second, as the loop reports them, the median of its reports."""
+    speeds: list[float] = []
+    start(recipe, sounds, folder / name, Options("cpu", on_report=lambda now: speeds.append(now.examples_per_second)))
+    return statistics.median(speeds[1:] or speeds)
+
+
+def bare_speed(recipe: WaveGANRecipe, clips: torch.Tensor) -> float:
+    """Examples a second of the plainest loop of the same turns, the median of its steps but the first."""
+    torch.set_flush_denormal(True)
+    network, batch = WaveGAN(recipe), recipe.training.batch_size
+    modules = (network.critic, network.generator)
+    critic, generator = (torch.optim.Adam(module.parameters(), 1e-4, BETAS, fused=True) for module in modules)
+    chance, labels = torch.Generator(), torch.zeros(batch, dtype=torch.long)
+    seconds = []
+    for _ in range(STEPS):
+        began = time.perf_counter()
+        for _ in range(CRITIC_BATCHES):
+            terms = network.criticism(clips[torch.randint(len(clips), (batch,))], labels, chance)
+            network.zero_grad()
+            (terms["distance"] + recipe.loss.penalty * terms["penalty"]).backward()
+            critic.step()
+        loss = network.persuasion(clips[torch.randint(len(clips), (batch,))], labels, chance)["persuasion"]
+        network.zero_grad()
+        loss.backward()
+        generator.step()
+        seconds.append(time.perf_counter() - began)
+    return (CRITIC_BATCHES + 1) * batch / statistics.median(seconds[1:])
+
+
+def with_torchs_layers(recipe: WaveGANRecipe, clips: torch.Tensor) -> float:
+    """Return `bare_speed` of torch's own layers."""
+    ours = wavegan.Shortening, wavegan.Lengthening
+    wavegan.Shortening, wavegan.Lengthening = Convolution, Transposed  # type: ignore[assignment,misc]
+    try:
+        return bare_speed(recipe, clips)
+    finally:
+        wavegan.Shortening, wavegan.Lengthening = ours  # type: ignore[misc]
+
+
+def main() -> None:
+    recipe = load_recipe("clip-wavegan", SETTINGS)
+    assert isinstance(recipe, WaveGANRecipe)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    clips = 0.1 * torch.randn(CLIPS, recipe.frames.frame_length)
+    rows = []
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        sounds = corpus(Path(name), recipe)
+        for turn in range(ROUNDS):
+            ours = timbrel_speed(Path(name), sounds, recipe, f"run{turn}")
+            rows.append((ours, bare_speed(recipe, clips), with_torchs_layers(recipe, clips)))
+    ours, bare, plain = (statistics.median(column) for column in zip(*rows, strict=True))
+    batch = recipe.training.batch_size
+    print(f"clip-wavegan of size 16, batch {batch}, {STEPS} steps of five and one turns, {ROUNDS} rounds in turn")
+    print(f"timbrel's loop         {ours:7.1f} examples/s   {(CRITIC_BATCHES + 1) * batch / ours:.2f} s a step")
+    print(f"bare torch loop        {bare:7.1f} examples/s   {statistics.median(a / b for a, b, _ in rows):.2f} of it")
+    print(f"of torch's own layers  {plain:7.1f} examples/s   {statistics.median(a / c for a, _, c in rows):.2f} of it")
+
+
+if __name__ == "__main__":
+    main()
