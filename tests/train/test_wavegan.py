@@ -168,6 +168,25 @@ def test_the_critics_terms_are_its_answers_and_slopes_between_real_and_made():
     assert float(total) == pytest.approx(float(terms["distance"]) + 10 * float(terms["penalty"]), rel=1e-5)
 
 
+def test_slopes_are_those_between_real_and_made():
+    """Of half a square the slope is the clip itself."""
+
+    class Square(torch.nn.Module):
+        def forward(self, clips, label, generator):
+            return clips.square().sum(1) / 2
+
+    network = wavegan()
+    network.critic = Square()
+    clips = 0.01 * torch.randn(6, 16384, generator=chance(4))
+    terms = network.criticism(clips, torch.zeros(6, dtype=torch.long), chance(5))
+    again = chance(5)
+    made = network.generator(network.draw(6, again)).detach()
+    share = torch.rand(6, 1, generator=again)
+    between = share * clips + (1 - share) * made
+    expected = (between.square().sum(1).sqrt() - 1).square().mean()
+    assert float(terms["penalty"].detach()) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_persuasion_has_slopes_for_the_generator_alone():
     network = wavegan(*WORDS)
     clips, labels = torch.zeros(2, 16384), torch.tensor([0, 2])
