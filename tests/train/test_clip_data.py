@@ -185,6 +185,13 @@ def test_a_corpus_without_two_labels_is_refused_where_labels_are_asked_for(tmp_p
     check_clips(corpus, recipe())
 
 
+def test_a_word_that_no_training_clip_has_is_refused(corpus):
+    asked = recipe("network.labels=true", 'network.words=["a","z"]')
+    with pytest.raises(UserError, match=r"has 'z', and no training clip .* its labels are 'a', 'b'"):
+        check_clips(corpus, asked)
+    check_clips(corpus, told(corpus))
+
+
 def test_a_label_that_only_validation_has_is_left_out(tmp_path):
     sounds, labels = [ramp(LENGTH)] * 4, ["a", "b", "c", "a"]
     corpus = corpus_of(tmp_path / "corpus", sounds, labels, ["train", "train", "val", "val"])

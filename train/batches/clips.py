@@ -142,6 +142,11 @@ def check_clips(corpus: Corpus, recipe: Recipe) -> None:
             f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
             "build it with --label folder or --label REGEX, or leave network.labels out"
         )
+    if strange := sorted(set(getattr(network, "words", [])) - set(words_of(corpus))):
+        raise UserError(
+            f"network.words has {strange[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
+            f"its labels are {', '.join(map(repr, words_of(corpus)))}"
+        )
     if not len(places(corpus, "train", recipe.frames, [])):
         raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
 

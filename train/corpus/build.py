@@ -107,6 +107,7 @@ def _append(writer: Writer, path: Path, name: str, names: Names, shortest: int, 
     else:
         track = pitch_track(kept, writer.rate)
         writer.append(kept, track, name=name, group=names.group(name), label=names.label(path))
+        report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.clipped:
             report.clipped.append(name)
 

@@ -17,7 +17,8 @@ class CorpusReport(BaseModel):
     """Counts, durations in seconds and the names of what was left out or is worth a look.
 
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
-    ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without.
+    ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without,
+    ``rates`` those of each sampling rate that files had.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -35,6 +36,7 @@ class CorpusReport(BaseModel):
     clipped: list[str] = []
     left_out: int = 0
     labels: dict[str, int] = {}
+    rates: dict[int, int] = {}
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
         """Add a clip of ``length`` samples with its pitch track [frames] of MIDI notes or NaN."""
@@ -74,6 +76,8 @@ class CorpusReport(BaseModel):
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {_duration(seconds)}")
         lines += self._pitch_lines()
         lines += self._label_lines()
+        if len(self.rates) > 1:
+            lines += _named("rates", [f"{rate} Hz: {count}" for rate, count in self.rates.items()], "all made one")
         lines += _named("silent", self.silent)
         lines += _named("too short", self.too_short)
         lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])

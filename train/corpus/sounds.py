@@ -65,7 +65,7 @@ class FloatFile:
 
 
 class Sound:
-    """One sound file, decoded once; ``clipped`` is known when its blocks have been taken.
+    """One sound file of ``rate`` Hz, decoded once; ``clipped`` is known when its blocks have been taken.
 
     Raises:
         Unreadable: libsndfile does not know it, or its header makes no sense.
@@ -81,6 +81,7 @@ class Sound:
             self._file.close()
             raise Unreadable(f"claims a rate of {self._file.samplerate} Hz")
         self.clipped = False
+        self.rate = self._file.samplerate
         self._full_scale = _FULL_SCALE.get(self._file.subtype, 1.0)
 
     def mono(self, rate: int) -> Iterator[Samples]:
