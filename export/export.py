@@ -225,7 +225,8 @@ def _write_encoder(
 ) -> None:
     length = card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
-    graph = trace(encoder, inputs, ["latent"], "batch")
+    outputs = ["latent", "label"] if card.labels else ["latent"]
+    graph = trace(encoder, inputs, outputs, "batch")
     if weights == "float16":
         store_half(graph)
     about = {
@@ -243,9 +244,12 @@ def _write_encoder(
         feeds = {"audio": _sounds(corpus, length, batch)}
         if graphs.encoder_chroma:
             feeds["chroma"] = ONE_HOT[np.arange(batch) % 12]
-        expected = encoder(*map(torch.from_numpy, feeds.values())).numpy()
-        apart = np.sort(np.abs(session.run(["latent"], feeds)[0] - expected).max(1))
-        relative = float(apart[-1 - math.floor(graphs.strays * batch)]) / max(span, 1e-9)
+        given = encoder(*map(torch.from_numpy, feeds.values()))
+        expected = [part.numpy() for part in (given if card.labels else (given,))]
+        found = session.run(outputs, feeds)
+        spans = (max(span, 1e-9), 1.0)  # shares of labels lie between 0 and 1
+        apart = np.max([np.abs(a - b).max(1) / s for a, b, s in zip(found, expected, spans, strict=False)], axis=0)
+        relative = float(np.sort(apart)[-1 - math.floor(graphs.strays * batch)])
         if not relative <= ENCODER_TOLERANCES[weights]:
             raise Failure(
                 f"the encoder in onnxruntime differs from torch by {relative:.2g} of the latents' range, "

@@ -122,9 +122,10 @@ class ClipAutoencoder(Autoencoder):
         Each clip counts as being so loud that its loudest mel band has power 1: velocity is what makes hits soft.
         """
         faded = clips * self.fade
-        places = torch.arange(self.spectra)[:, None] * self.hop + torch.arange(self.transform)
-        pieces = F.pad(faded, (self.transform // 2, self.transform // 2 + self.hop))[:, places.to(clips.device)]
-        power = torch.view_as_real(torch.fft.rfft(pieces * self.window)).square().sum(-1)
+        padded = F.pad(faded, (self.transform // 2, self.transform // 2 + self.hop))
+        pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
+        parts = torch.view_as_real(torch.fft.rfft(pieces * self.window))
+        power = (parts * parts).sum(-1)
         mel = power @ self.mel
         loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
         bands = _logarithm(power @ self.into.T / loudest)
