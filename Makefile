@@ -37,7 +37,8 @@ realtime: .venv/dev.done system
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m realtime
 
 bench: .venv/dev.done
-	@for name in engine grain live latency offline process training gan busy startup sound pitch phase texture mesh; do \
+	@for name in engine grain clip live latency offline process training gan busy startup sound pitch phase texture \
+		mesh; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 
 # Breaks the code in many places, one at a time, and says which breaks no test notices.

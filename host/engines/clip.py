@@ -14,7 +14,7 @@ from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
 from .clip_sound import ClipSound
 from .clips.part import Part
 from .clips.reading import BITS, ONE, Clip, Places, Reader, Request, steady, steps
-from .clips.store import Ahead, Decoder, Kept, Name, Waiting, Want
+from .clips.store import Ahead, Decoder, Name, Waiting, Want
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
@@ -68,7 +68,8 @@ class ClipEngine:
 
     Offline a note has the clip of the code of its first sample, and waits for it. Live a thread decodes, always by the
     newest code: that to which the knobs will have come when it is ready, as far as their motion is known, for the key
-    that was struck last before the others. A note plays the clip that is ready whose code is nearest to its own.
+    that was struck last before the others. A note plays the newest clip that is ready, or an older one if that is the
+    very one of its code.
 
     A sound that is not struck but held follows its code: at the moments of a grid that all voices share, so that they
     share clips, `MORPH_SECONDS` apart, it begins to go over to the clip of the new code, at the same place in it.
@@ -98,7 +99,6 @@ class ClipEngine:
         self._own = np.array([playing.rest if hit.code is None else hit.code for hit in hits], np.float32)
         self._bare = [row for row, hit in enumerate(hits) if hit.code is None]  # those that have none
         self._low, self._high = np.minimum(low, self._own), np.maximum(high, self._own)
-        self._scale = 1.0 / np.array([latent.std or latent.high - latent.low for latent in card.latents], np.float32)
         self._fade = max(1, round(FADE_SECONDS * self._rate))
         self._grid = max(1, round(MORPH_SECONDS * self._rate))
         self._reader = Reader()
@@ -179,9 +179,9 @@ class ClipEngine:
         if stream.clip is None:  # nothing was ready
             stream.finished = True
             return
-        turns = list(range(first, last, MOST_AT_ONCE))
+        turns = [first]
         if self._playing.gated:
-            turns = sorted({*turns, *range(first + -first % self._grid, last, self._grid)})
+            turns += range(first + self._grid - first % self._grid, last, self._grid)
         for begin, stop in zip(turns, [*turns[1:], last], strict=True):
             if self._playing.gated and begin % self._grid == 0 and begin > stream.on:
                 self._go_over(voice, stream, motion, begin)
@@ -199,26 +199,19 @@ class ClipEngine:
             stream.coming, stream.name, stream.since = clip, name, time
 
     def _clip_for(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> tuple[Clip | None, Name | None]:
-        """Return the clip of a voice's code at a sample, and its name; live the nearest that is ready, or none."""
+        """Return the clip of a voice's code at a sample, and its name; live the newest that is ready, or none."""
         code = self._codes(motion.latents([voice], np.array([time], np.int64))[0])[self._rows[stream.slot]]
         if self._waiting is not None:
             return self._waiting.clip(stream.label, code), (stream.label, code.tobytes())
         assert self._ahead is not None
-        kept = self._nearest(self._ahead.of(stream.slot), stream.label, code)
+        ready, name = self._ahead.of(stream.slot), (stream.label, code.tobytes())
+        # That of the very code, or the newest of the label, or the newest of all.
+        kept = max(ready, key=lambda kept: (kept.name == name, kept.name[0] == stream.label, kept.number), default=None)
         if kept is None:
             return None, None
         if time == stream.on:
-            exact = kept.name == (stream.label, code.tobytes())
-            self._age_ms = 0.0 if exact else max(0, time - kept.said) / self._rate * 1000
+            self._age_ms = 0.0 if kept.name == name else max(0, time - kept.said) / self._rate * 1000
         return kept.clip, kept.name
-
-    def _nearest(self, ready: Sequence[Kept], label: int, code: Array) -> Kept | None:
-        """Return the clip whose label is the same and whose code is nearest; of equally near ones the newest."""
-
-        def away(kept: Kept) -> tuple[bool, float]:
-            return kept.name[0] != label, float(np.square((kept.code - code) * self._scale).sum())
-
-        return min(reversed(ready), key=away, default=None)
 
     def _piece(
         self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int
@@ -231,10 +224,18 @@ class ClipEngine:
             step = steady(float(semitones))
             pace = int(step[0])
             after = stream.at + pace * count
-            plain = stream.part.plain(stream.at, count) if pace == ONE and stream.coming is None else None
-            if plain is not None:
-                stream.at = after
-                return stream.clip.samples[plain]
+            if pace == ONE and stream.coming is None:
+                left = stream.part.left(stream.at, count)
+                if left > 0 and (plain := stream.part.plain(stream.at, left)) is not None:
+                    stream.at, stream.finished = after, left < count
+                    return _lengthened(stream.clip.samples[plain], count)
+        if count > MOST_AT_ONCE:
+            parts = []
+            for first in range(begin, begin + count, MOST_AT_ONCE):
+                most = min(MOST_AT_ONCE, begin + count - first)
+                parts.append((yield from self._piece(voice, stream, motion, first, most)))
+            return np.concatenate(parts)
+        if semitones.ndim == 0:
             places = COUNTED[:count] * pace
             places += stream.at
         else:
@@ -251,7 +252,7 @@ class ClipEngine:
             if inside == 0:
                 return np.zeros(count, np.float32)
             sound = yield from self._mixed(stream, places[:inside], step[:inside], begin)
-            return np.concatenate([sound, np.zeros(count - inside, np.float32)])
+            return _lengthened(sound, count)
         return (yield from self._mixed(stream, places, step, begin))
 
     def _mixed(
@@ -300,3 +301,8 @@ class ClipEngine:
         """Return the number of the label of a key's clip at a sample."""
         label = None if slot == KNOBS else self._playing.kit[slot].label
         return round(self._label.value(time)) if label is None else label
+
+
+def _lengthened(sound: Array, count: int) -> Array:
+    """Return a sound with silence after it, [count]."""
+    return sound if len(sound) == count else np.concatenate([sound, np.zeros(count - len(sound), np.float32)])

@@ -45,6 +45,10 @@ class Part(NamedTuple):
         turn, since = self.period << BITS, place - (self.loop << BITS)
         return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
 
+    def left(self, place: int, count: int) -> int:
+        """Return how many of so many samples from a place on it has: all, where it loops."""
+        return count if self.period else min(count, self.length - (place >> BITS))
+
     def plain(self, place: int, count: int) -> slice | None:
         """Return where so many samples from a place on are samples of the clip; None where they are not as they are."""
         whole = place >> BITS

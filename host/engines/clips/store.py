@@ -38,10 +38,13 @@ class Want(NamedTuple):
 
 @dataclass(slots=True)
 class Kept:
-    """A clip that is ready, what it was decoded from, and the last sample at which the knobs were there."""
+    """A clip that is ready, what it was decoded from, and the last sample at which the knobs were there.
+
+    What was wanted later has a larger number.
+    """
 
     name: Name
-    code: Array
+    number: int
     knobs: bytes
     said: int
     clip: Clip
@@ -129,12 +132,14 @@ class _Work:
         self._served: set[int] = set()  # keys that had a clip decoded since all others had
         self.newest: Sequence[Want] = ()
         self.ready: dict[int, tuple[Kept, ...]] = {}
-        self.seconds = 0.0
+        self.seconds, self._count = 0.0, 0
         self.problem: Exception | None = None
 
     def through(self, wants: Sequence[Want]) -> None:
         """Decode what is wanted, until something else is."""
         try:
+            for want in wants:
+                self._renew(want)
             while self.newest is wants and (left := [want for want in wants if not self._is_ready(want)]):
                 fresh = [want for want in left if want.slot not in self._served]
                 if not fresh:
@@ -148,6 +153,13 @@ class _Work:
     def _is_ready(self, want: Want) -> bool:
         return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
 
+    def _renew(self, want: Want) -> None:
+        """Count a clip that is wanted again as new, where it is still there."""
+        for kept in self.ready.get(want.slot, ()):
+            if kept.name == want.name:
+                self._count += 1
+                kept.number, kept.knobs, kept.said = self._count, want.knobs, want.said
+
     def _make(self, want: Want) -> None:
         clip = next((kept.clip for some in self.ready.values() for kept in some if kept.name == want.name), None)
         if clip is None:
@@ -156,5 +168,7 @@ class _Work:
             clip.prepare()
             took = time.perf_counter() - began
             self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
-        kept = Kept(want.name, want.code, want.knobs, want.said, clip)
-        self.ready[want.slot] = (*self.ready.get(want.slot, ()), kept)[-NEWEST:]
+        self._count += 1
+        kept = Kept(want.name, self._count, want.knobs, want.said, clip)
+        others = sorted(self.ready.get(want.slot, ()), key=lambda other: other.number)
+        self.ready[want.slot] = (*others, kept)[-NEWEST:]

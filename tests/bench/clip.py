@@ -1,0 +1,252 @@
+"""The engine of clips: live, with a knob that never rests, and offline against its floor.
+
+Live: 16 voices at 48 kHz in blocks of 128, at the pace of a card, while one latent's knob moves all the time. Twice: a
+kit of 16 keys, each with a code of its own, and keys that transpose one clip. The load is what rendering takes of a
+block; a knob is turned at once to see how long it takes until a note has the new sound. Offline: notes of
+which twelve sound at a time, each of a code of its own; the floor decodes the same clips, one by one, and adds them up
+with numpy. Models have random
+weights and take as long as WaveGAN's with d = 16; their clips are 16000 samples at 48 kHz, and 64000 as the DCGAN's.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import itertools
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from timbrel.host.audio.device import NullSink
+from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.model import Model
+from timbrel.host.events import ControlChange, NoteOn
+from timbrel.host.live.loop import Load, Loop
+from timbrel.host.live.player import Player
+from timbrel.host.live.session import BESIDES, SOUND, hurry
+from timbrel.host.midi.ports import Timed
+from timbrel.host.patch.agreement import fitted
+from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.resolve import Patch
+from timbrel.host.play.rack import Rack
+
+RATE, BLOCK, DEPTH = 48000, 128, 2
+LATENTS = 16
+HIDDEN = {16000: 1024, 64000: 256}  # by the clip's length
+VOICES = 16
+SECONDS, SETTLING_SECONDS = 10.0, 1.0
+TURNS = 40  # of the knob, to see how long its sound takes
+NOTES, AT_A_TIME = 400, 12  # offline
+ROUNDS = 5
+
+
+def network(length, folder):
+    """A model of random weights, whose clips fade."""
+    rng = np.random.default_rng(0)
+    fading = np.exp(-np.arange(length) / (length / 5))
+    sizes = [LATENTS, HIDDEN[length], length]
+    nodes, weights, last = [], [], "latent"
+    for layer, (rows, columns) in enumerate(itertools.pairwise(sizes)):
+        values = {f"w{layer}": rng.normal(size=(rows, columns)) / np.sqrt(rows), f"b{layer}": rng.normal(size=columns)}
+        if columns == length:
+            values = {name: value * 0.1 * fading for name, value in values.items()}
+        weights += [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
+        nodes.append(helper.make_node("Gemm", [last, *values], [f"x{layer}"]))
+        nodes.append(helper.make_node("Tanh", [f"x{layer}"], [last := f"y{layer}"]))
+    nodes[-1] = helper.make_node("Tanh", [nodes[-1].input[0]], ["frame"])
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", size])
+        for name, size in (("latent", LATENTS), ("frame", length))
+    ]
+    made = helper.make_model(
+        helper.make_graph(nodes, "bench", ends[:1], ends[1:], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    latent = {"low": -4.0, "high": 4.0, "default": 0.0, "mean": 0.0, "std": 1.0}
+    fields = {
+        "format": 1,
+        **dict.fromkeys(("name", "description", "license", "credits", "created"), "bench"),
+        "kind": "clip",
+        "domain": "samples",
+        "sample_rate": RATE,
+        "frame_length": length,
+        "hop_length": length,
+        "window": "rectangular",
+        "latents": [{"name": f"{number}", **latent} for number in range(LATENTS)],
+        "prior": None,
+        "chroma": None,
+        "loudness_lufs": -20.0,
+        "landmarks": [],
+        "training": {"steps": 0, "seed": 0, "clips": 0, "seconds": 0.0, "validation": {}, "versions": {}}
+        | dict.fromkeys(("recipe", "corpus", "hardware"), "none"),
+        "parity": {"absolute": 0.0, "relative": 0.0, "batch_sizes": [1]},
+        "reference": {"latent": [[0.0] * LATENTS], "chroma": None, "points": [0], "frame": [[0.0]], "tolerance": 9.0},
+    }
+    helper.set_model_props(made, {METADATA_KEY: json.dumps(fields)})
+    path = Path(folder, f"{length}.onnx")
+    onnx.save(made, path)
+    return Model(path)
+
+
+def patch_of(model, kit=False, **keys):
+    """A preset of the model with a knob on its first latent."""
+    if kit:
+        codes = np.random.default_rng(1).uniform(-2, 2, (VOICES, LATENTS)).round(3).tolist()
+        keys["keys"] = [{"key": 36 + number, "code": code} for number, code in enumerate(codes)]
+    fields = {"format": 1, "model": "bench", "knobs": [20], "play": {"voices": VOICES}, **keys}
+    preset = fitted(Preset.model_validate(fields), model.card, Path())
+    return Patch("clips", preset, model, Path())
+
+
+def ready(rack):
+    """Wait until it can sound."""
+    while not rack.ready:
+        time.sleep(0.001)
+
+
+class Hands:
+    """Strikes a key whenever one of 16 voices is over, and turns the knob fifty times a second, by the clock."""
+
+    def __init__(self, clip_seconds, lowest):
+        self._between, self._lowest = clip_seconds / VOICES, lowest
+        self._began = time.perf_counter()
+        self._struck = self._moves = 0
+
+    def poll(self):
+        now = time.perf_counter() - self._began
+        events = []
+        while self._struck * self._between < now:
+            events.append(NoteOn(0, 0, self._lowest + 5 * self._struck % VOICES, 100))
+            self._struck += 1
+        if now * 50 > self._moves:
+            self._moves = int(now * 50) + 1
+            events.append(ControlChange(0, 0, 20, round(63.5 + 63 * np.sin(self._moves / 30))))
+        return [Timed(time.perf_counter(), event) for event in events]
+
+
+PATCHES = {
+    "kit of 16": (lambda model: patch_of(model, kit=True), 36),
+    "transposed": (patch_of, 53),
+    "held, looped": (lambda model: patch_of(model, clip={"loop": True}), 53),
+}
+
+
+def live(path, name):
+    """The load's percentiles, underruns, ages of notes' sounds in ms, in a loop that only a clock empties; and times.
+
+    In a process of its own, which goes before others as that does which plays.
+    """
+    hurry(BESIDES)
+    make, lowest = PATCHES[name]
+    patch = make(Model(path))
+    card = patch.model.card
+    rack = Rack({0: patch}, RATE, omni=True, live=True)
+    ready(rack)
+    sink, ages = NullSink(RATE, BLOCK, DEPTH), []
+    began = time.perf_counter()
+    counted = None
+
+    def watch(sound, events):
+        nonlocal counted
+        now = time.perf_counter() - began
+        if counted is not None and any(isinstance(event, NoteOn) for event in events):
+            ages.append(rack.age_ms)
+        if counted is None and now > SETTLING_SECONDS:
+            loop.load, counted = Load(), sink.underruns
+        if now > SETTLING_SECONDS + SECONDS:
+            loop.stop()
+
+    hands = Hands(card.frame_length / card.sample_rate, lowest)
+    loop = Loop(Player(rack, RATE), sink, [hands], on_block=watch)
+    hurry(SOUND)
+    loop.run()
+    return loop.load.percentiles(50, 99, 99.9), sink.underruns - counted, ages, to_new_sound(patch)
+
+
+def to_new_sound(patch):
+    """Seconds from a turn of the knob to the block after which a note of any key has the new sound, for each turn."""
+    rack = Rack({0: patch}, RATE, omni=True, live=True)
+    ready(rack)
+    (instrument,) = rack._instruments.values()
+    engine, taken, due = instrument._synthesis._engine, [], time.perf_counter()
+    for turn in range(TURNS):
+        end = (40, 90)[turn % 2]
+        turned = time.perf_counter()
+        events = [ControlChange(rack.played, 0, 20, end)]
+        while True:
+            due = max(due + BLOCK / RATE, time.perf_counter() - 0.01)
+            time.sleep(max(0.0, due - time.perf_counter()))
+            rack.process(events, BLOCK)
+            events = []
+            at = np.array([rack.played], np.int64)
+            code = instrument._hands.motion.latents([0], at)[0]
+            names = [want.name for want in engine._wants(code, 0)]
+            if time.perf_counter() - turned > 0.02 and all(
+                any(kept.name == name for kept in engine._ahead.of(slot))
+                for slot, name in zip(engine._slots, names, strict=True)
+            ):
+                break
+        taken.append(time.perf_counter() - turned)
+        rack.process([], 20 * BLOCK)
+    return taken
+
+
+def offline(patch):
+    """Seconds that the host takes for notes of codes of their own, and those of the floor."""
+    model, length = patch.model, patch.model.card.frame_length
+    between = length // AT_A_TIME
+    events, codes, kit = [], [], [entry.code for entry in patch.preset.keys]
+    span = model.card.latents[0]
+    for number in range(NOTES):
+        value = 1 + number % 126
+        events += [
+            ControlChange(number * between, 0, 20, value),
+            NoteOn((number + 1) * between - 1, 0, 36 + number % VOICES, 100),
+        ]
+        moved = span.low + (span.high - span.low) * value / 127
+        codes.append([kit[number % VOICES][0] + moved, *kit[number % VOICES][1:]])
+    total = NOTES * between + length
+    codes = np.clip(np.array(codes, np.float32), span.low, span.high)
+    rack = Rack({0: patch}, RATE)
+    began = time.perf_counter()
+    for start in range(0, total, 16384):
+        count = min(16384, total - start)
+        rack.process([event for event in events if start <= event.time < start + count], count)
+    ours = time.perf_counter() - began
+    mix, nothing = np.zeros((2, total), np.float32), np.zeros(1, np.intp)
+    began = time.perf_counter()
+    for number, code in enumerate(codes):
+        on = (number + 1) * between - 1
+        mix[:, on : on + length] += 0.5 * model.decode(code[np.newaxis], nothing)[0]
+    return ours, time.perf_counter() - began
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for length in (16000, 64000):
+            model = network(length, folder)
+            print(f"clips of {length} samples, {VOICES} voices, blocks of {BLOCK} at {RATE} Hz, a knob moves")
+            for name in PATCHES:
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    (p50, p99, p999), underruns, ages, taken = pool.apply(live, (model.path, name))
+                taken = np.array(taken) * 1000
+                print(
+                    f"  {name:<13}load p50 {p50:4.0%}  p99 {p99:4.0%}  p99.9 {p999:4.0%}  underruns {underruns}   "
+                    f"age of notes p50 {np.median(ages):.0f} ms, most {max(ages):.0f}   "
+                    f"knob to sound p50 {np.median(taken):.0f} ms, most {taken.max():.0f}"
+                )
+            rounds = [offline(patch_of(model, kit=True)) for _ in range(ROUNDS)]
+            ours, floors = (statistics.median(column) for column in zip(*rounds, strict=True))
+            ratio = statistics.median(one / other for one, other in rounds)
+            print(f"  offline, {NOTES} notes: {ours:.2f} s   floor {floors:.2f} s   {ratio:5.2f} x floor")
+
+
+if __name__ == "__main__":
+    main()
