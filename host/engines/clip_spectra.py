@@ -20,6 +20,9 @@ Array = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]
 
 TURNS = 6  # of fitting: kicks and words then lie about 1 dB from their own magnitudes, and half of that after twelve
+AUDIBLE = np.float32(1e-4)  # of the loudest magnitude, -80 dB
+FEWEST = 2  # spectra: between their middles lies the sound
+LEAST_COVER = np.float32(1e-3)  # of windows, squared, that overlap: at the ends they do not
 POOLED = 5  # parts of the loudness curve: some ten milliseconds
 DEEPEST = np.float32(1e-6)  # of the loudest magnitude: softer ones say nothing of phases
 QUIETEST = np.float32(1e-7)  # root mean square of a part: a softer one cannot be given a level
@@ -42,11 +45,8 @@ class SpectraSound:
         self._count, self._points = length // hop + 1, points
         self._bins = self._transform // 2 + 1
         self._window = window("hann", self._transform)
-        overlap = self._transform // self._hop
-        cover = np.zeros((self._count + overlap - 1, self._hop), np.float32)
-        for part, share in enumerate(np.square(self._window).reshape(overlap, self._hop)):
-            cover[part : part + self._count] += share
-        self._cover = np.maximum(cover, np.float32(1e-3))
+        self._part = length // points if points else length
+        self._trims = self._hop % self._part == 0  # the loudness curve ends where a spectrum does
 
     def __call__(self, frames: Array) -> Array:
         """Return the clips of frames, [clips, length].
@@ -58,8 +58,19 @@ class SpectraSound:
         return np.stack([self._sound(frame) for frame in frames])
 
     def _sound(self, frame: Array) -> Array:
+        """Return the clip of a frame, [length]; what comes after its last spectrum that is heard is silence."""
         spectra = self._bins * self._count
         magnitudes, levels = frame[:spectra].reshape(self._count, self._bins), frame[spectra:]
+        if self._trims:
+            heard = np.flatnonzero(magnitudes.max(1) > AUDIBLE * magnitudes.max())
+            count = max(int(heard[-1]) + 1 if len(heard) else 0, FEWEST)
+            magnitudes, levels = magnitudes[:count], levels[: (count - 1) * self._hop // self._part]
+        sound = np.zeros(self._length, np.float32)
+        made = self._made(magnitudes, levels)
+        sound[: len(made)] = made
+        return sound
+
+    def _made(self, magnitudes: Array, levels: Array) -> Array:
         fitted = magnitudes * self._first_phases(magnitudes)
         for _ in range(TURNS):
             given = self._transformed(self._levelled(self._added(fitted), levels))
@@ -73,7 +84,7 @@ class SpectraSound:
         width = GAUSSIAN * self._transform * self._transform
         across = np.zeros_like(level)
         across[:, 1:-1] = (level[:, 2:] - level[:, :-2]) / 2
-        along = np.gradient(level, axis=0) if self._count > 1 else across * 0
+        along = np.gradient(level, axis=0)
         bins = np.arange(self._bins)
         step = self._hop * self._transform / width * across + 2 * np.pi * self._hop / self._transform * bins
         slope = -width / (self._hop * self._transform) * along
@@ -87,14 +98,16 @@ class SpectraSound:
         return phasors
 
     def _added(self, spectra: Spectra) -> Array:
-        """Return the sound of spectra, [frame_length], by overlap-add."""
+        """Return the sound of spectra by overlap-add, from the middle of the first to that of the last."""
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
-        overlap = self._transform // self._hop
-        rows: Array = np.zeros((self._count + overlap - 1, self._hop), np.float32)
-        for part in range(overlap):
-            rows[part : part + self._count] += pieces[:, part * self._hop : (part + 1) * self._hop]
+        overlap, count = self._transform // self._hop, len(spectra)
+        rows, cover = (np.zeros((count + overlap - 1, self._hop), np.float32) for _ in range(2))
+        for part, share in enumerate(np.square(self._window).reshape(overlap, self._hop)):
+            rows[part : part + count] += pieces[:, part * self._hop : (part + 1) * self._hop]
+            cover[part : part + count] += share
+        rows /= np.maximum(cover, LEAST_COVER)
         first = self._transform // 2
-        sound: Array = np.divide(rows, self._cover).reshape(-1)[first : first + self._length]
+        sound: Array = rows.reshape(-1)[first : first + (count - 1) * self._hop]
         return sound
 
     def _transformed(self, sound: Array) -> Spectra:
@@ -109,12 +122,11 @@ class SpectraSound:
         """
         if not self._points:
             return sound
-        part = self._length // self._points
-        found = np.sqrt(np.square(sound).reshape(self._points, part).mean(1))
+        found = np.sqrt(np.square(sound).reshape(len(levels), self._part).mean(1))
         if pooled > 1:
             around = np.ones(pooled) / pooled
             found, levels = (np.sqrt(np.convolve(np.square(level), around, "same")) for level in (found, levels))
         gains = np.log(np.clip(levels / np.maximum(found, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
-        middles = (np.arange(self._points) + 0.5) * part
-        raised: Array = sound * np.exp(np.interp(np.arange(self._length), middles, gains)).astype(np.float32)
+        middles = (np.arange(len(levels)) + 0.5) * self._part
+        raised: Array = sound * np.exp(np.interp(np.arange(len(sound)), middles, gains)).astype(np.float32)
         return raised

@@ -32,6 +32,7 @@ DECIBELS = 20 / math.log(10)  # of a neper
 LEAK = 0.1
 PROJECTIONS = 128  # random directions of the distribution term
 FEWEST = 4  # codes whose distribution means something
+MOST_SPECTRA = 2048  # of which the likeness term takes a sample
 MOST = 4096  # clips of which principal components are taken
 ROWS = 512  # clips in one piece of those
 
@@ -154,16 +155,28 @@ class ClipAutoencoder(Autoencoder):
             + 0.5 * _apart(self._pooled(levels), self._pooled(true_levels)),
             "distribution": self._distribution(codes, labels, generator),
         }
+        random = torch.randn(codes.shape, generator=generator).to(codes)
+        made = self.decoded(random, told)
+        terms["likeness"] = self._likeness(self.parts(made)[0], mel, generator)
         if self.listener is not None:
             terms["label"] = F.cross_entropy(self.listener(inner), labels)
-            terms["obedience"] = self._obedience(codes, generator)
+            terms["obedience"] = self._obedience(made, labels)
         return terms
 
-    def _obedience(self, codes: Tensor, generator: torch.Generator) -> Tensor:
-        """Return how far random codes are from being taken for their labels, by a listener that stays as it is."""
-        random = torch.randn(codes.shape, generator=generator).to(codes)
-        asked = torch.randint(len(self.settings.words), (len(codes),), generator=generator).to(codes.device)
-        features = self.decoded(random, F.one_hot(asked, len(self.settings.words)).to(codes))
+    def _likeness(self, bands: Tensor, mel: Tensor, generator: torch.Generator) -> Tensor:
+        """Return how far the spread of random clips' levels in mel bands is from that of the batch's, in dB.
+
+        It is the sliced Wasserstein distance of spectra that sound, each clip as loud as any.
+        """
+        heard = [_sounding(self._mel_decibels(bands)), _sounding(10 * torch.log10(mel + 1e-9))]
+        count = min(*map(len, heard), MOST_SPECTRA)
+        directions = F.normalize(torch.randn(mel.shape[2], PROJECTIONS, generator=generator), dim=0).to(mel)
+        seen = [part[torch.randperm(len(part), generator=generator)[:count]] @ directions for part in heard]
+        apart = seen[0].sort(0).values - seen[1].sort(0).values
+        return (apart.square().mean() + 1e-6).sqrt()
+
+    def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
+        """Return how far clips are from being taken for the labels asked for, by a listener that stays as it is."""
         as_it_is = {name: value.detach() for name, value in self.named_parameters()}
         inner = F.linear(features - self.middle, as_it_is["inner.weight"], as_it_is["inner.bias"])
         prefix = "listener."
@@ -192,6 +205,12 @@ class ClipAutoencoder(Autoencoder):
         groups = [group for group in groups if len(group) >= FEWEST]
         distance = _from_normal(seen)
         return distance + sum(map(_from_normal, groups), torch.zeros(())) / len(groups) if groups else distance
+
+
+def _sounding(levels: Tensor) -> Tensor:
+    """Return those spectra of clips in which a band sounds, in dB under each clip's loudest, [spectra, bands]."""
+    under = (levels - levels.amax((1, 2), keepdim=True)).clamp_min(-LOUD_DB).flatten(0, 1)
+    return under[under.amax(1) > -LOUD_DB]
 
 
 def _from_normal(seen: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ class HitLoss(Part):
     loudness: Weight
     distribution: Weight
     label: Weight
+    likeness: Weight
     obedience: Weight
 
 
