@@ -239,6 +239,15 @@ SETTINGS = st.sampled_from(
         {"clip": {"loop": True, "length": 0.02, "reverse": True}},
         {"clip": {"start": 0.2, "length": 0.3, "pitch": 7.0}},
         {"play": {"mode": "mono", "legato": True, "glide_seconds": 0.1}},
+        {
+            "clip": {"trigger": "gated"},
+            "morph": {"values": [1.0, -1.0]},
+            "motion": [
+                {"target": "latent.1", "depth": 0.5, "rate_hz": 5.0},
+                {"target": "morph", "depth": 0.5, "rate_hz": 3.0},
+            ],
+        },
+        {"keys": KIT, "motion": [{"path": [[0.0, 0.0], [1.0, 1.0]], "rate_hz": 3.0}]},
         {"play": {"voices": 2}, "mpe": {"enabled": True, "slide": "latent.1"}},
     ]
 )
@@ -255,8 +264,8 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=40)
-@given(SETTINGS, EVENTS, st.lists(st.integers(1, 700), min_size=1, max_size=5))
+@settings(max_examples=60)
+@given(SETTINGS, EVENTS, st.lists(st.integers(1, 700), min_size=3, max_size=6))
 def test_any_division_into_blocks_gives_the_same_bytes(sound, keys, events, sizes):
     events.sort(key=lambda event: event.time)
     whole = sound(events, 8000, **keys)

@@ -244,3 +244,17 @@ def test_offline_nothing_is_decoded_beside_and_no_age_is_told(patch):
     playing.play([on()], 500)
     assert threading.active_count() == before
     assert playing.instrument.age_ms is None
+
+
+def test_a_knob_that_comes_back_is_heard_as_it_is_and_not_as_it_was_further_on(patch, gate):
+    """Its clip is there still, older than that of where it has been since."""
+    playing = Playing(patch())
+    for value in (100, 120, 100):
+        playing.play([ControlChange(0, 0, 20, value)], 1000, settled=True)
+    gate.clear()
+    playing.play([ControlChange(0, 0, 20, 99)], 350)  # its clip does not come
+    heard = playing.play([on()], 1000)
+    gate.set()
+    still = Playing(patch(), live=False)
+    still.play([ControlChange(0, 0, 20, 100)], 1000)
+    assert np.array_equal(heard, still.play([on()], 1000))
