@@ -67,6 +67,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     return Graphs(
         decoder=Decoder(network),
         encoder=Listener(network) if words else Encoder(network),
+        encoder_labels=bool(words),
         decoder_chroma=False,
         encoder_chroma=False,
         codes=Codes(codes, [clip.label if words else clip.name for clip in clips]),

@@ -16,10 +16,11 @@ class Graphs:
 
     ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12] or where the card has labels how
     much there is of each, [voice, labels], and each ``state``; it gives frames, and after them each state as it is for
-    the next step. ``encoder`` takes audio [batch, frame_length] and,
-    with ``encoder_chroma``, chroma; a network may have none. ``card`` has the fields of the card that are the
-    family's: kind, domain, hop, window, prior and chroma, and those that only it has. ``strays`` is the share of sounds
-    whose codes may differ from torch's: where features step, the last bit of a transform can throw them over.
+    the next step. ``encoder`` takes audio [batch, frame_length] and, with ``encoder_chroma``, chroma; it gives latents
+    and, with ``encoder_labels``, how much a sound is taken for each label; a network may have none. ``card`` has the
+    fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those that only it has.
+    ``strays`` is the share of sounds whose codes may differ from torch's: where features step, the last bit of a
+    transform can throw them over.
     """
 
     decoder: nn.Module
@@ -29,4 +30,5 @@ class Graphs:
     codes: Codes
     card: dict[str, Any]
     strays: float = 0.0
+    encoder_labels: bool = False
     state: Sequence[State] = ()

@@ -37,7 +37,7 @@ class Encoder:
             )
         self._session = open_session(self.path)
         self._card = model.card
-        self._wants_chroma = self._check()
+        self._wants_chroma, self._tells_labels = self._check()
         self.encode(np.zeros((2, model.card.frame_length), np.float32))  # refuses a wrong graph now
 
     def encode(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> Array:
@@ -54,13 +54,24 @@ class Encoder:
             UserError: the graph cannot be run, or gives something else.
             Failure: a latent is not finite.
         """
+        return self.heard(frames, strongest)[0]
+
+    def heard(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> tuple[Array, Array | None]:
+        """Return the latents of frames, [frames, n_latents], and how much each is taken for each label.
+
+        The latter are [frames, labels], 1 together; None of an encoder that tells no labels. All else is as `encode`.
+        """
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
             feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if strongest is None else strongest]
-        (latents,) = run(self._session, self.path, {"latent": [len(self._card.latents)]}, feeds)
-        if not np.isfinite(latents).all():
-            raise Failure(f"{self.path} gives latents that are not finite; export the model again")
-        return latents
+        wanted = {"latent": [len(self._card.latents)]}
+        if self._tells_labels:
+            wanted["label"] = [len(self._card.labels)]
+        latents, *labels = found = run(self._session, self.path, wanted, feeds)
+        for name, values in zip(wanted, found, strict=True):
+            if not np.isfinite(values).all():
+                raise Failure(f"{self.path} gives {name}s that are not finite; export the model again")
+        return latents, labels[0] if labels else None
 
     def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
         length = self._card.frame_length
@@ -68,8 +79,8 @@ class Encoder:
         strongest: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, length).argmax(1)
         return strongest
 
-    def _check(self) -> bool:
-        """Return whether there is a chroma input."""
+    def _check(self) -> tuple[bool, bool]:
+        """Return whether there is a chroma input, and whether an output of labels."""
         card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
@@ -85,10 +96,12 @@ class Encoder:
             for puts in (self._session.get_inputs(), self._session.get_outputs())
         )
         conditioned = inputs.pop("chroma", None) == [12]
+        labelled = outputs.pop("label", None)
         fits = inputs == {"audio": [card.frame_length]} and outputs == {"latent": [len(card.latents)]}
+        fits = fits and labelled in (None, [len(card.labels)])
         if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
             raise UserError(
                 f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "
                 "export the model again"
             )
-        return conditioned
+        return conditioned, labelled is not None

@@ -1,7 +1,7 @@
 """The kind ``clip``: whole sounds, each from a code, that keys strike."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -138,7 +138,6 @@ class Clip(Kind):
     most_envelope_points = 1 << 16
     of_clips = True
     attack_seconds = 0.0
-    held: ClassVar[Mapping[str, Any]] = {"clip": ClipSettings(loop=True, trigger="gated")}
     takes_no_sound = "it encodes whole clips, not a sound as it goes on; 'timbrel recover' finds the code of a clip"
 
     def check(self, card: Shape) -> None:
@@ -223,6 +222,12 @@ class Clip(Kind):
     def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
         """See `Kind.pitches`."""
         return {entry.key: UNMOVED + entry.pitch_semitones for entry in own.keys} or tuned
+
+    def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
+        """See `Kind.tables`."""
+        told = {} if label is None else {"label": label}
+        kept = {"loop": True, "trigger": "gated"} if held else {}
+        return {"clip": ClipSettings.model_validate(told | kept)} if told or kept else {}
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
         """See `Kind.frames`."""

@@ -70,7 +70,6 @@ class Kind:
     most_envelope_points: ClassVar[int] = 256  # more than are heard in a frame of a tenth of a second
     of_clips: ClassVar[bool] = False  # its frames are whole clips, of many spectra or by a label where the card says so
     attack_seconds: ClassVar[float | None] = None  # of notes where a preset says none, and the shortest; None: as usual
-    held: ClassVar[Mapping[str, Any]] = {}  # tables of a preset with which a note sounds as long as it is held
     takes_no_sound: ClassVar[str] = ""  # why no sound can be sent through; empty: it can
 
     def check(self, card: Shape) -> None:
@@ -115,6 +114,10 @@ class Kind:
     def pitches(self, own: Any, tuned: Mapping[int, float]) -> Mapping[int, float]:
         """Return the pitch of each key that sounds, 69.0 for 440 Hz; ``tuned`` has those of a preset's tuning."""
         return tuned
+
+    def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
+        """Return the tables of a preset that is told a label, and whose notes sound as long as they are ``held``."""
+        return {}
 
     def frames(self, card: Shape) -> list[tuple[str, str]]:
         """Return a description of a model's frames for people: pairs of a label and a text."""

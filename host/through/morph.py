@@ -60,7 +60,7 @@ def morph(
 ) -> Morphed:
     """Render a note that goes from one sound's code to another's.
 
-    A sound's code is that of `recover`: of its frames, the one in the middle of all.
+    A sound's code is that of `recover`: of its frames, the one in the middle of all. The label is the first sound's.
 
     Args:
         first, second: sounds of any format, rate and number of channels; they are mixed.
@@ -87,7 +87,7 @@ def morph(
     if way == "dense":
         met = np.concatenate([codes[:1], [mark.latent for mark in card.landmarks], codes[1:]])
         codes = met[dense_way(met * scale)]
-    preset = _preset(model, codes, scale, way, seconds)
+    preset = _preset(model, codes, scale, way, seconds, tracks[0].label)
     patch = Patch(output.stem, preset, model, output.parent)
     render(
         {0: patch},
@@ -159,8 +159,8 @@ def dense_way(codes: Doubles) -> list[int]:
     return way[::-1]
 
 
-def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float) -> Preset:
-    """Return a preset whose latents go along codes, as fast everywhere in deviations."""
+def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float, label: str | None) -> Preset:
+    """Return a preset whose latents go along codes, as fast everywhere in deviations, and that is told a label."""
     steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
     kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # a code that is met twice is no step
     going = np.cumsum(np.concatenate([[0.0], steps]))[kept]
@@ -170,7 +170,7 @@ def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: flo
         path=codes[kept].tolist(), times=times.tolist(), legs="spherical" if way == "spherical" else "linear"
     )
     preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[path])
-    return preset.model_copy(update=dict(kind_of(model.card).held))
+    return preset.model_copy(update=dict(kind_of(model.card).tables(label, held=True)))
 
 
 def _note_of(sound: Path) -> int:

@@ -41,13 +41,17 @@ AT_ONCE = 1024  # frames looked at together, so that a long sound needs no more 
 
 
 class Track(NamedTuple):
-    """The codes of a sound's frames, silent ones left out; of a whole clip one, and ``taken`` says what it is of."""
+    """The codes of a sound's frames, silent ones left out; of a whole clip one, and ``taken`` says what it is of.
+
+    ``label`` is what the clip is taken for by a model that knows labels.
+    """
 
     seconds: Doubles  # [frames]: where in the sound the middle of each lies
     codes: Doubles  # [frames, n_latents]
     found: int  # frames, silent ones included
     length_seconds: float
     taken: str = ""
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def recover(
 
     Args:
         sound: of any format, rate and number of channels; they are mixed. Of a model of clips, the part that is as
-            long as these; or a folder of sounds, which become a kit: in the order of their names, from key 36 upward.
+            long as these, with the label that it is taken for, if the model has labels; or a folder of sounds, which
+            become a kit: in the order of their names, from key 36 upward.
         model: with its encoder beside it.
         output: ends in ``.toml``; the preset names the model by its path from there, or by the name it ships under.
         points: the most codes of a path that follows the sound, 2 or more; None for no path.
@@ -93,6 +98,7 @@ def recover(
     track, scale = follow(sound, model, progress), in_deviations(card)
     rest = track.codes[medoid(track.codes * scale)]
     preset = _preset_of(sound, model, output).model_copy(update={"latent": LatentSettings(values=_rounded(rest))})
+    preset = preset.model_copy(update=dict(kind_of(card).tables(track.label, held=False)))
     told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks:
         away = _distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
@@ -164,7 +170,7 @@ def _kit(
     keys, warnings, taken = [], [], []
     for number, sound in enumerate(sounds):
         track = _clip(sound, encoder, card)
-        keys.append(KeySettings(key=FIRST_KEY + number, code=_rounded(track.codes[0])))
+        keys.append(KeySettings(key=FIRST_KEY + number, code=_rounded(track.codes[0]), label=track.label))
         taken.append(f"{output}: key {FIRST_KEY + number} has {sound.name}: {track.taken}")
         if beyond_span := outside(track.codes[0], card):
             warnings.append(f"{sound} is unlike the training sounds: its code lies outside the span of {beyond_span}")
@@ -202,8 +208,12 @@ def _clip(sound: Path, encoder: Encoder, card: Card) -> Track:
         taken = f"of its {seconds:.3g} s the {length:.3g} s from {begin:.2f} s on, where its loudest sound begins"
     else:
         taken = f"its {seconds:.3g} s"
-    code = encoder.encode(clip.samples[np.newaxis]).astype(np.float64)
-    return Track(np.array([begin + length / 2]), code, 1, seconds, taken)
+    codes, labels = encoder.heard(clip.samples[np.newaxis])
+    label = None
+    if labels is not None:
+        label, share = card.labels[int(labels[0].argmax())], float(labels[0].max())
+        taken += f", taken for {label!r} ({share:.0%})"
+    return Track(np.array([begin + length / 2]), codes.astype(np.float64), 1, seconds, taken, label)
 
 
 @contextlib.contextmanager

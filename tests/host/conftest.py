@@ -40,17 +40,23 @@ def analytic():
 
 @pytest.fixture(scope="session")
 def save_encoder():
-    """A function that writes the encoder of a model: nodes that end in ``latent``, and the widths of its inputs."""
+    """A function that writes the encoder of a model: nodes that end in ``latent``, and the widths of its inputs.
 
-    def save(path, nodes, inputs, count, constants=None, rate=RATE):
+    With ``labels``, another output of that width.
+    """
+
+    def save(path, nodes, inputs, count, constants=None, rate=RATE, labels=0):
         wide = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in inputs.items()
         ]
-        latent = [helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["batch", count])]
+        widths = {"latent": count} | ({"label": labels} if labels else {})
+        given = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in widths.items()
+        ]
         kept = [
             numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in (constants or {}).items()
         ]
-        graph = helper.make_graph(nodes, "encoder", wide, latent, kept)
+        graph = helper.make_graph(nodes, "encoder", wide, given, kept)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         about = {"format": 1, "model": "analytic", "sample_rate": rate, "latents": count}
         helper.set_model_props(made, {ENCODER_KEY: json.dumps(about | {"frame_length": inputs["audio"]})})

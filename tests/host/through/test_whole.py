@@ -1,13 +1,16 @@
 """Sounds that are whole clips: their codes, kits of folders, and the way from one to another."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
+from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.errors import UserError
+from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
@@ -111,6 +114,83 @@ def test_a_folder_without_sounds_or_for_another_kind_is_refused(model, tiny, tmp
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds 0 sounds; a kit has 1 to 92"):
         recover(tmp_path / "empty", model, tmp_path / "p.toml")
+
+
+@pytest.fixture(scope="module")
+def told(save_encoder, tmp_path_factory):
+    """A model of two labels, whose encoder takes a clip for the sound of which it holds more."""
+    path = tmp_path_factory.mktemp("told") / "m.onnx"
+    save_clips(path, np.zeros(LENGTH), MOVED, ["low", "high"], MOVED, name="analytic")
+    nodes = [
+        helper.make_node("MatMul", ["audio", "found"], ["latent"]),
+        helper.make_node("Softmax", ["latent"], ["label"], axis=1),
+    ]
+    save_encoder(path, nodes, {"audio": LENGTH}, 2, {"found": np.linalg.pinv(MOVED)}, RATE, labels=2)
+    return Model(path)
+
+
+def test_an_encoder_tells_labels_beside_latents(told, model):
+    clips = np.stack([clip(20, -10), clip(-20, 20)]).astype(np.float32)
+    codes, labels = Encoder(told).heard(clips)
+    assert codes == pytest.approx(np.array([[1.0, -0.5], [-1.0, 1.0]]), abs=1e-4)
+    assert labels == pytest.approx(np.exp(codes) / np.exp(codes).sum(1, keepdims=True), abs=1e-6)
+    assert np.array_equal(Encoder(told).encode(clips), codes)
+    assert Encoder(model).heard(clips)[1] is None
+
+
+def test_of_a_model_with_labels_the_preset_says_what_the_sound_was_taken_for(told, tmp_path):
+    sound = write(tmp_path / "s.wav", clip(-20, 20))
+    said = recover(sound, told, tmp_path / "p.toml")
+    assert f"{tmp_path / 'p.toml'}: its 0.25 s, taken for 'high' (88%); half" in said.summary  # 1 / (1 + exp(-2))
+    patch = open_patch(str(tmp_path / "p.toml"))
+    assert patch.preset.clip.label == "high"
+    sound = Rack({0: patch}, RATE).process([NoteOn(0, 0, 60, 20)], LENGTH)[0][0]
+    assert np.corrcoef(sound, -MOVED[0] + 2 * MOVED[1])[0, 1] > 0.9999  # the code's, and the label's own
+
+
+def test_keys_of_a_kit_have_the_labels_of_their_sounds(told, tmp_path):
+    (tmp_path / "hits").mkdir()
+    write(tmp_path / "hits" / "a.wav", clip(20, 0))
+    write(tmp_path / "hits" / "b.wav", clip(0, 20))
+    recover(tmp_path / "hits", told, tmp_path / "kit.toml")
+    keys = open_patch(str(tmp_path / "kit.toml")).preset.keys
+    assert [entry.label for entry in keys] == ["low", "high"]
+    assert np.array([entry.code for entry in keys]) == pytest.approx(np.eye(2), abs=1e-4)
+
+
+def test_a_morph_keeps_the_label_of_the_first_sound(told, tmp_path):
+    """Which adds half of `MOVED`'s second here, where the codes alone would give none of it in the end."""
+    one, other = write(tmp_path / "a.wav", clip(0, 20)), write(tmp_path / "b.wav", clip(0, -20))
+    shares = {}
+    for name, sounds in {"high": (one, other), "low": (other, one)}.items():
+        morph(*sounds, told, tmp_path / f"{name}.wav", seconds=2.0)
+        sound, rate = soundfile.read(tmp_path / f"{name}.wav")
+        begin = sound[: round(0.2 * rate), 0]
+        parts = [np.interp(np.arange(len(begin)) * RATE / rate, np.arange(LENGTH), part) for part in MOVED]
+        shares[name] = np.linalg.lstsq(np.array(parts).T, begin, rcond=None)[0]
+    assert abs(shares["high"][0]) < 0.2 * abs(shares["high"][1])  # twice its own sound, nothing of the other
+    assert shares["low"][0] == pytest.approx(-shares["low"][1], rel=0.3)  # codes of (0, -1), and (1, 0) of its label
+
+
+@pytest.mark.parametrize("labels", [[], ["low", "high", "other"]])
+def test_an_encoder_of_other_labels_is_of_another_model(told, tmp_path, labels):
+    path = save_clips(tmp_path / "m.onnx", np.zeros(LENGTH), MOVED, labels, MOVED[[0] * len(labels)], name="analytic")
+    shutil.copy(encoder_path(told.path), encoder_path(path))
+    with pytest.raises(UserError, match="is the encoder of another model"):
+        Encoder(Model(path))
+
+
+def test_labels_that_are_no_numbers_are_the_encoders_fault(told, save_encoder, tmp_path):
+    path = tmp_path / "m.onnx"
+    shutil.copy(told.path, path)
+    nodes = [
+        helper.make_node("MatMul", ["audio", "found"], ["latent"]),
+        helper.make_node("Div", ["latent", "zero"], ["label"]),
+    ]
+    constants = {"found": np.linalg.pinv(MOVED), "zero": [0.0]}
+    save_encoder(path, nodes, {"audio": LENGTH}, 2, constants, RATE, labels=2)
+    with pytest.raises(Failure, match=r"m\.encoder\.onnx gives labels that are not finite"):
+        Encoder(Model(path))
 
 
 def test_the_command_recovers_and_morphs_clips(model, timbrel, tmp_path):
