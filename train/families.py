@@ -9,7 +9,7 @@ from . import checkpoint
 from .batches.chroma import check_spectra, chroma_data
 from .batches.clips import check_clips, clip_data, describe, told_words
 from .batches.grain import check_grains, grain_data
-from .batches.hits import check_hits, hit_data
+from .batches.hits import check_hits, describe_hits, hit_data
 from .batches.labelled import check_labelled, labelled_data, named
 from .corpus.store import Corpus
 from .data import Data
@@ -58,7 +58,7 @@ FAMILIES: dict[str, Family] = {
     "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),
     "halves": Family(Halves, check_clips, clip_data, held_reconstructions, describe=describe),
     "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=named),
-    "clip": Family(ClipAutoencoder, check_hits, hit_data, held_hits, complete=told_words),
+    "clip": Family(ClipAutoencoder, check_hits, hit_data, held_hits, complete=told_words, describe=describe_hits),
 }
 
 

@@ -1,5 +1,6 @@
 """Batches of whole clips: pieces of recordings of one length, cut from the corpus as they are asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,20 +136,25 @@ def words_of(corpus: Corpus) -> list[str]:
 def check_clips(corpus: Corpus, recipe: Recipe) -> None:
     """Refuse a corpus none of whose training clips sounds, or that has too few labels for a recipe that wants them."""
     assert isinstance(recipe.frames, ClipFrames)
-    network = getattr(recipe, "network", None)
-    if getattr(network, "labels", False) and len(words_of(corpus)) < 2:
-        found = ", ".join(map(repr, words_of(corpus))) or "none"
+    check_words(corpus, recipe)
+    if not len(places(corpus, "train", recipe.frames, [])):
+        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
+
+
+def check_words(corpus: Corpus, recipe: Recipe) -> None:
+    """Refuse a corpus with fewer than two labels, or without one of its words, for a recipe that wants them."""
+    network, known = getattr(recipe, "network", None), words_of(corpus)
+    if getattr(network, "labels", False) and len(known) < 2:
+        found = ", ".join(map(repr, known)) or "none"
         raise UserError(
             f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
             "build it with --label folder or --label REGEX, or leave network.labels out"
         )
-    if strange := sorted(set(getattr(network, "words", [])) - set(words_of(corpus))):
+    if strange := sorted(set(getattr(network, "words", [])) - set(known)):
         raise UserError(
             f"network.words has {strange[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
-            f"its labels are {', '.join(map(repr, words_of(corpus)))}"
+            f"its labels are {', '.join(map(repr, known))}"
         )
-    if not len(places(corpus, "train", recipe.frames, [])):
-        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
 
 
 def told_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
@@ -167,28 +173,36 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
     used = places(corpus, "train", frames, words)
     lengths = np.array([clip.length for clip in used.clips])
     seconds = frames.frame_length / frames.sample_rate
-    parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {_counted(len(lengths), 'recording')}"]
+    parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
     if shorter := int((lengths < frames.frame_length).sum()):
-        parts.append(f"{shorter} {_is(shorter)} shorter, and followed by silence")
+        parts.append(f"{shorter} {are(shorter)} shorter, and followed by silence")
     if longer := int((lengths > frames.frame_length).sum()):
         gives = "gives" if longer == 1 else "give"
-        parts.append(f"{longer} {_is(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
-    kept = {clip.name for clip in sounding.clips}
-    if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
-        parts.append(f"{_counted(len(silent), 'silent clip')} {_is(len(silent))} left out ({silent[0]!r})")
-    known = {clip.name for clip in used.clips}
-    if bare := [clip.name for clip in sounding.clips if clip.name not in known]:
-        parts.append(f"{_counted(len(bare), 'unlabelled clip')} {_is(len(bare))} left out ({bare[0]!r})")
+        parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
+    parts += left_out(corpus, sounding.clips, used.clips)
     if len(used) < FEW:
         parts.append("with so few, it learns these by heart")
     return "; ".join(parts)
 
 
-def _counted(count: int, what: str) -> str:
+def left_out(corpus: Corpus, sounding: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
+    """Return in words which training clips are left out: silent ones, and of those that sound the ones not used."""
+    parts = []
+    kept, known = {clip.name for clip in sounding}, {clip.name for clip in used}
+    if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
+        parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0]!r})")
+    if bare := [clip.name for clip in sounding if clip.name not in known]:
+        parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0]!r})")
+    return parts
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _is(count: int) -> str:
+def are(count: int) -> str:
+    """Return the verb that goes with a number of things."""
     return "is" if count == 1 else "are"
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from ...host.errors import UserError
 from ..corpus.heard import dying_seconds
 from ..corpus.store import Clip, Corpus, Split
-from ..recipes.clip import HitFrames, HitRecipe
+from ..recipes.clip import UNIT, HitFrames, HitRecipe
+from .clips import are, check_words, counted, left_out, words_of
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -23,7 +24,6 @@ SLOWEST = 0.2  # nepers a second: less is not heard
 NEARLY_ALL = 0.95  # of clips, that have died away within the length of the model's
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 2.0  # of a model's clip: what is longer is no hit, and takes long to learn
 FADED = 1.04  # of that: the last part of a clip is faded out
-UNIT = 2048  # samples of which a length is a multiple: hops and parts of loudness divide it at any rate up to 96 kHz
 BATCH = 64  # validation clips at a time
 
 
@@ -59,7 +59,7 @@ class HitData:
     @property
     def _times(self) -> int:
         """How often each training clip is taken."""
-        return math.ceil(self.settings.enough / len(self.train.clips))
+        return max(1, math.ceil(self.settings.enough / len(self.train.clips)))
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """See `Data.batch`."""
@@ -139,9 +139,24 @@ def _evenly(of: Hits, limit: int) -> Ints:
 
 
 def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
-    """Refuse a corpus with fewer than two training clips that sound."""
-    found = sum(sounds(corpus, clip) for clip in corpus.clips("train"))
+    """Refuse a corpus with fewer than two training clips that sound, or with too few labels where they are wanted."""
+    check_words(corpus, recipe)
+    found = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
     if found < FEWEST:
         raise UserError(
-            f"corpus {corpus.folder} has {found} training clips that sound, and {FEWEST} are the least; add sounds"
+            f"corpus {corpus.folder} has {counted(found, 'training clip')} that {'sounds' if found == 1 else 'sound'}, "
+            f"and {FEWEST} are the least; add sounds"
         )
+
+
+def describe_hits(corpus: Corpus, recipe: HitRecipe) -> str:
+    """Return in a line what becomes of a corpus's training clips: cut, varied, left out."""
+    frames = recipe.frames
+    sounding, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
+    seconds = frames.frame_length / frames.sample_rate
+    parts = [f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(used), 'recording')}"]
+    if longer := sum(clip.length > frames.frame_length for clip in used):
+        parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
+    if len(used) < frames.enough:
+        parts.append("with so few, each is varied in pitch and decay")
+    return "; ".join(parts + left_out(corpus, sounding, used))

@@ -1,10 +1,12 @@
 """What recipes of the clip family hold: autoencoders of whole short sounds, made for playing."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Frames, Latents, Part, Recipe, Weight
+
+UNIT = 2048  # samples of which a length is a multiple: hops and parts of loudness divide it at any rate of a corpus
 
 
 class HitFrames(Frames):
@@ -17,6 +19,12 @@ class HitFrames(Frames):
     semitones: Annotated[float, Field(ge=0, le=24)]
     damping: Annotated[float, Field(ge=0, le=200)]
     enough: Annotated[int, Field(ge=0, le=1_000_000)]
+
+    @model_validator(mode="after")
+    def _whole_parts(self) -> Self:
+        if self.frame_length % UNIT:
+            raise ValueError(f"frame_length {self.frame_length} must be a multiple of {UNIT}")
+        return self
 
 
 class HitNetwork(Part):

@@ -1,0 +1,367 @@
+"""The autoencoder of whole short sounds: its features, what it begins with, its losses, and how it goes on."""
+
+import signal
+
+import librosa
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from timbrel.host.engines.clip_spectra import SpectraSound
+from timbrel.train import checkpoint, loop
+from timbrel.train.batches.hits import hit_data, hits
+from timbrel.train.launch import resume, start
+from timbrel.train.metrics.levels import distance_db, log_mel
+from timbrel.train.models.clip import ClipAutoencoder, _apart, _from_normal
+from timbrel.train.preview import held_hits
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+
+from .loops import CPU
+from .struck import RATE, SMALL, corpus_of, drums, hat, tom
+
+LENGTH, TRANSFORM, HOP, PART = 4096, 512, 128, 16  # of the smallest network
+WORDS = ["hat", "tom"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def recipe(*changes):
+    return load_recipe("tuned-clip", [*SMALL, *changes])
+
+
+def network_of(*changes, words=(), **network):
+    asked = recipe(*changes)
+    told = asked.network.model_copy(update={"words": list(words), **network})
+    torch.manual_seed(3)
+    return ClipAutoencoder(asked.model_copy(update={"network": told}))
+
+
+def clips(count=6):
+    found = np.zeros((count, LENGTH), np.float32)
+    for number, row in enumerate(found):
+        sound = (tom if number % 2 else hat)(number)
+        row[: len(sound)] = sound
+    return found
+
+
+# ---- features
+
+
+def faded(row):
+    return row * np.concatenate([np.ones(LENGTH - LENGTH // 32), np.linspace(1, 0, LENGTH // 32)])
+
+
+def test_the_shape_of_spectra_and_parts_follows_from_the_rate():
+    network = network_of()
+    assert (network.transform, network.hop, network.part) == (TRANSFORM, HOP, PART)
+    assert (network.spectra, network.points) == (LENGTH // HOP + 1, LENGTH // PART)
+
+
+def test_bands_are_triangles_that_add_up_to_one_and_lie_as_far_apart_as_is_said():
+    network = network_of()
+    into, out_of = network.into.numpy(), network.out_of.numpy()
+    hertz = np.arange(TRANSFORM // 2 + 1) * RATE / TRANSFORM
+    assert out_of.sum(0) == pytest.approx(np.ones(len(hertz)), abs=1e-5)
+    assert into.sum(1) == pytest.approx(np.ones(len(into)), abs=1e-5)
+    assert into == pytest.approx(out_of / out_of.sum(1, keepdims=True), abs=1e-6)
+    middles = (out_of * hertz).sum(1) / out_of.sum(1)
+    apart = np.diff(middles)
+    wide = np.maximum(RATE / TRANSFORM, 0.03 * (middles[:-1] + 100))
+    assert apart[1:-2] == pytest.approx(wide[1:-2], rel=0.1)
+
+
+def test_features_are_levels_of_bands_and_parts_under_the_loudest_mel_band():
+    """A plain loop, with librosa's mel spectrogram for what is loudest."""
+    network, given = network_of(), clips()
+    found, mel = network.features(torch.from_numpy(given))
+    bands, levels = (part.numpy() for part in network.parts(found))
+    assert found.shape == (6, network.spectra * len(network.into) + network.points)
+    deepest = 80 / 20 * np.log(10)
+    for row in range(len(given)):
+        sound = faded(given[row])
+        settings = {"sr": RATE, "n_fft": TRANSFORM, "hop_length": HOP, "n_mels": 64, "pad_mode": "constant"}
+        expected = librosa.feature.melspectrogram(y=sound, **settings)
+        loudest = expected.max()
+        assert mel[row].numpy() == pytest.approx(expected.T / loudest, abs=1e-4)
+        padded = np.pad(sound, TRANSFORM // 2)
+        asked = np.zeros_like(bands[row])
+        for place in range(network.spectra):
+            piece = padded[place * HOP : place * HOP + TRANSFORM]
+            power = np.abs(np.fft.rfft(piece * np.hanning(TRANSFORM + 1)[:-1])) ** 2
+            asked[place] = 0.5 * np.log(network.into.numpy() @ power / loudest + 1e-12)
+        asked = np.maximum(asked, asked.max() - deepest)
+        assert bands[row] == pytest.approx(asked, abs=2e-2)
+        parts = [np.mean(sound[part * PART : (part + 1) * PART] ** 2) / loudest for part in range(network.points)]
+        asked = 0.5 * np.log(np.array(parts) + 1e-12)
+        assert levels[row] == pytest.approx(np.maximum(asked, asked.max() - deepest), abs=1e-2)
+
+
+def test_features_do_not_change_with_gain_and_silence_has_some():
+    network, given = network_of(), torch.from_numpy(clips())
+    assert torch.allclose(network.features(given)[0], network.features(0.05 * given)[0], atol=1e-3)
+    assert torch.isfinite(network.features(0 * given)[0]).all()
+
+
+def test_frames_are_the_magnitudes_and_levels_of_the_features(monkeypatch):
+    """Where the features come back as they were, the sound nearly does: bands are all that is lost."""
+    network, given = network_of(), clips()
+    features = network.features(torch.from_numpy(given))[0]
+    monkeypatch.setattr(network, "decoded", lambda latents, labels: features)
+    frames = network.decode(torch.zeros(6, 4)).numpy()
+    assert frames.shape == (6, network.spectra * (TRANSFORM // 2 + 1) + network.points)
+    assert frames.min() >= 0
+    sounds = SpectraSound(LENGTH, TRANSFORM, HOP, network.points)(frames)
+    toms = distance_db(log_mel(given, RATE), log_mel(sounds, RATE))[1::2]
+    hats = distance_db(log_mel(given, RATE), log_mel(sounds, RATE))[::2]
+    assert toms.max() < 2.5
+    assert hats.max() < 5  # noise of two bands is not the noise of two others
+
+
+# ---- what it begins with
+
+
+class Rows:
+    """Data that are these clips."""
+
+    def __init__(self, rows):
+        self.rows = torch.from_numpy(rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def batch(self, chosen, rng):
+        return (self.rows[chosen],)
+
+
+def test_outer_layers_begin_as_principal_components_scaled_alike():
+    network, rows = network_of("network.components=8"), clips(40)
+    network.begin(Rows(rows))
+    features = network.features(torch.from_numpy(rows))[0].numpy().astype(np.float64)
+    middle = features.mean(0)
+    _, sizes, axes = np.linalg.svd(features - middle, full_matrices=False)
+    assert network.middle.numpy() == pytest.approx(middle, abs=1e-4)
+    assert network.outer.bias.detach().numpy() == pytest.approx(middle, abs=1e-4)
+    inner, outer = (layer.weight.detach().numpy() for layer in (network.inner, network.outer))
+    scale = sizes[:8].mean() / np.sqrt(len(rows) - 1)  # the mean deviation along the axes
+    assert np.linalg.norm(inner, axis=1) == pytest.approx(np.full(8, 1 / scale), rel=0.01)
+    for axis, row in zip(axes[:4], inner, strict=False):  # the others have neighbours as large
+        assert abs(axis @ row) * scale == pytest.approx(1, abs=0.01)
+    with torch.no_grad():
+        given = network.outer(network._components(torch.from_numpy(features).float())).numpy()
+    lost = np.square(given - features).sum()
+    assert np.square(sizes[8:]).sum() * 0.999 < lost < np.square(sizes[8:]).sum() * 1.01
+    assert outer.T @ outer == pytest.approx(np.eye(8) * scale**2, abs=0.01 * scale**2)
+
+
+def test_fewer_clips_than_components_come_back_as_they_are():
+    network, rows = network_of("network.components=24"), clips(3)
+    network.begin(Rows(rows))
+    with torch.no_grad():
+        features = network.features(torch.from_numpy(rows))[0]
+        given = network.outer(network._components(features))
+    assert torch.allclose(given, features, atol=0.02)
+    assert not network.inner.weight[3:].any()
+    assert not network.outer.weight[:, 3:].any()
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_beginning_twice_gives_the_same_weights():
+    one, two = network_of(), network_of()
+    for network in (one, two):
+        torch.rand(7)
+        network.begin(Rows(clips(12)))
+    assert torch.equal(one.inner.weight, two.inner.weight)
+    assert torch.equal(one.outer.weight, two.outer.weight)
+
+
+# ---- losses
+
+
+def test_numbers_are_as_far_from_normal_as_their_sorted_values_are_from_its_quantiles():
+    quantiles = scipy.stats.norm.ppf((np.arange(50) + 0.5) / 50)
+    shuffled = torch.from_numpy(np.random.default_rng(0).permutation(quantiles)[:, None])
+    assert float(_from_normal(shuffled)) == pytest.approx(0, abs=1e-12)
+    assert float(_from_normal(shuffled + 0.7)) == pytest.approx(0.49)
+    assert float(_from_normal(3 * shuffled)) == pytest.approx(4 * np.mean(quantiles**2))
+    both = torch.cat([shuffled, shuffled + 0.7], 1)
+    assert float(_from_normal(both)) == pytest.approx(0.245)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "expected"),
+    [
+        ([0.0, -10.0], [3.0, -6.0], np.sqrt((9 + 16) / 2)),
+        ([0.0, -50.0], [3.0, -45.0], np.sqrt((9 + 0.1 * 25) / 1.1)),  # more than 40 dB down weighs a tenth
+        ([0.0, -200.0], [0.0, -80.0], 0),  # 80 dB down all is silence
+        ([0.0, -200.0], [0.0, -300.0], np.sqrt(0.1 * 22**2 / 1.1)),  # and a tenth of what lies below counts
+        ([20.0, -20.1], [20.0, -10.1], np.sqrt(0.1 * 100 / 1.1)),
+        ([20.0, -19.9], [20.0, -9.9], np.sqrt(100 / 2)),
+    ],
+)
+def test_levels_are_apart_by_their_weighted_root_mean_square(asked, given, expected):
+    found = _apart(torch.tensor([given]), torch.tensor([asked]))
+    assert float(found) == pytest.approx(expected, abs=2e-3)
+    both = _apart(torch.tensor([given, [5.0, 0.0]]), torch.tensor([asked, [5.0, 0.0]]))
+    assert float(both) == pytest.approx(expected / 2, abs=2e-3)
+
+
+def test_codes_are_led_to_a_normal_distribution_and_so_are_those_of_each_label():
+    """Two labels on either side, together normal: only the labels' own terms tell."""
+    network = network_of(words=WORDS)
+    rng = np.random.default_rng(0)
+    codes = np.sort(rng.standard_normal((64, 4)), axis=0).astype(np.float32)
+    labels = np.arange(64) // 32
+    directions = torch.randn(4, 128, generator=torch.Generator().manual_seed(5)).numpy()
+    seen = codes @ (directions / np.linalg.norm(directions, axis=0))
+
+    def far(rows):
+        quantiles = scipy.stats.norm.ppf((np.arange(len(rows)) + 0.5) / len(rows))
+        return np.mean((np.sort(rows, axis=0) - quantiles[:, None]) ** 2)
+
+    expected = far(seen) + (far(seen[:32]) + far(seen[32:])) / 2
+    generator = torch.Generator().manual_seed(5)
+    found = network._distribution(torch.from_numpy(codes), torch.from_numpy(labels), generator)
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+    few = torch.from_numpy(np.where(np.arange(64) < 3, 0, 1))  # three codes of a label tell nothing
+    generator = torch.Generator().manual_seed(5)
+    found = network._distribution(torch.from_numpy(codes), few, generator)
+    assert float(found) == pytest.approx(far(seen) + far(seen[3:]), rel=1e-4)
+
+
+def test_terms_are_those_that_have_weights_and_all_are_finite_numbers():
+    for words in ((), WORDS):
+        network = network_of(words=words)
+        network.begin(Rows(clips(12)))
+        terms = network.reconstruction(
+            torch.from_numpy(clips(12)), torch.arange(12) % 2, torch.Generator().manual_seed(0)
+        )
+        labelled = {"label", "obedience"} if words else set()
+        assert set(terms) == {"mel", "spectrum", "loudness", "distribution"} | labelled
+        assert set(terms) <= set(network.weights.model_dump())
+        assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_a_clip_that_comes_back_as_it_was_has_lost_nothing(monkeypatch):
+    network, given = network_of("network.noise=0"), torch.from_numpy(clips())
+    features, _ = network.features(given)
+    monkeypatch.setattr(network, "decoded", lambda latents, labels: features)
+    terms = network.reconstruction(given, torch.zeros(6, dtype=torch.int64), torch.Generator())
+    assert float(terms["spectrum"]) == pytest.approx(0, abs=2e-3)
+    assert float(terms["loudness"]) == pytest.approx(0, abs=2e-3)
+    assert float(terms["mel"]) < 3  # bands are not bins
+    monkeypatch.setattr(network, "decoded", lambda latents, labels: features + 0.1)
+    terms = network.reconstruction(given, torch.zeros(6, dtype=torch.int64), torch.Generator())
+    for name in ("spectrum", "loudness"):
+        assert float(terms[name]) == pytest.approx(2 / np.log(10), rel=0.05)  # 0.1 nepers in dB
+
+
+def test_what_is_asked_of_random_codes_moves_the_decoder_and_not_the_listener():
+    network = network_of(words=WORDS)
+    network.begin(Rows(clips(12)))
+    network._obedience(torch.randn(16, 4), torch.Generator().manual_seed(0)).backward()
+    moved = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
+    assert moved
+    assert all(name.startswith(("decoder.", "outer.")) for name in moved)
+
+
+def test_the_noise_on_codes_follows_from_the_generator_alone():
+    network = network_of("network.noise=0.5")
+    network.begin(Rows(clips(12)))
+    given = torch.from_numpy(clips(12)), torch.zeros(12, dtype=torch.int64)
+
+    def mel(seed):
+        torch.rand(3)
+        return float(network.reconstruction(*given, torch.Generator().manual_seed(seed))["mel"].detach())
+
+    assert mel(1) == mel(1) != mel(2)
+
+
+# ---- training
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return drums(tmp_path_factory.mktemp("drums") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def labelled(corpus, tmp_path_factory):
+    """A conditional run of some seconds: its network."""
+    folder = tmp_path_factory.mktemp("runs") / "labelled"
+    start(recipe("network.labels=true", "training.steps=150", "frames.enough=64"), corpus.folder, folder, CPU)
+    network = ClipAutoencoder(Run.open(folder).recipe)
+    checkpoint.restore(folder / "last.ckpt", network)
+    return network.eval()
+
+
+@torch.no_grad()
+def test_labels_are_heard_of_clips_that_were_never_trained_on_and_obeyed(labelled, corpus):
+    found = hits(corpus, "test", WORDS)
+    heard = labelled.heard(torch.from_numpy(found.take(corpus, np.arange(8), LENGTH)))
+    assert heard.sum(1).numpy() == pytest.approx(np.ones(8), abs=1e-5)
+    assert (heard.argmax(1).numpy() == found.labels).all()
+    codes = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    bright = []
+    for number in (0, 1):
+        bands, _ = labelled.parts(labelled.decoded(codes, torch.eye(2)[[number] * 64]))
+        power = torch.exp(2 * bands).sum(1)
+        bright.append((power * torch.arange(power.shape[1])).sum(1) / power.sum(1))
+    assert (bright[0] > bright[1]).float().mean() > 0.9  # hats, and toms of the same codes
+
+
+@torch.no_grad()
+def test_what_was_learned_comes_back_and_the_codes_are_near_to_normal(labelled, corpus):
+    found = hits(corpus, "train", WORDS)
+    given = torch.from_numpy(found.take(corpus, np.arange(24), LENGTH))
+    codes = labelled.encode(given)
+    assert codes.mean(0).abs().max() < 0.6
+    assert 0.5 < float(codes.std(0).min()) <= float(codes.std(0).max()) < 1.7
+    sound = SpectraSound(LENGTH, TRANSFORM, HOP, labelled.points)
+    asked, rows = log_mel(given.numpy(), RATE), torch.eye(2)[torch.from_numpy(found.labels)]
+    own, next_ones = (
+        np.median(distance_db(asked, log_mel(sound(labelled.decode(moved, rows).numpy()), RATE)))
+        for moved in (codes, codes.roll(2, 0))
+    )
+    assert own < 11
+    assert own < 0.85 * next_ones  # of another clip with the same label
+
+
+@torch.no_grad()
+def test_a_preview_has_each_clip_and_what_comes_back_of_it(labelled, corpus):
+    asked = recipe("network.labels=true").model_copy(update={"network": labelled.settings})
+    batch = list(hit_data(corpus, asked, corpus.folder, False).validation(3)[0])
+    sounds = held_hits(labelled, None, batch)
+    assert len(sounds) == 6
+    assert all(sound.shape == (LENGTH,) for sound in sounds)
+    for clip, asked in zip(batch[0].numpy(), sounds[::2], strict=True):
+        assert np.array_equal(clip, asked)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch):
+    asked = recipe("network.labels=true", "training.steps=12", "frames.enough=64")
+    start(asked, corpus.folder, tmp_path / "whole", CPU)
+    original, waiting = loop._Loop._step, {4}
+
+    def step(self, indices, done):
+        if self.progress.step in waiting:
+            waiting.remove(self.progress.step)
+            signal.raise_signal(signal.SIGINT)
+        return original(self, indices, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Loop, "_step", step)
+        assert start(asked, corpus.folder, tmp_path / "parts", CPU).step == 5
+    assert resume(tmp_path / "parts", asked, CPU).step == 12
+    one, two = (checkpoint.load(tmp_path / name / "last.ckpt")["model"] for name in ("whole", "parts"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_two_clips_are_enough_to_begin_with(tmp_path):
+    pair = corpus_of(tmp_path / "pair", [tom(0), hat(0)])
+    outcome = start(recipe("training.steps=3", "frames.enough=0"), pair.folder, tmp_path / "run", CPU)
+    assert outcome.step == 3
+    assert np.isfinite(outcome.validation)
