@@ -81,8 +81,16 @@ def corpus_build(
 def corpus_soundfont(
     soundfont: Annotated[Path, typer.Argument(help="An .sf2 file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
-    programs: Annotated[str, typer.Option(help="Programs, counted from 0, such as 0-79 or 0,40,73.")] = "0-79",
-    notes: Annotated[str, typer.Option(help="MIDI notes, such as 60-72.")] = "60-72",
+    programs: Annotated[
+        str | None, typer.Option(help="Programs, counted from 0, such as 0,40,73; 0-79 by default.")
+    ] = None,
+    kits: Annotated[
+        str | None,
+        typer.Option(help="Drum kits in place of programs, such as 0,8,25: hits, labelled by what they are."),
+    ] = None,
+    notes: Annotated[
+        str | None, typer.Option(help="MIDI notes, such as 60-72, the default; 35-81 that of kits.")
+    ] = None,
     velocities: Annotated[str, typer.Option(help="Velocities, such as 100 or 40,80,120.")] = "100",
     seconds: Annotated[float, typer.Option(help="How long each note is held.")] = 1.0,
     rate: Rate = 44100,
@@ -91,17 +99,21 @@ def corpus_soundfont(
     name: CorpusName = None,
     licence: Licence = None,
 ) -> None:
-    """Render a corpus of notes with FluidSynth."""
+    """Render a corpus of notes, or of the hits of drum kits, with FluidSynth."""
+    if programs is not None and kits is not None:
+        raise UserError(f"--programs {programs} and --kits {kits} are two kinds of corpus; give one of them")
+
     from ..host.progress import Display
     from .corpus.soundfont import parse_numbers, render_soundfont
 
     with Display() as display:
-        display.stage("rendering notes")
+        display.stage("rendering notes" if kits is None else "rendering hits")
         report = render_soundfont(
             soundfont,
             output,
-            programs=parse_numbers(programs),
-            notes=parse_numbers(notes),
+            programs=parse_numbers(kits or programs or "0-79"),
+            kits=kits is not None,
+            notes=parse_numbers(notes or ("60-72" if kits is None else "35-81")),
             velocities=parse_numbers(velocities),
             seconds=seconds,
             rate=rate,

@@ -1,4 +1,8 @@
-"""General MIDI 1's instruments (MIDI Manufacturers Association, GM level 1 sound set), by program number from 0."""
+"""General MIDI 1's instruments (MIDI Manufacturers Association, GM level 1 sound set), by program number from 0.
+
+And what its drums are, by key, in words that a model can be told: as coarse as keeps several hits under each, so that
+what is a kick or a snare is the label, and which one of them is left to the code.
+"""
 
 PROGRAM_NAMES = (
     *("Acoustic Grand Piano", "Bright Acoustic Piano", "Electric Grand Piano", "Honky-tonk Piano"),
@@ -33,3 +37,36 @@ PROGRAM_NAMES = (
         "Gunshot",
     ),
 )
+
+_CLASSES = {
+    "kick": (35, 36),
+    "side stick": (37,),
+    "snare": (38, 40),
+    "clap": (39,),
+    "tom": (41, 43, 45, 47, 48, 50),
+    "closed hat": (42, 44),
+    "open hat": (46,),
+    "crash": (49, 52, 55, 57),
+    "ride": (51, 53, 59),
+    "cowbell": (56,),
+    "vibraslap": (58,),
+    "hand drum": (60, 61, 62, 63, 64, 65, 66),
+    "agogo": (67, 68),
+    "shaker": (54, 69, 70),
+    "whistle": (71, 72),
+    "guiro": (73, 74),
+    "wood block": (75, 76, 77),
+    "cuica": (78, 79),
+    "triangle": (80, 81),
+}
+DRUM_CLASSES = {key: name for name, keys in _CLASSES.items() for key in keys}
+# General MIDI 2's sound set: the brush kit slaps where others clap, the orchestra kit has timpani and concert cymbals.
+_OTHERWISE = {
+    range(40, 48): {39: "snare"},
+    range(48, 56): dict.fromkeys(range(41, 54), "timpani") | {59: "crash"},
+}
+
+
+def drum_class(kit: int, key: int) -> str:
+    """Return what a key of `DRUM_CLASSES` is in a kit, by its program counted from 0."""
+    return next((drums[key] for kits, drums in _OTHERWISE.items() if kit in kits and key in drums), DRUM_CLASSES[key])

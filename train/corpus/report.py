@@ -18,7 +18,7 @@ class CorpusReport(BaseModel):
 
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
     ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without,
-    ``rates`` those of each sampling rate that files had.
+    ``rates`` those of each sampling rate that files had. ``repeated`` are hits that came before.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -37,6 +37,7 @@ class CorpusReport(BaseModel):
     left_out: int = 0
     labels: dict[str, int] = {}
     rates: dict[int, int] = {}
+    repeated: list[str] = []
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
         """Add a clip of ``length`` samples with its pitch track [frames] of MIDI notes or NaN."""
@@ -82,6 +83,7 @@ class CorpusReport(BaseModel):
         lines += _named("too short", self.too_short)
         lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
         lines += _named("clipped", self.clipped, note="kept")
+        lines += _named("repeated", self.repeated, note="left out: an earlier one of this key differs in level alone")
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])

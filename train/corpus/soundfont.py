@@ -1,4 +1,4 @@
-"""A soundfont, played note by note with FluidSynth, becomes a corpus that knows its pitches."""
+"""A soundfont, played note by note with FluidSynth, becomes a corpus that knows its pitches, or its drums."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -15,13 +16,14 @@ import numpy as np
 import soundfile
 
 from ...host.errors import Failure, UserError
-from .general_midi import PROGRAM_NAMES
-from .pitch import Samples, labelled_track, silence_level
+from .general_midi import DRUM_CLASSES, PROGRAM_NAMES, drum_class
+from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport
 from .split import assign, parse_fractions
 from .store import Writer, writing
 
 Progress = Callable[[float, str], None]
+Append = Callable[[Writer, Samples, int, int, int], None]  # a program's note of a velocity
 
 _GAIN = 1.8  # puts FluidR3's scales at peaks of 0.3 to 0.9; one gain for all keeps their balance
 _FADE_SECONDS = 0.02  # short enough for any note, long enough not to click
@@ -31,6 +33,10 @@ _TICKS = 500  # a beat, which lasts 0.5 s by default: one tick is one millisecon
 _RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at 96 kHz
 _RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
 _LONGEST_SECONDS = 60.0
+_MELODIC, _PERCUSSION = 0, 128  # banks; General MIDI's kits are presets of bank 128 (SoundFont 2.04, section 7.2)
+_DRUM_CHANNEL = 9  # counted from 0: FluidSynth plays bank 128 there
+_KNOWN_SECONDS = 0.5  # of a hit, by which one that comes again is known
+_SAME = 0.9995  # cosine of magnitudes: a hit that comes again has 0.9999, FluidR3's other kicks 0.9994 and less
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -59,6 +65,7 @@ def render_soundfont(
     programs: Sequence[int],
     notes: Sequence[int],
     velocities: Sequence[int] = (100,),
+    kits: bool = False,
     seconds: float = 1.0,
     rate: int = 44100,
     split: str = "0.85/0.07/0.08",
@@ -69,15 +76,20 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
+    Notes are labelled with their program's name and their key, hits of kits with what they are (`DRUM_CLASSES`). Many
+    kits share most of their hits: one that differs from an earlier hit of its key in level alone is left out.
+
     Args:
         soundfont: an .sf2 or .sf3 file.
         destination: the corpus's folder, which must not hold anything yet.
-        programs: General MIDI programs, 0 to 127, of the soundfont's bank 0.
-        notes: MIDI notes, 0 to 127.
+        programs: General MIDI programs, 0 to 127, of the soundfont's bank 0; or drum kits, of its bank 128.
+        notes: MIDI notes, 0 to 127; of kits 35 to 81, which are General MIDI's drums.
         velocities: 1 to 127.
+        kits: the programs are drum kits.
         seconds: length of a clip; its key is held all through, and the last 20 ms are faded.
         rate: Hz, 8000 to 96000.
-        split: fractions of train/val/test, dealt out by program, or by note where there is but one program.
+        split: fractions of train/val/test, dealt out by program, or by note where there is but one program; of kits
+            by hit, all velocities together.
         seed: of the split.
         name: of the corpus; its folder's name by default.
         licence: of the soundfont, for the cards of models that learn from it.
@@ -89,34 +101,44 @@ def render_soundfont(
         Failure: FluidSynth fails, or the disk is full.
     """
     fractions, say = parse_fractions(split), progress or (lambda share, what: None)
-    _check(programs, notes, velocities, seconds, rate)
-    at_hand, fluidsynth = _programs_of(soundfont), _fluidsynth()
+    _check(programs, notes, velocities, seconds, rate, kits)
+    at_hand, fluidsynth = _programs_of(soundfont, _PERCUSSION if kits else _MELODIC), _fluidsynth()
     programs = sorted(set(programs))
+    append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
     pairs = list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
         for done, program in enumerate(programs):
-            label = PROGRAM_NAMES[program]
-            say(done / len(programs), f"{program} {label}")
+            say(done / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
             if program not in at_hand:
-                writer.report.unreadable[f"program {program:03d}"] = "not in this soundfont"
+                writer.report.unreadable[f"{'kit' if kits else 'program'} {program:03d}"] = "not in this soundfont"
                 continue
-            for (note, velocity), samples in _render(fluidsynth, soundfont, program, pairs, seconds, rate):
-                _append(writer, samples, program, note, velocity, by_note=len(programs) == 1)
+            channel = _DRUM_CHANNEL if kits else 0
+            for (note, velocity), samples in _render(fluidsynth, soundfont, channel, program, pairs, seconds, rate):
+                append(writer, samples, program, note, velocity)
         if not writer.clips:
             raise UserError(
                 f"nothing sounds in {soundfont} with these programs and notes "
                 f"({writer.report.left_out_line()}); try others"
             )
+        if kits:
+            writer.report.labels = dict(sorted(Counter(clip.label for clip in writer.clips).items()))
         splits = assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
     say(1.0, "done")
     return report
 
 
-def _check(programs: Sequence[int], notes: Sequence[int], velocities: Sequence[int], seconds: float, rate: int) -> None:
+def _check(
+    programs: Sequence[int], notes: Sequence[int], velocities: Sequence[int], seconds: float, rate: int, kits: bool
+) -> None:
     """Refuse what is out of range."""
-    _check_numbers("program", programs)
+    _check_numbers("kit" if kits else "program", programs)
     _check_numbers("note", notes)
+    if kits and (strange := sorted(set(notes) - set(DRUM_CLASSES))):
+        raise UserError(
+            f"note {strange[0]} is no drum of General MIDI; {min(DRUM_CLASSES)} to {max(DRUM_CLASSES)} are allowed "
+            "with kits"
+        )
     _check_numbers("velocity", velocities, lowest=1)
     if not 0.1 <= seconds <= _LONGEST_SECONDS:
         raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
@@ -124,21 +146,71 @@ def _check(programs: Sequence[int], notes: Sequence[int], velocities: Sequence[i
         raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
 
 
-def _append(writer: Writer, samples: Samples, program: int, note: int, velocity: int, *, by_note: bool) -> None:
-    name = f"{program:03d}/{note:03d}_{velocity:03d}"
-    if float(np.abs(samples).max()) <= silence_level(0.0):
-        writer.report.silent.append(name)
-        return
-    writer.append(
-        samples,
-        labelled_track(samples, writer.rate, note),
-        name=name,
-        group=f"note {note:03d}" if by_note else f"program {program:03d}",
-        label=PROGRAM_NAMES[program],
-        key=note,
-        program=program,
-        velocity=velocity,
-    )
+def _appending_notes(*, by_note: bool) -> Append:
+    """Return what appends a note, which is split with its program, or with its key."""
+
+    def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
+        name = f"{program:03d}/{note:03d}_{velocity:03d}"
+        if _silent(samples):
+            writer.report.silent.append(name)
+            return
+        writer.append(
+            samples,
+            labelled_track(samples, writer.rate, note),
+            name=name,
+            group=f"note {note:03d}" if by_note else f"program {program:03d}",
+            label=PROGRAM_NAMES[program],
+            key=note,
+            program=program,
+            velocity=velocity,
+        )
+
+    return append
+
+
+def _appending_hits() -> Append:
+    """Return what appends a hit of a kit, unless it came before on its key, softer or louder."""
+    known: dict[int, list[Samples]] = {}
+
+    def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
+        name = f"kit {program:03d}/{note:03d}_{velocity:03d}"
+        if _silent(samples):
+            writer.report.silent.append(name)
+            return
+        heard = _known_by(samples, writer.rate)
+        before = known.setdefault(note, [])
+        if any(float(heard @ other) > _SAME for other in before):
+            writer.report.repeated.append(name)
+            return
+        before.append(heard)
+        writer.append(
+            samples,
+            pitch_track(samples, writer.rate),
+            name=name,
+            group=f"kit {program:03d} note {note:03d}",
+            label=drum_class(program, note),
+            key=note,
+            program=program,
+            velocity=velocity,
+        )
+
+    return append
+
+
+def _known_by(samples: Samples, rate: int) -> Samples:
+    """Return what a hit is known again by, with energy 1: magnitudes, which a delay does not change.
+
+    FluidSynth begins notes in blocks of 64 samples, so the same hit comes sooner or later.
+    """
+    count = round(_KNOWN_SECONDS * rate)
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
+    beginning = samples[:count]
+    magnitudes = np.abs(np.fft.rfft(beginning * fade[: len(beginning)], count)).astype(np.float32)
+    return np.asarray(magnitudes / np.linalg.norm(magnitudes))
+
+
+def _silent(samples: Samples) -> bool:
+    return float(np.abs(samples).max()) <= silence_level(0.0)
 
 
 def _check_numbers(what: str, numbers: Sequence[int], lowest: int = 0) -> None:
@@ -159,8 +231,8 @@ def _fluidsynth() -> str:
     return program
 
 
-def _programs_of(soundfont: Path) -> set[int]:
-    """Programs of a soundfont's bank 0, by its preset headers (SoundFont 2.04, section 7.2: records of 38 bytes)."""
+def _programs_of(soundfont: Path, of_bank: int = _MELODIC) -> set[int]:
+    """Programs of a bank of a soundfont, by its preset headers (SoundFont 2.04, section 7.2: records of 38 bytes)."""
     if not soundfont.is_file():
         raise UserError(f"soundfont {soundfont} does not exist; give an .sf2 or .sf3 file")
     with soundfont.open("rb") as file:
@@ -173,7 +245,7 @@ def _programs_of(soundfont: Path) -> set[int]:
                 records = file.read(size)
                 if len(records) == size and size >= 76:  # one preset and the record that ends the list
                     presets = (struct.unpack_from("<HH", records, at + 20) for at in range(0, size - 38, 38))
-                    return {preset for preset, bank in presets if bank == 0}
+                    return {preset for preset, bank in presets if bank == of_bank}
             elif kind == b"LIST":
                 if file.read(4) == b"pdta":
                     continue
@@ -184,7 +256,13 @@ def _programs_of(soundfont: Path) -> set[int]:
 
 
 def _render(
-    fluidsynth: str, soundfont: Path, program: int, pairs: Sequence[tuple[int, int]], seconds: float, rate: int
+    fluidsynth: str,
+    soundfont: Path,
+    channel: int,
+    program: int,
+    pairs: Sequence[tuple[int, int]],
+    seconds: float,
+    rate: int,
 ) -> Iterator[tuple[tuple[int, int], Samples]]:
     """Play (note, velocity) pairs one after another in one process and cut them apart: mono [seconds * rate]."""
     length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS  # as `_score` rounds it
@@ -194,7 +272,7 @@ def _render(
         part = pairs[first : first + notes_a_run]
         with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
             midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-            _score(program, part, seconds).save(midi)
+            _score(channel, program, part, seconds).save(midi)
             _run(fluidsynth, soundfont, midi, wav, rate, least=round(len(part) * slot_seconds * rate))
             with soundfile.SoundFile(wav) as sound:
                 for index, pair in enumerate(part):
@@ -204,14 +282,14 @@ def _render(
                     yield pair, samples
 
 
-def _score(program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
+def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
     """Return a track with a note every ``seconds`` + gap, each ended at once; one tick is a millisecond."""
     gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
-    track = mido.MidiTrack([mido.Message("program_change", program=program)])
+    track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
     for note, velocity in pairs:
-        track.append(mido.Message("note_on", note=note, velocity=velocity, time=gap))
-        track.append(mido.Message("note_off", note=note, time=hold))
-        track.append(mido.Message("control_change", control=_ALL_SOUND_OFF, value=0))
+        track.append(mido.Message("note_on", channel=channel, note=note, velocity=velocity, time=gap))
+        track.append(mido.Message("note_off", channel=channel, note=note, time=hold))
+        track.append(mido.Message("control_change", channel=channel, control=_ALL_SOUND_OFF, value=0))
     track.append(mido.MetaMessage("end_of_track", time=gap))
     return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
 
