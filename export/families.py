@@ -59,9 +59,9 @@ FAMILIES: dict[str, Family] = {
     "grain": Family(
         grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture
     ),
-    "gan": Family(gan_graphs, gan.report),
-    "dcgan": Family(gan_graphs, gan.report),
-    "halves": Family(halves_graphs, gan.report),
+    "gan": Family(gan_graphs, gan.report, judged=True),
+    "dcgan": Family(gan_graphs, gan.report, judged=True),
+    "halves": Family(halves_graphs, gan.report, judged=True),
     "classifier": Family(None, classifier.report),
     "clip": Family(
         clip_graphs,

@@ -18,6 +18,7 @@ from ..train.corpus.build import build
 from ..train.corpus.heard import listened
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
+from ..train.health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
 from ..train.recipes.base import Recipe
@@ -27,6 +28,7 @@ from .evaluate import evaluate
 from .export import Labels, export
 from .families import FAMILIES, SHORT, TEXTURE, TONAL
 from .first_preset import First, as_text, first_preset
+from .reports.report import Figures
 
 MINUTES = 5.0  # of training, where nothing else is asked for
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
@@ -63,7 +65,7 @@ def make(
 
     Raises:
         UserError: no usable sound or not those that it was begun with, or the output exists or cannot be made.
-        Failure: training diverged, or every sound got the same code.
+        Failure: training diverged, every sound got the same code, or every code the same sound.
         Stopped: Ctrl-C during training; everything is saved.
     """
     if more_minutes is None:
@@ -79,10 +81,7 @@ def make(
             f"every sound got the same code, its knobs would do nothing; delete {run.folder} and run make again, "
             "with more varied sounds or more minutes"
         )
-    display.stage("evaluating")
-    found = evaluate(run, progress=display.update)
-    shutil.rmtree(output / "report", ignore_errors=True)
-    shutil.move(run.folder / "report", output / "report")
+    found = _evaluated(run, output, display)
     display.stage("exporting")
     card = export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
     model = Model(output / "model.onnx")
@@ -94,6 +93,24 @@ def make(
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
         file.write_text(as_text(first.preset, card), encoding="utf-8")
     return _summary(output, card, first, found["shortcomings"])
+
+
+def _evaluated(run: Run, output: Path, display: Display) -> Figures:
+    """Return the figures of a run, whose report is then in ``output``.
+
+    Raises:
+        Failure: it has collapsed.
+    """
+    display.stage("evaluating")
+    found = evaluate(run, progress=display.update)
+    shutil.rmtree(output / "report", ignore_errors=True)
+    shutil.move(run.folder / "report", output / "report")
+    if found.get("collapsed"):
+        raise Failure(
+            f"{run.folder} has collapsed, its knobs would do nothing: whatever the code, it makes {ALIKE}; "
+            "delete it and run make again with more --minutes, or make another of more varied sounds"
+        )
+    return found
 
 
 def _begin(

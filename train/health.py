@@ -14,6 +14,8 @@ Double = npt.NDArray[np.float64]
 
 CLIPS = 256  # validation clips, and as many made ones: a figure that is steady to some hundredths
 COLLAPSED = 0.2  # of the recordings' diversity: what is left where one sound is made again and again
+ALIKE = "nearly one and the same clip"
+REMEDY = "go back to a checkpoint in RUN/kept, or train again with another training.seed or a lower learning rate"
 
 
 def health(network: ClipMaker, data: Data, sample_rate: int) -> dict[str, float]:
@@ -54,15 +56,17 @@ def frames(levels: Array) -> Double:
     return found if len(found) > 1 else np.full((2, BANDS), -RANGE_DB)
 
 
+def collapsed(diversity: float) -> bool:
+    """Return whether clips are all alike, of how far they lie apart in parts of how far recordings do."""
+    return diversity < COLLAPSED
+
+
 def in_words(found: dict[str, float]) -> str:
     """Return what `health` found in a line, and where a run has collapsed what to do."""
     line = (
         f"the critic tells real from made by {found['estimate']:.3g}, made clips lie {found['diversity']:.2f} times "
         f"as far apart as recordings, Fréchet distance {found['frechet']:.4g} dB²"
     )
-    if found["diversity"] >= COLLAPSED:
+    if not collapsed(found["diversity"]):
         return line
-    return (
-        f"{line}; that is nearly one and the same clip: if this lasts the run has collapsed: stop it, go back to a "
-        "checkpoint in RUN/kept, or train with another training.seed or a lower learning rate"
-    )
+    return f"{line}; that is {ALIKE}: if this lasts the run has collapsed: stop it, and {REMEDY}"

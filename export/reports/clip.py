@@ -1,7 +1,7 @@
 """A run whose network makes whole clips becomes figures, pictures and a page, measured on clips it never heard."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from ...host.engines.clip_spectra import SpectraSound
 from ...host.errors import UserError
-from ...train.batches.hits import Hits, hits
-from ...train.corpus.store import Split
+from ...train.batches.hits import hits
+from ...train.corpus.store import Corpus, Split
+from ...train.health import ALIKE, REMEDY, collapsed
 from ...train.metrics.generated import Judge, Recordings
 from ...train.metrics.levels import distance_db, log_mel
 from ...train.metrics.loudness import attack_seconds, envelope_distance_db
@@ -22,15 +23,35 @@ from ...train.run import Run
 from . import clip_figures
 from .clip_page import page
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
+from .verdict import NOTHING
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 MOST = 1024  # clips of a split that are looked at: medians to a part in a hundred
+SAMPLES = 1 << 25  # of them together, at the most: 134 MB
 FEWEST = 2  # clips of a split that have a spread
 SHOWN = 6  # clips to see and to hear
 ROWS = 64  # clips at a time
-COLLAPSED = 0.25  # of the recordings' own diversity: below it, all codes sound alike
+HEALTH = ("estimate", "diversity", "frechet")  # what training logs of a contest beside its losses
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips of a split, evenly spaced, as a network learns them.
+
+    Args:
+        split: where they are from.
+        clips: [clips, samples].
+        names, labels: of their recordings: a name each, and the number of its label, [clips].
+        found: how many clips the split has.
+    """
+
+    split: Split
+    clips: Array
+    names: list[str]
+    labels: Ints
+    found: int
 
 
 @dataclass(frozen=True)
@@ -38,18 +59,31 @@ class Maker:
     """What a report asks of a network that makes clips.
 
     Args:
-        length: of a clip, in samples.
+        taken: gives the clips of a split of a corpus, `most` at the most.
         words: labels that it is told, none for a network that is told none.
         made: gives the clips of random codes, [clips, length], for numbers of labels, [clips], and a seed.
         again: gives clips back, encoded and decoded, with the numbers of their labels; None without encoder.
         weighted: weights of the loss's terms.
+        parameters: how many weights it has.
+        of_samples: what comes back should be the recording sample by sample, and not only sound as it does.
+        sides: of a contest, as `ClipMaker.sides`.
+        drawn: how random codes are drawn, where that is not by the prior that the network was trained to.
     """
 
-    length: int
+    taken: Callable[[Corpus, Split], Part]
     words: list[str]
     made: Callable[[Ints, int], Array]
     again: Callable[[Array, Ints], Array] | None
     weighted: BaseModel
+    parameters: int
+    of_samples: bool = False
+    sides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn: str = ""
+
+
+def most(length: int) -> int:
+    """Return how many clips of ``length`` samples are looked at."""
+    return min(MOST, max(FEWEST, SAMPLES // length))
 
 
 def report(
@@ -65,6 +99,12 @@ def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
     sound = SpectraSound(network.length, network.transform, network.hop, network.points)
     words = recipe.network.words
 
+    def taken(corpus: Corpus, split: Split) -> Part:
+        found = hits(corpus, split, words)
+        chosen = np.linspace(0, len(found.clips) - 1, min(most(network.length), len(found.clips))).astype(np.int64)
+        clips, names = found.take(corpus, chosen, network.length), [found.clips[index].name for index in chosen]
+        return Part(split, clips, names, found.labels[chosen], len(found.clips))
+
     def told(labels: Ints) -> torch.Tensor | None:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
 
@@ -77,7 +117,8 @@ def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
     def again(clips: Array, labels: Ints) -> Array:
         return sound(network.decode(network.encode(torch.from_numpy(clips)), told(labels)).numpy())
 
-    return Maker(network.length, words, made, again, recipe.loss)
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return Maker(taken, words, made, again, recipe.loss, parameters)
 
 
 def clip_report(
@@ -89,23 +130,22 @@ def clip_report(
         judge: a classifier of the labels, where there is one.
 
     Raises:
-        UserError: the corpus has too few clips that sound.
+        UserError: the corpus has no clip that sounds.
     """
     say(0.0, "reading clips")
     corpus = run.corpus()
-    train, (split, test) = hits(corpus, "train", made_by.words), _test(run, made_by.words)
-    known, asked = (_taken(run, part, made_by.length) for part in (train, test))
+    train, test = made_by.taken(corpus, "train"), _test(corpus, made_by)
+    asked, labels = test.clips, test.labels
     say(0.2, "making clips")
-    labels = test.labels[_some(test)]
     made = _in_parts(lambda part: made_by.made(labels[part], SEED + int(part[0])), len(asked))
-    figures = Recordings(known, asked, corpus.rate, judge).figures(made, labels if made_by.words else None)
+    recordings = Recordings(train.clips, asked, corpus.rate, judge)
+    figures = recordings.figures(made, labels if made_by.words else None)
     again = None
     if made_by.again is not None:
         say(0.4, "encoding and decoding clips")
         given = made_by.again
         again = _in_parts(lambda part: given(asked[part], labels[part]), len(asked))
-    loss = losses(run, made_by.weighted)
-    names = [test.clips[index].name for index in _some(test)]
+    logged = run.logged()
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
@@ -116,26 +156,52 @@ def clip_report(
             "checkpoint": checkpoint,
             "step": step,
             "tonal": run.info.tonal,
+            "parameters": made_by.parameters,
+            "seconds": logged[-1]["seconds"] if logged else None,
         },
-        "split": split,
-        "clips": len(asked),
+        "split": test.split,
+        "clips": len(set(test.names)),
         "frames": len(asked),
-        "frames_in_split": len(test.clips),
+        "frames_in_split": test.found,
+        "trained": train.found,
         "labels": made_by.words,
-        "reconstruction": None if again is None else reconstruction(asked, again, corpus.rate),
+        "drawn": made_by.drawn,
+        "reconstruction": None if again is None else _came_back(asked, again, corpus.rate, made_by.of_samples),
         "generated": asdict(figures) | {"ratio": figures.likeness.ratio},
-        "loss": loss,
-        "collapsed": figures.diversity_db < COLLAPSED * figures.test_diversity_db,
+        "loss": _logged(run, made_by),
+        "collapsed": bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
     }
     found["verdict"], found["shortcomings"] = _verdict(found)
-    shown = np.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).astype(int)
-    pictures = clip_figures.pictures(asked[shown], None if again is None else again[shown], made[shown], corpus.rate)
-    if loss["steps"]:
-        pictures.append(clip_figures.loss(loss["steps"], loss["terms"], step))
-    heard_again = None if again is None else again[shown]
-    sounds = _sounds([names[index] for index in shown], asked[shown], heard_again, made[:SHOWN], corpus.rate)
+    some = np.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).astype(int)
+    seen = (asked[some], None if again is None else again[some], made[some])
+    pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=made_by.of_samples)
+    if found["loss"]["steps"]:
+        pictures.append(clip_figures.loss(found["loss"], step))
+    sounds = _sounds([test.names[index] for index in some], *seen, corpus.rate)
     found["sounds"] = listed(sounds)
     return Report(found, pictures, sounds, page(found, pictures))
+
+
+def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figures:
+    """Return how near clips come back; of samples also their relative error, of all clips together."""
+    found = reconstruction(asked, given, rate)
+    if not of_samples:
+        return found
+    error, energy = (np.square(part, dtype=np.float64).sum() for part in (asked - given, asked))
+    return found | {"relative_error": float(error / max(energy, 1e-12))}
+
+
+def _logged(run: Run, made_by: Maker) -> Figures:
+    """Return the losses that training logged, as weighted, and of a contest each side's, and its health."""
+    found = losses(run, made_by.weighted)
+    terms = found["terms"]
+    health = {name: terms.pop(name) for name in HEALTH if name in terms}
+    sides = {
+        side: np.sum([terms[name] for name in names if name in terms], axis=0).tolist()
+        for side, names in made_by.sides.items()
+        if any(name in terms for name in names)
+    }
+    return found | {"sides": sides, "health": health}
 
 
 def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
@@ -160,22 +226,14 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
     }
 
 
-def _test(run: Run, words: list[str]) -> tuple[Split, Hits]:
+def _test(corpus: Corpus, made_by: Maker) -> Part:
     """Return the clips to measure on: those that training never heard, if there are enough."""
     splits: tuple[Split, ...] = ("test", "val", "train")
     for split in splits:
-        found = hits(run.corpus(), split, words)
-        if len(found.clips) >= FEWEST:
-            return split, found
-    raise UserError(f"corpus {run.corpus().folder} has fewer than {FEWEST} clips that sound; add sounds")
-
-
-def _some(part: Hits) -> Ints:
-    return np.linspace(0, len(part.clips) - 1, min(MOST, len(part.clips))).astype(np.int64)
-
-
-def _taken(run: Run, part: Hits, length: int) -> Array:
-    return part.take(run.corpus(), _some(part), length)
+        part = made_by.taken(corpus, split)
+        if len(part.clips) >= FEWEST or (split == "train" and len(part.clips)):
+            return part
+    raise UserError(f"corpus {corpus.folder} has no clip that sounds; add louder sounds")
 
 
 def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
@@ -183,20 +241,24 @@ def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
 
 
 def _verdict(found: Figures) -> tuple[str, list[str]]:
-    """Return what is to be said of a run in a sentence, and what it does not do well."""
-    generated, again = found["generated"], found["reconstruction"]
-    short = []
+    """Return what is to be said of a run in a sentence or two, and what it does not do well."""
+    generated, again, short = found["generated"], found["reconstruction"], []
     if found["collapsed"]:
-        short.append(
-            f"random codes all sound alike ({generated['diversity_db']:.1f} dB apart, the recordings "
-            f"{generated['test_diversity_db']:.1f} dB): the run has collapsed; train with another training.seed"
-        )
-    if generated["nearest"]["median"] < generated["test_nearest"]["median"]:
-        short.append("random codes come nearer to training clips than unheard recordings do: some are remembered")
-    told = f"random codes are {generated['ratio']:.1f} times as far from recordings as these are from each other"
+        apart = f"{generated['diversity_db']:.1f} dB apart, recordings {generated['test_diversity_db']:.1f} dB"
+        short.append(f"Random codes lie {apart}: it cannot be played; {REMEDY}.")
+    elif generated["nearest"]["median"] < generated["test_nearest"]["median"]:
+        short.append("Random codes come nearer to training clips than unheard recordings do: some are remembered.")
+    if again is not None and again.get("relative_error", 0.0) > NOTHING:
+        short.append("It has learned nothing: silence would be nearer to the recordings. Train longer.")
+    if found["trained"] < FEWEST:
+        short.append("It was trained on one recording, and can make no other.")
+    told = "It has collapsed: whatever the code, it makes " + ALIKE + "."
+    if not found["collapsed"]:
+        told = f"Random codes are {generated['ratio']:.3g} times as far from recordings as these are from each other."
     if again is None:
         return told, short
-    return f"recordings come back {again['log_mel_db']['median']:.1f} dB off; {told}", short
+    error = f", with {again['relative_error']:.0%} of their energy in error" if "relative_error" in again else ""
+    return f"Recordings come back {again['log_mel_db']['median']:.1f} dB off{error}. {told}", short
 
 
 def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[Sound]:

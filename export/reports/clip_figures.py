@@ -1,6 +1,7 @@
 """Draws the pictures of a report on clips: waveforms and spectrograms of recordings and of what a network makes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,42 +16,78 @@ Array = npt.NDArray[np.float32]
 Drawing = Callable[[Theme], Figure]
 
 DEEPEST_DB = -80.0  # of what spectrograms show
+ZOOMED, ZOOM_SECONDS = 3, 0.02  # clips, and of each a few periods, in which the shape of a wave is seen
 WAVE_COLUMNS = 600  # pairs of least and largest sample a waveform: more than its picture has
 
 
-def pictures(asked: Array, again: Array | None, made: Array, rate: int) -> list[Picture]:
+def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoomed: bool) -> list[Picture]:
     """Return the pictures of some clips: recordings, what comes back of them, and random codes.
 
     Args:
         asked, again, made: [clips, samples], as many of each; ``again`` is None of a network without encoder.
         rate: in Hz.
+        zoomed: show what comes back sample by sample too.
     """
     rows = {"recording": asked} | ({} if again is None else {"decoded": again}) | {"random code": made}
-    return [
-        Picture(
-            "waveforms", "Waveforms: recordings above, clips of the network below, in seconds.", _waves(rows, rate)
-        ),
-        Picture(
-            "spectrograms",
-            "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below.",
-            _spectrograms(rows, rate),
-        ),
-    ]
+    drawn = [waveforms(rows, rate), spectrograms(rows, rate)]
+    return drawn if again is None or not zoomed else [*drawn, zoom(asked, again, rate)]
 
 
-def loss(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """Return the validation losses of a run; ``at`` is the checkpoint's step."""
+def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
+    """Return the waveforms of clips [clips, samples], a row of them under each name."""
+    caption = "Waveforms: recordings above, clips of the network below, in seconds."
+    return Picture(name, caption, _waves(rows, rate))
+
+
+def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms") -> Picture:
+    """Return the levels of clips [clips, samples], a row of them under each name."""
+    caption = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below."
+    return Picture(name, caption, _spectrograms(rows, rate))
+
+
+def zoom(asked: Array, again: Array, rate: int) -> Picture:
+    """Return a few periods of clips [clips, samples] around each one's loudest sample, and of what came back."""
+    some, length = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.6), layout="constrained")
-        axes = figure.subplots()
-        colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, len(terms)))
-        for (name, values), colour in zip(terms.items(), colours, strict=True):
-            axes.plot(steps, values, ".-", color=colour, linewidth=1.2, label=name.replace("_", " "))
-        axes.axvline(at, color=theme.second, linewidth=1, linestyle=":")
-        axes.set_xlabel("step")
-        axes.grid(axis="y")
-        figure.legend(loc="outside upper right", ncols=5)
+        for axes, clip, back in zip(np.ravel(figure.subplots(1, ZOOMED)), asked[some], again[some], strict=False):
+            start = int(np.clip(np.abs(clip).argmax() - length // 2, 0, max(0, len(clip) - length)))
+            part = slice(start, start + length)
+            seconds = np.arange(len(clip))[part] / rate
+            axes.plot(seconds, clip[part], linewidth=1, color=theme.first, label="recording")
+            axes.plot(seconds, back[part], linewidth=1, color=theme.second, label="decoded")
+            axes.locator_params(axis="x", nbins=4)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        return figure
+
+    caption = (
+        "Twenty milliseconds around the loudest sample: recordings, and what is decoded of their codes, in seconds."
+    )
+    return Picture("zoom", caption, draw)
+
+
+def loss(logged: Mapping[str, Any], at: int) -> Picture:
+    """Return what was logged on validation clips: losses together, and each measure of health by itself.
+
+    Args:
+        logged: ``steps``, ``terms``, of a contest ``sides`` in place of these, and ``health``; each by name over steps.
+        at: the checkpoint's step.
+    """
+    panels = [logged["sides"] or logged["terms"], *({name: values} for name, values in logged["health"].items())]
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 1.3 * len(panels) + 1.3), layout="constrained")
+        grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, lines in zip(grid, panels, strict=True):
+            colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, len(lines)))
+            for (name, values), colour in zip(lines.items(), colours, strict=True):
+                shown = name.replace("_", " ")
+                axes.plot(logged["steps"], values, ".-", color=colour, linewidth=1.2, label=shown)
+            axes.axvline(at, color=theme.second, linewidth=1, linestyle=":")
+            axes.grid(axis="y")
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
+        grid[-1].set_xlabel("step")
         return figure
 
     return Picture("loss", "The losses on validation clips, as weighted. The dotted line is this checkpoint.", draw)

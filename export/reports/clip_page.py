@@ -1,6 +1,6 @@
 """The page of a report on a run that makes clips."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .page import basis, document, faint, players, shown, table
@@ -20,15 +20,16 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
     of, run = shown(pictures), found["run"]
     sections = {
         "Listen": players(found["sounds"]),
-        "Recordings come back": _reconstruction(found) + of("waveforms", "spectrograms"),
-        "Random codes": _generated(found["generated"]),
+        "Clips": "" if found["reconstruction"] else of("waveforms", "spectrograms"),
+        "Recordings come back": _came_back(found, of),
+        "Random codes": _generated(found["generated"], found["drawn"]),
         "Training": of("loss"),
     }
     title = f"{run['recipe']} on {run['corpus']}"
     return document(title, found["verdict"], basis(found), sections, shortcomings=found["shortcomings"])
 
 
-def _reconstruction(found: Figures) -> str:
+def _came_back(found: Figures, of: Callable[..., str]) -> str:
     again = found["reconstruction"]
     if again is None:
         return ""
@@ -36,10 +37,15 @@ def _reconstruction(found: Figures) -> str:
         [label, f"{again[name]['median']:.2f}", f"{again[name]['ninth_decile']:.2f}", meaning]
         for name, (label, meaning) in MEASURES.items()
     ]
-    return table(["", "Median", "Nine of ten", "What it says"], rows, 2, "told")
+    if "relative_error" in again:
+        told = "Of samples, all clips together; 1 is what silence has."
+        rows.append(["Relative error", f"{again['relative_error']:.3f}", "", told])
+    return table(["", "Median", "Nine of ten", "What it says"], rows, 2, "told") + of(
+        "waveforms", "spectrograms", "zoom"
+    )
 
 
-def _generated(made: Figures) -> str:
+def _generated(made: Figures, drawn: str) -> str:
     likeness, nearest, test_nearest = made["likeness"], made["nearest"], made["test_nearest"]
     rows = [
         ["Fréchet distance on log-mel frames, dB²", f"{likeness['made']:.0f}", f"{likeness['train']:.0f}"],
@@ -58,4 +64,4 @@ def _generated(made: Figures) -> str:
         "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, and of the clips "
         "of the split for the others. A nearest clip nearer than theirs would be one that is remembered."
     )
-    return table(["", "Random codes", "Recordings"], rows, 2) + faint(note)
+    return table(["", "Random codes", "Recordings"], rows, 2) + faint(f"{note} {drawn}".strip())

@@ -10,6 +10,7 @@ from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.gan import names, spread
+from timbrel.export.reports.gan import _fitted
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model, open_session
 from timbrel.train.corpus.store import Corpus, writing
@@ -156,19 +157,64 @@ def test_halves_have_an_encoder_that_takes_recordings_at_any_level(made, corpus,
 def test_a_report_has_clips_to_hear_and_to_see_and_what_training_logged(made, asked):
     run = made(*asked)
     found = evaluate(run)
-    folder = run.folder / "report"
+    folder, of_halves = run.folder / "report", run.recipe.family == "halves"
     page = (folder / "index.html").read_text(encoding="utf-8")
-    for name in ("recordings.png", "made.png", "loss.png", "recordings.wav", "made.wav"):
+    pictures = ["waveforms.png", "spectrograms.png", "loss.png", *(["zoom.png"] if of_halves else [])]
+    for name in (*pictures, "recording-1.wav", "random-4.wav", *(["decoded-1.wav"] if of_halves else [])):
         assert name in page
         assert (folder / name).exists()
-    sound, rate = soundfile.read(folder / "made.wav")
+    sound, rate = soundfile.read(folder / "random-1.wav")
     assert rate == RATE
-    assert len(sound) == 4 * (run.recipe.frames.frame_length + RATE // 4)
+    assert len(sound) == run.recipe.frames.frame_length
     assert found["split"] == "test"
-    assert found["clips"] == 4
+    assert found["clips"] == found["frames"] == 4
     assert found["loss"]["steps"] == [1]
-    assert ("diversity" in found["loss"]["health"]) == (run.recipe.family != "halves")
-    assert ("relative_error" in found["likeness"]) == (run.recipe.family == "halves")
+    assert ("diversity" in found["loss"]["health"]) == (not of_halves)
+    assert "diversity" not in found["loss"]["terms"]
+    assert (found["reconstruction"] is not None) == of_halves
+    assert found["run"]["seconds"] > 0
+
+
+def test_each_sides_loss_is_the_sum_of_its_terms_as_weighted(made):
+    run = made(*LABELLED)
+    (line,) = run.logged()
+    sides = evaluate(run)["loss"]["sides"]
+    assert list(sides) == ["critic", "generator"]
+    assert sides["critic"][0] == pytest.approx(line["distance"] + 10 * line["penalty"])
+    assert sides["critic"][0] == pytest.approx(line["total"], rel=1e-4, abs=1e-4)
+    assert sides["generator"][0] == pytest.approx(line["persuasion"])
+
+
+@pytest.mark.parametrize("asked", [("clip-dcgan",), LABELLED])
+def test_a_classifier_judges_what_contests_make_by_labels_where_they_were_asked_for(made, tmp_path, corpus, asked):
+    judge = tmp_path / "judge"
+    recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
+    start(recipe, corpus, judge, Options(accelerator="cpu"))
+    told = evaluate(made(*asked), classifier=Run.open(judge))["generated"]["told"]
+    assert 1 <= told["score"][0] <= 2
+    assert (told["accuracy"] is None) == (asked != LABELLED)
+
+
+def test_the_halves_relative_error_is_none_of_what_comes_back_whole_and_one_of_silence(made, monkeypatch):
+    run = made("clip-dcgan-halves")
+    network = FAMILIES["halves"].network
+    monkeypatch.setattr(network, "encode", lambda self, clips: clips)
+    monkeypatch.setattr(network, "decode", lambda self, codes, label=None: codes)
+    assert evaluate(run)["reconstruction"]["relative_error"] == 0
+    monkeypatch.setattr(network, "decode", lambda self, codes, label=None: 0 * codes)
+    assert evaluate(run)["reconstruction"]["relative_error"] == pytest.approx(1)
+
+
+def test_random_codes_of_the_halves_are_spread_as_training_clips_codes_are():
+    rng, mixing = np.random.default_rng(0), np.array([[1.0, 0.5], [0.0, 0.2]], np.float32)
+    trained = (rng.standard_normal((50, 2)).astype(np.float32) @ mixing) + np.float32(3)
+
+    class Same:
+        encode = decode = staticmethod(lambda given: given)
+
+    made = _fitted(Same(), lambda: trained)(np.zeros(20000, np.int64), 0)
+    assert np.allclose(made.mean(0), trained.mean(0), atol=0.03)
+    assert np.allclose(np.cov(made.T), np.cov(trained.T), atol=0.03)
 
 
 def test_a_run_that_has_collapsed_is_said_to_have(made, monkeypatch):
@@ -178,5 +224,20 @@ def test_a_run_that_has_collapsed_is_said_to_have(made, monkeypatch):
         network, "decode", lambda self, codes, label=None: torch.ones(len(codes), 1) * torch.linspace(-1, 1, 16384)
     )
     found = evaluate(run)
+    assert found["collapsed"]
     assert found["verdict"].startswith("It has collapsed")
     assert any("kept" in line for line in found["shortcomings"])
+
+
+def test_one_recording_alone_is_measured_and_said_to_be_all(corpus, tmp_path):
+    alone, opened = tmp_path / "alone", Corpus.open(corpus)
+    with writing(alone, RATE) as writer:
+        samples = opened.samples(opened.clips("train")[0])
+        track = np.full(-(-len(samples) // 1024), np.nan, np.float32)
+        writer.append(samples, track, name="one", group="one", label="")
+        writer.finish({"one": "train"}, name="alone")
+    recipe = load_recipe("clip-dcgan-halves", [*TINY["halves"], "training.steps=1"])
+    start(recipe, alone, tmp_path / "run", Options(accelerator="cpu"))
+    found = evaluate(Run.open(tmp_path / "run"))
+    assert (found["split"], found["frames"], found["collapsed"]) == ("train", 1, False)
+    assert any("one recording" in line for line in found["shortcomings"])

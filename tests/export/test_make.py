@@ -224,5 +224,14 @@ def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, m
     assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "run"}
 
 
+def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, tmp_path, monkeypatch):
+    evaluate = making.evaluate
+    monkeypatch.setattr(making, "evaluate", lambda run, **given: evaluate(run, **given) | {"collapsed": True})
+    with pytest.raises(Failure, match=r"has collapsed.*run make again") as error:
+        made(recordings, tmp_path / "bells", minutes=0.02)
+    assert "\n" not in str(error.value)
+    assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "run", "report"}
+
+
 def test_stopped_has_the_status_that_shells_expect():
     assert Stopped.exit_status == 128 + signal.SIGINT

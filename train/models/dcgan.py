@@ -38,6 +38,7 @@ class DCGAN(ClipMaker):
         "discriminator": Adam(modules=("trunk", "verdict"), betas=BETAS),
         "generator": Adam(modules=("generator",), betas=BETAS),
     }
+    sides = {"discriminator": ("real", "made"), "generator": ("deception",)}  # noqa: RUF012
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()

@@ -1,6 +1,8 @@
 """Networks that make whole clips of codes: what previews, measures of health and export ask of each."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +14,11 @@ from ..network import Network
 class ClipMaker(Network, ABC):
     """A network that makes clips [batch, frame_length] of codes [batch, latents], in a contest with a judge of clips.
 
-    ``words`` is how many labels there are, 0 where it is told none.
+    ``words`` is how many labels there are, 0 where it is told none. ``sides`` has the terms of each side's loss by what
+    the side is called, the judge first.
     """
 
+    sides: ClassVar[Mapping[str, tuple[str, ...]]]
     latents: int
     words: int = 0
 

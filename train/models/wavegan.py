@@ -42,6 +42,7 @@ class WaveGAN(ClipMaker):
         "critic": Adam(modules=("critic",), betas=BETAS),
         "generator": Adam(modules=("generator",), betas=BETAS),
     }
+    sides = {"critic": ("distance", "penalty"), "generator": ("persuasion",)}  # noqa: RUF012
 
     def __init__(self, recipe: WaveGANRecipe) -> None:
         super().__init__()
