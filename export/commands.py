@@ -12,6 +12,12 @@ from ..train.commands import Accelerator, Devices, Which
 
 commands = typer.Typer(rich_markup_mode=None)
 
+STUDIES = {  # options that each takes alone
+    "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
+    "grain": ("--recipes", "--steps"),
+    "gan": ("--recipes", "--steps", "--minutes", "--classifier"),
+}
+
 
 class Family(StrEnum):
     """Families that `make` can train."""
@@ -110,14 +116,24 @@ def evaluate(
 
 @commands.command()
 def study(
-    name: Annotated[str, typer.Argument(help="chroma or grain.")],
+    name: Annotated[str, typer.Argument(help="chroma, grain or gan.")],
     corpus: Annotated[
         list[str], typer.Option(help="A corpus folder; of chroma octave=, five-octaves= and violin= with theirs.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
-    recipes: Annotated[str | None, typer.Option(help="grain: to compare, such as grain-plain,grain-noise.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", help="Change all recipes: network.latents=4")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="grain: of training; each recipe's own by default.")] = None,
+    recipes: Annotated[
+        str | None, typer.Option(help="grain, gan: to compare, such as grain-plain,grain-noise.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Change all recipes, or RECIPE:KEY=VALUE one.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="grain, gan: of training; each recipe's own by default.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="gan: of training, of each recipe; their own by default.")
+    ] = None,
+    classifier: Annotated[Path | None, typer.Option(help="gan: a classifier's run, which judges clips made.")] = None,
     tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="chroma: how often each is trained; 3 by default.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
@@ -131,11 +147,15 @@ def study(
     from ..host.progress import Display
     from .study.studies import study as make
 
-    for_chroma = {"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh}
-    for_grain = {"--recipes": recipes, "--steps": steps}
-    for option, value in (for_grain if name == "chroma" else for_chroma).items():
-        if value is not None:
+    given = {
+        **{"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh},
+        **{"--recipes": recipes, "--steps": steps, "--minutes": minutes, "--classifier": classifier},
+    }
+    for option, value in given.items():
+        if value is not None and option not in STUDIES.get(name, given):
             raise UserError(f"{option} {value} is no option of study {name}; leave it out")
+    if steps is not None and minutes is not None:
+        raise UserError(f"--steps {steps} and --minutes {minutes:g} are two budgets; give one of them")
     asked: Any
     if name == "chroma":
         asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
@@ -146,7 +166,8 @@ def study(
         if len(corpus) > 1:
             raise UserError(f"--corpus {corpus[1]} is one too many; study {name} takes one corpus")
         names = None if recipes is None else [part.strip() for part in recipes.split(",")]
-        asked = Asked(Path(corpus[0]), output, names, change or [], steps, accelerator, devices)
+        folder = Path(corpus[0])
+        asked = Asked(folder, output, names, change or [], steps, accelerator, devices, minutes, classifier)
         page = output / "index.html"
     with Display() as display:
         finished = make(name, asked, display)

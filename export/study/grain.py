@@ -54,7 +54,7 @@ def study(asked: Asked, display: Display) -> bool:
         UserError: a recipe, the folder or the corpus cannot be used.
         Failure: a run diverged, or the disk is full.
     """
-    recipes = load_recipes(asked, "grain", RECIPES)
+    recipes = load_recipes(asked, ("grain",), RECIPES)
     check_folder(asked, recipes)
     display.stage("study grain")
     seconds = {recipe.name: _operations(recipe) / OPERATIONS for recipe in recipes}

@@ -5,10 +5,10 @@ from typing import Any
 
 from ...host.errors import UserError, nearest
 from ...host.progress import Display
-from . import chroma, grain
+from . import chroma, gan, grain
 
 # By name: what makes a study of what its module's `Asked` asks for, and says whether it came to its end.
-STUDIES: dict[str, Callable[[Any, Display], bool]] = {"chroma": chroma.study, "grain": grain.study}
+STUDIES: dict[str, Callable[[Any, Display], bool]] = {"chroma": chroma.study, "grain": grain.study, "gan": gan.study}
 
 
 def study(name: str, asked: Any, display: Display) -> bool:

@@ -79,7 +79,7 @@ class Scaling(_Part):
 
 
 class Landmark(_Part):
-    """A frame of the training set, encoded."""
+    """A code with a name: of a frame of the training set, or drawn from the prior of what encodes nothing."""
 
     latent: list[float]
     chroma: PitchClass | None

@@ -36,7 +36,7 @@ def describe(card: Card, size_bytes: int) -> str:
         ("prior", prior),
         ("loudness", f"{card.loudness_lufs:.1f} LUFS at the default code"),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
-        ("landmarks", f"{len(card.landmarks)} encoded training frames"),
+        ("landmarks", _landmarks(card)),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)
@@ -46,3 +46,12 @@ def describe(card: Card, size_bytes: int) -> str:
         for index, latent in enumerate(card.latents)
     )
     return f"{text}\nlatents\n{knobs}"
+
+
+def _landmarks(card: Card) -> str:
+    """Return how many codes have names, and one of these: of a sound, or of a code that was drawn."""
+    count = len(card.landmarks)
+    if not count:
+        return "none"
+    first = card.landmarks[0].label
+    return f"{count} {'code' if count == 1 else 'codes'}{f', such as that of {first!r}' if first else ''}"

@@ -1,0 +1,164 @@
+"""The study of clips from codes: trained in parts, compared by one table, shown after the first epoch and the last."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.export.reports import picture
+from timbrel.export.study.gan import FIRST, STAGES, _stages
+from timbrel.export.study.runs import Asked
+from timbrel.export.study.studies import study
+from timbrel.host.errors import UserError
+from timbrel.host.progress import Display
+from timbrel.train import checkpoint
+from timbrel.train.corpus.store import writing
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+
+RATE, STEPS = 16000, 7
+RECIPES = ["clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip"]
+HALVES = ["network.channels=[2,2]", "frames.frame_length=4096", "frames.hop_length=4096", "network.latents=5"]
+SMALL = [
+    *(f"{name}:{change}" for name in RECIPES[:2] for change in HALVES),
+    *(f"clip-wavegan:{change}" for change in ("network.model_size=1", "network.latents=5", "network.labels=true")),
+    *(f"tuned-clip:{change}" for change in ("network.components=8", "network.hidden=16", "frames.enough=8")),
+    "training.batch_size=6",
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Two words, spoken by a tone and by noise."""
+    path, rng = tmp_path_factory.mktemp("clips") / "corpus", np.random.default_rng(0)
+    with writing(path, RATE) as writer:
+        for number in range(24):
+            length = 2000 + 200 * number
+            tone = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(length) / RATE)
+            sound = tone if number % 2 else rng.standard_normal(length) / 4
+            track = np.full(-(-length // 1024), np.nan, np.float32)
+            label = "la" if number % 2 else "sh"
+            writer.append((0.5 * sound).astype(np.float32), track, name=f"{number}", group=f"{number}", label=label)
+        writer.finish({c.name: "test" if i < 4 else "train" for i, c in enumerate(writer.clips)}, name="words")
+    return path
+
+
+@pytest.fixture(scope="module")
+def judge(corpus, tmp_path_factory):
+    recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
+    start(recipe, corpus, tmp_path_factory.mktemp("judges") / "judge", Options(accelerator="cpu"))
+    return tmp_path_factory.getbasetemp() / "judges0" / "judge"
+
+
+def make(given):
+    with Display() as display:
+        return study("gan", given, display)
+
+
+def no_pictures(patch):
+    def touch(drawn, folder):
+        for suffix in ("", "-dark"):
+            (folder / f"{drawn.name}{suffix}.png").touch()
+
+    patch.setattr(picture.Picture, "save", touch)
+
+
+@pytest.fixture(scope="module")
+def made(corpus, judge, tmp_path_factory):
+    """A study of all four networks, made once and only looked at."""
+    folder = tmp_path_factory.mktemp("studies") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        no_pictures(patch)
+        assert make(Asked(corpus, folder, None, SMALL, STEPS, "cpu", classifier=judge))
+    return folder
+
+
+def told(folder):
+    return json.loads((folder / "study.json").read_text(encoding="utf-8"))
+
+
+def test_every_network_stands_beside_the_recordings_by_the_figures_of_its_report(made):
+    found = told(made)
+    assert [network["name"] for network in found["networks"]] == RECIPES
+    for network in found["networks"]:
+        report = json.loads((made / "runs" / network["name"] / "report" / "report.json").read_text(encoding="utf-8"))
+        generated = report["generated"]
+        assert network["frechet_db2"] == [generated["likeness"]["made"], generated["likeness"]["train"]]
+        assert network["inception_score"] == [generated["told"]["score"], generated["told"]["real_score"]]
+        assert network["collapsed"] == report["collapsed"]
+        assert (network["accuracy"] is None) == network["name"].startswith("clip-dcgan")
+        assert (network["log_mel_db"] is None) == (network["name"] in ("clip-dcgan", "clip-wavegan"))
+        assert Run.open(made / "runs" / network["name"]).recipe.training.steps == STEPS
+
+
+def test_all_that_the_page_refers_to_is_there(made):
+    html = (made / "index.html").read_text(encoding="utf-8")
+    targets = set(re.findall(r'(?:src|href|srcset)="([^"]+)"', html))
+    assert all((made / target).exists() for target in targets)
+    assert {f"runs/{name}/report/index.html" for name in RECIPES} < targets
+    kinds = ("waveforms", "spectrograms", "losses")
+    assert {f"{name}-{kind}.png" for name in ("clip-dcgan", "clip-wavegan") for kind in kinds} < targets
+    assert "runs/clip-dcgan-halves/report/zoom.png" in targets
+    assert {f"runs/clip-dcgan-halves/report/{name}-1.wav" for name in ("recording", "decoded")} < targets
+
+
+def test_the_first_epoch_and_the_last_are_heard_of_the_same_codes_and_differ(made):
+    clips = {what: soundfile.read(made / f"clip-dcgan-{what}.wav")[0] for what in ("first-epoch", "last-epoch")}
+    assert {len(sound) for sound in clips.values()} == {4 * (4096 + RATE // 4)}
+    assert not np.allclose(clips["first-epoch"], clips["last-epoch"])
+    first = checkpoint.progress_of(checkpoint.load(made / "runs" / "clip-wavegan" / FIRST)).step
+    assert first == {network["name"]: network for network in told(made)["networks"]}["clip-wavegan"]["epoch_steps"]
+
+
+def test_losses_are_logged_at_every_part_and_no_step_is_trained_twice(made):
+    epochs = {network["name"]: network["epoch_steps"] for network in told(made)["networks"]}
+    assert epochs == {"clip-dcgan": 3, "clip-dcgan-halves": 3, "clip-wavegan": 1, "tuned-clip": 3}
+    for name in RECIPES[:3]:
+        steps = [line["step"] for line in Run.open(made / "runs" / name).logged()]
+        assert steps == list(range(epochs[name], STEPS + 1))
+
+
+def test_a_finished_study_is_not_made_again_and_more_steps_go_on(corpus, tmp_path, monkeypatch):
+    no_pictures(monkeypatch)
+    folder = tmp_path / "study"
+    given = Asked(corpus, folder, ["clip-dcgan"], HALVES, 3, "cpu")
+    assert make(given)
+    first, last = (folder / "runs" / "clip-dcgan" / name for name in (FIRST, "last.ckpt"))
+    times = first.stat().st_mtime_ns, last.stat().st_mtime_ns
+    assert make(given)
+    assert (first.stat().st_mtime_ns, last.stat().st_mtime_ns) == times
+    assert make(Asked(corpus, folder, ["clip-dcgan"], HALVES, 5, "cpu"))
+    assert first.stat().st_mtime_ns == times[0]
+    assert told(folder)["networks"][0]["name"] == "clip-dcgan"
+    assert Run.open(folder / "runs" / "clip-dcgan").logged()[-1]["step"] == 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"recipes": ["grain-plain"]}, "is of family 'grain', this study compares 'dcgan', 'halves', 'gan', 'clip'"),
+        ({"changes": ["clip-wavgan:network.model_size=2"]}, "no recipe of this study is named 'clip-wavgan'"),
+        ({"changes": ["frames.sample_rate=8000"]}, "corpus"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(corpus, tmp_path, changed, words):
+    fields = {"recipes": ["clip-dcgan"], "changes": []} | changed
+    with pytest.raises(UserError) as error:
+        make(Asked(corpus, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu"))
+    assert words in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_parts_end_with_the_whole_and_begin_with_an_epoch():
+    recipe = load_recipe("clip-wavegan")
+    parts = [(part.training.steps, done) for part, done in _stages(recipe, 27)]
+    assert parts[0] == (27, 27 / 200000)
+    assert parts[-1] == (200000, 1.0)
+    assert len(parts) == 1 + STAGES
+    minutes = [part.training.minutes for part, _ in _stages(load_recipe("clip-dcgan", ["training.minutes=5"]), 3)]
+    assert minutes == [None, *(pytest.approx(0.5 * n) for n in range(1, 11))]
+    assert [part.training.steps for part, _ in _stages(load_recipe("clip-dcgan", ["training.steps=2"]), 3)] == [2]
