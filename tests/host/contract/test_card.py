@@ -236,3 +236,18 @@ def test_a_card_is_described_with_its_numbers_and_a_line_a_knob(fields):
 )
 def test_what_a_card_lacks_or_narrows_is_said(fields, changes, words):
     assert words in describe(read_card(json.dumps(fields | changes), SOURCE), 1000)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([], "none"),
+        (["flute.wav"], "1 code, such as that of 'flute.wav'"),
+        (["3 no. 1", "3 no. 2"], "2 codes, such as that of '3 no. 1'"),
+        (["", ""], "2 codes"),
+    ],
+)
+def test_landmarks_are_codes_whether_they_were_encoded_or_drawn(fields, labels, words):
+    marks = [{"latent": [0.5, 0.5], "chroma": 0, "label": label} for label in labels]
+    lines = describe(read_card(json.dumps(fields | {"landmarks": marks}), SOURCE), 1000).splitlines()
+    assert [line for line in lines if line.startswith("landmarks")] == [f"landmarks  {words}"]
