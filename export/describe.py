@@ -13,6 +13,7 @@ CODES = 6000  # training frames encoded for the statistics: percentiles to a par
 SEED = 0
 LANDMARKS = 256  # what a card holds at the most
 SPAN = (1.0, 99.0)  # percentiles: a knob's whole way sounds like the corpus, stray codes left out
+FEWEST = 100  # codes of which a percentile leaves one out: of fewer each is a sound of its own, and none is stray
 NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs low < high
 
 
@@ -31,7 +32,7 @@ class Codes:
     def ends(self) -> tuple[Array, Array]:
         """Return the low and the high end of each latent's knob, [n] both."""
         if self.span is None:
-            low, high = np.percentile(self.latents, SPAN, axis=0)
+            low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST else (0, 100), axis=0)
             return low, high
         n = self.latents.shape[1]
         return np.full(n, self.span[0]), np.full(n, self.span[1])

@@ -18,6 +18,7 @@ from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render
+from ..host.through.recover import in_deviations
 from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen
@@ -103,8 +104,9 @@ def kit(card: Card) -> list[KeySettings]:
     """
     if card.labels:
         return [KeySettings(key=FIRST_KEY + place, label=label) for place, label in enumerate(card.labels[:KIT_KEYS])]
-    codes = np.array([mark.latent for mark in card.landmarks]) / [latent.std + 1e-9 for latent in card.latents]
-    middle = np.array([latent.default for latent in card.latents]) / [latent.std + 1e-9 for latent in card.latents]
+    scale = in_deviations(card)
+    codes = np.array([mark.latent for mark in card.landmarks]) * scale
+    middle = np.array([latent.default for latent in card.latents]) * scale
     chosen = [int(np.square(codes - middle).sum(1).argmin())]
     while len(chosen) < min(KIT_KEYS, len(codes)):
         apart = np.square(codes[:, None] - codes[chosen]).sum(2).min(1)

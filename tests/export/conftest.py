@@ -23,6 +23,7 @@ from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
+from ..train.struck import SMALL, drums
 from .instruments import few_codes, interrupt_at, made, small_recipe
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
@@ -157,6 +158,45 @@ def trace_of():
         return kept[kind]
 
     return trace
+
+
+@pytest.fixture(scope="session")
+def drum_corpus(tmp_path_factory):
+    """Toms and hats by formula, labelled so."""
+    return drums(tmp_path_factory.mktemp("drums") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def hit_run(drum_corpus, tmp_path_factory):
+    """The run of a small autoencoder of these, told labels or not."""
+    runs = {}
+
+    def run(labelled):
+        if labelled not in runs:
+            folder = tmp_path_factory.mktemp("hits") / "run"
+            changes = [*SMALL, "frames.enough=32", "training.steps=40", f"network.labels={str(labelled).lower()}"]
+            start(load_recipe("tuned-clip", changes), drum_corpus.folder, folder, Options("cpu"))
+            runs[labelled] = Run.open(folder)
+        return runs[labelled]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def hit_model(hit_run, tmp_path_factory):
+    """The file of such a run's model, its encoder beside it; how loud it is was not measured."""
+    models = {}
+
+    def model(labelled):
+        if labelled not in models:
+            path = tmp_path_factory.mktemp("hits") / "drums.onnx"
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(exporting, "loudness", lambda model: -20.0)
+                export(hit_run(labelled), path)
+            models[labelled] = path
+        return models[labelled]
+
+    return model
 
 
 @pytest.fixture

@@ -11,6 +11,13 @@ from timbrel.train.recipes.load import load_recipe
 PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}
 SMALL = {
     "tuned-8": ["network.hidden=[128,64,32]", "frames.rows=2000", "training.batch_size=64"],
+    "tuned-clip": [
+        "network.components=24",
+        "network.hidden=32",
+        "network.latents=4",
+        "training.batch_size=16",
+        "frames.enough=32",
+    ],
     "texture-10": ["network.hidden=[64]", "network.adjudicator=[32]", "frames.hop_length=200"],
 }
 MINUTES = 0.05  # three seconds

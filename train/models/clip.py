@@ -232,8 +232,8 @@ def _apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def _logarithm(power: Tensor) -> Tensor:
-    """Nepers of power."""
-    return 0.5 * torch.log(power + LEAST)
+    """Nepers of power. What is exported loses the addition of so small a number, but not this bound."""
+    return 0.5 * torch.log(power.clamp_min(LEAST))
 
 
 def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,188 @@
+"""Autoencoders of whole short sounds become models that give what torch gives, and kits of their sounds."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from timbrel.export.clip import clip_graphs
+from timbrel.export.describe import Codes, landmarks
+from timbrel.export.first_preset import FIRST_KEY, KIT_KEYS, kit
+from timbrel.host.contract.card import Landmark
+from timbrel.host.contract.encoder import Encoder, encoder_path
+from timbrel.host.contract.model import Model, open_session
+from timbrel.host.engines.clip_spectra import SpectraSound
+from timbrel.host.errors import UserError
+from timbrel.host.patch.library import open_patch
+from timbrel.train.batches.hits import hits
+from timbrel.train.families import trained
+
+from ..train.struck import corpus_of, hat, tom
+
+LENGTH, RATE = 4096, 8000
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "labelled"])
+def both(request, hit_run, hit_model):
+    """The trained network, and the model of it."""
+    return trained(hit_run(request.param), "best")[0], Model(hit_model(request.param))
+
+
+def heard(corpus, split="test"):
+    found = hits(corpus, split, ["hat", "tom"])
+    return found.take(corpus, np.arange(len(found.clips)), LENGTH), found
+
+
+def rows_of(card, numbers):
+    return torch.eye(len(card.labels))[torch.from_numpy(numbers)] if card.labels else None
+
+
+def test_the_decoder_gives_what_torch_gives(both):
+    network, model = both
+    codes = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    numbers = np.array([0, 1, 1, 0, 1])
+    with torch.no_grad():
+        expected = network.decode(torch.from_numpy(codes), rows_of(model.card, numbers)).numpy()
+    found = model.decode(codes, numbers)
+    assert found.shape == (5, model.card.frame_width)
+    assert np.abs(found - expected).max() < 5e-3 * expected.max()
+    assert model.verify().passed
+    assert model.verify().told == model.card.frame_width
+
+
+def test_the_encoder_gives_the_codes_and_labels_that_torch_gives(both, drum_corpus):
+    network, model = both
+    clips, _ = heard(drum_corpus)
+    codes, labels = Encoder(model).heard(clips)
+    with torch.no_grad():
+        expected = network.encode(torch.from_numpy(clips)).numpy()
+        assert np.abs(codes - expected).max() < 5e-3 * np.ptp(expected) * 3
+        if model.card.labels:
+            asked = network.heard(torch.from_numpy(clips)).numpy()
+            assert np.abs(labels - asked).max() < 5e-3
+        else:
+            assert labels is None
+    names = [put.name for put in open_session(encoder_path(model.path)).get_outputs()]
+    assert names == (["latent", "label"] if model.card.labels else ["latent"])
+
+
+def test_the_card_says_how_the_clips_are_given(both):
+    network, model = both
+    card = model.card
+    assert (card.kind, card.domain, card.window, card.chroma) == ("clip", "magnitude", "hann", None)
+    assert (card.sample_rate, card.frame_length) == (RATE, LENGTH)
+    assert (card.hop_length, card.transform_length, card.envelope_points) == (128, 512, 256)
+    assert json.loads(card.model_dump_json())["prior"] == {"normal": [0.0, 1.0]}
+    assert card.labels == list(network.settings.words)
+    sound = SpectraSound(LENGTH, 512, 128, 256)(model.decode(np.zeros((1, 4), np.float32), np.zeros(1, np.intp)))
+    assert np.isfinite(sound).all()
+
+
+def test_every_recording_of_few_is_a_landmark_within_the_knobs(both, drum_corpus):
+    """Twenty-four of them: percentiles would leave out two for each knob."""
+    network, model = both
+    clips, found = heard(drum_corpus, "train")
+    with torch.no_grad():
+        codes = network.encode(torch.from_numpy(clips)).numpy()
+    card = model.card
+    assert np.array([mark.latent for mark in card.landmarks]) == pytest.approx(codes, abs=1e-4)
+    if card.labels:
+        assert [mark.label for mark in card.landmarks] == [clip.label for clip in found.clips]
+    else:
+        assert [mark.label for mark in card.landmarks] == [clip.name for clip in found.clips]
+    for knob, column in zip(card.latents, codes.T, strict=True):
+        assert (knob.low, knob.high) == pytest.approx((column.min(), column.max()), abs=1e-4)
+
+
+def test_stray_codes_are_left_out_of_many():
+    codes = np.random.default_rng(0).standard_normal((1000, 2)).astype(np.float32)
+    codes[7] = 50.0
+    many, few = (Codes(part, [str(number) for number in range(len(part))]) for part in (codes, codes[:20]))
+    assert many.ends()[1].max() < 3
+    assert few.ends()[1].min() == 50
+    assert "7" in [mark.label for mark in landmarks(few)]
+    assert len(landmarks(few)) == 20
+
+
+def test_a_corpus_in_which_nothing_sounds_is_refused(hit_run, tmp_path):
+    run = hit_run(False)
+    silent = corpus_of(tmp_path / "c", [np.zeros(5000)] * 2)
+    with pytest.raises(UserError, match="has no training clip that sounds; add louder sounds"):
+        clip_graphs(trained(run, "best")[0], run.recipe, silent, False)
+
+
+# ---- what is played of it
+
+
+def of_landmarks(card, codes, **changes):
+    marks = [Landmark(latent=list(code), chroma=None, label=f"{number}") for number, code in enumerate(codes)]
+    return card.model_copy(update={"landmarks": marks, "labels": [], **changes})
+
+
+def knobs(card, deviations):
+    return [
+        latent.model_copy(update={"std": std, "default": 0.0})
+        for latent, std in zip(card.latents, deviations, strict=True)
+    ]
+
+
+def test_a_kit_takes_the_clip_in_the_middle_and_then_those_farthest_from_all_before(hit_model):
+    card = Model(hit_model(False)).card
+    codes = [[9.0, 0, 0, 0], [0.1, 0, 0, 0], [-8.0, 0, 0, 0], [0.0, 5, 0, 0], [0.0, 4.9, 0, 0]]
+    found = kit(of_landmarks(card, codes, latents=knobs(card, [1.0] * 4)))
+    assert [entry.key for entry in found] == list(range(FIRST_KEY, FIRST_KEY + 5))
+    assert [entry.code for entry in found] == [codes[number] for number in (1, 0, 2, 3, 4)]
+
+
+def test_a_kit_counts_in_deviations_and_a_knob_that_does_nothing_for_nothing(hit_model):
+    card = Model(hit_model(False)).card
+    codes = [[0.0, 0, 0, 0], [1.0, 0, 0, 0], [0.0, 0.9, 0, 0], [0.0, 0, 0, 1e-5]]
+    found = kit(of_landmarks(card, codes, latents=knobs(card, [1.0, 0.1, 1.0, 0.0])))
+    assert [entry.code for entry in found][:3] == [codes[0], codes[2], codes[1]]
+
+
+def test_a_kit_has_ten_keys_at_most_and_of_a_model_with_labels_these(hit_model):
+    card = Model(hit_model(False)).card
+    codes = np.random.default_rng(0).standard_normal((40, 4)).tolist()
+    found = kit(of_landmarks(card, codes))
+    assert len(found) == KIT_KEYS == 10
+    assert len({tuple(entry.code) for entry in found}) == 10
+    labelled = kit(Model(hit_model(True)).card)
+    assert [(entry.key, entry.label, entry.code) for entry in labelled] == [(36, "hat", None), (37, "tom", None)]
+
+
+# ---- the commands
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_info_verify_recover_and_render_take_such_a_model(hit_model, timbrel, tmp_path, labelled):
+    path = hit_model(labelled)
+    told = timbrel("info", path)
+    assert told.status == 0, told.err
+    assert "4096 samples (0.512 s) of 33 spectra of 257 magnitudes, 16.0 ms apart" in told.out
+    assert ("hat, tom" in told.out) == labelled
+    assert timbrel("verify", path).status == 0
+    soundfile.write(tmp_path / "hit.wav", tom(3), RATE, subtype="FLOAT")
+    said = timbrel("recover", tmp_path / "hit.wav", "--model", path, "-o", tmp_path / "hit.toml")
+    assert said.status == 0, said.err
+    assert ("taken for 'tom'" in said.out) == labelled
+    preset = open_patch(str(tmp_path / "hit.toml")).preset
+    assert (preset.clip.label if labelled else preset.clip) == ("tom" if labelled else None)
+    clip = np.pad(tom(3), (0, LENGTH - len(tom(3))))[None]
+    assert preset.latent.values == pytest.approx(Encoder(Model(path)).encode(clip)[0], abs=1e-3)
+    (tmp_path / "hits").mkdir()
+    soundfile.write(tmp_path / "hits" / "a.wav", hat(3), RATE)
+    soundfile.write(tmp_path / "hits" / "b.wav", tom(3), RATE)
+    said = timbrel("recover", tmp_path / "hits", "--model", path, "-o", tmp_path / "kit.toml")
+    assert said.status == 0, said.err
+    keys = open_patch(str(tmp_path / "kit.toml")).preset.keys
+    assert [entry.label for entry in keys] == (["hat", "tom"] if labelled else [None, None])
+    midi = tmp_path / "hit.mid"
+    track = b"\x00\x90\x24\x64\x83\x60\x80\x24\x00\x00\xff\x2f\x00"
+    midi.write_bytes(b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk" + len(track).to_bytes(4) + track)
+    ended = timbrel("render", tmp_path / "kit.toml", midi, "-o", tmp_path / "out.wav")
+    assert ended.status == 0, ended.err
+    sound, _ = soundfile.read(tmp_path / "out.wav")
+    assert np.isfinite(sound).all()
+    assert 1e-3 < np.abs(sound).max() < 1
