@@ -1,6 +1,6 @@
 """Training speed of a contest: timbrel's loop against a bare torch loop of the same turns, and of torch's own layers.
 
-WaveGAN (1.5 million weights at size 16, batch 16): five critic turns with batches of their own and slopes of slopes,
+WaveGAN (2.6 million weights at size 16, batch 16): five critic turns with batches of their own and slopes of slopes,
 and one of the generator. Both move the same networks by the same fused Adams on the same number of threads; the bare
 loop takes clips from a tensor in memory. The last row is the bare loop of torch's own strided convolutions.
 """

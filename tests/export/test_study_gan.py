@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from timbrel.export.reports import picture
 from timbrel.export.study.gan import FIRST, STAGES, _stages
+from timbrel.export.study.gan_figures import losses, over_epochs
 from timbrel.export.study.runs import Asked
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
@@ -162,3 +163,25 @@ def test_parts_end_with_the_whole_and_begin_with_an_epoch():
     minutes = [part.training.minutes for part, _ in _stages(load_recipe("clip-dcgan", ["training.minutes=5"]), 3)]
     assert minutes == [None, *(pytest.approx(0.5 * n) for n in range(1, 11))]
     assert [part.training.steps for part, _ in _stages(load_recipe("clip-dcgan", ["training.steps=2"]), 3)] == [2]
+
+
+def test_losses_stand_over_epochs_and_clips_in_rows():
+    logged = {"steps": [3, 6, 12], "sides": {"critic": [1.0, 2.0, 3.0], "generator": [3.0, 2.0, 1.0]}}
+    axes = losses("a", logged, epoch=3).draw(picture.LIGHT).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["critic", "generator"]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[1, 2, 4]] * 2
+    clips = np.random.default_rng(0).standard_normal((2, 2048)).astype(np.float32)
+    for drawn in over_epochs("a", {"recordings": clips, "last epoch": clips}, RATE):
+        assert [axes.get_ylabel() for axes in drawn.draw(picture.DARK).axes] == ["recordings", "", "last epoch", ""]
+
+
+def test_the_command_refuses_two_budgets_and_other_studies_its_options(timbrel, corpus, tmp_path):
+    common = ("--corpus", corpus, "-o", tmp_path / "study")
+    refused = timbrel("study", "gan", *common, "--steps", 5, "--minutes", 1)
+    assert (refused.status, refused.err) == (
+        2,
+        "timbrel: --steps 5 and --minutes 1 are two budgets; give one of them\n",
+    )
+    other = timbrel("study", "grain", *common, "--minutes", 1)
+    assert (other.status, other.err) == (2, "timbrel: --minutes 1.0 is no option of study grain; leave it out\n")
+    assert not (tmp_path / "study").exists()
