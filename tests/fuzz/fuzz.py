@@ -87,6 +87,7 @@ class Kitchen:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         spectrum, grain = seeds.spectrum_model(folder / "spectrum.onnx"), seeds.grain_model(folder / "grain.onnx")
+        clip = seeds.clip_model(folder / "clip.onnx")
         shutil.copy(encoder_path(spectrum), encoder_path(folder / "bad.onnx"))
         shutil.copy(spectrum, folder / "heard.onnx")
         shutil.copy(encoder_path(spectrum), encoder_path(folder / "heard.onnx"))
@@ -98,7 +99,7 @@ class Kitchen:
         sounds = seeds.sounds(folder)
         shutil.copy(sounds[0], folder / "sound.wav")
         self.pools: dict[str, list[bytes]] = {
-            "model": [spectrum.read_bytes(), grain.read_bytes()],
+            "model": [spectrum.read_bytes(), grain.read_bytes(), clip.read_bytes()],
             "encoder": [encoder_path(spectrum).read_bytes()],
             "preset": [text.encode() for text in seeds.presets()],
             "tune": seeds.midi_files(),

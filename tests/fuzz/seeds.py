@@ -48,6 +48,21 @@ def grain_model(path: Path) -> Path:
     return path
 
 
+def clip_model(path: Path) -> Path:
+    """Clips that are their codes, repeated."""
+    source = _models.Analytic(frame_length=FRAME, hop_length=FRAME, sample_rate=RATE, chroma=False)
+    reference = {"latent": [[0.5, 0.25]], "chroma": None, "points": [0, 1], "frame": [[0.5, 0.25]], "tolerance": 1e-5}
+    card = source.card(kind="clip", domain="samples", window="rectangular", reference=reference)
+    repeat = [numpy_helper.from_array(np.tile(np.eye(2, dtype=np.float32), FRAME // 2), "repeat")]
+    ins, outs = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", width])]
+        for name, width in (("latent", 2), ("frame", FRAME))
+    )
+    node = helper.make_node("MatMul", ["latent", "repeat"], ["frame"])
+    source.save(path, card, helper.make_graph([node], "clips", ins, outs, repeat))
+    return path
+
+
 def _save_encoder(path: Path) -> None:
     halves = numpy_helper.from_array(np.repeat(np.eye(2, dtype=np.float32), FRAME // 2, axis=0), "halves")
     ins, outs = (
@@ -67,9 +82,12 @@ def presets() -> list[str]:
     texts = []
     for path in sorted(PRESETS.glob("*.toml")):
         fields = tomlkit.parse(path.read_text(encoding="utf-8"))
-        fields["model"] = "grain.onnx" if path.name.startswith("lakeside") else "spectrum.onnx"
-        for name in ("model_sha256", "latent", "motion", "morph"):
+        kind = "clip" if "keys" in fields else "grain" if path.name.startswith("lakeside") else "spectrum"
+        fields["model"] = f"{kind}.onnx"
+        for name in ("model_sha256", "latent", "motion", "morph", "knobs"):
             fields.pop(name, None)
+        for entry in fields.get("keys", []):
+            entry["label"] = "middle"
         fields["cc"] = [entry for entry in fields.get("cc", []) if entry["target"] in ("latent.0", "latent.1", "gain")]
         texts.append(tomlkit.dumps(fields))
     return [*texts, FULL_SPECTRUM, FULL_GRAIN]
