@@ -12,22 +12,21 @@ from .patch.library import open_patch
 from .picture import draw_performance
 from .play.rack import Rack
 from .render import blocks, render
-from .shelf import MIDI
 
-PRESET, TUNE, RATE = "gm-keys", "demo.mid", 44100
+RATE = 44100
 LATENT_BLOCK = 1024  # samples between the points of the latent path in the picture
 
 
-def demo(folder: Path) -> tuple[Path, Path]:
-    """Render the shipped preset and tune to ``demo.wav`` and its picture ``demo.png`` in ``folder``, replacing both.
+def demo(folder: Path, preset: str, tune: Path) -> tuple[Path, Path]:
+    """Render a preset and a tune to a sound and its picture in ``folder``, named as the tune, replacing both.
 
     Returns:
         The two files.
     """
-    patch = open_patch(PRESET)
-    performance = read_performance(MIDI / TUNE, RATE)
+    patch = open_patch(preset)
+    performance = read_performance(tune, RATE)
     patches = dict.fromkeys(performance.channels, patch)
-    sound, picture = folder / "demo.wav", folder / "demo.png"
+    sound, picture = folder / f"{tune.stem}.wav", folder / f"{tune.stem}.png"
     render(patches, performance, sound, sample_rate=RATE, overwrite=True)
     audio, _ = read_sound(sound)
     path = _latent_path(Rack(patches, RATE), performance.channels[0], performance)

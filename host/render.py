@@ -27,16 +27,17 @@ DRUMS = 9  # channel 10, as people count, which General MIDI gives to percussion
 RATES = (44100, 48000, 96000)
 
 
-def remarks(performance: Performance, preset: str, given: Collection[int]) -> list[str]:
+def remarks(performance: Performance, preset: str, given: Collection[int], kit: bool = False) -> list[str]:
     """Return what a file asks for and does not get, a line each: General MIDI's drums, and program changes.
 
     Args:
         preset: its name; it plays the channels that have no other.
         given: channels (0 to 15) for which the player has chosen another preset, and needs no advice.
+        kit: it is a kit, and so plays drums as they are meant.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
-    if DRUMS in left and not performance.recorded:
+    if DRUMS in left and not kit and not performance.recorded:
         lines.append(
             f"channel {DRUMS + 1}, drums in General MIDI, is played by {preset} like any other; "
             f"--channel {DRUMS + 1}=none leaves it out"

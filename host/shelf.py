@@ -5,6 +5,7 @@ from pathlib import Path
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
+DEMO = "gm-keys"  # the preset that `timbrel demo` plays, to demo.mid
 MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes
 
 
@@ -16,6 +17,12 @@ def shipped_presets() -> dict[str, Path]:
 def shipped_models() -> dict[str, Path]:
     """Names and files of the models that ship."""
     return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
+
+
+def shipped_tunes() -> dict[str, Path]:
+    """Names of the shipped presets that have a tune of their own, and the tunes."""
+    tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
+    return {DEMO: tunes["demo"]} | {name: tunes[name] for name in shipped_presets() if name in tunes}
 
 
 def preset_file(name: str) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..shelf import DEMO
 from .options import MODEL_HELP, PRESET_HELP, Channels, Overwrite, Trust, channel_presets, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -29,12 +30,19 @@ class Way(StrEnum):
 
 
 @commands.command()
-def demo() -> None:
-    """Render the shipped demo to demo.wav and demo.png in this folder."""
-    from ..demo import PRESET, TUNE, demo
+def demo(
+    preset: Annotated[str, typer.Argument(help="A shipped preset that has a tune of its own.")] = DEMO,
+) -> None:
+    """Render a shipped preset's tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
+    from ..demo import demo
+    from ..errors import nearest
+    from ..shelf import shipped_tunes
 
-    sound, picture = demo(Path())
-    print(f"{sound}: preset {PRESET} plays {TUNE}")
+    tunes = shipped_tunes()
+    if preset not in tunes:
+        raise UserError(f"no tune ships for {preset!r}{nearest(preset, list(tunes))}")
+    sound, picture = demo(Path(), preset, tunes[preset])
+    print(f"{sound}: preset {preset} plays {tunes[preset].name}")
     print(f"{picture}: its waveform, spectrum, notes and latent path")
     print("next: 'timbrel presets' lists what ships; 'timbrel render PRESET YOUR.mid -o OUT.wav' plays your own tune;")
     print("      'timbrel make YOUR_SOUNDS -o INSTRUMENT' makes an instrument of your own recordings")
@@ -183,7 +191,7 @@ def render(
     fitting, loaded = read_notes(performance.notes, str(midi))
     default = fitting.fit(open_patch(preset))
     others = {number: fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
-    warnings = [*performance.warnings, *remarks(performance, default.name, others)]
+    warnings = [*performance.warnings, *remarks(performance, default.name, others, kit=bool(default.preset.keys))]
     if performance.recorded:
         given = {number + 1: patch.name for number, patch in others.items()}
         warnings += [f"{midi}: {line}" for line in differences(fitting, loaded, default.name, given, rate)]
