@@ -35,14 +35,15 @@ class Encoder(nn.Module):
         self.network = network
 
     def forward(self, audio: Tensor) -> Tensor:
-        return self.network.encode(audio)
+        return self.network.encode(self.network.features(audio)[0])
 
 
 class Listener(Encoder):
     """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        return self.network.encode(audio), self.network.heard(audio)
+        features = self.network.features(audio)[0]
+        return self.network.encode(features), self.network.heard(features)
 
 
 @torch.no_grad()
@@ -59,7 +60,9 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(found.clips))[:CODES])
     codes = np.concatenate(
         [
-            network.encode(torch.from_numpy(found.take(corpus, part, recipe.frames.frame_length))).numpy()
+            network.encode(
+                network.features(torch.from_numpy(found.take(corpus, part, recipe.frames.frame_length)))[0]
+            ).numpy()
             for part in np.array_split(chosen, -(-len(chosen) // ROWS))
         ]
     )
@@ -74,9 +77,9 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
         card={
             "kind": "clip",
             "domain": "magnitude",
-            "hop_length": network.hop,
-            "transform_length": network.transform,
-            "envelope_points": network.points,
+            "hop_length": network.features.hop,
+            "transform_length": network.features.transform,
+            "envelope_points": network.features.points,
             "window": "hann",
             "prior": NormalPrior(normal=(0.0, 1.0)),
             "chroma": None,

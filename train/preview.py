@@ -64,12 +64,14 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
 
 def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
     """Decoded clips, each after the clip that it is of."""
-    clips, labels = batch
-    words = len(network.settings.words)
-    told = torch.nn.functional.one_hot(labels, words).to(clips) if words else None
-    frames = network.decode(network.encode(clips), told).cpu().numpy()
-    made = SpectraSound(network.length, network.transform, network.hop, network.points)(frames)
-    return [sound for pair in zip(clips.cpu().numpy(), made, strict=True) for sound in pair]
+    features, _, labels = batch
+    features, words = features.float(), len(network.settings.words)
+    told = torch.nn.functional.one_hot(labels, words).to(features) if words else None
+    taken = network.features
+    sound = SpectraSound(taken.length, taken.transform, taken.hop, taken.points)
+    asked, made = taken.frames(features), network.decode(network.encode(features), told)
+    pairs = zip(sound(asked.cpu().numpy()), sound(made.cpu().numpy()), strict=True)
+    return [clip for pair in pairs for clip in pair]
 
 
 def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:

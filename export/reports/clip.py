@@ -96,13 +96,14 @@ def report(
 def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
     """Return what makes the clips of an autoencoder of whole short sounds."""
     assert isinstance(recipe, HitRecipe)
-    sound = SpectraSound(network.length, network.transform, network.hop, network.points)
+    seen = network.features
+    sound = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
     words = recipe.network.words
 
     def taken(corpus: Corpus, split: Split) -> Part:
         found = hits(corpus, split, words)
-        chosen = np.linspace(0, len(found.clips) - 1, min(most(network.length), len(found.clips))).astype(np.int64)
-        clips, names = found.take(corpus, chosen, network.length), [found.clips[index].name for index in chosen]
+        chosen = np.linspace(0, len(found.clips) - 1, min(most(seen.length), len(found.clips))).astype(np.int64)
+        clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
         return Part(split, clips, names, found.labels[chosen], len(found.clips))
 
     def told(labels: Ints) -> torch.Tensor | None:
@@ -115,7 +116,7 @@ def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
 
     @torch.no_grad()
     def again(clips: Array, labels: Ints) -> Array:
-        return sound(network.decode(network.encode(torch.from_numpy(clips)), told(labels)).numpy())
+        return sound(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), told(labels)).numpy())
 
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Maker(taken, words, made, again, recipe.loss, parameters)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...host.errors import UserError
 from ..corpus.heard import dying_seconds
 from ..corpus.store import Clip, Corpus, Split
+from ..models.clip_features import ClipFeatures
 from ..recipes.clip import UNIT, HitFrames, HitRecipe
 from .clips import are, check_words, counted, left_out, words_of
 
@@ -24,7 +25,9 @@ SLOWEST = 0.2  # nepers a second: less is not heard
 NEARLY_ALL = 0.95  # of clips, that have died away within the length of the model's
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 2.0  # of a model's clip: what is longer is no hit, and takes long to learn
 FADED = 1.04  # of that: the last part of a clip is faded out
-BATCH = 64  # validation clips at a time
+BATCH = 64  # clips at a time
+MOST_VALIDATED = 1024  # clips that are looked at in validation
+VARIED = 17  # beside the seed, of the chances by which clips are varied
 
 
 @dataclass(frozen=True)
@@ -43,44 +46,53 @@ class Hits:
         return taken
 
 
-@dataclass
 class HitData:
-    """Batches of clips: (clips [batch, frame_length], the numbers of their labels [batch])."""
+    """Batches of clips: (features, levels in mel bands, the numbers of their labels [batch]).
 
-    corpus: Corpus
-    settings: HitFrames
-    train: Hits
-    val: Hits
+    All of them are taken once, in half precision, and those of few clips several times, each varied by chance: steps
+    then cost what the network costs. See `ClipFeatures` for shapes.
+    """
+
+    def __init__(self, corpus: Corpus, recipe: HitRecipe, train: Hits, val: Hits) -> None:
+        """Take the features of clips; ``train`` has one at least."""
+        self._corpus, self._settings = corpus, recipe.frames
+        self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
+        times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
+        rng = np.random.default_rng([recipe.training.seed, VARIED]) if times > 1 else None
+        self._train = self._taken(train, np.tile(np.arange(len(train.clips)), times), rng)
+        self._val = self._taken(val, _evenly(val, MOST_VALIDATED))
 
     def __len__(self) -> int:
-        """Training frames; each few clips are taken several times, varied each time."""
-        return len(self.train.clips) * self._times
-
-    @property
-    def _times(self) -> int:
-        """How often each training clip is taken."""
-        return max(1, math.ceil(self.settings.enough / len(self.train.clips)))
+        """Training frames; each few clips are taken several times."""
+        return len(self._train[0])
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """See `Data.batch`."""
-        chosen = frames % len(self.train.clips)
-        taken = self.train.take(self.corpus, chosen, self.settings.frame_length)
-        if self._times > 1:
-            taken = varied(taken, self.settings, rng)
-        return torch.from_numpy(taken), torch.from_numpy(self.train.labels[chosen])
+        chosen = torch.from_numpy(frames)
+        return tuple(part[chosen] for part in self._train)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         """See `Data.validation`."""
-        chosen = _evenly(self.val, limit)
-        return [self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
+        chosen = _some(len(self._val[0]), limit)
+        parts = (torch.from_numpy(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
+        return [tuple(part[rows] for part in self._val) for rows in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         """See `Data.spread`."""
-        return self._taken(self.train, _evenly(self.train, limit))
+        return self.batch(_some(len(self), limit), np.random.default_rng(0))
 
-    def _taken(self, hits: Hits, chosen: Ints) -> tuple[Tensor, ...]:
-        taken = hits.take(self.corpus, chosen, self.settings.frame_length)
-        return torch.from_numpy(taken), torch.from_numpy(hits.labels[chosen])
+    @torch.no_grad()
+    def _taken(self, part: Hits, chosen: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+        """Return features, levels in mel bands and labels of clips, varied by ``rng``."""
+        features, mel = [], []
+        for first in range(0, len(chosen), BATCH):
+            clips = part.take(self._corpus, chosen[first : first + BATCH], self._settings.frame_length)
+            if rng is not None:
+                clips = varied(clips, self._settings, rng)
+            seen = self._features(torch.from_numpy(clips))
+            features.append(seen[0].half())
+            mel.append(seen[1].half())
+        return torch.cat(features), torch.cat(mel), torch.from_numpy(part.labels[chosen])
 
 
 def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> HitData:
@@ -89,7 +101,7 @@ def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> Hi
     Nothing is kept in ``folder``, and pitch does not matter.
     """
     train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
-    return HitData(corpus, recipe.frames, train, val if val.clips else train)
+    return HitData(corpus, recipe, train, val if val.clips else train)
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
@@ -135,7 +147,12 @@ def hit_changes(corpus: Corpus) -> list[str]:
 
 
 def _evenly(of: Hits, limit: int) -> Ints:
-    return np.linspace(0, len(of.clips) - 1, min(limit, len(of.clips))).astype(np.int64)
+    return _some(len(of.clips), limit)
+
+
+def _some(count: int, limit: int) -> Ints:
+    """Return at most ``limit`` of so many places, evenly spaced."""
+    return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
 def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:

@@ -1,0 +1,107 @@
+"""What an autoencoder of clips sees of a clip: levels of its spectra in bands, and its loudness in short parts."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WINDOW_SECONDS = 0.05  # of spectra: the harmonics of voices stand apart, and two periods of a kick at 50 Hz fit in
+OVERLAP = 4  # hops in a window
+PART_SECONDS = 0.002  # of loudness: attacks may be off by 3 ms
+BAND_SHARE, BAND_HZ = 0.03, 100.0  # bands lie this share of (frequency + BAND_HZ) apart, and a bin at least
+RANGE = 80 / 20 * math.log(10)  # nepers under a clip's loudest: what is softer counts as if it lay there
+MEL_BANDS = 64  # as in the measure of how far clips lie apart
+LEAST = 1e-12  # power of silence
+LEAST_MEL = 1e-9  # power of a mel band, where the loudest is 1
+
+
+class ClipFeatures(nn.Module):
+    """Takes features of clips.
+
+    ``spectra`` spectra of ``transform`` samples, ``hop`` apart, the first around the first sample; ``points`` parts of
+    ``part`` samples.
+    """
+
+    into: Tensor
+    out_of: Tensor
+    mel: Tensor
+    window: Tensor
+    fade: Tensor
+
+    def __init__(self, sample_rate: int, length: int) -> None:
+        """Make the tables for clips of ``length`` samples, a multiple of a hop, at ``sample_rate`` Hz."""
+        super().__init__()
+        self.length = length
+        self.transform = 2 ** round(math.log2(sample_rate * WINDOW_SECONDS))
+        self.hop = self.transform // OVERLAP
+        self.part = min(2 ** round(math.log2(sample_rate * PART_SECONDS)), self.hop)
+        self.spectra, self.points = length // self.hop + 1, length // self.part
+        for name, value in _tables(sample_rate, self.transform, length).items():
+            self.register_buffer(name, value, persistent=False)
+        self.bands = len(self.into)
+        self.width = self.spectra * self.bands + self.points
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of clips, [clips, width], and their levels in mel bands in dB, [clips, spectra, bands].
+
+        Features are logarithms of amplitudes: of spectra in bands, [spectra × bands], and after them of parts. Each
+        clip counts as being so loud that its loudest mel band has power 1: velocity is what makes hits soft.
+        """
+        faded = clips * self.fade
+        padded = F.pad(faded, (self.transform // 2, self.transform // 2 + self.hop))
+        pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
+        parts = torch.view_as_real(torch.fft.rfft(pieces * self.window))
+        power = (parts * parts).sum(-1)
+        mel = power @ self.mel
+        loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
+        bands = logarithm(power @ self.into.T / loudest)
+        levels = logarithm(faded.view(-1, self.points, self.part).square().mean(2) / loudest[:, 0])
+        features = torch.cat([_bounded(bands, (1, 2)).flatten(1), _bounded(levels, (1,))], 1)
+        return features, 10 * torch.log10((mel / loudest).clamp_min(LEAST_MEL))
+
+    def parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two parts of features: bands [clips, spectra, bands] and levels [clips, points], in nepers."""
+        first = self.spectra * self.bands
+        return features[:, :first].view(-1, self.spectra, self.bands), features[:, first:]
+
+    def mel_decibels(self, bands: Tensor) -> Tensor:
+        """Return levels in mel bands in dB, [clips, spectra, mel bands], of bands in nepers."""
+        return 10 * torch.log10(torch.exp(2 * bands) @ (self.out_of @ self.mel) + LEAST_MEL)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Return frames as a card of kind clip has them: magnitudes of bins, in nepers straight lines between bands."""
+        bands, levels = self.parts(features)
+        return torch.cat([torch.exp(bands @ self.out_of).flatten(1), torch.exp(levels)], 1)
+
+
+def logarithm(power: Tensor) -> Tensor:
+    """Return nepers of power. What is exported would lose the addition of so small a number, but not this bound."""
+    return 0.5 * torch.log(power.clamp_min(LEAST))
+
+
+def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return torch.maximum(levels, levels.amax(axes, keepdim=True) - RANGE)
+
+
+def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
+    """Return what is constant: bins into bands and out of them, mel bands, the window, and a fade at a clip's end."""
+    from librosa.filters import mel
+
+    hertz = np.arange(transform // 2 + 1) * rate / transform
+    middles = [0.0]
+    while middles[-1] < rate / 2:
+        middles.append(middles[-1] + max(rate / transform, BAND_SHARE * (middles[-1] + BAND_HZ)))
+    middles[-1] = rate / 2
+    hats = np.stack([np.interp(hertz, middles, row) for row in np.eye(len(middles))])
+    fade = np.ones(length)
+    fade[-(length // 32) :] = np.linspace(1, 0, length // 32)
+    tables = {
+        "into": hats / hats.sum(1, keepdims=True),
+        "out_of": hats,
+        "mel": mel(sr=rate, n_fft=transform, n_mels=MEL_BANDS).T,
+        "window": np.hanning(transform + 1)[:-1],
+        "fade": fade,
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in tables.items()}
