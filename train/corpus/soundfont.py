@@ -76,23 +76,20 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
-    Notes are labelled with their program's name and their key, hits of kits with what they are (`DRUM_CLASSES`). Many
-    kits share most of their hits: one that differs from an earlier hit of its key in level alone is left out.
+    Notes are labelled with their program's name and their key, hits of kits with what they are (`DRUM_CLASSES`); a hit
+    that differs from an earlier one of its key in level alone is left out.
 
     Args:
         soundfont: an .sf2 or .sf3 file.
         destination: the corpus's folder, which must not hold anything yet.
-        programs: General MIDI programs, 0 to 127, of the soundfont's bank 0; or drum kits, of its bank 128.
-        notes: MIDI notes, 0 to 127; of kits 35 to 81, which are General MIDI's drums.
-        velocities: 1 to 127.
-        kits: the programs are drum kits.
+        programs: General MIDI programs, 0 to 127, of the soundfont's bank 0; with ``kits`` drum kits, of its bank 128.
+        notes, velocities: MIDI's, 0 to 127 and 1 to 127; of kits 35 to 81, which are General MIDI's drums.
         seconds: length of a clip; its key is held all through, and the last 20 ms are faded.
         rate: Hz, 8000 to 96000.
         split: fractions of train/val/test, dealt out by program, or by note where there is but one program; of kits
             by hit, all velocities together.
         seed: of the split.
-        name: of the corpus; its folder's name by default.
-        licence: of the soundfont, for the cards of models that learn from it.
+        name, licence: of the corpus, its folder's name by default; and of the soundfont, for cards of models.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Raises:
@@ -103,29 +100,30 @@ def render_soundfont(
     fractions, say = parse_fractions(split), progress or (lambda share, what: None)
     _check(programs, notes, velocities, seconds, rate, kits)
     at_hand, fluidsynth = _programs_of(soundfont, _PERCUSSION if kits else _MELODIC), _fluidsynth()
-    programs = sorted(set(programs))
-    append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
-    pairs = list(product(sorted(set(notes)), sorted(set(velocities))))
+    programs, pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
+        append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
+        channel = _DRUM_CHANNEL if kits else 0
         for done, program in enumerate(programs):
             say(done / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
-            if program not in at_hand:
+            if program in at_hand:
+                for (note, velocity), samples in _render(fluidsynth, soundfont, channel, program, pairs, seconds, rate):
+                    append(writer, samples, program, note, velocity)
+            else:
                 writer.report.unreadable[f"{'kit' if kits else 'program'} {program:03d}"] = "not in this soundfont"
-                continue
-            channel = _DRUM_CHANNEL if kits else 0
-            for (note, velocity), samples in _render(fluidsynth, soundfont, channel, program, pairs, seconds, rate):
-                append(writer, samples, program, note, velocity)
-        if not writer.clips:
-            raise UserError(
-                f"nothing sounds in {soundfont} with these programs and notes "
-                f"({writer.report.left_out_line()}); try others"
-            )
-        if kits:
-            writer.report.labels = dict(sorted(Counter(clip.label for clip in writer.clips).items()))
+        _check_sounds(writer, soundfont)
+        writer.report.labels = dict(sorted(Counter(clip.label for clip in writer.clips).items())) if kits else {}
         splits = assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
     say(1.0, "done")
     return report
+
+
+def _check_sounds(writer: Writer, soundfont: Path) -> None:
+    if not writer.clips:
+        raise UserError(
+            f"nothing sounds in {soundfont} with these programs and notes ({writer.report.left_out_line()}); try others"
+        )
 
 
 def _check(
