@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ..host.audio.files import sound_writer
 from ..host.errors import UserError
 from ..host.files import replacing_folder
 from ..train.families import trained
-from ..train.metrics.generated import Judge
+from ..train.metrics.generated import Judge, Judged
 from ..train.run import Run
 from .families import FAMILIES
 from .reports.report import Figures, Progress, Sound
+
+Array = npt.NDArray[np.float32]
 
 PEAK = 0.98  # of a page's loudest sound
 
@@ -61,7 +64,7 @@ def _judged(run: Run, classifier: Run | None) -> dict[str, Judge]:
     """Return what a report is given to judge clips with, by name.
 
     Raises:
-        UserError: the run makes no clips, or the other run's network is no classifier.
+        UserError: the run makes no clips, or the other run's network is no classifier, or none of these labels.
     """
     if classifier is None:
         return {}
@@ -71,7 +74,23 @@ def _judged(run: Run, classifier: Run | None) -> dict[str, Judge]:
     judge = getattr(network, "judge", None)
     if judge is None:
         raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
-    return {"judge": judge}
+    asked, known = (getattr(getattr(of.recipe, "network", None), "words", []) for of in (run, classifier))
+    if strange := [word for word in asked if word not in known]:
+        raise UserError(
+            f"--classifier {classifier.folder} does not know label {strange[0]!r}; train one on clips with these labels"
+        )
+    return {"judge": _in_order(judge, known, asked)}
+
+
+def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge:
+    """Return a judge whose first labels are those asked for, in their order, and then what else it knows."""
+    order = [*map(known.index, first), *(number for number, word in enumerate(known) if word not in first)]
+
+    def judged(clips: Array, rate: int) -> Judged:
+        found = judge(clips, rate)
+        return found._replace(posteriors=found.posteriors[:, order])
+
+    return judged
 
 
 def _write(folder: Path, sounds: Sequence[Sound]) -> None:
