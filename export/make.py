@@ -1,6 +1,7 @@
 """Makes an instrument of a folder of sounds, in one go."""
 
 import contextlib
+import functools
 import math
 import shutil
 from collections.abc import Sequence
@@ -9,13 +10,14 @@ from pathlib import Path
 from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.errors import Failure, TimbrelError, UserError
-from ..host.files import check_new_folder, replacing
+from ..host.files import check_new_folder, replacing, replacing_folder
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.heard import listened
+from ..train.corpus.report import CorpusReport
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
 from ..train.health import ALIKE
@@ -120,7 +122,7 @@ def _begin(
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
     load_recipe(FAMILIES[TONAL].recipe, [f"training.minutes={minutes}"])  # refuses a wrong number before any work
-    corpus = _corpus(sounds, output, label, display)
+    corpus = _corpus(sounds, output, family, label, display)
     try:
         family = _chosen(corpus, output, family, display)
         if FAMILIES[family].whole and not (output / "run").exists():
@@ -134,7 +136,7 @@ def _begin(
         raise
 
 
-def _corpus(sounds: Sequence[Path], output: Path, label: str | None, display: Display) -> Corpus:
+def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
     """Return the corpus in ``output``, built if it is not there yet."""
     if (output / PRESET).exists():
         raise UserError(
@@ -150,13 +152,26 @@ def _corpus(sounds: Sequence[Path], output: Path, label: str | None, display: Di
     new = not output.exists()
     output.mkdir(exist_ok=True)
     try:
-        report = build(sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update)
+        report = _read(sounds, output, family, label, display)
     except BaseException:
         if new:
             output.rmdir()
         raise
     display.say(report.text())
     return Corpus.open(output / "corpus")
+
+
+def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> CorpusReport:
+    """Build the corpus in ``output``; where all sounds are too short to be notes, of clicks and hats."""
+    read = functools.partial(
+        build, sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update
+    )
+    try:
+        return read()
+    except UserError:
+        if family not in ("auto", SHORT):
+            raise
+        return read(shortest_seconds=SHORTEST_SECONDS)
 
 
 def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
@@ -197,18 +212,17 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
 def _whole(corpus: Corpus, sounds: Sequence[Path], output: Path, label: str | None, display: Display) -> Corpus:
     """Return the corpus read again as whole recordings are wanted: at their own rate, and however short they are."""
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
-    name = output.resolve().name
-    shutil.rmtree(corpus.folder)
-    build(
-        sounds,
-        output / "corpus",
-        rate=rate,
-        shortest_seconds=SHORTEST_SECONDS,
-        name=name,
-        label=label,
-        progress=display.update,
-    )
-    whole = Corpus.open(output / "corpus")
+    with replacing_folder(corpus.folder) as folder:
+        build(
+            sounds,
+            folder,
+            rate=rate,
+            shortest_seconds=SHORTEST_SECONDS,
+            name=corpus.name,
+            label=label,
+            progress=display.update,
+        )
+    whole = Corpus.open(corpus.folder)
     display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them")
     return whole
 

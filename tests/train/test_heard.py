@@ -61,6 +61,11 @@ def rain(number):
     return 0.1 * np.random.default_rng(number).standard_normal(round(1.2 * RATE))
 
 
+def tick(number):
+    """Noise that is cut off at once."""
+    return rain(number)[: round(0.04 * RATE)]
+
+
 def long_hit(number):
     """It dies away, but takes three seconds."""
     return np.exp(-2.3 * times(3.2)) * np.random.default_rng(number).standard_normal(round(3.2 * RATE)) / 4
@@ -77,6 +82,7 @@ def long_hit(number):
         (loop, False, 8, 0),
         (rain, False, 1, 0),
         (long_hit, False, 1, 0),
+        (tick, True, 1, 0),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -15,6 +15,7 @@ STEP_SECONDS = 0.01  # of the loudness that is looked at
 RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by so much within so many steps
 STRONG_DB = 20.0  # and comes so near to the clip's loudest
 DYING_DB = 12.0  # under its loudest, where a hit that is cut off early ends: noise that goes on does not
+CUT_SECONDS = 0.1  # what is no longer is no texture, however it ends: a hat or a click, cut off
 APART_STEPS = 8  # between onsets: what rises again sooner is the same
 ONSETS = 3  # of a hit or a word at the most: two syllables, and one more
 STEADY = 0.5  # semitones from the clip's median pitch: within vibrato
@@ -50,7 +51,8 @@ class Heard:
     @property
     def short(self) -> bool:
         """Return whether the clips are hits or words, each a sound by itself, and no notes of an instrument."""
-        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and self.dying >= MOSTLY
+        ends = self.dying >= MOSTLY or self.seconds <= CUT_SECONDS
+        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and ends
         scale = self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
         return single and not scale
 

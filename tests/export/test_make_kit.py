@@ -1,0 +1,191 @@
+"""A folder of short sounds becomes a kit: read whole at its own rate, labelled, and heard on its keys."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.export import export as exporting
+from timbrel.export import make as making
+from timbrel.export.first_preset import HIT_SECONDS
+from timbrel.export.make import Stopped
+from timbrel.host.contract.encoder import encoder_path
+from timbrel.host.contract.model import Model
+from timbrel.host.errors import UserError
+from timbrel.host.patch.library import open_patch
+from timbrel.train.checkpoint import load, progress_of
+from timbrel.train.corpus.store import Corpus
+from timbrel.train.run import Run
+
+from ..train.struck import hat, tom
+from .instruments import PARTS, interrupt_at, made
+
+pytestmark = pytest.mark.usefixtures("small_instruments")
+
+KIT_PARTS = PARTS - {"scale.wav"} | {"kit.wav"}
+RATE = 8000
+
+
+def hits(folder, each=5, seconds=0.4, rates=(RATE, RATE)):
+    """Toms and hats, each in a folder of its own."""
+    for word, make, rate in (("tom", tom, rates[0]), ("hat", hat, rates[1])):
+        (folder / word).mkdir(parents=True)
+        for seed in range(each):
+            soundfile.write(folder / word / f"{word}{seed}.wav", make(seed, seconds, rate), rate)
+    return folder
+
+
+@pytest.fixture
+def quick_kit(monkeypatch, quick, hit_model):
+    """What follows training takes no time: the model is one that was made of such sounds, told labels or not."""
+
+    def export(run, path, labels, overwrite):
+        source = hit_model(bool(run.recipe.network.words))
+        shutil.copy(source, path)
+        shutil.copy(encoder_path(source), encoder_path(path))
+        return Model(path).card
+
+    monkeypatch.setattr(making, "export", export)
+
+
+# ---- what is made
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Hits at two rates, one of them long, a word without a sound, and silence."""
+    folder = hits(tmp_path_factory.mktemp("hits"), 8, rates=(RATE, 6000))
+    soundfile.write(folder / "tom" / "long.wav", np.concatenate([tom(20, 1.0), tom(21, 1.5)]), RATE)
+    soundfile.write(folder / "hat" / "silent.wav", np.zeros(4000), RATE)
+    return folder
+
+
+def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, timbrel):
+    monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
+    output = tmp_path / "drums"
+    summary, display = made(sounds, output, minutes=0.03, label="folder")
+    assert {path.name for path in output.iterdir()} == KIT_PARTS
+    assert display.stages == ["reading sounds", "training tuned-clip", "evaluating", "exporting", "rendering"]
+    assert any(line.endswith("knobs that bend them (--family clip)") for line in display.said)
+    assert "clips are kept whole, at 8000 Hz: 17 of them" in display.said
+    (described,) = [line for line in display.said if line.startswith("clips of ")]
+    assert "1 is longer, and cut with a fade" in described
+    assert "varied in pitch and decay" in described
+    assert "2 keys from 36 on play its clips" in summary
+    assert "tune" not in summary
+
+    corpus = Corpus.open(output / "corpus")
+    assert (corpus.rate, corpus.name) == (RATE, "drums")
+    assert {clip.label for clip in corpus.clips()} == {"hat", "tom"}
+    patch = open_patch(str(output / "preset.toml"))
+    assert patch.warnings == ()
+    assert patch.model.card.labels == ["hat", "tom"]
+    assert [(entry.key, entry.label) for entry in patch.preset.keys] == [(36, "hat"), (37, "tom")]
+    assert patch.model.verify().passed
+    kit, rate = soundfile.read(output / "kit.wav", dtype="float32")
+    step = round(HIT_SECONDS * rate)
+    level = np.abs(kit).max(1)
+    assert 0.02 < level.max() < 1
+    for place in (0, 2, 4, 7):  # the keys one after another, then the bar
+        before = level[max(0, place * step - step // 4) : place * step]
+        assert level[place * step : place * step + step // 4].max() > 0.01
+        assert not len(before) or before.max() < level[place * step : place * step + step // 4].max()
+    begun = int(np.argmax(level > 0.05 * level[:step].max()))
+    assert begun < 0.01 * rate
+    assert timbrel("info", output).status == 0
+    again = timbrel("make", sounds, "-o", output)
+    assert again.status == 2
+    assert "holds an instrument already" in again.err
+
+
+def test_labels_are_read_from_names_too_and_without_any_there_are_codes(tmp_path, quick_kit):
+    folder = hits(tmp_path / "sounds")
+    for label, words in (("^[a-z]+", ["hat", "tom"]), (None, [])):
+        output = tmp_path / f"kit-{len(words)}"
+        made(folder, output, minutes=0.005, label=label)
+        run = Run.open(output / "run")
+        assert run.recipe.network.words == words
+        keys = open_patch(str(output / "preset.toml")).preset.keys
+        assert [entry.label for entry in keys] == (words or [None] * 10)
+        assert all((entry.code is None) == bool(words) for entry in keys)
+
+
+def test_hits_that_are_shorter_than_any_note_are_read_too(tmp_path, quick_kit):
+    """40 ms: pitch is taken from 93."""
+    _, display = made(hits(tmp_path / "sounds", seconds=0.04), tmp_path / "kit", minutes=0.005)
+    assert len(Corpus.open(tmp_path / "kit" / "corpus").clips()) == 10
+    assert "clips are kept whole, at 8000 Hz: 10 of them" in display.said
+    with pytest.raises(UserError, match="10 too short"):
+        made(tmp_path / "sounds", tmp_path / "notes", family="chroma")
+    assert not (tmp_path / "notes").exists()
+
+
+def test_notes_become_a_kit_if_one_wants_it(recordings, tmp_path, quick_kit):
+    _, display = made(recordings, tmp_path / "kit", minutes=0.005, family="clip")
+    assert "training tuned-clip" in display.stages
+    assert Run.open(tmp_path / "kit" / "run").recipe.frames.sample_rate == 44100
+
+
+# ---- what is refused
+
+
+def test_one_hit_alone_is_refused_in_a_line_and_nothing_is_left(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    soundfile.write(tmp_path / "sounds" / "tom.wav", tom(0), RATE)
+    with pytest.raises(UserError, match=r"has 1 training clip that sounds, and 2 are the least; add sounds$") as caught:
+        made(tmp_path / "sounds", tmp_path / "kit")
+    assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"sounds"}
+
+
+def test_silence_alone_is_refused_and_nothing_is_left(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    for name in "ab":
+        soundfile.write(tmp_path / "sounds" / f"{name}.wav", np.zeros(3000), RATE)
+    with pytest.raises(UserError, match="can be used: 2 silent"):
+        made(tmp_path / "sounds", tmp_path / "kit")
+    assert {path.name for path in tmp_path.iterdir()} == {"sounds"}
+
+
+# ---- stopping and going on
+
+
+def test_a_kit_that_was_stopped_goes_on_with_what_it_has(tmp_path, monkeypatch, quick_kit):
+    folder, output = hits(tmp_path / "sounds"), tmp_path / "kit"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        with pytest.raises(Stopped):
+            made(folder, output, minutes=0.02, label="folder")
+    before = (output / "corpus" / "corpus.json").stat().st_mtime_ns
+    _, display = made(folder, output, minutes=0.02, label="folder")
+    assert {path.name for path in output.iterdir()} == KIT_PARTS
+    assert (output / "corpus" / "corpus.json").stat().st_mtime_ns == before
+    assert not [line for line in display.said if "kept whole" in line]
+    assert progress_of(load(output / "run" / "last.ckpt")).step > 3
+
+
+def test_a_stop_while_sounds_are_read_again_keeps_what_was_read(tmp_path, monkeypatch, quick_kit):
+    folder, output = hits(tmp_path / "sounds"), tmp_path / "kit"
+
+    def stopped(sounds, destination, **options):
+        raise KeyboardInterrupt
+
+    build = making.build
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "build", lambda *a, **o: (stopped if "rate" in o else build)(*a, **o))
+        with pytest.raises(KeyboardInterrupt):
+            made(folder, output, minutes=0.005)
+    assert {path.name for path in output.iterdir()} == {"corpus"}
+    assert Corpus.open(output / "corpus").rate == 44100
+    made(folder, output, minutes=0.005)
+    assert {path.name for path in output.iterdir()} == KIT_PARTS
+    assert Corpus.open(output / "corpus").rate == RATE
+
+
+def test_a_finished_kit_is_trained_further(tmp_path, quick_kit):
+    output = tmp_path / "kit"
+    made(hits(tmp_path / "sounds"), output, minutes=0.005)
+    first = progress_of(load(output / "run" / "last.ckpt")).step
+    _, display = made([], output, more_minutes=0.005)
+    assert progress_of(load(output / "run" / "last.ckpt")).step > first
+    assert not [line for line in display.said if "was edited" in line]
