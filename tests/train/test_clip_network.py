@@ -12,7 +12,7 @@ from timbrel.train import checkpoint, loop
 from timbrel.train.batches.hits import hit_data, hits
 from timbrel.train.launch import resume, start
 from timbrel.train.metrics.levels import distance_db, log_mel
-from timbrel.train.models.clip import INWARD, ClipAutoencoder, _apart, _from_normal
+from timbrel.train.models.clip import ClipAutoencoder, _apart, _from_normal
 from timbrel.train.models.clip_features import ClipFeatures
 from timbrel.train.preview import held_hits
 from timbrel.train.recipes.load import load_recipe
@@ -153,9 +153,9 @@ def test_outer_layers_begin_as_principal_components_scaled_alike():
     assert network.outer.bias.detach().numpy() == pytest.approx(middle, abs=1e-4)
     inner, outer = (layer.weight.detach().numpy() for layer in (network.inner, network.outer))
     scale = sizes[:8].mean() / np.sqrt(len(rows) - 1)  # the mean deviation along the axes
-    assert np.linalg.norm(inner, axis=1) == pytest.approx(np.full(8, 1 / scale / INWARD), rel=0.01)
+    assert np.linalg.norm(inner, axis=1) == pytest.approx(np.full(8, network.spread / scale), rel=0.01)
     for axis, row in zip(axes[:4], inner, strict=False):  # the others have neighbours as large
-        assert abs(axis @ row) * scale * INWARD == pytest.approx(1, abs=0.01)
+        assert abs(axis @ row) * scale / network.spread == pytest.approx(1, abs=0.01)
     with torch.no_grad():
         given = network.outer(network._components(torch.from_numpy(features).float())).numpy()
     lost = np.square(given - features).sum()

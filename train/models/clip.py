@@ -28,7 +28,6 @@ PROJECTIONS = 128  # random directions of the distribution term
 FEWEST = 4  # codes whose distribution means something
 MOST_SPECTRA = 2048  # of which the likeness term takes a sample
 MOST = 4096  # clips of which principal components are taken
-INWARD = 0.01  # of the first layer's sums: as many as there are features, they would leap at Adam's first steps
 
 
 class ClipAutoencoder(Autoencoder):
@@ -46,6 +45,7 @@ class ClipAutoencoder(Autoencoder):
         self.features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         width = self.features.width
         self.register_buffer("middle", torch.zeros(width))
+        self.spread = math.sqrt(width) / 4  # so that a step of Adam, which moves all weights alike, moves no code far
         n, words, hidden = self.settings.latents, len(self.settings.words), self.settings.hidden
         self.inner = nn.Linear(width, self.settings.components)
         self.outer = nn.Linear(self.settings.components, width)
@@ -65,7 +65,7 @@ class ClipAutoencoder(Autoencoder):
         scale = ((rows - middle) @ axes).std(0).mean().clamp_min(1e-6)
         for weight in (self.inner.weight, self.inner.bias, self.outer.weight):
             nn.init.zeros_(weight)
-        self.inner.weight[:asked] = axes.T / (scale * INWARD)
+        self.inner.weight[:asked] = axes.T / scale * self.spread
         self.middle.copy_(middle)
         self.outer.weight[:, :asked] = axes * scale
         self.outer.bias.copy_(middle)
@@ -138,7 +138,7 @@ class ClipAutoencoder(Autoencoder):
     def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
         """Return how far clips are from being taken for the labels asked for, by a listener that stays as it is."""
         as_it_is = {name: value.detach() for name, value in self.named_parameters()}
-        inner = F.linear(features - self.middle, as_it_is["inner.weight"], as_it_is["inner.bias"]) * INWARD
+        inner = F.linear((features - self.middle) / self.spread, as_it_is["inner.weight"], as_it_is["inner.bias"])
         prefix = "listener."
         ears = {name.removeprefix(prefix): value for name, value in as_it_is.items() if name.startswith(prefix)}
         assert self.listener is not None
@@ -146,7 +146,7 @@ class ClipAutoencoder(Autoencoder):
         return F.cross_entropy(heard, asked)
 
     def _components(self, features: Tensor) -> Tensor:
-        components: Tensor = self.inner(features - self.middle) * INWARD
+        components: Tensor = self.inner((features - self.middle) / self.spread)
         return components
 
     def _pooled(self, levels: Tensor) -> Tensor:
