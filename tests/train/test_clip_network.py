@@ -134,7 +134,7 @@ class Rows:
     """Data that are the features of these clips."""
 
     def __init__(self, rows):
-        self.rows = ClipFeatures(RATE, LENGTH)(torch.from_numpy(rows))[0]
+        self.rows = ClipFeatures(RATE, rows.shape[1])(torch.from_numpy(rows))[0]
 
     def __len__(self):
         return len(self.rows)
@@ -152,15 +152,29 @@ def test_outer_layers_begin_as_principal_components_scaled_alike():
     assert network.middle.numpy() == pytest.approx(middle, abs=1e-4)
     assert network.outer.bias.detach().numpy() == pytest.approx(middle, abs=1e-4)
     inner, outer = (layer.weight.detach().numpy() for layer in (network.inner, network.outer))
+    inner = inner / (np.sqrt(inner.shape[1]) / 4)  # as it is applied
     scale = sizes[:8].mean() / np.sqrt(len(rows) - 1)  # the mean deviation along the axes
-    assert np.linalg.norm(inner, axis=1) == pytest.approx(np.full(8, network.spread / scale), rel=0.01)
+    assert np.linalg.norm(inner, axis=1) == pytest.approx(np.full(8, 1 / scale), rel=0.01)
     for axis, row in zip(axes[:4], inner, strict=False):  # the others have neighbours as large
-        assert abs(axis @ row) * scale / network.spread == pytest.approx(1, abs=0.01)
+        assert abs(axis @ row) * scale == pytest.approx(1, abs=0.01)
     with torch.no_grad():
         given = network.outer(network._components(torch.from_numpy(features).float())).numpy()
     lost = np.square(given - features).sum()
     assert np.square(sizes[8:]).sum() * 0.999 < lost < np.square(sizes[8:]).sum() * 1.01
     assert outer.T @ outer == pytest.approx(np.eye(8) * scale**2, abs=0.01 * scale**2)
+
+
+def test_a_step_moves_no_code_far_however_long_clips_are():
+    for length in (LENGTH, 16 * LENGTH):
+        network = network_of(f"frames.frame_length={length}", f"frames.hop_length={length}")
+        rows = np.stack([(tom if seed % 2 else hat)(seed, seconds=length / RATE) for seed in range(12)])
+        given = network.features(torch.from_numpy(rows))
+        network.begin(Rows(rows))
+        steps = torch.optim.Adam(network.parameters(), lr=1e-3)
+        before = network.encode(given[0]).detach()
+        sum(network.reconstruction(*given, torch.zeros(12, dtype=torch.int64), torch.Generator()).values()).backward()
+        steps.step()
+        assert (network.encode(given[0]) - before).abs().max() < 1
 
 
 def test_fewer_clips_than_components_come_back_as_they_are():
