@@ -1,0 +1,113 @@
+"""The kits that ship: drums on their General MIDI keys, digits on white ones, and tunes that play all of them."""
+
+import numpy as np
+import pytest
+from timbrel.host.contract.encoder import encoder_path
+from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.midi.file import read_performance
+from timbrel.host.patch.library import open_patch
+from timbrel.host.play.rack import Rack
+from timbrel.host.render import remarks
+from timbrel.host.shelf import DEMO, shipped_tunes
+from timbrel.train.corpus.general_midi import DRUM_CLASSES
+
+RATE = 44100
+KITS = ("drum-kit", "digits-keys")
+LARGEST = 6_000_000  # bytes of a file
+WHITE = (60, 62, 64, 65, 67, 69, 71, 72, 74, 76)
+
+
+def sounded(patch, *keys, apart=0.3, seconds=2.0):
+    """The sound, mono, of keys struck one after another."""
+    events = [event for n, key in enumerate(keys) for event in struck(round(n * apart * RATE), key)]
+    return Rack({0: patch}, RATE).process(events, round(seconds * RATE))[0].mean(0)
+
+
+def struck(time, key):
+    return [NoteOn(time, 0, key, 100), NoteOff(time + 100, 0, key)]
+
+
+def middle_hz(sound):
+    """Where half of its energy lies below."""
+    power = np.cumsum(np.abs(np.fft.rfft(sound)) ** 2)
+    return np.searchsorted(power, power[-1] / 2) * RATE / len(sound)
+
+
+@pytest.fixture(scope="module", params=KITS)
+def patch(request):
+    return open_patch(request.param)
+
+
+def test_each_drum_is_on_a_general_midi_key_of_its_kind():
+    keys = open_patch("drum-kit").preset.keys
+    assert len(keys) == 10
+    for entry in keys:
+        assert entry.label == DRUM_CLASSES[entry.key]
+        assert entry.code is None
+
+
+def test_the_white_keys_from_middle_c_on_say_zero_to_nine():
+    assert {entry.key: entry.label for entry in open_patch("digits-keys").preset.keys} == {
+        key: str(digit) for digit, key in enumerate(WHITE)
+    }
+
+
+def test_its_keys_sound_each_another_sound_and_no_other_key_does(patch):
+    assert np.abs(sounded(patch, 34)).max() == 0
+    heard = np.array([np.abs(np.fft.rfft(sounded(patch, entry.key))) for entry in patch.preset.keys])
+    assert all(np.abs(sounded(patch, entry.key)).max() > 0.02 for entry in patch.preset.keys)
+    heard /= np.linalg.norm(heard, axis=1, keepdims=True)
+    assert (heard @ heard.T - np.eye(len(heard))).max() < 0.95
+
+
+def test_a_kick_is_low_a_snare_higher_and_hats_highest():
+    patch = open_patch("drum-kit")
+    kick, snare, closed, opened = (middle_hz(sounded(patch, key)) for key in (36, 38, 42, 46))
+    assert kick < 200 < snare < 3000 < min(closed, opened)
+
+
+def test_a_closed_hat_cuts_the_open_one():
+    patch = open_patch("drum-kit")
+    alone, cut, closed = (sounded(patch, *keys) for keys in ((46,), (46, 42), (42,)))
+    after = slice(round(0.32 * RATE), None)
+    moved = np.concatenate([np.zeros(round(0.3 * RATE), np.float32), closed])[: len(cut)]
+    assert np.square(alone[after]).sum() > 0.01 * np.square(alone).sum()
+    np.testing.assert_allclose(cut[after], moved[after], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", KITS)
+def test_its_tune_plays_every_key_and_no_other_and_nothing_is_remarked(name):
+    performance = read_performance(shipped_tunes()[name], RATE)
+    keys = {entry.key for entry in open_patch(name).preset.keys}
+    assert {event.key for event in performance.events if isinstance(event, NoteOn)} == keys
+    assert performance.warnings == []
+    assert remarks(performance, name, (), kit=True) == []
+
+
+def test_drums_that_no_kit_plays_are_remarked():
+    performance = read_performance(shipped_tunes()["drum-kit"], RATE)
+    assert "channel 10, drums in General MIDI, is played by gm-keys" in remarks(performance, "gm-keys", ())[0]
+
+
+def test_its_files_are_small_and_say_where_the_sounds_are_from(patch):
+    path = patch.model.path
+    assert max(path.stat().st_size, encoder_path(path).stat().st_size) < LARGEST
+    card = patch.model.card
+    assert (card.license, card.credits.split(" by ")[0]) in (
+        ("MIT", "FluidR3 GM"),
+        ("CC-BY-SA-4.0", "Free Spoken Digit Dataset"),
+    )
+
+
+@pytest.mark.parametrize("name", [DEMO, *KITS])
+def test_the_demo_of_a_preset_is_its_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
+    if name == DEMO:
+        monkeypatch.setattr("timbrel.host.demo.render", lambda *_, **__: None)
+        monkeypatch.setattr("timbrel.host.demo.read_sound", lambda _: (np.zeros((2, RATE), np.float32), RATE))
+    monkeypatch.chdir(tmp_path)
+    ended = timbrel("demo", *([] if name == DEMO else [name]))
+    stem = shipped_tunes()[name].stem
+    assert ended.status == 0, ended.err
+    assert f"{stem}.wav: preset {name} plays {stem}.mid" in ended.out
+    made = {"demo.png"} if name == DEMO else {f"{stem}.wav", f"{stem}.png"}
+    assert {path.name for path in tmp_path.iterdir()} == made
