@@ -57,7 +57,7 @@ def _networks(found: Figures) -> str:
         "Fréchet: distance on log-mel frames to unheard clips, below it that of as many training clips. Nearest: the "
         "median distance to the nearest training clip; where it is less than the recordings' own, some are remembered. "
         "Diversity: how far clips lie apart. Back: how far recordings lie from what is decoded of their codes; Error: "
-        "its energy against theirs, sample by sample. "
+        "its energy against theirs, sample by sample. Steps: up to the best checkpoint; Seconds: of all training. "
     )
     if judged:
         note += (
