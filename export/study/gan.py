@@ -21,6 +21,7 @@ from ...host.progress import Display
 from ...train import checkpoint
 from ...train.batches.frames import is_tonal
 from ...train.corpus.store import Corpus
+from ...train.data import Data
 from ...train.families import FAMILIES
 from ...train.loop import Options
 from ...train.models.maker import ClipMaker
@@ -61,9 +62,10 @@ def study(asked: Asked, display: Display) -> bool:
         recipe = FAMILIES[recipe.family].complete(recipe, corpus)
         FAMILIES[recipe.family].check(corpus, recipe)
         network = FAMILIES[recipe.family].network(recipe)
-        epochs[recipe.name] = epoch = _epoch(network, recipe, corpus)
+        data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # none of these keeps files
+        epochs[recipe.name] = epoch = _epoch(network, recipe, len(data))
         recipes.append(_counted(recipe, epoch))
-        seconds[recipe.name] = _seconds(network.eval(), recipes[-1])
+        seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
     check_folder(asked, recipes, further=True)
     display.stage("study gan")
     reports = train_and_evaluate(asked, recipes, seconds, display, _in_stages(epochs))
@@ -92,9 +94,9 @@ def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
     return family.changes(corpus) if family.recipe == recipe.name else []
 
 
-def _epoch(network: Network, recipe: Recipe, corpus: Corpus) -> int:
-    """Return the steps of an epoch, as the training loop counts them."""
-    found, batches = len(FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))), network.batches_a_step
+def _epoch(network: Network, recipe: Recipe, found: int) -> int:
+    """Return the steps of an epoch of so many training clips, as the training loop counts them."""
+    batches = network.batches_a_step
     return max(1, found // max(1, batches * min(recipe.training.batch_size, found // batches)))
 
 
@@ -110,12 +112,13 @@ def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = 
     return recipe.model_copy(update={"training": training})
 
 
-def _seconds(network: Network, recipe: Recipe) -> float:
+def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
     """Return about how long a recipe is trained, by what a step of one clip takes."""
     if recipe.training.minutes is not None:
         return 60 * recipe.training.minutes
     assert recipe.training.steps is not None
-    batch = torch.zeros(1, recipe.frames.frame_length), torch.zeros(1, dtype=torch.long)
+    network.begin(data)
+    batch = data.batch(np.zeros(1, np.int64), np.random.default_rng(0))
     began = time.monotonic()
     for turn in network.turns:
         for _ in range(max(1, turn.batches)):
