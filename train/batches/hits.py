@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 SILENT = 10 ** (-80 / 20)  # of full scale: a recording whose largest sample is smaller is no sound
 FEWEST = 2  # clips: of one alone, no knob can be learned
 SLOWEST = 0.2  # nepers a second: less is not heard
+DEAD = 60 / 20 * math.log(10)  # nepers under its loudest, where a clip has died away
+SLOWER = 0.5  # of those, by which a lengthened clip falls less at the most
 NEARLY_ALL = 0.95  # of clips, that have died away within the length of the model's
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 2.0  # of a model's clip: what is longer is no hit, and takes long to learn
 FADED = 1.04  # of that: the last part of a clip is faded out
@@ -118,18 +120,28 @@ def sounds(corpus: Corpus, clip: Clip) -> bool:
 
 
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
-    """Return clips of which most are moved in pitch and damped, each by chance, [clips, length]; some stay."""
+    """Return clips of which most are moved in pitch and damped or lengthened, each by chance, [clips, length].
+
+    What is lengthened dies away more slowly: it falls by up to `SLOWER` less until it is 60 dB down, then as it did.
+    """
     count, length = clips.shape
     moved = rng.random(count) < 0.7
     ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * moved / 12)
     damped = rng.random(count) < 0.6
-    rates = np.exp(rng.uniform(math.log(SLOWEST), math.log(max(settings.damping, SLOWEST)), count)) * damped
+    fastest = max(settings.damping, SLOWEST)
+    rates = SLOWEST * (fastest / SLOWEST) ** rng.random(count) * damped
+    shares = SLOWER * rng.random(count) * (rng.random(count) < 0.5) * ~damped
     time = np.arange(length)
-    rows = [
-        np.interp(time * ratio, time, clip, right=0.0) * np.exp(-rate * time / settings.sample_rate)
-        for clip, ratio, rate in zip(clips, ratios, rates, strict=True)
-    ]
-    return np.stack(rows).astype(np.float32)
+    rows = np.stack([np.interp(time * ratio, time, clip, right=0.0) for clip, ratio in zip(clips, ratios, strict=True)])
+    ends = np.array([_dead_at(row) for row in rows])[:, None]
+    rows *= np.exp(shares[:, None] * DEAD * np.minimum(time / ends, 1.0) - rates[:, None] * time / settings.sample_rate)
+    return rows.astype(np.float32)
+
+
+def _dead_at(clip: npt.NDArray[np.float64]) -> int:
+    """Return the sample from which on a clip is 60 dB under its loudest, one at least."""
+    loud = np.flatnonzero(np.abs(clip) > np.abs(clip).max() * np.exp(-DEAD))
+    return max(1, int(loud[-1]) if len(loud) else 1)
 
 
 def hit_changes(corpus: Corpus) -> list[str]:
