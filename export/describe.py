@@ -1,5 +1,6 @@
 """Describes a model's codes for its card: spans, landmarks, and the real sound to start from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,20 +39,30 @@ class Codes:
         return np.full(n, self.span[0]), np.full(n, self.span[1])
 
 
-def landmarks(codes: Codes) -> list[Landmark]:
-    """Frames spread evenly over the corpus, those whose codes lie inside every knob's span."""
+def landmarks(codes: Codes, words: Sequence[str] = ()) -> list[Landmark]:
+    """Frames spread evenly over the corpus, those whose codes lie inside every knob's span.
+
+    Each of ``words`` labels one at least, so that its sounds are found: if all of its codes lie outside, the one that
+    strays least, led inside.
+    """
     low, high = codes.ends()
-    inside = np.flatnonzero(np.all((codes.latents >= low) & (codes.latents <= high), axis=1))
+    within = np.clip(codes.latents, low, high)
+    strays = np.square((codes.latents - within) / (high - low + NARROWEST)).sum(1)
+    inside = np.flatnonzero(strays == 0)
     if not len(inside):
-        inside = np.arange(len(codes.latents))
-    chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(LANDMARKS, len(inside))).astype(int))]
+        inside, within = np.arange(len(codes.latents)), codes.latents
+    labels = np.array(codes.labels)
+    known = [np.flatnonzero(labels == word) for word in words if word in codes.labels][: LANDMARKS // 2]
+    best = [places[strays[places].argmin()] for places in known]
+    most = min(LANDMARKS - len(best), len(inside))
+    chosen = {*best, *inside[np.unique(np.linspace(0, len(inside) - 1, most).astype(int))]}
     return [
         Landmark(
-            latent=[round(float(v), 5) for v in codes.latents[i]],
+            latent=[round(float(v), 5) for v in within[i]],
             chroma=None if codes.pitch_classes is None else int(codes.pitch_classes[i]),
             label=codes.labels[i],
         )
-        for i in chosen
+        for i in sorted(chosen)
     ]
 
 

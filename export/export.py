@@ -119,7 +119,7 @@ def _write_decoder(
     graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
     if weights == "float16":
         store_half(graph)
-    marks = landmarks(codes)
+    marks = landmarks(codes, words or ())
     knobs = latents(codes, starting_point(codes, marks))
     recipe = run.recipe
     card = Card(

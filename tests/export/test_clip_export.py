@@ -105,6 +105,18 @@ def test_stray_codes_are_left_out_of_many():
     assert len(landmarks(few)) == 20
 
 
+def test_each_label_has_a_landmark_though_all_its_codes_are_stray():
+    codes = np.random.default_rng(0).standard_normal((1000, 2)).astype(np.float32)
+    codes[[3, 7]] = [[9.0, 0.0], [5.0, 0.5]]
+    labels = ["clap" if row in (3, 7) else "kick" for row in range(1000)]
+    made = Codes(codes, labels)
+    assert {mark.label for mark in landmarks(made)} == {"kick"}
+    marks = landmarks(made, ["clap", "kick", "bell"])
+    assert 254 <= len(marks) <= 256
+    [clap] = [mark for mark in marks if mark.label == "clap"]
+    assert clap.latent == pytest.approx([made.ends()[1][0], 0.5], abs=1e-5)
+
+
 def test_a_corpus_in_which_nothing_sounds_is_refused(hit_run, tmp_path):
     run = hit_run(False)
     silent = corpus_of(tmp_path / "c", [np.zeros(5000)] * 2)
