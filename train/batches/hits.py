@@ -129,12 +129,13 @@ def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array
     ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * moved / 12)
     damped = rng.random(count) < 0.6
     fastest = max(settings.damping, SLOWEST)
-    rates = SLOWEST * (fastest / SLOWEST) ** rng.random(count) * damped
-    shares = SLOWER * rng.random(count) * (rng.random(count) < 0.5) * ~damped
+    rates = damped * SLOWEST * np.power(fastest / SLOWEST, rng.random(count))
+    chance = rng.random(count) * (rng.random(count) < 0.5) * ~damped
     time = np.arange(length)
     rows = np.stack([np.interp(time * ratio, time, clip, right=0.0) for clip, ratio in zip(clips, ratios, strict=True)])
     ends = np.array([_dead_at(row) for row in rows])[:, None]
-    rows *= np.exp(shares[:, None] * DEAD * np.minimum(time / ends, 1.0) - rates[:, None] * time / settings.sample_rate)
+    risen = (SLOWER * chance)[:, None] * DEAD * np.minimum(time / ends, 1.0)
+    rows *= np.exp(risen - rates[:, None] * time / settings.sample_rate)
     return rows.astype(np.float32)
 
 
