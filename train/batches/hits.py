@@ -130,11 +130,11 @@ def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array
     damped = rng.random(count) < 0.6
     fastest = max(settings.damping, SLOWEST)
     rates = damped * SLOWEST * np.power(fastest / SLOWEST, rng.random(count))
-    chance = rng.random(count) * (rng.random(count) < 0.5) * ~damped
+    chance = np.where(damped | (rng.random(count) < 0.5), 0.0, rng.random(count))
     time = np.arange(length)
     rows = np.stack([np.interp(time * ratio, time, clip, right=0.0) for clip, ratio in zip(clips, ratios, strict=True)])
     ends = np.array([_dead_at(row) for row in rows])[:, None]
-    risen = (SLOWER * chance)[:, None] * DEAD * np.minimum(time / ends, 1.0)
+    risen = SLOWER * DEAD * chance[:, None] * np.minimum(time / ends, 1.0)
     rows *= np.exp(risen - rates[:, None] * time / settings.sample_rate)
     return rows.astype(np.float32)
 
