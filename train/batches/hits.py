@@ -127,7 +127,7 @@ def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array
     count, length = clips.shape
     moved = rng.random(count) < 0.7
     ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * moved / 12)
-    damped = rng.random(count) < 0.6
+    damped = (rng.random(count) < 0.6) & (settings.damping > 0)
     fastest = max(settings.damping, SLOWEST)
     rates = damped * SLOWEST * np.power(fastest / SLOWEST, rng.random(count))
     chance = np.where(damped | (rng.random(count) < 0.5), 0.0, rng.random(count))

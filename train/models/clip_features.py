@@ -13,6 +13,7 @@ PART_SECONDS = 0.002  # of loudness: attacks may be off by 3 ms
 BAND_SHARE, BAND_HZ = 0.03, 100.0  # bands lie this share of (frequency + BAND_HZ) apart, and a bin at least
 RANGE = 80 / 20 * math.log(10)  # nepers under a clip's loudest: what is softer counts as if it lay there
 MEL_BANDS = 64  # as in the measure of how far clips lie apart
+HIGHEST = 6.0  # nepers over a clip's loudest mel band: no sound has such features, and of more powers overflow
 LEAST = 1e-12  # power of silence
 LEAST_MEL = 1e-9  # power of a mel band, where the loudest is 1
 
@@ -68,12 +69,14 @@ class ClipFeatures(nn.Module):
 
     def mel_decibels(self, bands: Tensor) -> Tensor:
         """Return levels in mel bands in dB, [clips, spectra, mel bands], of bands in nepers."""
-        return 10 * torch.log10(torch.exp(2 * bands) @ (self.out_of @ self.mel) + LEAST_MEL)
+        power = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
+        return 10 * torch.log10(power + LEAST_MEL)
 
     def frames(self, features: Tensor) -> Tensor:
         """Return frames as a card of kind clip has them: magnitudes of bins, in nepers straight lines between bands."""
         bands, levels = self.parts(features)
-        return torch.cat([torch.exp(bands @ self.out_of).flatten(1), torch.exp(levels)], 1)
+        frames = torch.cat([(bands @ self.out_of).flatten(1), levels], 1)
+        return torch.exp(frames.clamp_max(HIGHEST))
 
 
 def logarithm(power: Tensor) -> Tensor:
