@@ -32,8 +32,8 @@ from timbrel.host.live.player import Player
 from timbrel.host.live.session import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.agreement import fitted
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.rack import Rack
 
 RATE, BLOCK, DEPTH = 48000, 128, 2

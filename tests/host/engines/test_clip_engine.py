@@ -10,8 +10,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.engines.clip import FADE_SECONDS, MORPH_SECONDS
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend, Turn
 from timbrel.host.patch.agreement import fitted
+from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.resolve import Patch
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 
