@@ -1,4 +1,4 @@
-"""The same bytes before and after: every shipped preset and a row of odd performances, rendered by two trees.
+"""The same bytes before and after: every preset that both trees ship and a row of odd performances.
 
 `same_bytes.py COMMIT` renders with that commit and with the checkout as it stands, on this machine, and compares every
 file that either writes. No digest is kept: another processor, or another release of a library, gives other bytes.
@@ -256,7 +256,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Render with a commit and with the checkout, and compare all bytes.")
     parser.add_argument("commit", help="the commit to compare with")
     commit = parser.parse_args().commit
-    shipped = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
+    listed = subprocess.run(
+        ["git", "ls-tree", "--name-only", commit, "presets/"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    shipped = sorted(path.stem for path in (ROOT / "presets").glob("*.toml") if f"presets/{path.name}" in listed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "shared").mkdir()
