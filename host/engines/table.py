@@ -25,7 +25,7 @@ LOUDEST_TEXTURE_DB = -12.0
 
 
 class Asked(NamedTuple):
-    """What a preset asks of an engine.
+    """The demands of a preset on an engine.
 
     ``rest`` is the code at which its knobs rest, one number a latent: what may be decoded ahead. ``play`` is its
     [play], ``own`` what it has for the model's kind alone, as `Kind.own`; ``bend`` the semitones by which a note may be

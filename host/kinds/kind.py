@@ -43,7 +43,7 @@ class Shape(Protocol):
 
 
 class Keying(NamedTuple):
-    """How keys play voices.
+    """The way in which keys play voices.
 
     A note that ``holds`` sounds on until its key is pressed again; one that ``strikes`` sounds to its own end, however
     long its key is down. ``chokes`` has the group of each key that cuts what sounds of its group.
