@@ -12,19 +12,22 @@ from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
 from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
 from .clip_sound import ClipSound
-from .clips.part import Part
-from .clips.reading import BITS, ONE, Clip, Places, Reader, Request, steady, steps
+from .clips.part import Asked, Part
+from .clips.reading import BITS, ONE, Clip, Places, Reader, Stretch, steady, steps
 from .clips.store import Ahead, Decoder, Name, Waiting, Want
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
-Play = Generator[list[Request], list[Array], None]  # asks to read clips, and is given what they have
+Play = Generator[Asked, list[Array], None]  # asks to read clips, and is given what they have
+Piece = Generator[Asked, list[Array], Array]  # the same, and returns what it makes of that
+Codes = Mapping[int, Array]  # of all voices, [voices, n_latents], by sample
 
 LOOK_SECONDS = 0.005  # between looks, live, at where the knobs lead
 MORPH_SECONDS = 0.05  # from one clip to the next of a sound that is held while its code moves
+SPREAD_SECONDS = 0.02  # over which held sounds begin with that, by their keys: not all in one block
+APART = 977  # samples by which a key begins after the next lower one, within that
 FADE_SECONDS = 0.005  # of an end that the clip itself does not have
 MOST_AT_ONCE = 2048  # samples of a voice: their taps stay in a processor's cache
-COUNTED: Places = np.arange(MOST_AT_ONCE)  # numpy's own way from a number to another is slow with large ones
 KNOBS = -1  # the slot of clips that any key plays: those of the knobs' own code
 
 
@@ -48,18 +51,21 @@ class Playing(NamedTuple):
 class ClipStream(VoiceSound):
     """One voice's clip; ``at`` is the place in its part that the next sample has, in parts of a sample.
 
-    The sound goes over to the clip that is ``coming`` from sample ``since`` on.
+    The sound goes over to the clip that is ``coming`` from sample ``since`` on, and to the one that is ``next`` at its
+    next turn, ``turn`` samples after a moment of the grid.
     """
 
     slot: int
     label: int
     shift: float  # semitones that are added to its pitch
     part: Part
+    turn: int
     at: int = 0
     clip: Clip | None = None
     name: Name | None = None
     coming: Clip | None = None
     since: int = 0
+    next: tuple[Clip, Name | None] | None = None
     finished: bool = False
 
 
@@ -72,7 +78,8 @@ class ClipEngine:
     very one of its code.
 
     A sound that is not struck but held follows its code: at the moments of a grid that all voices share, so that they
-    share clips, `MORPH_SECONDS` apart, it begins to go over to the clip of the new code, at the same place in it.
+    share clips, `MORPH_SECONDS` apart, it finds the clip of the new code, and begins to go over to it, at the same
+    place in it, at once or up to `SPREAD_SECONDS` later.
 
     What moves otherwise is read at the note-on, and so it is known then when a sound will be over at the latest: before
     it is decoded, and in processes that do not compute it.
@@ -101,6 +108,9 @@ class ClipEngine:
         self._low, self._high = np.minimum(low, self._own), np.maximum(high, self._own)
         self._fade = max(1, round(FADE_SECONDS * self._rate))
         self._grid = max(1, round(MORPH_SECONDS * self._rate))
+        self._spread = max(1, round(SPREAD_SECONDS * self._rate))
+        self._shares = (0.5 - 0.5 * np.cos(np.arange(self._grid) * (np.pi / self._grid))).astype(np.float32)
+        self._coded = b"", self._own  # codes of all clips, and where the knobs are for them
         self._reader = Reader()
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = Decoder(model, sound)
@@ -133,7 +143,15 @@ class ClipEngine:
         slot = key if key in playing.kit else KNOBS
         self._slots.remove(slot)
         self._slots.insert(0, slot)
-        stream = ClipStream(key=pitch, on=time, slot=slot, label=self._label_of(slot, time), shift=shift, part=part)
+        stream = ClipStream(
+            key=pitch,
+            on=time,
+            slot=slot,
+            label=self._label_of(slot, time),
+            shift=shift,
+            part=part,
+            turn=key * APART % self._spread,
+        )
         if not part.period:
             slowest = int(steps(np.float32((0.0 if playing.glides else pitch) + shift - playing.lowest))[0])
             stream.over = time + math.ceil((part.length * ONE) / slowest) + 1 + self._fade
@@ -146,6 +164,7 @@ class ClipEngine:
             self._next_look = end + self._look_samples
             self._look(self._ahead, motion, max(0, len(streams) - 1), end)
         silence = np.zeros((1, count), np.float32)
+        codes = self._codes_at(motion, len(streams), start, end)
         sounds, plays = [], []
         for voice, stream in enumerate(streams):
             first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
@@ -153,17 +172,26 @@ class ClipEngine:
                 sounds.append(silence)
                 continue
             sounds.append(np.zeros((1, count), np.float32))
-            plays.append(self._play(voice, stream, motion, first, last, sounds[-1][0, first - start :]))
+            plays.append(self._play(voice, stream, motion, first, last, codes, sounds[-1][0, first - start :]))
         self._run(plays)
         for ramp in self.targets.values():
             ramp.forget(end)
         return sounds
 
+    def _codes_at(self, motion: Motion, voices: int, start: int, end: int) -> Codes:
+        """Return where the knobs are for all voices at the moments at which held sounds look for a new clip."""
+        times = range(start + -start % self._grid, end, self._grid) if self._playing.gated and voices else ()
+        if not times:
+            return {}
+        pairs = [(voice, time) for time in times for voice in range(voices)]
+        rows = motion.latents([voice for voice, _ in pairs], np.array([time for _, time in pairs], np.int64))
+        return dict(zip(times, rows.reshape(len(times), voices, -1), strict=True))
+
     def _run(self, plays: Sequence[Play]) -> None:
         """Let all plays have what they ask for, until they are done: what they ask for together is read together."""
         asking = [(play, requests) for play in plays if (requests := next(play, None)) is not None]
         while asking:
-            given = iter(self._reader.read([request for _, requests in asking for request in requests]))
+            given = iter(self._reader.read([request for _, asked in asking for request in asked]))
             going = []
             for play, requests in asking:
                 try:
@@ -172,39 +200,65 @@ class ClipEngine:
                     continue
             asking = going
 
-    def _play(self, voice: int, stream: ClipStream, motion: Motion, first: int, last: int, out: Array) -> Play:
+    def _play(
+        self, voice: int, stream: ClipStream, motion: Motion, first: int, last: int, codes: Codes, out: Array
+    ) -> Play:
         """Write a stream's samples from ``first`` to ``last`` into ``out``, piece by piece, each of one clip or two."""
         if first == stream.on:
-            stream.clip, stream.name = self._clip_for(voice, stream, motion, first)
+            code = motion.latents([voice], np.array([first], np.int64))[0]
+            stream.clip, stream.name = self._clip_for(stream, code, first)
         if stream.clip is None:  # nothing was ready
             stream.finished = True
             return
-        turns = [first]
-        if self._playing.gated:
-            turns += range(first + self._grid - first % self._grid, last, self._grid)
-        for begin, stop in zip(turns, [*turns[1:], last], strict=True):
-            if self._playing.gated and begin % self._grid == 0 and begin > stream.on:
-                self._go_over(voice, stream, motion, begin)
+        turns = range(first + (stream.turn - first) % self._grid, last, self._grid) if self._playing.gated else ()
+        if not (codes or turns):
+            sound = yield from self._piece(voice, stream, motion, first, last - first)
+            out[: last - first] = self._ended(stream, sound, first)
+            return
+        looks = [time for time in codes if stream.on < time < last]
+        begins = sorted({first, *turns})
+        for begin, stop in zip(begins, [*begins[1:], last], strict=True):
+            while looks and looks[0] <= begin:
+                self._look_for(stream, codes[looks[0]][voice], looks.pop(0))
+            if begin in turns:
+                self._go_over(stream, begin)
             sound = yield from self._piece(voice, stream, motion, begin, stop - begin)
             out[begin - first : stop - first] = self._ended(stream, sound, begin)
             if stream.finished:
                 return
+        for time in looks:
+            self._look_for(stream, codes[time][voice], time)
 
-    def _go_over(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> None:
+    def _look_for(self, stream: ClipStream, code: Array, time: int) -> None:
+        """Find the clip of a held sound's code at a sample, to which it goes over at its next turn."""
+        clip, name = self._clip_for(stream, code, time)
+        if clip is not None:
+            stream.next = clip, name
+
+    def _go_over(self, stream: ClipStream, time: int) -> None:
         """Let a held sound begin to go over to the clip of its code at a sample, where that is another."""
         if stream.coming is not None:
             stream.clip, stream.coming = stream.coming, None
-        clip, name = self._clip_for(voice, stream, motion, time)
-        if clip is not None and name != stream.name:
-            stream.coming, stream.name, stream.since = clip, name, time
+        if stream.next is not None:
+            clip, name = stream.next
+            if name != stream.name:
+                stream.coming, stream.name, stream.since = clip, name, time
+            stream.next = None
 
-    def _clip_for(self, voice: int, stream: ClipStream, motion: Motion, time: int) -> tuple[Clip | None, Name | None]:
-        """Return the clip of a voice's code at a sample, and its name; live the newest that is ready, or none."""
-        code = self._codes(motion.latents([voice], np.array([time], np.int64))[0])[self._rows[stream.slot]]
+    def _clip_for(self, stream: ClipStream, knobs: Array, time: int) -> tuple[Clip | None, Name | None]:
+        """Return the clip of a voice where the knobs are at a code, and its name; live the newest ready one, or none.
+
+        Args:
+            stream: of the voice.
+            knobs: the code, [n_latents].
+            time: when, in samples.
+        """
+        code = self._codes(knobs)[self._rows[stream.slot]]
+        name = stream.label, code.tobytes()
         if self._waiting is not None:
-            return self._waiting.clip(stream.label, code), (stream.label, code.tobytes())
+            return self._waiting.clip(stream.label, code), name
         assert self._ahead is not None
-        ready, name = self._ahead.of(stream.slot), (stream.label, code.tobytes())
+        ready = self._ahead.of(stream.slot)
         # That of the very code, or the newest of the label, or the newest of all.
         kept = max(ready, key=lambda kept: (kept.name == name, kept.name[0] == stream.label, kept.number), default=None)
         if kept is None:
@@ -213,60 +267,46 @@ class ClipEngine:
             self._age_ms = 0.0 if kept.name == name else max(0, time - kept.said) / self._rate * 1000
         return kept.clip, kept.name
 
-    def _piece(
-        self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int
-    ) -> Generator[list[Request], list[Array], Array]:
+    def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int) -> Piece:
         """Return a stream's next samples, [count]; ask for what is needed for them."""
         pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
         semitones = np.float64(stream.shift) + pitch + motion.bend_of(voice, begin, count)
-        assert stream.clip is not None
-        if semitones.ndim == 0:
-            step = steady(float(semitones))
-            pace = int(step[0])
-            after = stream.at + pace * count
-            if pace == ONE and stream.coming is None:
-                left = stream.part.left(stream.at, count)
-                if left > 0 and (plain := stream.part.plain(stream.at, left)) is not None:
-                    stream.at, stream.finished = after, left < count
-                    return _lengthened(stream.clip.samples[plain], count)
-        if count > MOST_AT_ONCE:
-            parts = []
-            for first in range(begin, begin + count, MOST_AT_ONCE):
-                most = min(MOST_AT_ONCE, begin + count - first)
-                parts.append((yield from self._piece(voice, stream, motion, first, most)))
-            return np.concatenate(parts)
-        if semitones.ndim == 0:
-            places = COUNTED[:count] * pace
-            places += stream.at
-        else:
-            step = steps(semitones)
-            places = np.empty(count + 1, np.int64)
-            places[0] = stream.at
-            np.cumsum(step, out=places[1:])
-            places[1:] += stream.at
-            places, after = places[:-1], int(places[-1])
-        stream.at = stream.part.wrapped(after)
-        if not stream.part.period and places[-1] >= stream.part.length << BITS:
-            inside = int(np.searchsorted(places, stream.part.length << BITS))
-            stream.finished = True
-            if inside == 0:
-                return np.zeros(count, np.float32)
-            sound = yield from self._mixed(stream, places[:inside], step[:inside], begin)
-            return _lengthened(sound, count)
-        return (yield from self._mixed(stream, places, step, begin))
+        step = steady(float(semitones)) if semitones.ndim == 0 else steps(semitones)
+        as_it_is = stream.coming is None and len(step) == 1 and step[0] == ONE and not stream.at & (ONE - 1)
+        if count <= MOST_AT_ONCE or as_it_is:
+            return (yield from self._read(stream, step, begin, count))
+        parts = []
+        for first in range(0, count, MOST_AT_ONCE):
+            most = min(MOST_AT_ONCE, count - first)
+            there = step if len(step) == 1 else step[first : first + most]
+            parts.append((yield from self._read(stream, there, begin + first, most)))
+        return np.concatenate(parts)
 
-    def _mixed(
-        self, stream: ClipStream, places: Places, step: Places, begin: int
-    ) -> Generator[list[Request], list[Array], Array]:
-        """Return what sounds at places, [n], on the way from clip to clip where there is one."""
-        clips = [clip for clip in (stream.clip, stream.coming) if clip is not None]
-        sounds = yield from stream.part.sound(clips, places, step, begin - stream.on)
-        if len(sounds) == 1:
-            return sounds[0]
-        way = (np.arange(begin, begin + len(places)) - stream.since) * (np.pi / self._grid)
-        share = (0.5 - 0.5 * np.cos(way)).astype(np.float32)
-        mixed: Array = sounds[0] + share * (sounds[1] - sounds[0])
-        return mixed
+    def _read(self, stream: ClipStream, step: Places, begin: int, count: int) -> Piece:
+        """Do as `_piece`, with the ``step`` of `Request`, for so few samples that they are read at once."""
+        part, at, row = stream.part, stream.at, begin - stream.on
+        if len(step) == 1:
+            pace = int(step[0])
+            after, inside = at + pace * count, part.inside(at, pace, count)
+        else:
+            places = at + np.concatenate([np.zeros(1, np.int64), np.cumsum(step)])
+            after = int(places[-1])
+            inside = count if part.period else int(np.searchsorted(places[:-1], part.length << BITS))
+        stream.at, stream.finished = part.wrapped(after), inside < count
+        if inside == 0:
+            return np.zeros(count, np.float32)
+        assert stream.clip is not None
+        clips = [stream.clip] if stream.coming is None else [stream.clip, stream.coming]
+        if len(step) > 1:
+            sounds = yield from part.sound(clips, places[:inside], step[:inside], row)
+        elif straight := part.straight(at, pace, inside):
+            sounds = yield [Stretch(clip, *straight, inside, row) for clip in clips]
+        else:
+            sounds = yield from part.sound(clips, at + pace * np.arange(inside), step, row)
+        sound = sounds[0]
+        if stream.coming is not None:
+            sound = sound + self._shares[begin - stream.since : begin - stream.since + inside] * (sounds[1] - sound)
+        return _lengthened(sound, count)
 
     def _ended(self, stream: ClipStream, sound: Array, begin: int) -> Array:
         """Return a sound that fades out where it was bent lower than was known, and so lasts too long."""
@@ -292,10 +332,13 @@ class ClipEngine:
         return [Want(slot, self._label_of(slot, time), codes[self._rows[slot]], knobs, time) for slot in self._slots]
 
     def _codes(self, base: Array) -> Array:
-        """Return the codes of all clips, [slots, n_latents], where the knobs are at a code."""
-        codes: Array = np.minimum(np.maximum(self._own + (base - self._rest), self._low), self._high)
-        codes[self._bare] = base
-        return codes
+        """Return the codes of all clips, [slots, n_latents], where the knobs are at a code; only to be read."""
+        knobs = base.tobytes()
+        if knobs != self._coded[0]:
+            codes = np.minimum(np.maximum(self._own + (base - self._rest), self._low), self._high)
+            codes[self._bare] = base
+            self._coded = knobs, codes
+        return self._coded[1]
 
     def _label_of(self, slot: int, time: int) -> int:
         """Return the number of the label of a key's clip at a sample."""

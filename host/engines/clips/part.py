@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .reading import BITS, ONE, Clip, Places, Request
+from .reading import BITS, Clip, Places, Request, Stretch
 
 Array = npt.NDArray[np.float32]
-Sounds = Generator[list[Request], list[Array], list[Array]]  # asks to read clips, is given what they have, and returns
+Asked = list[Request] | list[Stretch]
+Sounds = Generator[Asked, list[Array], list[Array]]  # asks to read clips, is given what they have, and returns
 
 
 class Part(NamedTuple):
@@ -45,19 +46,26 @@ class Part(NamedTuple):
         turn, since = self.period << BITS, place - (self.loop << BITS)
         return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
 
-    def left(self, place: int, count: int) -> int:
-        """Return how many of so many samples from a place on it has: all, where it loops."""
-        return count if self.period else min(count, self.length - (place >> BITS))
+    def inside(self, place: int, step: int, count: int) -> int:
+        """Return how many of so many samples from a place on it has, where places lie a step apart: all in a loop."""
+        if self.period:
+            return count
+        return max(0, min(count, -((place - (self.length << BITS)) // step)))
 
-    def plain(self, place: int, count: int) -> slice | None:
-        """Return where so many samples from a place on are samples of the clip; None where they are not as they are."""
-        whole = place >> BITS
-        if place & (ONE - 1) or whole + count > (self.loop + self.period or self.length - self.fade):
-            return None
-        if not self.backwards:
-            return slice(self.first + whole, self.first + whole + count)
-        last = self.first + self.length - 1 - whole
-        return slice(last, last - count if last >= count else None, -1)
+    def straight(self, place: int, step: int, count: int) -> tuple[int, int] | None:
+        """Return the first place in the clip and the step there of so many places, a step apart, from a place on.
+
+        None where one of them is not to be heard as it is in the clip, or is not after the one before.
+        """
+        last = place + step * (count - 1)
+        if last >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
+            turn, since = self.period << BITS, (self.loop + self.period) << BITS
+            if not self.period or place - since < self.cross << BITS or last - since >= turn:
+                return None
+            place -= turn
+        if self.backwards:
+            return ((self.first + self.length - 1) << BITS) - place, -step
+        return (self.first << BITS) + place, step
 
     def sound(self, clips: Sequence[Clip], places: Places, step: Places, row: int) -> Sounds:
         """Ask for what is needed, and return what sounds of each clip at places, [n].
@@ -73,11 +81,6 @@ class Part(NamedTuple):
                 sounds = [sound * np.minimum(left, 1.0).astype(np.float32) for sound in sounds]
             return sounds
         begin, turn, cross = self.loop << BITS, self.period << BITS, self.cross << BITS
-        first, last = int(places[0]) - begin - turn, int(places[-1]) - begin - turn
-        if last < 0:
-            return (yield self._requests(clips, places, step, row))
-        if first >= cross and last < turn:
-            return (yield self._requests(clips, places - turn, step, row))
         since = places - begin
         again = since >= turn
         since = np.where(again, since % turn, since)

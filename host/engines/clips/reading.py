@@ -5,6 +5,7 @@ sound into blocks shows. A place that lies on a sample gives that very sample, a
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -33,7 +34,7 @@ class Clip:
     A copy is made when it is first read, or by `prepare`.
     """
 
-    __slots__ = ("_copies", "samples")
+    __slots__ = ("__weakref__", "_copies", "samples")
 
     def __init__(self, samples: Array) -> None:
         """Keep the samples, which must not be written to from now on; what is not finite becomes silence."""
@@ -49,12 +50,31 @@ class Clip:
     def prepare(self) -> None:
         """Make all copies now."""
         if len(self._copies) <= OCTAVES - 1:
-            self._copies = [_windows(self.samples), *map(_windows, _octaves(self.samples))]
+            self._copies = [_windows(_padded(copy)) for copy in (self.samples, *_octaves(self.samples))]
+
+    @staticmethod
+    def size(length: int) -> int:
+        """Return how many numbers a clip of ``length`` samples is with all its copies."""
+        return sum(_sizes(length))
+
+    def put(self, room: Array) -> None:
+        """Write it and all its copies into ``room``, [size]."""
+        copies = [_padded(copy) for copy in (self.samples, *_octaves(self.samples))]
+        np.concatenate(copies, out=room)
+
+    @classmethod
+    def there(cls, room: Array, length: int) -> "Clip":
+        """Return the clip of ``length`` samples that was `put` into a room, which is its own as long as it is used."""
+        clip = cls.__new__(cls)
+        ends = list(itertools.accumulate(_sizes(length)))
+        clip.samples = room[TAPS : TAPS + length]
+        clip._copies = [_windows(room[begin:end]) for begin, end in itertools.pairwise([0, *ends])]
+        return clip
 
     def windows(self, octave: int) -> Array:
         """Return the samples around each place of a copy, [places, TAPS]; row 0 is `TAPS` samples before the first."""
         if octave == 0 and not self._copies:
-            self._copies = [_windows(self.samples)]
+            self._copies = [_windows(_padded(self.samples))]
         elif octave >= len(self._copies):
             self.prepare()
         return self._copies[octave]
@@ -70,6 +90,24 @@ class Request(NamedTuple):
     places: Places
     step: Places
     row: int
+
+
+class Stretch(NamedTuple):
+    """What is to be read of a clip at ``length`` places, of which the next is always ``step`` further.
+
+    ``step`` is below 0 where it is read backwards; ``row`` as of `Request`.
+    """
+
+    clip: Clip
+    first: int
+    step: int
+    length: int
+    row: int
+
+    @property
+    def as_it_is(self) -> bool:
+        """Return whether its places are samples of the clip, one after another."""
+        return abs(self.step) == ONE and not self.first & (ONE - 1)
 
 
 def steps(semitones: npt.ArrayLike) -> Places:
@@ -90,13 +128,19 @@ class Reader:
 
     def __init__(self) -> None:
         self._room: Array = np.zeros((ROWS, TAPS), np.float32)
-        self._places: Places = np.zeros(ROWS, np.int64)
 
-    def read(self, requests: Sequence[Request]) -> list[Array]:
-        """Return what clips have at the places of each request, [n] each."""
+    def read(self, requests: Sequence[Request | Stretch]) -> list[Array]:
+        """Return what clips have at the places of each request, [n] each; only to be read."""
         found: list[Array] = [np.zeros(0, np.float32)] * len(requests)
         between: list[tuple[int, Request, int]] = []
+        stretches: list[tuple[int, Stretch]] = []
         for number, request in enumerate(requests):
+            if isinstance(request, Stretch):
+                if request.as_it_is:
+                    found[number] = _samples(request)
+                else:
+                    stretches.append((number, request))
+                continue
             clip, places, step, _ = request
             if len(step) == 1:
                 if step[0] == ONE and not places[0] & (ONE - 1):
@@ -111,15 +155,50 @@ class Reader:
             for (number, request, band), sound in zip(between, self._between(between), strict=True):
                 step = request.step
                 found[number] = sound if len(step) == 1 else np.where(_bands(step) == band, sound, found[number])
+        if stretches:
+            sounds = self._stretches([stretch for _, stretch in stretches])
+            for (number, _), sound in zip(stretches, sounds, strict=True):
+                found[number] = sound
         return found
+
+    def _stretches(self, stretches: Sequence[Stretch]) -> list[Array]:
+        """Return what copies have in each stretch through its low-pass, [length] each."""
+        bands = [_band(abs(stretch.step)) for stretch in stretches]
+        rows = -(-(ROWS - 1 + max(stretch.length for stretch in stretches)) // ROWS) * ROWS
+        numbers = [
+            (first, step, row % ROWS, band // BANDS)
+            for (_, first, step, _, row), band in zip(stretches, bands, strict=True)
+        ]
+        first, step, lead, octave = np.array(numbers, np.int64).T[:, :, np.newaxis]
+        places = (np.arange(rows) - lead) * step
+        places += first
+        places >>= octave
+        firsts = places >> BITS
+        firsts += TAPS // 2 + 1
+        room = self._room_for(places.size).reshape(*places.shape, TAPS)
+        mine = [slice(row % ROWS, row % ROWS + length) for _, _, _, length, row in stretches]
+        for number, (stretch, band, where) in enumerate(zip(stretches, bands, mine, strict=True)):
+            room[number, where] = stretch.clip.windows(band // BANDS)[firsts[number, where]]
+        kernels = _kernels()[[band % BANDS for band in bands], np.newaxis]
+        terms = np.matmul(room.reshape(len(stretches), -1, ROWS, TAPS), kernels).reshape(*places.shape, -1)
+        sound, exact = _summed(np.moveaxis(terms, -1, 0), places)
+        if exact.any():
+            for number, (stretch, band, where) in enumerate(zip(stretches, bands, mine, strict=True)):
+                if not band and (there := exact[number, where]).any():
+                    sound[number, where][there] = stretch.clip.samples[places[number, where][there] >> BITS]
+        return [sound[number, where] for number, where in enumerate(mine)]
+
+    def _room_for(self, rows: int) -> Array:
+        """Return room for the samples around so many places, [rows, TAPS]; what is in it is finite."""
+        if rows > len(self._room):
+            self._room = np.zeros((rows, TAPS), np.float32)
+        return self._room[:rows]
 
     def _between(self, requests: Sequence[tuple[int, Request, int]]) -> list[Array]:
         """Return what copies have at the places of each request through its low-pass, [n] each."""
         pieces = [-(-(request.row % ROWS + len(request.places)) // ROWS) for _, request, _ in requests]
         rows = sum(pieces) * ROWS
-        if rows > len(self._room):
-            self._room, self._places = np.zeros((rows, TAPS), np.float32), np.zeros(rows, np.int64)
-        room, places = self._room[:rows], self._places[:rows]
+        room, places = self._room_for(rows), np.zeros(rows, np.int64)
         mine, at = [], 0
         for (_, request, band), count in zip(requests, pieces, strict=True):
             first = at + request.row % ROWS
@@ -131,19 +210,34 @@ class Reader:
             room[where] = request.clip.windows(band // BANDS)[firsts[where]]
         kernels = _kernels()[np.repeat([band % BANDS for _, _, band in requests], pieces)]
         terms = np.matmul(room.reshape(-1, ROWS, TAPS), kernels).reshape(rows, -1).T
-        way = (places & (ONE - 1)).astype(np.float32)
-        exact = way == 0.0
-        way *= np.float32(1.0 / ONE)
-        way -= np.float32(0.5)
-        sound = terms[DEGREE] * way
-        for power in range(DEGREE - 1, 0, -1):
-            sound += terms[power]
-            sound *= way
-        sound += terms[0]
+        sound, exact = _summed(terms, places)
         for (_, request, band), where in zip(requests, mine, strict=True):
             if not band and (there := exact[where]).any():
                 sound[where][there] = request.clip.samples[request.places[there] >> BITS]
         return [sound[where] for where in mine]
+
+
+def _samples(stretch: Stretch) -> Array:
+    """Return the samples of a stretch whose places are samples."""
+    clip, first, step, length, _ = stretch
+    at = first >> BITS
+    if step > 0:
+        return clip.samples[at : at + length]
+    return clip.samples[at : at - length if at >= length else None : -1]
+
+
+def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Return the polynomials' values at places, of their terms, [DEGREE + 1, *places]; and which places are samples."""
+    way = (places & (ONE - 1)).astype(np.float32)
+    exact = way == 0.0
+    way *= np.float32(1.0 / ONE)
+    way -= np.float32(0.5)
+    sound: Array = terms[DEGREE] * way
+    for power in range(DEGREE - 1, 0, -1):
+        sound += terms[power]
+        sound *= way
+    sound += terms[0]
+    return sound, exact
 
 
 @functools.lru_cache(maxsize=256)
@@ -183,11 +277,21 @@ def _kernel(low: int) -> Array:
     return np.ascontiguousarray(fitted.T.astype(np.float32))
 
 
-def _windows(samples: Array) -> Array:
-    """Return views of as many successive samples as there are taps; beyond the ends there is silence."""
+def _padded(samples: Array) -> Array:
+    """Return samples with silence around them."""
     padded = np.zeros(len(samples) + 2 * TAPS, np.float32)
     padded[TAPS:-TAPS] = samples
+    return padded
+
+
+def _windows(padded: Array) -> Array:
+    """Return views of as many successive samples as there are taps."""
     return np.lib.stride_tricks.sliding_window_view(padded, TAPS)
+
+
+def _sizes(length: int) -> list[int]:
+    """Return the lengths of all copies of a clip, with the silence around them, the clip itself first."""
+    return [length + 2 * TAPS, *((length >> octave) + 3 * TAPS for octave in range(1, OCTAVES))]
 
 
 def _octaves(samples: Array) -> list[Array]:

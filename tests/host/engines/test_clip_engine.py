@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.clip import FADE_SECONDS, MORPH_SECONDS
+from timbrel.host.engines.clip import APART, FADE_SECONDS, MORPH_SECONDS, SPREAD_SECONDS
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend, Turn
 from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch
@@ -20,6 +20,7 @@ from ..clips import LENGTH, RATE, SHARP, noise, save_clips
 REST, FIRST, SECOND = noise(1), noise(2), noise(3)
 SIDE = np.float32(np.sqrt(0.5))
 FADE, GRID = round(FADE_SECONDS * RATE), round(MORPH_SECONDS * RATE)
+SPREAD = round(SPREAD_SECONDS * RATE)
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +172,9 @@ def test_each_note_has_the_clip_of_the_code_of_its_first_sample(sound):
 
 
 def test_a_held_clip_goes_over_to_that_of_its_new_code_at_the_same_place(sound):
-    time = 3 * GRID + 5
+    time = 2 * GRID + 5
     found = sound([on(), Turn(time, 0, "latent.1", 1.0)], LENGTH, clip={"trigger": "gated"})
-    begin = 4 * GRID  # the knob has come to rest there: 20 ms later
+    begin = 3 * GRID + 60 * APART % SPREAD  # the knob has come to rest by then: 20 ms later
     share = np.zeros(LENGTH)
     share[begin : begin + GRID] = 0.5 - 0.5 * np.cos(np.pi * np.arange(GRID) / GRID)
     share[begin + GRID :] = 1.0

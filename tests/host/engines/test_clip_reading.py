@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.engines.clips.reading import BITS, ONE, ROWS, TAPS, Clip, Reader, Request, steps
+from timbrel.host.engines.clips.reading import BITS, ONE, ROWS, TAPS, Clip, Reader, Request, Stretch, steps
 
 LENGTH = 6000
 SEMITONES = st.integers(-3000, 4000).map(lambda cents: cents / 100)
@@ -133,3 +133,24 @@ def test_a_clip_of_any_length_has_its_copies(length):
 def test_what_is_not_finite_is_silence():
     clip = Clip(np.array([1.0, np.nan, np.inf, -np.inf, 1.0], np.float32))
     assert clip.samples.tolist() == [1.0, 0.0, 0.0, 0.0, 1.0]
+
+
+@given(st.data())
+def test_a_stretch_has_the_bytes_of_its_places_however_it_is_divided_and_whatever_is_read_beside(data):
+    clip = Clip(np.random.default_rng(0).normal(size=400).astype(np.float32))
+    step = int(steps(data.draw(st.sampled_from([0.0, -12.0, 12.0]) | st.floats(-30, 40)))[0])
+    backwards, count, row = data.draw(st.booleans()), data.draw(st.integers(1, 300)), data.draw(st.integers(0, 100))
+    span = step * (count - 1)
+    first = data.draw(st.integers(0, max(0, (len(clip.samples) - 1) * ONE - span)))
+    first, step = (first + span, -step) if backwards else (first, step)
+    places = first + step * np.arange(count)
+    if places.max() >= len(clip.samples) * ONE:
+        return
+    whole = Reader().read([Request(clip, places, np.array([abs(step)]), row)])[0]
+    begins = sorted({0, *data.draw(st.lists(st.integers(0, count - 1), max_size=3))})
+    stretches = [
+        Stretch(clip, first + step * begin, step, end - begin, row + begin)
+        for begin, end in zip(begins, [*begins[1:], count], strict=True)
+    ]
+    others = [Stretch(clip, ONE // 3, int(steps(3.0)[0]), 200, 7)] * data.draw(st.integers(0, 2))
+    assert np.array_equal(np.concatenate(Reader().read([*stretches, *others])[: len(stretches)]), whole)
