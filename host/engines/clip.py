@@ -12,9 +12,10 @@ from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
 from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
 from .clip_sound import ClipSound
+from .clips.aside import Aside
 from .clips.part import Asked, Part
 from .clips.reading import BITS, ONE, Clip, Places, Reader, Stretch, steady, steps
-from .clips.store import Ahead, Decoder, Name, Waiting, Want
+from .clips.store import NEWEST, Ahead, Decoder, Name, Waiting, Want
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
@@ -28,6 +29,7 @@ SPREAD_SECONDS = 0.02  # over which held sounds begin with that, by their keys: 
 APART = 977  # samples by which a key begins after the next lower one, within that
 FADE_SECONDS = 0.005  # of an end that the clip itself does not have
 MOST_AT_ONCE = 2048  # samples of a voice: their taps stay in a processor's cache
+HEARD = 16  # clips that sound though newer ones of their key are kept
 KNOBS = -1  # the slot of clips that any key plays: those of the knobs' own code
 
 
@@ -115,7 +117,7 @@ class ClipEngine:
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = Decoder(model, sound)
         self._waiting = None if live else Waiting(decoder, 4 * self._whole)
-        self._ahead = Ahead(decoder) if live else None
+        self._ahead = Ahead(Aside(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
         self._age_ms = 0.0
         if self._ahead is not None:
             self._ahead.ask(self._wants(self._rest, 0))

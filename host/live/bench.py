@@ -118,7 +118,7 @@ def _measured(preset: str, seconds: float) -> Iterator[Row]:
     os.environ.setdefault(*HUGE_PAGES)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(theirs, preset, seconds), daemon=True)
+    process = context.Process(target=_measure, args=(theirs, preset, seconds))
     process.start()
     theirs.close()
     try:

@@ -153,7 +153,7 @@ class _Sounding:
         context = multiprocessing.get_context("spawn")
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup), daemon=True)
+        self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
         self._process.start()
         theirs.close()
         self._heard = time.monotonic()

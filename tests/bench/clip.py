@@ -138,8 +138,8 @@ PATCHES = {
 }
 
 
-def live(path, name):
-    """The load's percentiles, underruns, ages of notes' sounds in ms, in a loop that only a clock empties; and times.
+def live(pipe, path, name):
+    """Send the load's percentiles, underruns, ages of notes' sounds in ms, and times, of a loop that a clock empties.
 
     In a process of its own, which goes before others as that does which plays.
     """
@@ -167,7 +167,7 @@ def live(path, name):
     loop = Loop(Player(rack, RATE), sink, [hands], on_block=watch)
     hurry(SOUND)
     loop.run()
-    return loop.load.percentiles(50, 99, 99.9), sink.underruns - counted, ages, to_new_sound(patch)
+    pipe.send((loop.load.percentiles(50, 99, 99.9), sink.underruns - counted, ages, to_new_sound(patch)))
 
 
 def to_new_sound(patch):
@@ -234,8 +234,12 @@ def main() -> None:
             model = network(length, folder)
             print(f"clips of {length} samples, {VOICES} voices, blocks of {BLOCK} at {RATE} Hz, a knob moves")
             for name in PATCHES:
-                with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    (p50, p99, p999), underruns, ages, taken = pool.apply(live, (model.path, name))
+                context = multiprocessing.get_context("spawn")
+                ours, theirs = context.Pipe()
+                process = context.Process(target=live, args=(theirs, model.path, name))
+                process.start()
+                (p50, p99, p999), underruns, ages, taken = ours.recv()
+                process.join()
                 taken = np.array(taken) * 1000
                 print(
                     f"  {name:<13}load p50 {p50:4.0%}  p99 {p99:4.0%}  p99.9 {p999:4.0%}  underruns {underruns}   "

@@ -4,12 +4,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
+from ...files import Stamp
 from ..clip_sound import ClipSound
 from .reading import Clip
 
@@ -50,12 +51,25 @@ class Kept:
     clip: Clip
 
 
+class Decodes(Protocol):
+    """Whatever decodes clips."""
+
+    def clip(self, label: int, code: Array) -> Clip:
+        """Return the clip of a code, [n_latents], and of the number of a label, 0 where there are none."""
+        ...
+
+
 class Decoder:
     """Decodes a model's clips, one at a time."""
 
     def __init__(self, model: Model, sound: ClipSound) -> None:
         """Decode by ``model``, and make ``sound`` of that."""
         self._model, self._sound = model, sound
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Return the stamp of the model's file, when it was read."""
+        return self._model.stamp
 
     def clip(self, label: int, code: Array) -> Clip:
         """Return the clip of a code, [n_latents], and of the number of a label, 0 where there are none."""
@@ -86,7 +100,7 @@ class Waiting:
 class Ahead:
     """Clips that a thread decodes ahead of the notes; nobody waits for it. It ends with its last holder."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decodes) -> None:
         """Make it ready to decode."""
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
         self._asked: list[Name] = []
@@ -127,7 +141,7 @@ class Ahead:
 class _Work:
     """The thread's side: what it is asked for, and what it has made. It knows nobody who asks."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decodes) -> None:
         self._decoder = decoder
         self._served: set[int] = set()  # keys that had a clip decoded since all others had
         self.newest: Sequence[Want] = ()

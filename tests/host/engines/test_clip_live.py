@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
+from timbrel.host.engines import clip as engine
 from timbrel.host.engines.clips.reading import Clip
 from timbrel.host.engines.clips.store import NEWEST, Ahead, Decoder, Want
 from timbrel.host.errors import UserError
@@ -36,7 +37,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def gate(monkeypatch):
-    """Decoding waits for it; a list ``decoded`` has the codes. It opens at the end."""
+    """Decoding, in this process, waits for it; a list ``decoded`` has the codes. It opens at the end."""
     opened, made = threading.Event(), Decoder.clip
     opened.set()
     opened.decoded = []
@@ -47,6 +48,7 @@ def gate(monkeypatch):
         return made(self, label, code)
 
     monkeypatch.setattr(Decoder, "clip", clip)
+    monkeypatch.setattr(engine, "Aside", lambda decoder, *_: decoder)
     yield opened
     opened.set()
 
