@@ -15,7 +15,7 @@ from ...train.run import Run
 from .figures import loss_curve
 from .page import SPLITS, document, faint, shown, table
 from .picture import Picture
-from .report import FORMAT, Figures, Progress, Report
+from .report import FORMAT, Figures, Progress, Report, about
 from .verdict import percent
 
 Ints = npt.NDArray[np.int64]
@@ -41,14 +41,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
         "format": FORMAT,
         "verdict": "",
         "shortcomings": [],
-        "run": {
-            "recipe": run.recipe.name,
-            "corpus": run.info.corpus_name,
-            "checkpoint": checkpoint,
-            "step": step,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "seconds": logged[-1]["seconds"] if logged else None,
-        },
+        "run": about(run, checkpoint, step, sum(p.numel() for p in network.parameters())),
         "split": split,
         "clips": len(clips),
         "clips_without_label": len(corpus.clips(split)) - len(clips),

@@ -22,7 +22,7 @@ from ...train.recipes.clip import HitRecipe
 from ...train.run import Run
 from . import clip_figures
 from .clip_page import page
-from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
+from .report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
 from .verdict import NOTHING
 
 Array = npt.NDArray[np.float32]
@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Maker:
-    """What a report asks of a network that makes clips.
+    """Answers what a report asks of a network that makes clips.
 
     Args:
         taken: gives the clips of a split of a corpus, `most` at the most.
@@ -146,20 +146,11 @@ def clip_report(
         say(0.4, "encoding and decoding clips")
         given = made_by.again
         again = _in_parts(lambda part: given(asked[part], labels[part]), len(asked))
-    logged = run.logged()
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
         "shortcomings": [],
-        "run": {
-            "recipe": run.recipe.name,
-            "corpus": run.info.corpus_name,
-            "checkpoint": checkpoint,
-            "step": step,
-            "tonal": run.info.tonal,
-            "parameters": made_by.parameters,
-            "seconds": logged[-1]["seconds"] if logged else None,
-        },
+        "run": about(run, checkpoint, step, made_by.parameters) | {"tonal": run.info.tonal},
         "split": test.split,
         "clips": len(set(test.names)),
         "frames": len(asked),

@@ -1,4 +1,4 @@
-"""What a report asks of networks that make clips of samples: generators in a contest, and the halves of a DCGAN."""
+"""Answers what a report asks of networks that make clips of samples: generators in a contest, and a DCGAN's halves."""
 
 from collections.abc import Callable
 from typing import Any

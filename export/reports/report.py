@@ -43,6 +43,19 @@ def listed(sounds: Sequence[Sound]) -> dict[str, str]:
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
 
 
+def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
+    """Return what a report on clips says of the run itself."""
+    logged = run.logged()
+    return {
+        "recipe": run.recipe.name,
+        "corpus": run.info.corpus_name,
+        "checkpoint": checkpoint,
+        "step": step,
+        "parameters": parameters,
+        "seconds": logged[-1]["seconds"] if logged else None,
+    }
+
+
 def losses(run: Run, weighted: BaseModel) -> Figures:
     """The validation losses that training logged, each term times its weight; one that has none counts as it is."""
     lines = run.logged()

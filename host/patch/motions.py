@@ -27,7 +27,7 @@ class MorphSettings(Part):
 
 
 class Morph(NamedTuple):
-    """What [morph] comes to on a model: the code to which it leads, one number a latent, and the shape of the way."""
+    """A morph on a model: the code to which it leads, one number a latent, and the shape of the way."""
 
     end: Sequence[float]
     shape: Way

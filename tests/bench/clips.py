@@ -1,4 +1,4 @@
-"""How far whole clips can be told by a few numbers: the log-mel distances that recipes of clips have to come near.
+"""Log-mel distances of whole clips that a few numbers tell: what recipes of clips have to come near.
 
     python tests/bench/clips.py CORPUS SAMPLES [--components 4,8,16]
 

@@ -18,6 +18,7 @@ from timbrel.export.reports import chroma as chroma_report
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
+from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe
@@ -27,6 +28,7 @@ from ..train.struck import SMALL, drums
 from .instruments import few_codes, interrupt_at, made, small_recipe
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
+WORDS_RATE = 16000
 
 
 def lobe(bins, at):
@@ -274,3 +276,19 @@ def begun(stopped, recordings, tmp_path, quick):
     """A copy of it, and of its sounds."""
     sounds = shutil.copytree(recordings, tmp_path / "sounds")
     return sounds, shutil.copytree(stopped, tmp_path / "bells")
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """A corpus of two words, spoken by a tone and by noise."""
+    path, rng = tmp_path_factory.mktemp("clips") / "corpus", np.random.default_rng(0)
+    with writing(path, WORDS_RATE) as writer:
+        for number in range(24):
+            length = 2000 + 200 * number
+            tone = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(length) / WORDS_RATE)
+            sound = tone if number % 2 else rng.standard_normal(length) / 4
+            track = np.full(-(-length // 1024), np.nan, np.float32)
+            label = "la" if number % 2 else "sh"
+            writer.append((0.5 * sound).astype(np.float32), track, name=f"{number}", group=f"{number}", label=label)
+        writer.finish({c.name: "test" if i < 4 else "train" for i, c in enumerate(writer.clips)}, name="words")
+    return path

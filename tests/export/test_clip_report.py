@@ -1,4 +1,4 @@
-"""What is said of a run that makes whole clips: figures that are known, a collapse, copies, and a classifier's word."""
+"""A report on a run that makes whole clips: figures that are known, a collapse, copies, and a classifier's word."""
 
 import json
 from dataclasses import replace

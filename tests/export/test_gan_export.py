@@ -37,23 +37,7 @@ def _no_voice(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Two words, spoken by a tone and by noise."""
-    path, rng = tmp_path_factory.mktemp("clips") / "corpus", np.random.default_rng(0)
-    with writing(path, RATE) as writer:
-        for number in range(24):
-            length = 2000 + 200 * number
-            tone = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(length) / RATE)
-            sound = tone if number % 2 else rng.standard_normal(length) / 4
-            track = np.full(-(-length // 1024), np.nan, np.float32)
-            label = "la" if number % 2 else "sh"
-            writer.append((0.5 * sound).astype(np.float32), track, name=f"{number}", group=f"{number}", label=label)
-        writer.finish({c.name: "test" if i < 4 else "train" for i, c in enumerate(writer.clips)}, name="words")
-    return path
-
-
-@pytest.fixture(scope="module")
-def made(corpus, tmp_path_factory):
+def made(spoken, tmp_path_factory):
     """Train a recipe for a step, once: the run."""
     runs = {}
 
@@ -61,7 +45,7 @@ def made(corpus, tmp_path_factory):
         if (name, *changes) not in runs:
             folder = tmp_path_factory.mktemp("runs") / "run"
             recipe = load_recipe(name, [*TINY[load_recipe(name).family], "training.steps=1", *changes])
-            start(recipe, corpus, folder, Options(accelerator="cpu"))
+            start(recipe, spoken, folder, Options(accelerator="cpu"))
             runs[name, *changes] = Run.open(folder)
         return runs[name, *changes]
 
@@ -130,13 +114,13 @@ def test_codes_of_one_label_are_counted_by_themselves():
     assert names(2, []) == ["code 1", "code 2"]
 
 
-def test_halves_have_an_encoder_that_takes_recordings_at_any_level(made, corpus, tmp_path):
+def test_halves_have_an_encoder_that_takes_recordings_at_any_level(made, spoken, tmp_path):
     run = made("clip-dcgan-halves")
     card = export(run, tmp_path / "m.onnx", weights="float32")
     assert card.prior is None
     assert {mark.label for mark in card.landmarks} == {"la", "sh"}
     session = open_session(encoder_path(tmp_path / "m.onnx"))
-    opened = Corpus.open(corpus)
+    opened = Corpus.open(spoken)
     audio = np.zeros((3, 4096), np.float32)
     for row, clip in zip(audio, opened.clips("test"), strict=False):
         samples = opened.samples(clip)[:4096]
@@ -186,10 +170,10 @@ def test_each_sides_loss_is_the_sum_of_its_terms_as_weighted(made):
 
 
 @pytest.mark.parametrize("asked", [("clip-dcgan",), LABELLED])
-def test_a_classifier_judges_what_contests_make_by_labels_where_they_were_asked_for(made, tmp_path, corpus, asked):
+def test_a_classifier_judges_what_contests_make_by_labels_where_they_were_asked_for(made, tmp_path, spoken, asked):
     judge = tmp_path / "judge"
     recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
-    start(recipe, corpus, judge, Options(accelerator="cpu"))
+    start(recipe, spoken, judge, Options(accelerator="cpu"))
     told = evaluate(made(*asked), classifier=Run.open(judge))["generated"]["told"]
     assert 1 <= told["score"][0] <= 2
     assert (told["accuracy"] is None) == (asked != LABELLED)
@@ -229,8 +213,8 @@ def test_a_run_that_has_collapsed_is_said_to_have(made, monkeypatch):
     assert any("kept" in line for line in found["shortcomings"])
 
 
-def test_one_recording_alone_is_measured_and_said_to_be_all(corpus, tmp_path):
-    alone, opened = tmp_path / "alone", Corpus.open(corpus)
+def test_one_recording_alone_is_measured_and_said_to_be_all(spoken, tmp_path):
+    alone, opened = tmp_path / "alone", Corpus.open(spoken)
     with writing(alone, RATE) as writer:
         samples = opened.samples(opened.clips("train")[0])
         track = np.full(-(-len(samples) // 1024), np.nan, np.float32)

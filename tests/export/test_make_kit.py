@@ -37,7 +37,7 @@ def hits(folder, each=5, seconds=0.4, rates=(RATE, RATE)):
 
 @pytest.fixture
 def quick_kit(monkeypatch, quick, hit_model):
-    """What follows training takes no time: the model is one that was made of such sounds, told labels or not."""
+    """The model is one that was made of such sounds, told labels or not: what follows training takes no time."""
 
     def export(run, path, labels, overwrite):
         source = hit_model(bool(run.recipe.network.words))

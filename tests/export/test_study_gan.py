@@ -14,7 +14,6 @@ from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint
-from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe
@@ -32,25 +31,9 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Two words, spoken by a tone and by noise."""
-    path, rng = tmp_path_factory.mktemp("clips") / "corpus", np.random.default_rng(0)
-    with writing(path, RATE) as writer:
-        for number in range(24):
-            length = 2000 + 200 * number
-            tone = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(length) / RATE)
-            sound = tone if number % 2 else rng.standard_normal(length) / 4
-            track = np.full(-(-length // 1024), np.nan, np.float32)
-            label = "la" if number % 2 else "sh"
-            writer.append((0.5 * sound).astype(np.float32), track, name=f"{number}", group=f"{number}", label=label)
-        writer.finish({c.name: "test" if i < 4 else "train" for i, c in enumerate(writer.clips)}, name="words")
-    return path
-
-
-@pytest.fixture(scope="module")
-def judge(corpus, tmp_path_factory):
+def judge(spoken, tmp_path_factory):
     recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
-    start(recipe, corpus, tmp_path_factory.mktemp("judges") / "judge", Options(accelerator="cpu"))
+    start(recipe, spoken, tmp_path_factory.mktemp("judges") / "judge", Options(accelerator="cpu"))
     return tmp_path_factory.getbasetemp() / "judges0" / "judge"
 
 
@@ -68,12 +51,12 @@ def no_pictures(patch):
 
 
 @pytest.fixture(scope="module")
-def made(corpus, judge, tmp_path_factory):
+def made(spoken, judge, tmp_path_factory):
     """A study of all four networks, made once and only looked at."""
     folder = tmp_path_factory.mktemp("studies") / "study"
     with pytest.MonkeyPatch.context() as patch:
         no_pictures(patch)
-        assert make(Asked(corpus, folder, None, SMALL, STEPS, "cpu", classifier=judge))
+        assert make(Asked(spoken, folder, None, SMALL, STEPS, "cpu", classifier=judge))
     return folder
 
 
@@ -122,16 +105,16 @@ def test_losses_are_logged_at_every_part_and_no_step_is_trained_twice(made):
         assert steps == list(range(epochs[name], STEPS + 1))
 
 
-def test_a_finished_study_is_not_made_again_and_more_steps_go_on(corpus, tmp_path, monkeypatch):
+def test_a_finished_study_is_not_made_again_and_more_steps_go_on(spoken, tmp_path, monkeypatch):
     no_pictures(monkeypatch)
     folder = tmp_path / "study"
-    given = Asked(corpus, folder, ["clip-dcgan"], HALVES, 3, "cpu")
+    given = Asked(spoken, folder, ["clip-dcgan"], HALVES, 3, "cpu")
     assert make(given)
     first, last = (folder / "runs" / "clip-dcgan" / name for name in (FIRST, "last.ckpt"))
     times = first.stat().st_mtime_ns, last.stat().st_mtime_ns
     assert make(given)
     assert (first.stat().st_mtime_ns, last.stat().st_mtime_ns) == times
-    assert make(Asked(corpus, folder, ["clip-dcgan"], HALVES, 5, "cpu"))
+    assert make(Asked(spoken, folder, ["clip-dcgan"], HALVES, 5, "cpu"))
     assert first.stat().st_mtime_ns == times[0]
     assert told(folder)["networks"][0]["name"] == "clip-dcgan"
     assert Run.open(folder / "runs" / "clip-dcgan").logged()[-1]["step"] == 5
@@ -145,10 +128,10 @@ def test_a_finished_study_is_not_made_again_and_more_steps_go_on(corpus, tmp_pat
         ({"changes": ["frames.sample_rate=8000"]}, "corpus"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(corpus, tmp_path, changed, words):
+def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(spoken, tmp_path, changed, words):
     fields = {"recipes": ["clip-dcgan"], "changes": []} | changed
     with pytest.raises(UserError) as error:
-        make(Asked(corpus, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu"))
+        make(Asked(spoken, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu"))
     assert words in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert not (tmp_path / "study").exists()
@@ -175,8 +158,8 @@ def test_losses_stand_over_epochs_and_clips_in_rows():
         assert [axes.get_ylabel() for axes in drawn.draw(picture.DARK).axes] == ["recordings", "", "last epoch", ""]
 
 
-def test_the_command_refuses_two_budgets_and_other_studies_its_options(timbrel, corpus, tmp_path):
-    common = ("--corpus", corpus, "-o", tmp_path / "study")
+def test_the_command_refuses_two_budgets_and_other_studies_its_options(timbrel, spoken, tmp_path):
+    common = ("--corpus", spoken, "-o", tmp_path / "study")
     refused = timbrel("study", "gan", *common, "--steps", 5, "--minutes", 1)
     assert (refused.status, refused.err) == (
         2,

@@ -81,7 +81,7 @@ class Clip:
 
 
 class Request(NamedTuple):
-    """What is to be read of a clip: its ``places``, [n], and how fast they move there, ``step``, [n] or [1] for all.
+    """Asks for a clip's samples at ``places``, [n], which move there by ``step``, [n] or [1] for all.
 
     ``row`` is that of the first place: samples since the note-on.
     """
@@ -93,7 +93,7 @@ class Request(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What is to be read of a clip at ``length`` places, of which the next is always ``step`` further.
+    """Asks for a clip's samples at ``length`` places, of which the next is always ``step`` further.
 
     ``step`` is below 0 where it is read backwards; ``row`` as of `Request`.
     """

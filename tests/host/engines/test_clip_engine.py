@@ -1,4 +1,4 @@
-"""What keys, knobs and settings make of clips, compared with the clips themselves."""
+"""Keys, knobs and settings make something of clips; it is compared with the clips themselves."""
 
 import tracemalloc
 
@@ -149,7 +149,7 @@ def test_mono_is_gated_and_cuts(sound):
 
 @pytest.mark.parametrize("glide", [False, True])
 def test_a_bend_is_followed_from_sample_to_sample(tmp_path_factory, patch, glide):
-    """Of a sine: its phase is that of the sum of all steps so far, for the wheel's way of 20 ms or a glide's."""
+    """A sine's phase is that of the sum of all steps so far, for the wheel's way of 20 ms or a glide's."""
     cycles, length = 0.02, 16_000
     path = tmp_path_factory.mktemp("sine") / "s.onnx"
     sine = Model(save_clips(path, np.sin(2 * np.pi * cycles * np.arange(length))))

@@ -23,7 +23,7 @@ def read(clip, places, step, row=0):
 
 
 def at_pitch(clip, semitones, first=1000, count=600):
-    """What sounds from a sample of a clip on, at another pitch, and its places in samples."""
+    """Return what sounds from a sample of a clip on, at another pitch, and its places in samples."""
     step = steps(semitones)
     places = (first << BITS) + np.arange(count) * step
     return read(clip, places, step), places / ONE

@@ -22,7 +22,7 @@ TIME = np.arange(LENGTH) / RATE
 
 
 def spectra(sound):
-    """Of a sound, [spectra, bins], their middles a hop apart from the first sample on; no part is the window's."""
+    """Return a sound's spectra, [spectra, bins], a hop apart from the first sample on; no part is the window's."""
     found = scipy.signal.stft(sound, boundary="zeros", padded=False, **FRAMED)[2]
     return HANN.sum() * found.T
 
