@@ -4,10 +4,11 @@ Phases begin as the logarithm of the magnitudes tells their slopes (for a Gaussi
 Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude", IEEE/ACM TASLP 25:5,
 2017, equations 5 and 6), integrated from bin to bin in the loudest spectrum and from there in time, which needs no
 order of bins. Then the sound is given the loudness curve and the spectra the magnitudes, in turns (Griffin and Lim,
-"Signal estimation from modified short-time Fourier transform", IEEE TASSP 32:2, 1984, with a second constraint): so
-attacks stand where they stood in the recording, not where a window smears them. In the end only the loudness of ten
-milliseconds is set right, half a period of the lowest kicks: what is finer would tear a low note that does not fit to
-the bottom.
+"Signal estimation from modified short-time Fourier transform", IEEE TASSP 32:2, 1984, with a second constraint), each
+of which goes on in the direction of the one before (Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim algorithm",
+WASPAA 2013): so attacks stand where they stood in the recording, not where a window smears them. In the end only the
+loudness of ten milliseconds is set right, half a period of the lowest kicks: what is finer would tear a low note that
+does not fit to the bottom.
 """
 
 import numpy as np
@@ -19,8 +20,9 @@ from .basins import GAUSSIAN
 Array = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]
 
-TURNS = 6  # of fitting: kicks and words then lie about 1 dB from their own magnitudes, and half of that after twelve
-AUDIBLE = np.float32(1e-4)  # of the loudest magnitude, -80 dB
+TURNS = 10  # of fitting: kicks and words then lie 1 to 2 dB from their recordings, and no nearer after twelve
+MOMENTUM = np.float32(0.9)  # of a turn in the next: without it, short kicks are 3 dB farther off after as many turns
+AUDIBLE = np.float32(3e-4)  # of the loudest magnitude, -70 dB: networks learn -80 dB for silence, and give about that
 FEWEST = 2  # spectra: between their middles lies the sound
 LEAST_COVER = np.float32(1e-3)  # of windows, squared, that overlap: at the ends they do not
 POOLED = 5  # parts of the loudness curve: some ten milliseconds
@@ -71,11 +73,12 @@ class SpectraSound:
         return sound
 
     def _made(self, magnitudes: Array, levels: Array) -> Array:
+        before: Spectra | None = None
         fitted = magnitudes * self._first_phases(magnitudes)
         for _ in range(TURNS):
             given = self._transformed(self._levelled(self._added(fitted), levels))
-            size = np.abs(given)
-            fitted = magnitudes * (given / np.maximum(size, np.float32(1e-12)))
+            led = given if before is None else given + MOMENTUM * (given - before)
+            fitted, before = magnitudes * (led / np.maximum(np.abs(led), np.float32(1e-12))), given
         return self._levelled(self._added(fitted), levels, POOLED)
 
     def _first_phases(self, magnitudes: Array) -> Spectra:
