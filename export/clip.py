@@ -14,6 +14,7 @@ from .describe import CODES, SEED, Codes
 from .graphs import Graphs
 
 ROWS = 256  # clips encoded at a time
+EXACT = 1 << 14  # numbers of a matrix: those of the map of codes, taken one way and back, keep single precision
 
 
 class Decoder(nn.Module):
@@ -71,6 +72,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
         decoder=Decoder(network),
         encoder=Listener(network) if words else Encoder(network),
         encoder_labels=bool(words),
+        exact=EXACT,
         decoder_chroma=False,
         encoder_chroma=False,
         codes=Codes(codes, [clip.label if words else clip.name for clip in clips]),

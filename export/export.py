@@ -118,7 +118,7 @@ def _write_decoder(
     inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
     graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
     if weights == "float16":
-        store_half(graph)
+        store_half(graph, graphs.exact)
     marks = landmarks(codes, words or ())
     knobs = latents(codes, starting_point(codes, marks))
     recipe = run.recipe
@@ -228,7 +228,7 @@ def _write_encoder(
     outputs = ["latent", "label"] if graphs.encoder_labels else ["latent"]
     graph = trace(encoder, inputs, outputs, "batch")
     if weights == "float16":
-        store_half(graph)
+        store_half(graph, graphs.exact)
     about = {
         "format": 1,
         "model": card.name,

@@ -20,7 +20,8 @@ class Graphs:
     and, with ``encoder_labels``, how much a sound is taken for each label; a network may have none. ``card`` has the
     fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those that only it has.
     ``strays`` is the share of sounds whose codes may differ from torch's: where features step, the last bit of a
-    transform can throw them over.
+    transform can throw them over. ``exact`` is how many numbers a matrix has at the most that keeps single precision
+    where others are halved.
     """
 
     decoder: nn.Module
@@ -30,5 +31,6 @@ class Graphs:
     codes: Codes
     card: dict[str, Any]
     strays: float = 0.0
+    exact: int = 0
     encoder_labels: bool = False
     state: Sequence[State] = ()

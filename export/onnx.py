@@ -1,6 +1,7 @@
 """Writes a torch module as one plain ONNX file, with its weights as float16 where that is asked for."""
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,15 +41,17 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
     return program.model_proto
 
 
-def store_half(model: onnx.ModelProto) -> None:
+def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
     """Keep float32 matrices as float16, each behind a Cast that onnxruntime folds when it loads the file.
+
+    Those of ``exact`` numbers at the most stay as they are.
 
     Vectors stay as they are: a rounded analysis window leaks at -70 dB, and moves codes by a tenth of their range.
     """
     kept, casts = [], []
     for tensor in model.graph.initializer:
         matrix = sum(size > 1 for size in tensor.dims) > 1
-        if tensor.data_type != TensorProto.FLOAT or not matrix:
+        if tensor.data_type != TensorProto.FLOAT or not matrix or math.prod(tensor.dims) <= exact:
             kept.append(tensor)
             continue
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")

@@ -73,12 +73,13 @@ class SpectraSound:
         return sound
 
     def _made(self, magnitudes: Array, levels: Array) -> Array:
+        fitted: Spectra = magnitudes * self._first_phases(magnitudes)
         before: Spectra | None = None
-        fitted = magnitudes * self._first_phases(magnitudes)
         for _ in range(TURNS):
             given = self._transformed(self._levelled(self._added(fitted), levels))
             led = given if before is None else given + MOMENTUM * (given - before)
-            fitted, before = magnitudes * (led / np.maximum(np.abs(led), np.float32(1e-12))), given
+            phasors = (led / np.maximum(np.abs(led), np.float32(1e-12))).astype(np.complex64, copy=False)
+            fitted, before = magnitudes * phasors, given
         return self._levelled(self._added(fitted), levels, POOLED)
 
     def _first_phases(self, magnitudes: Array) -> Spectra:

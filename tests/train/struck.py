@@ -12,8 +12,6 @@ SMALL = [
     "network.components=24",
     "network.hidden=32",
     "network.latents=4",
-    "network.noise=0.05",
-    "loss.distribution=3.0",
     "training.batch_size=16",
     "training.learning_rate=1e-3",
 ]

@@ -5,14 +5,13 @@ import signal
 import librosa
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from timbrel.host.engines.clip_spectra import SpectraSound
 from timbrel.train import checkpoint, loop
 from timbrel.train.batches.hits import hit_data, hits
 from timbrel.train.launch import resume, start
 from timbrel.train.metrics.levels import distance_db, log_mel
-from timbrel.train.models.clip import ClipAutoencoder, _apart, _from_normal
+from timbrel.train.models.clip import LOUDNESS, ClipAutoencoder
 from timbrel.train.models.clip_features import ClipFeatures
 from timbrel.train.preview import held_hits
 from timbrel.train.recipes.load import load_recipe
@@ -134,32 +133,34 @@ class Rows:
     """Data that are the features of these clips."""
 
     def __init__(self, rows):
-        self.rows = ClipFeatures(RATE, rows.shape[1])(torch.from_numpy(rows))[0]
+        self.rows, self.mel = ClipFeatures(RATE, rows.shape[1])(torch.from_numpy(rows))
 
     def __len__(self):
         return len(self.rows)
 
     def batch(self, chosen, rng):
-        return (self.rows[chosen],)
+        return self.rows[chosen], self.mel[chosen]
 
 
 def test_outer_layers_begin_as_principal_components_scaled_alike():
     network, rows = network_of("network.components=8"), clips(40)
     network.begin(Rows(rows))
     features = network.features(torch.from_numpy(rows))[0].numpy().astype(np.float64)
-    middle = features.mean(0)
-    _, sizes, axes = np.linalg.svd(features - middle, full_matrices=False)
+    middle, counts = features.mean(0), np.ones(network.features.width)
+    counts[-network.features.points :] = LOUDNESS
+    _, sizes, axes = np.linalg.svd((features - middle) * counts, full_matrices=False)
     assert network.middle.numpy() == pytest.approx(middle, abs=1e-4)
     assert network.outer.bias.detach().numpy() == pytest.approx(middle, abs=1e-4)
     inner, outer = (layer.weight.detach().numpy() for layer in (network.inner, network.outer))
-    inner = inner / (np.sqrt(inner.shape[1]) / 4)  # as it is applied
+    inner = inner / (np.sqrt(inner.shape[1]) / 4) / counts  # as it is applied, to what counts as much
+    outer = outer * counts[:, None]
     scale = sizes[:8].mean() / np.sqrt(len(rows) - 1)  # the mean deviation along the axes
     assert np.linalg.norm(inner, axis=1) == pytest.approx(np.full(8, 1 / scale), rel=0.01)
     for axis, row in zip(axes[:4], inner, strict=False):  # the others have neighbours as large
         assert abs(axis @ row) * scale == pytest.approx(1, abs=0.01)
     with torch.no_grad():
         given = network.outer(network._components(torch.from_numpy(features).float())).numpy()
-    lost = np.square(given - features).sum()
+    lost = np.square((given - features) * counts).sum()
     assert np.square(sizes[8:]).sum() * 0.999 < lost < np.square(sizes[8:]).sum() * 1.01
     assert outer.T @ outer == pytest.approx(np.eye(8) * scale**2, abs=0.01 * scale**2)
 
@@ -201,55 +202,47 @@ def test_beginning_twice_gives_the_same_weights():
 # ---- losses
 
 
-def test_numbers_are_as_far_from_normal_as_their_sorted_values_are_from_its_quantiles():
-    quantiles = scipy.stats.norm.ppf((np.arange(50) + 0.5) / 50)
-    shuffled = torch.from_numpy(np.random.default_rng(0).permutation(quantiles)[:, None])
-    assert float(_from_normal(shuffled)) == pytest.approx(0, abs=1e-12)
-    assert float(_from_normal(shuffled + 0.7)) == pytest.approx(0.49)
-    assert float(_from_normal(3 * shuffled)) == pytest.approx(4 * np.mean(quantiles**2))
-    both = torch.cat([shuffled, shuffled + 0.7], 1)
-    assert float(_from_normal(both)) == pytest.approx(0.245)
+def test_what_latents_tell_is_counted_in_nats_as_scipy_counts_it():
+    """The divergence of each latent's normal distribution from a standard one, by quadrature."""
+    network = network_of()
+    given = network.features(torch.from_numpy(clips()))
+    terms = network.reconstruction(*given, torch.zeros(6, dtype=torch.int64), torch.Generator())
+    with torch.no_grad():
+        told, variance = network.encoder(network._components(given[0])).chunk(2, 1)
+    grid = np.linspace(-12, 12, 40001)
+    total = 0.0
+    for middle, spread in zip(told.ravel().tolist(), np.exp(variance.ravel().numpy() / 2).tolist(), strict=True):
+        density = np.exp(-0.5 * ((grid - middle) / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
+        nats = density * (0.5 * grid**2 - 0.5 * ((grid - middle) / spread) ** 2 - np.log(spread))
+        total += np.trapezoid(nats, grid)
+    assert float(terms["distribution"].detach()) == pytest.approx(total / 6, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("asked", "given", "expected"),
-    [
-        ([0.0, -10.0], [3.0, -6.0], np.sqrt((9 + 16) / 2)),
-        ([0.0, -50.0], [3.0, -45.0], np.sqrt((9 + 0.1 * 25) / 1.1)),  # more than 40 dB down weighs a tenth
-        ([0.0, -200.0], [0.0, -80.0], 0),  # 80 dB down all is silence
-        ([0.0, -200.0], [0.0, -300.0], np.sqrt(0.1 * 22**2 / 1.1)),  # and a tenth of what lies below counts
-        ([20.0, -20.1], [20.0, -10.1], np.sqrt(0.1 * 100 / 1.1)),
-        ([20.0, -19.9], [20.0, -9.9], np.sqrt(100 / 2)),
-    ],
-)
-def test_levels_are_apart_by_their_weighted_root_mean_square(asked, given, expected):
-    found = _apart(torch.tensor([given]), torch.tensor([asked]))
-    assert float(found) == pytest.approx(expected, abs=2e-3)
-    both = _apart(torch.tensor([given, [5.0, 0.0]]), torch.tensor([asked, [5.0, 0.0]]))
-    assert float(both) == pytest.approx(expected / 2, abs=2e-3)
+def test_a_step_shows_its_latents_to_the_map_of_codes_and_validation_does_not():
+    network = network_of()
+    given = *network.features(torch.from_numpy(clips())), torch.zeros(6, dtype=torch.int64)
+    network.eval().reconstruction(*given, torch.Generator())
+    network.moved()
+    assert int(network.flow.steps) == 0
+    network.train().reconstruction(*given, torch.Generator())
+    network.moved()
+    assert int(network.flow.steps) == 1
+    with torch.no_grad():
+        told = network.encoder(network._components(given[0]))[:, :4]
+    assert network.flow.middles[0].numpy() == pytest.approx(told.mean(0).numpy(), abs=0.5)  # its chance beside
 
 
-def test_codes_are_led_to_a_normal_distribution_and_so_are_those_of_each_label():
-    """Two labels on either side, together normal: only the labels' own terms tell."""
+def test_a_recording_is_encoded_as_of_the_label_that_it_is_taken_for():
     network = network_of(words=WORDS)
-    rng = np.random.default_rng(0)
-    codes = np.sort(rng.standard_normal((64, 4)), axis=0).astype(np.float32)
-    labels = np.arange(64) // 32
-    directions = torch.randn(4, 128, generator=torch.Generator().manual_seed(5)).numpy()
-    seen = codes @ (directions / np.linalg.norm(directions, axis=0))
-
-    def far(rows):
-        quantiles = scipy.stats.norm.ppf((np.arange(len(rows)) + 0.5) / len(rows))
-        return np.mean((np.sort(rows, axis=0) - quantiles[:, None]) ** 2)
-
-    expected = far(seen) + (far(seen[:32]) + far(seen[32:])) / 2
-    generator = torch.Generator().manual_seed(5)
-    found = network._distribution(torch.from_numpy(codes), torch.from_numpy(labels), generator)
-    assert float(found) == pytest.approx(expected, rel=1e-4)
-    few = torch.from_numpy(np.where(np.arange(64) < 3, 0, 1))  # three codes of a label tell nothing
-    generator = torch.Generator().manual_seed(5)
-    found = network._distribution(torch.from_numpy(codes), few, generator)
-    assert float(found) == pytest.approx(far(seen) + far(seen[3:]), rel=1e-4)
+    torch.nn.init.normal_(network.flow.middles, std=3.0)
+    features = network.features(torch.from_numpy(clips()))[0]
+    with torch.no_grad():
+        heard, codes = network.heard(features).argmax(1), network.encode(features)
+        told = network.encoder(network._components(features))[:, :4]
+        expected = network.flow.codes(told, torch.eye(2)[heard])
+        other = network.flow.codes(told, torch.eye(2)[1 - heard])
+    assert torch.allclose(codes, expected, atol=1e-5)
+    assert not torch.allclose(codes, other, atol=0.1)
 
 
 def test_terms_are_those_that_have_weights_and_all_are_finite_numbers():
@@ -259,23 +252,23 @@ def test_terms_are_those_that_have_weights_and_all_are_finite_numbers():
         given = network.features(torch.from_numpy(clips(12)))
         terms = network.reconstruction(*given, torch.arange(12) % 2, torch.Generator().manual_seed(0))
         labelled = {"label", "obedience"} if words else set()
-        assert set(terms) == {"mel", "spectrum", "loudness", "distribution", "likeness"} | labelled
-        assert set(terms) <= set(network.weights.model_dump())
+        assert set(terms) - {"surprise"} == set(network.weights.model_dump()) - ({"label", "obedience"} - labelled)
         assert all(torch.isfinite(term) for term in terms.values())
 
 
 def test_a_clip_that_comes_back_as_it_was_has_lost_nothing(monkeypatch):
-    network, given = network_of("network.noise=0"), torch.from_numpy(clips())
+    network, given = network_of(), torch.from_numpy(clips())
     given = network.features(given)
     features = given[0]
-    monkeypatch.setattr(network, "decoded", lambda latents, labels: features)
+    monkeypatch.setattr(network, "_features", lambda latents, told: features)
     terms = network.reconstruction(*given, torch.zeros(6, dtype=torch.int64), torch.Generator())
     assert float(terms["spectrum"]) == pytest.approx(0, abs=2e-3)
     assert float(terms["loudness"]) == pytest.approx(0, abs=2e-3)
+    assert float(terms["envelope"]) == pytest.approx(0, abs=2e-3)
     assert float(terms["mel"]) < 3  # bands are not bins
-    monkeypatch.setattr(network, "decoded", lambda latents, labels: features + 0.1)
+    monkeypatch.setattr(network, "_features", lambda latents, told: features + 0.1)
     terms = network.reconstruction(*given, torch.zeros(6, dtype=torch.int64), torch.Generator())
-    for name in ("spectrum", "loudness"):
+    for name in ("spectrum", "loudness", "envelope"):
         assert float(terms[name]) == pytest.approx(2 / np.log(10), rel=0.05)  # 0.1 nepers in dB
 
 
@@ -283,14 +276,14 @@ def test_what_is_asked_of_random_codes_moves_the_decoder_and_not_the_listener():
     network = network_of(words=WORDS)
     network.begin(Rows(clips(12)))
     asked = torch.arange(16) % 2
-    network._obedience(network.decoded(torch.randn(16, 4), torch.eye(2)[asked]), asked).backward()
+    network._obedience(network._features(torch.randn(16, 4), torch.eye(2)[asked]), asked).backward()
     moved = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
     assert moved
     assert all(name.startswith(("decoder.", "outer.")) for name in moved)
 
 
-def test_the_noise_on_codes_follows_from_the_generator_alone():
-    network = network_of("network.noise=0.5")
+def test_the_chance_in_latents_follows_from_the_generator_alone():
+    network = network_of()
     network.begin(Rows(clips(12)))
     given = *network.features(torch.from_numpy(clips(12))), torch.zeros(12, dtype=torch.int64)
 
@@ -313,7 +306,7 @@ def corpus(tmp_path_factory):
 def labelled(corpus, tmp_path_factory):
     """A conditional run of some seconds: its network."""
     folder = tmp_path_factory.mktemp("runs") / "labelled"
-    changes = ["network.labels=true", "training.steps=150", "training.learning_rate=2e-3", "frames.enough=64"]
+    changes = ["network.labels=true", "training.steps=300", "training.learning_rate=2e-3", "frames.enough=64"]
     start(recipe(*changes), corpus.folder, folder, CPU)
     network = ClipAutoencoder(Run.open(folder).recipe)
     checkpoint.restore(folder / "last.ckpt", network)
@@ -337,11 +330,14 @@ def test_labels_are_heard_of_clips_that_were_never_trained_on_and_obeyed(labelle
 
 @torch.no_grad()
 def test_what_was_learned_comes_back_and_the_codes_are_near_to_normal(labelled, corpus):
+    asked = recipe("frames.enough=64").model_copy(update={"network": labelled.settings})
+    trained_on = hit_data(corpus, asked, corpus.folder, False).spread(1000)[0].float()
+    codes = labelled.encode(trained_on)
+    assert codes.mean(0).abs().max() < 0.4
+    assert 0.6 < float(codes.std(0).min()) <= float(codes.std(0).max()) < 1.4
     found = hits(corpus, "train", WORDS)
     given = torch.from_numpy(found.take(corpus, np.arange(24), LENGTH))
     codes = labelled.encode(labelled.features(given)[0])
-    assert codes.mean(0).abs().max() < 0.8
-    assert 0.5 < float(codes.std(0).min()) <= float(codes.std(0).max()) < 1.7
     sound = SpectraSound(LENGTH, TRANSFORM, HOP, labelled.features.points)
     asked, rows = log_mel(given.numpy(), RATE), torch.eye(2)[torch.from_numpy(found.labels)]
     own, next_ones = (
@@ -389,3 +385,30 @@ def test_two_clips_are_enough_to_begin_with(tmp_path):
     outcome = start(recipe("training.steps=3", "frames.enough=0"), pair.folder, tmp_path / "run", CPU)
     assert outcome.step == 3
     assert np.isfinite(outcome.validation)
+
+
+def test_bands_are_told_from_their_neighbours_as_much_more_as_was_learned():
+    network = network_of()
+    bands = torch.full((1, network.features.spectra, network.features.bands), -2.0)
+    bands[0, 3, 20] = 1.0
+    levels = torch.randn(1, network.features.points)
+    features = torch.cat([bands.flatten(1), levels], 1)
+    with torch.no_grad():
+        network.contrast.fill_(0.3)
+        sharp, kept = network.features.parts(network._sharpened(features))
+    assert torch.equal(kept, levels)
+    assert float(sharp[0, 3, 20]) == pytest.approx(1.0 + 0.3 * 3 * 8 / 9, abs=1e-4)
+    assert float(sharp[0, 3, 24]) == pytest.approx(-2.0 - 0.3 * 3 / 9, abs=1e-4)
+    assert float(sharp[0, 3, 25]) == float(sharp[0, 4, 20]) == pytest.approx(-2.0, abs=1e-4)
+
+
+def test_dull_spectra_teach_it_contrast(monkeypatch):
+    """The decoded are half as far from their neighbours as the recordings are."""
+    network, given = network_of(), network_of().features(torch.from_numpy(clips()))
+    network.begin(Rows(clips()))
+    bands, levels = network.features.parts(given[0])
+    dull = 0.5 * (bands + torch.nn.functional.avg_pool1d(bands, 9, 1, 4, count_include_pad=False))
+    monkeypatch.setattr(network, "_features", lambda latents, told: torch.cat([dull.flatten(1), levels], 1))
+    network.reconstruction(*given, torch.zeros(6, dtype=torch.int64), torch.Generator())["sharpness"].backward()
+    assert network.contrast.grad is not None
+    assert network.contrast.grad < 0

@@ -1,10 +1,11 @@
-"""An autoencoder of whole short sounds: a hit or a word becomes a few numbers, and comes back.
+"""An autoencoder of whole short sounds: a hit or a word becomes some numbers, and comes back.
 
 What is encoded and decoded are logarithms: of the levels of a clip's spectra in bands, and of its loudness in short
 parts, which keeps attacks where windows smear them. The outer layers begin as principal components of the training
-clips, so that minutes are enough; what lies between bends them into few latents. Codes are led to a normal distribution
-by sliced Wasserstein distances (Kolouri et al., "Sliced Wasserstein Auto-Encoders", ICLR 2019), of each label's clips
-too where the decoder is told labels: so the code says what the label does not.
+clips, so that minutes are enough; what lies between bends them into latents, each with a deviation of its own within
+which it says the same (Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014). A `Flow` makes latents of
+codes that are normally distributed, of each label's clips too where there are labels: so the code says what the label
+does not.
 """
 
 import math
@@ -18,22 +19,23 @@ from torch.nn import functional as F
 from ..data import Data
 from ..network import Autoencoder
 from ..recipes.clip import HitRecipe
-from .clip_features import RANGE, ClipFeatures, logarithm
+from .clip_features import MEL_BANDS, ClipFeatures
+from .clip_losses import DECIBELS, LEAK, Spread, apart, envelope_apart, pooled, sounding, unlike
+from .flow import Flow
 
-POOLED = 5  # parts: ten milliseconds
-LOUD_DB, SOFT = 40.0, 0.1  # under a clip's loudest: what lies deeper weighs a tenth
-DECIBELS = 20 / math.log(10)  # of a neper
-LEAK = 0.1
-PROJECTIONS = 128  # random directions of the distribution term
-FEWEST = 4  # codes whose distribution means something
-MOST_SPECTRA = 2048  # of which the likeness term takes a sample
 MOST = 4096  # clips of which principal components are taken
+LOUDNESS = 3.0  # times as much as its share in the features: a tenth of them, it is a third of what is heard
+EXACT, DEAF = -12.0, 2.0  # logarithms of the least and the largest variance of a latent
+SURE = -3.0  # where they begin
+AROUND = 9  # bands: two harmonics of a low voice lie in
+DEEPEST = -6.0  # nepers, -52 dB: softer bands have no contrast
+TURNED = 100  # steps after which codes are turned again
 
 
 class ClipAutoencoder(Autoencoder):
     """Encoder and decoder of clips, by their features.
 
-    Shapes: labels [batch, words], how much there is of each; latents [batch, latents];
+    Shapes: labels [batch, words], how much there is of each; codes [batch, latents];
     features [batch, spectra × bands + points].
     """
 
@@ -49,31 +51,47 @@ class ClipAutoencoder(Autoencoder):
         n, words, hidden = self.settings.latents, len(self.settings.words), self.settings.hidden
         self.inner = nn.Linear(width, self.settings.components)
         self.outer = nn.Linear(self.settings.components, width)
-        self.encoder = Bent(self.settings.components, hidden, n)
+        self.encoder = Bent(self.settings.components, hidden, 2 * n)
+        nn.init.constant_(self.encoder.straight.bias[n:], SURE)
         self.decoder = Bent(n + words, hidden, self.settings.components)
         self.listener = Bent(self.settings.components, hidden, words) if words else None
+        self.flow = Flow(n, max(words, 1))
+        self.recordings = Spread(MEL_BANDS)
+        self.contrast = nn.Parameter(torch.zeros(()))
+        self._seen: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
 
     @torch.no_grad()
     def begin(self, data: Data) -> None:
-        """Make the outer layers the principal components of training clips, each scaled alike."""
+        """Make the outer layers the principal components of training clips, each scaled alike; look at their spectra.
+
+        Loudness counts `LOUDNESS` times: it is told by few features, and would be lost among those of spectra.
+        """
         numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
-        rows = data.batch(numbers, np.random.default_rng(0))[0].to(self.middle)
+        rows, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
+        self.recordings.take(sounding(mel))
         middle = rows.mean(0)
+        counts = torch.ones_like(middle)
+        counts[-self.features.points :] = LOUDNESS
         asked = min(self.settings.components, *rows.shape)
         torch.manual_seed(0)
-        axes = torch.svd_lowrank(rows - middle, q=asked, niter=3)[2]
-        scale = ((rows - middle) @ axes).std(0).mean().clamp_min(1e-6)
+        apart = (rows - middle) * counts
+        axes = torch.svd_lowrank(apart, q=asked, niter=3)[2]
+        scale = (apart @ axes).std(0).mean().clamp_min(1e-6)
         for weight in (self.inner.weight, self.inner.bias, self.outer.weight):
             nn.init.zeros_(weight)
-        self.inner.weight[:asked] = axes.T / scale * self.spread
+        self.inner.weight[:asked] = axes.T * counts / scale * self.spread
         self.middle.copy_(middle)
-        self.outer.weight[:, :asked] = axes * scale
+        self.outer.weight[:, :asked] = axes * scale / counts[:, None]
         self.outer.bias.copy_(middle)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return the latents of features, [batch, latents]."""
-        code: Tensor = self.encoder(self._components(inputs[0]))
-        return code
+        """Return the codes of features, [batch, latents], as clips of the label that each is taken for most."""
+        components = self._components(inputs[0])
+        latents = self.encoder(components)[:, : self.settings.latents]
+        if self.listener is None:
+            return self.flow.codes(latents, _one(latents))
+        heard = self.listener(components)
+        return self.flow.codes(latents, (heard == heard.amax(1, keepdim=True)).to(latents))
 
     def heard(self, features: Tensor) -> Tensor:
         """Return how much clips are taken for each label by their features, [batch, words], 1 together."""
@@ -81,20 +99,19 @@ class ClipAutoencoder(Autoencoder):
         taken: Tensor = torch.softmax(self.listener(self._components(features)), 1)
         return taken
 
-    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return frames as a card of kind clip has them: [batch, spectra × bins + points], not below 0."""
-        return self.features.frames(self.decoded(latents, labels))
+        return self.features.frames(self.decoded(codes, labels))
 
-    def decoded(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the features of latents."""
-        told = latents if labels is None or not self.settings.words else torch.cat([latents, labels], 1)
-        given: Tensor = self.outer(self.decoder(told))
-        return given
+    def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the features of codes."""
+        told = labels if labels is not None and self.settings.words else _one(codes)
+        return self._sharpened(self._features(self.flow.latents(codes, told), told))
 
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return how far decoded clips are from those encoded, and their codes from a normal distribution.
+        """Return how far decoded clips are from those encoded, and what their latents tell more than is needed.
 
         Args:
             features, mel: of clips, as `ClipFeatures` gives them, also in half precision.
@@ -102,38 +119,64 @@ class ClipAutoencoder(Autoencoder):
             generator: on the CPU; all that is random here comes from it.
         """
         features, mel = features.to(self.middle), mel.to(self.middle)
+        labels = labels if self.settings.words else torch.zeros_like(labels)
+        told = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
         inner = self._components(features)
-        codes = self.encoder(inner)
-        noise = torch.randn(codes.shape, generator=generator).to(codes) * self.settings.noise
-        told = F.one_hot(labels, len(self.settings.words)).to(codes) if self.settings.words else None
-        bands, levels = self.features.parts(self.decoded(codes + noise, told))
+        latents, variance = self.encoder(inner).chunk(2, 1)
+        variance = variance.clamp(EXACT, DEAF)
+        chance = torch.randn(latents.shape, generator=generator).to(latents)
+        varied = latents + chance * torch.exp(variance / 2)
+        if self.training:
+            self._seen = varied.detach(), labels
+        given = self._features(varied, told)
+        bands, levels = self.features.parts(given)
         true_bands, true_levels = self.features.parts(features)
         terms = {
-            "mel": _apart(self.features.mel_decibels(bands), mel),
-            "spectrum": _apart(DECIBELS * bands, DECIBELS * true_bands),
-            "loudness": 0.5 * _apart(DECIBELS * levels, DECIBELS * true_levels)
-            + 0.5 * _apart(self._pooled(levels), self._pooled(true_levels)),
-            "distribution": self._distribution(codes, labels, generator),
+            "mel": apart(self.features.mel_decibels(bands), mel),
+            "spectrum": apart(DECIBELS * bands, DECIBELS * true_bands),
+            "loudness": apart(DECIBELS * levels, DECIBELS * true_levels),
+            "envelope": envelope_apart(pooled(levels), pooled(true_levels)),
+            "distribution": 0.5 * (latents.square() + variance.exp() - 1 - variance).sum(1).mean(),
+            "sharpness": self.recordings.distance(sounding(self._mel(self._sharpened(given)))),
+            "surprise": self.flow.surprise(varied.detach(), told),
         }
-        random = torch.randn(codes.shape, generator=generator).to(codes)
-        made = self.decoded(random, told)
-        terms["likeness"] = self._likeness(self.features.parts(made)[0], mel, generator)
+        with torch.no_grad():
+            placed = self.flow.latents(torch.randn(latents.shape, generator=generator).to(latents), told)
+        made = self._sharpened(self._features(placed, told))
+        terms["likeness"] = unlike(self._mel(made), mel, generator)
         if self.listener is not None:
             terms["label"] = F.cross_entropy(self.listener(inner), labels)
             terms["obedience"] = self._obedience(made, labels)
         return terms
 
-    def _likeness(self, bands: Tensor, mel: Tensor, generator: torch.Generator) -> Tensor:
-        """Return how far the spread of random clips' levels in mel bands is from that of the batch's, in dB.
+    def moved(self) -> None:
+        """Take the latents of a step into the map of codes, and now and then turn it by how the decoder now is."""
+        if self._seen is not None:
+            self.flow.note(*self._seen)
+        if int(self.flow.steps) % TURNED == 1:
+            self.flow.turn(self._bent)
 
-        It is the sliced Wasserstein distance of spectra that sound, each clip as loud as any.
+    def _features(self, latents: Tensor, told: Tensor) -> Tensor:
+        given: Tensor = self.outer(self._bent(latents, told))
+        return given
+
+    def _sharpened(self, features: Tensor) -> Tensor:
+        """Return features with more contrast between neighbouring bands, as much as was learned.
+
+        What is decoded is a mean of all that its code leaves open, in which harmonics are blurred: so it is made as
+        sharp as recordings are (as Toda and Tokuda do with speech, IEICE Transactions E90-D:5, 2007).
         """
-        heard = [_sounding(self.features.mel_decibels(bands)), _sounding(mel)]
-        count = min(*map(len, heard), MOST_SPECTRA)
-        directions = F.normalize(torch.randn(mel.shape[2], PROJECTIONS, generator=generator), dim=0).to(mel)
-        seen = [part[torch.randperm(len(part), generator=generator)[:count]] @ directions for part in heard]
-        apart = seen[0].sort(0).values - seen[1].sort(0).values
-        return (apart.square().mean() + 1e-6).sqrt()
+        bands, levels = self.features.parts(features)
+        heard = bands.clamp_min(DEEPEST)
+        around = F.avg_pool1d(heard, AROUND, 1, AROUND // 2, count_include_pad=False)
+        return torch.cat([(bands + self.contrast * (heard - around)).flatten(1), levels], 1)
+
+    def _mel(self, features: Tensor) -> Tensor:
+        return self.features.mel_decibels(self.features.parts(features)[0])
+
+    def _bent(self, latents: Tensor, told: Tensor) -> Tensor:
+        components: Tensor = self.decoder(torch.cat([latents, told], 1) if self.settings.words else latents)
+        return components
 
     def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
         """Return how far clips are from being taken for the labels asked for, by a listener that stays as it is."""
@@ -149,43 +192,10 @@ class ClipAutoencoder(Autoencoder):
         components: Tensor = self.inner((features - self.middle) / self.spread)
         return components
 
-    def _pooled(self, levels: Tensor) -> Tensor:
-        """Return levels of `POOLED` parts together, in dB: what is heard as loudness from moment to moment."""
-        power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
-        return DECIBELS * logarithm(power)
 
-    def _distribution(self, codes: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the sliced Wasserstein distance of codes to a normal one, and of each label's, weighted alike."""
-        directions = torch.randn(codes.shape[1], PROJECTIONS, generator=generator).to(codes)
-        seen = codes @ F.normalize(directions, dim=0)
-        groups = [seen[labels == word] for word in range(len(self.settings.words))]
-        groups = [group for group in groups if len(group) >= FEWEST]
-        distance = _from_normal(seen)
-        return distance + sum(map(_from_normal, groups), torch.zeros(())) / len(groups) if groups else distance
-
-
-def _sounding(levels: Tensor) -> Tensor:
-    """Return those spectra of clips in which a band sounds, in dB under each clip's loudest, [spectra, bands]."""
-    under = (levels - levels.amax((1, 2), keepdim=True)).clamp_min(-LOUD_DB).flatten(0, 1)
-    return under[under.amax(1) > -LOUD_DB]
-
-
-def _from_normal(seen: Tensor) -> Tensor:
-    """Mean square of the differences between sorted numbers, [count, directions], and a normal's quantiles."""
-    quantiles = torch.special.ndtri((torch.arange(len(seen)) + 0.5) / len(seen)).to(seen)
-    distance: Tensor = (seen.sort(0).values - quantiles[:, None]).square().mean()
-    return distance
-
-
-def _apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Root mean square of differences of levels in dB of each clip, the mean over clips; what is soft weighs less."""
-    given, asked = given.flatten(1), asked.flatten(1)
-    top = asked.amax(1, keepdim=True)
-    floor = top - RANGE * DECIBELS
-    asked, given = torch.maximum(asked, floor), torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0)
-    weight = torch.where(asked > top - LOUD_DB, 1.0, SOFT)
-    squares = ((given - asked).square() * weight).sum(1) / weight.sum(1)
-    return (squares + 1e-6).sqrt().mean()
+def _one(like: Tensor) -> Tensor:
+    """Return what is told where there are no labels: all of the one there is, [batch, 1]."""
+    return torch.ones_like(like[:, :1])
 
 
 class Bent(nn.Module):

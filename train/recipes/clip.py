@@ -36,19 +36,20 @@ class HitNetwork(Part):
     latents: Latents
     components: Annotated[int, Field(ge=4, le=1024)]
     hidden: Annotated[int, Field(ge=16, le=8192)]
-    noise: Annotated[float, Field(ge=0, le=1)]  # deviation of what is added to codes in training
     labels: bool  # whether the decoder is told each clip's label
     words: list[str] = Field(default=[], max_length=1024)
 
 
 class HitLoss(Part):
-    """Weights of the terms: the first three are in dB, the others have no unit."""
+    """Weights of the terms: distribution is in nats, label and obedience are entropies, the others are in dB."""
 
     mel: Weight
     spectrum: Weight
     loudness: Weight
+    envelope: Weight
     distribution: Weight
     label: Weight
+    sharpness: Weight
     likeness: Weight
     obedience: Weight
 
