@@ -112,3 +112,13 @@ def test_what_bends_is_learned_by_maximum_likelihood():
     with torch.no_grad():
         far = flow.latents(torch.randn(2000, 2), torch.ones(2000, 1)).norm(dim=1)
     assert (far < 0.7).float().mean() < 0.2
+
+
+def test_codes_that_are_farther_out_than_any_are_drawn_in():
+    flow, codes = flow_of(5), torch.randn(9, 5)
+    far = codes * (5**0.5 + 3) / codes.norm(dim=1, keepdim=True)
+    with torch.no_grad():
+        edge = flow.latents(far, told(9))
+        assert torch.allclose(flow.latents(2 * far, told(9)), edge, atol=1e-4)
+        assert not torch.allclose(flow.latents(0.9 * far, told(9)), edge, atol=0.05)
+        assert torch.isfinite(flow.latents(0 * far, told(9))).all()

@@ -28,6 +28,7 @@ LOUDNESS = 3.0  # times as much as its share in the features: a tenth of them, i
 EXACT, DEAF = -12.0, 2.0  # logarithms of the least and the largest variance of a latent
 SURE = -3.0  # where they begin
 AROUND = 9  # bands: two harmonics of a low voice lie in
+RESTORED = 1.5  # times the contrast that was learned: spectra that do not quite fit together add up to a duller sound
 DEEPEST = -6.0  # nepers, -52 dB: softer bands have no contrast
 TURNED = 100  # steps after which codes are turned again
 
@@ -106,7 +107,7 @@ class ClipAutoencoder(Autoencoder):
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
         """Return the features of codes."""
         told = labels if labels is not None and self.settings.words else _one(codes)
-        return self._sharpened(self._features(self.flow.latents(codes, told), told))
+        return self._sharpened(self._features(self.flow.latents(codes, told), told), RESTORED)
 
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
@@ -160,8 +161,8 @@ class ClipAutoencoder(Autoencoder):
         given: Tensor = self.outer(self._bent(latents, told))
         return given
 
-    def _sharpened(self, features: Tensor) -> Tensor:
-        """Return features with more contrast between neighbouring bands, as much as was learned.
+    def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
+        """Return features with more contrast between neighbouring bands: so many times as much as was learned.
 
         What is decoded is a mean of all that its code leaves open, in which harmonics are blurred: so it is made as
         sharp as recordings are (as Toda and Tokuda do with speech, IEICE Transactions E90-D:5, 2007).
@@ -169,7 +170,7 @@ class ClipAutoencoder(Autoencoder):
         bands, levels = self.features.parts(features)
         heard = bands.clamp_min(DEEPEST)
         around = F.avg_pool1d(heard, AROUND, 1, AROUND // 2, count_include_pad=False)
-        return torch.cat([(bands + self.contrast * (heard - around)).flatten(1), levels], 1)
+        return torch.cat([(bands + times * self.contrast * (heard - around)).flatten(1), levels], 1)
 
     def _mel(self, features: Tensor) -> Tensor:
         return self.features.mel_decibels(self.features.parts(features)[0])

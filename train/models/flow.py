@@ -9,6 +9,7 @@ first changes a clip most: the axes of its mean squared slopes (Constantine, Dow
 SIAM Journal on Scientific Computing 36:4, 2014).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,6 +22,7 @@ STEEPEST = 1.5  # nepers by which a coupling stretches at the most: so the map c
 SLOWNESS = 0.01  # share of a step in running means: some hundred steps
 LEAST = 1e-4  # variance: what varies less is not stretched to a normal's
 SHARED = 0.1  # of a label's covariance: that of all labels, as some have few clips
+REACH = 3.0  # deviations beyond the distance at which most normal codes lie, √n: one in ten thousand lies farther
 PROBES = 32  # codes at which slopes are looked at
 PROBE = 0.5  # deviations: slopes as a knob feels them
 
@@ -42,6 +44,7 @@ class Flow(nn.Module):
 
     def __init__(self, n: int, words: int) -> None:
         super().__init__()
+        self.reach = math.sqrt(n) + REACH
         self.register_buffer("middles", torch.zeros(words, n))
         for name in ("covariance", "root", "inverse"):
             self.register_buffer(name, torch.eye(n).repeat(words, 1, 1))
@@ -92,8 +95,10 @@ class Flow(nn.Module):
         return self._normal(latents, told)[0] @ self.axes
 
     def latents(self, codes: Tensor, told: Tensor) -> Tensor:
-        """Return the latents of codes."""
-        return self._placed(codes @ self.axes.T, told)
+        """Return the latents of codes; what lies farther out than all that was learned is drawn in."""
+        far = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
+        near = codes * (self.reach / far).clamp_max(1)
+        return self._placed(near @ self.axes.T, told)
 
     def _normal(self, latents: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         values, volume = _by(self.inverse, latents - told @ self.middles, told), latents.new_zeros(())
