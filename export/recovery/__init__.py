@@ -1,0 +1,1 @@
+"""Finds the latent code of a sound by searches that need a gradient."""

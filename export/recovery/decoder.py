@@ -1,0 +1,114 @@
+"""A decoder as a torch module again, rebuilt from its ONNX graph: what a host plays, with gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from ...host.contract.model import Model
+from ...host.errors import UserError
+from .operators import Operator, Unsupported, Values, attributes, operator
+
+
+class Step:
+    """A node of a graph: what it computes, of which values, and what they are called."""
+
+    def __init__(self, node: onnx.NodeProto) -> None:
+        if node.domain not in ("", "ai.onnx"):
+            raise Unsupported(f"its graph has operator {node.op_type!r} of domain {node.domain!r}")
+        self.compute: Operator = operator(node.op_type)
+        self.settings: dict[str, Any] = attributes(node)
+        self.inputs, self.outputs = list(node.input), list(node.output)
+
+    def run(self, values: dict[str, Tensor]) -> None:
+        """Add what the node gives to the values by name."""
+        asked: Values = [values[name] if name else None for name in self.inputs]
+        given = self.compute(asked, self.settings)
+        for name, value in zip(self.outputs, given if isinstance(given, tuple) else (given,), strict=True):
+            values[name] = value
+
+
+class Graph(nn.Module):
+    """An ONNX graph as a torch module: inputs by name → the output.
+
+    Weights are buffers, in the precision of the file (float16 becomes float32), and what follows from them alone is
+    computed once. ``double()`` computes in double precision. The first axis is as long as one likes.
+    """
+
+    def __init__(self, path: Path, output: str) -> None:
+        """Read a graph that `open_session` has opened, and what it gives as ``output``.
+
+        Raises:
+            UserError: an operator is none that decoders are exported with.
+        """
+        super().__init__()
+        self._output, self._path = output, path
+        graph = onnx.load(path).graph
+        constants = {tensor.name: _tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
+        self._steps: list[Step] = []
+        try:
+            for step in map(Step, graph.node):
+                if all(name in constants or not name for name in step.inputs):
+                    step.run(constants)
+                else:
+                    self._steps.append(step)
+        except Unsupported as problem:
+            raise self._refused(problem) from None
+        wanted = {output, *(name for step in self._steps for name in step.inputs)}
+        self._names = {name: f"constant_{place}" for place, name in enumerate(sorted(wanted & constants.keys()))}
+        for name, buffer in self._names.items():
+            value = constants[name]
+            self.register_buffer(buffer, value.float() if value.dtype == torch.float16 else value)
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return the output for inputs by name."""
+        values = {name: self.get_buffer(buffer) for name, buffer in self._names.items()} | inputs
+        try:
+            for step in self._steps:
+                step.run(values)
+        except Unsupported as problem:
+            raise self._refused(problem) from None
+        return values[self._output]
+
+    def _refused(self, problem: Unsupported) -> UserError:
+        return UserError(
+            f"{self._path} cannot be searched by gradient: {problem}, which 'timbrel export' writes in no decoder; "
+            "recover with --method network, or export the model again"
+        )
+
+
+class Decoder(nn.Module):
+    """Latents [voice, n] and conditions [voice, conditions] → frames [voice, frame_width], as `Model.decode` gives."""
+
+    def __init__(self, model: Model) -> None:
+        """Rebuild the decoder of a model.
+
+        Raises:
+            UserError: it carries a state from step to step, or its graph has an operator that no decoder is exported
+                with.
+        """
+        super().__init__()
+        card = model.card
+        if card.state:
+            raise UserError(
+                f"{model.path}: a decoder with a state has no code of its own to be searched for; give a model of "
+                "spectra, grains or clips"
+            )
+        self.condition = "chroma" if card.chroma is not None else "label" if card.labels else None
+        self.graph = Graph(model.path, "frame").requires_grad_(False)
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the frames of latents; ``condition`` is how much there is of each pitch class or label."""
+        if self.condition is None:
+            frames: Tensor = self.graph(latent=latent)
+        else:
+            frames = self.graph(latent=latent, **{self.condition: condition})
+        return frames
+
+
+def _tensor(value: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(value))
