@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from .data import Data
-from .metrics.levels import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
+from ..host.through.levels import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
 from .metrics.sets import frechet, pairwise
 from .models.maker import ClipMaker
 

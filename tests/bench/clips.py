@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from timbrel.train.batches.labelled import clips_of
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.metrics.levels import distance_db, distances_db, log_mel
+from timbrel.host.through.levels import distance_db, distances_db, log_mel
 
 
 def projected(train: np.ndarray, test: np.ndarray, components: int) -> np.ndarray:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.engines.clip_spectra import SpectraSound
+from timbrel.host.through.levels import distance_db, log_mel
 from timbrel.train import checkpoint, loop
 from timbrel.train.batches.hits import hit_data, hits
 from timbrel.train.launch import resume, start
-from timbrel.train.metrics.levels import distance_db, log_mel
 from timbrel.train.models.clip import LOUDNESS, ClipAutoencoder
 from timbrel.train.models.clip_features import ClipFeatures
 from timbrel.train.preview import held_hits

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .levels import distances_db, log_mel, sounding_frames
+from ...host.through.levels import distances_db, log_mel, sounding_frames
 from .sets import Vectors, frechet, inception_score, pairwise
 
 Array = npt.NDArray[np.float32]

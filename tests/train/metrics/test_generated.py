@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.train.metrics.generated import DRAWINGS, Judged, Recordings, drawings, likeness
-from timbrel.train.metrics.levels import distance_db, log_mel
+from timbrel.host.through.levels import distance_db, log_mel
 
 RATE, LENGTH, NOTES = 8000, 4000, 4
 

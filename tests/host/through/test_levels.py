@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from timbrel.train.metrics.levels import (
+from timbrel.host.through.levels import (
     BANDS,
     FRAME,
     HOP,

@@ -2,17 +2,17 @@
 
 import functools
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import window
+from ..dsp import window
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 BANDS = 64
 FRAME, HOP = 1024, 256  # samples, at the clip's own rate
+KNEE_HZ, MEL_HZ, MEL_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: a mel below, and of a logarithm above
 LOWEST_DB = -90.0  # under a clip's loudest cell, where levels end: what is below cannot be heard
 RANGE_DB = 40.0  # under it, the cells that are compared: what is softer is covered by it
 SILENT = 1e-10  # power of the loudest cell, -100 dB: what is quieter is no sound
@@ -21,10 +21,29 @@ TOGETHER = 16  # clips whose spectra are in memory at once: 140 MB for four seco
 
 @functools.cache
 def mel(rate: int) -> Array:
-    """Weights of a transform's bins in mel bands, [bins, bands]: Slaney's, each of area 1 (librosa's default)."""
-    weights: Array = librosa.filters.mel(sr=rate, n_fft=FRAME, n_mels=BANDS).T.astype(np.float32)
+    """Weights of a transform's bins in mel bands, [bins, bands]: triangles of area 1, even on Slaney's scale.
+
+    (Slaney, "Auditory Toolbox", 1998: hertz up to 1 kHz, logarithms above. As librosa has it, which hosts do without.)
+    """
+    edges = _hertz(np.linspace(0.0, float(_mels(np.float64(rate / 2))), BANDS + 2))
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    hertz = np.arange(FRAME // 2 + 1)[:, np.newaxis] * rate / FRAME
+    triangles = np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))
+    weights: Array = (np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32)
     weights.setflags(write=False)
     return weights
+
+
+def _mels(hertz: Double) -> Double:
+    above = np.maximum(hertz, KNEE_HZ)
+    mels: Double = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(above / KNEE_HZ) / MEL_STEP
+    return mels
+
+
+def _hertz(mels: Double) -> Double:
+    knee = KNEE_HZ / MEL_HZ
+    hertz: Double = np.minimum(mels, knee) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee, 0))
+    return hertz
 
 
 def log_mel(clips: Array, rate: int) -> Array:

@@ -1,0 +1,200 @@
+"""L-BFGS over many rows at once, each with a line search of its own, inside a box.
+
+The method is that of Liu and Nocedal ("On the limited memory BFGS method for large scale optimization", Mathematical
+Programming 1989). The line search looks for the weak Wolfe conditions by doubling and halving, which also comes to an
+end where slopes jump, as those of absolute differences do (Lewis and Overton, "Nonsmooth optimization via quasi-Newton
+methods", Mathematical Programming 2013, algorithm 2.6). One evaluation of all rows is one batch: a row that tries a
+shorter step does so beside others that have taken theirs, and one that is done leaves the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Objective = Callable[[Tensor, Tensor], Tensor]  # points [some, n], the numbers of their rows [some] → losses [some]
+Clipping = Literal["stochastic", "nearest"]
+
+MEMORY = 10  # steps remembered: more gain little (Liu and Nocedal, section 4)
+FIRST = 0.05  # of the box, on average over directions: the first step, and that after a jump
+ARMIJO, WOLFE = 1e-4, 0.9  # what a step must gain, and how its slope flatten (Nocedal and Wright 2006, section 3.1)
+TRIES = 20  # of a line search: a millionth of its first step
+PATIENCE, GAIN = 10, 1e-3  # so many steps that gain less than this share of the loss together are the end
+TINY = 1e-30  # keeps divisors above 0
+
+
+@dataclass
+class Ended:
+    """Where rows have ended.
+
+    Args:
+        points: the best that each has met inside the box, [rows, n], in parts of it.
+        losses: there, [rows].
+        evaluations: of each row, [rows].
+        settled: whether a row came to an end of its own, or another of its group has found what they look for, [rows].
+    """
+
+    points: Tensor
+    losses: Tensor
+    evaluations: Tensor
+    settled: Tensor
+
+
+class Minimiser:
+    """Minimises an objective from many points of the unit box."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        points: Tensor,
+        groups: Tensor,
+        clipping: Clipping,
+        found: float,
+        generator: torch.Generator,
+    ) -> None:
+        """Begin at some points.
+
+        Args:
+            objective: its slopes are taken row by row: losses must not depend on other rows.
+            points: [rows, n], 0 to 1.
+            groups: rows of equal number look for the same, [rows]: when one has found it, all of them are done.
+            clipping: a coordinate that a step leads out of the box becomes a random one in it (``stochastic``: Lipton
+                and Tripathi, "Precise recovery of latent vectors from generative adversarial networks", 2017), or stays
+                at its end (``nearest``).
+            found: a loss that ends the search of a group.
+            generator: of what is random.
+        """
+        self._objective, self._groups, self._found, self._generator = objective, groups, found, generator
+        self._jumps = clipping == "stochastic"
+        rows, n = points.shape
+        self._x = points.double().clamp(0, 1)
+        self._slope, self._way = torch.zeros_like(self._x), torch.zeros_like(self._x)
+        self._loss = torch.full((rows,), torch.inf).double()
+        self._stride, self._least = torch.zeros(rows).double(), torch.zeros(rows).double()
+        self._most = torch.full((rows,), torch.inf).double()
+        self._tries = torch.zeros(rows, dtype=torch.long)
+        self._new = torch.ones(rows, dtype=torch.bool)  # loss and slope at x are not known yet
+        self._moves = torch.zeros(MEMORY, rows, n).double()  # the newest last
+        self._turns = torch.zeros(MEMORY, rows, n).double()  # of the slope, over each move
+        self._before = torch.full((PATIENCE, rows), torch.inf).double()  # losses after the last moves
+        self._active = torch.ones(rows, dtype=torch.bool)
+        nothing = torch.zeros(rows, dtype=torch.long)
+        self.ended = Ended(self._x.clone(), self._loss.clone(), nothing, torch.zeros(rows, dtype=torch.bool))
+
+    def run(self, evaluations: int) -> Ended:
+        """Evaluate each row that is not done so many times more, and return the best that all have met."""
+        for _ in range(evaluations):
+            rows = self._active.nonzero()[:, 0]
+            if not len(rows):
+                break
+            self._evaluate(rows)
+        return self.ended
+
+    def leave(self, rows: Tensor) -> None:
+        """Give up rows, [some] numbers: their best stays as it is."""
+        self._active[rows] = False
+
+    def _evaluate(self, rows: Tensor) -> None:
+        """Try the next point of each row's line, or that to which it has jumped."""
+        aimed = self._x[rows] + self._stride[rows, None] * self._way[rows]
+        trial = aimed if self._jumps else aimed.clamp(0, 1)
+        with torch.enable_grad():
+            leaf = trial.clone().requires_grad_()
+            given = self._objective(leaf, rows)
+            (slope,) = torch.autograd.grad(given.sum(), leaf)
+        loss = torch.where(torch.isfinite(slope).all(1), given.detach().double(), torch.inf)
+        loss = torch.where(torch.isfinite(loss), loss, torch.inf)
+        self.ended.evaluations[rows] += 1
+        self._note(rows, trial, loss)
+        moved, new = trial - self._x[rows], self._new[rows]
+        downhill = (self._slope[rows] * moved).sum(1)
+        gains = loss <= self._loss[rows] + ARMIJO * downhill
+        flattens = ((slope * moved).sum(1) >= WOLFE * downhill) | (trial != aimed).any(1)
+        taken = new | (gains & flattens)
+        self._take(rows[taken], trial[taken], loss[taken], slope[taken])
+        self._search_on(rows[~taken], gains[~taken])
+        found = self._groups[rows[self.ended.losses[rows] <= self._found]]
+        if len(found):
+            self._settle(torch.isin(self._groups, found).nonzero()[:, 0])
+
+    def _note(self, rows: Tensor, points: Tensor, loss: Tensor) -> None:
+        better = (loss < self.ended.losses[rows]) & (points >= 0).all(1) & (points <= 1).all(1)
+        self.ended.points[rows[better]], self.ended.losses[rows[better]] = points[better], loss[better]
+
+    def _settle(self, rows: Tensor) -> None:
+        self.ended.settled[rows] = True
+        self._active[rows] = False
+
+    def _take(self, rows: Tensor, points: Tensor, loss: Tensor, slope: Tensor) -> None:
+        """Move rows to points, remember how their slopes turned, and choose the next ways."""
+        moved, turned = points - self._x[rows], slope - self._slope[rows]
+        kept = ~self._new[rows] & ((moved * turned).sum(1) > TINY)
+        remembered = rows[kept]
+        self._moves[:, remembered] = torch.cat([self._moves[1:, remembered], moved[None, kept]])
+        self._turns[:, remembered] = torch.cat([self._turns[1:, remembered], turned[None, kept]])
+        self._x[rows], self._loss[rows], self._slope[rows], self._new[rows] = points, loss, slope, False
+        ended = (loss >= (1 - GAIN) * self._before[0, rows]) | ~torch.isfinite(loss)
+        self._before[:, rows] = torch.cat([self._before[1:, rows], loss[None]])
+        self._settle(rows[ended])
+        self._aim(rows[~ended])
+        if self._jumps:
+            self._jump(rows[~ended])
+
+    def _jump(self, rows: Tensor) -> None:
+        """Draw the coordinates of rows that lie outside the box anew; what was remembered is no longer true."""
+        points = self._x[rows]
+        out = (points < 0) | (points > 1)
+        away = out.any(1)
+        drawn = torch.rand(points.shape, generator=self._generator, dtype=points.dtype)
+        rows = rows[away]
+        self._x[rows] = torch.where(out, drawn, points)[away]
+        self._forget(rows)
+        self._new[rows], self._stride[rows], self._before[:, rows] = True, 0.0, torch.inf
+
+    def _forget(self, rows: Tensor) -> None:
+        self._moves[:, rows], self._turns[:, rows] = 0.0, 0.0
+
+    def _aim(self, rows: Tensor) -> None:
+        """Choose the ways of rows by the two loops of L-BFGS, and begin their line searches."""
+        held = self._held(rows)
+        way = torch.where(held, 0.0, self._slope[rows])
+        moves, turns = self._moves[:, rows], self._turns[:, rows]
+        products = (moves * turns).sum(2)
+        known = products > 0  # empty places hold zeros
+        weights = []
+        for move, turn, product, there in zip(*(part.flip(0) for part in (moves, turns, products, known)), strict=True):
+            weights.append(torch.where(there, (move * way).sum(1) / (product + TINY), 0.0))
+            way = way - weights[-1][:, None] * turn
+        last, curved = turns[-1].square().sum(1), known[-1]
+        steep = way.norm(dim=1).clamp_min(TINY)
+        first = FIRST * way.shape[1] ** 0.5 / steep
+        way = way * torch.where(curved, products[-1] / (last + TINY), first)[:, None]
+        for move, turn, product, there, weight in zip(moves, turns, products, known, reversed(weights), strict=True):
+            back = torch.where(there, (turn * way).sum(1) / (product + TINY), 0.0)
+            way = way + torch.where(there, weight - back, 0.0)[:, None] * move
+        self._way[rows] = torch.where(held, 0.0, -way)
+        self._stride[rows], self._least[rows], self._most[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
+
+    def _held(self, rows: Tensor) -> Tensor:
+        """Return which coordinates stand at an end of the box that lower losses lie beyond, [some, n]."""
+        if self._jumps:
+            return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
+        points, slope = self._x[rows], self._slope[rows]
+        return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
+
+    def _search_on(self, rows: Tensor, gained: Tensor) -> None:
+        """Make the strides of rows longer that gained and may gain more, and of the others shorter."""
+        stride = self._stride[rows]
+        self._least[rows] = torch.where(gained, stride, self._least[rows])
+        self._most[rows] = torch.where(gained, self._most[rows], stride)
+        least, most = self._least[rows], self._most[rows]
+        self._stride[rows] = torch.where(torch.isinf(most), 2 * stride, (least + most) / 2)
+        self._tries[rows] += 1
+        stuck = rows[self._tries[rows] >= TRIES]
+        fresh = (self._moves[-1, stuck] == 0).all(1)
+        self._settle(stuck[fresh])  # not even straight downhill is anything gained
+        again = stuck[~fresh]
+        self._forget(again)
+        self._aim(again)

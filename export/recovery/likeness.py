@@ -1,0 +1,84 @@
+"""How far decoded frames are from the sounds that are looked for: as absolute differences, or as squares to be least."""
+
+from collections.abc import Callable, Sequence
+
+import librosa
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .views import View
+
+BANDS = 64  # mel bands of levels: as many as sounds are judged by
+SOFTEST = 1e-4  # power under a sound's loudest band, -40 dB: what is softer is covered by it
+LEVELS = 0.25  # weight of levels: of their range of four powers of ten to one
+
+Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their targets' numbers → residuals [rows, m]
+
+
+class Likeness:
+    """Compares decoded frames with targets, all in the amplitudes of a view.
+
+    Where gain does not count, both are brought to the same energy. Targets are [spectra, bins] each.
+    """
+
+    def __init__(self, view: View, targets: Sequence[Tensor], further: Further | None = None) -> None:
+        """Take targets.
+
+        Args:
+            further: more residuals, beside those of spectra.
+        """
+        self._view, self._further = view, further
+        self._target = self._levelled(torch.stack(list(targets)))
+        bands = min(BANDS, view.length // 4)
+        mel = librosa.filters.mel(sr=view.card.sample_rate, n_fft=view.length, n_mels=bands)
+        self._mel = torch.from_numpy(mel.T[:, mel.any(1)].copy())
+        power = self._target.square() @ self._mel
+        self._loudest = power.amax((1, 2), keepdim=True).clamp_min(1e-12)
+        self._levels = self._in_levels(power, self._loudest)
+        roots = self._target.sqrt()
+        self._size = roots.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
+        self._roots = roots / self._size
+
+    def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
+        """Return the mean absolute difference of amplitudes, in parts of the targets' mean: [rows].
+
+        (Keyes et al. 2020, equation 1, but for the divisor, which changes nothing of where the least is.)
+
+        Args:
+            frames: decoded, [rows, frame_width].
+            which: the numbers of their targets, [rows].
+            pooled: amplitudes next to each other, along both axes, that count as their mean: fewer, and with fewer
+                places where a search ends that leads nowhere.
+        """
+        given, asked = self._levelled(self._view.decoded(frames)), self._target[which]
+        if pooled > 1:
+            size = (min(pooled, given.shape[1]), pooled)
+            given, asked = (F.avg_pool2d(part[:, None], size, ceil_mode=True)[:, 0] for part in (given, asked))
+        return (given - asked).abs().sum((1, 2)) / asked.sum((1, 2)).clamp_min(1e-12)
+
+    def residuals(self, frames: Tensor, which: Tensor) -> Tensor:
+        """Return numbers whose squares are to be least, [rows, m].
+
+        Differences of roots of amplitudes, which weigh what is soft as ears do, and of levels in mel bands. Of noise
+        the latter alone. Their squares sum to the share of the target that is missed.
+        """
+        given = self._levelled(self._view.decoded(frames))
+        power = given.square() @ self._mel
+        loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[which]
+        levels = (self._in_levels(power, loudest) - self._levels[which]).flatten(1)
+        parts = [levels * (LEVELS / levels.shape[1] ** 0.5)]
+        if not self._view.smooth:
+            parts.append(((given + 1e-9).sqrt() / self._size[which] - self._roots[which]).flatten(1))
+        if self._further is not None:
+            parts.append(self._further(frames, which))
+        return torch.cat(parts, 1)
+
+    def _levelled(self, amplitudes: Tensor) -> Tensor:
+        if self._view.gain_counts:
+            return amplitudes
+        energy = amplitudes.square().sum((1, 2), keepdim=True)
+        return amplitudes * (energy + 1e-12).rsqrt()
+
+    def _in_levels(self, power: Tensor, loudest: Tensor) -> Tensor:
+        return (power / (loudest + 1e-12) + SOFTEST).log10()

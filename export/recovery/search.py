@@ -1,0 +1,184 @@
+"""The searches for codes: by slopes from many starts, or from a network's code by Jacobians.
+
+``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
+the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
+better halves go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there,
+and refines that by least squares.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...host.contract.card import Card
+from ...host.contract.model import Model
+from ...host.through.sought import Found, Sought
+from .decoder import Decoder
+from .lbfgs import Minimiser, Objective
+from .levenberg import Residuals, least_squares
+from .likeness import Further, Likeness
+from .views import view_of
+
+STARTS = 16  # of a search by slopes; each label has one at least
+ROUNDS = 20  # evaluations between two reports of progress
+PART = 8  # sounds refined between two reports
+FOUND = 3e-3  # of a sound's amplitudes: what differs by less is the same sound
+STEPS = 40  # of least squares, with a Jacobian each: most need ten
+EXACT = 1e-7  # of a sound's roots, squared: -70 dB
+TOGETHER = 64  # frames decoded at once: those of long clips fill memory
+SEED = 0
+
+Progress = Callable[[float], None]
+
+
+class Stage(NamedTuple):
+    """A part of a search by slopes: evaluations of each start, how coarse spectrograms are, how many starts go on."""
+
+    evaluations: int
+    pooled: int
+    kept: int
+
+
+STAGES = (Stage(40, 4, 4), Stage(60, 2, 2), Stage(900, 1, 1))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to search; what recovers sounds for players leaves all as it is.
+
+    Args:
+        seed: of starts and of clipping.
+        stages: of searches by slopes.
+        starts: of these, of each sound.
+        gain_counts: how loud a sound is belongs to its code; None: as the kind of model has it.
+        further: makes more residuals of decoded frames for least squares, given the frames that are looked for.
+    """
+
+    seed: int = SEED
+    stages: Sequence[Stage] = STAGES
+    starts: int = STARTS
+    gain_counts: bool | None = None
+    further: Further | None = None
+
+
+class Searcher:
+    """Looks for codes in one model, rebuilt once."""
+
+    def __init__(self, model: Model, options: Options | None = None) -> None:
+        """Rebuild the model's decoder.
+
+        Raises:
+            UserError: it cannot be searched.
+        """
+        self.options = options or Options()
+        self._card, self._decoder, self._view = model.card, Decoder(model), view_of(model.card)
+        if self.options.gain_counts is not None:
+            self._view.gain_counts = self.options.gain_counts
+        self._low, self._high = span(model.card)
+
+    def gradient(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+        """Search from many random codes, and for each label from some; see `Search`."""
+        targets, classes = self._targets(sounds)
+        likeness = Likeness(self._view, targets)
+        generator = torch.Generator().manual_seed(self.options.seed)
+        starts = max(self.options.starts, len(self._card.labels))
+        groups = torch.arange(len(sounds)).repeat_interleave(starts)
+        each = torch.arange(starts).repeat(len(sounds)) % max(1, len(self._card.labels))
+        labels = classes[groups] if self._card.chroma is not None else each
+        points = torch.rand(len(groups), len(self._low), generator=generator)
+        total, done = sum(stage.evaluations for stage in self.options.stages), 0
+        for stage in self.options.stages:
+            objective = self._difference(likeness, groups, labels, stage.pooled)
+            minimiser = Minimiser(objective, points, groups, "stochastic", FOUND, generator)
+            for first in range(0, stage.evaluations, ROUNDS):
+                ended = minimiser.run(min(ROUNDS, stage.evaluations - first))
+                done += min(ROUNDS, stage.evaluations - first)
+                if progress is not None:
+                    progress(done / total)
+            kept = _best(ended.losses, groups, stage.kept)
+            points, groups, labels = ended.points[kept].float(), groups[kept], labels[kept]
+        return self._found(points, groups, labels, ended.settled[kept], likeness, [None] * len(sounds))
+
+    def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+        """Refine the codes of a network; see `Search`. A sound without a code is one for `gradient`."""
+        targets, classes = self._targets(sounds)
+        likeness = Likeness(self._view, targets, self.options.further)
+        told = torch.tensor([-1 if sound.label is None else sound.label for sound in sounds])
+        labels = classes if self._card.chroma is not None else told
+        codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]), dtype=torch.float32)
+        points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1)
+        groups, ends = torch.arange(len(sounds)), []
+        before = self._missed(likeness, points, groups, labels)
+        for part in groups.split(PART):
+            ends.append(least_squares(self._residuals(likeness, part, labels[part]), points[part], STEPS, EXACT))
+            if progress is not None:
+                progress((int(part[-1]) + 1) / len(sounds))
+        better = torch.cat([end.points for end in ends]).float()
+        settled = torch.cat([end.settled for end in ends])
+        return self._found(better, groups, labels, settled, likeness, before.tolist())
+
+    def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Tensor], Tensor]:
+        """Return the amplitudes of sounds and their pitch classes, 0 where none is told."""
+        seen = [self._view.heard(sound.frames) for sound in sounds]
+        return [amplitudes for amplitudes, _ in seen], torch.tensor([key or 0 for _, key in seen])
+
+    def _decoded(self, points: Tensor, labels: Tensor) -> Tensor:
+        conditions = self._card.conditions
+        told = torch.nn.functional.one_hot(labels, conditions).float() if conditions else None
+        frames: Tensor = self._decoder((self._low + points.float() * (self._high - self._low)), told)
+        return frames
+
+    def _difference(self, likeness: Likeness, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
+        def difference(points: Tensor, rows: Tensor) -> Tensor:
+            parts = zip(points.split(TOGETHER), rows.split(TOGETHER), strict=True)
+            found = [likeness.difference(self._decoded(at, labels[row]), groups[row], pooled) for at, row in parts]
+            return torch.cat(found)
+
+        return difference
+
+    def _residuals(self, likeness: Likeness, groups: Tensor, labels: Tensor) -> Residuals:
+        return lambda points, rows: likeness.residuals(self._decoded(points, labels[rows]), groups[rows])
+
+    def _missed(self, likeness: Likeness, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
+        """Return the share of their sounds' amplitudes that codes miss."""
+        with torch.no_grad():
+            return self._difference(likeness, groups, labels, 1)(points, torch.arange(len(points)))
+
+    def _found(
+        self,
+        points: Tensor,
+        groups: Tensor,
+        labels: Tensor,
+        settled: Tensor,
+        likeness: Likeness,
+        before: Sequence[float | None],
+    ) -> list[Found]:
+        codes = (self._low + points * (self._high - self._low)).double().numpy()
+        after = self._missed(likeness, points, groups, labels)
+        return [
+            Found(code, int(label) if self._card.labels else None, first, float(missed), bool(ended))
+            for code, label, first, missed, ended in zip(codes, labels, before, after, settled, strict=True)
+        ]
+
+
+def span(card: Card) -> tuple[Tensor, Tensor]:
+    """Return where codes are looked for: the spans of the knobs, beyond which no code can be played."""
+    low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
+    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+
+
+def _best(losses: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Return the numbers of the rows of each group with the least losses, groups in order."""
+    order = sorted(range(len(losses)), key=lambda row: (int(groups[row]), float(losses[row])))
+    seen: dict[int, int] = {}
+    kept = []
+    for row in order:
+        group = int(groups[row])
+        seen[group] = seen.get(group, 0) + 1
+        if seen[group] <= count:
+            kept.append(row)
+    return torch.tensor(kept)

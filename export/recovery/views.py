@@ -1,0 +1,205 @@
+"""What recorded and decoded frames are compared by: the amplitudes of spectra, one after another.
+
+A view of a model turns both into amplitudes [rows, spectra, bins], in the domain of the model's own frames: spectra of
+kind ``spectrum`` as they are, of grains that of the grain, of clips those of short windows. Many frames of one sound
+are looked at together, as the root of their mean power.
+"""
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.dsp import chroma, window
+from ...host.engines.fundamental import fundamentals
+from ...host.errors import UserError
+from ...host.kinds import clip, grain, spectrum
+from ...host.through.sought import MARGIN
+from ...host.units import semitones_to_ratio
+
+Array = npt.NDArray[np.float32]
+
+WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of clips given as samples: partials of voices stand apart
+LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
+
+
+class View(ABC):
+    """Amplitudes of frames.
+
+    Attributes:
+        length: of the transform behind a spectrum, in samples.
+        gain_counts: how loud a sound is lies in its code too; else it is left to velocity.
+        smooth: single bins mean nothing, only bands of them: frames are noise.
+    """
+
+    length: int
+    gain_counts = False
+    smooth = False
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.length = card.frame_length
+
+    @abstractmethod
+    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+        """Return the amplitudes of one sound's frames together, [spectra, bins], and their pitch class, if any is told.
+
+        Args:
+            frames: [frames, samples], each with what is beside it as `Sought` has it.
+        """
+
+    @abstractmethod
+    def decoded(self, frames: Tensor) -> Tensor:
+        """Return the amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
+
+
+class Spectra(View):
+    """Frames of kind ``spectrum``: each as loud as any, and of a model with chroma moved to a key that it decodes."""
+
+    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+        """See `View.heard`; a frame without pitch stays where it is, and its strongest pitch class is told."""
+        card, length = self.card, self.length
+        middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
+        spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
+        if card.chroma is None:
+            return _together(spectra), None
+        notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
+        if np.isnan(notes).all():
+            strongest = int(chroma(np.square(spectra).mean(0) ** 0.5, card.sample_rate, length).argmax())
+            return _together(spectra), strongest
+        note = float(np.nanmedian(notes))
+        key = math.floor(note + 0.5) % PITCH_CLASSES
+        target = PITCH_CLASSES * (card.chroma.octave + 1) + key
+        near = np.flatnonzero(np.abs(notes - note) < 1)  # others are mistaken, or of another note
+        return _together(np.stack([self._moved(frames[row], target - float(notes[row])) for row in near])), key
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        """See `View.decoded`."""
+        return frames[:, None]
+
+    def _moved(self, piece: Array, semitones: float) -> Array:
+        """Return the spectrum of a frame as it would be at another pitch, as training has it (`moved_frame`)."""
+        length = min(round(self.length * semitones_to_ratio(semitones)), len(piece))
+        first = (len(piece) - length) // 2
+        found = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
+        bins = self.length // 2 + 1
+        return np.pad(found[:bins], (0, max(0, bins - len(found)))).astype(np.float32)
+
+
+class Grains(View):
+    """Grains: samples, magnitudes and phases, or noise that has magnitudes alone."""
+
+    gain_counts = True
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        self.smooth = card.domain == "magnitude"
+
+    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+        """See `View.heard`."""
+        middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
+        found = _amplitudes(middles[:, None], self._window())
+        return found.square().mean(0).sqrt(), None
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        """See `View.decoded`."""
+        if self.card.domain == "samples":
+            return _amplitudes(frames[:, None], self._window())
+        return frames[:, None, : self.length // 2 + 1]
+
+    def _window(self) -> Tensor:
+        """Return the window of transforms; those that are decoded have none."""
+        return _window("hann" if self.card.domain == "samples" else "rectangular", self.length)
+
+
+class Samples(View):
+    """Clips that are given as samples."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
+
+    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+        """See `View.heard`."""
+        return self.decoded(torch.from_numpy(frames))[0], None
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        """See `View.decoded`; frames are samples, also of recordings."""
+        return _short(frames, self.length, self.length // OVERLAP)
+
+
+class Magnitudes(View):
+    """Clips that are given as magnitudes of many spectra, each clip as loud as any."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        assert card.transform_length is not None
+        self.length = card.transform_length
+
+    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+        """See `View.heard`."""
+        return _short(torch.from_numpy(frames), self.length, self.card.hop_length)[0], None
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        """See `View.decoded`."""
+        bins = self.length // 2 + 1
+        return frames[:, : self.card.spectra * bins].reshape(-1, self.card.spectra, bins)
+
+
+def _clips(card: Card) -> View:
+    return Samples(card) if card.domain == "samples" else Magnitudes(card)
+
+
+VIEWS: dict[str, Callable[[Card], View]] = {
+    spectrum.Spectrum.name: Spectra,
+    grain.Grain.name: Grains,
+    clip.Clip.name: _clips,
+}
+
+
+def view_of(card: Card) -> View:
+    """Return the view of a model's frames.
+
+    Raises:
+        UserError: they are of a kind for which there is none.
+    """
+    if card.kind not in VIEWS:
+        known = ", ".join(map(repr, VIEWS))
+        raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {known}")
+    return VIEWS[card.kind](card)
+
+
+def beside(card: Card) -> int:
+    """Return how many samples before a frame, and as many after it, a view wants to see."""
+    return MARGIN * card.frame_length if card.chroma is not None else 0
+
+
+@functools.cache
+def _window(name: str, length: int) -> Tensor:
+    return torch.from_numpy(window(name, length).copy())
+
+
+def _together(spectra: Array) -> Tensor:
+    """Return the root of the mean power of spectra, each as loud as any, at a largest amplitude of 1: [1, bins]."""
+    each = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST)
+    whole = np.sqrt(np.square(each).mean(0, keepdims=True))
+    return torch.from_numpy((whole / np.maximum(whole.max(), LEAST)).astype(np.float32))
+
+
+def _short(sounds: Tensor, length: int, hop: int) -> Tensor:
+    """Return amplitudes of windows whose middles lie ``hop`` apart from the first sample on, [rows, spectra, bins]."""
+    side = length // 2
+    spectra = sounds.shape[1] // hop + 1
+    padded = torch.nn.functional.pad(sounds, (side, side + hop))
+    return _amplitudes(padded.unfold(1, length, hop)[:, :spectra], _window("hann", length).to(sounds))
+
+
+def _amplitudes(pieces: Tensor, shape: Tensor) -> Tensor:
+    found = torch.fft.rfft(pieces * shape)
+    return (found.real.square() + found.imag.square() + LEAST).sqrt()
