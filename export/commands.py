@@ -1,17 +1,24 @@
 """The commands that make instruments of runs and of sounds, and say what runs came to."""
 
+import importlib.util
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..host.commands.options import Overwrite
+from ..host.commands.options import MODEL_HELP, Overwrite, opened_model
 from ..host.errors import UserError
 from ..train.commands import Accelerator, Devices, Which
 
+if TYPE_CHECKING:
+    from ..host.contract.model import Model
+    from ..host.through.recover import Method as Finding
+
 commands = typer.Typer(rich_markup_mode=None)
 
+MISSING = "torch is not installed: pip install 'timbrel[train]'"
 STUDIES = {  # options that each takes alone
     "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
     "grain": ("--recipes", "--steps"),
@@ -26,6 +33,14 @@ class Family(StrEnum):
     chroma = "chroma"
     grain = "grain"
     clip = "clip"
+
+
+class Method(StrEnum):
+    """The ways to find the code of a sound."""
+
+    network = "network"
+    gradient = "gradient"
+    hybrid = "hybrid"
 
 
 class Weights(StrEnum):
@@ -112,6 +127,69 @@ def evaluate(
         judge = None if classifier is None else Run.open(classifier)
         evaluate(Run.open(run), checkpoint=checkpoint.value, classifier=judge, progress=display.update)
     print(f"{run / 'report' / 'index.html'}")
+
+
+@commands.command()
+def recover(
+    sound: Annotated[Path, typer.Argument(help="A sound file; of a model of clips also a folder, for a kit.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml; more lies beside.")],
+    method: Annotated[
+        Method | None,
+        typer.Option(help="The model's own encoder, a search, or both; the last where timbrel[train] is installed."),
+    ] = None,
+    path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
+    points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the latent code of a sound, and write a preset that rests there, and what it sounds like."""
+    from ..host.progress import Display
+    from ..host.through.recover import recover as write
+
+    opened = opened_model(model)
+    with Display() as display:
+        display.stage("listening")
+        recovered = write(
+            sound,
+            opened,
+            output,
+            method=_method(method, opened),
+            points=points if path else None,
+            overwrite=overwrite,
+            progress=display.update,
+        )
+    for warning in recovered.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(recovered.summary)
+
+
+def _method(asked: Method | None, model: "Model") -> "Finding":
+    """Return how codes are found: as asked, else by the best that is installed and that the model has.
+
+    Raises:
+        UserError: a search was asked for and torch is not installed, or one from a network's code, and there is none.
+    """
+    from ..host.contract.encoder import encoder_path
+    from ..host.through.recover import NETWORK
+    from ..host.through.recover import Method as Finding
+
+    encodes = encoder_path(model.path).exists()
+    searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
+    if asked is Method.network or (asked is None and not searches):
+        if asked is None:
+            print(f"note: {MISSING}; the network's code is not refined", file=sys.stderr)
+        return NETWORK
+    if not searches:
+        raise UserError(f"--method {asked} searches, and {MISSING}; or give --method network")
+    if asked is Method.hybrid and not encodes:
+        raise UserError(f"--method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
+    if asked is None and not encodes:
+        print(f"note: {model.path} has no encoder: its code is searched by gradient alone", file=sys.stderr)
+    from .recovery.search import gradient, hybrid
+
+    if asked is Method.gradient or not encodes:
+        return Finding("gradient", gradient)
+    return Finding("hybrid", hybrid, refines=True)
 
 
 @commands.command()

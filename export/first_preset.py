@@ -18,7 +18,7 @@ from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render
-from ..host.through.recover import in_deviations
+from ..host.through.spans import in_deviations
 from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen

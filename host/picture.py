@@ -1,6 +1,6 @@
 """A performance on one page: waveform, spectrogram, keys and latents over one time axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 
-INCHES = (12.0, 8.5)
+INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
 DOTS_PER_INCH = 150
 COLUMNS = 1500  # of waveform and spectrogram: about the dots that a panel is wide
 ROWS = 400  # of the spectrogram
@@ -81,6 +81,26 @@ def draw_performance(
         panels[3].set_xlabel("seconds")
         first.set_xlim(0, seconds)
         figure.align_ylabels(panels)
+        figure.savefig(temporary, format="png")
+
+
+def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False) -> None:
+    """Draw a PNG of the spectrograms of sounds, [n] each at ``rate`` Hz, side by side, by what each is called.
+
+    Raises:
+        UserError, Failure: as `draw_performance`.
+    """
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with replacing(path, overwrite) as temporary, rc_context(style()):
+        figure = Figure(figsize=SIDE_BY_SIDE, dpi=DOTS_PER_INCH, layout="constrained")
+        *panels, key = figure.subplots(1, len(sounds) + 1, width_ratios=[*[1.0] * len(sounds), 0.03])
+        for panel, (title, sound) in zip(panels, sounds.items(), strict=True):
+            panel.set_title(title, fontsize=10)
+            panel.set_xlabel("seconds")
+            _draw_spectrogram(panel, key, sound[None], rate, max(len(sound), 1) / rate)
         figure.savefig(temporary, format="png")
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .data import Data
 from ..host.through.levels import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
+from .data import Data
 from .metrics.sets import frechet, pairwise
 from .models.maker import ClipMaker
 

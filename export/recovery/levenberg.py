@@ -21,7 +21,7 @@ GAIN, PATIENCE = 1e-3, 3  # so many steps in turn that gain less than this share
 
 
 def least_squares(residuals: Residuals, points: Tensor, steps: int, found: float) -> Ended:
-    """Minimise the sum of squared residuals of each row, from a point in the unit box; a coordinate may rest at its end.
+    """Minimise the sum of squared residuals of each row, from a point in the unit box or at its ends.
 
     Args:
         residuals: of a row they must not depend on other rows.
@@ -35,7 +35,7 @@ def least_squares(residuals: Residuals, points: Tensor, steps: int, found: float
     taken, idle = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, dtype=torch.long)
     active = torch.ones(rows, dtype=torch.bool)
     while len(left := active.nonzero()[:, 0]):
-        for part in left.split(max(1, TOGETHER // n)):
+        for part in torch.split(left, max(1, TOGETHER // n)):
             rest, ways = _jacobian(residuals, x[part], part)
             before = rest.square().sum(1)
             moved, after, damping[part] = _step(residuals, x[part], part, before, damping[part], rest, ways)
@@ -55,14 +55,14 @@ def _jacobian(residuals: Residuals, points: Tensor, rows: Tensor) -> tuple[Tenso
     many, along = points.repeat_interleave(n, 0), torch.eye(n).repeat(some, 1)
     numbers = rows.repeat_interleave(n)
     with torch.no_grad():
-        rest, ways = torch.func.jvp(lambda at: residuals(at, numbers), (many,), (along,))
+        rest, ways, *_ = torch.func.jvp(lambda at: residuals(at, numbers), (many,), (along,))
     return rest[::n], ways.view(some, n, -1)
 
 
 def _step(
     residuals: Residuals, points: Tensor, rows: Tensor, before: Tensor, damping: Tensor, rest: Tensor, ways: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return points that gain, their losses, and the damping for the next step; points of rows that gain nothing stay."""
+    """Return points that gain, or those given where nothing does; their losses; and the damping for the next step."""
     slope = (ways @ rest[:, :, None])[:, :, 0]
     held = ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
     ways = ways.masked_fill(held[:, :, None], 0.0)

@@ -1,4 +1,4 @@
-"""How far decoded frames are from the sounds that are looked for: as absolute differences, or as squares to be least."""
+"""How far decoded frames are from the sounds that are looked for: in absolute differences, or in squares."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .views import View
+from .views import Heard, View
 
 BANDS = 64  # mel bands of levels: as many as sounds are judged by
 SOFTEST = 1e-4  # power under a sound's loudest band, -40 dB: what is softer is covered by it
-LEVELS = 0.25  # weight of levels: of their range of four powers of ten to one
+LEVELS, FINE = 1.0, 0.3  # weights: of a root mean square of 10 dB, and of all that single amplitudes are
 
 Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their targets' numbers → residuals [rows, m]
 
@@ -19,17 +19,17 @@ Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their targets
 class Likeness:
     """Compares decoded frames with targets, all in the amplitudes of a view.
 
-    Where gain does not count, both are brought to the same energy. Targets are [spectra, bins] each.
+    Where gain does not count, both are brought to the same energy.
     """
 
-    def __init__(self, view: View, targets: Sequence[Tensor], further: Further | None = None) -> None:
+    def __init__(self, view: View, targets: Sequence[Heard], further: Further | None = None) -> None:
         """Take targets.
 
         Args:
             further: more residuals, beside those of spectra.
         """
         self._view, self._further = view, further
-        self._target = self._levelled(torch.stack(list(targets)))
+        self._target = self._levelled(torch.stack([target.amplitudes for target in targets]))
         bands = min(BANDS, view.length // 4)
         mel = librosa.filters.mel(sr=view.card.sample_rate, n_fft=view.length, n_mels=bands)
         self._mel = torch.from_numpy(mel.T[:, mel.any(1)].copy())
@@ -39,6 +39,8 @@ class Likeness:
         roots = self._target.sqrt()
         self._size = roots.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
         self._roots = roots / self._size
+        envelopes = [target.envelope for target in targets if target.envelope is not None]
+        self._envelope = _in_levels(torch.stack(envelopes)) if envelopes else None
 
     def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
         """Return the mean absolute difference of amplitudes, in parts of the targets' mean: [rows].
@@ -60,16 +62,19 @@ class Likeness:
     def residuals(self, frames: Tensor, which: Tensor) -> Tensor:
         """Return numbers whose squares are to be least, [rows, m].
 
-        Differences of roots of amplitudes, which weigh what is soft as ears do, and of levels in mel bands. Of noise
-        the latter alone. Their squares sum to the share of the target that is missed.
+        Differences of levels in mel bands, and in equal parts of time where frames hold such; and of roots of single
+        amplitudes, unless frames are noise.
         """
         given = self._levelled(self._view.decoded(frames))
         power = given.square() @ self._mel
         loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[which]
         levels = (self._in_levels(power, loudest) - self._levels[which]).flatten(1)
         parts = [levels * (LEVELS / levels.shape[1] ** 0.5)]
+        envelope = self._view.envelope(frames)
+        if envelope is not None and self._envelope is not None:
+            parts.append((_in_levels(envelope) - self._envelope[which]) * (LEVELS / envelope.shape[1] ** 0.5))
         if not self._view.smooth:
-            parts.append(((given + 1e-9).sqrt() / self._size[which] - self._roots[which]).flatten(1))
+            parts.append(FINE * ((given + 1e-9).sqrt() / self._size[which] - self._roots[which]).flatten(1))
         if self._further is not None:
             parts.append(self._further(frames, which))
         return torch.cat(parts, 1)
@@ -82,3 +87,9 @@ class Likeness:
 
     def _in_levels(self, power: Tensor, loudest: Tensor) -> Tensor:
         return (power / (loudest + 1e-12) + SOFTEST).log10()
+
+
+def _in_levels(envelope: Tensor) -> Tensor:
+    """Return the parts of envelopes in powers of ten under the loudest."""
+    power = envelope.square()
+    return (power / (power.amax(1, keepdim=True) + 1e-12) + SOFTEST).log10()

@@ -2,8 +2,8 @@
 
 ``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
 the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
-better halves go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there,
-and refines that by least squares.
+best go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there, and
+refines that by least squares.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from .decoder import Decoder
 from .lbfgs import Minimiser, Objective
 from .levenberg import Residuals, least_squares
 from .likeness import Further, Likeness
-from .views import view_of
+from .views import Heard, view_of
 
 STARTS = 16  # of a search by slopes; each label has one at least
 ROUNDS = 20  # evaluations between two reports of progress
@@ -65,6 +65,16 @@ class Options:
     further: Further | None = None
 
 
+def gradient(model: Model, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+    """See `Search`: from random codes alone."""
+    return Searcher(model).gradient(sounds, progress)
+
+
+def hybrid(model: Model, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+    """See `Search`: from the network's codes."""
+    return Searcher(model).hybrid(sounds, progress)
+
+
 class Searcher:
     """Looks for codes in one model, rebuilt once."""
 
@@ -104,16 +114,16 @@ class Searcher:
         return self._found(points, groups, labels, ended.settled[kept], likeness, [None] * len(sounds))
 
     def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
-        """Refine the codes of a network; see `Search`. A sound without a code is one for `gradient`."""
+        """Refine the codes that a network gave; see `Search`."""
         targets, classes = self._targets(sounds)
         likeness = Likeness(self._view, targets, self.options.further)
         told = torch.tensor([-1 if sound.label is None else sound.label for sound in sounds])
         labels = classes if self._card.chroma is not None else told
-        codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]), dtype=torch.float32)
-        points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1)
+        codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
+        points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
         groups, ends = torch.arange(len(sounds)), []
         before = self._missed(likeness, points, groups, labels)
-        for part in groups.split(PART):
+        for part in torch.split(groups, PART):
             ends.append(least_squares(self._residuals(likeness, part, labels[part]), points[part], STEPS, EXACT))
             if progress is not None:
                 progress((int(part[-1]) + 1) / len(sounds))
@@ -121,20 +131,20 @@ class Searcher:
         settled = torch.cat([end.settled for end in ends])
         return self._found(better, groups, labels, settled, likeness, before.tolist())
 
-    def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Tensor], Tensor]:
-        """Return the amplitudes of sounds and their pitch classes, 0 where none is told."""
-        seen = [self._view.heard(sound.frames) for sound in sounds]
-        return [amplitudes for amplitudes, _ in seen], torch.tensor([key or 0 for _, key in seen])
+    def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Heard], Tensor]:
+        """Return sounds in the model's terms, and their pitch classes, 0 where none is told."""
+        heard = [self._view.heard(sound.frames) for sound in sounds]
+        return heard, torch.tensor([sound.pitch_class or 0 for sound in heard])
 
     def _decoded(self, points: Tensor, labels: Tensor) -> Tensor:
         conditions = self._card.conditions
         told = torch.nn.functional.one_hot(labels, conditions).float() if conditions else None
-        frames: Tensor = self._decoder((self._low + points.float() * (self._high - self._low)), told)
+        frames: Tensor = self._decoder((self._low + points * (self._high - self._low)).float(), told)
         return frames
 
     def _difference(self, likeness: Likeness, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
         def difference(points: Tensor, rows: Tensor) -> Tensor:
-            parts = zip(points.split(TOGETHER), rows.split(TOGETHER), strict=True)
+            parts = zip(torch.split(points, TOGETHER), torch.split(rows, TOGETHER), strict=True)
             found = [likeness.difference(self._decoded(at, labels[row]), groups[row], pooled) for at, row in parts]
             return torch.cat(found)
 
@@ -157,7 +167,7 @@ class Searcher:
         likeness: Likeness,
         before: Sequence[float | None],
     ) -> list[Found]:
-        codes = (self._low + points * (self._high - self._low)).double().numpy()
+        codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()
         after = self._missed(likeness, points, groups, labels)
         return [
             Found(code, int(label) if self._card.labels else None, first, float(missed), bool(ended))
@@ -168,7 +178,7 @@ class Searcher:
 def span(card: Card) -> tuple[Tensor, Tensor]:
     """Return where codes are looked for: the spans of the knobs, beyond which no code can be played."""
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
-    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+    return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
 
 def _best(losses: Tensor, groups: Tensor, count: int) -> Tensor:

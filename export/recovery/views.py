@@ -9,6 +9,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,18 @@ WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of clips given as samples: part
 LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 
 
+class Heard(NamedTuple):
+    """A sound in a model's own terms.
+
+    ``amplitudes`` are [spectra, bins]; ``pitch_class`` is told to models with chroma; ``envelope`` is the sound's root
+    mean square in equal parts, [points], where a model decodes such.
+    """
+
+    amplitudes: Tensor
+    pitch_class: int | None = None
+    envelope: Tensor | None = None
+
+
 class View(ABC):
     """Amplitudes of frames.
 
@@ -47,37 +60,39 @@ class View(ABC):
         self.length = card.frame_length
 
     @abstractmethod
-    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
-        """Return the amplitudes of one sound's frames together, [spectra, bins], and their pitch class, if any is told.
-
-        Args:
-            frames: [frames, samples], each with what is beside it as `Sought` has it.
-        """
+    def heard(self, frames: Array) -> Heard:
+        """Return what one sound's frames are together, [frames, samples], as `Sought` has them."""
 
     @abstractmethod
     def decoded(self, frames: Tensor) -> Tensor:
         """Return the amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
 
+    def envelope(self, frames: Tensor) -> Tensor | None:
+        """Return the root mean square of decoded frames in equal parts, [rows, points], where these hold such."""
+        points = self.card.envelope_points
+        return frames[:, -points:] if points else None
+
 
 class Spectra(View):
     """Frames of kind ``spectrum``: each as loud as any, and of a model with chroma moved to a key that it decodes."""
 
-    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+    def heard(self, frames: Array) -> Heard:
         """See `View.heard`; a frame without pitch stays where it is, and its strongest pitch class is told."""
         card, length = self.card, self.length
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
         if card.chroma is None:
-            return _together(spectra), None
+            return Heard(_together(spectra))
         notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
         if np.isnan(notes).all():
             strongest = int(chroma(np.square(spectra).mean(0) ** 0.5, card.sample_rate, length).argmax())
-            return _together(spectra), strongest
+            return Heard(_together(spectra), strongest)
         note = float(np.nanmedian(notes))
         key = math.floor(note + 0.5) % PITCH_CLASSES
         target = PITCH_CLASSES * (card.chroma.octave + 1) + key
         near = np.flatnonzero(np.abs(notes - note) < 1)  # others are mistaken, or of another note
-        return _together(np.stack([self._moved(frames[row], target - float(notes[row])) for row in near])), key
+        moved = [self._moved(frames[row], target - float(notes[row])) for row in near]
+        return Heard(_together(np.stack(moved)), key)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -101,11 +116,15 @@ class Grains(View):
         super().__init__(card)
         self.smooth = card.domain == "magnitude"
 
-    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+    def heard(self, frames: Array) -> Heard:
         """See `View.heard`."""
         middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
         found = _amplitudes(middles[:, None], self._window())
-        return found.square().mean(0).sqrt(), None
+        points, envelope = self.card.envelope_points, None
+        if points:
+            parts = torch.nn.functional.interpolate(middles.square().mean(0)[None, None], points, mode="area")
+            envelope = parts[0, 0].sqrt()
+        return Heard(found.square().mean(0).sqrt(), None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -125,9 +144,9 @@ class Samples(View):
         super().__init__(card)
         self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
 
-    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+    def heard(self, frames: Array) -> Heard:
         """See `View.heard`."""
-        return self.decoded(torch.from_numpy(frames))[0], None
+        return Heard(self.decoded(torch.from_numpy(frames))[0])
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`; frames are samples, also of recordings."""
@@ -142,9 +161,11 @@ class Magnitudes(View):
         assert card.transform_length is not None
         self.length = card.transform_length
 
-    def heard(self, frames: Array) -> tuple[Tensor, int | None]:
+    def heard(self, frames: Array) -> Heard:
         """See `View.heard`."""
-        return _short(torch.from_numpy(frames), self.length, self.card.hop_length)[0], None
+        sounds, points = torch.from_numpy(frames), self.card.envelope_points
+        envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
+        return Heard(_short(sounds, self.length, self.card.hop_length)[0], None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -202,4 +223,5 @@ def _short(sounds: Tensor, length: int, hop: int) -> Tensor:
 
 def _amplitudes(pieces: Tensor, shape: Tensor) -> Tensor:
     found = torch.fft.rfft(pieces * shape)
-    return (found.real.square() + found.imag.square() + LEAST).sqrt()
+    amplitudes: Tensor = (found.real.square() + found.imag.square() + LEAST).sqrt()
+    return amplitudes

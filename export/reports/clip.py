@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from ...host.engines.clip_spectra import SpectraSound
 from ...host.errors import UserError
+from ...host.through.levels import distance_db, log_mel
 from ...train.batches.hits import hits
 from ...train.corpus.store import Corpus, Split
 from ...train.health import ALIKE, REMEDY, collapsed
 from ...train.metrics.generated import Judge, Recordings
-from ...host.through.levels import distance_db, log_mel
 from ...train.metrics.loudness import attack_seconds, envelope_distance_db
 from ...train.models.clip import ClipAutoencoder
 from ...train.recipes.clip import HitRecipe

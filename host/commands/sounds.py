@@ -49,34 +49,6 @@ def demo(
 
 
 @commands.command()
-def recover(
-    sound: Annotated[Path, typer.Argument(help="A sound file; of a model of clips also a folder, for a kit.")],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml.")],
-    path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
-    points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
-    overwrite: Overwrite = False,
-) -> None:
-    """Find the latent code of a sound, and write a preset that rests there."""
-    from ..progress import Display
-    from ..through.recover import recover as write
-
-    with Display() as display:
-        display.stage("listening")
-        recovered = write(
-            sound,
-            opened_model(model),
-            output,
-            points=points if path else None,
-            overwrite=overwrite,
-            progress=display.update,
-        )
-    for warning in recovered.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(recovered.summary)
-
-
-@commands.command()
 def process(
     sound: Annotated[Path, typer.Argument(help="A sound file.")],
     preset: Annotated[str, typer.Option(help=PRESET_HELP)],

@@ -25,7 +25,7 @@ def mel(rate: int) -> Array:
 
     (Slaney, "Auditory Toolbox", 1998: hertz up to 1 kHz, logarithms above. As librosa has it, which hosts do without.)
     """
-    edges = _hertz(np.linspace(0.0, float(_mels(np.float64(rate / 2))), BANDS + 2))
+    edges = _hertz(np.linspace(0.0, float(_mels(np.array([rate / 2]))[0]), BANDS + 2))
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     hertz = np.arange(FRAME // 2 + 1)[:, np.newaxis] * rate / FRAME
     triangles = np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))

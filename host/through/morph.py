@@ -25,7 +25,8 @@ from ..play.motion import Latents
 from ..render import render
 from ..units import note_name
 from .latent_map import draw_way
-from .recover import follow, in_deviations, outside
+from .spans import in_deviations, outside
+from .track import follow
 
 Doubles = npt.NDArray[np.float64]
 

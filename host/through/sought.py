@@ -11,7 +11,9 @@ from ..contract.model import Model
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-MARGIN = 3  # frame lengths on either side of a frame: a note two octaves up is moved down by a window four times as long
+MARGIN = (
+    3  # frame lengths on either side of a frame: a note two octaves up is moved down by a window four times as long
+)
 
 
 class Sought(NamedTuple):

@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from timbrel.host.through.levels import distance_db, distances_db, log_mel
 from timbrel.train.batches.labelled import clips_of
 from timbrel.train.corpus.store import Corpus
-from timbrel.host.through.levels import distance_db, distances_db, log_mel
 
 
 def projected(train: np.ndarray, test: np.ndarray, components: int) -> np.ndarray:

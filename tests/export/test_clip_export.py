@@ -176,7 +176,8 @@ def test_info_verify_recover_and_render_take_such_a_model(hit_model, timbrel, tm
     assert ("hat, tom" in told.out) == labelled
     assert timbrel("verify", path).status == 0
     soundfile.write(tmp_path / "hit.wav", tom(3), RATE, subtype="FLOAT")
-    said = timbrel("recover", tmp_path / "hit.wav", "--model", path, "-o", tmp_path / "hit.toml")
+    by_ear = ["--model", path, "--method", "network", "-o"]
+    said = timbrel("recover", tmp_path / "hit.wav", *by_ear, tmp_path / "hit.toml")
     assert said.status == 0, said.err
     assert ("taken for 'tom'" in said.out) == labelled
     preset = open_patch(str(tmp_path / "hit.toml")).preset
@@ -186,7 +187,7 @@ def test_info_verify_recover_and_render_take_such_a_model(hit_model, timbrel, tm
     (tmp_path / "hits").mkdir()
     soundfile.write(tmp_path / "hits" / "a.wav", hat(3), RATE)
     soundfile.write(tmp_path / "hits" / "b.wav", tom(3), RATE)
-    said = timbrel("recover", tmp_path / "hits", "--model", path, "-o", tmp_path / "kit.toml")
+    said = timbrel("recover", tmp_path / "hits", *by_ear, tmp_path / "kit.toml")
     assert said.status == 0, said.err
     keys = open_patch(str(tmp_path / "kit.toml")).preset.keys
     assert [entry.label for entry in keys] == (["hat", "tom"] if labelled else [None, None])

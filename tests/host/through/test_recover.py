@@ -22,7 +22,9 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.motion import Latents
 from timbrel.host.shelf import shipped_models
-from timbrel.host.through.recover import SAME, follow, recover, simplified
+from timbrel.host.through.recover import recover
+from timbrel.host.through.simplified import SAME, simplified
+from timbrel.host.through.track import follow
 
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model
 
@@ -212,10 +214,13 @@ def test_the_preset_rests_at_a_frame_of_the_sound_and_has_the_knobs_of_a_bare_mo
     assert preset.cc == open_patch(str(pair.path)).preset.cc
     assert preset.motion == []
     assert told.warnings == ()
+    figures = json.loads((tmp_path / "made.json").read_text())
     away = np.median(np.linalg.norm((codes - 0.5) / 0.25, axis=1))  # the card's one landmark is in the middle
     assert told.summary == (
         f"{output}: 115 of 115 frames in 1.4 s sound; half of their codes lie within {away:.2f} deviations of a "
-        "training code"
+        f"training code\n{tmp_path / 'made.json'}: log-mel distance {figures['log_mel_db']:.1f} dB, spectrogram MSE "
+        f"{figures['spectrogram_mse']:.2g}, SSIM {figures['ssim']:.3f}, {figures['nearest']['deviations']:.2f} "
+        "deviations from training code 'middle'"
     )
 
 
@@ -337,7 +342,10 @@ WRONG = {
     "good.wav --path --points 1 --model model.onnx": "'--points'",
     "good.wav": "'--model'",
     "good.wav --model gone.onnx": "model gone.onnx does not exist",
-    "good.wav --model alone.onnx": "alone.onnx has no encoder: alone.encoder.onnx does not exist; put it there",
+    "good.wav --model alone.onnx --method hybrid": "begins at a network's code, and alone.onnx has no encoder; give",
+    "good.wav --model alone.onnx --method gradient --path": "has no encoder, whose codes a path goes through",
+    "good.wav --model model.onnx --method newton": "'--method'",
+    "good.wav --model alone.onnx --method network": "alone.onnx has no encoder: alone.encoder.onnx does not exist",
     "good.wav --model model.encoder.onnx": "without a timbrel card",
     "good.wav --model mixed-up.onnx": "mixed-up.encoder.onnx is the encoder of another model, 'strings', not of",
     "good.wav --model misfit.onnx": "misfit.encoder.onnx is the encoder of another model",
@@ -375,7 +383,7 @@ def test_the_command_writes_the_preset_that_it_tells_of(shelf, timbrel, tmp_path
     assert "motion" not in tomllib.loads((tmp_path / "new.toml").read_text())
     assert timbrel(*arguments).status == 2
     moving = timbrel(*arguments, "--path", "--points", 5, "--overwrite")
-    assert (moving.status, len(moving.out.splitlines())) == (0, 1)
+    assert (moving.status, len(moving.out.splitlines())) == (0, 2)
     [motion] = tomllib.loads((tmp_path / "new.toml").read_text())["motion"]
     assert len(motion["path"]) == len(motion["times"]) <= 5
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.generated import DRAWINGS, Judged, Recordings, drawings, likeness
 from timbrel.host.through.levels import distance_db, log_mel
+from timbrel.train.metrics.generated import DRAWINGS, Judged, Recordings, drawings, likeness
 
 RATE, LENGTH, NOTES = 8000, 4000, 4
 
