@@ -91,7 +91,7 @@ def export(
         card = _write_decoder(run, graphs, corpus, labels or Labels(), step, weights, decoder_file, path)
         if graphs.encoder is not None:
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
-            _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, card)
+            _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, Model(decoder_file))
     if graphs.encoder is None:
         encoder_path(path).unlink(missing_ok=True)  # of the model that was there before
     return card
@@ -221,9 +221,9 @@ def _step_pairs(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator
 
 
 def _write_encoder(
-    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, card: Card
+    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, decoder: Model
 ) -> None:
-    length = card.frame_length
+    card, length = decoder.card, decoder.card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
     outputs = ["latent", "label"] if graphs.encoder_labels else ["latent"]
     graph = trace(encoder, inputs, outputs, "batch")
@@ -236,6 +236,7 @@ def _write_encoder(
         "frame_length": length,
         "latents": len(card.latents),
         "license": card.license,
+        "decoder_sha256": decoder.graph_sha256,
     }
     save(graph, file, {ENCODER_KEY: json.dumps(about)})
     session = open_session(file)

@@ -17,6 +17,7 @@ from .first_preset import First, first_kit, first_scale, first_texture
 from .gan import gan_graphs, halves_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
+from .recovery.invert import invert_graphs
 from .reports import chroma, classifier, clip, gan, grain
 from .reports.report import Report
 
@@ -63,6 +64,7 @@ FAMILIES: dict[str, Family] = {
     "dcgan": Family(gan_graphs, gan.report, judged=True),
     "halves": Family(halves_graphs, gan.report, judged=True),
     "classifier": Family(None, classifier.report),
+    "invert": Family(invert_graphs, gan.report, judged=True),
     "clip": Family(
         clip_graphs,
         clip.report,

@@ -1,5 +1,6 @@
 """The commands that learn: corpora, runs, what they came to."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,7 @@ Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
+OTHERS = {"generator": "--generator", "judge": "--classifier"}  # options of the runs that recipes are built on
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -142,6 +144,8 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The run: a new folder, or one to --resume.")],
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: training.epochs=5")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train for this long, with a schedule made for it.")] = None,
+    generator: Annotated[Path | None, typer.Option(help="invert: the run of a generator of clips.")] = None,
+    classifier: Annotated[Path | None, typer.Option(help="invert: a classifier's run, which compares clips.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -162,11 +166,35 @@ def train(
     from .recipes.load import load_recipe
 
     loaded = load_recipe(recipe, changes)
+    others = _others(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)
     with Display() as display:
         display.stage(f"training {loaded.name}")
         options = Options(accelerator, devices, tensorboard, *_reporters(display, devices))
-        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options)
+        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, others)
     _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].held is not None)
+
+
+def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | None) -> dict[str, Path]:
+    """Return the runs that a recipe is built on, by name.
+
+    Raises:
+        UserError: one of those that it reads is not given, or one that it does not read is; or a run goes on with its
+            own, and some are given.
+    """
+    found = {name: path for name, path in given.items() if path is not None}
+    if resume:
+        for name, path in found.items():
+            raise UserError(f"{OTHERS[name]} {path} and --resume, which goes on with the run's own; give one of them")
+        return {}
+    for name in reads:
+        if name not in found:
+            raise UserError(
+                f"recipe {recipe} is built on other runs; give {' RUN and '.join(OTHERS[name] for name in reads)} RUN"
+            )
+    for name, path in found.items():
+        if name not in reads:
+            raise UserError(f"{OTHERS[name]} {path} is no option of recipe {recipe}; leave it out")
+    return found
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:

@@ -1,6 +1,6 @@
 """A row for each family of networks, with all that training asks of it by its name; and the networks of runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +19,10 @@ from .models.classifier import Classifier
 from .models.clip import ClipAutoencoder
 from .models.dcgan import DCGAN, Halves
 from .models.grain import GrainAutoencoder
+from .models.invert import Inverter, following
 from .models.wavegan import WaveGAN
 from .network import Network
-from .preview import Held, held_clips, held_grains, held_hits, held_reconstructions, held_spectra
+from .preview import Held, held_clips, held_grains, held_hits, held_inversions, held_reconstructions, held_spectra
 from .recipes.base import Recipe
 from .run import Run
 
@@ -36,6 +37,7 @@ class Family:
         data: makes the data of a corpus and a recipe, with a folder for its files, and whether the corpus is tonal.
         held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples]; or None.
         complete: gives a recipe what it needs of the corpus, such as its labels; the same again if it has that.
+        follows: gives a recipe what it needs of the runs that it is built on; raises UserError for runs of other kinds.
         describe: says in a line what becomes of a corpus's clips, for who trains on them.
         health: measures how a contest stands, at a sampling rate, as `health.health`; none where losses say it.
         reads: names of the networks of other runs that this one is built on, as `trained_others` gives them.
@@ -49,6 +51,7 @@ class Family:
     reads: tuple[str, ...] = ()
     health: Callable[[Any, Data, int], dict[str, float]] | None = None
     describe: Callable[[Corpus, Any], str] | None = None
+    follows: Callable[[Any, Mapping[str, Run]], Recipe] = lambda recipe, others: recipe
 
 
 FAMILIES: dict[str, Family] = {
@@ -58,6 +61,15 @@ FAMILIES: dict[str, Family] = {
     "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),
     "halves": Family(Halves, check_clips, clip_data, held_reconstructions, describe=describe),
     "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=named),
+    "invert": Family(
+        Inverter,
+        check_clips,
+        clip_data,
+        held_inversions,
+        follows=following,
+        describe=describe,
+        reads=("generator", "judge"),
+    ),
     "clip": Family(ClipAutoencoder, check_hits, hit_data, held_hits, complete=told_words, describe=describe_hits),
 }
 

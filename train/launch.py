@@ -37,6 +37,7 @@ def start(
         Failure: the loss is no longer a number.
     """
     corpus = Corpus.open(corpus_folder)
+    recipe = _following(recipe, others)
     if corpus.rate != recipe.frames.sample_rate:
         raise UserError(
             f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
@@ -44,7 +45,6 @@ def start(
         )
     FAMILIES[recipe.family].check(corpus, recipe)
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
-    _check_others(recipe, others)
     fabric = _fabric(options)
     info = RunInfo(
         format=FORMAT,
@@ -73,6 +73,8 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
     run = Run.open(folder)
     corpus = run.corpus()
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
+    trained_others(run)
+    recipe = FAMILIES[recipe.family].follows(recipe, run.others())
     budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
@@ -80,20 +82,26 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
     FAMILIES[recipe.family].check(corpus, recipe)
-    trained_others(run)
     fabric = _fabric(options)
     return _launch(fabric, run.with_recipe(recipe), options)
 
 
-def _check_others(recipe: Recipe, others: Mapping[str, Path]) -> None:
+def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
+    """Return a recipe with what it needs of the runs that it is built on.
+
+    Raises:
+        UserError: they are not those that its family reads, cannot be used, or have no checkpoint.
+    """
     reads = FAMILIES[recipe.family].reads
     if set(reads) != set(others):
         raise UserError(
             f"recipe {recipe.name} is built on {' and '.join(reads) or 'no other run'}, "
             f"given is {' and '.join(others) or 'none'}; give the folder of a trained run for each, and no other"
         )
-    for other in others.values():
-        trained(Run.open(other), "best")
+    runs = {name: Run.open(other) for name, other in others.items()}
+    for run in runs.values():
+        trained(run, "best")
+    return FAMILIES[recipe.family].follows(recipe, runs)
 
 
 def _budget(recipe: Recipe) -> dict[str, float | None]:

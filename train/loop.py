@@ -305,7 +305,7 @@ class _Loop:
         # Adversaries grow together, and neither's loss says how good they are: where nothing else does, the newest are
         # the best.
         score = contest.get("frechet", means["total"])
-        better = (not contest and len(self.plain.turns) > 1) or score < self.progress.best
+        better = (not contest and self.plain.adversarial) or score < self.progress.best
         if may_be_best and better and not self.dead:
             self.progress.best = score
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)

@@ -78,6 +78,11 @@ class Network(nn.Module):
     weights: Any  # of the terms, by name
 
     @property
+    def adversarial(self) -> bool:
+        """Return whether turns work against each other, so that no loss says how good the network is."""
+        return len(self.turns) > 1
+
+    @property
     def batches_a_step(self) -> int:
         """Return how many batches a step takes: one where turns share one, and each turn's own."""
         return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)

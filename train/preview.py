@@ -18,6 +18,7 @@ from .models.chroma import ChromaAutoencoder
 from .models.clip import ClipAutoencoder
 from .models.dcgan import Halves
 from .models.grain import GrainAutoencoder
+from .models.invert import Inverter
 from .models.maker import ClipMaker
 from .network import Network
 from .recipes.base import Recipe
@@ -95,4 +96,14 @@ def held_reconstructions(network: Halves, recipe: Recipe, batch: list[torch.Tens
     return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
 
 
-PICTURED = (held_clips, held_reconstructions)  # what is heard at once is seen at once: whole sounds, side by side
+def held_inversions(network: Inverter, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Clips generated of recordings' codes, each after the recording."""
+    made = network.again(*batch).cpu().numpy()
+    return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
+
+
+PICTURED = (
+    held_clips,
+    held_reconstructions,
+    held_inversions,
+)  # what is heard at once is seen at once: whole sounds, side by side

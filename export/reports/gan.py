@@ -11,6 +11,7 @@ from ...train.batches.clips import evenly, places
 from ...train.corpus.store import Corpus, Split
 from ...train.metrics.generated import Judge
 from ...train.models.dcgan import Halves
+from ...train.models.invert import Inverter
 from ...train.models.maker import ClipMaker
 from ...train.recipes.gan import ClipFrames
 from ...train.run import Run
@@ -28,14 +29,19 @@ FITTED = (
 
 
 def report(
-    run: Run, network: ClipMaker | Halves, checkpoint: str, step: int, say: Progress, judge: Judge | None = None
+    run: Run,
+    network: ClipMaker | Halves | Inverter,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    judge: Judge | None = None,
 ) -> Report:
     """Return the figures, pictures and page of a run that makes clips of samples, as `evaluate` wants them."""
     return clip_report(run, maker(network, run), checkpoint, step, say, judge)
 
 
-def maker(network: ClipMaker | Halves, run: Run) -> Maker:
-    """Return what makes the clips of a generator, or of the halves joined."""
+def maker(network: ClipMaker | Halves | Inverter, run: Run) -> Maker:
+    """Return what makes the clips of a generator, alone or with the network that inverts it, or of the halves."""
     recipe: Any = run.recipe
     settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
     assert isinstance(settings, ClipFrames)
@@ -48,6 +54,10 @@ def maker(network: ClipMaker | Halves, run: Run) -> Maker:
         names = [found.clips[recording].name for recording in recordings]
         return Part(split, clips, names, found.labels[recordings], len(found))
 
+    if isinstance(network, Inverter):
+        drawn, again = _drawn(network.generator), _placed(network)
+        weights = sum(p.numel() for p in network.network.parameters())
+        return Maker(taken, words, drawn, again, recipe.loss, weights, of_samples=True)
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if isinstance(network, Halves):
         fitted, again = _fitted(network, lambda: taken(run.corpus(), "train").clips), _again(network)
@@ -92,5 +102,16 @@ def _again(network: Halves) -> Callable[[Array, Ints], Array]:
     @torch.no_grad()
     def again(clips: Array, labels: Ints) -> Array:
         return network.decode(network.encode(torch.from_numpy(clips))).numpy()
+
+    return again
+
+
+def _placed(network: Inverter) -> Callable[[Array, Ints], Array]:
+    """Return what gives clips back: placed, and generated of their codes with the labels that they have."""
+
+    @torch.no_grad()
+    def again(clips: Array, labels: Ints) -> Array:
+        pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)
+        return torch.cat([network.again(*pair) for pair in pairs]).numpy()
 
     return again

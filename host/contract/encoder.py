@@ -36,7 +36,7 @@ class Encoder:
                 f"{model.path} has no encoder: {self.path} does not exist; put it there, or export the model again"
             )
         self._session = open_session(self.path)
-        self._card = model.card
+        self._card, self._model = model.card, model
         self._wants_chroma, self._tells_labels = self._check()
         self.encode(np.zeros((2, model.card.frame_length), np.float32))  # refuses a wrong graph now
 
@@ -95,6 +95,7 @@ class Encoder:
             {put.name: list(put.shape[1:]) for put in puts}
             for puts in (self._session.get_inputs(), self._session.get_outputs())
         )
+        digest = about.get("decoder_sha256")  # older encoders have none
         conditioned = inputs.pop("chroma", None) == [12]
         labelled = outputs.pop("label", None)
         fits = inputs == {"audio": [card.frame_length]} and outputs == {"latent": [len(card.latents)]}
@@ -103,5 +104,10 @@ class Encoder:
             raise UserError(
                 f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "
                 "export the model again"
+            )
+        if digest is not None and digest != self._model.graph_sha256:
+            raise UserError(
+                f"{self.path} places sounds for another decoder than {self._model.path}, of the same name; "
+                "export both from one run again"
             )
         return conditioned, labelled is not None

@@ -64,6 +64,26 @@ def leads_out(data: bytes) -> bool:
     return False
 
 
+def graph_of(data: bytes) -> bytes:
+    """Return the bytes of the graph in those of an ONNX file: what it computes, without what is said of it.
+
+    Raises:
+        NotONNX: as `leads_out`.
+    """
+    at, graph = 0, b""
+    while at < len(data):
+        tag, at = _varint(data, at, len(data))
+        length = {FIXED64: 8, FIXED32: 4}.get(tag & 7, 0)
+        if tag & 7 == VARINT:
+            _, at = _varint(data, at, len(data))
+        elif tag & 7 == BYTES:
+            length, at = _varint(data, at, len(data))
+            if HOLDS["model"].get(tag >> 3) == "graph":
+                graph += data[at : at + length]
+        at += length
+    return graph
+
+
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return a number of up to ten bytes, seven bits each, the lowest first; and the place after it."""
     value = 0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..errors import UserError
 from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
-from .graph import NotONNX, leads_out
+from .graph import NotONNX, graph_of, leads_out
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -74,6 +74,11 @@ class Model:
     def sha256(self) -> str:
         """Return the SHA-256 of the file in hex, as presets carry it."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @functools.cached_property
+    def graph_sha256(self) -> str:
+        """Return the SHA-256 of the graph alone, in hex: another card leaves it as it is."""
+        return hashlib.sha256(graph_of(self.path.read_bytes())).hexdigest()
 
     def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
         """Return the frames of a batch, [voice, frame_width], of a model without state; otherwise as `step`."""

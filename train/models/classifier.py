@@ -48,10 +48,10 @@ class Spectrogram(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return the spectrograms of clips, [batch, samples] → [batch, 1, bands, frames]."""
-        spectra = torch.stft(
-            audio, self.frame_length, self.hop_length, window=self.window, pad_mode="constant", return_complex=True
-        )
-        power = self.mel @ (spectra.real.square() + spectra.imag.square())
+        padded = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
+        pieces = padded.unfold(1, self.frame_length, self.hop_length) * self.window
+        parts = torch.view_as_real(torch.fft.rfft(pieces))  # torch's own short-time transform goes into no ONNX file
+        power = self.mel @ (parts * parts).sum(-1).transpose(1, 2)
         loudest = power.amax((1, 2), keepdim=True).clamp_min(SILENT)
         levels = 10 * (power / loudest).clamp_min(10 ** (SOFTEST_DB / 10)).log10()
         return ((levels - CENTRE_DB) / SPREAD_DB)[:, None]
@@ -90,20 +90,9 @@ class Classifier(Network):
         self.weights = recipe.loss
         self.words, self.rate, self.clip_length = recipe.network.words, frames.sample_rate, frames.clip_length
         self.spectrogram = Spectrogram(frames.sample_rate, frames.frame_length, frames.hop_length, frames.bands)
-        self.stem = nn.Sequential(
-            _convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        )
-        blocks, channels = [], width
-        for stage in range(STAGES):
-            for place in range(BLOCKS):
-                after = width << stage
-                blocks.append(Block(channels, after, 2 if stage and not place else 1))
-                channels = after
-        self.blocks = nn.ModuleList(blocks)
+        self.stem, self.blocks, channels = resnet(width)
         self.scores = nn.Linear(channels, len(self.words))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        begin(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
         """Return what the network sees in clips: after each of its eight residual blocks, then the penultimate layer.
@@ -152,6 +141,25 @@ class Classifier(Network):
         kept = clips[:, : self.clip_length]
         padded: Array = np.pad(kept, ((0, 0), (0, self.clip_length - kept.shape[1]))).astype(np.float32)
         return padded
+
+
+def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
+    """Return a ResNet-18's first layers, its blocks, and how many channels the last of them has."""
+    stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
+    blocks, channels = [], width
+    for stage in range(STAGES):
+        for place in range(BLOCKS):
+            after = width << stage
+            blocks.append(Block(channels, after, 2 if stage and not place else 1))
+            channels = after
+    return stem, nn.ModuleList(blocks), channels
+
+
+def begin(network: nn.Module) -> None:
+    """Draw the first weights of all convolutions."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _convolution(before: int, after: int, size: int, stride: int) -> nn.Module:

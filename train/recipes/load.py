@@ -15,12 +15,22 @@ from .classifier import ClassifierRecipe
 from .clip import HitRecipe
 from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .grain import GrainRecipe
+from .invert import InvertRecipe
 
 RECIPES = Path(__file__).parent
 
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
     get_args(kind.model_fields["family"].annotation)[0]: kind
-    for kind in (ChromaRecipe, GrainRecipe, WaveGANRecipe, DCGANRecipe, HalvesRecipe, ClassifierRecipe, HitRecipe)
+    for kind in (
+        ChromaRecipe,
+        GrainRecipe,
+        WaveGANRecipe,
+        DCGANRecipe,
+        HalvesRecipe,
+        ClassifierRecipe,
+        HitRecipe,
+        InvertRecipe,
+    )
 }
 
 
