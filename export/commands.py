@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ STUDIES = {  # options that each takes alone
     "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
     "grain": ("--recipes", "--steps"),
     "gan": ("--recipes", "--steps", "--minutes", "--classifier"),
+    "recovery": ("--generator", "--classifier", "--minutes", "--seeds", "--clips"),
 }
 
 
@@ -194,7 +196,7 @@ def _method(asked: Method | None, model: "Model") -> "Finding":
 
 @commands.command()
 def study(
-    name: Annotated[str, typer.Argument(help="chroma, grain or gan.")],
+    name: Annotated[str, typer.Argument(help="chroma, grain, gan or recovery.")],
     corpus: Annotated[
         list[str], typer.Option(help="A corpus folder; of chroma octave=, five-octaves= and violin= with theirs.")
     ],
@@ -209,11 +211,19 @@ def study(
         int | None, typer.Option(min=1, help="grain, gan: of training; each recipe's own by default.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="gan: of training, of each recipe; their own by default.")
+        float | None, typer.Option(help="gan, recovery: of training, of each recipe; their own by default.")
     ] = None,
-    classifier: Annotated[Path | None, typer.Option(help="gan: a classifier's run, which judges clips made.")] = None,
+    classifier: Annotated[
+        Path | None, typer.Option(help="gan, recovery: a classifier's run, which judges clips made.")
+    ] = None,
+    generator: Annotated[Path | None, typer.Option(help="recovery: the run of a generator of clips.")] = None,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="recovery: sounds of each table, with each seed; 60 by default.")
+    ] = None,
     tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="chroma: how often each is trained; 3 by default.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="chroma: how often each is trained; recovery: searched. 3 by default.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
     mesh: Annotated[
         str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")
@@ -228,6 +238,7 @@ def study(
     given = {
         **{"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh},
         **{"--recipes": recipes, "--steps": steps, "--minutes": minutes, "--classifier": classifier},
+        **{"--generator": generator, "--clips": clips},
     }
     for option, value in given.items():
         if value is not None and option not in STUDIES.get(name, given):
@@ -243,10 +254,17 @@ def study(
 
         if len(corpus) > 1:
             raise UserError(f"--corpus {corpus[1]} is one too many; study {name} takes one corpus")
-        names = None if recipes is None else [part.strip() for part in recipes.split(",")]
-        folder = Path(corpus[0])
-        asked = Asked(folder, output, names, change or [], steps, accelerator, devices, minutes, classifier)
-        page = output / "index.html"
+        page, folder = output / "index.html", Path(corpus[0])
+        if name == "recovery":
+            from .study import recovery
+
+            if generator is None or classifier is None:
+                raise UserError("study recovery wants --generator RUN and --classifier RUN, which it does not train")
+            asked = recovery.Asked(folder, output, generator, classifier, change or [], seeds or 3, clips or 60)
+            asked = replace(asked, minutes=minutes, accelerator=accelerator, devices=devices)
+        else:
+            names = None if recipes is None else [part.strip() for part in recipes.split(",")]
+            asked = Asked(folder, output, names, change or [], steps, accelerator, devices, minutes, classifier)
     with Display() as display:
         finished = make(name, asked, display)
     if not finished:

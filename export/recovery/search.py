@@ -115,13 +115,8 @@ class Searcher:
 
     def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
         """Refine the codes that a network gave; see `Search`."""
-        targets, classes = self._targets(sounds)
-        likeness = Likeness(self._view, targets, self.options.further)
-        told = torch.tensor([-1 if sound.label is None else sound.label for sound in sounds])
-        labels = classes if self._card.chroma is not None else told
-        codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
-        points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
-        groups, ends = torch.arange(len(sounds)), []
+        likeness, points, groups, labels = self._placed(sounds)
+        ends = []
         before = self._missed(likeness, points, groups, labels)
         for part in torch.split(groups, PART):
             ends.append(least_squares(self._residuals(likeness, part, labels[part]), points[part], STEPS, EXACT))
@@ -130,6 +125,24 @@ class Searcher:
         better = torch.cat([end.points for end in ends]).float()
         settled = torch.cat([end.settled for end in ends])
         return self._found(better, groups, labels, settled, likeness, before.tolist())
+
+    def descent(self, sounds: Sequence[Sought], evaluations: int) -> list[Found]:
+        """Refine the codes that a network gave by L-BFGS on absolute differences, as the publication's hybrid does."""
+        likeness, points, groups, labels = self._placed(sounds)
+        before = self._missed(likeness, points, groups, labels)
+        objective = self._difference(likeness, groups, labels, 1)
+        generator = torch.Generator().manual_seed(self.options.seed)
+        ended = Minimiser(objective, points, groups, "stochastic", FOUND, generator).run(evaluations)
+        return self._found(ended.points.float(), groups, labels, ended.settled, likeness, before.tolist())
+
+    def _placed(self, sounds: Sequence[Sought]) -> tuple[Likeness, Tensor, Tensor, Tensor]:
+        """Return what sounds are compared by, their codes in parts of the box, their numbers, and their labels."""
+        targets, classes = self._targets(sounds)
+        told = torch.tensor([-1 if sound.label is None else sound.label for sound in sounds])
+        codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
+        points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
+        labels = classes if self._card.chroma is not None else told
+        return Likeness(self._view, targets, self.options.further), points, torch.arange(len(sounds)), labels
 
     def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Heard], Tensor]:
         """Return sounds in the model's terms, and their pitch classes, 0 where none is told."""

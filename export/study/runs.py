@@ -198,11 +198,20 @@ def train_and_evaluate(
     return {name: found[name] for name in folders}
 
 
-def train(recipe: Recipe, corpus: Path, folder: Path, options: Options, course: "Course", share: float) -> bool:
+def train(
+    recipe: Recipe,
+    corpus: Path,
+    folder: Path,
+    options: Options,
+    course: "Course",
+    share: float,
+    others: Mapping[str, Path] = {},
+) -> bool:
     """Begin a run, or go on with it, as the first ``share`` of a part of the course.
 
     Args:
         options: accelerator and devices; several processes cannot share a display, and stay silent.
+        others: folders of the runs that the recipe is built on, by name.
 
     Returns:
         Whether the run came to its end.
@@ -221,7 +230,7 @@ def train(recipe: Recipe, corpus: Path, folder: Path, options: Options, course: 
         return not resume(folder, recipe, options).interrupted
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return not start(recipe, corpus, folder, options).interrupted
+        return not start(recipe, corpus, folder, options, others).interrupted
     except UserError:
         with contextlib.suppress(OSError):  # what was made for nothing goes; where other runs are, all stays
             folder.parent.rmdir()

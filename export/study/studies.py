@@ -5,10 +5,15 @@ from typing import Any
 
 from ...host.errors import UserError, nearest
 from ...host.progress import Display
-from . import chroma, gan, grain
+from . import chroma, gan, grain, recovery
 
 # By name: what makes a study of what its module's `Asked` asks for, and says whether it came to its end.
-STUDIES: dict[str, Callable[[Any, Display], bool]] = {"chroma": chroma.study, "grain": grain.study, "gan": gan.study}
+STUDIES: dict[str, Callable[[Any, Display], bool]] = {
+    "chroma": chroma.study,
+    "grain": grain.study,
+    "gan": gan.study,
+    "recovery": recovery.study,
+}
 
 
 def study(name: str, asked: Any, display: Display) -> bool:

@@ -83,9 +83,12 @@ class Inverter(Network):
         face GANs", 2020, take.)
         """
         with torch.no_grad():
-            wanted = self.classifier.features(self._heard(asked))[:-1]
-        seen = self.classifier.features(self._heard(given))[:-1]
-        return torch.stack([F.mse_loss(a, b) for a, b in zip(seen, wanted, strict=True)]).mean()
+            wanted = self.seen(asked)
+        return torch.stack([F.mse_loss(a, b) for a, b in zip(self.seen(given), wanted, strict=True)]).mean()
+
+    def seen(self, clips: Tensor) -> list[Tensor]:
+        """Return the activations after each of the classifier's blocks for clips, [batch, channels, bands, frames]."""
+        return self.classifier.features(self._heard(clips))[:-1]
 
     def _heard(self, clips: Tensor) -> Tensor:
         """Return clips at the classifier's rate and of its length, so that slopes go through."""

@@ -1,0 +1,215 @@
+"""The rows of the study of recovery: each finds the codes of some sounds, and is judged by what comes of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...host.contract.encoder import Encoder
+from ...host.contract.model import Model
+from ...host.engines.clip_spectra import SpectraSound
+from ...host.through.measures import measures
+from ...host.through.sought import Found, Sought
+from ...train.batches.clips import places
+from ...train.corpus.store import Corpus
+from ...train.families import trained
+from ...train.metrics.sets import inception_score
+from ...train.models.classifier import Classifier
+from ...train.models.invert import Inverter
+from ...train.recipes.gan import ClipFrames
+from ...train.run import Run
+from ..recovery.likeness import Further
+from ..recovery.search import Options, Searcher
+from ..reports.report import Figures
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
+SLOPES = 200  # of the publication's hybrid
+AGAIN = 0.99  # correlation from which on a code is found again
+# Rows by name, and what is told of each; the first are the publication's.
+ROWS = {
+    "asked": "the sounds themselves",
+    "gradient": "L-BFGS from many random codes",
+    "network": "the inverting network",
+    "hybrid": "the network, then 200 slopes of L-BFGS",
+    "least-squares": "ours: the network, then least squares",
+    "perceptual": "ours: the same with the perceptual term kept",
+    "tuned-clip": "ours: an autoencoder and its own encoder",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row for some sounds.
+
+    Args:
+        sounds: what came of their codes, [sounds, samples].
+        mse: mean squared difference of samples, [sounds].
+        ssim, log_mel_db: as `measures`, [sounds].
+        correlation: of the codes found with those of which sounds were made, [sounds]; NaN where there is none.
+        right: whether a sound is taken for the label that it has, [sounds].
+        posteriors: what the classifier makes of each, [sounds, labels].
+        seconds: of each sound.
+    """
+
+    sounds: Array
+    mse: Array
+    ssim: Array
+    log_mel_db: Array
+    correlation: Array
+    right: Array
+    posteriors: Array
+    seconds: Array
+
+    def write(self, path: Path) -> None:
+        """Write it as a NumPy archive."""
+        with path.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @staticmethod
+    def read(path: Path, count: int) -> "Measured | None":
+        """Return what was written of so many sounds; None if nothing was."""
+        if not path.exists():
+            return None
+        with np.load(path) as file:
+            found = Measured(**{field.name: file[field.name] for field in fields(Measured)})
+        return found if len(found.sounds) == count else None
+
+
+class Asked:
+    """Sounds that are looked for, [sounds, samples], the numbers of their labels, and their codes if they have any."""
+
+    def __init__(self, sounds: Array, labels: Ints, codes: Array | None) -> None:
+        self.sounds, self.labels, self.codes = sounds, labels, codes
+
+
+class Bench:
+    """All that rows are measured with."""
+
+    def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
+        """Take a corpus, the run of an inverting network, its model, that of `tuned-clip`, and the classifier."""
+        network = trained(run, "best")[0]
+        assert isinstance(network, Inverter)
+        self._corpus, self._network, self._model, self._tuned, self._judge = corpus, network, model, tuned, judge
+        self._encoder = Encoder(model)
+        frames = run.recipe.frames
+        assert isinstance(frames, ClipFrames)
+        self._frames, self._words = frames, model.card.labels
+        self.rate = model.card.sample_rate
+
+    def measured(self, table: str, row: str, seed: int, count: int) -> Measured:
+        """Return a row for ``count`` sounds of a table, drawn by a seed."""
+        asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
+        began = time.perf_counter()
+        sounds, codes = self._ways(seed)[row](asked)
+        seconds = (time.perf_counter() - began) / count
+        near = [measures(*pair, self.rate, gain_counts=True) for pair in zip(asked.sounds, sounds, strict=True)]
+        told = self._judge.judge(sounds, self.rate).posteriors
+        correlation = np.full(count, np.nan)
+        if codes is not None and asked.codes is not None:
+            correlation = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, asked.codes, strict=True)])
+        return Measured(
+            sounds=sounds,
+            mse=np.square(sounds - asked.sounds, dtype=np.float64).mean(1),
+            ssim=np.array([found.ssim for found in near]),
+            log_mel_db=np.array([found.log_mel_db for found in near]),
+            correlation=correlation,
+            right=np.array([self._judge.words[place] for place in told.argmax(1)]) == self._names(asked.labels),
+            posteriors=told,
+            seconds=np.full(count, seconds),
+        )
+
+    def figures(self, seeds: Sequence[Measured]) -> Figures:
+        """Return a row's figures: means over seeds, and their deviations."""
+        scores = [inception_score(one.posteriors)[0] for one in seeds]
+        each: dict[str, list[float]] = {
+            "inception_score": scores,
+            "mse": [float(one.mse.mean()) for one in seeds],
+            "ssim": [float(one.ssim.mean()) for one in seeds],
+            "log_mel_db": [float(one.log_mel_db.mean()) for one in seeds],
+            "accuracy": [float(one.right.mean()) for one in seeds],
+            "seconds": [float(one.seconds.mean()) for one in seeds],
+        }
+        if not any(np.isnan(one.correlation).any() for one in seeds):
+            each["found_again"] = [float((one.correlation >= AGAIN).mean()) for one in seeds]
+        return {name: [float(np.mean(values)), float(np.std(values))] for name, values in each.items()}
+
+    def _ways(self, seed: int) -> dict[str, Callable[[Asked], tuple[Array, Array | None]]]:
+        """Return what finds codes and makes sounds of them, by row."""
+        plain = Options(seed=seed, gain_counts=True)
+        return {
+            "asked": lambda asked: (asked.sounds, asked.codes),
+            "gradient": lambda asked: self._decoded(Searcher(self._model, plain).gradient(self._sought(asked, False))),
+            "network": lambda asked: self._decoded(self._placed(asked)),
+            "hybrid": lambda asked: self._decoded(Searcher(self._model, plain).descent(self._sought(asked), SLOPES)),
+            "least-squares": lambda asked: self._decoded(Searcher(self._model, plain).hybrid(self._sought(asked))),
+            "perceptual": self._perceived,
+            "tuned-clip": self._tuned_again,
+        }
+
+    def _perceived(self, asked: Asked) -> tuple[Array, Array | None]:
+        options = Options(gain_counts=True, further=self._further(asked.sounds))
+        return self._decoded(Searcher(self._model, options).hybrid(self._sought(asked)))
+
+    def _further(self, sounds: Array) -> Further:
+        """Return the differences of what the classifier sees, whose squares sum to the perceptual term."""
+        with torch.no_grad():
+            wanted = [part.flatten(1) for part in self._network.seen(torch.from_numpy(sounds))]
+
+        def apart(frames: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+            seen = [part.flatten(1) for part in self._network.seen(frames)]
+            scales = [(len(seen) * part.shape[1]) ** -0.5 for part in seen]
+            parts = zip(seen, wanted, scales, strict=True)
+            return torch.cat([(given - part[which]) * scale for given, part, scale in parts], 1)
+
+        return apart
+
+    def _sought(self, asked: Asked, placed: bool = True) -> list[Sought]:
+        if not placed:
+            return [Sought(sound[np.newaxis], None, None) for sound in asked.sounds]
+        found = self._placed(asked)
+        return [Sought(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)]
+
+    def _placed(self, asked: Asked) -> list[Found]:
+        """Return the codes of the inverting network."""
+        codes, labels = self._encoder.heard(asked.sounds)
+        told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
+        return [
+            Found(code.astype(np.float64), label, None, np.nan, True) for code, label in zip(codes, told, strict=True)
+        ]
+
+    def _decoded(self, found: Sequence[Found]) -> tuple[Array, Array]:
+        codes = np.stack([one.code for one in found]).astype(np.float32)
+        labels = np.array([one.label or 0 for one in found])
+        return self._model.decode(codes, labels), codes
+
+    def _tuned_again(self, asked: Asked) -> tuple[Array, Array | None]:
+        card = self._tuned.card
+        assert card.transform_length is not None
+        codes, labels = Encoder(self._tuned).heard(asked.sounds)
+        told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
+        sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+        made = sound(self._tuned.decode(codes, told))
+        loudness = np.square(asked.sounds).mean(1) / np.maximum(np.square(made).mean(1), 1e-12)
+        return (made * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32), None
+
+    def _generated(self, seed: int, count: int) -> Asked:
+        rng = np.random.default_rng([seed, 0])
+        codes = rng.uniform(-1, 1, (count, len(self._model.card.latents))).astype(np.float32)
+        labels = np.arange(count) % max(1, len(self._words))
+        return Asked(self._model.decode(codes, labels), labels, codes)
+
+    def _recorded(self, seed: int, count: int) -> Asked:
+        found = places(self._corpus, "test", self._frames, self._words)
+        chosen = np.sort(np.random.default_rng([seed, 1]).permutation(len(found))[:count])
+        chosen = np.resize(chosen, count)
+        return Asked(found.take(self._corpus, chosen, self._frames.normalised), found.labels[found.of(chosen)], None)
+
+    def _names(self, labels: Ints) -> npt.NDArray[np.str_]:
+        return np.array([self._words[label] if self._words else "" for label in labels])

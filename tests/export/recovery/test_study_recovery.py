@@ -1,0 +1,117 @@
+"""The study of recovery makes the publication's tables and figures, goes on where it was, and says what it lacks."""
+
+import json
+
+import numpy as np
+import pytest
+from timbrel.export import export as exporting
+from timbrel.export.recovery import search
+from timbrel.export.recovery.search import Options, Stage
+from timbrel.export.study import recovery, recovery_rows
+from timbrel.export.study.recovery import Asked, study
+from timbrel.export.study.recovery_page import PUBLISHED
+from timbrel.export.study.recovery_rows import ROWS, TABLES, Bench
+from timbrel.host.progress import Display
+
+from .words import INVERT
+
+SMALL = [
+    *(f"invert:{change}" for change in [*INVERT, "training.steps=2"]),
+    *("tuned-clip:training.steps=2", "tuned-clip:network.components=8", "tuned-clip:network.hidden=16"),
+    *("tuned-clip:network.latents=4", "tuned-clip:training.batch_size=4"),
+]
+SHORT = [Stage(2, 4, 2), Stage(2, 1, 1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Searches of a few steps, and models whose loudness is not measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "loudness", lambda model: -20.0)
+        patch.setattr(search, "STEPS", 2)
+        patch.setattr(recovery_rows, "Options", lambda **given: Options(stages=SHORT, starts=2, **given))
+        patch.setattr(recovery_rows, "SLOPES", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def asked(words, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "study"
+    return Asked(
+        words / "corpus", folder, words / "labelled", words / "judge", SMALL, seeds=2, clips=4, accelerator="cpu"
+    )
+
+
+@pytest.fixture(scope="module")
+def made(asked, quick):
+    with Display() as display:
+        assert study(asked, display)
+    return json.loads((asked.folder / "study.json").read_text())
+
+
+def test_all_rows_of_both_tables_are_there_with_deviations_beside_the_publications(made, asked):
+    assert made["tables"].keys() == set(TABLES)
+    for table, rows in made["tables"].items():
+        assert list(rows) == list(ROWS)
+        for row in rows.values():
+            assert {"inception_score", "mse", "ssim", "accuracy", "seconds"} <= row.keys()
+            assert all(len(values) == 2 and np.isfinite(values).all() for values in row.values())
+        assert rows["asked"]["mse"] == [0, 0]
+        assert rows["asked"]["ssim"] == [1, 0]
+        assert ("found_again" in rows["network"]) == (table == "generated")
+    page = (asked.folder / "index.html").read_text()
+    for table in PUBLISHED.values():
+        for row in table.values():
+            assert all(f"{value:.4g}".lstrip("0")[:4] in page for key, value in row.items() if key == "ssim")
+    for number in (2, 3):
+        assert f"figure-{number}-spectrograms" in page
+        assert list(asked.folder.glob(f"figure-{number}-waveforms*"))
+
+
+def test_rows_that_were_measured_are_not_measured_again(made, asked, monkeypatch):
+    def measured(self, *arguments):
+        raise AssertionError(arguments)
+
+    monkeypatch.setattr(Bench, "measured", measured)
+    monkeypatch.setattr(recovery, "train", lambda *arguments: pytest.fail("trained again"))
+    with Display() as display:
+        assert study(asked, display)
+    assert json.loads((asked.folder / "study.json").read_text()) == made
+
+
+def test_searches_of_the_true_code_find_it(asked, made, words):
+    rows = made["tables"]["generated"]
+    assert rows["asked"]["found_again"] == [1, 0]
+    assert rows["least-squares"]["mse"][0] <= rows["network"]["mse"][0] * 1.5
+
+
+def test_a_study_that_is_stopped_says_so(asked, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(recovery, "train", lambda *arguments: False)
+    with Display() as display:
+        assert not study(Asked(**{**asked.__dict__, "folder": tmp_path / "study"}), display)
+
+
+WRONG = {
+    "": "study recovery wants --generator RUN and --classifier RUN",
+    "--generator labelled": "study recovery wants --generator RUN and --classifier RUN",
+    "--generator labelled --classifier labelled": "--classifier labelled is no run of a classifier",
+    "--generator judge --classifier judge": "--generator judge makes no clips of codes",
+    "--generator labelled --classifier judge --tables 1": "--tables 1 is no option of study recovery",
+    "--generator labelled --classifier judge --set gone:a=1": "no recipe of this study is named 'gone'",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_cannot_be_studied_is_refused_in_a_line(words, timbrel, monkeypatch, line):
+    monkeypatch.chdir(words)
+    ended = timbrel("study", "recovery", "--corpus", "corpus", "-o", "new-study", *line.split())
+    assert (ended.status, ended.out) == (2, ""), ended
+    assert WRONG[line] in ended.err
+    assert not (words / "new-study").exists()
+
+
+def test_options_of_this_study_are_refused_by_others(words, timbrel, monkeypatch):
+    monkeypatch.chdir(words)
+    ended = timbrel("study", "gan", "--corpus", "corpus", "-o", "new-study", "--clips", 3)
+    assert ended.status == 2
+    assert "--clips 3 is no option of study gan" in ended.err
