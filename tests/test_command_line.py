@@ -342,7 +342,7 @@ def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpu
 
     seen = []
 
-    def start(recipe, corpus, folder, options):
+    def start(recipe, corpus, folder, options, others):
         seen.append((recipe, corpus, folder, options))
         return loop.Outcome(1, 0.5, False, False)
 

@@ -17,7 +17,7 @@ Residuals = Callable[[Tensor, Tensor], Tensor]  # points [some, n], the numbers 
 TOGETHER = 128  # columns of Jacobians computed at once
 DAMPING, LEAST, MOST = 1e-2, 1e-9, 1e6  # of the mean curvature: at first, and its bounds
 EASIER, HARDER = 0.2, 4.0  # what it is multiplied by after a step that gained, and one that did not
-GAIN, PATIENCE = 1e-3, 3  # so many steps in turn that gain less than this share of the loss are the end
+GAIN, PATIENCE = 5e-3, 2  # so many steps in turn that gain less than this share of the loss are the end
 
 
 def least_squares(residuals: Residuals, points: Tensor, steps: int, found: float) -> Ended:

@@ -21,7 +21,6 @@ from ...host.dsp import chroma, window
 from ...host.engines.fundamental import fundamentals
 from ...host.errors import UserError
 from ...host.kinds import clip, grain, spectrum
-from ...host.through.sought import MARGIN
 from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]
@@ -194,11 +193,6 @@ def view_of(card: Card) -> View:
         known = ", ".join(map(repr, VIEWS))
         raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {known}")
     return VIEWS[card.kind](card)
-
-
-def beside(card: Card) -> int:
-    """Return how many samples before a frame, and as many after it, a view wants to see."""
-    return MARGIN * card.frame_length if card.chroma is not None else 0
 
 
 @functools.cache

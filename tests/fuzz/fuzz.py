@@ -120,7 +120,7 @@ class Kitchen:
                 return Case(kind, _try(damage.model_of, data, rng), "bad.onnx", rng.choice(ways))
             case "encoder":
                 ways = [["process", "sound.wav", "--preset", "heard.onnx", "-o", "new.wav"]]
-                ways.append(["recover", "sound.wav", "--model", "heard.onnx", "-o", "new.toml"])
+                ways.append(["recover", "sound.wav", "--model", "heard.onnx", "--method", "network", "-o", "new.toml"])
                 return Case(kind, _try(damage.model_of, data, rng), "heard.encoder.onnx", rng.choice(ways))
             case "preset":
                 ways = [["render", "bad.toml", *render]]
@@ -137,7 +137,7 @@ class Kitchen:
                 return Case(kind, made, name, ["render", preset, *render])
             case _:
                 ways = [["process", "bad.wav", "--preset", "spectrum.onnx", "-o", "new.wav"]]
-                ways.append(["recover", "bad.wav", "--model", "heard.onnx", "-o", "new.toml"])
+                ways.append(["recover", "bad.wav", "--model", "heard.onnx", "--method", "network", "-o", "new.toml"])
                 ways.append(["corpus", "build", "bad.wav", "-o", "new"])
                 return Case(kind, damage.bytes_of(data, rng), "bad.wav", rng.choice(ways))
 
@@ -228,7 +228,7 @@ def _try_case(case: Case, folder: Path, whole: dict[str, bytes], report: Report,
         return f"not one line: {out!r} {err!r}"
     if any(not line.isprintable() for line in err.splitlines()):
         return f"what moves a terminal: {err!r}"
-    if left - {"new.wav", "new.toml", "new"} or bool(left) != (status == 0 and "-o" in case.arguments) or 0 in sizes:
+    if left - {"new.wav", "new.toml", "new", "new.png", "new.json"} or bool(left) != (status == 0 and "-o" in case.arguments) or 0 in sizes:
         return f"status {status}, left behind: {sorted(left)} of {sizes} bytes; {err.strip()[-300:]}"
     if seconds > SECONDS:
         return f"took {seconds:.1f} s"

@@ -1,11 +1,15 @@
 """Codes are found again: of what models of every kind decode, by both searches; and sounds come nearer than before."""
 
+import importlib.util
 import json
+import shutil
+import sys
 import tomllib
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import Options, Searcher, Stage
@@ -199,7 +203,7 @@ def test_the_sound_itself_is_never_written_over(sound_of, tmp_path, mark, timbre
 
 
 def test_without_matplotlib_the_picture_is_left_out_and_that_is_said(sound_of, tmp_path, mark, timbrel, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     sound = sound_of("note.wav", *played("gm-chroma-8", *mark))
     ended = timbrel("recover", sound, "--model", "gm-chroma-8", "--method", "network", "-o", tmp_path / "made.toml")
     assert ended.status == 0
@@ -242,7 +246,7 @@ def test_a_path_is_refined_where_it_is_bent(sound_of, tmp_path, mark):
 
 @pytest.mark.parametrize("lacking", ["torch", "onnx", "librosa"])
 def test_without_torch_the_network_is_used_and_that_is_said(sound_of, tmp_path, mark, timbrel, monkeypatch, lacking):
-    found = __import__("importlib.util").util.find_spec
+    found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == lacking else found(name, *rest))
     sound, out = sound_of("note.wav", *played("gm-chroma-8", *mark)), tmp_path / "made.toml"
     ended = timbrel("recover", sound, "--model", "gm-chroma-8", "-o", out)
@@ -256,6 +260,22 @@ def test_without_torch_the_network_is_used_and_that_is_said(sound_of, tmp_path, 
         assert not (tmp_path / "x.toml").exists()
 
 
+def test_a_model_without_an_encoder_is_searched_by_gradient_alone_and_that_is_said(tmp_path, timbrel, monkeypatch):
+    card = opened("lakeside-10").card
+    shutil.copy(shipped_models()["lakeside-10"], tmp_path / "rain.onnx")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4 * card.frame_length)
+    soundfile.write(tmp_path / "noise.wav", noise, card.sample_rate)
+    short = Options(stages=[Stage(3, 1, 1)], starts=2)
+    monkeypatch.setattr(search, "gradient", lambda model, *asked: Searcher(model, short).gradient(*asked))
+    out = tmp_path / "made.toml"
+    ended = timbrel("recover", tmp_path / "noise.wav", "--model", tmp_path / "rain.onnx", "-o", out)
+    assert ended.status == 0
+    assert "rain.onnx has no encoder: its code is searched by gradient alone" in ended.err
+    assert "noise.wav: the search did not come to its end; this is the best code that it met" in ended.err
+    figures = json.loads(out.with_suffix(".json").read_text())
+    assert (figures["method"], figures["settled"], figures["missed_by_network"]) == ("gradient", False, None)
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [22050, 48000])
 def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of, tmp_path, channels, rate):
@@ -263,8 +283,6 @@ def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of
     card = model.card
     mark = card.landmarks[20]
     sound, own = played("digits-spoken", mark.latent, 60, card.frame_length / card.sample_rate, mark.label)
-    import soxr
-
     searcher = Searcher(model)
     codes = []
     for name, samples, at in (("a", sound, own), ("b", soxr.resample(sound, own, rate), rate)):

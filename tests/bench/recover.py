@@ -1,0 +1,148 @@
+"""How near recovered sounds come, and how long it takes, by the network, and refined.
+
+    python tests/bench/recover.py notes CORPUS      64 notes of the test split through gm-chroma-8, seed 0
+    python tests/bench/recover.py digits FOLDER     the clips of Free Spoken Digits' test split through digits-spoken
+
+Notes: the log-mel distance of what the preset plays from the note, and whether it sounds the note. Digits: whether a
+classifier that shares no code with timbrel hears the digit: least squares on mel-frequency cepstra of the training
+clips.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+import soundfile
+from timbrel.export.recovery.search import Searcher
+from timbrel.host.contract.model import Model
+from timbrel.host.pitch import sounding_note
+from timbrel.host.shelf import shipped_models
+from timbrel.host.through import again
+from timbrel.host.through.recover import NETWORK, Method, recover
+from timbrel.train.corpus.store import Corpus
+
+NOTES = 64
+CEPSTRA, STEPS, BANDS, FRAME, HOP = 20, 16, 40, 256, 80
+
+
+def cepstra(sound: np.ndarray, rate: int) -> np.ndarray:
+    """Mel-frequency cepstra of a word at as many moments as any: [CEPSTRA × STEPS]."""
+    loud = np.flatnonzero(np.abs(sound) > 0.05 * np.abs(sound).max())
+    sound = np.pad(sound[loud[0] : loud[-1] + 1], (FRAME // 2, FRAME))
+    frames = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::HOP] * np.hamming(FRAME)
+    power = np.abs(np.fft.rfft(frames)) ** 2
+    mels = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), BANDS + 2)
+    edges = 700 * (10 ** (mels / 2595) - 1)
+    hertz = np.fft.rfftfreq(FRAME, 1 / rate)
+    bands = np.array([np.interp(hertz, edges[i : i + 3], [0, 1, 0]) for i in range(BANDS)])
+    levels = np.log(power @ bands.T + 1e-8 * power.max() + 1e-12)
+    found = scipy.fft.dct(levels, norm="ortho", axis=1)[:, :CEPSTRA]
+    places = np.linspace(0, len(found) - 1, STEPS)
+    rows = np.stack([np.interp(places, np.arange(len(found)), column) for column in found.T])
+    rows[0] -= rows[0].mean()  # how loud it is
+    return rows.ravel()
+
+
+class Plain:
+    """Regularised least squares on cepstra and their products with themselves."""
+
+    def __init__(self, sounds: list[np.ndarray], digits: np.ndarray, rate: int) -> None:
+        self.rate = rate
+        features = np.array([cepstra(sound, rate) for sound in sounds])
+        self.mean, self.scale = features.mean(0), features.std(0) + 1e-9
+        rows = self._rows(features)
+        targets = np.eye(10)[digits]
+        self.weights = np.linalg.solve(rows.T @ rows + 300 * np.eye(rows.shape[1]), rows.T @ targets)
+
+    def _rows(self, features: np.ndarray) -> np.ndarray:
+        scaled = (features - self.mean) / self.scale
+        return np.concatenate([scaled, np.abs(scaled), np.ones((len(scaled), 1))], 1)
+
+    def __call__(self, sounds: list[np.ndarray]) -> np.ndarray:
+        rows = self._rows(np.array([cepstra(sound, self.rate) for sound in sounds]))
+        return (rows @ self.weights).argmax(1)
+
+
+def both(sound: Path, model: Model, searcher: Searcher, folder: Path) -> dict[str, dict]:
+    """What recover says of a sound, by method, with the sound made again and the seconds taken."""
+    hybrid = Method("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
+    found = {}
+    for method in (NETWORK, hybrid):
+        began = time.perf_counter()
+        recover(sound, model, folder / "out.toml", method=method, overwrite=True)
+        figures = json.loads((folder / "out.json").read_text())
+        samples, rate = soundfile.read(folder / "out.wav")
+        found[method.name] = figures | {"sound": samples, "rate": rate, "seconds": time.perf_counter() - began}
+    return found
+
+
+def notes(path: Path, folder: Path) -> None:
+    corpus, model = Corpus.open(path), Model(shipped_models()["gm-chroma-8"])
+    searcher = Searcher(model)
+    clips = corpus.clips("test")
+    chosen = np.random.default_rng(0).permutation(len(clips))[:NOTES]
+    rows, right = [], []
+    for number in chosen:
+        soundfile.write(folder / "note.wav", corpus.samples(clips[number]), corpus.rate, subtype="FLOAT")
+        found = both(folder / "note.wav", model, searcher, folder)
+        rows.append([found[name][key] for name in found for key in ("log_mel_db", "ssim", "seconds")])
+        asked = sounding_note(corpus.samples(clips[number]), corpus.rate)
+        played = sounding_note(found["hybrid"]["sound"], found["hybrid"]["rate"])
+        right.append(abs(played - asked) < 0.5)
+    table = np.array(rows)
+    for place, name in enumerate(("network", "hybrid")):
+        log_mel, ssim, seconds = table[:, 3 * place : 3 * place + 3].T
+        print(
+            f"{name:8s} log-mel {log_mel.mean():.2f} dB, median {np.median(log_mel):.2f}; SSIM {ssim.mean():.3f}; "
+            f"{seconds.mean():.2f} s"
+        )
+    print(
+        f"hybrid lowers the mean by {1 - table[:, 3].mean() / table[:, 0].mean():.0%}, "
+        f"{(table[:, 3] < table[:, 0]).mean():.0%} of notes; {np.mean(right):.0%} sound their note"
+    )
+
+
+def digits(path: Path, folder: Path) -> None:
+    split = json.loads((path / "split.json").read_text())
+    rate = soundfile.info(path / split["train"][0]).samplerate
+    known = [soundfile.read(path / name)[0] for name in split["train"]]
+    judge = Plain(known, np.array([int(name[0]) for name in split["train"]]), rate)
+    asked = np.array([int(name[0]) for name in split["test"]])
+    plain = judge([soundfile.read(path / name)[0] for name in split["test"]])
+    print(f"recordings {np.mean(plain == asked):.1%} of {len(asked)}")
+    model = Model(shipped_models()["digits-spoken"])
+    searcher = Searcher(model)
+    made: dict[str, list] = {"network": [], "hybrid": []}
+    for name in split["test"]:
+        for method, found in both(path / name, model, searcher, folder).items():
+            made[method].append(found)
+    for method, found in made.items():
+        heard = judge([one["sound"] for one in found])
+        print(
+            f"{method:8s} {np.mean(heard == asked):.1%}; log-mel {np.mean([one['log_mel_db'] for one in found]):.2f} "
+            f"dB; {np.mean([one['seconds'] for one in found]):.2f} s"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["notes", "digits"])
+    parser.add_argument("path", type=Path)
+    options = parser.parse_args()
+    again.check_picture = refuse  # pictures take longer than all else
+    with tempfile.TemporaryDirectory() as folder:
+        {"notes": notes, "digits": digits}[options.what](options.path, Path(folder))
+
+
+def refuse(path: Path) -> None:
+    from timbrel.host.errors import UserError
+
+    raise UserError("no pictures here")
+
+
+if __name__ == "__main__":
+    main()
