@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..train.commands import Accelerator, Devices, Which
 if TYPE_CHECKING:
     from ..host.contract.model import Model
     from ..host.through.recover import Method as Finding
+    from .study.recovery import Asked as Recovery
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -232,44 +234,76 @@ def study(
     accelerator: Accelerator = "auto",
 ) -> None:
     """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
-    from ..host.progress import Display
-    from .study.studies import study as make
+    from .study.runs import Asked
 
     given = {
         **{"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh},
         **{"--recipes": recipes, "--steps": steps, "--minutes": minutes, "--classifier": classifier},
         **{"--generator": generator, "--clips": clips},
     }
-    for option, value in given.items():
-        if value is not None and option not in STUDIES.get(name, given):
-            raise UserError(f"{option} {value} is no option of study {name}; leave it out")
-    if steps is not None and minutes is not None:
-        raise UserError(f"--steps {steps} and --minutes {minutes:g} are two budgets; give one of them")
+    _check_options(name, given)
     asked: Any
     if name == "chroma":
         asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
         page = output / "report" / "index.html"
     else:
-        from .study.runs import Asked
-
-        if len(corpus) > 1:
-            raise UserError(f"--corpus {corpus[1]} is one too many; study {name} takes one corpus")
-        page, folder = output / "index.html", Path(corpus[0])
+        page, folder = output / "index.html", _one(corpus, name)
         if name == "recovery":
-            from .study import recovery
-
-            if generator is None or classifier is None:
-                raise UserError("study recovery wants --generator RUN and --classifier RUN, which it does not train")
-            asked = recovery.Asked(folder, output, generator, classifier, change or [], seeds or 3, clips or 60)
+            asked = _recovery_study(folder, output, change or [], generator, classifier, seeds, clips)
             asked = replace(asked, minutes=minutes, accelerator=accelerator, devices=devices)
         else:
             names = None if recipes is None else [part.strip() for part in recipes.split(",")]
             asked = Asked(folder, output, names, change or [], steps, accelerator, devices, minutes, classifier)
+    _make_study(name, asked, page)
+
+
+def _make_study(name: str, asked: Any, page: Path) -> None:
+    from ..host.progress import Display
+    from .study.studies import study as make
+
     with Display() as display:
         finished = make(name, asked, display)
     if not finished:
         raise typer.Exit(130)  # what shells expect after Ctrl-C
     print(page)
+
+
+def _check_options(study: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that a study does not have, and two budgets."""
+    for option, value in given.items():
+        if value is not None and option not in STUDIES.get(study, given):
+            raise UserError(f"{option} {value} is no option of study {study}; leave it out")
+    steps, minutes = given["--steps"], given["--minutes"]
+    if steps is not None and minutes is not None:
+        raise UserError(f"--steps {steps} and --minutes {minutes:g} are two budgets; give one of them")
+
+
+def _one(corpora: list[str], study: str) -> Path:
+    """Return the corpus of a study that takes one."""
+    if len(corpora) > 1:
+        raise UserError(f"--corpus {corpora[1]} is one too many; study {study} takes one corpus")
+    return Path(corpora[0])
+
+
+def _recovery_study(
+    corpus: Path,
+    output: Path,
+    changes: list[str],
+    generator: Path | None,
+    classifier: Path | None,
+    seeds: int | None,
+    clips: int | None,
+) -> "Recovery":
+    """Return what the study of recovery is asked for.
+
+    Raises:
+        UserError: one of the runs that it does not train is not given.
+    """
+    from .study.recovery import Asked
+
+    if generator is None or classifier is None:
+        raise UserError("study recovery wants --generator RUN and --classifier RUN, which it does not train")
+    return Asked(corpus, output, generator, classifier, changes, seeds or 3, clips or 60)
 
 
 def _chroma_study(

@@ -14,10 +14,9 @@ from ..train.run import Run
 from .chroma import chroma_graphs
 from .clip import clip_graphs
 from .first_preset import First, first_kit, first_scale, first_texture
-from .gan import gan_graphs, halves_graphs
+from .gan import gan_graphs, halves_graphs, invert_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
-from .recovery.invert import invert_graphs
 from .reports import chroma, classifier, clip, gan, grain
 from .reports.report import Report
 

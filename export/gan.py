@@ -1,4 +1,6 @@
-"""The graphs of networks that make whole clips: generators, which encode nothing, and the halves of a DCGAN joined."""
+"""The graphs of networks that make whole clips: generators, alone or inverted, and the halves of a DCGAN joined."""
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,9 +10,11 @@ from ..host.contract.card import UniformPrior
 from ..train.batches.clips import evenly, places
 from ..train.corpus.store import Corpus
 from ..train.models.dcgan import Halves
+from ..train.models.invert import Inverter
 from ..train.models.maker import ClipMaker
 from ..train.recipes.base import Recipe
 from ..train.recipes.gan import ClipFrames, DCGANRecipe
+from ..train.recipes.invert import InvertRecipe
 from .describe import LANDMARKS, SEED, Array, Codes
 from .graphs import Graphs
 
@@ -43,6 +47,29 @@ class Encoder(nn.Module):
         return self.network.encode(audio)
 
 
+class Inverse(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n]; the spectrogram is computed inside."""
+
+    def __init__(self, network: Inverter) -> None:
+        super().__init__()
+        self.network, self.latents = network.network, network.generator.latents
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self._placed(audio)[:, : self.latents]
+
+    def _placed(self, audio: Tensor) -> Tensor:
+        placed: Tensor = self.network(audio)
+        return placed
+
+
+class InverseListener(Inverse):
+    """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        placed = self._placed(audio)
+        return placed[:, : self.latents], torch.softmax(placed[:, self.latents :], 1)
+
+
 def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
     """The graph of a generator, and codes of its prior, each with the label in its turn where it has such."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
@@ -54,6 +81,14 @@ def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) 
         codes=Codes(spread(LANDMARKS, network.latents), names(LANDMARKS, words), span=(LOW, HIGH)),
         card=_card(recipe) | {"prior": UniformPrior(uniform=(LOW, HIGH)), "labels": words},
     )
+
+
+def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The graph of the generator that was inverted, as it was then, and that of the network that inverts it."""
+    made = gan_graphs(network.generator, recipe, corpus, tonal)
+    words = bool(recipe.network.words)
+    encoder = (InverseListener if words else Inverse)(network)
+    return replace(made, encoder=encoder, encoder_labels=words)
 
 
 @torch.no_grad()

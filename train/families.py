@@ -37,7 +37,7 @@ class Family:
         data: makes the data of a corpus and a recipe, with a folder for its files, and whether the corpus is tonal.
         held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples]; or None.
         complete: gives a recipe what it needs of the corpus, such as its labels; the same again if it has that.
-        follows: gives a recipe what it needs of the runs that it is built on; raises UserError for runs of other kinds.
+        follows: gives a recipe what it needs of those of the runs that it is built on, or raises UserError for others.
         describe: says in a line what becomes of a corpus's clips, for who trains on them.
         health: measures how a contest stands, at a sampling rate, as `health.health`; none where losses say it.
         reads: names of the networks of other runs that this one is built on, as `trained_others` gives them.
@@ -51,7 +51,7 @@ class Family:
     reads: tuple[str, ...] = ()
     health: Callable[[Any, Data, int], dict[str, float]] | None = None
     describe: Callable[[Corpus, Any], str] | None = None
-    follows: Callable[[Any, Mapping[str, Run]], Recipe] = lambda recipe, others: recipe
+    follows: Callable[[Any, Mapping[str, Recipe]], Recipe] = lambda recipe, others: recipe
 
 
 FAMILIES: dict[str, Family] = {

@@ -74,7 +74,8 @@ def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
     corpus = run.corpus()
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     trained_others(run)
-    recipe = FAMILIES[recipe.family].follows(recipe, run.others())
+    others = {name: other.recipe for name, other in run.others().items()}
+    recipe = FAMILIES[recipe.family].follows(recipe, others)
     budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
@@ -101,7 +102,7 @@ def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
     runs = {name: Run.open(other) for name, other in others.items()}
     for run in runs.values():
         trained(run, "best")
-    return FAMILIES[recipe.family].follows(recipe, runs)
+    return FAMILIES[recipe.family].follows(recipe, {name: run.recipe for name, run in runs.items()})
 
 
 def _budget(recipe: Recipe) -> dict[str, float | None]:

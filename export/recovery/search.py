@@ -136,13 +136,20 @@ class Searcher:
         return self._found(ended.points.float(), groups, labels, ended.settled, likeness, before.tolist())
 
     def _placed(self, sounds: Sequence[Sought]) -> tuple[Likeness, Tensor, Tensor, Tensor]:
-        """Return what sounds are compared by, their codes in parts of the box, their numbers, and their labels."""
+        """Return what sounds are compared by, their codes in parts of the box, their numbers, and their labels.
+
+        A sound whose label the network does not tell has the one with which its code comes nearest.
+        """
         targets, classes = self._targets(sounds)
-        told = torch.tensor([-1 if sound.label is None else sound.label for sound in sounds])
+        likeness, groups = Likeness(self._view, targets, self.options.further), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
         points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
-        labels = classes if self._card.chroma is not None else told
-        return Likeness(self._view, targets, self.options.further), points, torch.arange(len(sounds)), labels
+        if not self._card.labels:
+            return likeness, points, groups, classes
+        each = [torch.full_like(groups, label) for label in range(len(self._card.labels))]
+        nearest = torch.stack([self._missed(likeness, points, groups, labels) for labels in each]).argmin(0)
+        told = [int(near) if sound.label is None else sound.label for sound, near in zip(sounds, nearest, strict=True)]
+        return likeness, points, groups, torch.tensor(told)
 
     def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Heard], Tensor]:
         """Return sounds in the model's terms, and their pitch classes, 0 where none is told."""

@@ -101,9 +101,9 @@ def study(asked: Asked, display: Display) -> bool:
 
 def _recipes(asked: Asked, corpus: Corpus) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
     """Return what is to be trained, complete, and the runs that recipes are built on."""
-    runs = {"generator": Run.open(asked.generator), "judge": Run.open(asked.classifier)}
-    FAMILIES[INVERT].follows(load_recipe(INVERT), runs)  # refuses other runs, before what is made of them is
-    frames, words = runs["generator"].recipe.frames, getattr(runs["generator"].recipe, "network", None)
+    others = {"generator": Run.open(asked.generator).recipe, "judge": Run.open(asked.classifier).recipe}
+    FAMILIES[INVERT].follows(load_recipe(INVERT), others)  # refuses other runs, before what is made of them is
+    frames, words = others["generator"].frames, getattr(others["generator"], "network", None)
     labelled = bool(getattr(words, "words", []))
     like = [f"frames.{name}={getattr(frames, name)}" for name in ("sample_rate", "frame_length", "hop_length")]
     like.append(f"network.labels={str(labelled).lower()}")
@@ -117,7 +117,7 @@ def _recipes(asked: Asked, corpus: Corpus) -> tuple[list[Recipe], dict[str, dict
         by_steps=False,
     ):
         family = FAMILIES[recipe.family]
-        recipe = family.complete(family.follows(recipe, runs) if family.reads else recipe, corpus)
+        recipe = family.complete(family.follows(recipe, others) if family.reads else recipe, corpus)
         family.check(corpus, recipe)
         recipes.append(recipe)
     return recipes, {INVERT: {"generator": asked.generator, "judge": asked.classifier}}

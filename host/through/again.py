@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.files import sound_writer
+from ..audio.effects import Resampler
+from ..audio.files import RATES, sound_writer
 from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError
@@ -83,8 +84,9 @@ class Outputs(NamedTuple):
             file.write_text(preset.to_toml(), encoding="utf-8")
             figures = stack.enter_context(replacing(self.figures, overwrite))
             figures.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            writer = stack.enter_context(sound_writer(self.sound, card.sample_rate, 1, overwrite))
-            writer.write(given[np.newaxis])
+            rate = int(np.clip(card.sample_rate, *RATES))
+            writer = stack.enter_context(sound_writer(self.sound, rate, 1, overwrite))
+            writer.write(_at_rate(given[np.newaxis], card.sample_rate, rate))
             writer.finish()
             try:
                 check_picture(self.picture)
@@ -140,6 +142,14 @@ def _played(preset: Preset, model: Model, output: Path, events: list[Event], len
         parts = [mix for _, mix, _ in blocks(rack, performance, 0.0, model.card.sample_rate)]
     sound = np.concatenate([np.zeros((2, 0), np.float32), *parts], axis=1)[0, :length]
     return np.pad(sound, (0, length - len(sound)))
+
+
+def _at_rate(sound: Array, rate: int, wanted: int) -> Array:
+    """Return a sound, [1, n], at a rate that sound files have."""
+    if rate == wanted:
+        return sound
+    resampler = Resampler(rate, wanted, 1)
+    return np.concatenate([resampler.process(sound), resampler.flush()], axis=1)
 
 
 def _levelled(sound: Array) -> Array:

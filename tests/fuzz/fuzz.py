@@ -228,7 +228,11 @@ def _try_case(case: Case, folder: Path, whole: dict[str, bytes], report: Report,
         return f"not one line: {out!r} {err!r}"
     if any(not line.isprintable() for line in err.splitlines()):
         return f"what moves a terminal: {err!r}"
-    if left - {"new.wav", "new.toml", "new", "new.png", "new.json"} or bool(left) != (status == 0 and "-o" in case.arguments) or 0 in sizes:
+    if (
+        left - {"new.wav", "new.toml", "new", "new.png", "new.json"}
+        or bool(left) != (status == 0 and "-o" in case.arguments)
+        or 0 in sizes
+    ):
         return f"status {status}, left behind: {sorted(left)} of {sizes} bytes; {err.strip()[-300:]}"
     if seconds > SECONDS:
         return f"took {seconds:.1f} s"

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from ...host.errors import UserError
 from ..network import Adam, Network, Turn
+from ..recipes.base import Recipe
 from ..recipes.classifier import ClassifierRecipe
 from ..recipes.gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from ..recipes.invert import InvertRecipe
-from ..run import Run
 from .classifier import Classifier, Spectrogram, begin, resnet
 from .maker import ClipMaker
 
@@ -119,22 +119,20 @@ class Placing(nn.Module):
         return placed
 
 
-def following(recipe: InvertRecipe, others: Mapping[str, Run]) -> InvertRecipe:
-    """Return a recipe with the frames and the labels of the generator that it is built on.
+def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecipe:
+    """Return a recipe with the frames and the labels of the generator that it is built on, by the others' recipes.
 
     Raises:
-        UserError: the runs are none of a generator of clips and of a classifier.
+        UserError: they are none of a generator of clips and of a classifier.
     """
-    made, judged = others["generator"].recipe, others["judge"].recipe
+    made, judged = others["generator"], others["judge"]
     if not isinstance(made, WaveGANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
         raise UserError(
-            f"--generator {others['generator'].folder} makes no clips of codes in a contest, it is of family "
-            f"{made.family!r}; give a run of clip-wavegan or clip-dcgan"
+            f"--generator is a run of {made.name}, which makes no clips of codes in a contest; give one of "
+            "clip-wavegan or clip-dcgan"
         )
     if not isinstance(judged, ClassifierRecipe):
-        raise UserError(
-            f"--classifier {others['judge'].folder} is of family {judged.family!r}; give a run of digits-classifier"
-        )
+        raise UserError(f"--classifier is a run of {judged.name}, which tells no labels; give one of digits-classifier")
     words = list(getattr(made.network, "words", []))
     network = recipe.network.model_copy(update={"words": words})
     return recipe.model_copy(update={"frames": made.frames, "network": network})

@@ -156,7 +156,7 @@ def test_an_inverting_network_of_another_generator_is_refused(inverted_model, tm
     for suffix, source in ((".onnx", "labelled"), (".encoder.onnx", "plain")):
         shutil.copy(inverted_model(source).with_suffix(suffix), tmp_path / f"words{suffix}")
     soundfile.write(tmp_path / "word.wav", word(3), RATE)
-    with pytest.raises(UserError, match="is the encoder of another model"):
+    with pytest.raises(UserError, match="places sounds for another decoder"):
         Encoder(Model(tmp_path / "words.onnx"))
     written = onnx.load(inverted_model("plain"))  # the same card and shapes, other weights
     tensor = max(written.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -204,8 +204,8 @@ WRONG = {
     "train invert --corpus corpus -o new": "recipe invert is built on other runs; give --generator RUN and --class",
     "train invert --corpus corpus -o new --generator plain": "give --generator RUN and --classifier RUN",
     "train invert --corpus corpus -o new --generator gone --classifier judge": "run gone does not exist",
-    "train invert --corpus corpus -o new --generator judge --classifier judge": "--generator judge makes no clips of",
-    "train invert --corpus corpus -o new --generator plain --classifier plain": "--classifier plain is of family 'gan'",
+    "train invert --corpus corpus -o new --generator judge --classifier judge": "is a run of digits-classifier, which makes",
+    "train invert --corpus corpus -o new --generator plain --classifier plain": "is a run of clip-wavegan, which tells no",
     "train chroma-8 --corpus corpus -o new --generator plain": "--generator plain is no option of recipe chroma-8",
     "train invert --corpus corpus -o invert-plain --resume --generator plain": "--resume, which goes on with the run's",
 }

@@ -110,14 +110,14 @@ def test_losses_that_are_no_numbers_are_never_the_best():
     assert ended.losses.numpy() == pytest.approx(0, abs=1e-6)
 
 
-def test_least_squares_finds_what_scipy_finds_and_more_than_a_quadratic_rate_is_not_asked():
+def test_least_squares_finds_what_scipy_finds():
     mix = torch.randn(20, N, generator=chance())
 
     def residuals(points, rows):
         return torch.tanh(points @ mix.T) - torch.tanh(torch.full((N,), 0.4) @ mix.T) + 0.01 * rows[:, None]
 
     points = torch.rand(7, N, generator=chance())
-    ended = least_squares(residuals, points, 40, 1e-14)
+    ended = least_squares(residuals, points, 40, 1e-10)
     for row in range(7):
         theirs = scipy.optimize.least_squares(
             lambda point, row=row: residuals(torch.tensor(point[None]).float(), torch.tensor([row]))[0].numpy(),

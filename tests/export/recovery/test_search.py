@@ -78,6 +78,13 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
         assert correlation(found.code, code, model.card) > 0.99
 
 
+def test_a_label_that_no_network_tells_is_the_one_with_which_the_code_comes_nearest():
+    model = opened("digits-spoken")
+    codes, labels, frames = decoded(model, 3)
+    sought = [Sought(frame[None], code, None) for frame, code in zip(frames, codes, strict=True)]
+    assert [found.label for found in Given(model, labels).hybrid(sought)] == labels.tolist()
+
+
 @pytest.mark.parametrize("name", FEW)
 def test_the_code_and_the_label_of_a_decoded_frame_are_found_from_nowhere(name):
     model = opened(name)

@@ -95,7 +95,7 @@ WRONG = {
     "": "study recovery wants --generator RUN and --classifier RUN",
     "--generator labelled": "study recovery wants --generator RUN and --classifier RUN",
     "--generator labelled --classifier labelled": "--classifier labelled is no run of a classifier",
-    "--generator judge --classifier judge": "--generator judge makes no clips of codes",
+    "--generator judge --classifier judge": "--generator is a run of digits-classifier, which makes no clips of codes",
     "--generator labelled --classifier judge --tables 1": "--tables 1 is no option of study recovery",
     "--generator labelled --classifier judge --set gone:a=1": "no recipe of this study is named 'gone'",
 }
