@@ -204,8 +204,8 @@ WRONG = {
     "train invert --corpus corpus -o new": "recipe invert is built on other runs; give --generator RUN and --class",
     "train invert --corpus corpus -o new --generator plain": "give --generator RUN and --classifier RUN",
     "train invert --corpus corpus -o new --generator gone --classifier judge": "run gone does not exist",
-    "train invert --corpus corpus -o new --generator judge --classifier judge": "is a run of digits-classifier, which makes",
-    "train invert --corpus corpus -o new --generator plain --classifier plain": "is a run of clip-wavegan, which tells no",
+    "train invert --corpus corpus -o new --generator judge --classifier judge": "is a run of digits-classifier, which",
+    "train invert --corpus corpus -o new --generator plain --classifier plain": "is a run of clip-wavegan, which",
     "train chroma-8 --corpus corpus -o new --generator plain": "--generator plain is no option of recipe chroma-8",
     "train invert --corpus corpus -o invert-plain --resume --generator plain": "--resume, which goes on with the run's",
 }
