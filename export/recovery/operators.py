@@ -229,6 +229,21 @@ def _batch_normalised(values: Values, settings: Mapping[str, Any]) -> Tensor:
     return F.batch_norm(value, mean, variance, scale, bias, eps=settings.get("epsilon", 1e-5))
 
 
+def _gathered(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, places = _there(values, 0), _there(values, 1)
+    if settings.get("batch_dims", 0):
+        raise Unsupported("its graph gathers from each row of a batch by itself")
+    return value[tuple(places.unbind(-1))]
+
+
+def _pooled(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, kernel = _there(values, 0), list(settings["kernel_shape"])
+    pool: Callable[..., Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[len(kernel)]
+    around, strides = _around(settings, len(kernel)), list(settings.get("strides", [1] * len(kernel)))
+    whole, counts = bool(settings.get("ceil_mode")), bool(settings.get("count_include_pad"))
+    return pool(value, kernel, strides, around, whole, counts)
+
+
 def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
     if "value" in settings:
         return torch.from_numpy(onnx.numpy_helper.to_array(settings["value"]).copy())
@@ -238,6 +253,7 @@ def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
 OPERATORS: dict[str, Operator] = {
     "Abs": _alone(torch.abs),
     "Add": _pair(torch.add),
+    "AveragePool": _pooled,
     "BatchNormalization": _batch_normalised,
     "Cast": _cast,
     "Clip": _clip,
@@ -250,6 +266,7 @@ OPERATORS: dict[str, Operator] = {
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
+    "GatherND": _gathered,
     "Gemm": _gemm,
     "Identity": _alone(lambda value: value),
     "LeakyRelu": lambda values, settings: F.leaky_relu(_there(values, 0), settings.get("alpha", 0.01)),
@@ -261,12 +278,14 @@ OPERATORS: dict[str, Operator] = {
     "Neg": _alone(torch.neg),
     "Pad": _pad,
     "Pow": _pair(torch.pow),
+    "Reciprocal": _alone(torch.reciprocal),
     "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean),
     "ReduceMin": _reduced(torch.amin),
     "ReduceSum": _reduced(torch.sum),
     "Relu": _alone(torch.relu),
     "Reshape": _reshape,
+    "Shape": lambda values, settings: torch.tensor(_there(values, 0).shape),
     "Sigmoid": _alone(torch.sigmoid),
     "Slice": _slice,
     "Softmax": lambda values, settings: torch.softmax(_there(values, 0), settings.get("axis", -1)),
