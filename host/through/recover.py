@@ -270,9 +270,10 @@ def _entry(sound: str, code: _Code, card: Card, again: Again) -> dict[str, objec
     entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
     if card.landmarks:
         scale = in_deviations(card)
-        away = np.sqrt(np.square((np.array([mark.latent for mark in card.landmarks]) - code.code) * scale).sum(1))
+        marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
+        away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * scale).sum(1))
         entry["nearest"] = {
-            "label": card.landmarks[int(away.argmin())].label,
+            "label": marks[int(away.argmin())].label,
             "deviations": round(float(away.min()), 4),
         }
     if code.found is not None:

@@ -221,18 +221,20 @@ def test_without_matplotlib_the_picture_is_left_out_and_that_is_said(sound_of, t
 def test_a_clip_has_its_label_and_comes_nearer_and_a_folder_of_clips_is_a_kit(sound_of, tmp_path, timbrel):
     card = opened("digits-spoken").card
     (tmp_path / "words").mkdir()
-    for number, mark in enumerate([card.landmarks[20], card.landmarks[200]]):
-        seconds = card.frame_length / card.sample_rate
-        sound_of(f"words/{number}.wav", *played("digits-spoken", mark.latent, 60, seconds, mark.label))
+    one, other = card.landmarks[20], card.landmarks[200]
+    seconds = card.frame_length / card.sample_rate
+    for number, (mark, label) in enumerate([(one, one.label), (other, other.label), (other, one.label)]):
+        sound_of(f"words/{number}.wav", *played("digits-spoken", mark.latent, 60, seconds, label))
     distances = {}
     for method in ("network", "hybrid"):
         out = tmp_path / f"{method}.toml"
         ended = timbrel("recover", tmp_path / "words", "--model", "digits-spoken", "--method", method, "-o", out)
         assert ended.status == 0, ended.err
         figures = json.loads(out.with_suffix(".json").read_text())
-        assert [key["label"] for key in figures["keys"]] == [card.landmarks[20].label, card.landmarks[200].label]
+        assert [key["label"] for key in figures["keys"]] == [one.label, other.label, one.label]
+        assert [key["nearest"]["label"] for key in figures["keys"]] == [one.label, other.label, one.label]
         distances[method] = [key["log_mel_db"] for key in figures["keys"]]
-        assert soundfile.info(out.with_suffix(".wav")).frames == 2 * card.frame_length
+        assert soundfile.info(out.with_suffix(".wav")).frames == 3 * card.frame_length
     assert np.mean(distances["hybrid"]) < np.mean(distances["network"])
 
 
