@@ -11,6 +11,7 @@ from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing, replacing_folder
+from ..host.patch.library import default_knobs
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
 from ..train.batches.frames import is_tonal, pitched_frames
@@ -311,7 +312,7 @@ def _share(corpus: Corpus) -> str:
 def _summary(output: Path, card: Card, first: First, shortcomings: Sequence[str]) -> str:
     return "\n".join(
         [
-            f"{output}: an instrument with {len(card.latents)} knobs; {first.verdict}",
+            f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.verdict}",
             *(f"but:      {line}" for line in shortcomings),
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
