@@ -191,6 +191,16 @@ def test_arithmetic_is_onnx_own(tmp_path, kind):
     assert Graph(path, "frame")(latent=torch.from_numpy(value)).numpy() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("settings", [{}, {"alpha": 0.5, "beta": 3.0}, {"transB": 1, "alpha": 2.0}])
+def test_products_of_matrices_are_onnx_own(tmp_path, settings):
+    constants = {"weight": random(4, 4, 1), "bias": random(1, 4, 2)[0]}
+    node = helper.make_node("Gemm", ["latent", "weight", "bias"], ["frame"], **settings)
+    path = graph_with(tmp_path / "g.onnx", [node], constants)
+    value = random(3, 4)
+    (expected,) = open_session(path).run(["frame"], {"latent": value})
+    assert Graph(path, "frame")(latent=torch.from_numpy(value)).numpy() == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("strides", [1, 3])
 def test_transposed_convolutions_are_onnx_own(tmp_path, strides):
     nodes = [
