@@ -11,7 +11,8 @@ import torch
 from ..host.audio.files import sound_writer
 from ..host.dsp import overlap_add, window
 from ..host.engines.basins import BasinPhase
-from ..host.engines.clip_spectra import SpectraSound
+from ..host.engines.clips.spectra import SpectraSound
+from .batches.sequence import joined
 from .data import Data
 from .grid import draw_grid
 from .models.chroma import ChromaAutoencoder
@@ -20,10 +21,12 @@ from .models.dcgan import Halves
 from .models.grain import GrainAutoencoder
 from .models.invert import Inverter
 from .models.maker import ClipMaker
+from .models.sequence import RecurrentNetwork
 from .network import Network
 from .recipes.base import Recipe
 from .recipes.chroma import ChromaRecipe
 from .recipes.grain import GrainRecipe
+from .recipes.sequence import SequenceRecipe
 from .texture import grains, overlapped
 
 Array = npt.NDArray[np.float32]
@@ -102,8 +105,19 @@ def held_inversions(network: Inverter, recipe: Recipe, batch: list[torch.Tensor]
     return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
 
 
+def held_sequences(network: RecurrentNetwork, recipe: SequenceRecipe, batch: list[torch.Tensor]) -> list[Array]:
+    """Sequences as they follow from their first frames, each after its recording."""
+    sounds, counts, numbers = batch
+    frames = network.standard(sounds)
+    made = network.continued(frames[:, :1], network.codes(numbers), frames.shape[1])
+    heard = zip(sounds, network.standard.back(made), counts.tolist(), strict=True)
+    pairs = ((part[:count].cpu().numpy() for part in parts) for *parts, count in heard)
+    return [joined(part, recipe.frames.hop_length) for pair in pairs for part in pair]
+
+
 PICTURED = (
     held_clips,
     held_reconstructions,
     held_inversions,
+    held_sequences,
 )  # what is heard at once is seen at once: whole sounds, side by side

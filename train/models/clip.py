@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ..data import Data
 from ..network import Autoencoder
 from ..recipes.clip import HitRecipe
+from .clip_attack import made_to_rise, risen
 from .clip_features import MEL_BANDS, ClipFeatures
 from .clip_losses import DECIBELS, LEAK, Spread, apart, envelope_apart, pooled, sounding, unlike
 from .flow import Flow
@@ -31,6 +32,7 @@ AROUND = 9  # bands: two harmonics of a low voice lie in
 RESTORED = 1.5  # times the contrast that was learned: spectra that do not quite fit together add up to a duller sound
 DEEPEST = -6.0  # nepers, -52 dB: softer bands have no contrast
 TURNED = 100  # steps after which codes are turned again
+ROUGH = 0.15  # of a part: an attack is known to about that
 
 
 class ClipAutoencoder(Autoencoder):
@@ -41,6 +43,7 @@ class ClipAutoencoder(Autoencoder):
     """
 
     middle: Tensor
+    attack: Tensor
 
     def __init__(self, recipe: HitRecipe) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class ClipAutoencoder(Autoencoder):
         self.flow = Flow(n, max(words, 1))
         self.recordings = Spread(MEL_BANDS)
         self.contrast = nn.Parameter(torch.zeros(()))
+        self.register_buffer("attack", torch.tensor([0.0, 1.0]))  # mean and deviation, in parts
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
 
     @torch.no_grad()
@@ -70,6 +74,8 @@ class ClipAutoencoder(Autoencoder):
         numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
         rows, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
         self.recordings.take(sounding(mel))
+        attacks = risen(self.features.parts(rows.float())[1])
+        self.attack.copy_(torch.stack([attacks.mean(), attacks.std().clamp_min(1.0)]))
         middle = rows.mean(0)
         counts = torch.ones_like(middle)
         counts[-self.features.points :] = LOUDNESS
@@ -88,7 +94,7 @@ class ClipAutoencoder(Autoencoder):
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the codes of features, [batch, latents], as clips of the label that each is taken for most."""
         components = self._components(inputs[0])
-        latents = self.encoder(components)[:, : self.settings.latents]
+        latents = self._told(self.encoder(components)[:, : self.settings.latents], inputs[0])
         if self.listener is None:
             return self.flow.codes(latents, _one(latents))
         heard = self.listener(components)
@@ -124,7 +130,10 @@ class ClipAutoencoder(Autoencoder):
         told = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
         inner = self._components(features)
         latents, variance = self.encoder(inner).chunk(2, 1)
-        variance = variance.clamp(EXACT, DEAF)
+        latents = self._told(latents, features)
+        rough = 2 * torch.log(ROUGH / self.attack[1])
+        variance = torch.cat([rough.expand(len(variance), 1), variance[:, 1:].clamp(EXACT, DEAF)], 1)
+        free, doubt = latents[:, 1:], variance[:, 1:]
         chance = torch.randn(latents.shape, generator=generator).to(latents)
         varied = latents + chance * torch.exp(variance / 2)
         if self.training:
@@ -137,7 +146,7 @@ class ClipAutoencoder(Autoencoder):
             "spectrum": apart(DECIBELS * bands, DECIBELS * true_bands),
             "loudness": apart(DECIBELS * levels, DECIBELS * true_levels),
             "envelope": envelope_apart(pooled(levels), pooled(true_levels)),
-            "distribution": 0.5 * (latents.square() + variance.exp() - 1 - variance).sum(1).mean(),
+            "distribution": 0.5 * (free.square() + doubt.exp() - 1 - doubt).sum(1).mean(),
             "sharpness": self.recordings.distance(sounding(self._mel(self._sharpened(given)))),
             "surprise": self.flow.surprise(varied.detach(), told),
         }
@@ -157,9 +166,16 @@ class ClipAutoencoder(Autoencoder):
         if int(self.flow.steps) % TURNED == 1:
             self.flow.turn(self._bent)
 
+    def _told(self, latents: Tensor, features: Tensor) -> Tensor:
+        """Return latents of which the first is when the clips of features have risen."""
+        attacks = (risen(self.features.parts(features)[1]) - self.attack[0]) / self.attack[1]
+        return torch.cat([attacks, latents[:, 1:]], 1)
+
     def _features(self, latents: Tensor, told: Tensor) -> Tensor:
-        given: Tensor = self.outer(self._bent(latents, told))
-        return given
+        given = self.outer(self._bent(latents, told))
+        levels = self.features.parts(given)[1]
+        risen_there = made_to_rise(levels, latents[:, :1] * self.attack[1] + self.attack[0])
+        return torch.cat([given[:, : -self.features.points], risen_there], 1)
 
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
         """Return features with more contrast between neighbouring bands: so many times as much as was learned.

@@ -50,17 +50,20 @@ class ClipFeatures(nn.Module):
         Features are logarithms of amplitudes: of spectra in bands, [spectra × bands], and after them of parts. Each
         clip counts as being so loud that its loudest mel band has power 1: velocity is what makes hits soft.
         """
-        faded = clips * self.fade
-        padded = F.pad(faded, (self.transform // 2, self.transform // 2 + self.hop))
-        pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
-        parts = torch.view_as_real(torch.fft.rfft(pieces * self.window))
-        power = (parts * parts).sum(-1)
-        mel = power @ self.mel
+        power, mel, parts = self.powers(clips * self.fade)
         loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
-        bands = logarithm(power @ self.into.T / loudest)
-        levels = logarithm(faded.view(-1, self.points, self.part).square().mean(2) / loudest[:, 0])
+        bands = logarithm(power / loudest)
+        levels = logarithm(parts / loudest[:, 0])
         features = torch.cat([_bounded(bands, (1, 2)).flatten(1), _bounded(levels, (1,))], 1)
         return features, 10 * torch.log10((mel / loudest).clamp_min(LEAST_MEL))
+
+    def powers(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return powers of clips: in bands [clips, spectra, bands], in mel bands, and of parts [clips, points]."""
+        padded = F.pad(clips, (self.transform // 2, self.transform // 2 + self.hop))
+        pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
+        numbers = torch.view_as_real(torch.fft.rfft(pieces * self.window))
+        power = (numbers * numbers).sum(-1)
+        return power @ self.into.T, power @ self.mel, clips.view(-1, self.points, self.part).square().mean(2)
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two parts of features: bands [clips, spectra, bands] and levels [clips, points], in nepers."""
