@@ -8,7 +8,7 @@ from timbrel.host.midi.file import read_performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import remarks
-from timbrel.host.shelf import DEMO, shipped_tunes
+from timbrel.host.shelf import DEMO, KEYS, PARTS, shipped_tunes
 from timbrel.train.corpus.general_midi import DRUM_CLASSES
 
 RATE = 44100
@@ -99,15 +99,27 @@ def test_its_files_are_small_and_say_where_the_sounds_are_from(patch):
     )
 
 
-@pytest.mark.parametrize("name", [DEMO, *KITS])
-def test_the_demo_of_a_preset_is_its_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
-    if name == DEMO:
+@pytest.mark.parametrize("name", [DEMO, KEYS, *KITS])
+def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
+    if name in (DEMO, KEYS):  # rendering them takes long
         monkeypatch.setattr("timbrel.host.demo.render", lambda *_, **__: None)
         monkeypatch.setattr("timbrel.host.demo.read_sound", lambda _: (np.zeros((2, RATE), np.float32), RATE))
+        monkeypatch.setattr("timbrel.host.demo.blocks", lambda *_: iter([None]))
     monkeypatch.chdir(tmp_path)
     ended = timbrel("demo", *([] if name == DEMO else [name]))
-    stem = shipped_tunes()[name].stem
     assert ended.status == 0, ended.err
-    assert f"{stem}.wav: preset {name} plays {stem}.mid" in ended.out
-    made = {"demo.png"} if name == DEMO else {f"{stem}.wav", f"{stem}.png"}
+    stem, tune = "demo" if name == DEMO else name, shipped_tunes()[name]
+    players = "1=gm-keys, 2=lakeside-knobs" if name == DEMO else f"preset {name} plays {tune.name}"
+    assert f"{stem}.wav: {players}" in ended.out
+    made = {f"{stem}.png"} if name in (DEMO, KEYS) else {f"{stem}.wav", f"{stem}.png"}
     assert {path.name for path in tmp_path.iterdir()} == made
+
+
+def test_the_tune_of_five_systems_has_a_channel_for_each_of_its_kinds_and_every_note_sounds():
+    performance = read_performance(shipped_tunes()[DEMO], RATE)
+    assert performance.warnings == []
+    assert [channel + 1 for channel in performance.channels] == list(PARTS[DEMO])
+    patches = {channel - 1: open_patch(name) for channel, name in PARTS[DEMO].items()}
+    assert {patch.model.card.kind for patch in patches.values()} == {"spectrum", "grain", "clip", "stream"}
+    sung = {key.key for key in patches[2].preset.keys}
+    assert {event.key for event in performance.events if isinstance(event, NoteOn) and event.channel == 2} <= sung

@@ -1,7 +1,7 @@
 """Whole clips, struck by keys: the engine of models of kind ``clip``."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,16 +11,15 @@ import numpy.typing as npt
 from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
 from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
-from .clip_sound import ClipSound
 from .clips.aside import Aside
-from .clips.part import Asked, Part
-from .clips.reading import BITS, ONE, Clip, Places, Reader, Stretch, steady, steps
+from .clips.clip import Clip
+from .clips.part import Part
+from .clips.reading import BITS, ONE, Places, Request, Stretch, read, steady, steps
+from .clips.sound import ClipSound
 from .clips.store import NEWEST, Ahead, Decoder, Name, Waiting, Want
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
-Play = Generator[Asked, list[Array], None]  # asks to read clips, and is given what they have
-Piece = Generator[Asked, list[Array], Array]  # the same, and returns what it makes of that
 Codes = Mapping[int, Array]  # of all voices, [voices, n_latents], by sample
 
 LOOK_SECONDS = 0.005  # between looks, live, at where the knobs lead
@@ -49,12 +48,21 @@ class Playing(NamedTuple):
     glides: bool
 
 
+class Ask(NamedTuple):
+    """Asks for samples, and says what becomes of them: they are added to ``out``, [n], times a weight, [n]."""
+
+    request: Request | Stretch
+    out: Array
+    weight: Array | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
     """One voice's clip; ``at`` is the place in its part that the next sample has, in parts of a sample.
 
     The sound goes over to the clip that is ``coming`` from sample ``since`` on, and to the one that is ``next`` at its
-    next turn, ``turn`` samples after a moment of the grid.
+    next turn, ``turn`` samples after a moment of the grid. Before sample ``until`` it goes on as it went, if its bend
+    and its knobs allow.
     """
 
     slot: int
@@ -63,6 +71,9 @@ class ClipStream(VoiceSound):
     part: Part
     turn: int
     at: int = 0
+    step: int = 0  # of its last samples, and the bend, where both stood
+    bend: float = 0.0
+    until: int = 0  # the sample from which on it does not go on like that
     clip: Clip | None = None
     name: Name | None = None
     coming: Clip | None = None
@@ -113,11 +124,11 @@ class ClipEngine:
         self._spread = max(1, round(SPREAD_SECONDS * self._rate))
         self._shares = (0.5 - 0.5 * np.cos(np.arange(self._grid) * (np.pi / self._grid))).astype(np.float32)
         self._coded = b"", self._own  # codes of all clips, and where the knobs are for them
-        self._reader = Reader()
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = Decoder(model, sound)
         self._waiting = None if live else Waiting(decoder, 4 * self._whole)
         self._ahead = Ahead(Aside(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
+        self._wanted: tuple[bytes, float, tuple[int, ...]] | None = None  # at the last look: knobs, label and order
         self._age_ms = 0.0
         if self._ahead is not None:
             self._ahead.ask(self._wants(self._rest, 0))
@@ -155,30 +166,50 @@ class ClipEngine:
             turn=key * APART % self._spread,
         )
         if not part.period:
-            slowest = int(steps(np.float32((0.0 if playing.glides else pitch) + shift - playing.lowest))[0])
+            slowest = steady(float(np.float32((0.0 if playing.glides else pitch) + shift - playing.lowest)))
             stream.over = time + math.ceil((part.length * ONE) / slowest) + 1 + self._fade
         return stream
 
     def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
         """See `Engine.render`."""
         end = start + count
-        if self._ahead is not None and end >= self._next_look:
+        # A block in which a key is struck has enough to do: unless it is late, a look is left to the next one.
+        struck = any(stream.on >= start for stream in streams)
+        if self._ahead is not None and end >= self._next_look + (self._look_samples if struck else 0):
             self._next_look = end + self._look_samples
             self._look(self._ahead, motion, max(0, len(streams) - 1), end)
-        silence = np.zeros((1, count), np.float32)
         codes = self._codes_at(motion, len(streams), start, end)
-        sounds, plays = [], []
+        sounds = np.zeros((len(streams), 1, count), np.float32)
+        asks: list[Ask] = []
+        fades: list[tuple[Array, Array]] = []
         for voice, stream in enumerate(streams):
-            first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
-            if stream.finished or first >= last:
-                sounds.append(silence)
+            if not codes and self._goes_on(voice, stream, motion, start, end):
+                request = self._straight(stream, stream.step, start, count, stream.at)
+                assert request is not None
+                stream.at = stream.part.wrapped(stream.at + stream.step * count)
+                asks.append(Ask(request, sounds[voice, 0]))
                 continue
-            sounds.append(np.zeros((1, count), np.float32))
-            plays.append(self._play(voice, stream, motion, first, last, codes, sounds[-1][0, first - start :]))
-        self._run(plays)
+            first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
+            if not stream.finished and first < last:
+                out = sounds[voice, 0, first - start : last - start]
+                self._play(voice, stream, motion, first, last, codes, out, asks)
+                if stream.over is not None and last > stream.over - self._fade:
+                    left = (stream.over - np.arange(first, last)) / self._fade
+                    fades.append((out, np.clip(left, 0.0, 1.0).astype(np.float32)))
+        for ask, sound in zip(asks, read([ask.request for ask in asks]), strict=True):
+            ask.out[:] += sound if ask.weight is None else sound * ask.weight
+        for out, share in fades:
+            out *= share
         for ramp in self.targets.values():
             ramp.forget(end)
-        return sounds
+        return list(sounds)
+
+    def _goes_on(self, voice: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
+        """Return whether all that a stream has in a block lies straight ahead, as what came before."""
+        if end > stream.until or start <= stream.on or (stream.end is not None and end > stream.end):
+            return False
+        bend = motion.bend_of(voice, start, end - start)
+        return bend.ndim == 0 and bend == stream.bend
 
     def _codes_at(self, motion: Motion, voices: int, start: int, end: int) -> Codes:
         """Return where the knobs are for all voices at the moments at which held sounds look for a new clip."""
@@ -189,23 +220,18 @@ class ClipEngine:
         rows = motion.latents([voice for voice, _ in pairs], np.array([time for _, time in pairs], np.int64))
         return dict(zip(times, rows.reshape(len(times), voices, -1), strict=True))
 
-    def _run(self, plays: Sequence[Play]) -> None:
-        """Let all plays have what they ask for, until they are done: what they ask for together is read together."""
-        asking = [(play, requests) for play in plays if (requests := next(play, None)) is not None]
-        while asking:
-            given = iter(self._reader.read([request for _, asked in asking for request in asked]))
-            going = []
-            for play, requests in asking:
-                try:
-                    going.append((play, play.send([next(given) for _ in requests])))
-                except StopIteration:
-                    continue
-            asking = going
-
     def _play(
-        self, voice: int, stream: ClipStream, motion: Motion, first: int, last: int, codes: Codes, out: Array
-    ) -> Play:
-        """Write a stream's samples from ``first`` to ``last`` into ``out``, piece by piece, each of one clip or two."""
+        self,
+        voice: int,
+        stream: ClipStream,
+        motion: Motion,
+        first: int,
+        last: int,
+        codes: Codes,
+        out: Array,
+        asks: list[Ask],
+    ) -> None:
+        """Ask for a stream's samples from ``first`` to ``last``, piece by piece, each of a clip or two, for ``out``."""
         if first == stream.on:
             code = motion.latents([voice], np.array([first], np.int64))[0]
             stream.clip, stream.name = self._clip_for(stream, code, first)
@@ -214,8 +240,7 @@ class ClipEngine:
             return
         turns = range(first + (stream.turn - first) % self._grid, last, self._grid) if self._playing.gated else ()
         if not (codes or turns):
-            sound = yield from self._piece(voice, stream, motion, first, last - first)
-            out[: last - first] = self._ended(stream, sound, first)
+            self._piece(voice, stream, motion, first, out, asks)
             return
         looks = [time for time in codes if stream.on < time < last]
         begins = sorted({first, *turns})
@@ -224,8 +249,7 @@ class ClipEngine:
                 self._look_for(stream, codes[looks[0]][voice], looks.pop(0))
             if begin in turns:
                 self._go_over(stream, begin)
-            sound = yield from self._piece(voice, stream, motion, begin, stop - begin)
-            out[begin - first : stop - first] = self._ended(stream, sound, begin)
+            self._piece(voice, stream, motion, begin, out[begin - first : stop - first], asks)
             if stream.finished:
                 return
         for time in looks:
@@ -269,64 +293,77 @@ class ClipEngine:
             self._age_ms = 0.0 if kept.name == name else max(0, time - kept.said) / self._rate * 1000
         return kept.clip, kept.name
 
-    def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, count: int) -> Piece:
-        """Return a stream's next samples, [count]; ask for what is needed for them."""
+    def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, out: Array, asks: list[Ask]) -> None:
+        """Ask for a stream's next samples, [n], for ``out``."""
+        count = len(out)
         pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
-        semitones = np.float64(stream.shift) + pitch + motion.bend_of(voice, begin, count)
+        bend = motion.bend_of(voice, begin, count)
+        semitones = np.float64(stream.shift) + pitch + bend
         step = steady(float(semitones)) if semitones.ndim == 0 else steps(semitones)
-        as_it_is = stream.coming is None and len(step) == 1 and step[0] == ONE and not stream.at & (ONE - 1)
-        if count <= MOST_AT_ONCE or as_it_is:
-            return (yield from self._read(stream, step, begin, count))
-        parts = []
+        stream.until = 0
+        if isinstance(step, int) and stream.pitch is None:
+            stream.step, stream.bend = step, float(bend)
+            stream.until = begin + stream.part.ahead(stream.at, step)
+            if stream.over is not None:
+                stream.until = min(stream.until, stream.over - self._fade)
+            if self._playing.gated:
+                stream.until = min(stream.until, begin + 1 + (stream.turn - begin - 1) % self._grid)
+        if count <= MOST_AT_ONCE:
+            self._ask(stream, step, begin, out, asks)
+            return
         for first in range(0, count, MOST_AT_ONCE):
-            most = min(MOST_AT_ONCE, count - first)
-            there = step if len(step) == 1 else step[first : first + most]
-            parts.append((yield from self._read(stream, there, begin + first, most)))
-        return np.concatenate(parts)
+            there = step if isinstance(step, int) else step[first : first + MOST_AT_ONCE]
+            self._ask(stream, there, begin + first, out[first : first + MOST_AT_ONCE], asks)
 
-    def _read(self, stream: ClipStream, step: Places, begin: int, count: int) -> Piece:
-        """Do as `_piece`, with the ``step`` of `Request`, for so few samples that they are read at once."""
-        part, at, row = stream.part, stream.at, begin - stream.on
-        if len(step) == 1:
-            pace = int(step[0])
-            after, inside = at + pace * count, part.inside(at, pace, count)
+    def _ask(self, stream: ClipStream, step: int | Places, begin: int, out: Array, asks: list[Ask]) -> None:
+        """Do as `_piece`, for so few samples that they are read at once; ``step`` is one for all, or [n]."""
+        part, at, inside = stream.part, stream.at, len(out)
+        if isinstance(step, int):
+            after = at + step * inside
+            inside = part.inside(at, step, inside)
         else:
             places = at + np.concatenate([np.zeros(1, np.int64), np.cumsum(step)])
             after = int(places[-1])
-            inside = count if part.period else int(np.searchsorted(places[:-1], part.length << BITS))
-        stream.at, stream.finished = part.wrapped(after), inside < count
+            inside = inside if part.period else int(np.searchsorted(places[:-1], part.length << BITS))
+        stream.at, stream.finished = part.wrapped(after), inside < len(out)
         if inside == 0:
-            return np.zeros(count, np.float32)
-        assert stream.clip is not None
-        clips = [stream.clip] if stream.coming is None else [stream.clip, stream.coming]
-        if len(step) > 1:
-            sounds = yield from part.sound(clips, places[:inside], step[:inside], row)
-        elif straight := part.straight(at, pace, inside):
-            sounds = yield [Stretch(clip, *straight, inside, row) for clip in clips]
+            return
+        if isinstance(step, int):
+            if (straight := self._straight(stream, step, begin, inside, at)) is not None:
+                asks.append(Ask(straight, out[:inside]))
+                return
+            places, step = at + step * np.arange(inside), np.array([step])
         else:
-            sounds = yield from part.sound(clips, at + pace * np.arange(inside), step, row)
-        sound = sounds[0]
-        if stream.coming is not None:
-            sound = sound + self._shares[begin - stream.since : begin - stream.since + inside] * (sounds[1] - sound)
-        return _lengthened(sound, count)
+            places, step = places[:inside], step[:inside]
+        assert stream.clip is not None
+        share = self._share(stream, begin, inside)
+        for request, first, weight in part.asks(stream.clip, stream.coming, share, places, step):
+            asks.append(Ask(request, out[first : first + len(request.places)], weight))
 
-    def _ended(self, stream: ClipStream, sound: Array, begin: int) -> Array:
-        """Return a sound that fades out where it was bent lower than was known, and so lasts too long."""
-        if stream.over is None or begin + len(sound) <= stream.over - self._fade:
-            return sound
-        left = (stream.over - np.arange(begin, begin + len(sound))) / self._fade
-        return sound * np.clip(left, 0.0, 1.0).astype(np.float32)
+    def _straight(self, stream: ClipStream, step: int, begin: int, count: int, at: int) -> Stretch | None:
+        """Return the request for samples from a place on that lie straight in the clip, or None where they do not."""
+        straight = stream.part.straight(at, step, count)
+        if straight is None:
+            return None
+        assert stream.clip is not None
+        return Stretch(stream.clip, *straight, count, stream.coming, self._share(stream, begin, count))
+
+    def _share(self, stream: ClipStream, begin: int, count: int) -> Array | None:
+        """Return the share of what is coming in samples from ``begin`` on, [count]."""
+        if stream.coming is None:
+            return None
+        share: Array = self._shares[begin - stream.since : begin - stream.since + count]
+        return share
 
     def _look(self, ahead: Ahead, motion: Motion, voice: int, now: int) -> None:
         """Have the clips decoded to which the knobs lead, and remember which clips they say now."""
         lead = max(self._ramp, round(ahead.seconds * self._rate))
         here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
-        knobs = here.tobytes()
-        for slot in self._slots:
-            for kept in ahead.of(slot):
-                if kept.knobs == knobs:
-                    kept.said = now
-        ahead.ask(self._wants(there, now + lead))
+        ahead.saw(here.tobytes(), now)
+        wanted = there.tobytes(), self._label.value(now + lead), tuple(self._slots)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            ahead.ask(self._wants(there, now + lead))
 
     def _wants(self, base: Array, time: int) -> list[Want]:
         """Return the clips of all keys where the knobs are at a code, in the order in which they are wanted."""
@@ -346,8 +383,3 @@ class ClipEngine:
         """Return the number of the label of a key's clip at a sample."""
         label = None if slot == KNOBS else self._playing.kit[slot].label
         return round(self._label.value(time)) if label is None else label
-
-
-def _lengthened(sound: Array, count: int) -> Array:
-    """Return a sound with silence after it, [count]."""
-    return sound if len(sound) == count else np.concatenate([sound, np.zeros(count - len(sound), np.float32)])

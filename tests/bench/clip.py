@@ -2,11 +2,12 @@
 
 Live: 16 voices at 48 kHz in blocks of 128, at the pace of a card, while one latent's knob moves all the time. Twice: a
 kit of 16 keys, each with a code of its own, and keys that transpose one clip. The load is what rendering takes of a
-block; a knob is turned at once to see how long it takes until the key that was struck last has the new sound, and until
-all keys have it. Offline: notes of which twelve sound at a time, each of a code of its own; the floor decodes the same
-clips, one by one, and adds them up with numpy. Models have random weights and take as long as WaveGAN's with d = 16;
-their clips are 16000 samples at 48 kHz, and 64000 as the DCGAN's. Live the shipped kits of `tuned-clip` too, whose
-decoders find phases.
+block, at its median, 99 % and 99.9 %, by the clock and by the thread's own time; beside it, by the clock, that of a
+`Bare` machine in the same process, for what the machine itself does. A knob is turned at once to see how long it takes
+until the key that was struck last has the new sound, and until all keys have it. Offline: notes of which twelve sound
+at a time, each of a code of its own; the floor decodes the same clips, one by one, and adds them up with numpy. Models
+have random weights and take as long as WaveGAN's with d = 16; their clips are 16000 samples at 48 kHz, and 64000 as
+the DCGAN's. Live the shipped kits of `tuned-clip` too, whose decoders find phases.
 """
 
 import os
@@ -47,6 +48,8 @@ SECONDS, SETTLING_SECONDS = 10.0, 1.0
 TURNS = 40  # of the knob, to see how long its sound takes
 NOTES, AT_A_TIME = 400, 12  # offline
 ROUNDS = 5
+PERCENTILES = 50, 99, 99.9
+TAPS, TERMS = 48, 8  # of a sample between others, as engines read it
 
 
 def network(length, folder):
@@ -150,8 +153,69 @@ def of_16_voices(patch):
     return dataclasses.replace(patch, preset=patch.preset.model_copy(update={"play": play}))
 
 
+class Bare:
+    """A machine that does nothing but gather taps for 16 voices and multiply them, at steady paces."""
+
+    listens, ready, age_ms, played, latency_samples, sounding = False, True, None, 0, 0, VOICES
+
+    def __init__(self):
+        self.knobs = {}
+        rng = np.random.default_rng(0)
+        samples = rng.normal(size=1 << 20).astype(np.float32)
+        self._windows = np.lib.stride_tricks.sliding_window_view(samples, TAPS)
+        self._weights = rng.normal(size=(VOICES, TAPS, TERMS)).astype(np.float32)
+        paces = 2 ** (np.arange(-7, VOICES - 7)[:, np.newaxis] / 12)
+        self._places = (np.arange(BLOCK) * paces).astype(np.int64) + 60000 * np.arange(VOICES)[:, np.newaxis]
+        self._blocks = 0
+
+    def current_latents(self, channel):
+        return []
+
+    def shed(self, time):
+        return False
+
+    def process(self, events, count):
+        self._blocks += 1
+        taps = self._windows[self._places + BLOCK * (self._blocks % 400)]
+        mix = np.matmul(taps, self._weights).sum(axis=2).sum(axis=0)
+        return np.stack([mix, mix]), {}
+
+
+def loads(machine, hands=None, heard=lambda: None):
+    """Return percentiles of the load and of the thread's own time, as parts of a block, and underruns.
+
+    A clock empties the ring. ``heard`` is called after each block in which a key was struck, once all has settled.
+    """
+    player, sink, worked = Player(machine, RATE), NullSink(RATE, BLOCK, DEPTH), []
+    began, made = time.perf_counter(), player.block
+    counted = None
+
+    def block(count):
+        before = time.thread_time()
+        done = made(count)
+        worked.append((time.thread_time() - before) * RATE / BLOCK)
+        return done
+
+    def watch(sound, events):
+        nonlocal counted
+        now = time.perf_counter() - began
+        if counted is not None and any(isinstance(event, NoteOn) for event in events):
+            heard()
+        if counted is None and now > SETTLING_SECONDS:
+            loop.load, counted = Load(), sink.underruns
+            worked.clear()
+        if now > SETTLING_SECONDS + SECONDS:
+            loop.stop()
+
+    player.block = block
+    loop = Loop(player, sink, [] if hands is None else [hands], on_block=watch)
+    hurry(SOUND)
+    loop.run()
+    return loop.load.percentiles(*PERCENTILES), np.percentile(worked, PERCENTILES), sink.underruns - counted
+
+
 def live(pipe, path, name):
-    """Send the load's percentiles, underruns, ages of notes' sounds in ms, and times, of a loop that a clock empties.
+    """Send `loads` of a patch and of `Bare`, ages of notes' sounds in ms, and the times that `to_new_sound` finds.
 
     In a process of its own, which goes before others as that does which plays.
     """
@@ -160,26 +224,10 @@ def live(pipe, path, name):
     card = patch.model.card
     rack = Rack({0: patch}, RATE, omni=True, live=True)
     ready(rack)
-    sink, ages = NullSink(RATE, BLOCK, DEPTH), []
-    began = time.perf_counter()
-    counted = None
-
-    def watch(sound, events):
-        nonlocal counted
-        now = time.perf_counter() - began
-        if counted is not None and any(isinstance(event, NoteOn) for event in events):
-            ages.append(rack.age_ms)
-        if counted is None and now > SETTLING_SECONDS:
-            loop.load, counted = Load(), sink.underruns
-        if now > SETTLING_SECONDS + SECONDS:
-            loop.stop()
-
     keys = [entry.key for entry in patch.preset.keys] or list(range(53, 53 + VOICES))
-    hands = Hands(card.frame_length / card.sample_rate, keys, patch.preset.cc[0].number)
-    loop = Loop(Player(rack, RATE), sink, [hands], on_block=watch)
-    hurry(SOUND)
-    loop.run()
-    pipe.send((loop.load.percentiles(50, 99, 99.9), sink.underruns - counted, ages, to_new_sound(patch)))
+    hands, ages = Hands(card.frame_length / card.sample_rate, keys, patch.preset.cc[0].number), []
+    ours = loads(rack, hands, lambda: ages.append(rack.age_ms))
+    pipe.send((ours, loads(Bare()), ages, to_new_sound(patch)))
 
 
 def to_new_sound(patch):
@@ -250,11 +298,12 @@ def row(path, name):
     ours, theirs = context.Pipe()
     process = context.Process(target=live, args=(theirs, path, name))
     process.start()
-    (p50, p99, p999), underruns, ages, taken = ours.recv()
+    (load, worked, underruns), (bare, _, _), ages, taken = ours.recv()
     process.join()
     first, every = (np.array(column) * 1000 for column in zip(*taken, strict=True))
+    told = [" ".join(f"{part:4.0%}" for part in parts) for parts in (load, worked, bare)]
     print(
-        f"  {name:<13}load p50 {p50:4.0%}  p99 {p99:4.0%}  p99.9 {p999:4.0%}  underruns {underruns}   "
+        f"  {name:<13}load {told[0]}   own time {told[1]}   bare {told[2]}   underruns {underruns}   "
         f"age of notes p50 {np.median(ages):.0f} ms, most {max(ages):.0f}   "
         f"knob to sound p50 {np.median(first):.0f} ms, most {first.max():.0f}; all keys {np.median(every):.0f} ms, "
         f"most {every.max():.0f}"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...errors import UserError
 from ...stop import SIGNALS
-from .reading import Clip
+from .clip import Clip, Rooms
 from .store import Decoder
 
 Array = npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ class Aside:
         size = Clip.size(length)
         count = max(1, min(clips, MOST_BYTES // (size * FLOAT_BYTES)))
         arena = Arena(count * size * FLOAT_BYTES)
-        self._rooms = _rooms(arena, size)
+        self._rooms = Rooms(_rooms(arena, size).ravel())
         self._free = list(range(count))
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -63,7 +63,7 @@ class Aside:
             except (EOFError, OSError):
                 self._gone = True
             else:
-                clip = Clip.there(self._rooms[number], self._length)
+                clip = Clip.there(self._rooms, number, self._length)
                 weakref.finalize(clip, self._free.append, number)
                 if problem is not None:
                     raise problem

@@ -1,16 +1,14 @@
 """The part of a clip that a note plays: from where, how far, in which direction, and where it loops."""
 
-from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .reading import BITS, Clip, Places, Request, Stretch
+from .clip import Clip
+from .reading import BITS, Places, Request
 
 Array = npt.NDArray[np.float32]
-Asked = list[Request] | list[Stretch]
-Sounds = Generator[Asked, list[Array], list[Array]]  # asks to read clips, is given what they have, and returns
 
 
 class Part(NamedTuple):
@@ -67,37 +65,50 @@ class Part(NamedTuple):
             return ((self.first + self.length - 1) << BITS) - place, -step
         return (self.first << BITS) + place, step
 
-    def sound(self, clips: Sequence[Clip], places: Places, step: Places, row: int) -> Sounds:
-        """Ask for what is needed, and return what sounds of each clip at places, [n].
+    def ahead(self, place: int, step: int) -> int:
+        """Return how many places, a step apart, are `straight` from a place on."""
+        end = (self.loop + self.period if self.period else self.length - self.fade) << BITS
+        if self.period and place >= end + (self.cross << BITS):
+            end += self.period << BITS
+        return max(0, -((place - end) // step))
+
+    def asks(
+        self, clip: Clip, coming: Clip | None, share: Array | None, places: Places, step: Places
+    ) -> list[tuple[Request, int, Array | None]]:
+        """Return requests whose sum is what sounds at places, [n]: each from which of these on, and times what, [n].
 
         Args:
+            clip, coming, share, step: as of `Request`.
             places: rising; where it loops, from one that is `wrapped`.
-            step, row: as of `Request`.
         """
         if not self.period:
-            sounds = yield self._requests(clips, places, step, row)
+            weight = None
             if self.fade and places[-1] >= (self.length - self.fade) << BITS:
                 left = ((self.length << BITS) - places) * (1.0 / (self.fade << BITS))
-                sounds = [sound * np.minimum(left, 1.0).astype(np.float32) for sound in sounds]
-            return sounds
+                weight = np.minimum(left, 1.0).astype(np.float32)
+            return [(Request(clip, self._of_clip(places), step, coming, share), 0, weight)]
         begin, turn, cross = self.loop << BITS, self.period << BITS, self.cross << BITS
         since = places - begin
         again = since >= turn
         since = np.where(again, since % turn, since)
         fading = again & (since < cross)
-        heads = self._requests(clips, begin + since, step, row)
+        head = Request(clip, self._of_clip(begin + since), step, coming, share)
         if not fading.any():
-            return (yield heads)
-        tails = self._requests(clips, np.where(fading, begin + turn + since, begin), step, row)
-        sounds = yield [*heads, *tails]
+            return [(head, 0, None)]
         angle = np.where(fading, since, 0) * (np.pi / 2 / cross)
-        rise, fall = np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
-        pairs = zip(sounds[: len(clips)], sounds[len(clips) :], strict=True)
-        return [np.where(fading, head * rise + tail * fall, head) for head, tail in pairs]
-
-    def _requests(self, clips: Sequence[Clip], places: Places, step: Places, row: int) -> list[Request]:
-        places = self._of_clip(places)
-        return [Request(clip, places, step, row) for clip in clips]
+        rise = np.where(fading, np.sin(angle), 1.0).astype(np.float32)
+        fall = np.where(fading, np.cos(angle), 0.0).astype(np.float32)
+        there = np.flatnonzero(fading)
+        first, last = int(there[0]), int(there[-1]) + 1
+        late = begin + turn + np.where(fading, since, 0)[first:last]
+        tail = Request(
+            clip,
+            self._of_clip(late),
+            step if len(step) == 1 else step[first:last],
+            coming,
+            None if share is None else share[first:last],
+        )
+        return [(head, 0, rise), (tail, first, fall[first:last])]
 
     def _of_clip(self, places: Places) -> Places:
         """Return where places lie in the clip."""

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ...contract.model import Model
 from ...files import Stamp
-from ..clip_sound import ClipSound
-from .reading import Clip
+from .clip import Clip
+from .sound import ClipSound
 
 Array = npt.NDArray[np.float32]
 Name = tuple[int, bytes]  # the number of a label, and a code: what a clip is decoded from
@@ -127,15 +127,30 @@ class Ahead:
             self._asked, self._work.newest = names, wants
             self._last = self._thread.submit(self._work.through, wants)
 
+    def saw(self, knobs: bytes, now: int) -> None:
+        """Remember which clips the knobs say at a sample.
+
+        Raises:
+            TimbrelError: the decoder has failed.
+        """
+        self._check()
+        for some in list(self._work.ready.values()):  # meanwhile the thread may add a key's first
+            for kept in some:
+                if kept.knobs == knobs:
+                    kept.said = now
+
     def of(self, slot: int) -> Sequence[Kept]:
         """Return a key's clips that are ready, the newest last.
 
         Raises:
             TimbrelError: the decoder has failed.
         """
+        self._check()
+        return self._work.ready.get(slot, ())
+
+    def _check(self) -> None:
         if self._work.problem is not None:
             raise self._work.problem
-        return self._work.ready.get(slot, ())
 
 
 class _Work:

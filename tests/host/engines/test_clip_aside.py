@@ -7,10 +7,11 @@ import time
 import numpy as np
 import pytest
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.clip_sound import sound_of
 from timbrel.host.engines.clips import aside as module
 from timbrel.host.engines.clips.aside import Aside
-from timbrel.host.engines.clips.reading import ONE, TAPS, Clip, Reader, Stretch, steps
+from timbrel.host.engines.clips.clip import TAPS, Clip
+from timbrel.host.engines.clips.reading import ONE, Stretch, read, steps
+from timbrel.host.engines.clips.sound import sound_of
 from timbrel.host.engines.clips.store import Decoder
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
@@ -75,10 +76,7 @@ def test_it_gives_the_very_clip_and_its_copies(aside, decoder, monkeypatch):
         assert np.array_equal(clip.samples, other.samples)
         for semitones in (-7.0, 5.0, 12.0, 31.0, 60.0):
             step = int(steps(semitones)[0])
-            sounds = [
-                Reader().read([Stretch(each, ONE // 3, step, (LENGTH - TAPS) * ONE // step, 5)])[0]
-                for each in (clip, other)
-            ]
+            sounds = [read([Stretch(each, ONE // 3, step, (LENGTH - TAPS) * ONE // step)])[0] for each in (clip, other)]
             assert np.array_equal(*sounds)
 
 

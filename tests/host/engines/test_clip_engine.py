@@ -321,3 +321,18 @@ def test_memory_stays_flat_however_long_it_plays(patch, monkeypatch):
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 200_000
+
+
+@pytest.mark.parametrize("key", [53, 60, 64])
+@pytest.mark.parametrize(
+    "clip",
+    [
+        {},
+        {"length": 0.6, "reverse": True},
+        {"loop": True, "length": 0.1},
+        {"loop": True, "loop_start": 0.5, "crossfade_seconds": 0.01},
+    ],
+)
+def test_blocks_through_which_a_clip_goes_straight_on_are_those_of_one_large_block(sound, key, clip):
+    events = [on(50, key), ControlChange(700, 0, 20, 100), ControlChange(2500, 0, 20, 10), NoteOff(7000, 0, key)]
+    assert np.array_equal(sound(events, 8000, sizes=(64,), clip=clip), sound(events, 8000, clip=clip))

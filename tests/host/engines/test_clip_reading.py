@@ -7,7 +7,9 @@ import pytest
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.engines.clips.reading import BITS, ONE, ROWS, TAPS, Clip, Reader, Request, Stretch, steps
+from timbrel.host.engines.clips.clip import TAPS, Clip, Rooms
+from timbrel.host.engines.clips.reading import BITS, ONE, Request, Stretch, steps
+from timbrel.host.engines.clips.reading import read as read_all
 
 LENGTH = 6000
 SEMITONES = st.integers(-3000, 4000).map(lambda cents: cents / 100)
@@ -18,8 +20,8 @@ def sine(cycles, length=LENGTH):
     return np.sin(2 * np.pi * cycles * np.arange(length)).astype(np.float32)
 
 
-def read(clip, places, step, row=0):
-    return Reader().read([Request(clip, places, step, row)])[0]
+def read(clip, places, step):
+    return read_all([Request(clip, places, step)])[0]
 
 
 def at_pitch(clip, semitones, first=1000, count=600):
@@ -102,14 +104,13 @@ def test_any_division_and_any_company_give_the_same_bytes(data):
     bend = np.interp(np.arange(300), np.linspace(0, 300, len(pitches)), pitches)
     moving = steps(bend if data.draw(st.booleans()) else np.full(300, bend[0]))
     places = (2000 << BITS) + np.cumsum(moving // 8)
-    row = data.draw(st.integers(0, 3 * ROWS))
-    whole = read(clip, places, moving, row)
+    whole = read(clip, places, moving)
     cuts = sorted({0, 300, *data.draw(st.lists(st.integers(1, 299), max_size=5))})
-    others = [Request(clip, places[:50] + ONE // 3, steps(3.0), 7)] * data.draw(st.integers(0, 3))
-    reader, parts = Reader(), []
+    others = [Request(clip, places[:50] + ONE // 3, steps(3.0))] * data.draw(st.integers(0, 3))
+    parts = []
     for begin, end in itertools.pairwise(cuts):
-        request = Request(clip, places[begin:end], moving[begin:end], row + begin)
-        parts.append(reader.read([*others, request])[-1])
+        request = Request(clip, places[begin:end], moving[begin:end])
+        parts.append(read_all([*others, request])[-1])
     assert np.array_equal(np.concatenate(parts), whole)
 
 
@@ -138,19 +139,43 @@ def test_what_is_not_finite_is_silence():
 @given(st.data())
 def test_a_stretch_has_the_bytes_of_its_places_however_it_is_divided_and_whatever_is_read_beside(data):
     clip = Clip(np.random.default_rng(0).normal(size=400).astype(np.float32))
-    step = int(steps(data.draw(st.sampled_from([0.0, -12.0, 12.0]) | st.floats(-30, 40)))[0])
-    backwards, count, row = data.draw(st.booleans()), data.draw(st.integers(1, 300)), data.draw(st.integers(0, 100))
+    step = int(steps(data.draw(st.sampled_from([0.0, -12.0, 12.0]) | st.floats(-30, 40, allow_subnormal=False)))[0])
+    backwards, count = data.draw(st.booleans()), data.draw(st.integers(1, 300))
     span = step * (count - 1)
     first = data.draw(st.integers(0, max(0, (len(clip.samples) - 1) * ONE - span)))
     first, step = (first + span, -step) if backwards else (first, step)
     places = first + step * np.arange(count)
     if places.max() >= len(clip.samples) * ONE:
         return
-    whole = Reader().read([Request(clip, places, np.array([abs(step)]), row)])[0]
+    whole = read(clip, places, np.array([abs(step)]))
     begins = sorted({0, *data.draw(st.lists(st.integers(0, count - 1), max_size=3))})
     stretches = [
-        Stretch(clip, first + step * begin, step, end - begin, row + begin)
+        Stretch(clip, first + step * begin, step, end - begin)
         for begin, end in zip(begins, [*begins[1:], count], strict=True)
     ]
-    others = [Stretch(clip, ONE // 3, int(steps(3.0)[0]), 200, 7)] * data.draw(st.integers(0, 2))
-    assert np.array_equal(np.concatenate(Reader().read([*stretches, *others])[: len(stretches)]), whole)
+    others = [Stretch(clip, ONE // 3, int(steps(3.0)[0]), 200)] * data.draw(st.integers(0, 2))
+    assert np.array_equal(np.concatenate(read_all([*stretches, *others])[: len(stretches)]), whole)
+
+
+@given(st.data())
+def test_what_is_coming_has_its_share_whether_or_not_the_clips_lie_in_the_same_memory(data):
+    noises = np.random.default_rng(3).normal(size=(2, LENGTH)).astype(np.float32)
+    clips = [Clip(noise) for noise in noises]
+    if data.draw(st.booleans()):
+        size = Clip.size(LENGTH)
+        rooms = Rooms(np.zeros(2 * size, np.float32))
+        for number, clip in enumerate(clips):
+            clip.put(rooms.flat[number * size : (number + 1) * size])
+        clips = [Clip.there(rooms, number, LENGTH) for number in range(2)]
+    pitches = data.draw(st.lists(SEMITONES, min_size=1, max_size=3))
+    step = steps(
+        pitches[0] if len(pitches) == 1 else np.interp(np.arange(80), np.linspace(0, 80, len(pitches)), pitches)
+    )
+    first, share = 300 << BITS, np.linspace(0, 1, 80).astype(np.float32)
+    places = first + np.concatenate([np.zeros(1, np.int64), np.cumsum(np.broadcast_to(step, 80))[:-1]])
+    one, other = (read(clip, places, step) for clip in clips)
+    requests = [Stretch(clips[0], ONE // 3, int(steps(3.0)[0]), 100), Request(clips[0], places, step, clips[1], share)]
+    if len(step) == 1:
+        requests.append(Stretch(clips[0], first, int(step[0]), 80, clips[1], share))
+    for found in read_all(requests)[1:]:
+        assert np.allclose(found, (1 - share) * one + share * other, atol=1e-6)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.clip_sound import sound_of
-from timbrel.host.engines.clip_spectra import SpectraSound
+from timbrel.host.engines.clips.sound import sound_of
+from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack

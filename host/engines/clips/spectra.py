@@ -14,8 +14,8 @@ does not fit to the bottom.
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import window
-from .basins import GAUSSIAN
+from ...dsp import window
+from ..basins import GAUSSIAN
 
 Array = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]
@@ -61,18 +61,28 @@ class SpectraSound:
 
     def _sound(self, frame: Array) -> Array:
         """Return the clip of a frame, [length]; what comes after its last spectrum that is heard is silence."""
+        magnitudes, levels = self._heard(frame)
+        sound = np.zeros(self._length, np.float32)
+        made = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
+        sound[: len(made)] = made
+        return sound
+
+    def phasors(self, frame: Array) -> Spectra:
+        """Return the phases that the spectra of a frame are given, of length 1, [spectra that are heard, bins]."""
+        return self._fitted(*self._heard(frame))
+
+    def _heard(self, frame: Array) -> tuple[Array, Array]:
+        """Return the magnitudes of a frame as far as they are heard, and the loudness curve up to there."""
         spectra = self._bins * self._count
         magnitudes, levels = frame[:spectra].reshape(self._count, self._bins), frame[spectra:]
         if self._trims:
             heard = np.flatnonzero(magnitudes.max(1) > AUDIBLE * magnitudes.max())
             count = max(int(heard[-1]) + 1 if len(heard) else 0, FEWEST)
             magnitudes, levels = magnitudes[:count], levels[: (count - 1) * self._hop // self._part]
-        sound = np.zeros(self._length, np.float32)
-        made = self._made(magnitudes, levels)
-        sound[: len(made)] = made
-        return sound
+        return magnitudes, levels
 
-    def _made(self, magnitudes: Array, levels: Array) -> Array:
+    def _fitted(self, magnitudes: Array, levels: Array) -> Spectra:
+        """Return phasors that fit magnitudes and a loudness curve, as many as there are magnitudes."""
         fitted: Spectra = magnitudes * self._first_phases(magnitudes)
         before: Spectra | None = None
         for _ in range(TURNS):
@@ -80,7 +90,7 @@ class SpectraSound:
             led = given if before is None else given + MOMENTUM * (given - before)
             phasors = (led / np.maximum(np.abs(led), np.float32(1e-12))).astype(np.complex64, copy=False)
             fitted, before = magnitudes * phasors, given
-        return self._levelled(self._added(fitted), levels, POOLED)
+        return phasors
 
     def _first_phases(self, magnitudes: Array) -> Spectra:
         """Return phasors whose slopes in time and frequency are those that go with the magnitudes."""

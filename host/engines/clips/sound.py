@@ -5,8 +5,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import Card
-from .clip_spectra import SpectraSound
+from ...contract.card import Card
+from .spectra import SpectraSound
 
 Array = npt.NDArray[np.float32]
 
