@@ -27,7 +27,7 @@ TINY = 1e-30  # keeps divisors above 0
 
 @dataclass
 class Ended:
-    """Where rows have ended.
+    """The points at which rows have ended.
 
     Args:
         points: the best that each has met inside the box, [rows, n], in parts of it.

@@ -1,83 +1,94 @@
-"""Least squares over few numbers, by Jacobians: Levenberg and Marquardt's method inside a box.
+"""Least squares over few numbers, inside a box: Levenberg and Marquardt's steps by a Jacobian that is kept up to date.
 
-(Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) Where a code can give a
-sound exactly the residuals vanish, and each step squares what is left; a search by slopes alone takes hundreds of steps
-along valleys that a Jacobian sees. Its columns, one a latent, are computed forwards in one batch.
+(Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) A Jacobian sees along
+narrow valleys that a search by slopes crosses hundreds of times, and costs as much as some ten evaluations. So it is
+computed where the search begins, and corrected by what each evaluation tells of it (Broyden, "A class of methods for
+solving nonlinear simultaneous equations", Mathematics of Computation 1965, equation 4.5); where the corrected one no
+longer leads on it is computed once more. Its columns, one a latent, are differences of points in one batch.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .lbfgs import Ended
+Residuals = Callable[[Tensor], Tensor]  # points [some, n] → residuals [some, m]
 
-Residuals = Callable[[Tensor, Tensor], Tensor]  # points [some, n], the numbers of their rows → residuals [some, m]
+TOGETHER = 64  # columns of a Jacobian computed at once: more fill memory
+ASIDE = 1e-3  # of the box, to the points of differences: less drowns in single precision
+JACOBIANS = 2  # a third gains a hundredth
+DAMPING, LEAST, MOST = 1e-2, 1e-6, 1e6  # of the mean curvature: with a new Jacobian, and its bounds
+EASIER, HARDER = 0.3, 4.0  # what it is multiplied by after a step that gained, and one that did not
+GAIN, PATIENCE = 2e-2, 2  # so many steps in turn that gain less than this share of the loss: the Jacobian leads nowhere
+TINY = 1e-12  # keeps divisors above 0
 
-TOGETHER = 128  # columns of Jacobians computed at once
-DAMPING, LEAST, MOST = 1e-2, 1e-9, 1e6  # of the mean curvature: at first, and its bounds
-EASIER, HARDER = 0.2, 4.0  # what it is multiplied by after a step that gained, and one that did not
-GAIN, PATIENCE = 5e-3, 2  # so many steps in turn that gain less than this share of the loss are the end
+
+class Least(NamedTuple):
+    """The best point that was met, [n], its loss, and whether the search came to an end of its own."""
+
+    point: Tensor
+    loss: float
+    evaluations: int
+    settled: bool
 
 
-def least_squares(residuals: Residuals, points: Tensor, steps: int, found: float) -> Ended:
-    """Minimise the sum of squared residuals of each row, from a point in the unit box or at its ends.
+def least_squares(
+    residuals: Residuals,
+    point: Tensor,
+    evaluations: int,
+    found: float,
+    around: Callable[[Tensor], Residuals] | None = None,
+) -> Least:
+    """Minimise the sum of squared residuals from a point in the unit box or at its ends.
 
     Args:
-        residuals: of a row they must not depend on other rows.
-        points: [rows, n], 0 to 1.
-        steps: the most of a row, each with a Jacobian.
-        found: a sum of squares that ends a row's search.
+        point: [n], 0 to 1.
+        evaluations: the most.
+        found: a sum of squares that ends the search.
+        around: gives, for a point [1, n], residuals near it that are smooth, where ``residuals`` themselves are not.
     """
-    rows, n = points.shape
-    x = points.float().clamp(0, 1)
-    loss, damping = torch.full((rows,), torch.inf), torch.full((rows,), DAMPING)
-    taken, idle = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, dtype=torch.long)
-    active = torch.ones(rows, dtype=torch.bool)
-    while len(left := active.nonzero()[:, 0]):
-        for part in torch.split(left, max(1, TOGETHER // n)):
-            rest, ways = _jacobian(residuals, x[part], part)
-            before = rest.square().sum(1)
-            moved, after, damping[part] = _step(residuals, x[part], part, before, damping[part], rest, ways)
-            gained = before - after
-            idle[part] = torch.where(gained > GAIN * before, 0, idle[part] + 1)
-            idle[part] = torch.where(gained > 0, idle[part], PATIENCE)
-            x[part], loss[part] = moved, after
-        taken[left] += 1
-        active = (idle < PATIENCE) & (loss > found) & (taken < steps)
-    settled = (idle >= PATIENCE) | (loss <= found)
-    return Ended(x.double(), loss.double(), taken, settled)
-
-
-def _jacobian(residuals: Residuals, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the residuals of rows, [some, m], and how they change along each coordinate, [some, n, m]."""
-    some, n = points.shape
-    many, along = points.repeat_interleave(n, 0), torch.eye(n).repeat(some, 1)
-    numbers = rows.repeat_interleave(n)
+    nearby = around or (lambda _: residuals)
+    best = point.float().clamp(0, 1)[None]
     with torch.no_grad():
-        rest, ways, *_ = torch.func.jvp(lambda at: residuals(at, numbers), (many,), (along,))
-    return rest[::n], ways.view(some, n, -1)
+        rest = residuals(best)
+        ways, jacobians = _jacobian(nearby(best), best), 1
+        loss, damping, idle = float(rest.square().sum()), DAMPING, 0
+        for count in range(1, evaluations):
+            if loss <= found:
+                return Least(best[0], loss, count, True)
+            if idle == PATIENCE:
+                if jacobians == JACOBIANS:
+                    return Least(best[0], loss, count, True)
+                ways, jacobians, damping, idle = _jacobian(nearby(best), best), jacobians + 1, DAMPING, 0
+            trial = _aimed(best[0], rest[0], ways, damping)[None]
+            step, given = trial - best, residuals(trial)
+            tried = float(given.square().sum())
+            idle = 0 if tried < (1 - GAIN) * loss else idle + 1
+            if torch.isfinite(given).all():
+                ways += step.T / step.square().sum().clamp_min(TINY) @ (given - rest - step @ ways)
+            if tried < loss:
+                best, rest, loss, damping = trial, given, tried, max(damping * EASIER, LEAST)
+            else:
+                damping = min(damping * HARDER, MOST)
+    return Least(best[0], loss, evaluations, loss <= found)
 
 
-def _step(
-    residuals: Residuals, points: Tensor, rows: Tensor, before: Tensor, damping: Tensor, rest: Tensor, ways: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return points that gain, or those given where nothing does; their losses; and the damping for the next step."""
-    slope = (ways @ rest[:, :, None])[:, :, 0]
-    held = ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
-    ways = ways.masked_fill(held[:, :, None], 0.0)
-    slope = slope.masked_fill(held, 0.0)
-    curvature = ways @ ways.transpose(1, 2)
-    usual = curvature.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
-    best, after, open_ = points.clone(), before.clone(), torch.ones(len(points), dtype=torch.bool)
-    while open_.any():
-        damped = curvature + (damping * usual)[:, None, None] * torch.eye(points.shape[1])
-        trial = (points - torch.linalg.solve(damped, slope)).clamp(0, 1)
-        with torch.no_grad():
-            loss = residuals(trial[open_], rows[open_]).square().sum(1)
-        gains = torch.zeros_like(open_)
-        gains[open_] = loss < before[open_]
-        best[gains], after[gains] = trial[gains], loss[gains[open_]]
-        damping = torch.where(gains, damping * EASIER, torch.where(open_, damping * HARDER, damping))
-        open_ = open_ & ~gains & (damping < MOST)
-    return best, after, damping.clamp(LEAST, MOST / HARDER)
+def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
+    """Return how residuals change along each coordinate from a point [1, n], [n, m]."""
+    aside = torch.where(point > 0.5, -ASIDE, ASIDE)  # inside the box
+    points = point + torch.diag(aside[0])
+    moved = torch.cat([residuals(part) for part in torch.split(points, TOGETHER)])
+    return (moved - residuals(point)) / aside.T
+
+
+def _aimed(point: Tensor, rest: Tensor, ways: Tensor, damping: float) -> Tensor:
+    """Return where a damped step leads; coordinates stay at an end of the box that lower losses lie beyond."""
+    slope = ways @ rest
+    held = ((point <= 0) & (slope > 0)) | ((point >= 1) & (slope < 0))
+    free = ways.masked_fill(held[:, None], 0.0)
+    curvature = free @ free.T
+    usual = curvature.diagonal().mean().clamp_min(1e-30)
+    damped = curvature + damping * usual * torch.eye(len(point))
+    step: Tensor = torch.linalg.solve(damped, slope.masked_fill(held, 0.0))
+    return (point - step).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""How far decoded frames are from the sounds that are looked for: in absolute differences, or in squares."""
+"""Measures how far decoded frames are from the sounds that are looked for: in absolute differences, or in squares."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from .views import Heard, View
 
 BANDS = 64  # mel bands of levels: as many as sounds are judged by
 SOFTEST = 1e-4  # power under a sound's loudest band, -40 dB: what is softer is covered by it
-LEVELS, FINE = 1.0, 0.3  # weights: of a root mean square of 10 dB, and of all that single amplitudes are
+LEVELS, FINE = 1.0, 1.0  # weights: of a root mean square of 10 dB, and of all that single amplitudes are
 
 Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their targets' numbers → residuals [rows, m]
 

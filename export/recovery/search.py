@@ -3,7 +3,8 @@
 ``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
 the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
 best go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there, and
-refines that by least squares.
+refines that by least squares; clips given as magnitudes are compared as they sound, first with the phases of the
+recording, which stand still, then with those that a host finds.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +20,15 @@ from ...host.contract.model import Model
 from ...host.through.sought import Found, Sought
 from .decoder import Decoder
 from .lbfgs import Minimiser, Objective
-from .levenberg import Residuals, least_squares
+from .levenberg import Least, Residuals, least_squares
 from .likeness import Further, Likeness
-from .views import Heard, view_of
+from .sounding import Sounding
+from .views import Heard, Magnitudes, view_of
 
 STARTS = 16  # of a search by slopes; each label has one at least
 ROUNDS = 20  # evaluations between two reports of progress
-PART = 8  # sounds refined between two reports
 FOUND = 3e-3  # of a sound's amplitudes: what differs by less is the same sound
-STEPS = 25  # of least squares, with a Jacobian each: most need ten
+EVALUATIONS = 80  # of least squares: most need fifteen
 EXACT = 1e-7  # of a sound's roots, squared: -70 dB
 TOGETHER = 64  # frames decoded at once: those of long clips fill memory
 SEED = 0
@@ -48,7 +49,7 @@ STAGES = (Stage(40, 4, 4), Stage(60, 2, 2), Stage(900, 1, 1))
 
 @dataclass(frozen=True)
 class Options:
-    """How to search; what recovers sounds for players leaves all as it is.
+    """The settings of a search; `timbrel recover` leaves all as they are.
 
     Args:
         seed: of starts and of clipping.
@@ -86,8 +87,10 @@ class Searcher:
         """
         self.options = options or Options()
         self._card, self._decoder, self._view = model.card, Decoder(model), view_of(model.card)
+        self._sounding = Sounding(model.card) if isinstance(self._view, Magnitudes) else None
+        self._played = self._sounding or self._view
         if self.options.gain_counts is not None:
-            self._view.gain_counts = self.options.gain_counts
+            self._view.gain_counts = self._played.gain_counts = self.options.gain_counts
         self._low, self._high = span(model.card)
 
     def gradient(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
@@ -111,45 +114,73 @@ class Searcher:
                     progress(done / total)
             kept = _best(ended.losses, groups, stage.kept)
             points, groups, labels = ended.points[kept].float(), groups[kept], labels[kept]
-        return self._found(points, groups, labels, ended.settled[kept], likeness, [None] * len(sounds))
+        played = self._likeness(sounds)
+        return self._found(points, groups, labels, ended.settled[kept], played, [None] * len(sounds))
 
     def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
         """Refine the codes that a network gave; see `Search`."""
-        likeness, points, groups, labels = self._placed(sounds)
+        played, points, groups, labels = self._placed(sounds)
+        before = self._missed(played, points, groups, labels)
         ends = []
-        before = self._missed(likeness, points, groups, labels)
-        for part in torch.split(groups, PART):
-            ends.append(least_squares(self._residuals(likeness, part, labels[part]), points[part], STEPS, EXACT))
+        for number, sound in enumerate(sounds):
+            ends.append(self._refined(played, sound, number, points[number], labels[number]))
             if progress is not None:
-                progress((int(part[-1]) + 1) / len(sounds))
-        better = torch.cat([end.points for end in ends]).float()
-        settled = torch.cat([end.settled for end in ends])
-        return self._found(better, groups, labels, settled, likeness, before.tolist())
+                progress((number + 1) / len(sounds))
+        better = torch.stack([end.point for end in ends])
+        settled = torch.tensor([end.settled for end in ends])
+        return self._found(better, groups, labels, settled, played, before.tolist())
 
     def descent(self, sounds: Sequence[Sought], evaluations: int) -> list[Found]:
         """Refine the codes that a network gave by L-BFGS on absolute differences, as the publication's hybrid does."""
-        likeness, points, groups, labels = self._placed(sounds)
-        before = self._missed(likeness, points, groups, labels)
-        objective = self._difference(likeness, groups, labels, 1)
+        played, points, groups, labels = self._placed(sounds)
+        before = self._missed(played, points, groups, labels)
+        objective = self._difference(Likeness(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
         ended = Minimiser(objective, points, groups, "stochastic", FOUND, generator).run(evaluations)
-        return self._found(ended.points.float(), groups, labels, ended.settled, likeness, before.tolist())
+        return self._found(ended.points.float(), groups, labels, ended.settled, played, before.tolist())
+
+    def _refined(self, played: Likeness, sound: Sought, number: int, point: Tensor, label: Tensor) -> Least:
+        """Return where least squares lead from the point of a sound, the target of that number."""
+        sounding, which = self._sounding, torch.tensor([number])
+
+        def decoded(at: Tensor) -> Tensor:
+            return self._decoded(at, label.expand(len(at)))
+
+        if sounding is None:
+            return least_squares(lambda at: played.residuals(decoded(at), which), point, EVALUATIONS, EXACT)
+
+        def held(phasors: Tensor) -> Residuals:
+            return lambda at: played.residuals(sounding.made(decoded(at), phasors), which)
+
+        near = least_squares(held(sounding.own_phasors(torch.from_numpy(sound.frames[0]))), point, EVALUATIONS, EXACT)
+        return least_squares(
+            lambda at: played.residuals(sounding.played(decoded(at)), which),
+            near.point,
+            EVALUATIONS,
+            EXACT,
+            around=lambda at: held(sounding.phasors(decoded(at)[0])),
+        )
 
     def _placed(self, sounds: Sequence[Sought]) -> tuple[Likeness, Tensor, Tensor, Tensor]:
-        """Return what sounds are compared by, their codes in parts of the box, their numbers, and their labels.
+        """Return what played sounds are compared by, their codes in parts of the box, their numbers, and their labels.
 
         A sound whose label the network does not tell has the one with which its code comes nearest.
         """
-        targets, classes = self._targets(sounds)
-        likeness, groups = Likeness(self._view, targets, self.options.further), torch.arange(len(sounds))
+        played, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
         points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
         if not self._card.labels:
-            return likeness, points, groups, classes
+            return played, points, groups, self._targets(sounds)[1]
+        if all(sound.label is not None for sound in sounds):
+            return played, points, groups, torch.tensor([sound.label for sound in sounds])
         each = [torch.full_like(groups, label) for label in range(len(self._card.labels))]
-        nearest = torch.stack([self._missed(likeness, points, groups, labels) for labels in each]).argmin(0)
+        nearest = torch.stack([self._missed(played, points, groups, labels) for labels in each]).argmin(0)
         told = [int(near) if sound.label is None else sound.label for sound, near in zip(sounds, nearest, strict=True)]
-        return likeness, points, groups, torch.tensor(told)
+        return played, points, groups, torch.tensor(told)
+
+    def _likeness(self, sounds: Sequence[Sought]) -> Likeness:
+        """Return what is played compared with sounds."""
+        return Likeness(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
 
     def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Heard], Tensor]:
         """Return sounds in the model's terms, and their pitch classes, 0 where none is told."""
@@ -170,13 +201,15 @@ class Searcher:
 
         return difference
 
-    def _residuals(self, likeness: Likeness, groups: Tensor, labels: Tensor) -> Residuals:
-        return lambda points, rows: likeness.residuals(self._decoded(points, labels[rows]), groups[rows])
-
-    def _missed(self, likeness: Likeness, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
-        """Return the share of their sounds' amplitudes that codes miss."""
+    def _missed(self, played: Likeness, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
+        """Return the share of their sounds' amplitudes that codes miss, as they are played."""
+        found = []
         with torch.no_grad():
-            return self._difference(likeness, groups, labels, 1)(points, torch.arange(len(points)))
+            for rows in torch.split(torch.arange(len(points)), TOGETHER):
+                frames = self._decoded(points[rows], labels[rows])
+                sounds = frames if self._sounding is None else self._sounding.played(frames)
+                found.append(played.difference(sounds, groups[rows]))
+        return torch.cat(found)
 
     def _found(
         self,
@@ -184,11 +217,11 @@ class Searcher:
         groups: Tensor,
         labels: Tensor,
         settled: Tensor,
-        likeness: Likeness,
+        played: Likeness,
         before: Sequence[float | None],
     ) -> list[Found]:
         codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()
-        after = self._missed(likeness, points, groups, labels)
+        after = self._missed(played, points, groups, labels)
         return [
             Found(code, int(label) if self._card.labels else None, first, float(missed), bool(ended))
             for code, label, first, missed, ended in zip(codes, labels, before, after, settled, strict=True)

@@ -1,4 +1,4 @@
-"""What recorded and decoded frames are compared by: the amplitudes of spectra, one after another.
+"""Turns recorded and decoded frames into what they are compared by: the amplitudes of spectra, one after another.
 
 A view of a model turns both into amplitudes [rows, spectra, bins], in the domain of the model's own frames: spectra of
 kind ``spectrum`` as they are, of grains that of the grain, of clips those of short windows. Many frames of one sound
@@ -149,7 +149,7 @@ class Samples(View):
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`; frames are samples, also of recordings."""
-        return _short(frames, self.length, self.length // OVERLAP)
+        return sizes(short_spectra(frames, self.length, self.length // OVERLAP))
 
 
 class Magnitudes(View):
@@ -164,7 +164,7 @@ class Magnitudes(View):
         """See `View.heard`."""
         sounds, points = torch.from_numpy(frames), self.card.envelope_points
         envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
-        return Heard(_short(sounds, self.length, self.card.hop_length)[0], None, envelope)
+        return Heard(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -207,15 +207,25 @@ def _together(spectra: Array) -> Tensor:
     return torch.from_numpy((whole / np.maximum(whole.max(), LEAST)).astype(np.float32))
 
 
-def _short(sounds: Tensor, length: int, hop: int) -> Tensor:
-    """Return amplitudes of windows whose middles lie ``hop`` apart from the first sample on, [rows, spectra, bins]."""
+def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
+    """Return spectra of Hann windows ``hop`` apart, the first around the first sample, [rows, spectra, bins]."""
     side = length // 2
     spectra = sounds.shape[1] // hop + 1
     padded = torch.nn.functional.pad(sounds, (side, side + hop))
-    return _amplitudes(padded.unfold(1, length, hop)[:, :spectra], _window("hann", length).to(sounds))
+    found: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :spectra] * hann(length).to(sounds))
+    return found
+
+
+def hann(length: int) -> Tensor:
+    """Return the window that spectra of clips have, [length]."""
+    return _window("hann", length)
 
 
 def _amplitudes(pieces: Tensor, shape: Tensor) -> Tensor:
-    found = torch.fft.rfft(pieces * shape)
+    return sizes(torch.fft.rfft(pieces * shape))
+
+
+def sizes(found: Tensor) -> Tensor:
+    """Return the amplitudes of spectra, whose slopes are finite at 0 too."""
     amplitudes: Tensor = (found.real.square() + found.imag.square() + LEAST).sqrt()
     return amplitudes

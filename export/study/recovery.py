@@ -3,7 +3,7 @@
 A generator is inverted by a network, by a search, and by both, for sounds that it made (table 1) and for recordings
 (table 2). Networks are trained once; sounds and searches are drawn anew for each seed. Beside the publication's rows
 are ours: least squares in place of its 200 slopes, the same with the perceptual term kept, and `tuned-clip`, whose
-encoder was trained with its decoder.
+encoder was trained with its decoder. Or nothing is trained, and the rows are those of a model of clips that is there.
 """
 
 import json
@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from ...host.contract.model import Model
 from ...host.errors import UserError
-from ...host.files import replacing
+from ...host.files import check_new_folder, replacing
+from ...host.kinds.table import kind_of
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES, trained
@@ -29,28 +30,30 @@ from ..export import export
 from ..families import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
 from .recovery_page import page, pictures
-from .recovery_rows import ROWS, TABLES, Bench, Measured
+from .recovery_rows import ROWS, TABLES, Bench, InvertedBench, Measured
 from .runs import Asked as Trainings
 from .runs import Course, check_folder, is_trained, load_recipes, train
 
 Array = npt.NDArray[np.float32]
 
 INVERT, TUNED = "invert", "tuned-clip"
+FOUND = "found"  # the folder of rows that are measured
 SECONDS_A_STEP, SECONDS_A_SOUND = 1.5, 20.0  # about: the progress display corrects them
 SHOWN = 3  # examples in each figure, as the publication has
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The settings of the study: a corpus, its own folder, the runs of a generator and of a classifier.
+    """The settings of the study: a corpus, its own folder, what is inverted, and the run of a classifier.
 
-    ``changes`` are ``KEY=VALUE`` of both recipes, or ``RECIPE:KEY=VALUE`` of one; ``clips`` how many sounds of each
-    table are looked for with each of ``seeds``.
+    ``subject`` is the run of a generator, for which a network is trained, or a model that has an encoder. ``changes``
+    are ``KEY=VALUE`` of both recipes, or ``RECIPE:KEY=VALUE`` of one; ``clips`` how many sounds of each table are
+    looked for with each of ``seeds``.
     """
 
     corpus: Path
     folder: Path
-    generator: Path
+    subject: Path | Model
     classifier: Path
     changes: list[str]
     seeds: int = 3
@@ -74,14 +77,55 @@ def study(asked: Asked, display: Display) -> bool:
     corpus, judge = Corpus.open(asked.corpus), trained(Run.open(asked.classifier), "best")[0]
     if not isinstance(judge, Classifier):
         raise UserError(f"--classifier {asked.classifier} is no run of a classifier; train one on labelled clips")
-    recipes, others = _recipes(asked, corpus)
-    trainings = Trainings(asked.corpus, asked.folder, None, asked.changes, None)
-    check_folder(trainings, recipes, further=True)
     display.stage("study recovery")
-    work = {recipe.name: _seconds(recipe) for recipe in recipes}
-    for seed in range(asked.seeds):
-        work |= {f"{table} {seed}": SECONDS_A_SOUND * asked.clips * len(ROWS) for table in TABLES}
-    course = Course(display, work)
+    if isinstance(asked.subject, Model):
+        bench: Bench | None = _bench_of(asked.subject, asked, corpus, judge)
+        course = Course(display, _searches(asked, ROWS))
+    else:
+        bench, course = _inverted(asked, asked.subject, corpus, judge, display)
+    if bench is None:
+        return False
+    found = {table: [_table(asked, bench, table, seed, course) for seed in range(asked.seeds)] for table in TABLES}
+    _write(asked, corpus, bench, found)
+    return True
+
+
+def _bench_of(model: Model, asked: Asked, corpus: Corpus, judge: Classifier) -> Bench:
+    """Return what the rows of a model that is there are measured with.
+
+    Raises:
+        UserError: it makes no clips, has no encoder, or the corpus none of its labels or another rate.
+    """
+    card = model.card
+    if not kind_of(card).of_clips:
+        raise UserError(f"--model {card.name} is of kind {card.kind!r}; give a model of clips")
+    if corpus.rate != card.sample_rate:
+        raise UserError(
+            f"--corpus {asked.corpus} has {corpus.rate} Hz, and model {card.name!r} {card.sample_rate}; build it with "
+            f"--rate {card.sample_rate}"
+        )
+    if asked.changes or asked.minutes is not None:
+        raise UserError("--set and --minutes are of what is trained, and of a model nothing is; leave them out")
+    if not (asked.folder / FOUND).is_dir():
+        check_new_folder(asked.folder)
+    bench = Bench(corpus, model, judge)
+    if not bench.recordings:
+        raise UserError(
+            f"--corpus {asked.corpus} has no recording in its test split with a label of model {card.name!r}; give one "
+            f"with labels such as {', '.join(card.labels[:3])}"
+        )
+    return bench
+
+
+def _inverted(
+    asked: Asked, generator: Path, corpus: Corpus, judge: Classifier, display: Display
+) -> tuple[Bench | None, Course]:
+    """Train what inverts a generator, and return what its rows are measured with; None where training was stopped."""
+    recipes, others = _recipes(asked, generator, corpus)
+    check_folder(Trainings(asked.corpus, asked.folder, None, asked.changes, None), recipes, further=True)
+    course = Course(
+        display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(asked, InvertedBench.rows)
+    )
     models = {}
     for recipe in recipes:
         run = asked.folder / "runs" / recipe.name
@@ -91,17 +135,21 @@ def study(asked: Asked, display: Display) -> bool:
             recipe, asked.corpus, run, options, course, 1.0, others.get(recipe.name, {})
         ):
             display.say(f"stopped, all is saved; the same command goes on with {run}")
-            return False
+            return None, course
         models[recipe.name] = _exported(Run.open(run), asked.folder / "models" / f"{recipe.name}.onnx")
-    bench = Bench(corpus, Run.open(asked.folder / "runs" / INVERT), models[INVERT], models[TUNED], judge)
-    found = {table: [_table(asked, bench, table, seed, course) for seed in range(asked.seeds)] for table in TABLES}
-    _write(asked, corpus, bench, found)
-    return True
+    inverting = Run.open(asked.folder / "runs" / INVERT)
+    return InvertedBench(corpus, inverting, models[INVERT], models[TUNED], judge), course
 
 
-def _recipes(asked: Asked, corpus: Corpus) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
+def _searches(asked: Asked, rows: Mapping[str, str]) -> dict[str, float]:
+    """Return the seconds that searches take, about, by table and seed."""
+    each = SECONDS_A_SOUND * asked.clips * len(rows)
+    return {f"{table} {seed}": each for table in TABLES for seed in range(asked.seeds)}
+
+
+def _recipes(asked: Asked, generator: Path, corpus: Corpus) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
     """Return what is to be trained, complete, and the runs that recipes are built on."""
-    others = {"generator": Run.open(asked.generator).recipe, "judge": Run.open(asked.classifier).recipe}
+    others = {"generator": Run.open(generator).recipe, "judge": Run.open(asked.classifier).recipe}
     FAMILIES[INVERT].follows(load_recipe(INVERT), others)  # refuses other runs, before what is made of them is
     frames, words = others["generator"].frames, getattr(others["generator"], "network", None)
     labelled = bool(getattr(words, "words", []))
@@ -120,7 +168,7 @@ def _recipes(asked: Asked, corpus: Corpus) -> tuple[list[Recipe], dict[str, dict
         recipe = family.complete(family.follows(recipe, others) if family.reads else recipe, corpus)
         family.check(corpus, recipe)
         recipes.append(recipe)
-    return recipes, {INVERT: {"generator": asked.generator, "judge": asked.classifier}}
+    return recipes, {INVERT: {"generator": generator, "judge": asked.classifier}}
 
 
 def _seconds(recipe: Recipe) -> float:
@@ -138,13 +186,13 @@ def _exported(run: Run, path: Path) -> Model:
 
 def _table(asked: Asked, bench: Bench, table: str, seed: int, course: Course) -> dict[str, Measured]:
     """Return the rows of a table for a seed; those that an earlier call has measured are read."""
-    folder = asked.folder / "found"
-    folder.mkdir(exist_ok=True)
+    folder = asked.folder / FOUND
+    folder.mkdir(parents=True, exist_ok=True)
     course.begin(f"{table} {seed}")
     found: dict[str, Measured] = {}
-    for number, row in enumerate(ROWS):
-        file = folder / f"{table}-{seed}-{row}.npz"
-        course.update(number / len(ROWS), row)
+    for number, row in enumerate(bench.rows):
+        file = folder / f"{bench.stamp}-{table}-{seed}-{row}.npz"
+        course.update(number / len(bench.rows), row)
         known = Measured.read(file, asked.clips)
         if known is None:
             known = bench.measured(table, row, seed, asked.clips)
@@ -168,9 +216,17 @@ def _write(asked: Asked, corpus: Corpus, bench: Bench, tables: Mapping[str, list
         "corpus": corpus.name,
         "sounds": asked.clips,
         "seeds": asked.seeds,
-        "steps": {name: Run.open(asked.folder / "runs" / name).logged()[-1]["step"] for name in (INVERT, TUNED)},
+        "steps": {
+            name: Run.open(asked.folder / "runs" / name).logged()[-1]["step"]
+            for name in (INVERT, TUNED)
+            if not isinstance(asked.subject, Model)
+        },
+        "rows": dict(bench.rows),
         "tables": {
-            table: {row: bench.figures([seed[row] for seed in seeds]) for row in ROWS}
+            table: {
+                row: bench.figures([seed[row] for seed in seeds], [seed["asked"] for seed in seeds])
+                for row in bench.rows
+            }
             for table, seeds in tables.items()
         },
         "pictures": shown,

@@ -1,7 +1,7 @@
 """The rows of the study of recovery: each finds the codes of some sounds, and is judged by what comes of them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...host.contract.card import Card, UniformPrior
 from ...host.contract.encoder import Encoder
 from ...host.contract.model import Model
-from ...host.engines.clip_spectra import SpectraSound
+from ...host.engines.clips.spectra import SpectraSound
 from ...host.through.measures import measures
 from ...host.through.sought import Found, Sought
 from ...train.batches.clips import places
 from ...train.corpus.store import Corpus
-from ...train.families import trained
 from ...train.metrics.sets import inception_score
 from ...train.models.classifier import Classifier
-from ...train.models.invert import Inverter
+from ...train.models.invert import seen
 from ...train.recipes.gan import ClipFrames
 from ...train.run import Run
 from ..recovery.likeness import Further
@@ -40,6 +40,8 @@ ROWS = {
     "hybrid": "the network, then 200 slopes of L-BFGS",
     "least-squares": "ours: the network, then least squares",
     "perceptual": "ours: the same with the perceptual term kept",
+}
+FURTHER = {  # where a generator was inverted
     "tuned-clip": "ours: an autoencoder and its own encoder",
 }
 
@@ -51,7 +53,7 @@ class Measured:
     Args:
         sounds: what came of their codes, [sounds, samples].
         mse: mean squared difference of samples, [sounds].
-        ssim, log_mel_db: as `measures`, [sounds].
+        spectrogram_mse, ssim, log_mel_db: as `measures`, [sounds].
         correlation: of the codes found with those of which sounds were made, [sounds]; NaN where there is none.
         right: whether a sound is taken for the label that it has, [sounds].
         posteriors: what the classifier makes of each, [sounds, labels].
@@ -60,6 +62,7 @@ class Measured:
 
     sounds: Array
     mse: Array
+    spectrogram_mse: Array
     ssim: Array
     log_mel_db: Array
     correlation: Array
@@ -90,18 +93,32 @@ class Asked:
 
 
 class Bench:
-    """All that rows are measured with."""
+    """All that rows of a model of clips and its encoder are measured with.
 
-    def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
-        """Take a corpus, the run of an inverting network, its model, that of `tuned-clip`, and the classifier."""
-        network = trained(run, "best")[0]
-        assert isinstance(network, Inverter)
-        self._corpus, self._network, self._model, self._tuned, self._judge = corpus, network, model, tuned, judge
-        self._encoder = Encoder(model)
-        frames = run.recipe.frames
-        assert isinstance(frames, ClipFrames)
-        self._frames, self._words = frames, model.card.labels
-        self.rate = model.card.sample_rate
+    Attributes:
+        rows: that it measures, by name, with what is told of each.
+    """
+
+    rows: Mapping[str, str] = ROWS
+
+    def __init__(self, corpus: Corpus, model: Model, judge: Classifier, normalised: bool = True) -> None:
+        """Take a corpus, a model, and the classifier; recordings are brought to a peak of 1 if ``normalised``."""
+        card = model.card
+        self._corpus, self._model, self._judge, self._encoder = corpus, model, judge, Encoder(model)
+        self._frames = ClipFrames(
+            sample_rate=card.sample_rate,
+            frame_length=card.frame_length,
+            hop_length=card.frame_length,
+            normalised=normalised,
+        )
+        self._words, self.rate = card.labels, card.sample_rate
+        self._levels = card.transform_length is None  # how loud a sound is belongs to its code
+        self.stamp = model.sha256[:12]
+
+    @property
+    def recordings(self) -> int:
+        """Return how many pieces of the test split there are to be looked for."""
+        return len(places(self._corpus, "test", self._frames, self._words))
 
     def measured(self, table: str, row: str, seed: int, count: int) -> Measured:
         """Return a row for ``count`` sounds of a table, drawn by a seed."""
@@ -109,6 +126,8 @@ class Bench:
         began = time.perf_counter()
         sounds, codes = self._ways(seed)[row](asked)
         seconds = (time.perf_counter() - began) / count
+        if not self._levels:
+            sounds = as_loud(sounds, asked.sounds)
         near = [measures(*pair, self.rate, gain_counts=True) for pair in zip(asked.sounds, sounds, strict=True)]
         told = self._judge.judge(sounds, self.rate).posteriors
         correlation = np.full(count, np.nan)
@@ -117,6 +136,7 @@ class Bench:
         return Measured(
             sounds=sounds,
             mse=np.square(sounds - asked.sounds, dtype=np.float64).mean(1),
+            spectrogram_mse=np.array([found.spectrogram_mse for found in near]),
             ssim=np.array([found.ssim for found in near]),
             log_mel_db=np.array([found.log_mel_db for found in near]),
             correlation=correlation,
@@ -125,15 +145,19 @@ class Bench:
             seconds=np.full(count, seconds),
         )
 
-    def figures(self, seeds: Sequence[Measured]) -> Figures:
-        """Return a row's figures: means over seeds, and their deviations."""
+    def figures(self, seeds: Sequence[Measured], asked: Sequence[Measured]) -> Figures:
+        """Return a row's figures, beside the sounds that were asked for: means over seeds, and their deviations."""
         scores = [inception_score(one.posteriors)[0] for one in seeds]
         each: dict[str, list[float]] = {
             "inception_score": scores,
             "mse": [float(one.mse.mean()) for one in seeds],
+            "spectrogram_mse": [float(one.spectrogram_mse.mean()) for one in seeds],
             "ssim": [float(one.ssim.mean()) for one in seeds],
             "log_mel_db": [float(one.log_mel_db.mean()) for one in seeds],
             "accuracy": [float(one.right.mean()) for one in seeds],
+            "share": [
+                float(one.right.mean() / max(own.right.mean(), 1e-12)) for one, own in zip(seeds, asked, strict=True)
+            ],
             "seconds": [float(one.seconds.mean()) for one in seeds],
         }
         if not any(np.isnan(one.correlation).any() for one in seeds):
@@ -142,7 +166,7 @@ class Bench:
 
     def _ways(self, seed: int) -> dict[str, Callable[[Asked], tuple[Array, Array | None]]]:
         """Return what finds codes and makes sounds of them, by row."""
-        plain = Options(seed=seed, gain_counts=True)
+        plain = Options(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda asked: (asked.sounds, asked.codes),
             "gradient": lambda asked: self._decoded(Searcher(self._model, plain).gradient(self._sought(asked, False))),
@@ -150,23 +174,22 @@ class Bench:
             "hybrid": lambda asked: self._decoded(Searcher(self._model, plain).descent(self._sought(asked), SLOPES)),
             "least-squares": lambda asked: self._decoded(Searcher(self._model, plain).hybrid(self._sought(asked))),
             "perceptual": self._perceived,
-            "tuned-clip": self._tuned_again,
         }
 
     def _perceived(self, asked: Asked) -> tuple[Array, Array | None]:
-        options = Options(gain_counts=True, further=self._further(asked.sounds))
+        options = Options(gain_counts=self._levels, further=self._further(asked.sounds))
         return self._decoded(Searcher(self._model, options).hybrid(self._sought(asked)))
 
     def _further(self, sounds: Array) -> Further:
         """Return the differences of what the classifier sees, whose squares sum to the perceptual term."""
         with torch.no_grad():
-            wanted = [part.flatten(1) for part in self._network.seen(torch.from_numpy(sounds))]
+            wanted = [part.flatten(1) for part in seen(self._judge, torch.from_numpy(sounds), self.rate)]
 
         def apart(frames: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-            seen = [part.flatten(1) for part in self._network.seen(frames)]
-            scales = [(len(seen) * part.shape[1]) ** -0.5 for part in seen]
-            parts = zip(seen, wanted, scales, strict=True)
-            return torch.cat([(given - part[which]) * scale for given, part, scale in parts], 1)
+            given = [part.flatten(1) for part in seen(self._judge, frames, self.rate)]
+            scales = [(len(given) * part.shape[1]) ** -0.5 for part in given]
+            parts = zip(given, wanted, scales, strict=True)
+            return torch.cat([(one - part[which]) * scale for one, part, scale in parts], 1)
 
         return apart
 
@@ -187,23 +210,15 @@ class Bench:
     def _decoded(self, found: Sequence[Found]) -> tuple[Array, Array]:
         codes = np.stack([one.code for one in found]).astype(np.float32)
         labels = np.array([one.label or 0 for one in found])
-        return self._model.decode(codes, labels), codes
-
-    def _tuned_again(self, asked: Asked) -> tuple[Array, Array | None]:
-        card = self._tuned.card
-        assert card.transform_length is not None
-        codes, labels = Encoder(self._tuned).heard(asked.sounds)
-        told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
-        sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
-        made = sound(self._tuned.decode(codes, told))
-        loudness = np.square(asked.sounds).mean(1) / np.maximum(np.square(made).mean(1), 1e-12)
-        return (made * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32), None
+        return sounds_of(self._model, codes, labels), codes
 
     def _generated(self, seed: int, count: int) -> Asked:
-        rng = np.random.default_rng([seed, 0])
-        codes = rng.uniform(-1, 1, (count, len(self._model.card.latents))).astype(np.float32)
+        codes = drawn(self._model.card, count, np.random.default_rng([seed, 0]))
         labels = np.arange(count) % max(1, len(self._words))
-        return Asked(self._model.decode(codes, labels), labels, codes)
+        sounds = sounds_of(self._model, codes, labels)
+        if not self._levels:
+            sounds = sounds / np.abs(sounds).max(1, keepdims=True)
+        return Asked(sounds, labels, codes)
 
     def _recorded(self, seed: int, count: int) -> Asked:
         found = places(self._corpus, "test", self._frames, self._words)
@@ -213,3 +228,53 @@ class Bench:
 
     def _names(self, labels: Ints) -> npt.NDArray[np.str_]:
         return np.array([self._words[label] if self._words else "" for label in labels])
+
+
+class InvertedBench(Bench):
+    """The same of a generator that a network inverts, beside `tuned-clip`."""
+
+    rows = ROWS | FURTHER
+
+    def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
+        """Take a corpus, the run of an inverting network, its model, that of `tuned-clip`, and the classifier."""
+        frames = run.recipe.frames
+        assert isinstance(frames, ClipFrames)
+        super().__init__(corpus, model, judge, frames.normalised)
+        self._tuned, self._frames = tuned, frames
+
+    def _ways(self, seed: int) -> dict[str, Callable[[Asked], tuple[Array, Array | None]]]:
+        return super()._ways(seed) | {"tuned-clip": self._tuned_again}
+
+    def _tuned_again(self, asked: Asked) -> tuple[Array, Array | None]:
+        codes, labels = Encoder(self._tuned).heard(asked.sounds)
+        told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
+        return as_loud(sounds_of(self._tuned, codes, told), asked.sounds), None
+
+
+def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
+    """Return the clips of codes, as a host makes sound of what is decoded, [codes, samples]."""
+    card, frames = model.card, model.decode(codes, labels)
+    if card.transform_length is None:
+        return frames
+    sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+    return sound(frames)
+
+
+def as_loud(sounds: Array, others: Array) -> Array:
+    """Return sounds at the loudness of others, [sounds, samples] both."""
+    loudness = np.square(others).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
+    brought: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
+    return brought
+
+
+def drawn(card: Card, count: int, rng: np.random.Generator) -> Array:
+    """Return random codes of a model's prior that its knobs reach, [count, n_latents]."""
+    shape = (count, len(card.latents))
+    if isinstance(card.prior, UniformPrior):
+        return rng.uniform(*card.prior.uniform, shape).astype(np.float32)
+    mean, deviation = (0.0, 1.0) if card.prior is None else card.prior.normal
+    low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
+    codes = rng.normal(mean, deviation, shape)
+    while (beyond := (codes < low) | (codes > high)).any():
+        codes = np.where(beyond, rng.normal(mean, deviation, shape), codes)
+    return codes.astype(np.float32)

@@ -29,7 +29,8 @@ class Asked:
     """The settings of a study: a corpus, the study's own folder, recipes and changes to all of them, or to one.
 
     A change is ``KEY=VALUE``, or for one recipe alone ``RECIPE:KEY=VALUE``. At most one of ``steps`` and ``minutes`` is
-    given; ``classifier`` is a run, whose network judges what the others make.
+    given; ``classifier`` is a run, whose network judges what the others make. ``more`` are further corpora, of a study
+    that compares recipes on several.
     """
 
     corpus: Path
@@ -41,6 +42,7 @@ class Asked:
     devices: int = 1
     minutes: float | None = None
     classifier: Path | None = None
+    more: Sequence[Path] = ()
 
 
 def load_recipes(
@@ -210,7 +212,8 @@ def train(
     """Begin a run, or go on with it, as the first ``share`` of a part of the course.
 
     Args:
-        options: accelerator and devices; several processes cannot share a display, and stay silent.
+        options: accelerator and devices, and what else is told how training stands; several processes cannot share a
+            display, and stay silent.
         others: folders of the runs that the recipe is built on, by name.
 
     Returns:
@@ -221,7 +224,11 @@ def train(
         Failure: the run diverged, or the disk is full.
     """
 
+    also = options.on_report
+
     def report(now: Status) -> None:
+        if also is not None:
+            also(now)
         course.update(share * now.done, f"step {now.step}, loss {now.loss:.4g}")
 
     if options.devices == 1:

@@ -77,7 +77,7 @@ def sounding(levels: Array) -> npt.NDArray[np.bool_]:
 
 
 def distance_db(asked: Array, given: Array) -> Array:
-    """How far the sound given lies from that asked for, of each clip from the one in its place, in dB: [clips].
+    """Return how far the sound given lies from that asked for, of each clip from the one in its place, in dB: [clips].
 
     The root mean square of the differences of levels, over those cells of the clip asked for that lie within 40 dB of
     its loudest. Gain changes nothing, nor does silence after a clip, nor what is added where the clip asked for is
@@ -93,7 +93,7 @@ def distance_db(asked: Array, given: Array) -> Array:
 
 
 def distances_db(asked: Array, given: Array) -> Array:
-    """How far each clip given lies from each asked for, as `distance_db`: [asked clips, given clips].
+    """Return how far each clip given lies from each asked for, as `distance_db`: [asked clips, given clips].
 
     Squares are multiplied out, as products of matrices are a hundred times as fast: distances below .05 dB are not
     exact.

@@ -1,4 +1,4 @@
-"""How near a sound comes to another: what is told of sounds that were made again from their codes."""
+"""Measures how near a sound comes to another: the figures told of sounds that were made again from their codes."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ LEAST = 1e-12  # keeps divisors above 0
 
 
 class Measures(NamedTuple):
-    """How near a sound comes to the one that was asked for.
+    """The figures of a sound beside the one that was asked for.
 
     Args:
         spectrogram_mse: mean squared difference of spectrograms whose largest value is 1, of the sound asked for.

@@ -44,7 +44,7 @@ class Recovered:
 
 
 class Method(NamedTuple):
-    """How codes are found: by the model's encoder, or by a search, which begins at its codes if it ``refines``."""
+    """A way to find codes: the model's encoder, or a search, which begins at the encoder's codes if it ``refines``."""
 
     name: str
     search: Search | None = None
@@ -89,14 +89,16 @@ def recover(
         progress: told the part that is done, 0 to 1.
 
     Raises:
-        UserError: the sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own or
-            cannot be searched, or an output exists or cannot be written.
+        UserError: the sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own,
+            is of a kind that finds no code, or cannot be searched, or an output exists or cannot be written.
         Failure: the encoder gives codes that are not finite, or an output cannot be written.
     """
     if output.suffix != ".toml":
         raise UserError(f"-o {output} must be a preset's name, such as {output.stem or 'preset'}.toml")
     outputs = Outputs.of(output, sound)
     outputs.check(overwrite)
+    if reason := kind_of(model.card).finds_no_code:
+        raise UserError(f"{model.path}: no sound can be recovered by a model of kind {model.card.kind!r}: {reason}")
     encoder, share = _encoder(model, method, path=points is not None), progress or (lambda done: None)
     if sound.is_dir() and kind_of(model.card).of_clips:
         return _kit(sound, model, outputs, method, encoder, overwrite, share)
@@ -120,7 +122,7 @@ def _one(
     preset = _preset_of(sound, model, output).model_copy(update={"latent": LatentSettings(values=_rounded(rest.code))})
     preset = preset.model_copy(update=dict(kind_of(card).tables(rest.label, held=False)))
     told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
-    if card.landmarks and track.codes.shape[1]:
+    if card.landmarks and track.codes.shape[1] and track.clip is None:  # of a clip one code is told, the one found
         away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
         told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
     warnings = _doubts(sound, rest, card)
@@ -154,7 +156,7 @@ def _encoder(model: Model, method: Method, *, path: bool) -> Encoder | None:
 
 
 def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callable[[float], None]) -> _Code:
-    """The code at which a sound's preset rests."""
+    """Return the code at which a sound's preset rests."""
     card, scale = model.card, in_deviations(model.card)
     own = track.codes[medoid(track.codes * scale)] if track.codes.shape[1] else None
     if method.search is None:
@@ -166,7 +168,7 @@ def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callab
 
 
 def _sought(sound: Path, track: Track, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None) -> Sought:
-    """Some frames of a sound, for which one code is looked for."""
+    """Return some frames of a sound, for which one code is looked for."""
     label = None if track.label is None else card.labels.index(track.label)
     if track.clip is not None:
         return Sought(track.clip[np.newaxis], own, label)
@@ -178,7 +180,7 @@ def _code_of(found: Found, card: Card) -> _Code:
 
 
 def _doubts(sound: Path, code: _Code, card: Card) -> list[str]:
-    """What to warn of a code that was found."""
+    """Return what to warn of a code that was found."""
     lines = []
     if beyond := outside(code.code, card):
         lines.append(f"{sound} is unlike the training sounds: its code lies outside the span of {beyond}")
@@ -242,7 +244,7 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
 def _path(
     sound: Path, track: Track, model: Model, scale: Doubles, points: int, method: Method
 ) -> tuple[MotionSettings, str, list[str]]:
-    """A path through a sound's codes, how near it comes to them, and what to warn of."""
+    """Return a path through a sound's codes, how near it comes to them in words, and what to warn of."""
     card = model.card
     if len(track.codes) < 2:
         raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")

@@ -1,4 +1,4 @@
-"""What a search for codes is asked, and what it answers: searches need gradients, and live where torch is."""
+"""The question to a search for codes, and its answer: searches need gradients, and live where torch is."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -29,7 +29,7 @@ class Sought(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was found.
+    """The code that was found of a sound.
 
     ``label`` is the number of one of the model's labels, None of a model without. ``before`` and ``after`` are how far
     what is decoded of the network's code and of this one is from the sound, the share of it that is missed; ``before``

@@ -1,15 +1,13 @@
 """The codes of a sound: of each frame that sounds, or of the part of it that is a clip; and its samples."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.effects import Resampler
-from ..audio.files import SoundReader, sound_reader
+from ..audio.mono import mono, opened
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
@@ -21,7 +19,6 @@ Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 BATCH = 64  # frames a run: more gain nothing
-LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
 QUIET = 10 ** (-50 / 20)  # of the loudest frame: what is quieter is tail and noise, and has no timbre of its own
 
 
@@ -55,8 +52,8 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
     if kind_of(card).of_clips:
         return clip_of(sound, card, encoder)
     levels, codes, waiting, taken = [], [], np.zeros(0, np.float32), 0
-    with _opened(sound) as reader:
-        for block in _mono(reader, card.sample_rate):
+    with opened(sound) as reader:
+        for block in mono(reader, card.sample_rate):
             waiting, taken = np.concatenate([waiting, block]), taken + len(block)
             count = max(0, (len(waiting) - card.frame_length) // card.hop_length + 1)
             for first in range(0, count, BATCH):
@@ -94,8 +91,8 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> Track:
         UserError: the sound cannot be read, or is silent.
         Failure: the code is not finite.
     """
-    with _opened(sound) as reader, _opened(sound) as again:
-        blocks, others = (_mono(one, card.sample_rate) for one in (reader, again))
+    with opened(sound) as reader, opened(sound) as again:
+        blocks, others = (mono(one, card.sample_rate) for one in (reader, again))
         clip = whole_clip(blocks, others, card.frame_length, card.sample_rate)
     if clip.samples.std() <= SILENT:
         raise _silent(sound)
@@ -124,8 +121,8 @@ def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: 
     length = card.frame_length + 2 * beside
     starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
     found, at = np.zeros((len(starts), length), np.float32), 0
-    with _opened(sound) as reader:
-        for block in _mono(reader, card.sample_rate):
+    with opened(sound) as reader:
+        for block in mono(reader, card.sample_rate):
             for row in np.flatnonzero((starts < at + len(block)) & (starts + length > at)):
                 first = max(int(starts[row]), at)
                 part = block[first - at : int(starts[row]) + length - at]
@@ -138,8 +135,8 @@ def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
     """Return the samples of a sound from one moment to another, in seconds, at the model's rate; as far as it goes."""
     first, last, at = round(begin * card.sample_rate), round(end * card.sample_rate), 0
     found = [np.zeros(0, np.float32)]
-    with _opened(sound) as reader:
-        for block in _mono(reader, card.sample_rate):
+    with opened(sound) as reader:
+        for block in mono(reader, card.sample_rate):
             found.append(block[max(0, first - at) : max(0, last - at)])
             at += len(block)
             if at >= last:
@@ -147,26 +144,8 @@ def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
     return np.concatenate(found)
 
 
-@contextlib.contextmanager
-def _opened(sound: Path) -> Iterator[SoundReader]:
-    with sound_reader(sound) as reader:
-        if reader.sample_rate < LOWEST_RATE:
-            raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
-        yield reader
-
-
 def _silent(sound: Path) -> UserError:
     return UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
-
-
-def _mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """The mean of all channels at another rate, in blocks, [n]."""
-    resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
-    for block in reader:
-        mix = block.mean(axis=0, keepdims=True)
-        yield (mix if resampler is None else resampler.process(mix))[0]
-    if resampler is not None:
-        yield resampler.flush()[0]
 
 
 def _frames(samples: Array, first: int, last: int, card: Card) -> Array:

@@ -1,11 +1,12 @@
-"""How near recovered sounds come, and how long it takes, by the network, and refined.
+"""Measures how near recovered sounds come, and how long it takes, by the network, and refined.
 
     python tests/bench/recover.py notes CORPUS      64 notes of the test split through gm-chroma-8, seed 0
     python tests/bench/recover.py digits FOLDER     the clips of Free Spoken Digits' test split through digits-spoken
+    python tests/bench/recover.py methods FOLDER    ten of these clips, by each method, on one thread
 
 Notes: the log-mel distance of what the preset plays from the note, and whether it sounds the note. Digits: whether a
 classifier that shares no code with timbrel hears the digit: least squares on mel-frequency cepstra of the training
-clips.
+clips. Methods: processor time of one clip after another, decoders rebuilt, and how near they come.
 """
 
 import argparse
@@ -17,15 +18,21 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 import soundfile
+import torch
 from timbrel.export.recovery.search import Searcher
+from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
+from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.pitch import sounding_note
 from timbrel.host.shelf import shipped_models
 from timbrel.host.through import again
+from timbrel.host.through.measures import measures
 from timbrel.host.through.recover import NETWORK, Method, recover
+from timbrel.host.through.sought import Found, Sought
+from timbrel.host.through.track import clip_of
 from timbrel.train.corpus.store import Corpus
 
-NOTES = 64
+NOTES, CLIPS = 64, 10
 CEPSTRA, STEPS, BANDS, FRAME, HOP = 20, 16, 40, 256, 80
 
 
@@ -68,7 +75,7 @@ class Plain:
 
 
 def both(sound: Path, model: Model, searcher: Searcher, folder: Path) -> dict[str, dict]:
-    """What recover says of a sound, by method, with the sound made again and the seconds taken."""
+    """Return what recover says of a sound, by method, with the sound made again and the seconds taken."""
     hybrid = Method("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
     found = {}
     for method in (NETWORK, hybrid):
@@ -128,14 +135,48 @@ def digits(path: Path, folder: Path) -> None:
         )
 
 
+def methods(path: Path, folder: Path) -> None:
+    torch.set_num_threads(1)
+    model = Model(shipped_models()["digits-spoken"])
+    card, encoder, searcher = model.card, Encoder(model), Searcher(model)
+    names = json.loads((path / "split.json").read_text())["test"]
+    clips = [clip_of(path / name, card, encoder) for name in names[:: len(names) // CLIPS][:CLIPS]]
+    sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+
+    def placed(clip: np.ndarray) -> Sought:
+        codes, labels = encoder.heard(clip[np.newaxis])
+        return Sought(clip[np.newaxis], codes[0].astype(np.float64), int(labels.argmax()))
+
+    def unrefined(sounds: list[Sought]) -> list[Found]:
+        return [Found(one.code, one.label, None, 0.0, True) for one in map(placed, [sounds[0].frames[0]])]
+
+    spent = {}
+    for name, search in (("network", unrefined), ("hybrid", searcher.hybrid), ("gradient", searcher.gradient)):
+        search([placed(clips[0].clip)])  # what is made once
+        seconds, near = 0.0, []
+        for clip in clips:
+            began = time.process_time()
+            [found] = search([placed(clip.clip)])
+            seconds += time.process_time() - began
+            made = sound(model.decode(found.code[np.newaxis].astype(np.float32), np.array([found.label])))[0]
+            near.append(measures(clip.clip, made, card.sample_rate))
+        mse, ssim, log_mel = np.mean(near, 0)
+        spent[name] = seconds
+        print(
+            f"{name:8s} {1000 * seconds / len(clips):.0f} ms a clip; spectrogram MSE {mse:.6f}; SSIM {ssim:.4f}; "
+            f"log-mel {log_mel:.2f} dB"
+        )
+    print(f"hybrid takes 1/{spent['gradient'] / spent['hybrid']:.1f} of the time of gradient")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["notes", "digits"])
+    parser.add_argument("what", choices=["notes", "digits", "methods"])
     parser.add_argument("path", type=Path)
     options = parser.parse_args()
     again.check_picture = refuse  # pictures take longer than all else
     with tempfile.TemporaryDirectory() as folder:
-        {"notes": notes, "digits": digits}[options.what](options.path, Path(folder))
+        {"notes": notes, "digits": digits, "methods": methods}[options.what](options.path, Path(folder))
 
 
 def refuse(path: Path) -> None:

@@ -88,16 +88,21 @@ class Inverter(Network):
 
     def seen(self, clips: Tensor) -> list[Tensor]:
         """Return the activations after each of the classifier's blocks for clips, [batch, channels, bands, frames]."""
-        return self.classifier.features(self._heard(clips))[:-1]
+        return seen(self.classifier, clips, self.rate)
 
-    def _heard(self, clips: Tensor) -> Tensor:
-        """Return clips at the classifier's rate and of its length, so that slopes go through."""
-        rate, length = self.classifier.rate, self.classifier.clip_length
-        if rate != self.rate:
-            samples = round(clips.shape[1] * rate / self.rate)
-            spectra = torch.fft.rfft(clips)[:, : samples // 2 + 1]
-            clips = torch.fft.irfft(spectra, samples) * (samples / clips.shape[1])
-        return F.pad(clips, (0, length - clips.shape[1]))  # which also cuts
+
+def seen(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
+    """Return a classifier's activations after each of its blocks for clips at a rate, so that slopes go through."""
+    return classifier.features(brought(classifier, clips, rate))[:-1]
+
+
+def brought(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
+    """Return clips at a classifier's rate and of its length, so that slopes go through."""
+    if rate != classifier.rate:
+        samples = round(clips.shape[1] * classifier.rate / rate)
+        spectra = torch.fft.rfft(clips)[:, : samples // 2 + 1]
+        clips = torch.fft.irfft(spectra, samples) * (samples / clips.shape[1])
+    return F.pad(clips, (0, classifier.clip_length - clips.shape[1]))  # which also cuts
 
 
 class Placing(nn.Module):

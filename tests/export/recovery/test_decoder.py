@@ -60,7 +60,7 @@ def relative(found, expected):
     return np.abs(found - expected).max() / max(np.ptp(expected), 1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(shipped_models()))
+@pytest.mark.parametrize("name", sorted(name for name, path in shipped_models().items() if not Model(path).card.state))
 def test_a_shipped_decoder_gives_what_hosts_hear_at_any_batch(name):
     model = Model(shipped_models()[name])
     decoder, card = Decoder(model), model.card
@@ -135,7 +135,11 @@ def test_gradients_are_the_slopes_of_what_is_decoded(graph_of, number):
 
 def test_every_family_that_has_a_decoder_is_among_these():
     families = {load_recipe(name).family for name in shipped_recipes()}
-    assert families - {"classifier", "invert"} == {load_recipe(name).family for name, _, _ in TINY} == set(DECODERS)
+    assert (
+        families - {"classifier", "invert", "loops", "sequence"}
+        == {load_recipe(name).family for name, _, _ in TINY}
+        == set(DECODERS)
+    )
 
 
 def graph_with(path, nodes, constants=None, shape=("voice", 4)):

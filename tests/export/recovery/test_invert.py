@@ -17,7 +17,7 @@ from timbrel.train import checkpoint
 from timbrel.train.families import trained
 from timbrel.train.launch import resume, start
 from timbrel.train.models.classifier import Block
-from timbrel.train.models.invert import Inverter
+from timbrel.train.models.invert import Inverter, brought
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -75,7 +75,7 @@ def test_sounds_reach_a_classifier_of_another_rate_with_their_slopes(inverted):
     network = network_of(inverted("plain"))
     network.classifier.rate = RATE // 2
     tone = torch.sin(2 * torch.pi * 440 * torch.arange(LENGTH) / RATE)[None].requires_grad_()
-    heard = network._heard(tone)
+    heard = brought(network.classifier, tone, network.rate)
     assert heard.shape == (1, network.classifier.clip_length)
     expected = torch.sin(2 * torch.pi * 440 * torch.arange(8192) / (RATE // 2))
     assert float((heard[0] - expected)[100:-100].abs().max()) < 0.02

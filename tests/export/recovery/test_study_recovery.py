@@ -4,16 +4,21 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from timbrel.export import export as exporting
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import Options, Stage
 from timbrel.export.study import recovery, recovery_rows
 from timbrel.export.study.recovery import Asked, study
 from timbrel.export.study.recovery_page import PUBLISHED
-from timbrel.export.study.recovery_rows import ROWS, TABLES, Bench
+from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, Bench, drawn
+from timbrel.host.contract.card import UniformPrior
+from timbrel.host.contract.model import Model
 from timbrel.host.progress import Display
+from timbrel.host.shelf import shipped_models
+from timbrel.train.corpus.store import writing
 
-from .words import INVERT
+from .words import INVERT, word
 
 SMALL = [
     *(f"invert:{change}" for change in [*INVERT, "training.steps=2"]),
@@ -28,7 +33,7 @@ def quick():
     """Searches of a few steps, and models whose loudness is not measured."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "loudness", lambda model: -20.0)
-        patch.setattr(search, "STEPS", 2)
+        patch.setattr(search, "EVALUATIONS", 3)
         patch.setattr(recovery_rows, "Options", lambda **given: Options(stages=SHORT, starts=2, **given))
         patch.setattr(recovery_rows, "SLOPES", 3)
         yield
@@ -52,7 +57,7 @@ def made(asked, quick):
 def test_all_rows_of_both_tables_are_there_with_deviations_beside_the_publications(made, asked):
     assert made["tables"].keys() == set(TABLES)
     for table, rows in made["tables"].items():
-        assert list(rows) == list(ROWS)
+        assert list(rows) == [*ROWS, *FURTHER]
         for row in rows.values():
             assert {"inception_score", "mse", "ssim", "accuracy", "seconds"} <= row.keys()
             assert all(len(values) == 2 and np.isfinite(values).all() for values in row.values())
@@ -91,9 +96,54 @@ def test_a_study_that_is_stopped_says_so(asked, words, tmp_path, monkeypatch):
         assert not study(Asked(**{**asked.__dict__, "folder": tmp_path / "study"}), display)
 
 
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """A corpus of words by formula that claim to be digits, at the rate of digits-spoken."""
+    path = tmp_path_factory.mktemp("spoken") / "corpus"
+    with writing(path, 8000) as writer:
+        for number in range(4):
+            sound, label = word(number), str(number % 2)
+            track = np.full(-(-len(sound) // 1024), np.nan, np.float32)
+            writer.append(sound, track, name=f"{number}", group=f"{number}", label=label)
+        splits = {clip.name: "train" if number > 1 else "test" for number, clip in enumerate(writer.clips)}
+        writer.finish(splits, name="spoken")
+    return path
+
+
+def test_a_model_that_is_there_has_its_tables_and_our_search_finds_its_codes(spoken, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "EVALUATIONS", 60)
+    model = Model(shipped_models()["digits-spoken"])
+    asked = Asked(spoken, tmp_path / "study", model, words / "judge", [], seeds=1, clips=2)
+    with Display() as display:
+        assert study(asked, display)
+    made = json.loads((asked.folder / "study.json").read_text())
+    for rows in made["tables"].values():
+        assert list(rows) == list(ROWS)
+        assert rows["least-squares"]["spectrogram_mse"][0] < rows["network"]["spectrogram_mse"][0]
+    assert made["tables"]["generated"]["least-squares"]["found_again"] == [1, 0]
+    assert made["steps"] == {}
+    assert "nothing was trained for it" in (asked.folder / "index.html").read_text()
+
+
+def test_codes_are_drawn_from_the_prior_within_the_knobs_spans():
+    card = Model(shipped_models()["digits-spoken"]).card
+    codes = drawn(card, 400, np.random.default_rng(0))
+    low, high = (np.array([getattr(latent, end) for latent in card.latents]) for end in ("low", "high"))
+    assert ((codes >= low) & (codes <= high)).all()
+    theirs = scipy.stats.truncnorm(low, high).std()
+    assert codes.std(0) == pytest.approx(theirs, rel=0.2)
+    uniform = drawn(card.model_copy(update={"prior": UniformPrior(uniform=(-3, 1))}), 400, np.random.default_rng(0))
+    assert (uniform.min(), uniform.max()) == pytest.approx((-3, 1), abs=0.01)
+
+
+WANTED = "study recovery wants --classifier RUN, and --generator RUN or --model MODEL"
 WRONG = {
-    "": "study recovery wants --generator RUN and --classifier RUN",
-    "--generator labelled": "study recovery wants --generator RUN and --classifier RUN",
+    "": WANTED,
+    "--generator labelled": WANTED,
+    "--classifier judge": WANTED,
+    "--generator labelled --model digits-spoken --classifier judge": WANTED,
+    "--model digits-spoken --classifier judge": "--corpus corpus has 16000 Hz, and model 'digits-spoken' 8000",
+    "--model gm-chroma-8 --classifier judge": "--model gm-chroma-8 is of kind 'spectrum'; give a model of clips",
     "--generator labelled --classifier labelled": "--classifier labelled is no run of a classifier",
     "--generator judge --classifier judge": "--generator is a run of digits-classifier, which makes no clips of codes",
     "--generator labelled --classifier judge --tables 1": "--tables 1 is no option of study recovery",

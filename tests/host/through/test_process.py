@@ -461,13 +461,6 @@ def test_a_midi_file_plays_the_chroma_and_turns_knobs(shelf, timbrel, tmp_path, 
     assert np.abs(heard - played)[:, :19_000].max() > 0.01
 
 
-def test_a_kind_that_takes_no_sound_is_refused(analytic, make_patch, tmp_path):
-    made = analytic(chroma=False)
-    model = Model(made.save(tmp_path / "stream.onnx", made.card(kind="stream")))
-    with pytest.raises(UserError, match="no sound can be sent through a model of kind 'stream' yet"):
-        Processor(make_patch(model), RATE)
-
-
 def test_no_sound_is_sent_through_a_model_of_clips(make_patch, tmp_path):
     model = Model(save_clips(tmp_path / "m.onnx", np.ones(4000)))
     with pytest.raises(UserError, match="of kind 'clip': it encodes whole clips, not a sound as it goes on"):

@@ -49,7 +49,7 @@ def test_a_clip_of_the_model_s_length_has_its_own_code(model, tmp_path):
     sound = write(tmp_path / "s.wav", clip(20, -10))
     told = recover(sound, model, tmp_path / "p.toml")
     assert code_of(tmp_path / "p.toml") == pytest.approx([1.0, -0.5], abs=1e-4)
-    assert f"{tmp_path / 'p.toml'}: its 0.25 s; half" in told.summary
+    assert f"{tmp_path / 'p.toml'}: its 0.25 s\n" in told.summary
 
 
 def test_a_shorter_sound_is_padded_and_that_is_said(model, tmp_path):
@@ -141,7 +141,7 @@ def test_an_encoder_tells_labels_beside_latents(told, model):
 def test_of_a_model_with_labels_the_preset_says_what_the_sound_was_taken_for(told, tmp_path):
     sound = write(tmp_path / "s.wav", clip(-20, 20))
     said = recover(sound, told, tmp_path / "p.toml")
-    assert f"{tmp_path / 'p.toml'}: its 0.25 s, taken for 'high' (88%); half" in said.summary  # 1 / (1 + exp(-2))
+    assert f"{tmp_path / 'p.toml'}: its 0.25 s, taken for 'high' (88%)\n" in said.summary  # 1 / (1 + exp(-2))
     patch = open_patch(str(tmp_path / "p.toml"))
     assert patch.preset.clip.label == "high"
     sound = Rack({0: patch}, RATE).process([NoteOn(0, 0, 60, 20)], LENGTH)[0][0]
