@@ -12,32 +12,46 @@ from .patch.library import open_patch
 from .picture import draw_performance
 from .play.rack import Rack
 from .render import blocks, render
+from .shelf import DEMO, PARTS, shipped_tunes
+
+Array = npt.NDArray[np.float32]
 
 RATE = 44100
 LATENT_BLOCK = 1024  # samples between the points of the latent path in the picture
 
 
-def demo(folder: Path, preset: str, tune: Path) -> tuple[Path, Path]:
-    """Render a preset and a tune to a sound and its picture in ``folder``, named as the tune, replacing both.
+def demo(folder: Path, name: str) -> tuple[Path, Path]:
+    """Render a shipped tune to a sound and its picture in ``folder``, named as the tune, replacing both.
+
+    ``name`` is of `shipped_tunes`. The first of them is called ``demo``.
 
     Returns:
         The two files.
     """
-    patch = open_patch(preset)
+    tune = shipped_tunes()[name]
     performance = read_performance(tune, RATE)
-    patches = dict.fromkeys(performance.channels, patch)
-    sound, picture = folder / f"{tune.stem}.wav", folder / f"{tune.stem}.png"
+    if name in PARTS:
+        patches = {channel - 1: open_patch(preset) for channel, preset in PARTS[name].items()}
+    else:
+        patches = dict.fromkeys(performance.channels, open_patch(name))
+    stem = "demo" if name == DEMO else name
+    sound, picture = folder / f"{stem}.wav", folder / f"{stem}.png"
     render(patches, performance, sound, sample_rate=RATE, overwrite=True)
     audio, _ = read_sound(sound)
-    path = _latent_path(Rack(patches, RATE), performance.channels[0], performance)
-    names = [latent.name for latent in patch.model.card.latents]
+    paths = _latent_paths(Rack(patches, RATE), performance)
+    most = max(paths, key=lambda channel: float(np.ptp(paths[channel], axis=0).max()))
+    names = [latent.name for latent in patches[most].model.card.latents]
     notes = sum(isinstance(event, NoteOn) for event in performance.events)
-    title = f"{patch.name}: {notes} notes, model {patch.model.card.name}"
-    draw_performance(picture, audio, RATE, performance.events, path, names, title, overwrite=True)
+    models = dict.fromkeys(patch.model.card.name for patch in patches.values())
+    title = f"{name}: {notes} notes, model{'s' * (len(models) > 1)} {', '.join(models)}"
+    draw_performance(picture, audio, RATE, performance.events, paths[most], names, title, overwrite=True)
     return sound, picture
 
 
-def _latent_path(rack: Rack, channel: int, performance: Performance) -> npt.NDArray[np.float32]:
-    """Return where the knobs were heading, a row for every `LATENT_BLOCK` samples."""
-    rows = [rack.latent_values(channel) for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK)]
-    return np.array(rows, np.float32)
+def _latent_paths(rack: Rack, performance: Performance) -> dict[int, Array]:
+    """Return where each channel's knobs were heading, a row for every `LATENT_BLOCK` samples."""
+    rows: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
+    for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK):
+        for channel, row in rows.items():
+            row.append(rack.latent_values(channel))
+    return {channel: np.array(row, np.float32) for channel, row in rows.items()}

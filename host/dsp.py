@@ -77,6 +77,14 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
     return _uniform(splitmix64(key + places)).reshape(count, columns)
 
 
+def normals(seed: int, note: int, frame: int, count: int) -> Array:
+    """Normal random numbers, [count], of what belongs to a seed, a note and a frame (Box and Muller 1958)."""
+    pairs = -(-count // 2)
+    first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
+    radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count].astype(np.float32)
+
+
 def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     """Return random bits as numbers on [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53

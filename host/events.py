@@ -77,11 +77,24 @@ class ProgramChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
-    """The MIDI clock, which has no channel: a tick is a 24th of a quarter note."""
+class Timing:
+    """Whatever is said of the beat, which has no channel."""
 
     time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock(Timing):
+    """The MIDI clock: a tick is a 24th of a quarter note."""
+
     message: Literal["tick", "start", "continue", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo(Timing):
+    """A tempo that a MIDI file changes to; ``bpm`` in quarter notes a minute."""
+
+    bpm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +172,7 @@ Event = (
     | KeyPressure
     | ProgramChange
     | Clock
+    | Tempo
     | Turn
     | DataEntry
     | AllOff

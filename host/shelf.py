@@ -5,7 +5,10 @@ from pathlib import Path
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
-DEMO = "gm-keys"  # the preset that `timbrel demo` plays, to demo.mid
+DEMO = "five-systems"  # what `timbrel demo` plays
+# The presets of each shipped tune that has several, by MIDI channel from 1 on.
+PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
+KEYS = "gm-keys"  # plays demo.mid
 MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes
 
 
@@ -20,9 +23,10 @@ def shipped_models() -> dict[str, Path]:
 
 
 def shipped_tunes() -> dict[str, Path]:
-    """Names of the shipped presets that have a tune of their own, and the tunes."""
+    """Names of the tunes that ship for several presets, of the presets that have one of their own, and the tunes."""
     tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
-    return {DEMO: tunes["demo"]} | {name: tunes[name] for name in shipped_presets() if name in tunes}
+    own = {name: tunes[name] for name in shipped_presets() if name in tunes}
+    return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | own
 
 
 def preset_file(name: str) -> Path | None:

@@ -350,3 +350,14 @@ def _text(what: str, value: Any) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def stretched(sound: Array, rate: int, factor: float) -> Array:
+    """Return a sound played ``factor`` times as fast at its own pitch: [samples / factor], mono.
+
+    By Rubber Band with short windows: with long ones hits come up to 8 ms late, with these within 2 ms.
+    """
+    from pedalboard import time_stretch
+
+    found: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
+    return found

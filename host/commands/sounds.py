@@ -31,18 +31,19 @@ class Way(StrEnum):
 
 @commands.command()
 def demo(
-    preset: Annotated[str, typer.Argument(help="A shipped preset that has a tune of its own.")] = DEMO,
+    tune: Annotated[str, typer.Argument(help="A shipped tune: five-systems, or a preset that has one.")] = DEMO,
 ) -> None:
-    """Render a shipped preset's tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
+    """Render a shipped tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
     from ..demo import demo
     from ..errors import nearest
-    from ..shelf import shipped_tunes
+    from ..shelf import PARTS, shipped_tunes
 
     tunes = shipped_tunes()
-    if preset not in tunes:
-        raise UserError(f"no tune ships for {preset!r}{nearest(preset, list(tunes))}")
-    sound, picture = demo(Path(), preset, tunes[preset])
-    print(f"{sound}: preset {preset} plays {tunes[preset].name}")
+    if tune not in tunes:
+        raise UserError(f"no tune ships for {tune!r}{nearest(tune, list(tunes))}")
+    sound, picture = demo(Path(), tune)
+    parts = ", ".join(f"{channel}={preset}" for channel, preset in PARTS.get(tune, {}).items())
+    print(f"{sound}: {parts or f'preset {tune}'} play{'' if parts else 's'} {tunes[tune].name}")
     print(f"{picture}: its waveform, spectrum, notes and latent path")
     print("next: 'timbrel presets' lists what ships; 'timbrel render PRESET YOUR.mid -o OUT.wav' plays your own tune;")
     print("      'timbrel make YOUR_SOUNDS -o INSTRUMENT' makes an instrument of your own recordings")

@@ -72,10 +72,27 @@ class State(_Part):
 
 
 class Scaling(_Part):
-    """The mean and the deviation by which frames were standardised before training."""
+    """The mean and the deviation by which frames were standardised before training: of all numbers, or of each."""
 
-    mean: float
-    deviation: float
+    mean: float | list[float]
+    deviation: float | list[float]
+
+
+class Stream(_Part):
+    """The way in which a stream's frames follow one another.
+
+    ``step_length``: samples at the model's rate from the beginning of a frame to that of the next; by the rest of their
+    ``frame_length`` they overlap, and are crossfaded there. A step of the music falls where that ends.
+    ``steps_per_beat``: of the grid that frames lie on, ``beats_per_bar`` of it; None: they lie on none.
+    ``noise``: how many normal numbers the graph takes a step, as its input ``noise``; the host scales them by the heat.
+    ``levels_db``: the least and the largest root mean square of a training frame, in dB of full scale.
+    """
+
+    step_length: Annotated[int, Field(ge=16, le=1 << 20)]
+    steps_per_beat: Annotated[float, Field(gt=0, le=256)] | None = None
+    beats_per_bar: Annotated[int, Field(ge=1, le=32)] = 4
+    noise: Annotated[int, Field(ge=0, le=1 << 16)] = 0
+    levels_db: tuple[float, float]
 
 
 class Landmark(_Part):
@@ -175,6 +192,7 @@ class Card(_Part):
     envelope_points: Annotated[int, Field(ge=0, le=1 << 16)] = 0
     transform_length: Annotated[int, Field(ge=16, le=1 << 16)] | None = None
     labels: Annotated[list[str], Field(max_length=MOST_LABELS)] = []
+    stream: Stream | None = None
 
     @property
     def conditions(self) -> int:

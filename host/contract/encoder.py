@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ..dsp import chroma, window
 from ..errors import Failure, UserError
+from ..kinds.stream import FED
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 
 Array = npt.NDArray[np.float32]
@@ -37,7 +38,7 @@ class Encoder:
             )
         self._session = open_session(self.path)
         self._card, self._model = model.card, model
-        self._wants_chroma, self._tells_labels = self._check()
+        self._wants_chroma, self._outputs = self._check()
         self.encode(np.zeros((2, model.card.frame_length), np.float32))  # refuses a wrong graph now
 
     def encode(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> Array:
@@ -61,17 +62,27 @@ class Encoder:
 
         The latter are [frames, labels], 1 together; None of an encoder that tells no labels. All else is as `encode`.
         """
+        found = self._run(frames, strongest)
+        return found["latent"], found.get("label")
+
+    def fed(self, frames: Array) -> tuple[Array, Array]:
+        """Return the latents of a stream's frames, [frames, n_latents], and what its decoder is fed for each.
+
+        The latter is the state ``previous`` after such a frame, [frames, *shape]. A clip's code is its frames' mean.
+        All else is as `encode`.
+        """
+        found = self._run(frames, None)
+        return found["latent"], found[FED]
+
+    def _run(self, frames: Array, strongest: npt.NDArray[np.intp] | None) -> dict[str, Array]:
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
             feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if strongest is None else strongest]
-        wanted = {"latent": [len(self._card.latents)]}
-        if self._tells_labels:
-            wanted["label"] = [len(self._card.labels)]
-        latents, *labels = found = run(self._session, self.path, wanted, feeds)
-        for name, values in zip(wanted, found, strict=True):
+        found = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
+        for name, values in found.items():
             if not np.isfinite(values).all():
                 raise Failure(f"{self.path} gives {name}s that are not finite; export the model again")
-        return latents, labels[0] if labels else None
+        return found
 
     def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
         length = self._card.frame_length
@@ -79,8 +90,8 @@ class Encoder:
         strongest: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, length).argmax(1)
         return strongest
 
-    def _check(self) -> tuple[bool, bool]:
-        """Return whether there is a chroma input, and whether an output of labels."""
+    def _check(self) -> tuple[bool, dict[str, list[int]]]:
+        """Return whether there is a chroma input, and the shapes of the outputs, by name."""
         card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
@@ -97,9 +108,12 @@ class Encoder:
         )
         digest = about.get("decoder_sha256")  # older encoders have none
         conditioned = inputs.pop("chroma", None) == [12]
-        labelled = outputs.pop("label", None)
-        fits = inputs == {"audio": [card.frame_length]} and outputs == {"latent": [len(card.latents)]}
-        fits = fits and labelled in (None, [len(card.labels)])
+        wanted = {"latent": [len(card.latents)]} | {
+            state.name: state.shape for state in card.state if state.name == FED
+        }
+        if "label" in outputs:
+            wanted["label"] = [len(card.labels)]
+        fits = inputs == {"audio": [card.frame_length]} and outputs == wanted
         if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
             raise UserError(
                 f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "
@@ -110,4 +124,4 @@ class Encoder:
                 f"{self.path} places sounds for another decoder than {self._model.path}, of the same name; "
                 "export both from one run again"
             )
-        return conditioned, labelled is not None
+        return conditioned, wanted

@@ -63,6 +63,7 @@ class Model:
         self.warnings = _card_warnings(self.card, path)
         self._one_hot = np.eye(self.card.conditions, dtype=np.float32)
         self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
+        self._noise = self.card.stream.noise if self.card.stream else 0
         self._check_graph()
         self._try_ends()
 
@@ -84,7 +85,13 @@ class Model:
         """Return the frames of a batch, [voice, frame_width], of a model without state; otherwise as `step`."""
         return self.step(latent, condition, {})[0]
 
-    def step(self, latent: Array, condition: npt.NDArray[np.intp] | Array, state: States) -> tuple[Array, States]:
+    def step(
+        self,
+        latent: Array,
+        condition: npt.NDArray[np.intp] | Array,
+        state: States,
+        noise: Array | None = None,
+    ) -> tuple[Array, States]:
         """Return the next frame of each voice, [voice, frame_width], and the state after it.
 
         Args:
@@ -93,6 +100,7 @@ class Model:
                 with labels the number of the label, or how much there is of each, [voice, labels]. Ignored by models
                 without chroma and labels.
             state: what the step before gave, by name, [voice, *shape]; `at_rest` at first.
+            noise: normal numbers times the heat, [voice, noise], of a model whose `Stream` takes some; None for zeros.
 
         Raises:
             UserError: the graph cannot be run, or gives something else.
@@ -101,6 +109,8 @@ class Model:
         if self.card.conditions:
             weights = self._one_hot[condition] if condition.ndim == 1 else condition.astype(np.float32, copy=False)
             feeds["chroma" if self.card.chroma is not None else "label"] = weights
+        if self._noise:
+            feeds["noise"] = np.zeros((len(latent), self._noise), np.float32) if noise is None else noise
         frame, *after = run(self.session, self.path, self._outputs, feeds)
         return frame, dict(zip(state, after, strict=True))
 
@@ -141,6 +151,8 @@ class Model:
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
         if card.conditions:
             expected_inputs["chroma" if card.chroma is not None else "label"] = [card.conditions]
+        if self._noise:
+            expected_inputs["noise"] = [self._noise]
         expected_inputs |= {state.name: state.shape for state in card.state}
         for what, found, expected in (("inputs", inputs, expected_inputs), ("outputs", outputs, self._outputs)):
             shapes = {name: list(shape[1:]) for name, shape in found.items()}

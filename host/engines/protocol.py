@@ -52,6 +52,14 @@ class Motion(Protocol):
         """Return a voice's bend in semitones over a block: one number where it stands, else [count]."""
         ...
 
+    def beat(self, time: int) -> float:
+        """Return the quarter notes since the start, at one sample."""
+        ...
+
+    def beat_samples(self, time: int) -> float:
+        """Return how long a quarter note is, in samples, as far as is known at one."""
+        ...
+
 
 class Engine(Protocol[Kept]):
     """An engine: it gives the sound of voices, block by block."""

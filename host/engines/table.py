@@ -3,19 +3,25 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from ..contract.model import Model
 from ..errors import UserError
 from ..kinds.clip import Clip, ClipSettings, hits, strikes
 from ..kinds.grain import Grain, GrainSettings
 from ..kinds.spectrum import Spectrum
+from ..kinds.stream import Stream, StreamSettings
 from ..patch.preset import PlaySettings
 from ..units import db_to_gain
 from .clip import ClipEngine, Playing
-from .clip_sound import sound_of
+from .clips.sound import sound_of
 from .frames import Character
 from .grain import GrainEngine
 from .protocol import Engine
 from .spectrum import SpectrumEngine
+from .stream import StreamEngine
+from .streams.seeds import seeds_of
 
 MAX_BLOCK = 16384  # samples computed at a time: 16 hops of 1024 make batches as large as pay
 VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices just reach the limiter's knee
@@ -29,7 +35,8 @@ class Asked(NamedTuple):
 
     ``rest`` is the code at which its knobs rest, one number a latent: what may be decoded ahead. ``play`` is its
     [play], ``own`` what it has for the model's kind alone, as `Kind.own`; ``bend`` the semitones by which a note may be
-    bent. Played ``live``, the engine must not wait for what it computes elsewhere.
+    bent. Played ``live``, the engine must not wait for what it computes elsewhere. ``sound`` is what it begins with, at
+    the model's rate, [samples]; None for nothing.
     """
 
     rest: Sequence[float]
@@ -37,6 +44,7 @@ class Asked(NamedTuple):
     own: Any
     bend: float
     live: bool = False
+    sound: npt.NDArray[np.float32] | None = None
 
 
 def _spectrum(model: Model, asked: Asked) -> SpectrumEngine:
@@ -63,11 +71,17 @@ def _clip(model: Model, asked: Asked) -> ClipEngine:
     return ClipEngine(model, sound_of(model.card), playing, asked.live)
 
 
+def _stream(model: Model, asked: Asked) -> StreamEngine:
+    settings = asked.own or StreamSettings()
+    return StreamEngine(model, settings, seeds_of(model, settings, asked.sound, asked.rest), asked.rest, asked.live)
+
+
 # The engine of each kind.
 ENGINES: dict[str, Callable[[Model, Asked], Engine[Any]]] = {
     Spectrum.name: _spectrum,
     Grain.name: _grain,
     Clip.name: _clip,
+    Stream.name: _stream,
 }
 
 
@@ -75,11 +89,9 @@ def engine_of(model: Model, asked: Asked) -> Engine[Any]:
     """Return the engine that sounds a model as a preset asks.
 
     Raises:
-        UserError: the model's kind has no engine, or no chroma, which chords need.
+        UserError: the model has no chroma, which chords need, or cannot begin as it is asked to.
     """
     card = model.card
-    if card.kind not in ENGINES:
-        raise UserError(f"{model.path}: models of kind {card.kind!r} cannot be played yet; known: {', '.join(ENGINES)}")
     if asked.play.mode == "chord" and card.chroma is None:
         raise UserError(
             f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "

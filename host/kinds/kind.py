@@ -71,6 +71,7 @@ class Kind:
     of_clips: ClassVar[bool] = False  # its frames are whole clips, of many spectra or by a label where the card says so
     attack_seconds: ClassVar[float | None] = None  # of notes where a preset says none, and the shortest; None: as usual
     takes_no_sound: ClassVar[str] = ""  # why no sound can be sent through; empty: it can
+    finds_no_code: ClassVar[str] = ""  # why the code of a sound is not looked for; empty: it is
 
     def check(self, card: Shape) -> None:
         """Refuse a card that contradicts its kind.
@@ -107,6 +108,10 @@ class Kind:
         """Return the part of a preset that is for this kind alone: its table, None where that is left out."""
         return getattr(sections, self.sections[0]) if self.sections else None
 
+    def sound(self, own: Any) -> str | None:
+        """Return the name of a sound file that a preset's notes go on from; None where they begin by themselves."""
+        return None
+
     def keying(self, own: Any, play: Any) -> Keying:
         """Return how keys play voices; ``play`` is the preset's [play]."""
         return Keying()
@@ -135,10 +140,3 @@ class Kind:
     def window_through(self, card: Shape) -> str:
         """Return the name of the window of frames of such a sound."""
         return card.window
-
-
-class Unknown(Kind):
-    """A kind that this host does not know: its cards are not refused before somebody wants to play their models."""
-
-    def check(self, card: Shape) -> None:
-        """Refuse nothing."""

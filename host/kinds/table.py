@@ -4,23 +4,24 @@ from typing import Any
 
 from .clip import Clip, ClipSections
 from .grain import Grain, GrainSettings
-from .kind import Kind, Unknown
+from .kind import Kind, Shape
 from .spectrum import Spectrum
+from .stream import Stream, StreamSettings
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain(), Clip())}
-OTHER = Unknown()  # stands for each kind that a card names and this host does not know
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain(), Clip(), Stream())}
 
 
 class Sections(ClipSections):
     """The tables of a preset that are for one kind alone; their names are in its `Kind.sections`."""
 
     grain: GrainSettings | None = None
+    stream: StreamSettings | None = None
 
     def of_kind(self, kind: Kind) -> Any:
         """Return what is for a kind alone, as its `Kind.own` gives it."""
         return kind.own(self)
 
 
-def kind_of(card: object) -> Kind:
+def kind_of(card: Shape) -> Kind:
     """Return the kind of a model by its card."""
-    return KINDS.get(getattr(card, "kind", ""), OTHER)
+    return KINDS[card.kind]

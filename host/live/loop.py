@@ -1,5 +1,7 @@
 """Keeps the card's ring full: waits, renders, follows the card's clock, and tells how it goes."""
 
+import contextlib
+import ctypes
 import gc
 import sys
 import threading
@@ -14,7 +16,7 @@ import numpy.typing as npt
 
 from ..audio.device import SPARE_BLOCKS, Sink
 from ..dsp import LIMIT_KNEE, limited
-from ..events import Clock, ControlChange, Event, ProgramChange
+from ..events import ControlChange, Event, ProgramChange, Timing
 from ..midi.ports import Timed
 from .player import Player
 
@@ -34,6 +36,10 @@ OFTEN = 0.05  # of the blocks waited for long: a busy thread makes a tenth and m
 OFTEN_BLOCKS = 256  # over which that is counted
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
 SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
+# A block's arrays come and go. What the C library gives back to the system in between comes again page by page, each of
+# which takes as long as a thousand of its numbers; arrays that are larger than a block's go back as before.
+BLOCK_BYTES, KEPT_BYTES = 1 << 22, 1 << 26
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # by the numbers that glibc has for mallopt
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -294,7 +300,7 @@ class Loop:
                 self.measured.append(time_samples - self._timeline.sample(timed.seconds))
                 if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
                     self.programs.append(timed.event)
-                if not isinstance(timed.event, Clock):
+                if not isinstance(timed.event, Timing):
                     self.heard.append(timed)
 
 
@@ -317,9 +323,10 @@ def _selects_bank(event: Event) -> bool:
 
 
 class _undisturbed:
-    """While sound is made: no collector, and no other thread keeps the interpreter for long."""
+    """While sound is made: no collector, no new memory, and no other thread keeps the interpreter for long."""
 
     def __enter__(self) -> None:
+        _keep_memory()
         self._interval, self._collected = sys.getswitchinterval(), gc.isenabled()
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
@@ -331,3 +338,12 @@ class _undisturbed:
         gc.unfreeze()
         if self._collected:
             gc.enable()
+
+
+def _keep_memory() -> None:
+    """Have freed memory kept for what comes next, from now on, where the C library is glibc."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(MMAP_THRESHOLD, BLOCK_BYTES)
+            mallopt(TRIM_THRESHOLD, KEPT_BYTES)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..events import Clock, Event, NoteOff, NoteOn
+from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Timing
 from .decode import CLOCK, channel_event
 from .smf import Broken, Track, parse
 
@@ -41,7 +41,7 @@ class Performance(NamedTuple):
         silent = (
             ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
         )
-        events = [event for event in self.events if isinstance(event, Clock) or event.channel not in channels]
+        events = [event for event in self.events if isinstance(event, Timing) or event.channel not in channels]
         return self._replace(events=events, channels=left, warnings=[*self.warnings, *silent])
 
 
@@ -49,8 +49,8 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     """Read a Standard MIDI File of any type, in metrical or SMPTE time.
 
     Times are summed in whole ticks and rounded to samples once, so nothing drifts. Channel messages become events, and
-    so does the MIDI clock where a file holds it (F7 escapes); system exclusive and meta events are passed over. The
-    tempo map is taken from all tracks.
+    so does the MIDI clock where a file holds it (F7 escapes), and so do tempos, taken from all tracks, of files that
+    timbrel has not recorded: in those, they only count samples. System exclusive and other meta events are passed over.
 
     Raises:
         UserError: the file is missing, empty, cut off, broken, no MIDI file, or longer than ten hours.
@@ -89,10 +89,11 @@ class _TempoMap:
 
     def __init__(self, tracks: Sequence[Track], clock: _Clock) -> None:
         changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []
+        self.changes = sorted(changes, key=lambda change: change[0])  # ticks, microseconds a quarter note
         self._ticks = [0]
         self._units = [0]
         self._tempos = [DEFAULT_TEMPO if clock.follows_tempo else 1]
-        for tick, tempo in sorted(changes, key=lambda change: change[0]):
+        for tick, tempo in self.changes:
             self._units.append(self.units(tick))
             self._ticks.append(tick)
             self._tempos.append(tempo)
@@ -126,7 +127,11 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
             for tick, text in track.notes
         ]
         if not any(track.in_order for track in tracks):
-            events_here = _settle(events_here)
+            tempos = [
+                Tempo(_round(samples_a_unit * (start + tempo_map.units(tick))), 60e6 / microseconds)
+                for tick, microseconds in tempo_map.changes
+            ]
+            events_here = sorted([*tempos, *_settle(events_here)], key=lambda event: event.time)
         hanging = _left_down(events_here)
         unreleased += len(hanging)
         events += events_here

@@ -25,6 +25,7 @@ from ..events import (
     PitchBend,
     ProgramChange,
     Shed,
+    Tempo,
     Turn,
     ZoneSize,
 )
@@ -208,5 +209,7 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
-        case Turn() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | Shed():  # which no port sends
+        case (
+            Tempo() | Turn() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | Shed()
+        ):  # which no port sends
             raise ValueError(f"a MIDI file has no {event}")

@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.mono import end_of
 from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError, nearest
@@ -18,6 +22,7 @@ from .reading import complaints, read_preset
 from .resolve import morph_of, process_end
 from .tuning import tuned_keys
 
+MOST_SAMPLES = 1 << 22  # of a sound that notes go on from: a minute and a half at 44.1 kHz
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
 
 
@@ -28,7 +33,8 @@ class Patch:
     All that it names is read once, so that nothing is read while it sounds. ``folder`` is where its relative paths
     begin. ``files`` are those that were read, with earlier stamps. ``tuning`` is the pitch of each MIDI key that
     sounds, as `tuned_keys` has it or as its kind of model does; ``morph`` where and how it morphs, None if it does not;
-    ``process_end`` the code to which it leads sounds that go through its model, or None.
+    ``process_end`` the code to which it leads sounds that go through its model, or None; ``sound`` the end of the sound
+    that its notes go on from, at the model's rate, or None.
 
     Raises:
         UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
@@ -43,6 +49,7 @@ class Patch:
     tuning: Mapping[int, float] = field(init=False, repr=False)
     morph: Morph | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)
+    sound: npt.NDArray[np.float32] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
@@ -51,6 +58,9 @@ class Patch:
             object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned))
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder))
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder))
+            sound = kind.sound(preset.of_kind(kind))
+            heard = None if sound is None else end_of(self.folder / sound, card.sample_rate, MOST_SAMPLES)
+            object.__setattr__(self, "sound", heard)
         except UserError as error:
             raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
 

@@ -1,4 +1,4 @@
-"""Beats as a function of time: a tempo, or the MIDI clock."""
+"""Beats as a function of time: a tempo, a file's tempos, or the MIDI clock."""
 
 from collections import deque
 
@@ -23,6 +23,7 @@ class Beats:
         self._beat = Ramp(0.0, 1)
         self._beat.move(0, FOR_EVER / samples, FOR_EVER)
         self._tick_samples = samples / TICKS_A_BEAT
+        self._rate, self._samples = sample_rate, Ramp(samples, 1)
         self._longest_tick = LONGEST_TICK_SECONDS * sample_rate
         self._tick_times: deque[int] = deque(maxlen=AVERAGED + 1)
         self._last_tick: float | None = None  # where the last tick was, in ticks
@@ -31,6 +32,21 @@ class Beats:
     def value(self, time: int) -> float:
         """Return the beat at one sample."""
         return self._beat.value(time)
+
+    def samples(self, time: int) -> float:
+        """Return how long a beat is, in samples, as far as is known at one."""
+        return self._samples.value(time)
+
+    def tempo(self, time: int, bpm: float) -> None:
+        """Go on at another tempo; the MIDI clock knows better, once it has been heard."""
+        if self._tick_times:
+            return
+        samples = 60 * self._rate / bpm
+        beat = self.value(time)
+        self._beat.jump(time, beat)
+        self._beat.move(time, beat + FOR_EVER / samples, FOR_EVER)
+        self._tick_samples = samples / TICKS_A_BEAT
+        self._samples.jump(time, samples)
 
     def clock(self, event: Clock) -> None:
         """Take a message of the MIDI clock."""
@@ -51,6 +67,7 @@ class Beats:
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         self._beat.forget(time)
+        self._samples.forget(time)
 
     def _measure_tempo(self, time: int) -> None:
         if self._tick_times and time - self._tick_times[-1] > self._longest_tick:
@@ -58,6 +75,7 @@ class Beats:
         self._tick_times.append(time)
         if len(self._tick_times) > 1:
             self._tick_samples = max(1.0, (self._tick_times[-1] - self._tick_times[0]) / (len(self._tick_times) - 1))
+            self._samples.jump(time, self._tick_samples * TICKS_A_BEAT)
 
     def _advance(self, time: int) -> None:
         self._last_tick = self.value(time) * TICKS_A_BEAT if self._last_tick is None else self._last_tick + 1

@@ -13,7 +13,6 @@ from ..controls import NULL_PARAMETER
 from ..events import (
     AllOff,
     ChannelPressure,
-    Clock,
     ControlChange,
     ControllersReset,
     DataEntry,
@@ -22,6 +21,7 @@ from ..events import (
     NoteOn,
     Part,
     PitchBend,
+    Timing,
     Turn,
 )
 
@@ -270,7 +270,7 @@ class Holds:
         return sorted(events, key=lambda event: not isinstance(event, NoteOff))
 
     def _hold(self, held: bool, rest: Event, *number: int) -> None:
-        assert not isinstance(rest, Clock)
+        assert not isinstance(rest, Timing)
         which = (type(rest), rest.channel, *number)
         if held:
             self._releases[which] = rest

@@ -41,6 +41,14 @@ class CommonMotion:
         """Return the bend in semitones over a block: one number where it stands, else [count]."""
         return self.bend.block(start, count)
 
+    def beat(self, time: int) -> float:
+        """Return the quarter notes since the start, at one sample."""
+        return self.codes.beat(time)
+
+    def beat_samples(self, time: int) -> float:
+        """Return how long a quarter note is, in samples, as far as is known at one."""
+        return self.codes.beat_samples(time)
+
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         self.codes.forget(time)

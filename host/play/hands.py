@@ -22,6 +22,7 @@ from ..events import (
     NoteOn,
     PitchBend,
     Shed,
+    Tempo,
     Turn,
     ZoneSize,
 )
@@ -137,6 +138,8 @@ class Hands:
                 self.knobs.hear(event)
             case Clock():
                 self.motion.codes.clock(event)
+            case Tempo(time, bpm):
+                self.motion.codes.tempo(time, bpm)
             case Shed(time):
                 self._expected_sheds -= 1
                 self.voices.shed(time)
@@ -229,10 +232,11 @@ def engine_and_hands(
         live: see `Asked`.
 
     Raises:
-        UserError: the model's kind has no engine, or the preset does not fit the model.
+        UserError: the preset does not fit the model.
     """
     preset, card = patch.preset, patch.model.card
     bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
-    asked = Asked(preset.latent_values(card), preset.play, preset.of_kind(kind_of(card)), bend, live)
+    own = preset.of_kind(kind_of(card))
+    asked = Asked(preset.latent_values(card), preset.play, own, bend, live, patch.sound)
     engine = engine_of(patch.model, asked)
     return engine, Hands(patch, engine, effects, move_effect)

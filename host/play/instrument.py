@@ -29,7 +29,7 @@ class Instrument:
             live: the instrument is played in real time, and must not wait for what its engine computes elsewhere.
 
         Raises:
-            UserError: the model's kind has no engine, or the preset does not fit the model or its effects.
+            UserError: the preset does not fit the model or its effects.
         """
         card = patch.model.card
         effects = EffectChain(patch.preset.effects, sample_rate, patch.folder)

@@ -220,6 +220,19 @@ class Latents:
                 ramp.move(event.time, 0.0)
         self._drop(lambda known: known >= event.time)
 
+    def tempo(self, time: int, bpm: float) -> None:
+        """Go on at another tempo, unless a MIDI clock has been heard."""
+        self._beats.tempo(time, bpm)
+        self._drop(lambda known: known >= time)
+
+    def beat(self, time: int) -> float:
+        """Return the quarter notes since the start, at one sample."""
+        return self._beats.value(time)
+
+    def beat_samples(self, time: int) -> float:
+        """Return how long a quarter note is, in samples, as far as is known at one."""
+        return self._beats.samples(time)
+
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
         self._beats.forget(time)

@@ -20,12 +20,12 @@ from ..errors import UserError, nearest
 from ..events import (
     AllOff,
     ChannelPressure,
-    Clock,
     ControlChange,
     ControllersReset,
     DataEntry,
     Event,
     PitchBend,
+    Timing,
     Turn,
     ZoneSize,
 )
@@ -198,7 +198,7 @@ class Fingers:
 
     def move(self, event: Event, notes: Callable[[int], Sequence[Touch]]) -> None:
         """Move a finger by an event of a member; ``notes(channel)`` are the touches of the keys that it holds."""
-        assert not isinstance(event, Clock)
+        assert not isinstance(event, Timing)
         zone = self._zone_of(event.channel)
         finger = zone.fingers.setdefault(event.channel, _Finger())
         time, touches = event.time, notes(event.channel)
@@ -288,13 +288,20 @@ class _FingerMotion:
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         """Return a voice's bend in semitones over a block: one number where it stands, else [count]."""
-        touch = self._touches[voice]
-        if touch is None:
+        if (touch := self._touches[voice]) is None:
             return self._common.bend_of(voice, start, count)
         if len(touch.masters) == 1:
             return touch.masters[0][1].block(start, count) + touch.bend.block(start, count)
         masters = np.array([touch.master(time).value(time) for time in range(start, start + count)], np.float32)
         return masters + touch.bend.block(start, count)
+
+    def beat(self, time: int) -> float:
+        """See `Motion.beat`."""
+        return self._common.beat(time)
+
+    def beat_samples(self, time: int) -> float:
+        """See `Motion.beat_samples`."""
+        return self._common.beat_samples(time)
 
     def _values(self, name: str, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         found = [
@@ -342,7 +349,7 @@ class Zones:
         match heard := self._reader.read(event):
             case None:
                 return []
-            case Clock():
+            case Timing():
                 return [(None, heard)]
             case Turn(_, channel) if channel in self._channels:
                 return [(channel, heard)]

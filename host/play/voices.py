@@ -189,7 +189,8 @@ class Voices(ABC):
 
     def retire(self, time: int) -> None:
         """Forget voices that have ended by sample ``time``."""
-        self._voices = [v for v in self._voices if not self._ended(v, time)]
+        steal = self._steal
+        self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
 
     def _holds(self, note: Note) -> bool:
         """Return whether a key or a pedal keeps a note from ending."""
@@ -224,9 +225,5 @@ class Voices(ABC):
 
     def _sounding(self, time: int) -> list[Voice]:
         """Return the voices that sound, the oldest first, without stolen ones, which fade."""
-        ends = ((voice, voice.end(self._steal)) for voice in self._voices if voice.stolen_at is None)
-        return [voice for voice, end in ends if end is None or time < end]
-
-    def _ended(self, voice: Voice, time: int) -> bool:
-        end = voice.end(self._steal)
-        return end is not None and time >= end
+        steal = self._steal
+        return [v for v in self._voices if v.stolen_at is None and ((end := v.end(steal)) is None or time < end)]

@@ -42,14 +42,16 @@ def analytic():
 def save_encoder():
     """A function that writes the encoder of a model: nodes that end in ``latent``, and the widths of its inputs.
 
-    With ``labels``, another output of that width.
+    With ``labels`` or ``previous``, another output of that width.
     """
 
-    def save(path, nodes, inputs, count, constants=None, rate=RATE, labels=0):
+    def save(path, nodes, inputs, count, constants=None, rate=RATE, labels=0, previous=0, model="analytic"):
         wide = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in inputs.items()
         ]
-        widths = {"latent": count} | ({"label": labels} if labels else {})
+        widths = {"latent": count} | {
+            name: width for name, width in (("previous", previous), ("label", labels)) if width
+        }
         given = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in widths.items()
         ]
@@ -58,7 +60,7 @@ def save_encoder():
         ]
         graph = helper.make_graph(nodes, "encoder", wide, given, kept)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        about = {"format": 1, "model": "analytic", "sample_rate": rate, "latents": count}
+        about = {"format": 1, "model": model, "sample_rate": rate, "latents": count}
         helper.set_model_props(made, {ENCODER_KEY: json.dumps(about | {"frame_length": inputs["audio"]})})
         onnx.save(made, encoder_path(path))
 

@@ -9,7 +9,7 @@ import pedalboard
 import pytest
 import scipy.signal
 import soundfile
-from timbrel.host.audio.effects import QUANTUM, Effect, EffectChain, Resampler
+from timbrel.host.audio.effects import QUANTUM, Effect, EffectChain, Resampler, stretched
 from timbrel.host.audio.parameters import NOT_IN_BLOCKS, RANGES, SETTINGS
 from timbrel.host.errors import UserError
 from timbrel.host.trust import let_run
@@ -392,3 +392,19 @@ def test_what_lies_above_the_lower_nyquist_frequency_does_not_fold_back():
     tone = np.sin(2 * np.pi * 30_000 * np.arange(96_000) / 96_000)[None].astype(np.float32)
     folded = resampled(96_000, 44_100, tone)[0, 1000:-1000]
     assert 20 * np.log10(folded.std() / tone.std()) < -75
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.95, 1.1, 1.3])
+def test_a_stretched_sound_keeps_its_pitch_and_its_clicks_keep_time(factor):
+    time = np.arange(4 * 44100) / 44100
+    tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    heard = np.abs(np.fft.rfft(stretched(tone, 44100, factor)[44100:88200] * np.hanning(44100)))
+    assert np.argmax(heard) == 440
+    clicks = np.zeros(4 * 44100, np.float32)
+    for second in np.arange(0.25, 4, 0.25):
+        clicks[round(second * 44100) :][:300] = np.exp(-np.arange(300) / 60) * np.cos(np.arange(300))
+    found = np.abs(stretched(clicks, 44100, factor))
+    assert len(found) == pytest.approx(len(clicks) / factor, abs=2)
+    for second in np.arange(0.25, 3.9, 0.25) / factor:
+        first = round((second - 0.03) * 44100)
+        assert first + np.argmax(found[first : first + 2646]) == pytest.approx(second * 44100, abs=0.004 * 44100)

@@ -35,6 +35,7 @@ def test_a_card_reads_back_as_it_was_written(fields):
     beside = {
         "state": [],
         "scaling": None,
+        "stream": None,
         "envelope_points": 0,
         "transform_length": None,
         "labels": [],
@@ -43,12 +44,21 @@ def test_a_card_reads_back_as_it_was_written(fields):
     assert json.loads(card.model_dump_json()) == fields | beside
 
 
+STREAM = {
+    "kind": "stream",
+    "chroma": None,
+    "state": [{"name": "previous", "shape": [4]}],
+    "stream": {"step_length": 1024, "levels_db": [-60.0, 0.0]},
+}
+
+
 @pytest.mark.parametrize(
     ("domain", "width"), [("samples", 1024), ("magnitude", 513), ("magnitude_phase", 1026), ("real_imag", 1026)]
 )
 def test_a_frame_is_as_wide_as_its_domain_needs(fields, domain, width):
-    kind = "spectrum" if domain == "magnitude" else "stream"
-    assert read_card(json.dumps(fields | {"domain": domain, "kind": kind}), SOURCE).frame_width == width
+    kinds = {"magnitude": {"kind": "spectrum"}, "magnitude_phase": {"kind": "grain", "chroma": None}}
+    of_kind = kinds.get(domain, STREAM)
+    assert read_card(json.dumps(fields | {"domain": domain} | of_kind), SOURCE).frame_width == width
 
 
 GRAIN = {"kind": "grain", "chroma": None}

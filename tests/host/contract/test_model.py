@@ -118,7 +118,11 @@ MISMATCHES = {
     "another width": lambda made: type(made)(frame_length=2048).card(),
     "no chroma": lambda made: made.card(chroma=None),
     "a state that is not there": lambda made: made.card(
-        kind="stream", state=[{"name": "h", "shape": [4]}], scaling={"mean": 0.0, "deviation": 1.0}
+        kind="stream",
+        state=[{"name": "previous", "shape": [4]}],
+        chroma=None,
+        domain="samples",
+        stream={"step_length": made.frame_length, "levels_db": [-60.0, 0.0]},
     ),
 }
 

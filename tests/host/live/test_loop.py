@@ -1,6 +1,9 @@
 """The loop keeps the ring full: the card is followed, waits end in time, and what it tells is true."""
 
 import gc
+import os
+import platform
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -256,6 +259,36 @@ def test_while_a_loop_runs_nothing_is_collected_and_afterwards_all_is_as_before(
     assert [collects for collects, _ in seen] == [False] * 3
     assert all(interval == pytest.approx(live.SWITCH_SECONDS) for _, interval in seen)
     assert (gc.isenabled(), sys.getswitchinterval()) == before
+
+
+PAGES = """
+import resource
+import numpy as np
+from timbrel.host.live.loop import _undisturbed
+
+def taken():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        arrays = [np.ones(size, np.float32) for size in (80000, 50000)]
+        del arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+taken()
+before = taken()
+with _undisturbed():
+    taken()
+    print(before, taken())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what is freed is glibc's to keep")
+def test_arrays_that_come_and_go_with_each_block_find_their_memory_kept():
+    tuned = ("GLIBC_TUNABLES", "MALLOC_")  # by which a machine may keep memory anyway
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(tuned)}
+    run = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True, env=plain)
+    before, meanwhile = map(int, run.stdout.split())
+    assert before > 1000
+    assert meanwhile < 100
 
 
 def test_blocks_that_take_longer_than_they_last_cost_voices_until_they_do_not(make_patch, hours):

@@ -17,8 +17,10 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
     ProgramChange,
+    Tempo,
 )
 from timbrel.host.midi.file import Performance, read_performance
+from timbrel.host.midi.smf import OURS
 
 RATE = 48000
 END = "00 ff 2f 00"  # at once: end of track
@@ -140,10 +142,21 @@ def test_an_hour_of_awkward_tempi_does_not_drift(tmp_path):
         beat += 1
     file.save(tmp_path / "hour.mid")
     for rate in (44100, 96000):
-        events = read_performance(tmp_path / "hour.mid", rate).events[: len(truth)]
+        found = read_performance(tmp_path / "hour.mid", rate).events
+        events = [event for event in found if not isinstance(event, Tempo)][: len(truth)]
         assert max(abs(event.time - second * rate) for event, second in zip(events, truth, strict=True)) <= Fraction(
             1, 2
         )
+
+
+def test_tempos_are_told_where_they_change_but_not_those_of_recordings(read):
+    performance = read(midi("00 ff 51 03 0f 42 40  00 90 3c 64  83 60 ff 51 03 07 a1 20  83 60 80 3c 00" + END))
+    assert [event for event in performance.events if isinstance(event, Tempo)] == [Tempo(0, 60.0), Tempo(48000, 120.0)]
+    assert performance.length == 72000
+    ours = f"00 ff {OURS[0]:02x} {len(OURS) - 1:02x} {OURS[1:].hex(' ')}"
+    recorded = read(midi("00 ff 51 03 0f 42 40 " + ours + " 00 90 3c 64  83 60 80 3c 00" + END))
+    assert recorded.recorded
+    assert not [event for event in recorded.events if isinstance(event, Tempo)]
 
 
 @pytest.mark.parametrize(("name", "frames_a_second"), [(24, 24), (25, 25), (29, Fraction(30000, 1001)), (30, 30)])
@@ -315,10 +328,9 @@ def test_what_mido_writes_is_read_at_the_times_mido_plays_it(tmp_path, tracks, t
             truth.append((seconds * RATE, message.channel, number))
     performance = read_performance(tmp_path / "mido.mid", RATE)
     assert abs(performance.length - seconds * RATE) < 1
-    events = performance.events[: len(truth)]  # what follows are releases at the end
-    assert all(
-        isinstance(event, NoteOff) and event.time == performance.length for event in performance.events[len(truth) :]
-    )
+    found = [event for event in performance.events if not isinstance(event, Tempo)]
+    events = found[: len(truth)]  # what follows are releases at the end
+    assert all(isinstance(event, NoteOff) and event.time == performance.length for event in found[len(truth) :])
     assert all(abs(event.time - time) < 1 for event, (time, *_) in zip(events, truth, strict=True))
     read_back = sorted((e.channel, e.number if isinstance(e, ControlChange) else e.key) for e in events)
     assert read_back == sorted((channel, number) for _, channel, number in truth)

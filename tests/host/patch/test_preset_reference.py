@@ -8,6 +8,7 @@ import pytest
 import timbrel
 from timbrel.host.kinds.clip import ClipSettings, KeySettings
 from timbrel.host.kinds.grain import GrainSettings
+from timbrel.host.kinds.stream import StreamSettings
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
@@ -19,6 +20,7 @@ PARTS = {
     "[play]": preset.PlaySettings,
     "[grain]": GrainSettings,
     "[clip]": ClipSettings,
+    "[stream]": StreamSettings,
     "[[keys]]": KeySettings,
     "[envelope]": preset.EnvelopeSettings,
     "[mpe]": preset.MpeSettings,

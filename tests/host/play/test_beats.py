@@ -133,3 +133,20 @@ def test_a_motion_in_hertz_does_not_hear_the_clock(make_latents):
     for message in [*ticks(0, 300, 30), Clock(9000, "start"), Clock(9001, "stop")]:
         clocked.clock(message)
     assert np.array_equal(path_of(free, range(0, 30_000, 99)), path_of(clocked, range(0, 30_000, 99)))
+
+
+def test_a_tempo_holds_from_where_it_is_told_and_how_long_a_beat_is_is_known():
+    beats = Beats(120.0, RATE)
+    beats.tempo(RATE, 60.0)
+    beats.tempo(3 * RATE, 240.0)
+    assert [beats.value(second * RATE) for second in (0, 1, 2, 3, 4)] == pytest.approx([0, 2, 3, 4, 8])
+    assert [beats.samples(time) for time in (0, RATE - 1, RATE, 3 * RATE)] == [RATE / 2, RATE / 2, RATE, RATE / 4]
+
+
+def test_a_clock_that_was_heard_knows_the_tempo_better():
+    clock = ticks(0, 60 * RATE / 90 / 24, 49)
+    beats = heard(clock)
+    before = beats.value(10 * RATE)
+    beats.tempo(clock[-1].time, 200.0)
+    assert beats.value(10 * RATE) == before
+    assert beats.samples(10 * RATE) == pytest.approx(60 * RATE / 90, rel=1e-3)

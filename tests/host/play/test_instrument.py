@@ -6,9 +6,8 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.audio.output import QUANTUM
-from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.patch.library import Patch, open_patch
+from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack
 
@@ -227,15 +226,6 @@ def test_still_silence_is_exactly_nothing(make_instrument, play):
     events = [NoteOn(10, 0, 60, 100), NoteOff(1000, 0, 60), ControlChange(6000, 0, 7, 20)]
     sound = play(make_instrument(envelope=SHARP), events, 20_000)
     assert np.all(sound[:, 2000:] == 0)
-
-
-def test_a_kind_without_an_engine_is_refused(analytic, make_preset, tmp_path):
-    from timbrel.host.contract.model import Model
-    from timbrel.host.play.instrument import Instrument
-
-    model = Model(analytic().save(tmp_path / "other.onnx", card=analytic().card(kind="stream")))
-    with pytest.raises(UserError, match=r"stream.*cannot be played yet; known: spectrum, grain, clip"):
-        Instrument(Patch("any", make_preset(), model, tmp_path), 44100)
 
 
 @pytest.mark.parametrize(

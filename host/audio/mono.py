@@ -1,0 +1,55 @@
+"""Sound files as one channel at any rate."""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UserError
+from .effects import Resampler
+from .files import SoundReader, sound_reader
+
+Array = npt.NDArray[np.float32]
+
+LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
+
+
+@contextlib.contextmanager
+def opened(sound: Path) -> Iterator[SoundReader]:
+    """Open a sound file, as `sound_reader`.
+
+    Raises:
+        UserError: also for a rate below `LOWEST_RATE`.
+    """
+    with sound_reader(sound) as reader:
+        if reader.sample_rate < LOWEST_RATE:
+            raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
+        yield reader
+
+
+def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
+    """Yield the mean of all channels at another rate, in blocks, [n]."""
+    resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
+    for block in reader:
+        mix = block.mean(axis=0, keepdims=True)
+        yield (mix if resampler is None else resampler.process(mix))[0]
+    if resampler is not None:
+        yield resampler.flush()[0]
+
+
+def end_of(sound: Path, rate: int, most: int) -> Array:
+    """Return the last ``most`` samples of a sound at a rate, or all there are, [n]; no more is held in memory.
+
+    Raises:
+        UserError: the sound cannot be read.
+    """
+    kept: deque[Array] = deque()
+    with opened(sound) as reader:
+        for block in mono(reader, rate):
+            kept.append(block)
+            while sum(map(len, kept)) - len(kept[0]) >= most:
+                kept.popleft()
+    return np.concatenate(kept)[-most:]
