@@ -54,6 +54,9 @@ def corpus_build(
     shortest: Annotated[
         float | None, typer.Option(help="Seconds that a clip must last; without it 4096 samples.")
     ] = None,
+    loops: Annotated[
+        bool, typer.Option("--loops", help="Put loops on one grid: tempos by their names, or heard.")
+    ] = False,
     name: CorpusName = None,
     licence: Licence = None,
 ) -> None:
@@ -74,6 +77,7 @@ def corpus_build(
             shortest_seconds=shortest,
             name=name,
             licence=licence,
+            loops=loops,
             progress=display.update,
         )
     print(report.text())
@@ -124,6 +128,27 @@ def corpus_soundfont(
             name=name,
             licence=licence,
             progress=display.update,
+        )
+    print(report.text())
+
+
+@corpus_commands.command("grooves")
+def corpus_grooves(
+    soundfont: Annotated[Path, typer.Argument(help="An .sf2 file with drum kits.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
+    rate: Rate = 44100,
+    seed: Seed = 0,
+    name: CorpusName = None,
+    licence: Licence = None,
+) -> None:
+    """Render drum loops of timbrel's own grooves on a soundfont's kits, all on one grid, with FluidSynth."""
+    from ..host.progress import Display
+    from .corpus.drum_loops import render_loops
+
+    with Display() as display:
+        display.stage("rendering loops")
+        report = render_loops(
+            soundfont, output, rate=rate, seed=seed, name=name, licence=licence, progress=display.update
         )
     print(report.text())
 

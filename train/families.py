@@ -11,6 +11,8 @@ from .batches.clips import check_clips, clip_data, describe, told_words
 from .batches.grain import check_grains, grain_data
 from .batches.hits import check_hits, describe_hits, hit_data
 from .batches.labelled import check_labelled, labelled_data, named
+from .batches.loops import check_loops, describe_loops, loop_data, on_grid
+from .batches.sequence import check_sequences, describe_sequences, sequence_data, told_clips
 from .corpus.store import Corpus
 from .data import Data
 from .health import health
@@ -20,9 +22,20 @@ from .models.clip import ClipAutoencoder
 from .models.dcgan import DCGAN, Halves
 from .models.grain import GrainAutoencoder
 from .models.invert import Inverter, following
+from .models.loops import LoopNetwork
+from .models.sequence import RecurrentNetwork
 from .models.wavegan import WaveGAN
 from .network import Network
-from .preview import Held, held_clips, held_grains, held_hits, held_inversions, held_reconstructions, held_spectra
+from .preview import (
+    Held,
+    held_clips,
+    held_grains,
+    held_hits,
+    held_inversions,
+    held_reconstructions,
+    held_sequences,
+    held_spectra,
+)
 from .recipes.base import Recipe
 from .run import Run
 
@@ -71,6 +84,15 @@ FAMILIES: dict[str, Family] = {
         reads=("generator", "judge"),
     ),
     "clip": Family(ClipAutoencoder, check_hits, hit_data, held_hits, complete=told_words, describe=describe_hits),
+    "loops": Family(LoopNetwork, check_loops, loop_data, None, complete=on_grid, describe=describe_loops),
+    "sequence": Family(
+        RecurrentNetwork,
+        check_sequences,
+        sequence_data,
+        held_sequences,
+        complete=told_clips,
+        describe=describe_sequences,
+    ),
 }
 
 

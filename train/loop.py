@@ -47,6 +47,7 @@ class Status:
     loss: float
     examples_per_second: float
     seconds_left: float
+    terms: dict[str, float] = field(default_factory=dict)  # of the loss, before they are weighted
 
 
 @dataclass
@@ -158,6 +159,7 @@ class _Loop:
         self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
         self.began = time.monotonic() - progress.seconds
         self.saved = self.previewed = time.monotonic()
+        self.terms: dict[str, Tensor] = {}
         self.dead = False
         self.validation = progress.best
         self.writer = self._tensorboard_writer()
@@ -223,7 +225,10 @@ class _Loop:
 
     def _move(self, turn: Turn, batch: list[Tensor], generator: torch.Generator) -> Tensor:
         """Move a turn's weights against the gradient of its loss, and return the loss."""
-        loss = self.plain.total(self.network(turn.name, *batch, generator))
+        terms = self.network(turn.name, *batch, generator)
+        loss = self.plain.total(terms)
+        if turn is self.plain.turns[0]:
+            self.terms = {name: term.detach() for name, term in terms.items()}
         self.plain.zero_grad()
         self.fabric.backward(loss)
         optimizer, norm = self.optimizers[turn.optimiser], self.plain.optimisers[turn.optimiser].largest_norm
@@ -269,7 +274,9 @@ class _Loop:
             done = self._part_done()
             elapsed = time.monotonic() - self.began
             left = elapsed * (1 - done) / max(done, 1e-9)
-            report = Status(self.progress.step, min(1.0, done), loss, steps_per_second * self.step_frames, left)
+            terms = {name: float(term) for name, term in self.terms.items()}
+            speed = steps_per_second * self.step_frames
+            report = Status(self.progress.step, min(1.0, done), loss, speed, left, terms)
             self.options.on_report(report)
 
     def _check(self, loss: float) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.kinds.drums import DRUMS
+from timbrel.train.corpus import fluidsynth as player
 from timbrel.train.corpus import soundfont as module
 from timbrel.train.corpus.general_midi import DRUM_CLASSES, PROGRAM_NAMES, drum_class
 from timbrel.train.corpus.soundfont import parse_numbers, render_soundfont
@@ -188,12 +189,12 @@ def test_without_fluidsynth_it_is_said_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_programs_are_those_of_bank_0(tmp_path):
-    assert module._programs_of(write_headers(tmp_path / "font.sf2", [(5, 0), (6, 8), (0, 128), (127, 0)])) == {5, 127}
+    assert player.programs_of(write_headers(tmp_path / "font.sf2", [(5, 0), (6, 8), (0, 128), (127, 0)])) == {5, 127}
 
 
 def test_kits_are_those_of_bank_128(tmp_path):
     font = write_headers(tmp_path / "font.sf2", [(5, 0), (6, 8), (0, 128), (25, 128)])
-    assert module._programs_of(font, 128) == {0, 25}
+    assert player.programs_of(font, 128) == {0, 25}
 
 
 def test_programs_and_kits_together_are_refused(timbrel, tmp_path):
@@ -203,7 +204,7 @@ def test_programs_and_kits_together_are_refused(timbrel, tmp_path):
 
 
 def test_a_program_that_the_soundfont_lacks_is_never_replaced_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_fluidsynth", lambda: "fluidsynth-that-is-never-run")
+    monkeypatch.setattr(module, "fluidsynth", lambda: "fluidsynth-that-is-never-run")
     font = write_headers(tmp_path / "font.sf2", [(5, 0)])
     with pytest.raises(UserError, match=r"nothing sounds in .*font.sf2 .*1 unreadable"):
         render_soundfont(font, tmp_path / "corpus", programs=[6], notes=[60])
@@ -214,7 +215,7 @@ def test_a_synthesiser_that_fails_is_a_failure_in_its_own_words(tmp_path, monkey
     script = tmp_path / "fluidsynth"
     script.write_text("#!/bin/sh\necho 'no room left' >&2\nexit 3\n")
     script.chmod(0o755)
-    monkeypatch.setattr(module, "_fluidsynth", lambda: str(script))
+    monkeypatch.setattr(module, "fluidsynth", lambda: str(script))
     font = write_headers(tmp_path / "font.sf2", [(0, 0)])
     with pytest.raises(Failure, match=r"could not play .*font.sf2 \(status 3\): no room left"):
         render_soundfont(font, tmp_path / "corpus", programs=[0], notes=[60])
@@ -323,7 +324,7 @@ def test_rendering_twice_gives_the_same_bytes_and_reports_progress(tmp_path):
 @needs_font
 def test_more_notes_than_one_run_holds_are_played_in_several(tmp_path, monkeypatch):
     render(tmp_path / "one", notes=range(60, 67), seconds=0.3)
-    monkeypatch.setattr(module, "_RUN_SECONDS", 1.0)
+    monkeypatch.setattr(player, "_RUN_SECONDS", 1.0)
     render(tmp_path / "several", notes=range(60, 67), seconds=0.3)
     one, several = Corpus.open(tmp_path / "one"), Corpus.open(tmp_path / "several")
     assert [clip.name for clip in one.clips()] == [clip.name for clip in several.clips()]

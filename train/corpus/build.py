@@ -1,11 +1,13 @@
 """Folders of sounds become a corpus."""
 
+import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from ...host.errors import UserError
+from .loops import append_loops
 from .names import Names
 from .pitch import pitch_track
 from .report import CorpusReport
@@ -31,6 +33,7 @@ def build(
     shortest_seconds: float | None = None,
     name: str | None = None,
     licence: str | None = None,
+    loops: bool = False,
     progress: Progress | None = None,
 ) -> CorpusReport:
     """Decode, mix, resample, trim, measure and store all sounds in files and folders.
@@ -48,8 +51,8 @@ def build(
             the text that it matches in the file's name (its first group's, where it has one).
         shortest_seconds: that a sound must last, 0.005 to 10; None for 4096 samples. Recipes of whole clips follow
             short ones by silence.
-        name: of the corpus; its folder's name by default.
-        licence: of the sounds, for the cards of models that learn from them.
+        name, licence: of the corpus, its folder's name by default; and of the sounds, for cards of models.
+        loops: put sounds on one grid (see `append_loops`), and leave out what has no beat, in place of what is short.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Raises:
@@ -57,37 +60,37 @@ def build(
             destination is taken.
         Failure: the disk is full.
     """
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    _check_rate(rate)
     names, shortest = Names(group, label), _shortest(shortest_seconds, rate)
-    from_file = split.endswith(".json")
-    fractions = () if from_file else parse_fractions(split)
+    say = progress or (lambda share, what: None)
+    fractions = None if split.endswith(".json") else parse_fractions(split)
     found = find_sounds(sources)
-    listed = listed_splits(Path(split), found) if from_file else {}
+    listed = {} if fractions else listed_splits(Path(split), found)
     with writing(destination, rate) as writer:
-        wanted = {name: path for name, path in found.items() if not from_file or name in listed}
+        wanted = {name: path for name, path in found.items() if fractions or name in listed}
         writer.report.left_out = len(found) - len(wanted)
-        _append_all(writer, wanted, names, shortest, destination.parent, progress)
-        _check_usable(writer, sources, shortest)
+        append = append_loops if loops else functools.partial(_append_all, shortest=shortest, room=destination.parent)
+        grid = append(writer, wanted, names, say)
+        _check_usable(writer, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
         writer.report.labels = names.counted(writer.clips)
-        splits = listed if from_file else assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
+        groups = {clip.name: clip.group for clip in writer.clips}
+        splits = assign(groups, fractions, seed) if fractions else listed
         _check_trained(writer, splits, split)
-        report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, files=digests(wanted))
-    if progress:
-        progress(1.0, "done")
+        name = name or destination.resolve().name
+        report = writer.finish(splits, name=name, licence=licence, files=digests(wanted), loops=grid)
+    say(1.0, "done")
     return report
 
 
 def _append_all(
-    writer: Writer, sounds: Mapping[str, Path], names: Names, shortest: int, room: Path, progress: Progress | None
+    writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress, *, shortest: int, room: Path
 ) -> None:
     """Append what can be used of the sounds and report the rest; ``room`` takes a nameless file of the longest."""
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     done, total = 0, max(sum(sizes.values()), 1)
     with tempfile.TemporaryFile(dir=room) as scratch:
         for name, path in sounds.items():
-            if progress:
-                progress(done / total, name)
+            progress(done / total, name)
             _append(writer, path, name, names, shortest, scratch)
             done += sizes[name]
 
@@ -112,19 +115,23 @@ def _append(writer: Writer, path: Path, name: str, names: Names, shortest: int, 
             report.clipped.append(name)
 
 
+def _check_rate(rate: int) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+
+
 def _check_trained(writer: Writer, splits: Mapping[str, Split], split: str) -> None:
     if not any(splits[clip.name] == "train" for clip in writer.clips):
         raise UserError(f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others")
 
 
-def _check_usable(writer: Writer, sources: Sequence[Path], shortest: int) -> None:
+def _check_usable(writer: Writer, sources: Sequence[Path], needed: str) -> None:
     if writer.clips:
         return
     where = ", ".join(str(source) for source in sources)
     if why := writer.report.left_out_line():
         raise UserError(
-            f"nothing in {where} can be used: {why}; "
-            f"a clip needs {shortest} samples at {writer.rate} Hz and a format that libsndfile reads"
+            f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that libsndfile reads"
         )
     raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
 

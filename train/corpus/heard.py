@@ -1,10 +1,12 @@
 """What a corpus sounds like, as far as the choice of an instrument goes: held notes, hits or words, or textures."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .beat import has_beat
 from .store import Clip, Corpus
 
 Array = npt.NDArray[np.float32]
@@ -21,8 +23,11 @@ ONSETS = 3  # of a hit or a word at the most: two syllables, and one more
 STEADY = 0.5  # semitones from the clip's median pitch: within vibrato
 HELD = 0.6  # of a clip's pitch values that are steady, or it is no held note
 NOTES = 3  # different pitches, in whole semitones, that make recordings notes of an instrument
+PITCHED = 0.5  # of the sound, or what has a beat is a melody: of drum loops less than a third is
 MOSTLY = 0.75  # of clips, held notes: of an instrument's nearly all are, of a drum machine's a half
 LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks sound below, and few instruments whose every note does
+LOOP_SECONDS = 1.5  # of a loop at the least: a bar at 160 bpm
+LOOPS_HEARD = 60  # clips that are listened to for a beat: shares to an eighth
 MOST_CLIPS = 400  # that are listened to, evenly spaced: shares to a part in twenty
 
 
@@ -82,6 +87,31 @@ def listened(corpus: Corpus) -> Heard:
         lowest=float(np.median(known)) if len(known) else float("nan"),
         dying=float(np.mean([level[-1] <= level.max() - DYING_DB for level in levels])),
     )
+
+
+class Looped(NamedTuple):
+    """A verdict on whether a corpus holds loops, and why, in words."""
+
+    loops: bool
+    why: str
+
+
+def are_loops(corpus: Corpus) -> Looped:
+    """Return whether the training clips of a corpus are loops: seconds long, with a steady beat, and of no one note.
+
+    A scale that is played evenly has a beat as well: where most of the sound has a pitch it is taken for notes.
+    """
+    clips = corpus.clips("train")
+    clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(LOOPS_HEARD, len(clips))).astype(int)]
+    seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
+    if seconds < LOOP_SECONDS:
+        return Looped(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
+    share = np.mean([has_beat(corpus.samples(clip), corpus.rate) for clip in clips])
+    pitched = np.mean(np.isfinite(np.concatenate([corpus.pitch(clip) for clip in clips])))
+    why = f"{100 * share:.0f} % of {len(clips)} clips of {seconds:.2g} s have a steady beat"
+    if pitched > PITCHED:
+        return Looped(False, f"{why}, but {100 * pitched:.0f} % of the sound has a pitch")
+    return Looped(bool(share >= MOSTLY), why)
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:

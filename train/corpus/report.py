@@ -19,6 +19,8 @@ class CorpusReport(BaseModel):
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
     ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without,
     ``rates`` those of each sampling rate that files had. ``repeated`` are hits that came before.
+    Of loops, ``tempos`` says what was found of each, ``doubtful`` of which it may be wrong, ``beatless`` why some were
+    left out, and ``grid_bpm`` at which tempo all lie.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,6 +40,10 @@ class CorpusReport(BaseModel):
     labels: dict[str, int] = {}
     rates: dict[int, int] = {}
     repeated: list[str] = []
+    tempos: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
+    beatless: dict[str, str] = {}
+    grid_bpm: float | None = None
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
         """Add a clip of ``length`` samples with its pitch track [frames] of MIDI notes or NaN."""
@@ -64,6 +70,7 @@ class CorpusReport(BaseModel):
         """
         unreadable = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
         kinds = {"unreadable": unreadable, "silent": self.silent, "too short": self.too_short}
+        kinds["without a beat"] = [f"{name}: {reason}" for name, reason in self.beatless.items()]
         parts = [f"{len(names)} {kind} ({names[0]})" for kind, names in kinds.items() if names]
         if self.left_out:
             parts.append(f"{self.left_out} not listed in the split file")
@@ -75,6 +82,7 @@ class CorpusReport(BaseModel):
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {_duration(seconds)}")
+        lines += self._loop_lines()
         lines += self._pitch_lines()
         lines += self._label_lines()
         if len(self.rates) > 1:
@@ -87,6 +95,15 @@ class CorpusReport(BaseModel):
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])
+
+    def _loop_lines(self) -> list[str]:
+        if self.grid_bpm is None:
+            return []
+        lines = ["", f"grid        {self.grid_bpm:6.2f}  bpm"]
+        lines += _named("tempos", [f"{name}: {found}" for name, found in self.tempos.items()])
+        lines += _named("doubtful", [f"{name}: {why}" for name, why in self.doubtful.items()], "kept")
+        lines += _named("no beat", [f"{name}: {why}" for name, why in self.beatless.items()], "left out")
+        return lines
 
     def _label_lines(self) -> list[str]:
         named = [f"{label}: {count}" for label, count in self.labels.items() if label]

@@ -1,21 +1,15 @@
 """A soundfont, played note by note with FluidSynth, becomes a corpus that knows its pitches, or its drums."""
 
-import os
 import re
-import shutil
-import struct
-import subprocess
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
-import mido
 import numpy as np
-import soundfile
 
-from ...host.errors import Failure, UserError
+from ...host.errors import UserError
+from .fluidsynth import DRUM_CHANNEL, MELODIC, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
 from .general_midi import DRUM_CLASSES, PROGRAM_NAMES, drum_class
 from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport
@@ -25,16 +19,7 @@ from .store import Writer, writing
 Progress = Callable[[float, str], None]
 Append = Callable[[Writer, Samples, int, int, int], None]  # a program's note of a velocity
 
-_GAIN = 1.8  # puts FluidR3's scales at peaks of 0.3 to 0.9; one gain for all keeps their balance
-_FADE_SECONDS = 0.02  # short enough for any note, long enough not to click
-_GAP_SECONDS = 0.1  # between notes, after all sound is off
-_ALL_SOUND_OFF = 120  # MIDI 1.0, channel mode messages: ends releases at once
-_TICKS = 500  # a beat, which lasts 0.5 s by default: one tick is one millisecond
-_RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at 96 kHz
-_RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
 _LONGEST_SECONDS = 60.0
-_MELODIC, _PERCUSSION = 0, 128  # banks; General MIDI's kits are presets of bank 128 (SoundFont 2.04, section 7.2)
-_DRUM_CHANNEL = 9  # counted from 0: FluidSynth plays bank 128 there
 _KNOWN_SECONDS = 0.5  # of a hit, by which one that comes again is known
 _SAME = 0.9995  # cosine of magnitudes: a hit that comes again has 0.9999, FluidR3's other kicks 0.9994 and less
 
@@ -99,15 +84,15 @@ def render_soundfont(
     """
     fractions, say = parse_fractions(split), progress or (lambda share, what: None)
     _check(programs, notes, velocities, seconds, rate, kits)
-    at_hand, fluidsynth = _programs_of(soundfont, _PERCUSSION if kits else _MELODIC), _fluidsynth()
+    at_hand, player = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
     programs, pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
         append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
-        channel = _DRUM_CHANNEL if kits else 0
+        channel = DRUM_CHANNEL if kits else 0
         for done, program in enumerate(programs):
             say(done / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
             if program in at_hand:
-                for (note, velocity), samples in _render(fluidsynth, soundfont, channel, program, pairs, seconds, rate):
+                for (note, velocity), samples in play_notes(player, soundfont, channel, program, pairs, seconds, rate):
                     append(writer, samples, program, note, velocity)
             else:
                 writer.report.unreadable[f"{'kit' if kits else 'program'} {program:03d}"] = "not in this soundfont"
@@ -140,8 +125,8 @@ def _check(
     _check_numbers("velocity", velocities, lowest=1)
     if not 0.1 <= seconds <= _LONGEST_SECONDS:
         raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {RATES[0]} to {RATES[1]} Hz are allowed")
 
 
 def _appending_notes(*, by_note: bool) -> Append:
@@ -217,95 +202,3 @@ def _check_numbers(what: str, numbers: Sequence[int], lowest: int = 0) -> None:
     for number in numbers:
         if not lowest <= number <= 127:
             raise UserError(f"{what} {number} is out of range; {lowest} to 127 are allowed")
-
-
-def _fluidsynth() -> str:
-    program = shutil.which("fluidsynth")
-    if program is None:
-        raise UserError(
-            "FluidSynth is not installed; get it with `apt install fluidsynth fluid-soundfont-gm` (Debian, Ubuntu) or "
-            "`brew install fluid-synth` (macOS)"
-        )
-    return program
-
-
-def _programs_of(soundfont: Path, of_bank: int = _MELODIC) -> set[int]:
-    """Programs of a bank of a soundfont, by its preset headers (SoundFont 2.04, section 7.2: records of 38 bytes)."""
-    if not soundfont.is_file():
-        raise UserError(f"soundfont {soundfont} does not exist; give an .sf2 or .sf3 file")
-    with soundfont.open("rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"sfbk":
-            raise UserError(f"{soundfont} is no soundfont (no RIFF sfbk header); give an .sf2 or .sf3 file")
-        while len(header := file.read(8)) == 8:
-            kind, size = struct.unpack("<4sI", header)
-            if kind == b"phdr":
-                records = file.read(size)
-                if len(records) == size and size >= 76:  # one preset and the record that ends the list
-                    presets = (struct.unpack_from("<HH", records, at + 20) for at in range(0, size - 38, 38))
-                    return {preset for preset, bank in presets if bank == of_bank}
-            elif kind == b"LIST":
-                if file.read(4) == b"pdta":
-                    continue
-                file.seek(size - 4 + size % 2, 1)
-            else:
-                file.seek(size + size % 2, 1)
-    raise UserError(f"{soundfont} is damaged: its list of presets is missing; get the file again")
-
-
-def _render(
-    fluidsynth: str,
-    soundfont: Path,
-    channel: int,
-    program: int,
-    pairs: Sequence[tuple[int, int]],
-    seconds: float,
-    rate: int,
-) -> Iterator[tuple[tuple[int, int], Samples]]:
-    """Play (note, velocity) pairs one after another in one process and cut them apart: mono [seconds * rate]."""
-    length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS  # as `_score` rounds it
-    fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
-    notes_a_run = int(_RUN_SECONDS / slot_seconds)
-    for first in range(0, len(pairs), notes_a_run):
-        part = pairs[first : first + notes_a_run]
-        with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
-            midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-            _score(channel, program, part, seconds).save(midi)
-            _run(fluidsynth, soundfont, midi, wav, rate, least=round(len(part) * slot_seconds * rate))
-            with soundfile.SoundFile(wav) as sound:
-                for index, pair in enumerate(part):
-                    sound.seek(round((_GAP_SECONDS + index * slot_seconds) * rate))
-                    samples = sound.read(length, dtype="float32", always_2d=True).mean(axis=1) * np.float32(_GAIN)
-                    samples[-len(fade) :] *= fade
-                    yield pair, samples
-
-
-def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
-    """Return a track with a note every ``seconds`` + gap, each ended at once; one tick is a millisecond."""
-    gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
-    track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
-    for note, velocity in pairs:
-        track.append(mido.Message("note_on", channel=channel, note=note, velocity=velocity, time=gap))
-        track.append(mido.Message("note_off", channel=channel, note=note, time=hold))
-        track.append(mido.Message("control_change", channel=channel, control=_ALL_SOUND_OFF, value=0))
-    track.append(mido.MetaMessage("end_of_track", time=gap))
-    return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
-
-
-def _run(fluidsynth: str, soundfont: Path, midi: Path, wav: Path, rate: int, least: int) -> None:
-    """Render a MIDI file to at least ``least`` frames, whatever the user's own FluidSynth settings are."""
-    options = ["-n", "-i", "-q", "-f", os.devnull, "-R", "0", "-C", "0", "-g", "1.0", "-r", str(rate)]
-    settings = ["-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1", "-T", "wav", "-O", "float"]
-    done = subprocess.run(
-        [fluidsynth, *options, *settings, "-F", str(wav), str(soundfont), str(midi)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    try:
-        frames = soundfile.info(wav).frames
-    except soundfile.SoundFileError:
-        frames = 0
-    if done.returncode or frames < least:
-        said = [*done.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
-        raise Failure(f"FluidSynth could not play {soundfont} (status {done.returncode}): {said}")

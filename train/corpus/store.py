@@ -33,7 +33,7 @@ class Clip(BaseModel):
     """A stretch of the corpus: where it lies, in samples, and what is known of it.
 
     ``group`` is the recording that it was cut from, ``key`` and ``velocity`` are as labelled (0 to 127), ``program`` is
-    General MIDI's, counted from 0.
+    General MIDI's, counted from 0. A loop's ``tempo_bpm`` is that of its source, ``beats`` are how many it has.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +47,22 @@ class Clip(BaseModel):
     key: int | None = Field(default=None, ge=0, le=127)
     program: int | None = Field(default=None, ge=0, le=127)
     velocity: int | None = Field(default=None, ge=0, le=127)
+    tempo_bpm: float | None = Field(default=None, gt=0)
+    beats: int | None = Field(default=None, gt=0)
+
+
+class LoopGrid(BaseModel):
+    """The grid on which all loops of a corpus lie: steps of so many samples, which begin at each clip's first one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step_length: int = Field(gt=0)
+    steps_per_beat: int = Field(default=4, gt=0)
+    beats_per_bar: int = Field(default=4, gt=0)
+
+    def tempo_bpm(self, rate: int) -> float:
+        """Return the tempo of loops on this grid at a sampling rate in Hz."""
+        return 60 * rate / (self.step_length * self.steps_per_beat)
 
 
 class _Manifest(BaseModel):
@@ -60,6 +76,7 @@ class _Manifest(BaseModel):
     clips: list[Clip] = Field(min_length=1)
     report: CorpusReport
     files: dict[str, str] = {}
+    loops: LoopGrid | None = None
 
     @model_validator(mode="after")
     def _clips_lie_end_to_end(self) -> Self:
@@ -79,6 +96,7 @@ class Corpus:
         self.licence = manifest.licence
         self.report = manifest.report
         self.files = manifest.files  # SHA-256 of the sound files that it was built of, by name; none if of another kind
+        self.loops = manifest.loops  # None where clips are no loops
         self._clips = manifest.clips
         lengths = [clip.length for clip in manifest.clips]
         frames = [frame_count(length) for length in lengths]
@@ -151,6 +169,8 @@ class Writer:
         key: int | None = None,
         program: int | None = None,
         velocity: int | None = None,
+        tempo_bpm: float | None = None,
+        beats: int | None = None,
     ) -> None:
         """Add a clip: mono samples [length] at the corpus's rate and its pitch track [ceil(length / 1024)].
 
@@ -172,6 +192,8 @@ class Writer:
                 key=key,
                 program=program,
                 velocity=velocity,
+                tempo_bpm=tempo_bpm,
+                beats=beats,
             )
         )
 
@@ -182,13 +204,24 @@ class Writer:
         name: str,
         licence: str | None = None,
         files: dict[str, str] | None = None,
+        loops: LoopGrid | None = None,
     ) -> CorpusReport:
-        """Write ``corpus.json``; ``splits`` gives the split of every clip by its name, ``files`` where it is from."""
+        """Write ``corpus.json``; ``splits`` gives the split of every clip by its name, ``files`` where it is from.
+
+        ``loops`` is the grid of clips that are loops.
+        """
         clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
         for clip in clips:
             self.report.count_split(clip.split, clip.length / self.rate)
+        self.report.grid_bpm = loops.tempo_bpm(self.rate) if loops else None
         manifest = _Manifest(
-            name=name, rate=self.rate, clips=clips, licence=licence, report=self.report, files=files or {}
+            name=name,
+            rate=self.rate,
+            clips=clips,
+            licence=licence,
+            report=self.report,
+            files=files or {},
+            loops=loops,
         )
         self._manifest.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         return self.report

@@ -16,6 +16,8 @@ from .clip import HitRecipe
 from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .grain import GrainRecipe
 from .invert import InvertRecipe
+from .loops import LoopRecipe
+from .sequence import SequenceRecipe
 
 RECIPES = Path(__file__).parent
 
@@ -30,6 +32,8 @@ KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
         ClassifierRecipe,
         HitRecipe,
         InvertRecipe,
+        LoopRecipe,
+        SequenceRecipe,
     )
 }
 

@@ -1,0 +1,195 @@
+"""A network of loops: slices come back from their codes, choices are drawn as they should be, and it plays on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from timbrel.host.engines.clips.spectra import SpectraSound
+from timbrel.host.errors import UserError
+from timbrel.train.batches.loops import check_loops, describe_loops, loop_data, loops, on_grid, sliced, taken
+from timbrel.train.families import trained
+from timbrel.train.launch import start
+from timbrel.train.models.loops import LoopNetwork, harmonics, medoids
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+from timbrel.train.slices import joined, sound_of
+
+from .looped import BAR, SMALL, STEP, grooves, loop, loops_of
+from .loops import CPU
+from .struck import corpus_of, hat
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return grooves(tmp_path_factory.mktemp("looped") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    start(load_recipe("tuned-sequence", ["frames.sample_rate=8000", *SMALL]), corpus.folder, folder, CPU)
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="module")
+def network(run):
+    return trained(run, "last")[0]
+
+
+def begun(corpus, changes=()):
+    recipe = on_grid(load_recipe("tuned-sequence", [*SMALL, *changes]), corpus)
+    network = LoopNetwork(recipe).eval()
+    network.begin(loop_data(corpus, recipe, corpus.folder, False))
+    return network, recipe
+
+
+def test_a_recipe_takes_the_grid_of_the_corpus_and_no_more_prototypes_than_slices(tmp_path):
+    corpus = loops_of(tmp_path / "one", [loop(0, bars=1)])
+    recipe = on_grid(load_recipe("tuned-sequence", []), corpus)
+    assert (recipe.frames.sample_rate, recipe.frames.hop_length) == (8000, STEP)
+    assert recipe.frames.frame_length % STEP in (64, 128)
+    assert recipe.frames.bar == BAR
+    assert recipe.network.prototypes == BAR
+    assert on_grid(recipe, corpus) == recipe
+
+
+def test_slices_begin_with_the_end_of_their_loop_and_join_to_it_again(corpus):
+    recipe = on_grid(load_recipe("tuned-sequence", []), corpus)
+    sound = corpus.samples(corpus.clips()[0])
+    cut = sliced(sound, recipe)
+    overlap = recipe.frames.frame_length - STEP
+    assert np.array_equal(cut[0, :overlap], sound[-overlap:])
+    assert np.array_equal(cut[3, overlap:], sound[3 * STEP : 4 * STEP])
+    whole = joined(cut, STEP)
+    inside = np.arange(len(whole)) % STEP < STEP - overlap
+    assert np.allclose(whole[inside], sound[inside])
+
+
+def test_where_slices_are_not_alike_their_powers_add_up_to_one():
+    rng = np.random.default_rng(0)
+    whole = joined(rng.standard_normal((4000, 96)).astype(np.float32), 64)
+    power = np.square(whole.reshape(-1, 64)[1:-1]).mean(0)
+    assert np.abs(power - 1).max() < 0.15
+
+
+def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
+    recipe = on_grid(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
+    data = loop_data(corpus, recipe, corpus.folder, False)
+    assert len(data) == 24
+    first, second = data.batch(np.array([0, 1]), np.random.default_rng(0))[0]
+    assert len(first) == 48
+    assert torch.equal(first[:16], first[32:])
+    assert torch.equal(first[16:32], second[:16])
+    assert not torch.equal(first[:16], first[16:32])
+
+
+def test_of_silence_nothing_is_heard_and_loud_slices_stay_loud(tmp_path):
+    quiet = 0.1 * loop(1)
+    quiet[: 8 * STEP] = 0.0
+    corpus = loops_of(tmp_path / "loops", [loop(1), quiet])
+    network, recipe = begun(corpus, ["network.components=40", "network.prototypes=40"])
+    for clip in corpus.clips():
+        sound = corpus.samples(clip)
+        with torch.no_grad():
+            codes = network.coded(taken(corpus, [clip], recipe).raw.float())
+        given = sound_of(network, recipe, codes)
+        levels = [np.sqrt(np.square(part.reshape(-1, STEP)).mean(1)) for part in (sound, given)]
+        silent, loud = levels[0] < 1e-6, levels[0] > 0.1 * levels[0].max()
+        silent &= np.roll(silent, -1)  # before a hit it comes in softly
+        assert levels[1][silent].max(initial=0) < 1e-6
+        assert np.abs(20 * np.log10(levels[1][loud] / levels[0][loud])).max() < 1.0
+    assert network.features.frames(network.features.silence()[None]).abs().max() < 1e-5
+
+
+def test_prototypes_are_slices_and_every_cluster_has_one():
+    rng = np.random.default_rng(0)
+    middles = 10 * rng.standard_normal((8, 5))
+    codes = torch.from_numpy(
+        (middles[rng.integers(8, size=200)] + 0.1 * rng.standard_normal((200, 5))).astype(np.float32)
+    )
+    found = medoids(codes, 8)
+    assert torch.cdist(found, codes).min(1).values.max() == 0
+    assert torch.cdist(torch.from_numpy(middles.astype(np.float32)), found).min(1).values.max() < 1
+
+
+def test_a_choice_with_noise_is_drawn_nearly_as_a_softmax_draws(corpus):
+    network, _ = begun(corpus)
+    after = torch.randn(1, 32, generator=torch.Generator().manual_seed(3)) * 4
+    with torch.no_grad():
+        asked = torch.softmax(network.chances(after), 1)[0]
+        noise = torch.randn(40000, len(asked), generator=torch.Generator().manual_seed(4))
+        drawn = torch.bincount(network.drawn(after, noise), minlength=len(asked)) / len(noise)
+        assert int(network.drawn(after, 0 * noise[:1])) == int(asked.argmax())
+    assert 0.5 * float((drawn - asked).abs().sum()) < 0.03  # total variation; normal noise of Gumbel's deviation has .1
+    entropies = [float(-(p * p.clamp_min(1e-9).log()).sum()) for p in (drawn, asked)]
+    assert abs(entropies[0] - entropies[1]) < 0.1
+
+
+def test_harmonics_tell_every_step_of_a_bar_from_all_others():
+    steps = harmonics(torch.arange(BAR) / BAR, BAR // 2)
+    assert np.linalg.matrix_rank(np.c_[np.ones(BAR), steps.numpy()], tol=1e-3) == BAR
+
+
+def test_training_learns_what_follows(run, network, corpus):
+    logged = run.logged()
+    assert logged[-1]["choice"] < math.log(24) - 0.5
+    assert logged[-1]["bend"] < 1.0
+
+
+def test_codes_of_a_stretch_played_on_lie_at_slices_and_do_not_stand(network):
+    seed, steered = torch.zeros(2, 0, 16), torch.zeros(2, 4)
+    made = network.continued(seed, steered, 400, 1.0, torch.Generator().manual_seed(0))
+    far = torch.cdist(made.flatten(0, 1), network.prototypes).min(1).values
+    apart = torch.cdist(network.prototypes, network.prototypes)
+    assert far.max() < apart.max() / 2
+    chosen = network.chosen(made)
+    assert all(len(part.unique()) > 4 for part in chosen.split(100, 1))
+    assert not torch.equal(chosen[0], chosen[1])
+    cold = [network.continued(seed, steered, 40, 0.0, torch.Generator().manual_seed(n)) for n in (1, 2)]
+    assert torch.equal(*cold)
+
+
+def test_what_follows_a_seed_is_what_follows_it_step_by_step(network, corpus):
+    """A memory that is told half a seed, and goes on with the rest, is where one is that was told it whole."""
+    seed = torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(1))
+    place = (torch.arange(8) / BAR)[None]
+    steered = torch.zeros(1, 4)
+    with torch.no_grad():
+        whole, _ = network.remembered(seed, place, steered)
+        first, state = network.remembered(seed[:, :5], place[:, :5], steered)
+        rest, _ = network.remembered(seed[:, 5:], place[:, 5:], steered, state)
+    assert torch.allclose(torch.cat([first, rest], 1), whole, atol=1e-6)
+
+
+def test_clips_that_are_no_loops_are_refused_and_loops_that_are_left_out_are_named(tmp_path):
+    recipe = load_recipe("tuned-sequence", [])
+    with pytest.raises(UserError, match="its clips lie on no grid; build it with: timbrel corpus build SOUNDS --loops"):
+        check_loops(corpus_of(tmp_path / "hats", [hat(1)]), recipe)
+    corpus = loops_of(tmp_path / "loops", [loop(0), loop(1)[:STEP]])
+    told = describe_loops(corpus, on_grid(recipe, corpus))
+    assert told == (
+        "1 loop at 117.19 BPM, 32 slices of 1024 samples; 1 loop of less than a beat is left out ('loop 1')"
+    )
+    with pytest.raises(UserError, match="no training loop that sounds and has a beat"):
+        check_loops(loops_of(tmp_path / "short", [loop(1)[:STEP]]), recipe)
+
+
+def test_sounds_of_slices_are_those_of_their_frames(network, run):
+    seen = network.features
+    codes = network.prototypes[:2]
+    with torch.no_grad():
+        frames = seen.frames(network.decoded(codes)).numpy()
+    made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)(frames)
+    assert np.array_equal(sound_of(network, run.recipe, codes), joined(made, STEP))
+    assert len(loops(run.corpus(), "train", run.recipe)) == 12
+
+
+def test_no_slice_is_louder_than_a_host_would_let_it_be(run):
+    network = trained(run, "last")[0]
+    codes = network.prototypes[:6]
+    loud = sound_of(network, run.recipe, codes).reshape(6, -1)
+    level = 20 * np.log10(np.sqrt(np.square(loud).mean(1)).max())
+    held = sound_of(network, run.recipe, codes, level - 12).reshape(6, -1)
+    assert 20 * np.log10(np.sqrt(np.square(held).mean(1)).max()) == pytest.approx(level - 12, abs=1.5)
+    assert np.array_equal(sound_of(network, run.recipe, codes, level + 12).reshape(6, -1), loud)

@@ -1,0 +1,218 @@
+"""Drum loops, played with the kits of a soundfont on one grid: each a clip that repeats without a seam."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from ...host.errors import UserError
+from .fluidsynth import DRUM_CHANNEL, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
+from .grooves import KEYS, STEPS, STRENGTHS, Groove, grooves
+from .loops import grid_of
+from .pitch import Samples, pitch_track
+from .report import CorpusReport
+from .store import Split, writing
+
+Progress = Callable[[float, str], None]
+
+LEVEL, PEAK = 0.08, 0.95  # root mean square of a loop, -22 dB, but for peaks: kits lie up to 12 dB apart in loudness
+HIT_SECONDS = 3.0  # until a cymbal has died away by 40 dB
+LEVELS = (40, 80, 120)  # velocities that are played; others are the nearest of these, made louder or softer
+LOOSE = 6.0  # deviation of velocities: players are not machines
+CHOKES = {KEYS["open"]: (KEYS["hat"], KEYS["pedal"])}  # a hat that closes ends what rang open (General MIDI)
+CHOKE_SECONDS = 0.015  # as long as a foot takes
+HELD_OUT, WATCHED = 6, 10  # every sixth groove is for the test, of the others every tenth for validation
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One hit of a loop: when, in steps from its beginning, on which key, and how hard, as a MIDI velocity."""
+
+    step: float
+    key: int
+    velocity: float
+
+
+def render_loops(
+    soundfont: Path,
+    destination: Path,
+    *,
+    rate: int = 44100,
+    seed: int = 0,
+    name: str | None = None,
+    licence: str | None = None,
+    progress: Progress | None = None,
+) -> CorpusReport:
+    """Render every groove twice as a clip of a new corpus: plain, two bars, and full, four bars with a fill, otherwise.
+
+    All are played at one tempo, the grid's, which is nearest to the middle one of those that grooves are meant for; a
+    clip's own tempo is that of its groove. The last hits ring on at the loop's beginning. Each sixth groove is kept
+    for the test, with both its loops, and each tenth of the others for validation.
+
+    Args:
+        soundfont: an .sf2 or .sf3 file with the drum kits of General MIDI.
+        destination: the corpus's folder, which must not hold anything yet.
+        rate: Hz, 8000 to 96000.
+        seed: of how hard each hit is played.
+        name, licence: of the corpus, its folder's name by default; and of the soundfont, for cards of models.
+        progress: called with the share that is done, 0 to 1, and what is being done.
+
+    Raises:
+        UserError: a value is out of range, the soundfont cannot be used or lacks a kit, FluidSynth is missing, or the
+            destination is taken.
+        Failure: FluidSynth fails, or the disk is full.
+    """
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {RATES[0]} to {RATES[1]} Hz are allowed")
+    table = grooves()
+    _check_kits(soundfont, table)
+    kits, say = Kits(soundfont, rate, table), progress or (lambda share, what: None)
+    grid = grid_of([groove.tempo_bpm for groove in table], rate)
+    splits: dict[str, Split] = {}
+    with writing(destination, rate) as writer:
+        for number, (groove, full) in enumerate(product(table, (False, True))):
+            say(number / len(table) / 2, groove.name)
+            clip = f"{groove.name}/{'full' if full else 'plain'} {grid.tempo_bpm(rate):.2f}bpm"
+            bars, rng = 4 if full else 2, np.random.default_rng((seed, number))
+            found = mixed(strokes(groove, full, rng), kits.of(groove.kits[full]), bars * STEPS, grid.step_length, rate)
+            writer.append(
+                found,
+                pitch_track(found, rate),
+                name=clip,
+                group=groove.name,
+                label=groove.name,
+                program=groove.kits[full],
+                tempo_bpm=groove.tempo_bpm,
+                beats=bars * grid.beats_per_bar,
+            )
+            splits[clip] = split_of(number // 2)
+        report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, loops=grid)
+    say(1.0, "done")
+    return report
+
+
+def split_of(number: int) -> Split:
+    """Return what the loops of a groove are for, by its place in the table."""
+    if number % HELD_OUT == HELD_OUT - 1:
+        return "test"
+    return "val" if number % WATCHED == WATCHED - 1 else "train"
+
+
+def strokes(groove: Groove, full: bool, rng: np.random.Generator) -> list[Stroke]:
+    """Return the hits of a groove's two bars, or of its four full ones; chance decides a little how hard each is."""
+    found = list(_hits(groove.rows, 0))
+    if full:
+        found = [hit for start in (0, 2 * STEPS) for part in (groove.rows, groove.more) for hit in _hits(part, start)]
+        found = [hit for hit in found if hit[0] < 3 * STEPS] + list(_hits(groove.fill, 3 * STEPS))
+    loudest: dict[tuple[int, int], int] = {}
+    for step, key, velocity in found:
+        loudest[step, key] = max(velocity, loudest.get((step, key), 0))
+    return [
+        Stroke(_swung(step, groove), key, float(np.clip(velocity + LOOSE * rng.standard_normal(), 1, 127)))
+        for (step, key), velocity in sorted(loudest.items())
+    ]
+
+
+def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
+    """Return a loop of so many steps: the sum of its hits, which ring over its end into its beginning.
+
+    Args:
+        hits: of the loop.
+        kit: gives the sound of a key at a velocity.
+        steps, step_length: of the loop, and samples of one.
+        rate: in Hz.
+    """
+    hits = list(hits)
+    length = round(steps * step_length)
+    rounds = 1 + -(-round(HIT_SECONDS * rate) // length)
+    sound = np.zeros(rounds * length, np.float32)
+    for hit in hits:
+        samples = kit.sound(hit.key, hit.velocity)
+        closing = [(other.step - hit.step) % steps for other in hits if other.key in CHOKES.get(hit.key, ())]
+        if closing:
+            samples = _choked(samples, round(min(closing) * step_length), rate)
+        start = round(hit.step * step_length)
+        sound[start : start + len(samples)] += samples
+    found = sound.reshape(rounds, length).sum(0)
+    gain = min(LEVEL / np.sqrt(np.square(found).mean()), PEAK / np.abs(found).max())
+    return np.asarray(gain * found, np.float32)
+
+
+class Kits:
+    """The drum kits of a soundfont: of each the keys that some grooves strike, played once, when it is first wanted."""
+
+    def __init__(self, soundfont: Path, rate: int, table: Iterable[Groove]) -> None:
+        self._soundfont, self._rate = soundfont, rate
+        self._player = fluidsynth()
+        self._keys: dict[int, set[int]] = {}
+        for groove in table:
+            for kit, rows in zip(groove.kits, ([groove.rows], [groove.rows, groove.more, groove.fill]), strict=True):
+                self._keys.setdefault(kit, set()).update(*rows)
+        self._played: dict[int, Kit] = {}
+
+    def of(self, program: int) -> "Kit":
+        """Return a kit by its program, counted from 0.
+
+        Raises:
+            Failure: FluidSynth fails.
+        """
+        if program not in self._played:
+            pairs = list(product(sorted(self._keys[program]), LEVELS))
+            hits = play_notes(self._player, self._soundfont, DRUM_CHANNEL, program, pairs, HIT_SECONDS, self._rate)
+            self._played[program] = Kit({pair: _begun(samples) for pair, samples in hits})
+        return self._played[program]
+
+
+class Kit:
+    """The sounds of a drum kit: mono samples by key and velocity."""
+
+    def __init__(self, sounds: Mapping[tuple[int, int], Samples]) -> None:
+        self._sounds = sounds
+
+    def sound(self, key: int, velocity: float) -> Samples:
+        """Return a key's sound at any velocity: that of the nearest which was played, as loud as FluidSynth would it.
+
+        Its amplitude goes with the square of the velocity (SoundFont 2.04, section 8.4.1: concave, 96 dB).
+        """
+        nearest = min(LEVELS, key=lambda level: abs(level - velocity))
+        return np.asarray(self._sounds[key, nearest] * np.float32((velocity / nearest) ** 2))
+
+
+def _check_kits(soundfont: Path, table: Iterable[Groove]) -> None:
+    wanted = sorted({kit for groove in table for kit in groove.kits})
+    if missing := sorted(set(wanted) - programs_of(soundfont, PERCUSSION)):
+        raise UserError(
+            f"{soundfont} has no drum kit {missing[0]}; loops are played on kits {', '.join(map(str, wanted))}: "
+            "give a soundfont of General MIDI, such as FluidR3_GM.sf2"
+        )
+
+
+def _hits(rows: Mapping[int, str], start: int) -> Iterable[tuple[int, int, int]]:
+    """Return the step, key and velocity of each hit of some rows that begin at a step."""
+    for key, steps in rows.items():
+        for step, sign in enumerate(steps):
+            if sign in STRENGTHS:
+                yield start + step, key, STRENGTHS[sign]
+
+
+def _swung(step: int, groove: Groove) -> float:
+    """Return when a step is played, in steps: the first half of each pair takes the share of it that swing says."""
+    pairs, place = divmod(step / groove.pair, 1)
+    late = 2 * groove.swing * place if place < 0.5 else groove.swing + (2 * place - 1) * (1 - groove.swing)
+    return groove.pair * (pairs + late)
+
+
+def _begun(samples: Samples) -> Samples:
+    """Return a hit from its first sample on that is not zero: FluidSynth begins notes in blocks of 64."""
+    sounding = np.flatnonzero(samples)
+    return samples[sounding[0] :] if len(sounding) else samples[:0]
+
+
+def _choked(samples: Samples, at: int, rate: int) -> Samples:
+    """Return a sound that ends with a fade from a sample on."""
+    fade = np.linspace(1, 0, round(CHOKE_SECONDS * rate), dtype=np.float32)
+    kept = samples[: at + len(fade)].copy()
+    kept[at:] *= fade[: len(kept) - at] if len(kept) > at else 1
+    return kept

@@ -1,0 +1,140 @@
+"""Loops are put on one grid, a step for each sixteenth: stretched to its tempo, and whole beats long."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from ...host.audio.effects import stretched
+from .beat import Beat, beat_of
+from .names import Names
+from .pitch import Samples, pitch_track, silence_level
+from .report import CorpusReport
+from .sounds import Sound, Unreadable
+from .store import LoopGrid, Writer
+
+Progress = Callable[[float, str], None]
+
+WINDOW_SECONDS = 0.05  # of the spectra that networks take: `ClipFeatures`, whose hops a step is to hold a number of
+HOPS = 4  # in such a window
+THERE = 2e-4  # of a loop's length: what is as near to the grid stays as it is, off by a millisecond in five seconds
+LONGEST_SECONDS = 60.0  # of a loop: what is longer is a piece of music, and would fill memory
+LATE_SECONDS = (0.005, 0.05)  # of silence before the first hit: what encoders and careless cuts leave
+ATTACK = 0.01  # of a loop's peak, -40 dB, where its first hit begins
+SHORTEST_STEPS = 2  # of a loop
+
+
+def spectra_hop(rate: int) -> int:
+    """Return how far spectra of clips lie apart at a sampling rate in Hz, in samples."""
+    window: int = 2 ** round(math.log2(rate * WINDOW_SECONDS))
+    return window // HOPS
+
+
+def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
+    """Return the grid whose tempo is nearest to the middle one of loops: its step is a whole number of hops."""
+    hop = spectra_hop(rate)
+    wanted = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
+    return LoopGrid(step_length=max(1, round(wanted / hop)) * hop)
+
+
+def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
+    """Append loops to a corpus, all on one grid, and report what has no beat; None if none has.
+
+    Files are read twice, one at a time: first for their tempos, of which the grid's is the middle one.
+
+    Args:
+        writer: of the corpus.
+        sounds: files by the names of clips.
+        names: of groups and labels.
+        progress: called with the share that is done, 0 to 1, and the name of what is being read.
+    """
+    beats: dict[str, Beat] = {}
+    for number, (name, path) in enumerate(sounds.items()):
+        progress(number / len(sounds) / 2, name)
+        if (beat := _heard(path, name, writer.rate, writer.report)) is not None:
+            beats[name] = beat
+    if not beats:
+        return None
+    grid = grid_of([beat.tempo_bpm for beat in beats.values()], writer.rate)
+    for number, (name, beat) in enumerate(beats.items()):
+        progress(0.5 + number / len(beats) / 2, name)
+        sound = Sound(sounds[name])
+        kept = fitted(_samples(sound, writer.rate), writer.rate, beat, grid)
+        writer.append(
+            kept,
+            pitch_track(kept, writer.rate),
+            name=name,
+            group=names.group(name),
+            label=names.label(sounds[name]),
+            tempo_bpm=beat.tempo_bpm,
+            beats=beat.beats,
+        )
+        writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.how}, {beat.beats} beats"
+        writer.report.rates[sound.rate] = writer.report.rates.get(sound.rate, 0) + 1
+        if sound.clipped:
+            writer.report.clipped.append(name)
+        if beat.doubt:
+            writer.report.doubtful[name] = beat.doubt
+    return grid
+
+
+def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
+    """Return a loop on the grid: its first hit at once, at the grid's tempo and its own pitch, whole beats long.
+
+    What is there within 0.02 % keeps its samples. A loop is stretched with its end before its beginning, and its
+    beginning after its end, so that it repeats without a seam; what it lacks of its last beat is silence.
+    """
+    wanted = beat.beats * grid.steps_per_beat * grid.step_length
+    length = beat.beats * 60 / beat.tempo_bpm * rate
+    samples = np.roll(samples, -_late(samples, rate))
+    if abs(wanted / length - 1) <= THERE:
+        return _as_long(samples, wanted)
+    whole = _as_long(samples, round(length))
+    around = min(len(whole), rate)
+    context = np.concatenate([whole[-around:], whole, whole[:around]])
+    found = stretched(context, rate, length / wanted)
+    return _as_long(found[round(around * wanted / length) :], wanted)
+
+
+def _heard(path: Path, name: str, rate: int, report: CorpusReport) -> Beat | None:
+    """Return the beat of a file; None, and why in the report, where it is no loop that can be used."""
+    try:
+        samples = _samples(Sound(path), rate)
+    except Unreadable as error:
+        report.unreadable[name] = str(error)
+        return None
+    if len(samples) > LONGEST_SECONDS * rate:
+        report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
+    elif not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0):
+        report.silent.append(name)
+    elif (beat := beat_of(samples, rate, name)) is None:
+        report.beatless[name] = "no beat is heard"
+    elif len(samples) / rate * beat.tempo_bpm / 60 * 4 < SHORTEST_STEPS:
+        report.too_short.append(name)
+    else:
+        return beat
+    return None
+
+
+def _samples(sound: Sound, rate: int) -> Samples:
+    """Return a sound's samples, or of one that is too long for a loop some more than a loop may have."""
+    blocks, length = [np.zeros(0, np.float32)], 0
+    for block in sound.mono(rate):
+        blocks.append(block)
+        length += len(block)
+        if length > LONGEST_SECONDS * rate:
+            break
+    return np.concatenate(blocks)
+
+
+def _late(samples: Samples, rate: int) -> int:
+    """Return how many samples of silence a loop begins with; 0 of hardly any, and of many, which are meant."""
+    first = int(np.argmax(np.abs(samples) > ATTACK * np.abs(samples).max()))
+    return first if LATE_SECONDS[0] <= first / rate < LATE_SECONDS[1] else 0
+
+
+def _as_long(samples: Samples, length: int) -> Samples:
+    """Return samples, cut or followed by silence."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))

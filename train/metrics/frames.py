@@ -1,0 +1,85 @@
+"""Tells whether moments of a sound are like recordings', by distances of spectra to the nearest that are known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.dsp import window
+from ...host.through.levels import FRAME, mel
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+LOWEST_DB = -80.0  # of full scale, where levels end: what is softer is masked by drums
+TOGETHER = 4096  # spectra in memory at once: 32 MB
+CELLS = 1 << 24  # distances in memory at once: 64 MB
+QUANTILE = 0.99  # of the distances between recordings: so far apart are their own rarest moments
+
+
+def mel_frames(sound: Array, rate: int, hop: int) -> Array:
+    """Levels of mel bands in dB of full scale, -80 at least: [1 + samples // hop, 64].
+
+    Power of Hann windows of 1024 samples, whose middles lie ``hop`` samples apart from the first sample on; before and
+    after the sound is silence. A sine of full scale has 0 dB in its band, as near as bands are wide.
+
+    Args:
+        sound: [samples].
+        rate: in Hz.
+        hop: in samples.
+    """
+    shape = window("hann", FRAME)
+    padded = np.pad(sound.astype(np.float32, copy=False), FRAME // 2)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::hop]
+    weights = mel(rate) / np.maximum(mel(rate).max(0), 1e-12)
+    levels = np.empty((len(pieces), weights.shape[1]), np.float32)
+    for first in range(0, len(pieces), TOGETHER):
+        spectra = np.fft.rfft(pieces[first : first + TOGETHER] * shape)
+        power = (np.square(spectra.real) + np.square(spectra.imag)) @ weights * (2 / shape.sum()) ** 2
+        levels[first : first + TOGETHER] = 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
+    return levels
+
+
+class KnownFrames:
+    """The frames of recordings, and how far the rarest of one recording lie from those of all others.
+
+    ``threshold_db`` is the 99th percentile of the distances from each frame to the nearest of another clip.
+
+    Args:
+        clips: two or more, [samples] each.
+        rate: of all, in Hz.
+        hop: from frame to frame, in samples.
+    """
+
+    def __init__(self, clips: Sequence[Array], rate: int, hop: int) -> None:
+        self.rate, self.hop = rate, hop
+        frames = [mel_frames(clip, rate, hop) for clip in clips]
+        self._frames = np.concatenate(frames)
+        owners = np.repeat(np.arange(len(frames)), [len(part) for part in frames])
+        self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), QUANTILE))
+
+    def distances_db(self, sound: Array) -> Array:
+        """Return how far each frame of a sound is from the nearest that is known: root mean squares over bands."""
+        return self._nearest(mel_frames(sound, self.rate, self.hop))
+
+    def share_within(self, sound: Array) -> float:
+        """Return the share of a sound's frames that are no further from a known one than the threshold."""
+        return float(np.mean(self.distances_db(sound) <= self.threshold_db))
+
+    def _nearest(self, frames: Array, mine: Ints | None = None, owners: Ints | None = None) -> Array:
+        """Return distances to the nearest known frame, not counting those of a frame's own clip where these are given.
+
+        Squares are multiplied out, around the middle of levels, where they are small and so exact.
+        """
+        known = self._frames - np.float32(LOWEST_DB / 2)
+        squares = np.square(known).sum(1)
+        nearest = np.empty(len(frames), np.float32)
+        step = max(1, CELLS // len(known))
+        for first in range(0, len(frames), step):
+            part = frames[first : first + step] - np.float32(LOWEST_DB / 2)
+            apart = np.square(part).sum(1)[:, np.newaxis] - 2 * (part @ known.T) + squares
+            if mine is not None and owners is not None:
+                apart[mine[first : first + step, np.newaxis] == owners] = np.inf
+            nearest[first : first + step] = apart.min(1)
+        distances: Array = np.sqrt(np.maximum(nearest, 0) / known.shape[1])
+        return distances

@@ -1,0 +1,93 @@
+"""Finds faults of sound that is made frame by frame without end: clicks, loudness that runs away, standing still."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from .frames import mel_frames
+
+Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+
+CLICK_HZ = 10000.0  # from which on edges are heard as clicks; half of the highest frequency at low rates
+EDGE_SECONDS = 0.0005  # on each side of an edge
+SILENT_DB = -100.0  # of full scale
+CONSTANT_DB = 0.5  # deviation of a band's levels under which nothing happens, a median over bands
+STRETCH = 8  # frames that are looked at together: what repeats must do so more than once or twice
+REPEATED = 0.99  # correlation of a stretch with itself a frame later
+OTHERWISE = 0.9  # and at other lags no more than this, or it is a tone
+
+
+def edge_db(sound: Array, rate: int, frame_length: int) -> float:
+    """Return how much louder a sound is above 10 kHz around the edges of frames than inside them, in dB.
+
+    Means of energy within half a millisecond of the edges, and of all others. 0 where neither has any.
+
+    Args:
+        sound: [samples], whose first sample is a frame's first.
+        rate: in Hz.
+        frame_length: from edge to edge, in samples; longer than two milliseconds.
+    """
+    cut = min(CLICK_HZ, rate / 4)
+    high = signal.sosfiltfilt(signal.butter(6, cut, "highpass", fs=rate, output="sos"), sound.astype(np.float64))
+    energy, width = np.square(high), max(1, round(EDGE_SECONDS * rate))
+    place = (np.arange(len(sound)) + width) % frame_length
+    near = (place < 2 * width) & (np.arange(len(sound)) >= width)  # the sound's own beginning is no seam
+    edge, inside = float(energy[near].mean()), float(energy[~near].mean())
+    return 10 * float(np.log10((edge + 1e-20) / (inside + 1e-20)))
+
+
+def loudness_db(sound: Array, frame_length: int) -> Double:
+    """Root mean squares of whole frames in dB of full scale, -100 at least: [samples // frame_length]."""
+    frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
+    power = np.square(frames, dtype=np.float64).mean(1)
+    levels: Double = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
+    return levels
+
+
+def loudness_range(clips: Sequence[Array], frame_length: int) -> tuple[float, float]:
+    """Return the loudness of the softest and of the loudest frame of all clips, in dB."""
+    levels = np.concatenate([loudness_db(clip, frame_length) for clip in clips])
+    return float(levels.min()), float(levels.max())
+
+
+def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db: float) -> float:
+    """Return the share of a sound's frames that are as loud as frames of a range may be."""
+    levels = loudness_db(sound, frame_length)
+    return float(np.mean((levels >= lowest_db) & (levels <= highest_db)))
+
+
+def constant_share(sound: Array, rate: int, frame_length: int) -> float:
+    """Return the share of stretches of eight frames in which nothing varies from frame to frame.
+
+    Silence, a tone that is held, a frame that repeats: the powers of mel bands in whole frames hardly differ.
+    """
+    quarters = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
+    size = 4 * STRETCH
+    frames = quarters[: len(quarters) // size * size].reshape(-1, STRETCH, 4, quarters.shape[1]).mean(2)
+    moving = (10 * np.log10(frames)).std(1)
+    return float(np.mean(np.median(moving, axis=1) < CONSTANT_DB)) if len(moving) else 0.0
+
+
+def repeating_share(sound: Array, frame_length: int) -> float:
+    """Return the share of stretches of eight frames that repeat one frame: alike a frame later, and at no other lag.
+
+    Lags are eighths of a frame; a tone is alike at some of these or at none.
+    """
+    size, part = STRETCH * frame_length, max(1, frame_length // 8)
+    stretches = sound[: len(sound) // size * size].reshape(-1, size)
+    stuck = [
+        _alike(piece, frame_length) >= REPEATED
+        and max(_alike(piece, lag) for lag in range(part, frame_length - part + 1, part)) < OTHERWISE
+        for piece in stretches.astype(np.float64)
+    ]
+    return float(np.mean(stuck)) if stuck else 0.0
+
+
+def _alike(piece: Double, lag: int) -> float:
+    """Return the correlation of a stretch with itself later; 0 of silence."""
+    one, other = piece[:-lag], piece[lag:]
+    power = np.sqrt((one @ one) * (other @ other))
+    return float(one @ other / power) if power > 1e-12 else 0.0

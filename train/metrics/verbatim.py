@@ -1,0 +1,127 @@
+"""Measures how long a stretch of a sound is a copy of a recording."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, signal
+
+from .frames import mel_frames
+
+Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SAME = 0.95  # normalised correlation from which on a stretch is a copy
+PARTS = 16  # of a beat, in which stretches are measured
+BLOCK = 8  # parts by which alignments are found: half a beat, so that any copy of a beat holds a whole one
+LIKELY = 0.8  # correlation of such a block, which may be less than that of a longer stretch around it
+ALIGNMENTS = 4  # of a block in a clip that are looked at: a kick sounds alike on each of its beats
+RATE = 11025  # Hz at the least, for waveforms: copies are copies below 5 kHz too, and are found four times as fast
+HOPS = 2  # frames in a part, for levels
+
+
+class Verbatim(NamedTuple):
+    """The longest copies in a sound, in beats.
+
+    Args:
+        waveform: of the wave itself.
+        levels: of levels in mel bands, around each band's mean in the clip: other phases, the same sound.
+    """
+
+    waveform: float
+    levels: float
+
+
+def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> Verbatim:
+    """Return the longest stretches of a sound that match one clip at one alignment, correlating by 0.95 or more.
+
+    Clips are loops: a stretch may go on over a clip's end at its beginning, and longer than it. A stretch begins and
+    ends with a sixteenth of a beat that matches by itself, so that nothing is carried along by a loud hit.
+
+    Args:
+        sound: [samples].
+        clips: [samples] each, half a beat or longer.
+        rate: of all, in Hz.
+        beat_length: in samples.
+    """
+    down = max(1, rate // RATE)
+    part = max(1, round(beat_length / PARTS / down))
+    lower, *others = (_lowered(wave, down) for wave in (sound, *clips))
+    waveform = max((_of_waveform(lower, clip, part) for clip in others), default=0)
+    hop = max(1, round(beat_length / PARTS / HOPS))
+    levels = max((_of_levels(sound, clip, rate, hop) for clip in clips), default=0)
+    return Verbatim(waveform * part * down / beat_length, levels * hop * HOPS / beat_length)
+
+
+def _lowered(wave: Array, down: int) -> Double:
+    """Return a wave at a whole part of its rate."""
+    return np.asarray(signal.resample_poly(wave.astype(np.float64), 1, down) if down > 1 else wave, np.float64)
+
+
+def _of_waveform(sound: Double, clip: Double, part: int) -> int:
+    """Return the longest copy in parts, of alignments at which half a beat is alike."""
+    sound = sound[: len(sound) // part * part]
+    found, longest = np.arange(len(sound)), 0
+    for alignment in sorted(_alignments(sound, clip, BLOCK * part)):
+        there = clip[(found + alignment) % len(clip)]
+        products = (sound * sound, there * there, sound * there)
+        longest = max(longest, _longest(*(values.reshape(-1, part).sum(1) for values in products)))
+    return longest
+
+
+def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
+    """Return how many samples later a repeated clip has what blocks of a sound have: those most alike, of each block.
+
+    The correlation with all alignments at once is a product of spectra, of which a block is folded into the clip's
+    length: it is circular, as the clip is.
+    """
+    length = len(clip)
+    spectrum = fft.rfft(clip)
+    sums = np.concatenate([[0.0], np.cumsum(np.square(np.concatenate([clip, clip])))])
+    rounds, rest = divmod(block, length)
+    energy = rounds * sums[length] + sums[rest : rest + length] - sums[:length]
+    found: set[int] = set()
+    for first in range(0, len(sound) - block + 1, block):
+        piece = sound[first : first + block]
+        folded = np.pad(piece, (0, -block % length)).reshape(-1, length).sum(0)
+        products = fft.irfft(np.conj(fft.rfft(folded)) * spectrum, length)
+        alike = products / np.sqrt(np.maximum(energy * (piece @ piece), 1e-12))
+        peaks, kinds = signal.find_peaks(np.pad(alike, 1, mode="wrap"), height=LIKELY)
+        best = peaks[np.argsort(kinds["peak_heights"])[-ALIGNMENTS:]] - 1
+        found |= {int((place - first) % length) for place in best}
+    return found
+
+
+def _of_levels(sound: Array, clip: Array, rate: int, hop: int) -> int:
+    """Return the longest copy of levels in parts, of all alignments in hops."""
+    frames = len(clip) // hop
+    there = mel_frames(np.concatenate([clip, clip]), rate, hop)[frames // 2 :][:frames]  # away from the ends' silence
+    middle = there.mean(0)
+    here = mel_frames(sound, rate, hop)[: len(sound) // hop // HOPS * HOPS] - middle
+    there = np.roll(there, frames // 2, axis=0) - middle
+    products = here @ there.T
+    own, its = np.square(here).sum(1).reshape(-1, HOPS).sum(1), np.square(there).sum(1)
+    longest, now = 0, np.arange(len(here))
+    for alignment in range(frames):
+        places = (now + alignment) % frames
+        both = products[now, places].reshape(-1, HOPS).sum(1)
+        longest = max(longest, _longest(own, its[places].reshape(-1, HOPS).sum(1), both))
+    return longest
+
+
+def _longest(own: Double, its: Double, both: Double) -> int:
+    """Return the most parts in a row whose correlation is high, that begins and ends with one whose own is.
+
+    Args:
+        own, its, both: sums of squares of one and of the other, and of their products, in each part.
+    """
+    alike = np.flatnonzero((both >= SAME * np.sqrt(own * its)) & (own > 1e-9) & (its > 1e-9))
+    if not len(alike):
+        return 0
+    sums = [np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)]) for values in (own, its, both)]
+    first, last = alike[:, np.newaxis], alike[np.newaxis] + 1
+    one, other, shared = (values[last] - values[first] for values in sums)
+    same = (shared >= SAME * np.sqrt(np.maximum(one * other, 0))) & (last > first)
+    return int(np.max(np.where(same, last - first, 0)))

@@ -1,0 +1,46 @@
+"""Sound of slices that follow one another: made of magnitudes, and crossfaded where they overlap."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..host.engines.clips.spectra import SpectraSound
+from .models.loops import LoopNetwork
+from .recipes.loops import LoopRecipe
+
+Array = npt.NDArray[np.float32]
+
+SILENT = 1e-9  # root mean square: nothing is divided by less
+
+
+@torch.no_grad()
+def sound_of(network: LoopNetwork, recipe: LoopRecipe, codes: Tensor, loudest_db: float = math.inf) -> Array:
+    """Return the sound of the codes of slices [steps, components], [steps * hop_length].
+
+    No slice is louder than ``loudest_db``, its root mean square in dB of full scale: a host limits them alike.
+    """
+    seen = network.features
+    made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
+    frames = seen.frames(network.decoded(codes)).cpu().numpy()
+    slices = made(frames)
+    levels = np.sqrt(np.square(slices).mean(1, keepdims=True))
+    slices *= np.minimum(1.0, 10 ** (loudest_db / 20) / np.maximum(levels, SILENT)).astype(np.float32)
+    return joined(slices, recipe.frames.hop_length)
+
+
+def joined(slices: Array, step: int) -> Array:
+    """Return slices [steps, length] as one sound, [steps * step]; where they overlap their powers add up to one.
+
+    A slice begins with the overlap before its step; before the first there is silence.
+    """
+    overlap = slices.shape[1] - step
+    angles = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap))
+    shape = np.ones(slices.shape[1], np.float32)
+    shape[:overlap], shape[step:] = np.sin(angles), np.cos(angles)
+    whole = np.zeros(overlap + len(slices) * step, np.float32)
+    for number, piece in enumerate(slices):
+        whole[number * step : number * step + len(piece)] += shape * piece
+    return whole[overlap:]
