@@ -17,7 +17,6 @@ from ..train.commands import Accelerator, Devices, Which
 if TYPE_CHECKING:
     from ..host.contract.model import Model
     from ..host.through.recover import Method as Finding
-    from .study.recovery import Asked as Recovery
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -26,7 +25,8 @@ STUDIES = {  # options that each takes alone
     "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
     "grain": ("--recipes", "--steps"),
     "gan": ("--recipes", "--steps", "--minutes", "--classifier"),
-    "recovery": ("--generator", "--classifier", "--minutes", "--seeds", "--clips"),
+    "recovery": ("--generator", "--model", "--classifier", "--minutes", "--seeds", "--clips"),
+    "sequence": ("--recipes", "--steps", "--minutes"),
 }
 
 
@@ -37,6 +37,7 @@ class Family(StrEnum):
     chroma = "chroma"
     grain = "grain"
     clip = "clip"
+    sequence = "sequence"
 
 
 class Method(StrEnum):
@@ -196,65 +197,80 @@ def _method(asked: Method | None, model: "Model") -> "Finding":
     return Finding("hybrid", hybrid, refines=True)
 
 
+# Options of `study`.
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="chroma: how often each is trained; recovery: searched. 3 by default.")
+]
+Mesh = Annotated[str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")]
+Judge = Annotated[Path | None, typer.Option(help="gan, recovery: a classifier's run, which judges clips made.")]
+Clips = Annotated[
+    int | None, typer.Option(min=1, help="recovery: sounds of each table, with each seed; 60 by default.")
+]
+
+
 @commands.command()
 def study(
-    name: Annotated[str, typer.Argument(help="chroma, grain, gan or recovery.")],
+    name: Annotated[str, typer.Argument(help="chroma, grain, gan, recovery or sequence.")],
     corpus: Annotated[
-        list[str], typer.Option(help="A corpus folder; of chroma octave=, five-octaves= and violin= with theirs.")
+        list[str],
+        typer.Option(help="A corpus folder, of sequence several; of chroma octave=, five-octaves= and violin=."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
     recipes: Annotated[
-        str | None, typer.Option(help="grain, gan: to compare, such as grain-plain,grain-noise.")
+        str | None, typer.Option(help="grain, gan, sequence: to compare, such as grain-plain,grain-noise.")
     ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="Change all recipes, or RECIPE:KEY=VALUE one.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="grain, gan: of training; each recipe's own by default.")
+        int | None, typer.Option(min=1, help="grain, gan, sequence: of training; each recipe's own by default.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="gan, recovery: of training, of each recipe; their own by default.")
+        float | None, typer.Option(help="gan, recovery, sequence: of training, of each recipe; their own by default.")
     ] = None,
-    classifier: Annotated[
-        Path | None, typer.Option(help="gan, recovery: a classifier's run, which judges clips made.")
+    classifier: Judge = None,
+    model: Annotated[
+        str | None, typer.Option(help="recovery: a model of clips with its encoder, in place of a generator.")
     ] = None,
     generator: Annotated[Path | None, typer.Option(help="recovery: the run of a generator of clips.")] = None,
-    clips: Annotated[
-        int | None, typer.Option(min=1, help="recovery: sounds of each table, with each seed; 60 by default.")
-    ] = None,
+    clips: Clips = None,
     tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="chroma: how often each is trained; recovery: searched. 3 by default.")
-    ] = None,
+    seeds: Seeds = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
-    mesh: Annotated[
-        str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")
-    ] = None,
+    mesh: Mesh = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
 ) -> None:
     """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
+    from .study.recovery import Asked as Recovery
     from .study.runs import Asked
 
     given = {
         **{"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh},
         **{"--recipes": recipes, "--steps": steps, "--minutes": minutes, "--classifier": classifier},
-        **{"--generator": generator, "--clips": clips},
+        **{"--generator": generator, "--model": model, "--clips": clips},
     }
     _check_options(name, given)
     asked: Any
+    page = output / ("report/index.html" if name == "chroma" else "index.html")
     if name == "chroma":
         asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
-        page = output / "report" / "index.html"
     else:
-        page, folder = output / "index.html", _one(corpus, name)
+        folder = Path(corpus[0]) if name == "sequence" else _one(corpus, name)
         if name == "recovery":
-            asked = _recovery_study(folder, output, change or [], generator, classifier, seeds, clips)
+            subject = _subject(generator, model, classifier)
+            assert classifier is not None
+            asked = Recovery(folder, output, subject, classifier, change or [], seeds or 3, clips or 60)
             asked = replace(asked, minutes=minutes, accelerator=accelerator, devices=devices)
         else:
-            names = None if recipes is None else [part.strip() for part in recipes.split(",")]
-            asked = Asked(folder, output, names, change or [], steps, accelerator, devices, minutes, classifier)
+            names, sets, others = _list(recipes), change or [], [Path(other) for other in corpus[1:]]
+            asked = Asked(folder, output, names, sets, steps, accelerator, devices, minutes, classifier, others)
     _make_study(name, asked, page)
+
+
+def _list(listed: str | None) -> list[str] | None:
+    """Return the names of a list with commas; None where nothing is asked for."""
+    return None if listed is None else [part.strip() for part in listed.split(",")]
 
 
 def _make_study(name: str, asked: Any, page: Path) -> None:
@@ -285,25 +301,18 @@ def _one(corpora: list[str], study: str) -> Path:
     return Path(corpora[0])
 
 
-def _recovery_study(
-    corpus: Path,
-    output: Path,
-    changes: list[str],
-    generator: Path | None,
-    classifier: Path | None,
-    seeds: int | None,
-    clips: int | None,
-) -> "Recovery":
-    """Return what the study of recovery is asked for.
+def _subject(generator: Path | None, model: str | None, classifier: Path | None) -> "Path | Model":
+    """Return what the study of recovery inverts.
 
     Raises:
-        UserError: one of the runs that it does not train is not given.
+        UserError: it is not given, or twice, or no classifier is.
     """
-    from .study.recovery import Asked
-
-    if generator is None or classifier is None:
-        raise UserError("study recovery wants --generator RUN and --classifier RUN, which it does not train")
-    return Asked(corpus, output, generator, classifier, changes, seeds or 3, clips or 60)
+    if classifier is not None:
+        if generator is not None and model is None:
+            return generator
+        if model is not None and generator is None:
+            return opened_model(model)
+    raise UserError("study recovery wants --classifier RUN, and --generator RUN or --model MODEL")
 
 
 def _chroma_study(

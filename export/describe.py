@@ -22,13 +22,15 @@ NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs lo
 class Codes:
     """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma.
 
-    ``span`` are the ends of every latent where its prior has ends; else each spans what the frames do.
+    ``span`` are the ends of every latent where its prior has ends; else each spans what the frames do. ``names`` are
+    the latents' own, where a family knows what they do.
     """
 
     latents: Array
     labels: list[str]
     pitch_classes: npt.NDArray[np.int64] | None = None
     span: tuple[float, float] | None = None
+    names: Sequence[str] = ()
 
     def ends(self) -> tuple[Array, Array]:
         """Return the low and the high end of each latent's knob, [n] both."""
@@ -81,7 +83,7 @@ def latents(codes: Codes, defaults: list[float]) -> list[Latent]:
     low, high = np.minimum(low, middle - NARROWEST / 2), np.maximum(high, middle + NARROWEST / 2)
     return [
         Latent(
-            name=f"latent {i}",
+            name=codes.names[i] if codes.names else f"latent {i}",
             low=round(float(low[i]), 5),
             high=round(float(high[i]), 5),
             default=float(np.clip(default, round(float(low[i]), 5), round(float(high[i]), 5))),

@@ -21,6 +21,7 @@ from ..host.contract.encoder import ENCODER_KEY, encoder_path
 from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
+from ..host.kinds.stream import FED
 from ..train.corpus.store import Corpus
 from ..train.families import trained
 from ..train.run import Run
@@ -36,6 +37,7 @@ Array = npt.NDArray[np.float32]
 BATCHES = (1, 2, 7, 64)  # rows for which parity is tried: one, few, an odd number, many
 # Largest differences, of the output's range. Half-precision weights keep 11 bits, eight layers add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
+STEPPED = 1e-4  # of a model with state, single precision at the least: what rounds differently is fed back 16 times
 # The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of what lies at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
 
@@ -78,7 +80,7 @@ def export(
     network, _, step = trained(run, which)
     corpus = run.corpus()
     graphs = make_graphs(network, run.recipe, corpus, run.info.tonal)
-    if np.all(graphs.codes.latents.std(0) < NEVER_VARIES):
+    if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < NEVER_VARIES):
         raise Failure(
             f"run {run.folder}: every sound has the same code, such a model cannot be played; "
             "train again with another training.seed or a lower learning rate"
@@ -115,6 +117,8 @@ def _write_decoder(
     inputs = {"latent": torch.rand(3, n)} | ({"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {})
     if words := graphs.card.get("labels"):
         inputs["label"] = torch.rand(3, len(words))
+    if noise := _noise(graphs):
+        inputs["noise"] = torch.rand(3, noise)
     inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
     graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
     if weights == "float16":
@@ -190,23 +194,28 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     differences, span = [], 0.0
     for batch in BATCHES:
         for seed in range(max(1, 64 // batch)):
-            for expected, found in _step_pairs(graphs, model, batch, seed):
-                differences.append(np.abs(found - expected).max())
+            for expected, found in _step_pairs(graphs, model, batch, seed, together=weights == "float16"):
+                differences += np.abs(found - expected).max(1).tolist()
                 span = max(span, float(np.ptp(expected)))
-    absolute = float(np.max(differences))  # NaN where there is one
+    apart = np.sort(differences)  # NaN last
+    absolute = float(apart[-1 - math.floor(graphs.strays * np.isfinite(apart).all() * len(apart))])
     relative = absolute / max(span, 1e-9)
-    if not relative <= TOLERANCES[weights]:
+    allowed = max(TOLERANCES[weights], STEPPED if graphs.state else 0.0)
+    if not relative <= allowed:
         raise Failure(
             f"onnxruntime differs from torch by {relative:.2g} of the output's range, "
-            f"{TOLERANCES[weights]:g} is allowed; no file was kept (try --weights float32)"
+            f"{allowed:g} is allowed; no file was kept (try --weights float32)"
         )
     return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
 
 
-def _step_pairs(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator[tuple[Array, Array]]:
+def _step_pairs(
+    graphs: Graphs, model: Model, batch: int, seed: int, *, together: bool
+) -> Iterator[tuple[Array, Array]]:
     """Give frames of torch and of the file, [batch, frame_width]: one pair, or with a state one for each of some steps.
 
-    Each goes on from a state of its own, and every step asks for something else.
+    Each goes on from a state of its own, and every step asks for something else. Where they go ``together``, the file
+    steps from torch's states: rounded weights are another network, which feeds itself something else after some steps.
     """
     ours = model.at_rest(batch)
     theirs = [torch.from_numpy(state) for state in ours.values()]
@@ -214,10 +223,21 @@ def _step_pairs(graphs: Graphs, model: Model, batch: int, seed: int) -> Iterator
         conditions = model.card.conditions
         latent, condition = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64, conditions or PITCH_CLASSES)
         asked = [latent, np.eye(conditions, dtype=np.float32)[condition]] if conditions else [latent]
+        noise = np.random.default_rng([seed, step]).standard_normal((batch, _noise(graphs)), np.float32)
+        if noise.size:
+            asked.append(noise)
         given = graphs.decoder(*map(torch.from_numpy, asked), *theirs)
         frame, *theirs = given if graphs.state else (given,)
-        found, ours = model.step(latent, condition, ours)
+        found, ours = model.step(latent, condition, ours, noise)
         yield frame.numpy(), found
+        if together:
+            ours = {name: state.numpy() for name, state in zip(ours, theirs, strict=True)}
+
+
+def _noise(graphs: Graphs) -> int:
+    """Return how many numbers of noise the decoder takes a step."""
+    stream = graphs.card.get("stream")
+    return stream.noise if stream else 0
 
 
 def _write_encoder(
@@ -225,7 +245,8 @@ def _write_encoder(
 ) -> None:
     card, length = decoder.card, decoder.card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
-    outputs = ["latent", "label"] if graphs.encoder_labels else ["latent"]
+    outputs = ["latent", *(state.name for state in graphs.state if state.name == FED)]
+    outputs += ["label"] if graphs.encoder_labels else []
     graph = trace(encoder, inputs, outputs, "batch")
     if weights == "float16":
         store_half(graph, graphs.exact)
@@ -250,7 +271,8 @@ def _write_encoder(
             outputs, expected if len(outputs) > 1 else (expected,), session.run(outputs, feeds), strict=True
         ):
             apart = np.sort(np.abs(found - of_torch.numpy()).max(1))
-            within = max(span, 1e-9) if name == "latent" else 1.0  # shares of labels are 1 together
+            ranges = {"latent": span, "label": 1.0}  # shares of labels are 1 together
+            within = max(ranges.get(name, float(np.ptp(of_torch.numpy()))), 1e-9)
             relative = float(apart[-1 - math.floor(graphs.strays * batch)]) / within
             if not relative <= ENCODER_TOLERANCES[weights]:
                 raise Failure(

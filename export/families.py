@@ -13,12 +13,15 @@ from ..train.corpus.store import Corpus
 from ..train.run import Run
 from .chroma import chroma_graphs
 from .clip import clip_graphs
-from .first_preset import First, first_kit, first_scale, first_texture
+from .first_preset import First, first_kit, first_loop, first_scale, first_texture
 from .gan import gan_graphs, halves_graphs, invert_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
-from .reports import chroma, classifier, clip, gan, grain
+from .reports import chroma, classifier, clip, gan, grain, sequence
 from .reports.report import Report
+from .streams import loop_report
+from .streams.loops import loop_graphs
+from .streams.sequence import sequence_graphs
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Family:
         changes: what `make` sets in the recipe for a corpus, as ``key=value``.
         judged: its report takes a classifier's ``judge`` of clips.
         whole: its clips are whole recordings, at their own rate and however short.
+        gridded: its clips are loops, at their own rate, on one grid.
+        called: its name where users choose a family, if that is not its own.
         first: the preset that `make` writes, with something to hear.
     """
 
@@ -45,6 +50,8 @@ class Family:
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
     judged: bool = False
     whole: bool = False
+    gridded: bool = False
+    called: str = ""
 
 
 FAMILIES: dict[str, Family] = {
@@ -74,6 +81,27 @@ FAMILIES: dict[str, Family] = {
         judged=True,
         whole=True,
     ),
+    "sequence": Family(sequence_graphs, sequence.report),
+    "loops": Family(
+        loop_graphs,
+        loop_report.report,
+        "tuned-sequence",
+        "a held key plays on in their manner and in time, knobs steer it",
+        first_loop,
+        lambda corpus: [f"frames.sample_rate={corpus.rate}"],
+        gridded=True,
+        called="sequence",
+    ),
 }
-# What `make` takes where nothing is asked for: of sounds with a pitch, without, and of hits and words.
-TONAL, TEXTURE, SHORT = "chroma", "grain", "clip"
+# What `make` takes where nothing is asked for: of sounds with a pitch, without, of hits and words, and of loops.
+TONAL, TEXTURE, SHORT, LOOPS = "chroma", "grain", "clip", "loops"
+
+
+def said(family: str) -> str:
+    """Return the name that users choose a family by."""
+    return FAMILIES[family].called or family
+
+
+def chosen(name: str) -> str:
+    """Return the family that users choose by a name; ``auto`` stays what it is."""
+    return next((family for family, row in FAMILIES.items() if row.called == name), name)

@@ -13,6 +13,7 @@ from ..host.events import ControlChange, Event, NoteOff, NoteOn
 from ..host.kinds.clip import Clip, KeySettings
 from ..host.kinds.grain import Grain, GrainSettings
 from ..host.kinds.spectrum import Spectrum
+from ..host.kinds.stream import Stream, StreamSettings
 from ..host.midi.file import Performance
 from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
@@ -22,6 +23,7 @@ from ..host.through.spans import in_deviations
 from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen
+from .streams.loops import HEAT
 
 RATE = 44100
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
@@ -51,6 +53,11 @@ PATTERN = (  # parts of the kit, the steps of a bar on which they play, and how 
 CLIP_KNOBS = (
     CCMap(number=16, target="clip.pitch", low=-12.0, high=12.0),
     CCMap(number=17, target="clip.start", low=0.0, high=0.5),
+)
+BARS = 8  # of what is heard of loops
+STREAM_KNOBS = (
+    CCMap(number=1, target="stream.heat", low=0.0, high=2.0),
+    CCMap(number=16, target="stream.freeze", low=0.0, high=1.0),
 )
 
 
@@ -116,10 +123,27 @@ def kit(card: Card) -> list[KeySettings]:
     ]
 
 
+def _for_streams(model: Model) -> Preset:
+    card, stream = model.card, model.card.stream
+    assert stream is not None
+    default = np.array([latent.default for latent in card.latents])
+    near = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default).sum()))
+    tempo = 60 * card.sample_rate / (stream.step_length * (stream.steps_per_beat or 1))
+    return _preset(
+        model,
+        play=PlaySettings(mode="poly", voices=4),
+        stream=StreamSettings(seed_landmark=near.label, heat=HEAT),
+        tempo_bpm=round(tempo, 2),
+        envelope=EnvelopeSettings(attack_seconds=0.0, decay_seconds=0.1, sustain=1.0, release_seconds=0.05),
+        cc=[*default_knobs(card), *STREAM_KNOBS],
+    )
+
+
 PRESETS: dict[str, Callable[[Model], Preset]] = {
     Spectrum.name: _for_keys,
     Grain.name: _for_grains,
     Clip.name: _for_clips,
+    Stream.name: _for_streams,
 }
 
 
@@ -181,6 +205,20 @@ def first_kit(output: Path, run: Run, model: Model, display: Display) -> First:
     heard = output / "kit.wav"
     _render(Patch("preset", preset, model, output), events, (bar + BAR_STEPS + REST_STEPS) * step, heard)
     return First(preset, heard, f"{len(keys)} keys from {keys[0]} on play its clips, knobs bend them")
+
+
+def first_loop(output: Path, run: Run, model: Model, display: Display) -> First:
+    """Let a model of loops hold a key for eight bars."""
+    display.stage("rendering")
+    preset, stream = first_preset(model), model.card.stream
+    assert stream is not None
+    length = round(BARS * stream.beats_per_bar * 60 / preset.tempo_bpm * RATE)
+    heard = output / "loop.wav"
+    events: list[Event] = [NoteOn(0, 0, MIDDLE_C, 100), NoteOff(length, 0, MIDDLE_C)]
+    _render(Patch("preset", preset, model, output), events, length, heard)
+    named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
+    steers = f"; knobs steer its {', '.join(named)}" if named else ""
+    return First(preset, heard, f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}")
 
 
 def _preset(model: Model, **parts: Any) -> Preset:

@@ -15,13 +15,14 @@ class Graphs:
     """The two graphs of a model as the contract wants them, and what only its family knows of the model.
 
     ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12] or where the card has labels how
-    much there is of each, [voice, labels], and each ``state``; it gives frames, and after them each state as it is for
-    the next step. ``encoder`` takes audio [batch, frame_length] and, with ``encoder_chroma``, chroma; it gives latents
-    and, with ``encoder_labels``, how much a sound is taken for each label; a network may have none. ``card`` has the
-    fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those that only it has.
-    ``strays`` is the share of sounds whose codes may differ from torch's: where features step, the last bit of a
-    transform can throw them over. ``exact`` is how many numbers a matrix has at the most that keeps single precision
-    where others are halved.
+    much there is of each, [voice, labels], where the card's stream has it ``noise``, and each ``state``; it gives
+    frames, and after them each state as it is for the next step. ``encoder`` takes audio [batch, frame_length] and,
+    with ``encoder_chroma``, chroma; it gives latents, of a stream what its decoder is fed for them, the state
+    ``previous``, and with ``encoder_labels``, how much a sound is taken for each label; a network may have none.
+    ``card`` has the fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those
+    that only it has. ``strays`` is the share of sounds whose codes, and of codes whose frames, may differ from torch's:
+    where features step or a network chooses, the last bit can throw them over. ``exact`` is how many numbers a matrix
+    has at the most that keeps single precision where others are halved.
     """
 
     decoder: nn.Module

@@ -17,7 +17,7 @@ from ..host.shelf import MADE as PRESET
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
-from ..train.corpus.heard import listened
+from ..train.corpus.heard import are_loops, listened
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
@@ -29,7 +29,7 @@ from ..train.recipes.load import load_recipe
 from ..train.run import Run
 from .evaluate import evaluate
 from .export import Labels, export
-from .families import FAMILIES, SHORT, TEXTURE, TONAL
+from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
 from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
 
@@ -56,9 +56,10 @@ def make(
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a scale; returns what to tell the user.
 
-    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, scale.wav or texture.wav, corpus/, run/ and
-    report/. What was stopped goes on when it is called again: parts that are finished are kept. ``family`` auto takes
-    clips where recordings are hits or words, and else grains where less than half of what sounds has a pitch.
+    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a sound to hear, corpus/, run/ and report/. What
+    was stopped goes on when it is called again: parts that are finished are kept. ``family`` auto takes loops where
+    recordings have a steady beat, clips where they are hits or words, and else grains where less than half of what
+    sounds has a pitch.
 
     Args:
         sounds: files and folders; to go on they must be those that it was begun with.
@@ -71,6 +72,7 @@ def make(
         Failure: training diverged, every sound got the same code, or every code the same sound.
         Stopped: Ctrl-C during training; everything is saved.
     """
+    family = chosen(family)
     if more_minutes is None:
         run, outcome = _begin(sounds, output, minutes, family, label, display)
         edited = False
@@ -126,8 +128,8 @@ def _begin(
     corpus = _corpus(sounds, output, family, label, display)
     try:
         family = _chosen(corpus, output, family, display)
-        if FAMILIES[family].whole and not (output / "run").exists():
-            corpus = _whole(corpus, sounds, output, label, display)
+        if not (output / "run").exists():
+            corpus = _as_wanted(corpus, FAMILIES[family], sounds, label, display)
         return _train(output, minutes, corpus, family, display)
     except UserError:
         if not (output / "run").exists():  # these sounds will not do: others are to be read next time
@@ -201,31 +203,41 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         return _family_of(Run.open(output / "run"), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
-        heard = listened(corpus)
-        family = SHORT if heard.short else TONAL if tonal else TEXTURE
-        why = heard.text() if heard.short else f"{_share(corpus)} of the sound has a pitch"
-        display.say(f"{why}: {FAMILIES[family].why} (--family {family})")
+        family, why = _heard(corpus, tonal)
+        display.say(f"{why}: {FAMILIES[family].why} (--family {said(family)})")
     elif family == TONAL and not tonal:
         display.say("the recordings have no clear pitch: keys will choose the colour of the sound, not its note")
     return family
 
 
-def _whole(corpus: Corpus, sounds: Sequence[Path], output: Path, label: str | None, display: Display) -> Corpus:
-    """Return the corpus read again as whole recordings are wanted: at their own rate, and however short they are."""
+def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str]:
+    """Return the family that suits what is heard in a corpus, and why, in words."""
+    looped = are_loops(corpus)
+    if looped.loops:
+        return LOOPS, looped.why
+    heard = listened(corpus)
+    if heard.short:
+        return SHORT, heard.text()
+    return TONAL if tonal else TEXTURE, f"{_share(corpus)} of the sound has a pitch"
+
+
+def _as_wanted(corpus: Corpus, row: Family, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:
+    """Return the corpus, read again where a family wants clips or loops as they are: at their own rate."""
+    if not row.whole and not row.gridded:
+        return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
+    read = functools.partial(build, sounds, rate=rate, name=corpus.name, label=label, progress=display.update)
     with replacing_folder(corpus.folder) as folder:
-        build(
-            sounds,
-            folder,
-            rate=rate,
-            shortest_seconds=SHORTEST_SECONDS,
-            name=corpus.name,
-            label=label,
-            progress=display.update,
-        )
-    whole = Corpus.open(corpus.folder)
-    display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them")
-    return whole
+        if row.gridded:
+            report = read(folder, loops=True)
+        else:
+            read(folder, shortest_seconds=SHORTEST_SECONDS)
+    if row.gridded:
+        display.say(report.text())
+    else:
+        whole = Corpus.open(corpus.folder)
+        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them")
+    return Corpus.open(corpus.folder)
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
@@ -271,7 +283,8 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     """
     if family not in ("auto", run.recipe.family):
         raise UserError(
-            f"--family {family}: {output} was begun as {run.recipe.family}; leave it out to go on, or give another -o"
+            f"--family {said(family)}: {output} was begun as {said(run.recipe.family)}; "
+            "leave it out to go on, or give another -o"
         )
     return run.recipe.family
 

@@ -18,8 +18,8 @@ from ..measures import keys
 from ..measures.likeness import mel_levels
 from ..measures.recordings import recordings
 from ..measures.sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
-from . import figures
 from .chroma_page import page
+from .figures import frames as figures
 from .picture import Picture
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
 from .verdict import shortcomings, verdict

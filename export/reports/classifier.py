@@ -12,7 +12,7 @@ from ...train.corpus.store import Clip, Corpus, Split
 from ...train.models.classifier import Classifier
 from ...train.recipes.classifier import ClassifierRecipe
 from ...train.run import Run
-from .figures import loss_curve
+from .figures.frames import loss_curve
 from .page import SPLITS, document, faint, shown, table
 from .picture import Picture
 from .report import FORMAT, Figures, Progress, Report, about

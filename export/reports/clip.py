@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel
 
-from ...host.engines.clip_spectra import SpectraSound
+from ...host.engines.clips.spectra import SpectraSound
 from ...host.errors import UserError
 from ...host.through.levels import distance_db, log_mel
 from ...train.batches.hits import hits
@@ -20,8 +20,8 @@ from ...train.metrics.loudness import attack_seconds, envelope_distance_db
 from ...train.models.clip import ClipAutoencoder
 from ...train.recipes.clip import HitRecipe
 from ...train.run import Run
-from . import clip_figures
 from .clip_page import page
+from .figures import clips as clip_figures
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
 from .verdict import NOTHING
 

@@ -19,7 +19,8 @@ from ..measures import grains as textures
 from ..measures.codes import Normal, as_loud, distribution, fitted, prior
 from ..measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ..measures.recordings import recordings
-from . import figures, grain_figures
+from .figures import frames as figures
+from .figures import grains as grain_figures
 from .grain_page import page
 from .picture import Picture
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses

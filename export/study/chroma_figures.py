@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..reports.figures import pitch_class_bar, square
+from ..reports.figures.frames import pitch_class_bar, square
 from ..reports.picture import WIDTH, Picture, Theme
 from .chroma_measures import Answers, Codes
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from ..reports.clip_figures import spectrograms, waveforms
+from ..reports.figures.clips import spectrograms, waveforms
 from ..reports.picture import WIDTH, Picture, Theme
 
 Array = npt.NDArray[np.float32]

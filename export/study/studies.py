@@ -6,6 +6,7 @@ from typing import Any
 from ...host.errors import UserError, nearest
 from ...host.progress import Display
 from . import chroma, gan, grain, recovery
+from .sequences import study as sequences
 
 # By name: what makes a study of what its module's `Asked` asks for, and says whether it came to its end.
 STUDIES: dict[str, Callable[[Any, Display], bool]] = {
@@ -13,6 +14,7 @@ STUDIES: dict[str, Callable[[Any, Display], bool]] = {
     "grain": grain.study,
     "gan": gan.study,
     "recovery": recovery.study,
+    "sequence": sequences.study,
 }
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from timbrel.export.measures import keys, sample
 from timbrel.export.reports import chroma as chroma_report
-from timbrel.export.reports import figures, page, picture
+from timbrel.export.reports import page, picture
+from timbrel.export.reports.figures import frames as figures
 from timbrel.train.batches.frames import Source
 from timbrel.train.corpus.store import Clip
 

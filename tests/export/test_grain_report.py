@@ -18,7 +18,8 @@ from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures
 from timbrel.export.measures.grain_sample import GrainSample, draw, sequence, stretch
 from timbrel.export.reports import grain as grain_report
-from timbrel.export.reports import grain_figures, picture
+from timbrel.export.reports import picture
+from timbrel.export.reports.figures import grains as grain_figures
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, families
 from timbrel.train.corpus.store import Corpus, writing

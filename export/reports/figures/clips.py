@@ -9,8 +9,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...host.through.levels import log_mel
-from .picture import WIDTH, Picture, Theme
+from ....host.through.levels import log_mel
+from ..picture import WIDTH, Picture, Theme
 
 Array = npt.NDArray[np.float32]
 Drawing = Callable[[Theme], Figure]

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..measures.codes import Normal
-from .picture import WIDTH, Picture, Theme
+from ...measures.codes import Normal
+from ..picture import WIDTH, Picture, Theme
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ...host.units import PITCH_CLASSES
-from .picture import WIDTH, Picture, Theme
-from .verdict import percent
+from ....host.units import PITCH_CLASSES
+from ..picture import WIDTH, Picture, Theme
+from ..verdict import percent
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""Pictures of what runs came to: of frames, of grains, of clips."""

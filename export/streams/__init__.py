@@ -1,0 +1,1 @@
+"""The graphs of models whose frames follow from one another."""

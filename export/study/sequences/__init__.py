@@ -1,0 +1,1 @@
+"""The study of sound that is continued frame by frame: its runs, figures and page."""

@@ -1,0 +1,111 @@
+"""The page of the study of sound that is continued."""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+
+import numpy as np
+
+from ...reports.page import document, faint, figure, players, table
+from ...reports.report import Figures
+
+
+def page(found: Figures) -> str:
+    """Return the page of a study: for each corpus its errors, its continuations, pictures and sounds."""
+    sections = {}
+    for corpus in found["corpora"]:
+        pictures = "".join(figure(name, caption) for name, caption in corpus["pictures"].items())
+        parts = [_errors(corpus, found["targets"]), _continued(corpus["continued"]), pictures]
+        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = "".join([*parts, players(corpus["sounds"])])
+    names = " and ".join(corpus["name"] for corpus in found["corpora"])
+    told = "All networks give back what they were trained on; the rows say how long they stay near it."
+    return document(f"sequences on {names}", _verdict(found), told, sections, "study.json")
+
+
+def _verdict(found: Figures) -> str:
+    told = []
+    for corpus in found["corpora"]:
+        best = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
+        told.append(f"{best['name']} learns {corpus['name']} to an error of {best['mean_square']:.3g}")
+    return f"{', '.join(told)}."
+
+
+def _errors(corpus: Figures, targets: Sequence[float]) -> str:
+    rows = []
+    for network in corpus["networks"]:
+        name = escape(network["name"])
+        link = f'<a href="{escape(corpus["name"])}/runs/{name}/report/index.html">{name}</a>'
+        cells = [
+            link,
+            f"{network['mean_square']:.4f}",
+            f"{network['first']:.2f}",
+            *(_first(place) for place in network["reached"]),
+        ]
+        cells += [
+            "–" if network["seconds"] is None else f"{network['seconds']:.0f}",
+            str(network["steps"]),
+            f"{network['parameters'] / 1e6:.1f} M",
+        ]
+        rows.append(cells)
+    header = [
+        "Network",
+        "Error",
+        "First",
+        *(f"Seconds to {target:g}" for target in targets),
+        "Seconds",
+        "Steps",
+        "Weights",
+    ]
+    note = (
+        "Error: mean square, of standard frames, told all before them, over what was learned; First: of the first, "
+        "which follows from a code alone, and is in no other figure. Seconds to an error are "
+        "of training, with the steps below them, after which a batch’s loss first was as small."
+    )
+    return table(header, rows, len(header) - 1, "narrow") + faint(note)
+
+
+def summed(rows: Sequence[Figures]) -> list[Figures]:
+    """Return the medians over recordings of what was continued, for each network, scaling and seed."""
+
+    def which(row: Figures) -> tuple[str, bool, int]:
+        return row["recipe"], not row["restored"], row["seed"]
+
+    found = []
+    for (recipe, unrestored, seed), group in groupby(sorted(rows, key=which), which):
+        own = list(group)
+        medians = {name: float(np.median([row[name] for row in own])) for name in ("correlation", "onsets", "edges_db")}
+        rises = [row["tail_db"][1] - row["tail_db"][0] for row in own]
+        over = [row["tail_db"][1] - row["recording_db"] for row in own]
+        found.append(
+            {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
+            | {"rise_db": max(rises), "tail_db": float(np.median(over))}
+        )
+    return found
+
+
+def _continued(rows: Sequence[Figures]) -> str:
+    cells = [
+        [
+            escape(row["recipe"]),
+            "put back" if row["restored"] else "not put back",
+            str(row["seed"]),
+            f"{row['correlation']:.3f}",
+            f"{row['onsets']:.2f}",
+            f"{row['edges_db']:+.1f}",
+            f"{row['tail_db']:+.0f}",
+            f"{row['rise_db']:+.1f}",
+        ]
+        for row in summed(rows)
+    ]
+    header = ["Network", "Scaling", "Seed", "Envelope", "Onsets", "Edges, dB", "Tail, dB", "Rise, dB"]
+    note = (
+        "Medians over recordings. Seed: frames that were given. Envelope: correlation with the recording’s, in parts "
+        "of 10 ms. Onsets: F-measure within 30 ms. Edges: how much louder above 10 kHz it is where frames meet than "
+        "inside, less what the recording is. Tail: the level of the last 100 of 600 frames after the end, over the "
+        "recording’s; Rise: by how much it has risen since the first 100, at the most."
+    )
+    return table(header, cells, 7) + faint(note)
+
+
+def _first(place: Sequence[float] | None) -> str:
+    return "–" if place is None else f'{place[0]:.0f}<br><span class="faint">{place[1]:.0f}</span>'

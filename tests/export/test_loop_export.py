@@ -1,0 +1,207 @@
+"""A network of loops becomes a file that plays on as torch does, with knobs that are named for what they move."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from timbrel.export import export as exporting
+from timbrel.export.evaluate import evaluate
+from timbrel.export.export import export
+from timbrel.export.first_preset import as_text, first_loop
+from timbrel.export.measures.groove import Groove, groove
+from timbrel.export.measures.turning import turned
+from timbrel.export.streams import loop_report as reporting
+from timbrel.host.contract.encoder import Encoder
+from timbrel.host.contract.model import Model
+from timbrel.host.progress import Display
+from timbrel.train.batches.loops import loops, sliced, taken
+from timbrel.train.families import trained
+from timbrel.train.launch import start
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+
+from ..train.looped import BAR, SMALL, STEP, grooves, loop
+from ..train.loops import CPU
+from ..train.struck import RATE
+
+NO_LABEL = np.zeros(3, np.intp)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return grooves(tmp_path_factory.mktemp("looped") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    start(load_recipe("tuned-sequence", ["frames.sample_rate=8000", *SMALL]), corpus.folder, folder, CPU)
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def model(request, run, tmp_path_factory):
+    file = tmp_path_factory.mktemp("models") / "m.onnx"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(exporting, "loudness", lambda model: -20.0)  # it plays, which is another's test
+        export(run, file, weights=request.param)
+    return Model(file)
+
+
+def test_the_card_says_how_frames_follow_and_how_loud_they_are(model, corpus):
+    card = model.card
+    assert (card.kind, card.domain, card.sample_rate) == ("stream", "magnitude", RATE)
+    assert (card.stream.step_length, card.stream.steps_per_beat, card.stream.beats_per_bar) == (STEP, 4, 4)
+    assert card.stream.noise == 24
+    assert card.frame_length == STEP + card.hop_length
+    assert [mark.label for mark in card.landmarks] == [clip.name for clip in corpus.clips("train")]
+    assert -40 < card.stream.levels_db[1] < 0
+
+
+def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice(model, run):
+    """The file feeds itself, at a heat; torch's own layers are told all that it gave, at once, and the same noise."""
+    network = trained(run, "best")[0]
+    for values in (*network.parameters(), *network.buffers()):
+        if values.ndim > 1:
+            values.data.copy_(values.half().float())
+    knobs = np.random.default_rng(1).uniform(-1, 1, (3, 4)).astype(np.float32)
+    noise = np.random.default_rng(2).standard_normal((200, 3, 24)).astype(np.float32)
+    state, frames, fed, places = model.at_rest(3), [], [], []
+    for step in range(200):
+        fed.append(state["previous"])
+        places.append(state["place"][:, 0])
+        frame, state = model.step(knobs, NO_LABEL, state, noise[step])
+        frames.append(frame)
+    steered = torch.from_numpy(_steered(model, run, knobs))
+    with torch.no_grad():
+        told = torch.from_numpy(np.stack(fed, 1)), torch.from_numpy(np.stack(places, 1))
+        after, _ = network.remembered(*told, steered)
+        codes = network.bent(after, network.drawn(after, torch.from_numpy(noise.transpose(1, 0, 2))))
+        expected = network.features.frames(network.decoded(codes.flatten(0, 1))).numpy()
+    given = np.stack(frames, 1).reshape(expected.shape)
+    assert np.abs(given - expected).max() <= 1e-4 * np.ptp(expected)
+    assert np.allclose(np.stack(places, 1), np.arange(200) % BAR / BAR, atol=1e-5)
+
+
+def _steered(model, run, knobs):
+    """The steering codes of knobs: knobs of training loops and their codes are the ends of one linear map."""
+    network = trained(run, "best")[0]
+    corpus = run.corpus()
+    marks = np.array([mark.latent for mark in model.card.landmarks])
+    with torch.no_grad():
+        codes = [
+            network.encode(taken(corpus, [clip], run.recipe).raw[None])[0]
+            for clip in loops(corpus, "train", run.recipe)
+        ]
+    matrix = np.linalg.lstsq(np.c_[marks, np.ones(len(marks))], torch.stack(codes).numpy(), rcond=None)[0]
+    return (np.c_[knobs, np.ones(len(knobs))] @ matrix).astype(np.float32)
+
+
+def test_the_encoder_gives_a_loops_landmark_and_what_the_decoder_is_fed(model, run):
+    corpus, encoder = run.corpus(), Encoder(model)
+    network = trained(run, "best")[0]
+    clip = corpus.clips("train")[3]
+    cut = sliced(corpus.samples(clip), run.recipe)
+    latents, fed = encoder.fed(cut)
+    assert np.abs(latents.mean(0) - np.array(model.card.landmarks[3].latent)).max() < 0.02
+    with torch.no_grad():
+        codes = network.coded(network.features.raw(torch.from_numpy(cut))).numpy()
+    assert np.abs(fed - codes).max() < 0.01 * np.ptp(codes)
+
+
+def test_without_heat_it_plays_the_same_and_with_heat_another(model):
+    state = model.at_rest(3)
+    noise = np.zeros((3, 24), np.float32)
+    noise[1:] = 3 * np.random.default_rng(0).standard_normal((2, 24))
+    knobs, found = np.zeros((3, 4), np.float32), []
+    for _ in range(8):
+        frame, state = model.step(knobs, NO_LABEL, state, noise)
+        found.append(frame)
+    cold = model.after(8, knobs, NO_LABEL)
+    assert np.array_equal(found[-1][0], cold[0])
+    assert not np.allclose(found[-1][1], cold[1])
+
+
+def test_a_groove_is_measured_as_it_was_made():
+    straight, swung = (groove(loop(3, swing=late, hats=1), RATE, STEP, 4) for late in (0.0, 0.3))
+    assert straight.density == pytest.approx(4, abs=0.5)
+    assert straight.swing == pytest.approx(0.0, abs=0.04)
+    assert swung.swing - straight.swing == pytest.approx(0.3, abs=0.05)
+    assert groove(loop(3, hats=4), RATE, STEP, 4).density < straight.density - 1
+    time = np.arange(4 * STEP) / RATE
+    low, high = (groove(np.sin(2 * np.pi * hz * time).astype(np.float32), RATE, STEP, 4) for hz in (500, 1000))
+    assert high.brightness - low.brightness == pytest.approx(1.0, abs=0.1)
+    assert np.isnan(low.swing)
+
+
+def test_directions_that_were_hidden_in_codes_are_found_and_knobs_have_deviation_one():
+    rng = np.random.default_rng(0)
+    hidden = rng.standard_normal((400, 5))
+    mixed = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    codes = hidden * [3, 2, 1, 0.5, 2] @ mixed + 7
+    measures = [Groove(4 + row[1] + 0.1 * row[4], 9 - 0.2 * row[3], np.nan) for row in hidden]
+    found = turned(codes, codes, measures, np.full(5, 1e-6))
+    knobs = (codes - found.middle) @ found.back
+    assert found.names == ["density", "brightness", "latent 2", "latent 3", "latent 4"]
+    assert np.corrcoef(knobs[:, 0], hidden[:, 1])[0, 1] > 0.98
+    assert np.corrcoef(knobs[:, 1], hidden[:, 3])[0, 1] < -0.98
+    assert np.allclose(np.cov(knobs.T), np.eye(5), atol=0.01)
+    assert np.allclose(found.middle + knobs @ found.ways, codes)
+    assert min(found.told.values()) > 0.9
+
+
+def test_a_measure_that_no_code_tells_of_names_no_knob():
+    rng = np.random.default_rng(1)
+    codes = rng.standard_normal((400, 3))
+    found = turned(codes, codes, [Groove(2.0, value, np.nan) for value in rng.standard_normal(400)], np.full(3, 0.1))
+    assert found.names == ["latent 0", "latent 1", "latent 2"]
+    assert found.told == {}
+
+
+def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(model, run, tmp_path):
+    with Display() as display:
+        first = first_loop(tmp_path, run, model, display)
+    assert first.preset.stream.seed_landmark in [mark.label for mark in model.card.landmarks]
+    assert first.preset.stream.heat == 1.3
+    assert {"latent.0", "stream.heat"} <= {entry.target for entry in first.preset.cc}
+    assert first.preset.tempo_bpm == pytest.approx(117.19)
+    assert "a held key plays on at 117.19 BPM" in first.verdict
+    assert 'seed_landmark = "' in as_text(first.preset, model.card)
+    sound, rate = soundfile.read(first.heard)
+    bar = round(BAR * STEP / RATE * rate)
+    levels = np.sqrt(np.square(sound[: 8 * bar].reshape(8, -1)).mean(1))
+    assert levels.min() > 0.1 * levels.max() > 0
+    assert levels.max() > 0.01
+
+
+def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monkeypatch):
+    monkeypatch.setattr(reporting, "MINUTES", 0.5)
+    monkeypatch.setattr(reporting, "BARS", 2)
+    monkeypatch.setattr(reporting, "STEERED_BARS", 2)
+    found = evaluate(run, checkpoint="last")
+    assert found["split"] == "test"
+    assert [row["name"] for row in found["played_on"]] == ["loop 12", "loop 13"]
+    for row in found["played_on"]:
+        assert 0.5 < row["within"] <= 1
+        assert row["beat"] > 0.3
+        assert row["source_copied_beats"]["waveform"] < 32
+    assert found["endless"]["in_range"] > 0.99
+    assert found["endless"]["constant"] == found["endless"]["repeating"] == 0
+    knobs = {row["name"]: row for row in found["knobs"]}
+    assert knobs["density"]["correlation"] > 0.3
+    page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "What follows its first bar (loop 12)" in page
+    assert f"{found['played_on'][0]['within']:.1%}" in page
+
+
+def test_shortcomings_are_those_of_the_figures():
+    row = {"within": 0.9, "beat": 0.4, "copied_beats": {"waveform": 0.5, "levels": 3.0}}
+    endless = {"in_range": 0.99, "constant": 0.0, "repeating": 0.0}
+    knobs = [{"name": "swing", "low": 0.2, "high": 0.1}, {"name": "density", "low": 2.0, "high": 3.0}]
+    told, short = reporting.verdict({"played_on": [row], "endless": endless, "knobs": knobs})
+    assert told == "90% of what follows is like training loops, and the beat is 0.40 times as strong as before."
+    assert [line.split(":")[-1].strip() for line in short[-1:]] == ["swing."]
+    assert len(short) == 5
+    good = {"within": 1.0, "beat": 1.0, "copied_beats": {"waveform": 0.0, "levels": 1.9}}
+    fine = {"in_range": 1.0, "constant": 0.0, "repeating": 0.0}
+    assert reporting.verdict({"played_on": [good], "endless": fine, "knobs": knobs[1:]})[1] == []
