@@ -61,6 +61,10 @@ def stock_training(folder, corpus, run):
     (folder / "wrong.toml").write_text('base = "chroma-8"\nnetwork.latnts = 3\n', encoding="utf-8")
 
 
+def card_of(model):
+    return json.loads(onnx.load(model).metadata_props[0].value)
+
+
 def stock_models(folder, model):
     shutil.copy(model, folder / "model.onnx")
     (folder / "text.onnx").write_text("this is no model", encoding="utf-8")
@@ -69,13 +73,23 @@ def stock_models(folder, model):
     shutil.copy(model.with_name("small.encoder.onnx"), folder / "foreign.onnx")
     for name, change in (
         ("of-tomorrow.onnx", {"format": 2}),
-        ("of-another-graph.onnx", {"kind": "stream", "state": [{"name": "h", "shape": [4]}]}),
+        (
+            "of-another-graph.onnx",
+            {
+                "kind": "stream",
+                "domain": "samples",
+                "chroma": None,
+                "state": [{"name": "previous", "shape": [4]}],
+                "reference": card_of(model)["reference"] | {"peaks": None},
+                "stream": {"step_length": card_of(model)["frame_length"], "levels_db": [-60.0, 0.0]},
+            },
+        ),
         ("of-another-kind.onnx", {"kind": "stream"}),
-        ("without-license.onnx", {"license": None}),
+        ("without-license.onnx", {"license": ...}),
     ):
         changed = onnx.load(folder / "model.onnx")
         card = json.loads(changed.metadata_props[0].value)
-        card = {key: value for key, value in {**card, **change}.items() if key not in change or value is not None}
+        card = {key: value for key, value in {**card, **change}.items() if value is not ...}
         changed.metadata_props[0].value = json.dumps(card)
         onnx.save(changed, folder / name)
 

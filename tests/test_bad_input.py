@@ -92,7 +92,7 @@ BAD = {
     "info corpus": ["corpus is a folder"],
     "verify cut-off.onnx": ["cut-off.onnx cannot be opened"],
     "render foreign.onnx good.mid -o new.wav": ["without a timbrel card"],
-    "render of-another-kind.onnx good.mid -o new.wav": ["'stream'", "spectrum"],
+    "render of-another-kind.onnx good.mid -o new.wav": ["'stream'", "stream must be given"],
     # presets
     "render wrong-key.toml good.mid -o new.wav": ["wrong-key.toml", "'modle'", "did you mean 'model'"],
     "render wrong-part.toml good.mid -o new.wav": ["wrong-part.toml", "'play.vioces'", "did you mean 'voices'"],
@@ -157,7 +157,7 @@ BAD = {
     "play good.toml --null --record-midi new.wav": ["--record-midi new.wav", ".mid"],
     "play none --null": ["'none'"],
     "play wrong-part.toml --null": ["wrong-part.toml", "'play.vioces'", "did you mean 'voices'"],
-    "play of-another-kind.onnx --null": ["'stream'", "spectrum"],
+    "play of-another-kind.onnx --null": ["'stream'", "stream must be given"],
     "play good.toml --null --midi-api abacus": ["--midi-api 'abacus'", "alsa, jack, coremidi, winmm"],
     "learn none": ["'none'"],
     "learn wrong-key.toml": ["wrong-key.toml", "'modle'"],

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from timbrel.host.kinds.table import KINDS, OTHER, kind_of
+from timbrel.host.kinds.table import KINDS, kind_of
 from timbrel.train.families import FAMILIES as TRAINED
 
 ROOT = Path(__file__).parents[1]
@@ -41,9 +41,9 @@ def test_no_other_file_names_a_family():
     assert list(found(families, OF_FAMILIES + OF_KINDS, ["train", "export"])) == []
 
 
-@pytest.mark.parametrize("name", [*KINDS, "stream"])
-def test_a_card_s_kind_is_found_by_its_name_and_an_unknown_one_has_no_rules(name):
+@pytest.mark.parametrize("name", KINDS)
+def test_a_card_s_kind_is_found_by_its_name(name):
     class Card:
         kind = name
 
-    assert kind_of(Card()) is KINDS.get(name, OTHER)
+    assert kind_of(Card()) is KINDS[name]

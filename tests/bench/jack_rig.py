@@ -201,7 +201,7 @@ class Sounding:
         self.missed = []  # when each underrun was told, by time.perf_counter
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_sound, args=(theirs, setup, self._loads), daemon=True)
+        self._process = context.Process(target=_sound, args=(theirs, setup, self._loads))
         self._process.start()
         theirs.close()
         self.report = self._wait_until_ready()

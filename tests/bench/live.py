@@ -53,12 +53,12 @@ def preset_of(phase, folder):
     return str(path)
 
 
-def held(block, voices, seconds, folder, phase):
+def held(block, voices, seconds, folder, preset):
     """Hold keys while knobs move, on a server that runs; print a line of it."""
     keys = [(RATE // 10 + KEY_SAMPLES * n, bytes([0x90, LOWEST_KEY + n, 80])) for n in range(voices)]
     settling = SETTLING_SECONDS + keys[-1][0] / RATE
     setup = Setup(
-        preset=preset_of(phase, folder),
+        preset=preset,
         device=CARD,
         block=block,
         voices=voices,
@@ -108,7 +108,7 @@ def most_voices(seconds, folder, phase):
     """The largest of `COUNTS` that holds, as do all smaller ones, each in one of `TRIES`."""
     most = 0
     for voices in COUNTS:
-        if not any(held(BLOCK, voices, seconds, folder, phase).holds for _ in range(TRIES)):
+        if not any(held(BLOCK, voices, seconds, folder, preset_of(phase, folder)).holds for _ in range(TRIES)):
             break
         most = voices
     return most
@@ -123,7 +123,7 @@ def main():
     need("jackd", "jack_wait")
     with tempfile.TemporaryDirectory() as folder:
         with jack_server(BLOCK):
-            done = held(BLOCK, VOICES, seconds, folder, phase)
+            done = held(BLOCK, VOICES, seconds, folder, preset_of(phase, folder))
             for when, memory in zip(("before", "after"), done.memory, strict=True):
                 print(f"memory {when}: " + "  ".join(f"{kind} {size:.0f} MB" for kind, size in memory.items()))
             print(f"{most_voices(BRIEF_SECONDS, folder, phase)} voices hold, of those tried\n")
@@ -132,7 +132,7 @@ def main():
         means = []
         for block in SWEEP:
             with jack_server(block):
-                means.append(float(held(block, VOICES, BRIEF_SECONDS, folder, phase).load.mean()))
+                means.append(float(held(block, VOICES, BRIEF_SECONDS, folder, preset_of(phase, folder)).load.mean()))
     rising = [f"{b} to {c}" for (b, c), (m, n) in zip(pairwise(SWEEP), pairwise(means), strict=True) if n > m]
     print(
         f"mean load rises from blocks of {', of '.join(rising)}" if rising else "mean load never rises with the block"
