@@ -3,8 +3,9 @@
 ``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
 the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
 best go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there, and
-refines that by least squares; clips given as magnitudes are compared as they sound, first with the phases of the
-recording, which stand still, then with those that a host finds.
+refines that by least squares. Clips given as magnitudes are compared as they sound: first with the phases of the
+recording, which stand still, and without the levels that set their attacks, which a step to another code turns about;
+then with these, and last with the phases that a host finds.
 """
 
 from collections.abc import Callable, Sequence
@@ -149,13 +150,15 @@ class Searcher:
         if sounding is None:
             return least_squares(lambda at: played.residuals(decoded(at), which), point, EVALUATIONS, EXACT)
 
-        def held(phasors: Tensor) -> Residuals:
-            return lambda at: played.residuals(sounding.made(decoded(at), phasors), which)
+        def held(phasors: Tensor, levelled: bool = True) -> Residuals:
+            return lambda at: played.residuals(sounding.made(decoded(at), phasors, levelled), which)
 
-        near = least_squares(held(sounding.own_phasors(torch.from_numpy(sound.frames[0]))), point, EVALUATIONS, EXACT)
+        own = sounding.own_phasors(torch.from_numpy(sound.frames[0]))
+        for levelled in (False, True):
+            point = least_squares(held(own, levelled), point, EVALUATIONS, EXACT).point
         return least_squares(
             lambda at: played.residuals(sounding.played(decoded(at)), which),
-            near.point,
+            point,
             EVALUATIONS,
             EXACT,
             around=lambda at: held(sounding.phasors(decoded(at)[0])),

@@ -53,19 +53,20 @@ class Sounding(View):
         phasors: Tensor = spectra / spectra.abs().clamp_min(1e-12)
         return phasors
 
-    def made(self, frames: Tensor, phasors: Tensor) -> Tensor:
+    def made(self, frames: Tensor, phasors: Tensor, levelled: bool = True) -> Tensor:
         """Return the sounds of decoded frames with given phases, as `played` has them where these are their own.
 
         Args:
             frames: [rows, frame_width].
             phasors: of all rows, [spectra, bins]; after the last of them is silence.
+            levelled: whether they get the levels that are decoded beside the magnitudes.
         """
         card, rows, count = self.card, len(frames), len(phasors)
         bins, hop = self.length // 2 + 1, card.hop_length
         magnitudes = frames[:, : card.spectra * bins].view(rows, card.spectra, bins)[:, :count]
         spectra = torch.complex(magnitudes * phasors.real, magnitudes * phasors.imag)
         sound = self._added(torch.fft.irfft(spectra, self.length) * self._window)
-        if card.envelope_points:
+        if levelled and card.envelope_points:
             sound = self._levelled(sound, frames[:, card.spectra * bins :])
         return F.pad(sound, (0, card.frame_length - (count - 1) * hop))
 

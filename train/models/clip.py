@@ -32,7 +32,7 @@ AROUND = 9  # bands: two harmonics of a low voice lie in
 RESTORED = 1.5  # times the contrast that was learned: spectra that do not quite fit together add up to a duller sound
 DEEPEST = -6.0  # nepers, -52 dB: softer bands have no contrast
 TURNED = 100  # steps after which codes are turned again
-ROUGH = 0.15  # of a part: an attack is known to about that
+TOLD = 0.25  # times the root of how many features there are: an attack is one number, and told as if it were many
 
 
 class ClipAutoencoder(Autoencoder):
@@ -49,7 +49,7 @@ class ClipAutoencoder(Autoencoder):
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-        width = self.features.width
+        width = self.features.width + 1  # the last is when a clip has risen
         self.register_buffer("middle", torch.zeros(width))
         self.spread = math.sqrt(width) / 4  # so that a step of Adam, which moves all weights alike, moves no code far
         n, words, hidden = self.settings.latents, len(self.settings.words), self.settings.hidden
@@ -69,16 +69,19 @@ class ClipAutoencoder(Autoencoder):
     def begin(self, data: Data) -> None:
         """Make the outer layers the principal components of training clips, each scaled alike; look at their spectra.
 
-        Loudness counts `LOUDNESS` times: it is told by few features, and would be lost among those of spectra.
+        Loudness counts `LOUDNESS` times: it is told by few features, and would be lost among those of spectra. So would
+        attacks, which are one.
         """
         numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
-        rows, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
+        features, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
         self.recordings.take(sounding(mel))
-        attacks = risen(self.features.parts(rows.float())[1])
+        attacks = self._attacks(features)
         self.attack.copy_(torch.stack([attacks.mean(), attacks.std().clamp_min(1.0)]))
+        rows = self._with_attack(features)
         middle = rows.mean(0)
         counts = torch.ones_like(middle)
-        counts[-self.features.points :] = LOUDNESS
+        counts[-1 - self.features.points : -1] = LOUDNESS
+        counts[-1] = TOLD * math.sqrt(len(middle))
         asked = min(self.settings.components, *rows.shape)
         torch.manual_seed(0)
         apart = (rows - middle) * counts
@@ -94,7 +97,7 @@ class ClipAutoencoder(Autoencoder):
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the codes of features, [batch, latents], as clips of the label that each is taken for most."""
         components = self._components(inputs[0])
-        latents = self._told(self.encoder(components)[:, : self.settings.latents], inputs[0])
+        latents = self.encoder(components)[:, : self.settings.latents]
         if self.listener is None:
             return self.flow.codes(latents, _one(latents))
         heard = self.listener(components)
@@ -113,7 +116,7 @@ class ClipAutoencoder(Autoencoder):
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
         """Return the features of codes."""
         told = labels if labels is not None and self.settings.words else _one(codes)
-        return self._sharpened(self._features(self.flow.latents(codes, told), told), RESTORED)
+        return self._sharpened(self._features(self.flow.latents(codes, told), told)[0], RESTORED)
 
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
@@ -130,15 +133,12 @@ class ClipAutoencoder(Autoencoder):
         told = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
         inner = self._components(features)
         latents, variance = self.encoder(inner).chunk(2, 1)
-        latents = self._told(latents, features)
-        rough = 2 * torch.log(ROUGH / self.attack[1])
-        variance = torch.cat([rough.expand(len(variance), 1), variance[:, 1:].clamp(EXACT, DEAF)], 1)
-        free, doubt = latents[:, 1:], variance[:, 1:]
+        variance = variance.clamp(EXACT, DEAF)
         chance = torch.randn(latents.shape, generator=generator).to(latents)
         varied = latents + chance * torch.exp(variance / 2)
         if self.training:
             self._seen = varied.detach(), labels
-        given = self._features(varied, told)
+        given, attacks = self._features(varied, told)
         bands, levels = self.features.parts(given)
         true_bands, true_levels = self.features.parts(features)
         terms = {
@@ -146,13 +146,14 @@ class ClipAutoencoder(Autoencoder):
             "spectrum": apart(DECIBELS * bands, DECIBELS * true_bands),
             "loudness": apart(DECIBELS * levels, DECIBELS * true_levels),
             "envelope": envelope_apart(pooled(levels), pooled(true_levels)),
-            "distribution": 0.5 * (free.square() + doubt.exp() - 1 - doubt).sum(1).mean(),
+            "attack": (attacks - self._attacks(features)).abs().mean() * self.features.part_ms,
+            "distribution": 0.5 * (latents.square() + variance.exp() - 1 - variance).sum(1).mean(),
             "sharpness": self.recordings.distance(sounding(self._mel(self._sharpened(given)))),
             "surprise": self.flow.surprise(varied.detach(), told),
         }
         with torch.no_grad():
             placed = self.flow.latents(torch.randn(latents.shape, generator=generator).to(latents), told)
-        made = self._sharpened(self._features(placed, told))
+        made = self._sharpened(self._features(placed, told)[0])
         terms["likeness"] = unlike(self._mel(made), mel, generator)
         if self.listener is not None:
             terms["label"] = F.cross_entropy(self.listener(inner), labels)
@@ -166,16 +167,20 @@ class ClipAutoencoder(Autoencoder):
         if int(self.flow.steps) % TURNED == 1:
             self.flow.turn(self._bent)
 
-    def _told(self, latents: Tensor, features: Tensor) -> Tensor:
-        """Return latents of which the first is when the clips of features have risen."""
-        attacks = (risen(self.features.parts(features)[1]) - self.attack[0]) / self.attack[1]
-        return torch.cat([attacks, latents[:, 1:]], 1)
+    def _with_attack(self, features: Tensor) -> Tensor:
+        """Return features and, after them, when their clips have risen, in deviations."""
+        return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
 
-    def _features(self, latents: Tensor, told: Tensor) -> Tensor:
+    def _attacks(self, features: Tensor) -> Tensor:
+        """Return the numbers of the parts at which the clips of features have risen, [batch, 1]; without slopes."""
+        return risen(self.features.parts(features.detach())[1])
+
+    def _features(self, latents: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Return decoded features, and the numbers of the parts at which their clips are made to rise, [batch, 1]."""
         given = self.outer(self._bent(latents, told))
-        levels = self.features.parts(given)[1]
-        risen_there = made_to_rise(levels, latents[:, :1] * self.attack[1] + self.attack[0])
-        return torch.cat([given[:, : -self.features.points], risen_there], 1)
+        features, attacks = given[:, :-1], given[:, -1:] * self.attack[1] + self.attack[0]
+        bands, levels = self.features.parts(features)
+        return torch.cat([bands.flatten(1), made_to_rise(levels, attacks)], 1), attacks
 
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
         """Return features with more contrast between neighbouring bands: so many times as much as was learned.
@@ -198,7 +203,8 @@ class ClipAutoencoder(Autoencoder):
     def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
         """Return how far clips are from being taken for the labels asked for, by a listener that stays as it is."""
         as_it_is = {name: value.detach() for name, value in self.named_parameters()}
-        inner = F.linear((features - self.middle) / self.spread, as_it_is["inner.weight"], as_it_is["inner.bias"])
+        whole = (self._with_attack(features) - self.middle) / self.spread
+        inner = F.linear(whole, as_it_is["inner.weight"], as_it_is["inner.bias"])
         prefix = "listener."
         ears = {name.removeprefix(prefix): value for name, value in as_it_is.items() if name.startswith(prefix)}
         assert self.listener is not None
@@ -206,7 +212,7 @@ class ClipAutoencoder(Autoencoder):
         return F.cross_entropy(heard, asked)
 
     def _components(self, features: Tensor) -> Tensor:
-        components: Tensor = self.inner((features - self.middle) / self.spread)
+        components: Tensor = self.inner((self._with_attack(features) - self.middle) / self.spread)
         return components
 
 

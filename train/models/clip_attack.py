@@ -2,7 +2,8 @@
 
 Most of a course of loudness is told by some numbers that leave each moment a decibel or two off. Where a vowel's
 loudness climbs by half a decibel in a millisecond, that moves the moment at which it comes within 3 dB of its loudest
-by some milliseconds. So that moment is a latent, and what is decoded is raised to 3 dB there and held below before it.
+by some milliseconds. So that moment is encoded and decoded beside, and loudness is raised to 3 dB there, and held below
+before it.
 """
 
 import math
@@ -15,7 +16,7 @@ from .clip_losses import POOLED
 
 RISEN = 3 / 20 * math.log(10)  # nepers under the loudest moment, as `metrics.loudness` has it
 FLAT, AROUND = POOLED // 2, 10.0  # parts: as far as ten milliseconds reach, all are corrected alike; 20 ms on, none
-MOST = 6 / 20 * math.log(10)  # nepers: more would be a click of its own
+MOST = 2 / 20 * math.log(10)  # nepers: more would be a click of its own
 UNDER = 0.05  # nepers, .4 dB: loudness is held so far under that before it rises, and raised beyond as it does
 LEAST = 1e-12  # power
 DOUBTED = 0.5 / 20 * math.log(10)  # nepers around 3 dB in which a part has risen in part

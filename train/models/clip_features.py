@@ -38,6 +38,7 @@ class ClipFeatures(nn.Module):
         self.transform = 2 ** round(math.log2(sample_rate * WINDOW_SECONDS))
         self.hop = self.transform // OVERLAP
         self.part = min(2 ** round(math.log2(sample_rate * PART_SECONDS)), self.hop)
+        self.part_ms = 1000 * self.part / sample_rate
         self.spectra, self.points = length // self.hop + 1, length // self.part
         for name, value in _tables(sample_rate, self.transform, length).items():
             self.register_buffer(name, value, persistent=False)

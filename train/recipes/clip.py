@@ -41,12 +41,13 @@ class HitNetwork(Part):
 
 
 class HitLoss(Part):
-    """Weights of the terms: distribution is in nats, label and obedience are entropies, the others are in dB."""
+    """Weights of the terms: in dB but for attack, in ms, distribution, in nats, and label and obedience, entropies."""
 
     mel: Weight
     spectrum: Weight
     loudness: Weight
     envelope: Weight
+    attack: Weight
     distribution: Weight
     label: Weight
     sharpness: Weight
