@@ -118,20 +118,61 @@ def make(
 
 @commands.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
+    run: Annotated[
+        Path, typer.Argument(help="A run folder; with --corpus an instrument, as 'timbrel render' takes it.")
+    ],
+    checkpoint: Annotated[Which | None, typer.Option(help="Which checkpoint; the best by default.")] = None,
     classifier: Annotated[Path | None, typer.Option(help="A classifier's run, which judges clips made.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Held-out notes to compare an instrument's notes with.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="With --corpus: the report, a new folder.")
+    ] = None,
 ) -> None:
-    """Measure a run on its test split; writes RUN/report/index.html and report.json."""
+    """Measure a run on its test split, or an instrument beside a corpus; writes a folder with index.html."""
     from ..host.progress import Display
     from ..train.run import Run
     from .evaluate import evaluate
 
+    if corpus is not None:
+        _beside(run, corpus, output, checkpoint or classifier)
+        return
+    if output is not None:
+        raise UserError(f"-o {output} goes with --corpus; the report of a run is written to {run / 'report'}")
     with Display() as display:
         display.stage("evaluating")
         judge = None if classifier is None else Run.open(classifier)
-        evaluate(Run.open(run), checkpoint=checkpoint.value, classifier=judge, progress=display.update)
+        found = evaluate(
+            Run.open(run), checkpoint=(checkpoint or Which.best).value, classifier=judge, progress=display.update
+        )
+    _tell_notes(found)
     print(f"{run / 'report' / 'index.html'}")
+
+
+def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object) -> None:
+    """Compare an instrument's notes with those of a corpus."""
+    from ..host.patch.library import open_patch
+    from ..host.progress import Display
+    from ..train.corpus.store import Corpus
+    from .evaluate import evaluate_instrument
+
+    if output is None:
+        raise UserError("--corpus needs -o, the folder that the report is written to")
+    if strange is not None:
+        raise UserError("--checkpoint and --classifier are for runs, and --corpus is for instruments; leave either out")
+    with Display() as display:
+        display.stage("evaluating")
+        patch, held_out = open_patch(str(instrument)), Corpus.open(corpus)
+        found = evaluate_instrument(patch, held_out, output, progress=display.update)
+    _tell_notes(found)
+    print(f"{output / 'index.html'}")
+
+
+def _tell_notes(found: Mapping[str, Any]) -> None:
+    """Print how near notes came to recordings, where that was asked."""
+    from .fidelity.pages import told
+
+    if "notes" in found:
+        print(told(found["notes"]))
 
 
 @commands.command()

@@ -1,21 +1,32 @@
 """A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
 
+import contextlib
+import functools
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..host.audio.files import sound_writer
+from ..host.contract.model import Model
 from ..host.errors import UserError
-from ..host.files import replacing_folder
+from ..host.files import building_folder, replacing_folder
+from ..host.kinds.spectrum import Spectrum
+from ..host.patch.library import Patch
+from ..train.corpus.store import Corpus
 from ..train.families import trained
 from ..train.metrics.generated import Judge, Judged
 from ..train.run import Run
+from .export import export
 from .families import FAMILIES
-from .reports.report import Figures, Progress, Sound
+from .fidelity.comparison import beside
+from .fidelity.pages import instrument_page
+from .first_preset import first_preset
+from .reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, listed
 
 Array = npt.NDArray[np.float32]
 
@@ -46,21 +57,85 @@ def evaluate(
     """
     say = progress or (lambda share, what: None)
     network, which, step = trained(run, checkpoint)
-    judged = _judged(run, classifier)
-    with replacing_folder(run.folder / "report") as folder:
-        report = FAMILIES[run.recipe.family].report(run, network, which, step, say, **judged)
+    row, given = FAMILIES[run.recipe.family], _judged(run, classifier)
+    with contextlib.ExitStack() as stack:
+        if row.played:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            given["exported"] = functools.partial(_exported, run, checkpoint, place)
+        report = row.report(run, network, which, step, say, **given)
         say(0.75, "drawing")
-        for picture in report.pictures:
-            picture.save(folder)
-        _write(folder, report.sounds)
-        text = json.dumps(report.found, indent=1, allow_nan=False) + "\n"
-        (folder / "report.json").write_text(text, encoding="utf-8")
-        (folder / "index.html").write_text(report.page, encoding="utf-8")
+        _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
     say(1.0, "done")
     return report.found
 
 
-def _judged(run: Run, classifier: Run | None) -> dict[str, Judge]:
+def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
+    """Compare an instrument's notes with held-out ones of a corpus, and write a report, whole or not at all.
+
+    Args:
+        patch: of a model of kind spectrum whose keys choose the note.
+        corpus: what its test split holds, and its validation split, the instrument should not have been made of.
+        output: the report's folder, which must not hold anything yet.
+
+    Returns:
+        The figures, as in report.json.
+
+    Raises:
+        UserError: the model is of another kind, or has another rate than the corpus, none of whose held-out clips is a
+            single note, or the output cannot be written.
+        Failure: the disk is full.
+    """
+    say, card = progress or (lambda share, what: None), patch.model.card
+    if card.kind != Spectrum.name or card.chroma is None:
+        raise UserError(
+            f"{patch.model.path}: --corpus is for models whose keys choose the note, kind {Spectrum.name!r} with "
+            f"chroma, and this one is of kind {card.kind!r}{'' if card.chroma else ' without'}; give its run instead"
+        )
+    if card.sample_rate != corpus.rate:
+        raise UserError(
+            f"corpus {corpus.folder} has {corpus.rate} Hz and model {card.name!r} {card.sample_rate} Hz; build the "
+            f"corpus with --rate {card.sample_rate}"
+        )
+    with building_folder(output) as folder:
+        notes = beside(patch, corpus, SEED, say)
+        if notes is None:
+            raise UserError(
+                f"corpus {corpus.folder} holds no single note under test or val; build one of recordings of single "
+                "notes, with --split"
+            )
+        found: Figures = {
+            "format": FORMAT,
+            "instrument": patch.name,
+            "model": card.name,
+            "corpus": corpus.name,
+            "notes": notes.found,
+        }
+        text = instrument_page(patch.name, corpus.name, notes.found, notes.pictures, listed(notes.sounds))
+        _save(folder, Report(found, notes.pictures, notes.sounds, text, notes.pages))
+    say(1.0, "done")
+    return found
+
+
+def _exported(run: Run, checkpoint: Literal["best", "last"], folder: Path) -> Patch:
+    """Return a run's model as a host opens it, with the preset that `make` would write."""
+    path = folder / "model.onnx"
+    export(run, path, which=checkpoint)
+    model = Model(path)
+    return Patch("preset", first_preset(model), model, folder)
+
+
+def _save(folder: Path, report: Report) -> None:
+    """Write a report's files."""
+    for picture in report.pictures:
+        picture.save(folder)
+    _write(folder, report.sounds)
+    text = json.dumps(report.found, indent=1, allow_nan=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    for name, page in {"index.html": report.page, **report.pages}.items():
+        (folder / name).write_text(page, encoding="utf-8")
+
+
+def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
     """Return what a report is given to judge clips with, by name.
 
     Raises:

@@ -35,6 +35,7 @@ class Family:
         recipe: that `make` trains; none of families that take hours.
         why: what its instruments do, in words for who makes one.
         changes: what `make` sets in the recipe for a corpus, as ``key=value``.
+        played: its report takes the exported model, and compares notes that it plays with recordings.
         judged: its report takes a classifier's ``judge`` of clips.
         whole: its clips are whole recordings, at their own rate and however short.
         gridded: its clips are loops, at their own rate, on one grid.
@@ -48,6 +49,7 @@ class Family:
     why: str = ""
     first: Callable[[Path, Run, Model, Display], First] | None = None
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
+    played: bool = False
     judged: bool = False
     whole: bool = False
     gridded: bool = False
@@ -62,6 +64,7 @@ FAMILIES: dict[str, Family] = {
         "keys will choose the note, knobs the colour",
         first_scale,
         lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
+        played=True,
     ),
     "grain": Family(
         grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture

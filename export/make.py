@@ -30,6 +30,7 @@ from ..train.run import Run
 from .evaluate import evaluate
 from .export import Labels, export
 from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
+from .fidelity.pages import in_short
 from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
 
@@ -97,7 +98,7 @@ def make(
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
         file.write_text(as_text(first.preset, card), encoding="utf-8")
-    return _summary(output, card, first, found["shortcomings"])
+    return _summary(output, card, first, found)
 
 
 def _evaluated(run: Run, output: Path, display: Display) -> Figures:
@@ -322,11 +323,13 @@ def _share(corpus: Corpus) -> str:
     return f"{100 * pitched / max(total, 1):.0f} %"
 
 
-def _summary(output: Path, card: Card, first: First, shortcomings: Sequence[str]) -> str:
+def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
+    notes = found.get("notes")
     return "\n".join(
         [
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.verdict}",
-            *(f"but:      {line}" for line in shortcomings),
+            *(f"but:      {line}" for line in found["shortcomings"]),
+            *([f"notes:    {in_short(notes)}"] if notes else []),
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
             f"play it:  timbrel render {output} YOUR.mid -o OUT.wav",

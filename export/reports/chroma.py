@@ -1,11 +1,13 @@
 """A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ...host.errors import UserError
+from ...host.patch.library import Patch
 from ...host.units import PITCH_CLASSES, note_name
 from ...train.batches.frames import sources
 from ...train.corpus.store import Clip, Corpus, Split
@@ -13,6 +15,7 @@ from ...train.metrics.sets import frechet
 from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
+from ..fidelity.comparison import NOTES, Beside, beside
 from ..measures import frames as measures
 from ..measures import keys
 from ..measures.likeness import mel_levels
@@ -47,13 +50,38 @@ class _Work:
     rng: np.random.Generator
 
 
-def report(run: Run, network: ChromaAutoencoder, checkpoint: str, step: int, say: Progress) -> Report:
-    """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them."""
+def report(
+    run: Run,
+    network: ChromaAutoencoder,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    exported: Callable[[], Patch] | None = None,
+) -> Report:
+    """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them.
+
+    Args:
+        exported: gives the run's model with its first preset, whose notes are compared with recordings where keys
+            choose the note; None leaves that out.
+    """
     say(0.0, "cutting frames")
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
     found, pictures, sounds = _figures(work, checkpoint, step, say)
-    return Report(found, pictures, sounds, page(found, pictures))
+    alive = not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
+    if exported is None or not (work.folded and network.conditioned and alive):
+        return Report(found, pictures, sounds, page(found, pictures))
+    notes = _notes(work, exported(), say)
+    if notes is None:
+        found["notes"] = None
+        return Report(found, pictures, sounds, page(found, pictures))
+    found["notes"] = notes.found
+    pictures, sounds = [*pictures, *notes.pictures], [*sounds, *notes.sounds]
+    return Report(found, pictures, sounds, page(found, pictures, listed(notes.sounds)), notes.pages)
+
+
+def _notes(work: _Work, patch: Patch, say: Progress) -> Beside | None:
+    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
 
 
 def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:

@@ -1,9 +1,11 @@
 """The page of a report on a run of the chroma family."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ...host.units import PITCH_CLASSES
+from ..fidelity import pages
 from .page import basis, document, faint, likeness, players, shown, table
 from .picture import Picture
 from .verdict import percent
@@ -33,8 +35,8 @@ SETS = {
 }
 
 
-def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    """Return the page that shows these figures and pictures."""
+def page(found: Figures, pictures: Sequence[Picture], notes: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the page that shows these figures and pictures; ``notes`` are captions of notes' sounds by file."""
     of = shown(pictures)
     run = found["run"]
     sections = {
@@ -42,6 +44,7 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
         "Sound": _sound(found)
         + of("reconstructions", "spectrogram")
         + likeness(found["spectral_distance"], SETS, "frames"),
+        "Notes beside recordings": pages.section(found["notes"], notes, of) if "notes" in found else "",
         "Keys": _keys(found) + of("keys", "square"),
         "Knobs": _latents(found) + of("embedding", "histograms", "correlation"),
         "Training": of("loss"),

@@ -1,6 +1,7 @@
 """The parts that all reports share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +31,13 @@ class Sound(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Figures for report.json, pictures, sounds, and the HTML page that shows all of them."""
+    """Figures for report.json, pictures, sounds, the HTML page that shows all of them, and others by their names."""
 
     found: Figures
     pictures: Sequence[Picture]
     sounds: Sequence[Sound]
     page: str
+    pages: Mapping[str, str] = MappingProxyType({})
 
 
 def listed(sounds: Sequence[Sound]) -> dict[str, str]:

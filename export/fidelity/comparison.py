@@ -1,0 +1,183 @@
+"""Compares what an instrument plays with recordings it never heard, beside what a sampler of its recordings plays."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.patch.library import Patch
+from ...host.units import note_name
+from ...train.corpus.store import Corpus
+from ..reports.picture import Picture
+from ..reports.report import Figures, Sound
+from .abx import Trial, abx_page
+from .figures import note_picture
+from .measures import Nearness, counted, course, nearness, shape_db
+from .notes import Note, Single, held_out, loudest_db, note_of, sampled, singles, velocity
+from .renditions import Coded, has_encoder, played
+
+Array = npt.NDArray[np.float32]
+
+NOTES = 24  # for a median to a tenth of the notes' spread; some ten seconds
+WORST = 5  # notes to hear and see
+LOUDEST_DB = -20.0  # of full scale: a recording's loudest frame on the page, so that peaks are not clipped
+ABX = "abx.html"
+
+
+class Beside(NamedTuple):
+    """Figures, and the pictures, sounds and pages that go with them."""
+
+    found: Figures
+    pictures: Sequence[Picture]
+    sounds: Sequence[Sound]
+    pages: Mapping[str, str]
+
+
+class _Compared(NamedTuple):
+    """A note, what was made of it, [samples] each, and how near these come: a row of the figures."""
+
+    note: Note
+    ours: Array
+    sampler: Array | None
+    row: Figures
+
+
+def beside(
+    patch: Patch, corpus: Corpus, seed: int, say: Callable[[float, str], None], notes: int = NOTES
+) -> Beside | None:
+    """Compare a patch's notes with held-out ones of a corpus; None where none of its clips is a single note.
+
+    Args:
+        patch: of a model of kind spectrum whose keys choose the note; of the corpus's rate.
+        corpus: its test split, and of few also its validation split, is what training did not hear; its training split
+            is what a sampler is made of.
+        seed: of the choice of notes.
+        say: told the part that is done, 0 to 1, and what is being done.
+        notes: the most that are compared.
+    """
+    chosen = held_out(corpus, notes, seed)
+    if not chosen:
+        return None
+    known = singles(corpus, "train")
+    loudest = loudest_db(corpus, known or chosen)
+    coded = Coded(patch) if has_encoder(patch) else None
+    compared = []
+    for place, single in enumerate(chosen):
+        say(place / len(chosen), "playing notes")
+        compared.append(_compared(patch, coded, corpus, single, known, loudest))
+    compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
+    tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
+    heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
+    numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
+    found = _figures(compared, min(WORST, len(compared)))
+    rate, sounds = corpus.rate, []
+    for one in heard:
+        sounds += _sounds(one, numbers[one.note.single.clip.name], rate)
+    pictures = [
+        note_picture(f"note-{number}", title(one.row), _panels(one), rate)
+        for number, one in enumerate(compared[:WORST], 1)
+    ]
+    trials = [
+        Trial(
+            title(one.row), *(f"note-{numbers[one.note.single.clip.name]}-{who}.wav" for who in ("recording", "ours"))
+        )
+        for one in tried
+    ]
+    return Beside(found, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
+
+
+def title(row: Figures) -> str:
+    """Return what a note is called where it is shown."""
+    return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['clip']}"
+
+
+def _compared(
+    patch: Patch, coded: Coded | None, corpus: Corpus, single: Single, known: Sequence[Single], loudest: float
+) -> _Compared:
+    note = note_of(corpus, single)
+    asked, rate = note.sound, corpus.rate
+    speed = velocity(note, loudest)
+    ours = played(patch, single.key, speed, note.held_seconds, len(asked))
+    row: Figures = {
+        "clip": single.clip.name,
+        "split": single.clip.split,
+        "key": single.key,
+        "velocity": speed,
+        "seconds": len(asked) / rate,
+        "held_seconds": note.held_seconds,
+        "ours": nearness(asked, ours, rate)._asdict(),
+        "sampler": None,
+        "codes": None,
+    }
+    other = sampled(corpus, note, known)
+    if other is not None:
+        by = other.sound[: len(asked)]  # while it sounds: where it is too short it says nothing
+        row["sampler"] = nearness(asked[: len(by)], by, rate)._asdict()
+        row["sampler"] |= {"clip": other.single.clip.name, "semitones": single.pitch - other.single.pitch}
+    if coded is not None:
+        wanted = course(asked, rate)
+        row["codes"] = {
+            "each_frame": shape_db(wanted, course(coded.each(asked), rate)),
+            "one": shape_db(wanted, course(coded.one(asked, single.key), rate)),
+        }
+    return _Compared(note, ours, None if other is None else other.sound[: len(asked)], row)
+
+
+def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
+    rows = [one.row for one in compared]
+    codes = [row["codes"] for row in rows if row["codes"] is not None]
+    return {
+        "notes": len(rows),
+        "splits": {split: sum(row["split"] == split for row in rows) for split in ("test", "val")},
+        "ours": _summary([row["ours"] for row in rows]),
+        "sampler": _summary([row["sampler"] for row in rows if row["sampler"] is not None]),
+        "codes": {name: middle([code[name] for code in codes]) for name in ("each_frame", "one")} if codes else None,
+        "worst": worst,
+        "each": rows,
+    }
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
+    """Return the median and the worst of each measure; None where nothing was measured."""
+    if not rows:
+        return None
+    return {name: middle([row[name] for row in rows], least=name == "brightness") for name in Nearness._fields}
+
+
+def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, float] | None:
+    """Return the median and the worst of what was measured: the largest, or the ``least``; None of nothing."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return None
+    return {"median": float(np.median(there)), "worst": float(min(there) if least else max(there))}
+
+
+def _levelled(one: _Compared, rate: int) -> dict[str, Array]:
+    """Return the sounds of a note, which are as loud as the recording is; the louder of two always seems the better."""
+    asked = course(one.note.sound, rate)
+    which = counted(asked)
+    sounds = {"recording": one.note.sound, "ours": one.ours} | ({} if one.sampler is None else {"sampler": one.sampler})
+    levelled = {}
+    for who, sound in sounds.items():
+        levels = course(sound, rate).levels[: len(which)]
+        lacking = float((asked.levels - asked.levels.max())[: len(levels)][which[: len(levels)]].mean())
+        gain = LOUDEST_DB + lacking - float(levels[which[: len(levels)]].mean())
+        levelled[who] = (sound * 10 ** (gain / 20)).astype(np.float32)
+    return levelled
+
+
+def _sounds(one: _Compared, number: int, rate: int) -> list[Sound]:
+    captions = {"recording": "The recording.", "ours": "As the instrument plays it."}
+    if one.row["sampler"] is not None:
+        by = one.row["sampler"]
+        captions["sampler"] = f"As a sampler plays it: {by['clip']}, {by['semitones']:+.1f} semitones."
+    return [
+        Sound(f"note-{number}-{who}", f"{title(one.row)}. {captions[who]}", sound, rate)
+        for who, sound in _levelled(one, rate).items()
+    ]
+
+
+def _panels(one: _Compared) -> dict[str, Array]:
+    panels = {"recording": one.note.sound, "instrument": one.ours}
+    return panels | ({} if one.sampler is None else {"sampler": one.sampler})

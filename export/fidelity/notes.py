@@ -1,0 +1,171 @@
+"""Which recordings are compared with: single notes that training never saw; and those that a sampler has for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from ...host.units import semitones_to_ratio
+from ...train.corpus.store import Clip, Corpus, Split
+from ...train.metrics.loudness import STEP_SECONDS, envelope_db
+
+Array = npt.NDArray[np.float32]
+
+HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; the latter chose the checkpoint
+PITCHED, STEADY = 0.5, 0.8  # of a clip's moments have a pitch, of these within half a semitone: it is one note
+HALF_SEMITONE = 0.5
+ONSET_DB = 40.0  # under a recording's loudest moment: there it begins to sound
+RANGE_DB = 50.0  # under it, where it has ended
+RELEASED_DB_SECOND = 100.0  # what falls faster was let go: strings and struck metal fall by up to 60
+FADE_SECONDS = 0.2  # of a sampler's key that is let go: the release of the first preset
+LEVELLED = 256  # training notes that are asked for the loudest
+LISTENED = 32  # of a key, among which the one as loud is looked for
+LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity's square: 40 dB a tenfold velocity
+
+
+class Single(NamedTuple):
+    """A clip that is a single note: the MIDI note heard in it, with fractions."""
+
+    clip: Clip
+    pitch: float
+
+    @property
+    def key(self) -> int:
+        """Return the key that is nearest."""
+        return int(np.clip(np.floor(self.pitch + 0.5), 0, 127))
+
+
+@dataclass(frozen=True)
+class Note:
+    """A recorded note: from where it begins to sound to where it has ended, [samples], and how a key plays it.
+
+    ``held_seconds`` is when it was let go, ``level_db`` its loudest moment in dB of full scale.
+    """
+
+    single: Single
+    sound: Array
+    held_seconds: float
+    level_db: float
+
+
+def singles(corpus: Corpus, split: Split) -> list[Single]:
+    """Return the clips of a split that are single notes, by the pitch that was heard, whatever they are labelled."""
+    found = []
+    for clip in corpus.clips(split):
+        track = corpus.pitch(clip)
+        heard = track[np.isfinite(track)]
+        if len(heard) < PITCHED * len(track):
+            continue
+        pitch = float(np.median(heard))
+        if np.mean(np.abs(heard - pitch) < HALF_SEMITONE) >= STEADY:
+            found.append(Single(clip, pitch))
+    return found
+
+
+def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
+    """Choose at most ``count`` notes that training never saw: the test split's, and if these are few validation's.
+
+    Each key has one before any has two; which ones, chance decides by ``seed``. They come in the order of their keys.
+    """
+    chosen: list[Single] = []
+    rng = np.random.default_rng(seed)
+    for split in HELD_OUT:
+        chosen += spread(singles(corpus, split), count - len(chosen), rng)
+    return sorted(chosen, key=lambda note: (note.key, note.clip.name))
+
+
+def spread(notes: Sequence[Single], count: int, rng: np.random.Generator) -> list[Single]:
+    """Draw at most ``count`` notes, of all keys alike; where not every key can have another, of keys evenly spread."""
+    rounds: dict[int, list[Single]] = {}
+    taken: dict[int, int] = {}
+    for place in rng.permutation(len(notes)):
+        note = notes[int(place)]
+        taken[note.key] = taken.get(note.key, 0) + 1
+        rounds.setdefault(taken[note.key], []).append(note)
+    chosen: list[Single] = []
+    for turn in sorted(rounds):
+        ordered = sorted(rounds[turn], key=lambda note: note.key)
+        room = min(count - len(chosen), len(ordered))
+        chosen += [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, room).round()]
+    return chosen
+
+
+def note_of(corpus: Corpus, single: Single) -> Note:
+    """Cut a note out of its clip, and find when it was let go.
+
+    That is the moment after which it falls faster than 100 dB a second until it has ended: of a tone that is blown or
+    bowed where the player stops, of one that rings out its end.
+    """
+    return cut(single, corpus.samples(single.clip), corpus.rate)
+
+
+def cut(single: Single, sound: Array, rate: int) -> Note:
+    """Return the note that a sound, [samples], holds; see `note_of`."""
+    levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
+    loudest = float(levels.max())
+    first = int(np.argmax(levels > loudest - ONSET_DB))
+    last = int(np.flatnonzero(levels > loudest - RANGE_DB)[-1])
+    kept = levels[first : last + 1]
+    held = int(np.argmax(kept + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(kept))))
+    begin, end = (round(moment * STEP_SECONDS * rate) for moment in (first, last + 1))
+    return Note(single, np.array(sound[begin:end], np.float32), max(held, 1) * STEP_SECONDS, loudest)
+
+
+def velocity(note: Note, loudest_db: float) -> int:
+    """Return the velocity that a note was played at: its label's, else the one that is as much softer than the loudest.
+
+    Args:
+        loudest_db: the level of the loudest training note, which 127 plays.
+    """
+    labelled = note.single.clip.velocity
+    if labelled is not None:
+        return max(1, labelled)
+    return int(np.clip(round(LOUDEST * 10 ** ((note.level_db - loudest_db) / SQUARED_DB)), 1, LOUDEST))
+
+
+def loudest_db(corpus: Corpus, notes: Sequence[Single]) -> float:
+    """Return the level of the loudest of some notes' moments, in dB of full scale; of many every n-th is asked."""
+    few = notes[:: max(1, -(-len(notes) // LEVELLED))]
+    return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
+
+
+def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
+    """Return what a sampler made of the training notes plays for a note; None where these have no other key.
+
+    That is a recording of the nearest other key, of the same instrument where clips say which (label and program), held
+    at least as long if there is one, else the longest; and of these the one that is nearly as loud, as dynamics go with
+    loudness. It is played faster or slower until it has the note's pitch, and fades where the key is let go.
+    """
+    own = note.single
+    others = [single for single in known if single.key != own.key]
+    alike = [(own.clip.label, own.clip.program) == (single.clip.label, single.clip.program) for single in others]
+    others = [single for single, same in zip(others, alike, strict=True) if same] or others
+    if not others:
+        return None
+    nearest = min(abs(single.key - own.key) for single in others)
+    of_key = [single for single in others if abs(single.key - own.key) == nearest]
+    turned = [_turned(corpus, single, own.pitch) for single in of_key[:: max(1, -(-len(of_key) // LISTENED))]]
+    longest = min(note.held_seconds, max(one.held_seconds for one in turned))
+    long_enough = [one for one in turned if one.held_seconds >= longest]
+    best = min(long_enough, key=lambda one: abs(one.level_db - note.level_db))
+    return _let_go(best, note.held_seconds, corpus.rate)
+
+
+def _turned(corpus: Corpus, single: Single, pitch: float) -> Note:
+    """Return a note played as much faster or slower as gives it another pitch."""
+    note = note_of(corpus, single)
+    ratio = semitones_to_ratio(pitch - single.pitch)
+    sound = soxr.resample(note.sound, corpus.rate * ratio, corpus.rate).astype(np.float32)
+    return Note(single, sound, note.held_seconds / ratio, note.level_db)
+
+
+def _let_go(note: Note, held_seconds: float, rate: int) -> Note:
+    """Return a note whose key is let go at a moment, if it still sounds then: it fades as a preset's release does."""
+    if note.held_seconds <= held_seconds:
+        return note
+    seconds = np.arange(len(note.sound)) / rate - held_seconds
+    fade = np.clip(1 - seconds / FADE_SECONDS, 0, 1) ** 3
+    return Note(note.single, (note.sound * fade).astype(np.float32), held_seconds, note.level_db)

@@ -1,0 +1,129 @@
+"""Says how near an instrument's notes come to recordings: on a page, and in a terminal."""
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..reports.page import document, faint, players, shown, table
+from ..reports.picture import Picture
+from .comparison import ABX, title
+
+Figures = dict[str, Any]
+
+MEASURES = {
+    "shape_db": (
+        "Shape, dB",
+        "Spectra without their levels: the root mean square over 64 mel bands, the mean over frames down to −50 dB.",
+    ),
+    "envelope_db": (
+        "Envelope, dB",
+        "The course of the level, whatever the gain: root mean square over the same frames.",
+    ),
+    "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
+    "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
+}
+CODES = {
+    "each_frame": ("Shape of every frame’s code, dB", "Encoded and decoded frame by frame: what the decoder can do."),
+    "one": ("Shape of one code a note, dB", "The key played at the code nearest to the median of the recording’s."),
+}
+NONE = "No held-out recording is a single note, so no note was compared with one."
+
+
+def section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., str]) -> str:
+    """Return the HTML of a comparison.
+
+    Args:
+        found: as `beside` gives it; None where no clip is a single note.
+        sounds: captions by file.
+        of: gives the HTML of pictures by their names.
+    """
+    if found is None:
+        return f"<p>{NONE}</p>"
+    rows = [
+        [label, *_cells(found["ours"], name), *_cells(found["sampler"], name), meaning]
+        for name, (label, meaning) in MEASURES.items()
+    ]
+    if found["codes"] is not None:
+        rows += [
+            [label, *_cells(found["codes"], name), *_cells(None, name), meaning]
+            for name, (label, meaning) in CODES.items()
+        ]
+    header = ["", "Median", "Worst", "Sampler’s median", "Its worst", "What it says"]
+    heard = [
+        f"<h3>{escape(title(row))}</h3>\n"
+        + players({file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")})
+        + of(f"note-{number}")
+        for number, row in enumerate(found["each"][: found["worst"]], 1)
+    ]
+    return (
+        table(header, rows, 4, "told")
+        + faint(
+            f"{basis(found)} Each was played by key and velocity from the preset, and let go when the recording was. "
+            "The sampler plays the nearest other key’s training recording faster or slower, and is measured while it "
+            "sounds."
+        )
+        + f'<p><a href="{ABX}">Can you tell three of them from the recordings?</a> The worst, to hear and see:</p>\n'
+        + "".join(heard)
+    )
+
+
+def instrument_page(
+    instrument: str, corpus: str, found: Figures, pictures: Sequence[Picture], sounds: Mapping[str, str]
+) -> str:
+    """Return a page on an instrument's notes alone.
+
+    Args:
+        instrument, corpus: their names.
+        found, pictures, sounds: as `beside` gives them, sounds as captions by file.
+    """
+    html = section(found, sounds, shown(pictures))
+    return document(f"{instrument} beside {corpus}", in_short(found), basis(found), {"Notes beside recordings": html})
+
+
+def basis(found: Figures) -> str:
+    """Return what was compared, in a sentence."""
+    names = {"test": "the test split", "val": "the validation split"}
+    parts = [f"{count} of {names[split]}" for split, count in found["splits"].items() if count]
+    return f"{found['notes']} recorded notes that training never saw ({', '.join(parts)})."
+
+
+def told(found: Figures | None) -> str:
+    """Return the figures as lines for a terminal."""
+    if found is None:
+        return NONE
+    lines = [
+        basis(found),
+        f"{'':34}{'median':>9}{'worst':>9}{'sampler':>10}{'worst':>9}",
+        *(
+            f"{label:34}{_line(found['ours'], name)} {_line(found['sampler'], name)}"
+            for name, (label, _) in MEASURES.items()
+        ),
+    ]
+    if found["codes"] is not None:
+        lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]
+    return "\n".join(lines)
+
+
+def in_short(found: Figures) -> str:
+    """Return the medians in a line."""
+    ours, sampler = found["ours"], found["sampler"]
+    parts = []
+    for name, (label, _) in MEASURES.items():
+        what, _, unit = label.lower().replace("db", "dB").partition(", ")
+        mine = _cells(ours, name)[0]
+        other = f" (a sampler’s {_cells(sampler, name)[0]})" if sampler is not None else ""
+        parts.append(f"{what} {mine}{' ' + unit if unit else ''}{other}")
+    return f"{', '.join(parts)}; medians of {found['notes']} notes it never heard"
+
+
+def _cells(figures: Figures | None, name: str) -> list[str]:
+    """Return the median and the worst of a measure, as people read them."""
+    found = None if figures is None else figures[name]
+    if found is None:
+        return ["–", "–"]
+    digits = {"brightness": ".2f", "attack_ms": ".0f"}.get(name, ".1f")
+    return [f"{found[which]:{digits}}".replace("-", "−") for which in ("median", "worst")]
+
+
+def _line(figures: Figures | None, name: str) -> str:
+    return "".join(f"{cell:>9}" for cell in _cells(figures, name))
