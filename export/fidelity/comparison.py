@@ -116,12 +116,19 @@ def _compared(
         row["sampler"] = nearness(asked[: len(by)], by, rate)._asdict()
         row["sampler"] |= {"clip": other.single.clip.name, "semitones": single.pitch - other.single.pitch}
     if coded is not None:
-        wanted = course(asked, rate)
-        row["codes"] = {
-            "each_frame": shape_db(wanted, course(coded.each(asked), rate)),
-            "one": shape_db(wanted, course(coded.one(asked, single.key), rate)),
-        }
+        row["codes"] = _coded(coded, note, rate)
     return _Compared(note, ours, None if other is None else other.sound[: len(asked)], row)
+
+
+def _coded(coded: Coded, note: Note, rate: int) -> dict[str, float]:
+    """Return the shape of a note made of its codes: by the decoder alone, and as it is played."""
+    moved = coded.moved(note.sound, note.single.pitch)
+    there, own = course(moved.sound, rate), course(note.sound, rate)
+    return {
+        "each_frame": shape_db(there, course(coded.each(moved), rate)),
+        "one": shape_db(there, course(coded.one(moved), rate)),
+        "one_played": shape_db(own, course(coded.played(moved, len(note.sound)), rate)),
+    }
 
 
 def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
@@ -132,7 +139,7 @@ def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
         "splits": {split: sum(row["split"] == split for row in rows) for split in ("test", "val")},
         "ours": _summary([row["ours"] for row in rows]),
         "sampler": _summary([row["sampler"] for row in rows if row["sampler"] is not None]),
-        "codes": {name: middle([code[name] for code in codes]) for name in ("each_frame", "one")} if codes else None,
+        "codes": {name: middle([code[name] for code in codes]) for name in codes[0]} if codes else None,
         "worst": worst,
         "each": rows,
     }

@@ -23,8 +23,12 @@ MEASURES = {
     "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
 }
 CODES = {
-    "each_frame": ("Shape of every frame’s code, dB", "Encoded and decoded frame by frame: what the decoder can do."),
-    "one": ("Shape of one code a note, dB", "The key played at the code nearest to the median of the recording’s."),
+    "each_frame": (
+        "Shape frame by frame, dB",
+        "The decoder alone: each frame of the recording, in the octave of training, encoded and decoded.",
+    ),
+    "one": ("Shape of one code, dB", "The same, with one code for all frames: that nearest to their codes’ median."),
+    "one_played": ("Shape of one code, played, dB", "The note’s own key, held at this code."),
 }
 NONE = "No held-out recording is a single note, so no note was compared with one."
 

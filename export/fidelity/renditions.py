@@ -1,11 +1,13 @@
-"""What a model makes of a recorded note: played by its key, of its one code, and of the codes of all its frames."""
+"""What a model makes of a recorded note: played by its key, of the codes of all its frames, and of its one code."""
 
 import contextlib
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
-from ...host.contract.card import Card
+from ...host.contract.card import PITCH_CLASSES, Card
 from ...host.contract.encoder import Encoder, encoder_path
 from ...host.dsp import medoid
 from ...host.events import Event, NoteOff, NoteOn
@@ -14,12 +16,15 @@ from ...host.patch.library import Patch
 from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.rack import Rack
 from ...host.render import blocks
-from ...host.through.bend import Codes
-from ...host.through.codes import Through, latency_of
+from ...host.through.codes import Through, Times, latency_of
 from ...host.through.spans import in_deviations
 from ...host.through.track import QUIET
+from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+
+VELOCITY = 100  # of a note whose level is not measured
 
 
 def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: int) -> Array:
@@ -45,27 +50,64 @@ class Coded:
         self._model, self._folder = patch.model, patch.folder
         self._encoder = Encoder(patch.model)
 
-    def one(self, sound: Array, key: int) -> Array:
-        """Return the key held as long as a note sounds, at the note's one code: [samples] for as many.
+    def moved(self, sound: Array, pitch: float) -> "Moved":
+        """Move a note of a MIDI pitch to its key in the model's octave, where training has it, and find its code.
 
-        The code is the one that `timbrel recover --method network` rests at: of all frames' codes that which is nearest
-        to their median. The key is played by a plain preset.
+        That is the code of the frame that is nearest to the median of all frames', as of `timbrel recover --method
+        network`, which does not move the sound.
         """
         card = self._model.card
-        codes = self._encoder.encode(_frames(sound, card)).astype(np.float64)
-        code = codes[medoid(codes * in_deviations(card))]
-        preset = self._plain(LatentSettings(values=code.tolist()))
-        return played(preset, key, 100, len(sound) / card.sample_rate, len(sound))
+        assert card.chroma is not None
+        key = int(np.floor(pitch + 0.5))
+        note = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
+        ratio = semitones_to_ratio(note - pitch)
+        there = soxr.resample(sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
+        codes = self._encoder.encode(_frames(there, card)).astype(np.float64)
+        return Moved(there, note, key, codes[medoid(codes * in_deviations(card))])
 
-    def each(self, sound: Array) -> Array:
-        """Return a note whose every frame was encoded and decoded, with its own phases and level: as `process` does."""
-        patch = self._plain(LatentSettings())
-        latency = latency_of(self._model.card)
-        return Through(self._model, Codes(patch), "original").process(np.pad(sound, (0, latency)))[latency:]
+    def each(self, moved: "Moved") -> Array:
+        """Return a moved note whose every frame was encoded and decoded, with its own phases and level: [samples]."""
+        return self._through(moved, None)
 
-    def _plain(self, latent: LatentSettings) -> Patch:
+    def one(self, moved: "Moved") -> Array:
+        """Return a moved note whose every frame was decoded of the note's one code, with its own phase and level."""
+        return self._through(moved, moved.code)
+
+    def played(self, moved: "Moved", length: int) -> Array:
+        """Return the note's own key held for so many samples at its one code, by a preset that says nothing else."""
+        latent = LatentSettings(values=moved.code.tolist())
         preset = Preset(format=1, model=self._model.path.name, latent=latent)
-        return Patch("plain", preset, self._model, self._folder)
+        patch = Patch("plain", preset, self._model, self._folder)
+        return played(patch, moved.key, VELOCITY, length / self._model.card.sample_rate, length)
+
+    def _through(self, moved: "Moved", code: Double | None) -> Array:
+        latency = latency_of(self._model.card)
+        through = Through(self._model, _Held(moved.note, code), "original")
+        return through.process(np.pad(moved.sound, (0, latency)))[latency:]
+
+
+class Moved(NamedTuple):
+    """A note in the octave that a model was trained in: [samples], the MIDI note there, its own key, and its code."""
+
+    sound: Array
+    note: int
+    key: int
+    code: Double
+
+
+class _Held:
+    """Bends nothing but what is told: the pitch, and the code where one is given."""
+
+    def __init__(self, note: int, code: Double | None) -> None:
+        self._note, self._code = note, code
+
+    def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
+        """See `Bend.codes`."""
+        return codes if self._code is None else np.tile(self._code, (len(codes), 1)).astype(np.float32)
+
+    def pitches(self, heard: Double, times: Times) -> Double:
+        """See `Bend.pitches`."""
+        return np.full(len(heard), float(self._note))
 
 
 def has_encoder(patch: Patch) -> bool:
