@@ -1,0 +1,124 @@
+"""Notes that an instrument plays are measured beside recordings and a sampler, and a report shows them."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.export.evaluate import evaluate_instrument
+from timbrel.export.fidelity import comparison
+from timbrel.export.fidelity.pages import NONE, in_short, told
+from timbrel.export.first_preset import first_preset
+from timbrel.export.reports import chroma as chroma_report
+from timbrel.export.reports import picture
+from timbrel.host.errors import UserError
+from timbrel.host.patch.library import Patch
+from timbrel.host.patch.preset import EnvelopeSettings, Preset
+
+from ..evaluate.runs import make_run, measured, octave, write_corpus
+from .tones import RATE, note_corpus
+
+KEYS = [("train", 60, {}), ("train", 66, {}), ("test", 62, {}), ("test", 64, {"velocity": 50})]
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(picture, "DPI", 30)
+
+
+def patched(model, **parts):
+    preset = first_preset(model).model_copy(update=parts)
+    return Patch("bells", preset, model, model.path.parent)
+
+
+def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_another_is_not(analytic, tmp_path):
+    clips = note_corpus(tmp_path / "c", KEYS)
+    slow = EnvelopeSettings(attack_seconds=0.02, release_seconds=0.2)
+    near, sharp = (
+        comparison.beside(patched(model, envelope=slow), clips, 0, lambda done, what: None).found
+        for model in (analytic(), analytic(semitones=(5,) * 12, name="sharp"))
+    )
+    assert near["notes"] == 2
+    assert near["ours"]["shape_db"]["worst"] + 5 < sharp["ours"]["shape_db"]["median"]
+    assert near["ours"]["attack_ms"]["worst"] <= 10
+    assert near["codes"] is None  # no encoder lies beside it
+    assert {row["velocity"] for row in near["each"]} == {127, 50}
+    assert {abs(round(row["sampler"]["semitones"])) for row in near["each"]} == {2}
+    assert near["sampler"]["shape_db"]["median"] < sharp["ours"]["shape_db"]["median"]
+
+
+def test_time_of_attack_is_the_presets(analytic, tmp_path):
+    clips = note_corpus(tmp_path / "c", KEYS)
+    slow = EnvelopeSettings(attack_seconds=0.32, release_seconds=0.2)
+    found = comparison.beside(patched(analytic(), envelope=slow), clips, 0, lambda done, what: None).found
+    assert found["ours"]["attack_ms"]["median"] == pytest.approx(0.71 * 300, abs=15)
+    assert found["sampler"]["attack_ms"]["median"] <= 10
+
+
+def test_an_instruments_report_lies_in_a_new_folder(analytic, tmp_path):
+    clips = note_corpus(tmp_path / "c", KEYS)
+    model = analytic()
+    found = evaluate_instrument(patched(model), clips, tmp_path / "report")
+    assert found == json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    files = {path.name for path in (tmp_path / "report").iterdir()}
+    sounds = {f"note-{n}-{who}.wav" for n in (1, 2) for who in ("recording", "ours", "sampler")}
+    pictures = {f"note-{n}{theme}.png" for n in (1, 2) for theme in ("", "-dark")}
+    assert files == sounds | pictures | {"index.html", "abx.html", "report.json"}
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert all(name in page for name in sounds | pictures | {"abx.html"})
+    levels = [np.sqrt(np.mean(soundfile.read(tmp_path / "report" / name)[0][6000:30000] ** 2)) for name in sounds]
+    assert 20 * np.log10(max(levels) / min(levels)) < 3  # the louder would seem the better
+    with pytest.raises(UserError, match="exists"):
+        evaluate_instrument(patched(model), clips, tmp_path / "report")
+
+
+@pytest.mark.parametrize(
+    ("rate", "clips", "words"),
+    [
+        (44100, KEYS, "has 44100 Hz and model 'analytic' 48000 Hz; build the corpus with --rate 48000"),
+        (RATE, [("train", 60, {}), ("test", None, {})], "holds no single note under test or val"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_and_leaves_nothing(analytic, tmp_path, rate, clips, words):
+    corpus = note_corpus(tmp_path / "c", clips, rate=rate)
+    with pytest.raises(UserError, match=words):
+        evaluate_instrument(patched(analytic()), corpus, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_model_whose_keys_choose_no_note_is_refused(hit_model, tmp_path):
+    from timbrel.host.contract.model import Model
+
+    model = Model(hit_model(False))
+    patch = Patch("hits", Preset(format=1, model=str(model.path)), model, tmp_path)
+    with pytest.raises(UserError, match=r"kind 'spectrum'.*kind 'clip'.*give its run instead"):
+        evaluate_instrument(patch, note_corpus(tmp_path / "c", KEYS), tmp_path / "report")
+
+
+def test_a_runs_report_has_the_notes_of_its_own_export(tmp_path, monkeypatch):
+    monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
+    monkeypatch.setattr(chroma_report, "NOTES", 2)
+    folder = write_corpus(tmp_path / "corpus", octave("train", "val", "test"))
+    run = make_run(tmp_path / "run", folder)
+    found = measured(run)["notes"]
+    assert (found["notes"], found["splits"]) == (2, {"test": 2, "val": 0})
+    assert set(found["codes"]) == {"each_frame", "one", "one_played"}
+    assert all(found["codes"][name]["median"] > 0 for name in found["codes"])
+    files = {path.name for path in (run.folder / "report").iterdir()}
+    assert {"abx.html", "note-1-ours.wav", "note-2.png"} <= files
+    text = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Notes beside recordings" in text
+    assert not list(run.folder.rglob("*.onnx"))
+
+
+def test_figures_are_told_in_words():
+    assert told(None) == NONE
+    figure = {"median": 14.14, "worst": 20.0}
+    ours = dict.fromkeys(("shape_db", "envelope_db", "attack_ms"), figure) | {"brightness": None}
+    found = {"notes": 2, "splits": {"test": 1, "val": 1}, "ours": ours, "sampler": None, "codes": None}
+    lines = told(found).splitlines()
+    assert lines[0] == ("2 recorded notes that training never saw (1 of the test split, 1 of the validation split).")
+    assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0", "–", "–"]
+    assert in_short(found) == (
+        "shape 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; medians of 2 notes it never heard"
+    )

@@ -1,0 +1,106 @@
+"""What is measured of a note is what librosa measures, and what follows from formulas."""
+
+import librosa
+import numpy as np
+import pytest
+from timbrel.export.fidelity.measures import STILL, brightness, course, envelope_db, mel, nearness, shape_db
+from timbrel.train.metrics.loudness import attack_seconds
+
+from .tones import RATE, tone
+
+NOISE = (0.1 * np.random.default_rng(1).standard_normal(RATE)).astype(np.float32)
+TIME = np.arange(RATE) / RATE
+
+
+def test_bands_and_centroids_are_librosas():
+    sound = tone(60) + 0.01 * NOISE
+    measured = course(sound, RATE)
+    settings = {"n_fft": 2048, "hop_length": 512, "center": True, "pad_mode": "constant"}
+    power = np.abs(librosa.stft(sound, **settings)) ** 2
+    bands = librosa.feature.melspectrogram(S=power, sr=RATE, n_mels=64, norm=None).T
+    loud = measured.levels > -60
+    told = measured.shapes + measured.levels[:, None]
+    asked = 10 * np.log10(bands)
+    high = loud[:, None] & (measured.shapes > -79)
+    away = (told - asked)[high]
+    np.testing.assert_allclose(away, away.mean(), atol=1e-3)  # but for the unit
+    centroid = librosa.feature.spectral_centroid(S=np.sqrt(power), sr=RATE)[0]
+    np.testing.assert_allclose(measured.brightness[loud], np.log2(centroid[loud]), atol=1e-4)
+
+
+def test_levels_are_those_of_sines_and_a_sines_power_lies_in_its_band():
+    sine = np.sin(2 * np.pi * 1000 * TIME).astype(np.float32)
+    measured = course(sine, RATE)
+    np.testing.assert_allclose(measured.levels[3:-3], -3.01, atol=0.01)
+    shares = 10 ** (measured.shapes[40] / 10)
+    assert shares.sum() == pytest.approx(1, abs=1e-3)  # triangles of height 1 add up to 1
+    assert np.argmax(shares) == np.argmax(mel(RATE)[round(1000 * 2048 / RATE)])
+
+
+def test_a_gain_changes_neither_shape_nor_envelope():
+    sound = tone(57)
+    near = nearness(sound, 0.1 * sound, RATE)
+    assert near.shape_db == pytest.approx(0, abs=0.01)
+    assert near.envelope_db == pytest.approx(0, abs=0.01)
+    assert near.attack_ms == 0
+    assert near.brightness == pytest.approx(1, abs=1e-3)
+
+
+def test_shape_is_the_difference_of_bands_whatever_the_level():
+    """White noise against noise whose upper bands are 20 dB softer: half of the bands, by count."""
+    spectrum = np.fft.rfft(NOISE)
+    hertz = np.fft.rfftfreq(RATE, 1 / RATE)
+    edge = librosa.mel_frequencies(66, fmin=0, fmax=RATE / 2)[33]
+    dull = np.fft.irfft(np.where(hertz > edge, 0.1, 1) * spectrum).astype(np.float32)
+    measured, other = course(NOISE, RATE), course(dull, RATE)
+    kept = np.square(mel(RATE)).sum() and 10 * np.log10(edge / (RATE / 2) + 0.01 * (1 - edge / (RATE / 2)))
+    # The soft noise lost nearly all power but for the low bands, above whose level these now stand.
+    asked = np.sqrt((32 * kept**2 + 32 * (20 + kept) ** 2) / 64)
+    assert shape_db(measured, other) == pytest.approx(asked, rel=0.05)
+    assert shape_db(measured, course(np.float32(0.01) * dull, RATE)) == pytest.approx(
+        shape_db(measured, other), abs=0.1
+    )
+
+
+def test_envelope_is_the_deviation_of_the_difference_in_level():
+    """A fade of 20 dB against a steady tone: evenly spread differences deviate by a twelfth's root."""
+    sine = 0.5 * np.sin(2 * np.pi * 440 * TIME)
+    faded = sine * 10 ** (-20 * TIME / 20)
+    asked, given = (course(sound.astype(np.float32), RATE) for sound in (sine, faded))
+    assert envelope_db(asked, given) == pytest.approx(20 / np.sqrt(12), rel=0.03)
+
+
+def test_what_lies_50_db_under_the_loudest_does_not_count():
+    sine = (0.5 * np.sin(2 * np.pi * 440 * TIME)).astype(np.float32)
+    sine[RATE // 2 :] *= 1e-3
+    asked, given = sine, sine.copy()
+    given[RATE // 2 + 2048 :] = NOISE[RATE // 2 + 2048 :]
+    assert shape_db(course(asked, RATE), course(given, RATE)) < 1
+
+
+def test_attacks_differ_by_what_straight_rises_differ():
+    """Three decibels are reached at 71 % of a straight rise."""
+    slow, fast = (0.5 * np.minimum(TIME / rise, 1) * np.sin(2 * np.pi * 500 * TIME) for rise in (0.2, 0.05))
+    found = nearness(slow.astype(np.float32), fast.astype(np.float32), RATE).attack_ms
+    assert found == pytest.approx(1000 * 0.15 * 10 ** (-3 / 20), abs=4)
+    assert attack_seconds(slow[None].astype(np.float32), RATE)[0] > 0.13
+
+
+@pytest.mark.parametrize(("sign", "asked"), [(1, 1.0), (-1, -1.0)])
+def test_brightness_is_followed_or_countered(sign, asked):
+    def swung(way):
+        bright = 0.5 + 0.4 * way * np.sin(2 * np.pi * 2 * TIME)
+        return (0.2 * np.sin(2 * np.pi * 300 * TIME) + 0.2 * bright * np.sin(2 * np.pi * 3000 * TIME)).astype(
+            np.float32
+        )
+
+    inner = slice(4, -4)  # what silence does at both ends is no movement
+    first, second = (type(of)(*(part[inner] for part in of)) for of in (course(swung(w), RATE) for w in (1, sign)))
+    assert brightness(first, second) == pytest.approx(asked, abs=0.15)
+
+
+def test_what_stands_still_follows_nothing_and_asks_for_nothing():
+    moving = course(tone(60), RATE)
+    still = moving._replace(brightness=np.full_like(moving.brightness, 9.0) + STILL / 10 * np.sin(moving.levels))
+    assert brightness(moving, still) == 0
+    assert brightness(still, moving) is None

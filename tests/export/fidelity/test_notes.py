@@ -1,0 +1,103 @@
+"""Notes are cut where they sound, spread over keys, and a sampler has the nearest other key's."""
+
+import numpy as np
+import pytest
+from timbrel.export.fidelity.notes import (
+    Single,
+    cut,
+    held_out,
+    loudest_db,
+    note_of,
+    sampled,
+    singles,
+    spread,
+    velocity,
+)
+from timbrel.host.pitch import sounding_note
+from timbrel.train.corpus.store import Clip
+
+from .tones import RATE, note_corpus, tone
+
+
+def single(note, name="a", **fields):
+    return Single(Clip(name=name, start=0, length=1, group=name, **fields), float(note))
+
+
+@pytest.mark.parametrize("held", [0.4, 0.8])
+def test_a_note_is_cut_where_it_begins_and_ends_and_let_go_where_it_falls(held):
+    sound = np.concatenate([np.zeros(RATE // 4, np.float32), tone(60, seconds=1.5, held=held)])
+    note = cut(single(60), sound, RATE)
+    assert note.held_seconds == pytest.approx(held, abs=0.02)
+    assert len(note.sound) / RATE == pytest.approx(held + 50 / 200, abs=0.03)  # it falls by 200 dB a second
+    assert np.abs(note.sound[: RATE // 100]).max() > 0
+
+
+def test_what_rings_out_is_held_to_its_end():
+    time = np.arange(2 * RATE) / RATE
+    rung = (tone(60, seconds=2.0, held=9.0) * 10 ** (-40 * time / 20)).astype(np.float32)
+    note = cut(single(60), rung, RATE)
+    assert note.held_seconds == pytest.approx(50 / 40, abs=0.05)
+
+
+def test_slides_are_no_single_notes(tmp_path):
+    corpus = note_corpus(tmp_path / "c", [("train", 60, {}), ("test", None, {}), ("test", 61.3, {})])
+    [found] = singles(corpus, "test")
+    assert (found.clip.name, found.key, found.pitch) == ("2", 61, pytest.approx(61.3))
+
+
+def test_held_out_notes_are_the_test_splits_and_then_validations(tmp_path):
+    clips = [(split, note, {"seconds": 0.3}) for split in ("train", "val", "test") for note in (60, 62, 64)]
+    corpus = note_corpus(tmp_path / "c", clips)
+    assert [note.clip.split for note in held_out(corpus, 3, 0)] == ["test"] * 3
+    assert sorted(note.clip.split for note in held_out(corpus, 5, 0)) == ["test"] * 3 + ["val"] * 2
+    assert held_out(corpus, 5, 0) == held_out(corpus, 5, 0)
+    assert len(held_out(corpus, 50, 0)) == 6
+
+
+def test_each_key_has_one_note_before_any_has_two():
+    notes = [single(60, f"a{i}") for i in range(20)] + [single(key, f"b{key}") for key in range(61, 66)]
+    found = spread(notes, 8, np.random.default_rng(0))
+    assert sorted(note.key for note in found) == [60, 60, 60, 61, 62, 63, 64, 65]
+    few = spread(notes, 3, np.random.default_rng(0))
+    assert sorted(note.key for note in few) == [60, 62, 65]
+
+
+def test_velocity_is_the_labelled_one_or_follows_the_level(tmp_path):
+    options = [{"velocity": 40}, {"gain": 0.1}, {"gain": 0.025}, {"gain": 1e-5}]
+    corpus = note_corpus(tmp_path / "c", [("train", 60, option) for option in options])
+    found = singles(corpus, "train")
+    loudest = loudest_db(corpus, found)
+    # A quarter of the amplitude is half of the velocity, whose square is the gain.
+    assert [velocity(note_of(corpus, note), loudest) for note in found] == [40, 127, pytest.approx(64, abs=1), 1]
+
+
+def test_a_sampler_plays_the_nearest_other_key_that_is_long_enough_and_as_loud(tmp_path):
+    clips = [
+        ("train", 60, {}),  # the same key
+        ("train", 63, {}),
+        ("train", 62, {"held": 0.2, "seconds": 0.5}),  # too short
+        ("train", 58, {"gain": 0.01}),
+        ("train", 58, {"gain": 0.08, "seconds": 1.5, "held": 1.2}),
+        ("test", 60, {}),
+    ]
+    corpus = note_corpus(tmp_path / "c", clips)
+    [asked] = singles(corpus, "test")
+    note = note_of(corpus, asked)
+    found = sampled(corpus, note, singles(corpus, "train"))
+    assert found.single.clip.name == "4"  # of the keys two away: the third is farther
+    assert sounding_note(found.sound[2000:36000], RATE) == pytest.approx(60, abs=0.11)
+    assert found.held_seconds == pytest.approx(note.held_seconds)
+    after = round((note.held_seconds + 0.2) * RATE)
+    assert np.abs(found.sound[after:]).max(initial=0) == 0
+
+
+def test_a_sampler_keeps_to_the_instrument_where_clips_say_which(tmp_path):
+    clips = [("train", 61, {"label": "oboe"}), ("train", 65, {"label": "flute"}), ("test", 60, {"label": "flute"})]
+    corpus = note_corpus(tmp_path / "c", clips)
+    note = note_of(corpus, singles(corpus, "test")[0])
+    assert sampled(corpus, note, singles(corpus, "train")).single.clip.name == "1"
+
+
+def test_a_sampler_of_one_key_has_no_other(tmp_path):
+    corpus = note_corpus(tmp_path / "c", [("train", 60, {}), ("test", 60, {})])
+    assert sampled(corpus, note_of(corpus, singles(corpus, "test")[0]), singles(corpus, "train")) is None
