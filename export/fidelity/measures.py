@@ -80,17 +80,28 @@ def counted(asked: Course) -> npt.NDArray[np.bool_]:
     return loud
 
 
+def alike(asked: Course, given: Course) -> npt.NDArray[np.bool_]:
+    """Return the frames whose spectra are compared: those that count in which the other sound is not silent: [frames].
+
+    It is where it lies 80 dB under its loudest frame: that it has ended is for `envelope_db` to say. What is silent in
+    more than half of the frames that count is compared in all of them.
+    """
+    which = counted(asked)
+    both = which & (given.levels > given.levels.max() + FLOOR_DB)
+    return both if 2 * both.sum() >= which.sum() else which
+
+
 def shape_db(asked: Course, given: Course) -> float:
     """Return the distance of spectra without their levels, in dB.
 
-    The root mean square over 64 bands of the difference of `Course.shapes`, a mean over the frames that count.
+    The root mean square over 64 bands of the difference of `Course.shapes`, a mean over the frames of `alike`.
 
     Args:
         asked: the recording's.
         given: the other sound's, of as many frames.
     """
     apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
-    return float(apart[counted(asked)].mean())
+    return float(apart[alike(asked, given)].mean())
 
 
 def envelope_db(asked: Course, given: Course) -> float:
@@ -108,7 +119,7 @@ def envelope_db(asked: Course, given: Course) -> float:
 
 
 def brightness(asked: Course, given: Course) -> float | None:
-    """Return Pearson's correlation of the courses of brightness over the frames that count, -1 to 1.
+    """Return Pearson's correlation of the courses of brightness over the frames of `alike`, -1 to 1.
 
     0 where the other sound's stands still (moves by less than a hundredth of an octave); None where the recording's
     does: there is nothing to follow.
@@ -116,7 +127,7 @@ def brightness(asked: Course, given: Course) -> float | None:
     Args:
         asked, given: as `shape_db`.
     """
-    which = counted(asked)
+    which = alike(asked, given)
     first, second = asked.brightness[which], given.brightness[which]
     if first.std() < STILL:
         return None

@@ -19,7 +19,7 @@ PITCHED, STEADY = 0.5, 0.8  # of a clip's moments have a pitch, of these within 
 HALF_SEMITONE = 0.5
 ONSET_DB = 40.0  # under a recording's loudest moment: there it begins to sound
 RANGE_DB = 50.0  # under it, where it has ended
-RELEASED_DB_SECOND = 100.0  # what falls faster was let go: strings and struck metal fall by up to 60
+RELEASED_DB_SECOND = 60.0  # what falls faster was let go: rooms give back 60 dB in a second, strings ring longer
 FADE_SECONDS = 0.2  # of a sampler's key that is let go: the release of the first preset
 LEVELLED = 256  # training notes that are asked for the loudest
 LISTENED = 32  # of a key, among which the one as loud is looked for
@@ -96,7 +96,7 @@ def spread(notes: Sequence[Single], count: int, rng: np.random.Generator) -> lis
 def note_of(corpus: Corpus, single: Single) -> Note:
     """Cut a note out of its clip, and find when it was let go.
 
-    That is the moment after which it falls faster than 100 dB a second until it has ended: of a tone that is blown or
+    That is the moment after which it falls faster than 60 dB a second until it has ended: of a tone that is blown or
     bowed where the player stops, of one that rings out its end.
     """
     return cut(single, corpus.samples(single.clip), corpus.rate)

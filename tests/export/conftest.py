@@ -207,6 +207,7 @@ def small_instruments(monkeypatch):
     monkeypatch.setattr(making, "load_recipe", small_recipe)
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
+    monkeypatch.setattr(chroma_report, "NOTES", 2)
     listen = first_preset.listen
     monkeypatch.setattr(first_preset, "listen", lambda model, progress: listen(model, few_codes(model), progress))
 

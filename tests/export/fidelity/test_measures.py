@@ -104,3 +104,12 @@ def test_what_stands_still_follows_nothing_and_asks_for_nothing():
     still = moving._replace(brightness=np.full_like(moving.brightness, 9.0) + STILL / 10 * np.sin(moving.levels))
     assert brightness(moving, still) == 0
     assert brightness(still, moving) is None
+
+
+def test_silence_after_a_sound_is_its_envelopes_and_not_its_shapes_but_nothing_is_far():
+    sine = (0.5 * np.sin(2 * np.pi * 440 * TIME)).astype(np.float32)
+    ended = np.where(TIME < 0.8, sine, 0).astype(np.float32)
+    far = nearness(sine, ended, RATE)
+    assert far.shape_db < 3  # of the frame in which it ends
+    assert far.envelope_db > 15
+    assert nearness(sine, 0 * sine, RATE).shape_db > 15
