@@ -89,7 +89,7 @@ def beside(
 
 def title(row: Figures) -> str:
     """Return what a note is called where it is shown."""
-    return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['clip']}"
+    return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['recording']}"
 
 
 def _compared(
@@ -100,7 +100,7 @@ def _compared(
     speed = velocity(note, loudest)
     ours = played(patch, single.key, speed, note.held_seconds, len(asked))
     row: Figures = {
-        "clip": single.clip.name,
+        "recording": single.clip.name,
         "split": single.clip.split,
         "key": single.key,
         "velocity": speed,
@@ -114,7 +114,7 @@ def _compared(
     if other is not None:
         by = other.sound[: len(asked)]  # while it sounds: where it is too short it says nothing
         row["sampler"] = nearness(asked[: len(by)], by, rate)._asdict()
-        row["sampler"] |= {"clip": other.single.clip.name, "semitones": single.pitch - other.single.pitch}
+        row["sampler"] |= {"recording": other.single.clip.name, "semitones": single.pitch - other.single.pitch}
     if coded is not None:
         row["codes"] = _coded(coded, note, rate)
     return _Compared(note, ours, None if other is None else other.sound[: len(asked)], row)
@@ -178,7 +178,7 @@ def _sounds(one: _Compared, number: int, rate: int) -> list[Sound]:
     captions = {"recording": "The recording.", "ours": "As the instrument plays it."}
     if one.row["sampler"] is not None:
         by = one.row["sampler"]
-        captions["sampler"] = f"As a sampler plays it: {by['clip']}, {by['semitones']:+.1f} semitones."
+        captions["sampler"] = f"As a sampler plays it: {by['recording']}, {by['semitones']:+.1f} semitones."
     return [
         Sound(f"note-{number}-{who}", f"{title(one.row)}. {captions[who]}", sound, rate)
         for who, sound in _levelled(one, rate).items()

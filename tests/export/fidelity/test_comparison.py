@@ -122,3 +122,21 @@ def test_figures_are_told_in_words():
     assert in_short(found) == (
         "shape 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; medians of 2 notes it never heard"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--corpus", "c"], "--corpus needs -o"),
+        (["-o", "report"], "goes with --corpus"),
+        (["--corpus", "c", "-o", "report", "--checkpoint", "last"], "leave either out"),
+        (["--corpus", "c", "-o", "report"], "no preset, model or file is named 'bells'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_in_a_line(tmp_path, monkeypatch, timbrel, options, words):
+    monkeypatch.chdir(tmp_path)
+    ended = timbrel("evaluate", "bells", *options)
+    assert ended.status == 2
+    assert words in ended.err
+    assert ended.err.strip().count("\n") == 0
+    assert not list(tmp_path.iterdir())
