@@ -16,7 +16,7 @@ from .clips.clip import Clip
 from .clips.part import Part
 from .clips.reading import BITS, ONE, Places, Request, Stretch, read, steady, steps
 from .clips.sound import ClipSound
-from .clips.store import NEWEST, Ahead, Decoder, Name, Waiting, Want
+from .clips.store import NEWEST, Ahead, Decoder, Label, Name, Waiting, Want, label_between
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
@@ -37,7 +37,8 @@ class Playing(NamedTuple):
 
     ``kit``: the clip of each key, empty where all keys play the knobs' own. ``rest``: the code at which the knobs
     rest. ``gated``: a clip follows its code, and may be held. ``lowest``: the semitones by which it may be bent down;
-    ``glides``: its pitch may come from any other key's.
+    ``glides``: its pitch may come from any other key's. ``morph_label``: the number of the label to which a morph
+    leads; None where it leads to the code of another sound with the same label.
     """
 
     settings: ClipSettings
@@ -46,6 +47,7 @@ class Playing(NamedTuple):
     gated: bool
     lowest: float
     glides: bool
+    morph_label: int | None = None
 
 
 class Ask(NamedTuple):
@@ -128,10 +130,11 @@ class ClipEngine:
         decoder = Decoder(model, sound)
         self._waiting = None if live else Waiting(decoder, 4 * self._whole)
         self._ahead = Ahead(Aside(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
-        self._wanted: tuple[bytes, float, tuple[int, ...]] | None = None  # at the last look: knobs, label and order
+        # At the last look: knobs, labels and order.
+        self._wanted: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
         self._age_ms = 0.0
         if self._ahead is not None:
-            self._ahead.ask(self._wants(self._rest, 0))
+            self._ahead.ask(self._wants(self._rest, [self._label_of(slot, 0) for slot in self._slots], 0))
 
     @property
     def ready(self) -> bool:
@@ -234,7 +237,7 @@ class ClipEngine:
         """Ask for a stream's samples from ``first`` to ``last``, piece by piece, each of a clip or two, for ``out``."""
         if first == stream.on:
             code = motion.latents([voice], np.array([first], np.int64))[0]
-            stream.clip, stream.name = self._clip_for(stream, code, first)
+            stream.clip, stream.name = self._clip_for(stream, code, motion, first)
         if stream.clip is None:  # nothing was ready
             stream.finished = True
             return
@@ -246,18 +249,18 @@ class ClipEngine:
         begins = sorted({first, *turns})
         for begin, stop in zip(begins, [*begins[1:], last], strict=True):
             while looks and looks[0] <= begin:
-                self._look_for(stream, codes[looks[0]][voice], looks.pop(0))
+                self._look_for(stream, codes[looks[0]][voice], motion, looks.pop(0))
             if begin in turns:
                 self._go_over(stream, begin)
             self._piece(voice, stream, motion, begin, out[begin - first : stop - first], asks)
             if stream.finished:
                 return
         for time in looks:
-            self._look_for(stream, codes[time][voice], time)
+            self._look_for(stream, codes[time][voice], motion, time)
 
-    def _look_for(self, stream: ClipStream, code: Array, time: int) -> None:
+    def _look_for(self, stream: ClipStream, code: Array, motion: Motion, time: int) -> None:
         """Find the clip of a held sound's code at a sample, to which it goes over at its next turn."""
-        clip, name = self._clip_for(stream, code, time)
+        clip, name = self._clip_for(stream, code, motion, time)
         if clip is not None:
             stream.next = clip, name
 
@@ -271,22 +274,24 @@ class ClipEngine:
                 stream.coming, stream.name, stream.since = clip, name, time
             stream.next = None
 
-    def _clip_for(self, stream: ClipStream, knobs: Array, time: int) -> tuple[Clip | None, Name | None]:
+    def _clip_for(self, stream: ClipStream, knobs: Array, motion: Motion, time: int) -> tuple[Clip | None, Name | None]:
         """Return the clip of a voice where the knobs are at a code, and its name; live the newest ready one, or none.
 
         Args:
             stream: of the voice.
             knobs: the code, [n_latents].
+            motion: what else moves it.
             time: when, in samples.
         """
         code = self._codes(knobs)[self._rows[stream.slot]]
-        name = stream.label, code.tobytes()
+        label = self._led(stream.slot, stream.label, motion, time)
+        name = label, code.tobytes()
         if self._waiting is not None:
-            return self._waiting.clip(stream.label, code), name
+            return self._waiting.clip(label, code), name
         assert self._ahead is not None
         ready = self._ahead.of(stream.slot)
         # That of the very code, or the newest of the label, or the newest of all.
-        kept = max(ready, key=lambda kept: (kept.name == name, kept.name[0] == stream.label, kept.number), default=None)
+        kept = max(ready, key=lambda kept: (kept.name == name, kept.name[0] == label, kept.number), default=None)
         if kept is None:
             return None, None
         if time == stream.on:
@@ -360,15 +365,17 @@ class ClipEngine:
         lead = max(self._ramp, round(ahead.seconds * self._rate))
         here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
         ahead.saw(here.tobytes(), now)
-        wanted = there.tobytes(), self._label.value(now + lead), tuple(self._slots)
+        labels = [self._led(slot, self._label_of(slot, now + lead), motion, now + lead) for slot in self._slots]
+        wanted = there.tobytes(), tuple(labels), tuple(self._slots)
         if wanted != self._wanted:
             self._wanted = wanted
-            ahead.ask(self._wants(there, now + lead))
+            ahead.ask(self._wants(there, labels, now + lead))
 
-    def _wants(self, base: Array, time: int) -> list[Want]:
+    def _wants(self, base: Array, labels: Sequence[Label], time: int) -> list[Want]:
         """Return the clips of all keys where the knobs are at a code, in the order in which they are wanted."""
         codes, knobs = self._codes(base), base.tobytes()
-        return [Want(slot, self._label_of(slot, time), codes[self._rows[slot]], knobs, time) for slot in self._slots]
+        slots = zip(self._slots, labels, strict=True)
+        return [Want(slot, label, codes[self._rows[slot]], knobs, time) for slot, label in slots]
 
     def _codes(self, base: Array) -> Array:
         """Return the codes of all clips, [slots, n_latents], where the knobs are at a code; only to be read."""
@@ -383,3 +390,10 @@ class ClipEngine:
         """Return the number of the label of a key's clip at a sample."""
         label = None if slot == KNOBS else self._playing.kit[slot].label
         return round(self._label.value(time)) if label is None else label
+
+    def _led(self, slot: int, label: int, motion: Motion, time: int) -> Label:
+        """Return the label to which a morph has led a key's own at a sample; one that [[keys]] give stays."""
+        end = self._playing.morph_label
+        if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
+            return label
+        return label_between(label, end, motion.morph(time))

@@ -52,6 +52,10 @@ class Motion(Protocol):
         """Return a voice's bend in semitones over a block: one number where it stands, else [count]."""
         ...
 
+    def morph(self, time: int) -> float:
+        """Return how far a preset's morph is at one sample, 0 to 1; 0 if it has none."""
+        ...
+
     def beat(self, time: int) -> float:
         """Return the quarter notes since the start, at one sample."""
         ...

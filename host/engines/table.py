@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     ``rest`` is the code at which its knobs rest, one number a latent: what may be decoded ahead. ``play`` is its
     [play], ``own`` what it has for the model's kind alone, as `Kind.own`; ``bend`` the semitones by which a note may be
     bent. Played ``live``, the engine must not wait for what it computes elsewhere. ``sound`` is what it begins with, at
-    the model's rate, [samples]; None for nothing.
+    the model's rate, [samples]; None for nothing. ``morph_label`` is that to which its morph leads; None for the same.
     """
 
     rest: Sequence[float]
@@ -45,6 +45,7 @@ class Asked(NamedTuple):
     bend: float
     live: bool = False
     sound: npt.NDArray[np.float32] | None = None
+    morph_label: str | None = None
 
 
 def _spectrum(model: Model, asked: Asked) -> SpectrumEngine:
@@ -67,6 +68,7 @@ def _clip(model: Model, asked: Asked) -> ClipEngine:
         gated=not strikes(own, play),
         lowest=asked.bend,
         glides=play.mode != "poly",
+        morph_label=None if asked.morph_label is None else model.card.labels.index(asked.morph_label),
     )
     return ClipEngine(model, sound_of(model.card), playing, asked.live)
 

@@ -223,6 +223,10 @@ class Clip(Kind):
         """See `Kind.pitches`."""
         return {entry.key: UNMOVED + entry.pitch_semitones for entry in own.keys} or tuned
 
+    def label(self, own: ClipSections) -> str | None:
+        """See `Kind.label`."""
+        return own.clip.label if own.clip else None
+
     def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
         """See `Kind.tables`."""
         told = {} if label is None else {"label": label}

@@ -120,6 +120,10 @@ class Kind:
         """Return the pitch of each key that sounds, 69.0 for 440 Hz; ``tuned`` has those of a preset's tuning."""
         return tuned
 
+    def label(self, own: Any) -> str | None:
+        """Return the label that a preset gives the model, of what `own` returned; None if it gives none."""
+        return None
+
     def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
         """Return the tables of a preset that is told a label, and whose notes sound as long as they are ``held``."""
         return {}

@@ -27,10 +27,14 @@ class MorphSettings(Part):
 
 
 class Morph(NamedTuple):
-    """A morph on a model: the code to which it leads, one number a latent, and the shape of the way."""
+    """A morph on a model: the code to which it leads, one number a latent, the shape of the way, and a label there.
+
+    Without ``label`` it leads to another code with the same label.
+    """
 
     end: Sequence[float]
     shape: Way
+    label: str | None = None
 
 
 class WalkSettings(Part):

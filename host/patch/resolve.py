@@ -7,6 +7,7 @@ import numpy as np
 from ..contract.card import Card
 from ..dsp import medoid
 from ..errors import UserError, nearest
+from ..kinds.table import kind_of
 from ..shelf import preset_file, shipped_presets
 from .models import model_path, open_model
 from .motions import Morph, MorphSettings
@@ -22,7 +23,8 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path) -> Morph 
     if settings is None:
         return None
     if settings.to is not None:
-        return Morph(code_of(settings.to, card, folder, "morph.to"), settings.shape)
+        values, label = _rest_of(settings.to, card, folder, "morph.to")
+        return Morph(values, settings.shape, label)
     return Morph(_checked(settings.values or [], card, "morph.values"), settings.shape)
 
 
@@ -55,6 +57,11 @@ def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
     Raises:
         UserError: the preset cannot be used, or its code has another number of latents.
     """
+    return _rest_of(name, card, folder, key)[0]
+
+
+def _rest_of(name: str, card: Card, folder: Path, key: str) -> tuple[list[float], str | None]:
+    """Return the code of a preset as `code_of` does, and its label if the model of ``card`` has that too."""
     given = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:
@@ -62,7 +69,9 @@ def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
         values = other.latent_values(open_model(model_path(other.model, path.parent).resolve()).card)
     except UserError as error:
         raise UserError(f"{given}: {error}") from None
-    return _checked(values, card, given)
+    kind = kind_of(card)
+    label = kind.label(other.of_kind(kind))
+    return _checked(values, card, given), label if label in card.labels else None
 
 
 def _checked(values: list[float], card: Card, given: str) -> list[float]:

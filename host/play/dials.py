@@ -41,6 +41,10 @@ class CommonMotion:
         """Return the bend in semitones over a block: one number where it stands, else [count]."""
         return self.bend.block(start, count)
 
+    def morph(self, time: int) -> float:
+        """Return how far a preset's morph is at one sample, 0 to 1; 0 if it has none."""
+        return self.codes.morph(time)
+
     def beat(self, time: int) -> float:
         """Return the quarter notes since the start, at one sample."""
         return self.codes.beat(time)

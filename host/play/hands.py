@@ -237,6 +237,7 @@ def engine_and_hands(
     preset, card = patch.preset, patch.model.card
     bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
     own = preset.of_kind(kind_of(card))
-    asked = Asked(preset.latent_values(card), preset.play, own, bend, live, patch.sound)
+    label = patch.morph and patch.morph.label
+    asked = Asked(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
     engine = engine_of(patch.model, asked)
     return engine, Hands(patch, engine, effects, move_effect)

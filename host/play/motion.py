@@ -192,7 +192,7 @@ class Latents:
         """Return the latents at one sample."""
         values = [ramp.value(time) for ramp in self.knobs]
         if self._morph_end is not None:
-            values = self._way(values, self._morph_end, self._morph_amount(time), self._spans)
+            values = self._way(values, self._morph_end, self.morph(time), self._spans)
         for mover, left in self._movers:
             if mover.target is None:
                 values = self._offsets(mover, left, time)
@@ -225,6 +225,16 @@ class Latents:
         self._beats.tempo(time, bpm)
         self._drop(lambda known: known >= time)
 
+    def morph(self, time: int) -> float:
+        """Return how far the preset's morph is at one sample, 0 to 1; 0 if it has none."""
+        if self._morph_end is None:
+            return 0.0
+        amount = self.targets[MORPH].value(time)
+        for mover, left in self._movers:
+            if mover.target == MORPH:
+                amount += self._offsets(mover, left, time)[0]
+        return min(max(amount, 0.0), 1.0)
+
     def beat(self, time: int) -> float:
         """Return the quarter notes since the start, at one sample."""
         return self._beats.value(time)
@@ -246,14 +256,6 @@ class Latents:
     def _drop(self, which: Callable[[int], bool]) -> None:
         for known in [known for known in self._rows if which(known)]:
             del self._rows[known]
-
-    def _morph_amount(self, time: int) -> float:
-        """Return how far the morph is, 0 to 1."""
-        amount = self.targets[MORPH].value(time)
-        for mover, left in self._movers:
-            if mover.target == MORPH:
-                amount += self._offsets(mover, left, time)[0]
-        return min(max(amount, 0.0), 1.0)
 
     def _offsets(self, mover: Mover, left: Sequence[Ramp], time: int) -> list[float]:
         place = self._beats.value(time) if mover.in_beats else time

@@ -295,6 +295,10 @@ class _FingerMotion:
         masters = np.array([touch.master(time).value(time) for time in range(start, start + count)], np.float32)
         return masters + touch.bend.block(start, count)
 
+    def morph(self, time: int) -> float:
+        """See `Motion.morph`."""
+        return self._common.morph(time)
+
     def beat(self, time: int) -> float:
         """See `Motion.beat`."""
         return self._common.beat(time)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ...errors import UserError
 from ...stop import SIGNALS
 from .clip import Clip, Rooms
-from .store import Decoder
+from .store import Decoder, Label
 
 Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of clips that two processes share
@@ -53,8 +53,8 @@ class Aside:
         theirs.close()
         self._there, self._gone = False, False
 
-    def clip(self, label: int, code: Array) -> Clip:
-        """Return the clip of a code, [n_latents], and of the number of a label, with all its copies."""
+    def clip(self, label: Label, code: Array) -> Clip:
+        """Return the clip of a code, [n_latents], and of a label, with all its copies."""
         if self._is_there() and self._free:
             number = self._free.pop()
             try:

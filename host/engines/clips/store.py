@@ -15,18 +15,44 @@ from .clip import Clip
 from .sound import ClipSound
 
 Array = npt.NDArray[np.float32]
-Name = tuple[int, bytes]  # the number of a label, and a code: what a clip is decoded from
 
 MOST_BYTES = 1 << 26  # of clips that are kept beside those that sound: a minute and more of model's sound
 NEWEST = 4  # clips of each key that are kept live: those ahead of a knob, and those that it left
 SETTLING = 0.2  # of the mean duration of a decode that the newest makes up
+STEPS = 64  # from one label to another
+
+
+class Between(NamedTuple):
+    """Two labels, by their numbers, and how far it is from the one to the other, in `STEPS`."""
+
+    one: int
+    other: int
+    steps: int
+
+    def shares(self, labels: int) -> Array:
+        """Return how much there is of each of so many labels, [1, labels]."""
+        found = np.zeros((1, labels), np.float32)
+        found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
+        return found
+
+
+Label = int | Between  # the number of a label, 0 where there are none
+Name = tuple[Label, bytes]  # a label and a code: what a clip is decoded from
+
+
+def label_between(one: int, other: int, share: float) -> Label:
+    """Return the label at a share, 0 to 1, of the way from one to another, which has at its ends the number of one."""
+    steps = round(share * STEPS)
+    if one == other or steps == 0:
+        return one
+    return other if steps == STEPS else Between(one, other, steps)
 
 
 class Want(NamedTuple):
     """A clip that is to be decoded: for which key, from what, and where the knobs are and at which sample for that."""
 
     slot: int
-    label: int
+    label: Label
     code: Array
     knobs: bytes
     said: int
@@ -54,8 +80,8 @@ class Kept:
 class Decodes(Protocol):
     """Whatever decodes clips."""
 
-    def clip(self, label: int, code: Array) -> Clip:
-        """Return the clip of a code, [n_latents], and of the number of a label, 0 where there are none."""
+    def clip(self, label: Label, code: Array) -> Clip:
+        """Return the clip of a code, [n_latents], and of a label."""
         ...
 
 
@@ -71,9 +97,10 @@ class Decoder:
         """Return the stamp of the model's file, when it was read."""
         return self._model.stamp
 
-    def clip(self, label: int, code: Array) -> Clip:
-        """Return the clip of a code, [n_latents], and of the number of a label, 0 where there are none."""
-        frames = self._model.decode(code[np.newaxis], np.array([label], np.intp))
+    def clip(self, label: Label, code: Array) -> Clip:
+        """Return the clip of a code, [n_latents], and of a label."""
+        shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
+        frames = self._model.decode(code[np.newaxis], shares)
         return Clip(self._sound(frames)[0])
 
 
@@ -85,7 +112,7 @@ class Waiting:
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
         self._clips: dict[Name, Clip] = {}
 
-    def clip(self, label: int, code: Array) -> Clip:
+    def clip(self, label: Label, code: Array) -> Clip:
         """Return the clip of a code and a label."""
         name = label, code.tobytes()
         clip = self._clips.pop(name, None)

@@ -231,6 +231,38 @@ def test_a_label_is_chosen_by_name_by_knob_or_by_key(sound, labelled):
     )
 
 
+@pytest.fixture(scope="module")
+def said_b(labelled, tmp_path_factory):
+    """The path of a preset whose label is b, at another code."""
+    path = tmp_path_factory.mktemp("other") / "b.toml"
+    path.write_text(f'format = 1\nmodel = "{labelled.path}"\n[clip]\nlabel = "b"\n[latent]\nvalues = [1.0, 0.0]\n')
+    return str(path)
+
+
+def test_a_morph_goes_over_from_its_label_to_that_of_the_other_preset(sound, labelled, said_b):
+    keys = {"of": labelled, "knobs": [], "morph": {"to": said_b}}
+    for share in (0.0, 0.25, 1.0):
+        found = sound([Turn(0, 0, "morph", share), on(1000)], LENGTH + 1000, **keys)[1000:]
+        assert near(found, (1 - share) * FIRST + share * SECOND, 1e-5)
+    stays = {**keys, "morph": {"values": [1.0, 0.0]}}
+    assert near(sound([Turn(0, 0, "morph", 1.0), on(1000)], LENGTH + 1000, **stays)[1000:], FIRST, 1e-5)
+
+
+def test_a_key_that_has_a_label_of_its_own_keeps_it_through_a_morph(sound, labelled, said_b):
+    kit = [{"key": 36, "label": "c"}, {"key": 37, "code": [0.0, 0.0]}]
+    keys = {"of": labelled, "knobs": [], "morph": {"to": said_b}, "keys": kit}
+    events = [Turn(0, 0, "morph", 1.0)]
+    assert near(sound([*events, on(1000, 36)], LENGTH + 1000, **keys)[1000:], FIRST + SECOND, 1e-5)
+    assert near(sound([*events, on(1000, 37)], LENGTH + 1000, **keys)[1000:], SECOND, 1e-5)
+
+
+def test_a_held_clip_follows_its_label_through_a_morph(sound, labelled, said_b):
+    keys = {"of": labelled, "knobs": [], "morph": {"to": said_b}, "clip": {"trigger": "gated"}}
+    found = sound([on(), Turn(10, 0, "morph", 1.0)], LENGTH, **keys)
+    assert near(found[:GRID], FIRST[:GRID], 1e-5)
+    assert near(found[3 * GRID + SPREAD :], SECOND[3 * GRID + SPREAD :], 1e-5)
+
+
 SETTINGS = st.sampled_from(
     [
         {},

@@ -14,7 +14,7 @@ from timbrel.host.engines import clip as engine
 from timbrel.host.engines.clips.reading import Clip
 from timbrel.host.engines.clips.store import NEWEST, Ahead, Decoder, Want
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
 from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
@@ -124,6 +124,21 @@ def test_live_playing_is_rendering_where_knobs_have_come_to_rest(model, tmp_path
         playing.play(turns, 1000, settled=True)
         sounds.append(playing.play(notes, 6000, settled=True))
     assert np.array_equal(*sounds)
+
+
+def test_a_label_that_a_morph_leads_to_is_decoded_ahead(tmp_path):
+    path = save_clips(tmp_path / "l.onnx", np.zeros(LENGTH), labels=("a", "b"), labelled=np.stack([noise(2), noise(3)]))
+    (tmp_path / "b.toml").write_text('format = 1\nmodel = "l.onnx"\n[clip]\nlabel = "b"\n')
+    fields = {"format": 1, "model": "l", "envelope": SHARP, "knobs": [], "morph": {"to": "b.toml"}}
+    model = Model(path)
+    made = Patch("clips", fitted(Preset.model_validate(fields), model.card, tmp_path), model, tmp_path)
+    sounds = []
+    for live in (True, False):
+        playing = Playing(made, live)
+        playing.play([Turn(0, 0, "morph", 0.5)], 1000, settled=True)
+        sounds.append(playing.play([on()], LENGTH, settled=True))
+    assert np.array_equal(*sounds)
+    assert sounds[0] == pytest.approx(0.5 * (noise(2) + noise(3)), abs=1e-5)
 
 
 def test_before_its_first_clip_is_ready_it_says_so_and_a_note_is_silent(patch, gate):
