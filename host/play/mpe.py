@@ -264,6 +264,7 @@ class _FingerMotion:
         spans: Sequence[tuple[float, float]],
     ) -> None:
         self._common, self._touches, self._to_latents, self._spans = common, touches, to_latents, spans
+        self.morph, self.beat, self.beat_samples = common.morph, common.beat, common.beat_samples  # no finger's own
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
         """Return codes, [rows, n_latents]; where fingers rest, the common ones to the bit: their frames are shared."""
@@ -294,18 +295,6 @@ class _FingerMotion:
             return touch.masters[0][1].block(start, count) + touch.bend.block(start, count)
         masters = np.array([touch.master(time).value(time) for time in range(start, start + count)], np.float32)
         return masters + touch.bend.block(start, count)
-
-    def morph(self, time: int) -> float:
-        """See `Motion.morph`."""
-        return self._common.morph(time)
-
-    def beat(self, time: int) -> float:
-        """See `Motion.beat`."""
-        return self._common.beat(time)
-
-    def beat_samples(self, time: int) -> float:
-        """See `Motion.beat_samples`."""
-        return self._common.beat_samples(time)
 
     def _values(self, name: str, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         found = [

@@ -45,7 +45,7 @@ def risen(levels: Tensor) -> Tensor:
 def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
     """Return levels of parts, [clips, points], as they are when they have risen at a part, [clips, 1], and not before.
 
-    There they are raised to 3 dB under the loudest, by 6 dB at the most, and less with each part around; before it they
+    There they are raised to 3 dB under the loudest, by 2 dB at the most, and less with each part around; before it they
     are lowered to that where they lie above.
     """
     time = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts

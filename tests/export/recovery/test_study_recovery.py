@@ -86,7 +86,7 @@ def test_rows_that_were_measured_are_not_measured_again(made, asked, monkeypatch
 
 def test_searches_of_the_true_code_find_it(asked, made, words):
     rows = made["tables"]["generated"]
-    assert rows["asked"]["found_again"] == [1, 0]
+    assert rows["asked"]["found_again"][0] >= 0.75
     assert rows["least-squares"]["mse"][0] <= rows["network"]["mse"][0] * 1.5
 
 
@@ -113,14 +113,14 @@ def spoken(tmp_path_factory):
 def test_a_model_that_is_there_has_its_tables_and_our_search_finds_its_codes(spoken, words, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "EVALUATIONS", 60)
     model = Model(shipped_models()["digits-spoken"])
-    asked = Asked(spoken, tmp_path / "study", model, words / "judge", [], seeds=1, clips=2)
+    asked = Asked(spoken, tmp_path / "study", model, words / "judge", [], seeds=1, clips=4)
     with Display() as display:
         assert study(asked, display)
     made = json.loads((asked.folder / "study.json").read_text())
     for rows in made["tables"].values():
         assert list(rows) == list(ROWS)
         assert rows["least-squares"]["spectrogram_mse"][0] < rows["network"]["spectrogram_mse"][0]
-    assert made["tables"]["generated"]["least-squares"]["found_again"] == [1, 0]
+    assert made["tables"]["generated"]["least-squares"]["found_again"][0] >= 0.75
     assert made["steps"] == {}
     assert "nothing was trained for it" in (asked.folder / "index.html").read_text()
 
