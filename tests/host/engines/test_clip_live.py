@@ -135,6 +135,7 @@ def test_a_label_that_a_morph_leads_to_is_decoded_ahead(tmp_path):
     sounds = []
     for live in (True, False):
         playing = Playing(made, live)
+        playing.play([], 1000, settled=True)
         playing.play([Turn(0, 0, "morph", 0.5)], 1000, settled=True)
         sounds.append(playing.play([on()], LENGTH, settled=True))
     assert np.array_equal(*sounds)
