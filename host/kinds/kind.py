@@ -112,6 +112,17 @@ class Kind:
         """Return the name of a sound file that a preset's notes go on from; None where they begin by themselves."""
         return None
 
+    def sound_samples(self, card: Shape) -> int:
+        """Return how much of the end of such a sound its notes can know, in samples."""
+        return 0
+
+    def ahead_seconds(self, own: Any, card: Shape, tempo_bpm: float) -> float | None:
+        """Return how far ahead of its sound a frame is made: a knob is heard after that, and at most twice that.
+
+        None where knobs act at once.
+        """
+        return None
+
     def keying(self, own: Any, play: Any) -> Keying:
         """Return how keys play voices; ``play`` is the preset's [play]."""
         return Keying()

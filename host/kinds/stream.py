@@ -10,6 +10,7 @@ from .kind import Kind, Shape
 
 FED = "previous"  # the state that is the frame before, as the decoder takes it
 PLACE = "place"  # the state that is the place in the bar, from 0 to 1
+MOST_SEED = 512  # frames of a seed: what came before is forgotten, and a note must not wait for minutes
 MOST_TRIMMED = 64  # frames that a memory is made of anew at the most
 
 
@@ -107,6 +108,17 @@ class Stream(Kind):
     def sound(self, own: StreamSettings | None) -> str | None:
         """See `Kind.sound`."""
         return None if own is None else own.seed_sound
+
+    def sound_samples(self, card: Any) -> int:
+        """See `Kind.sound_samples`."""
+        return int(MOST_SEED * card.stream.step_length)
+
+    def ahead_seconds(self, own: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
+        """See `Kind.ahead_seconds`: a step."""
+        stream = card.stream
+        if stream.steps_per_beat and (own or StreamSettings()).follow_tempo:
+            return float(60 / (tempo_bpm * stream.steps_per_beat))
+        return float(stream.step_length / card.sample_rate)
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
         """See `Kind.frames`."""

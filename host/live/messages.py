@@ -56,6 +56,7 @@ class Status:
     ports: list[str]
     last: str
     age_ms: float | None = None  # of the last note's sound, where sounds are decoded ahead of notes
+    ahead_ms: float | None = None  # by which frames are made ahead, where they follow from one another
 
 
 Message = tuple[Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events"], Any]

@@ -4,6 +4,8 @@ import statistics
 
 from ..controls import knob
 from ..events import ControlChange
+from ..kinds.table import kind_of
+from ..patch.library import Patch
 from ..patch.preset import CCMap
 from ..units import gain_to_db
 from .loop import Loop
@@ -35,6 +37,7 @@ def report(stage: Stage) -> Status:
     if stage.ear is not None:  # from sound to sound
         del parts["timing"]
     p50, p99 = loop.load.percentiles(50, 99)
+    patch = stage.cast.heard_by(stage.cast.place)[1]
     return Status(
         device=stage.device,
         rate=sink.rate,
@@ -47,14 +50,22 @@ def report(stage: Stage) -> Status:
         shed=player.shed,
         held=player.held,
         latents=loop.latents,
-        spans=[(latent.low, latent.high) for latent in stage.cast.heard_by(stage.cast.place)[1].model.card.latents],
+        spans=[(latent.low, latent.high) for latent in patch.model.card.latents],
         peak_db=gain_to_db(peak),
         limited=loop.limited,
         presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=last_moved(stage, loop),
         age_ms=player.rack.age_ms,
+        ahead_ms=_ahead_ms(patch),
     )
+
+
+def _ahead_ms(patch: Patch) -> float | None:
+    card, preset = patch.model.card, patch.preset
+    kind = kind_of(card)
+    seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
+    return None if seconds is None else 1000 * seconds
 
 
 def _measured_ms(loop: Loop) -> float | None:

@@ -113,6 +113,7 @@ def summary(report: Status) -> str:
         f"shed {report.shed}",
         f"held {len(report.held)}",
         f"latency {sum(report.latency_ms.values()):.1f} ms",
+        *([] if report.ahead_ms is None else [f"ahead {report.ahead_ms:.0f} ms"]),
         *([] if report.age_ms is None else [f"age {report.age_ms:.0f} ms"]),
         f"peak {_decibels(report.peak_db)}{_too_loud(report)}",
         f"preset {_presets(report)}",
@@ -212,6 +213,7 @@ def rows(report: Status, width: int = WIDTH) -> list[tuple[str, str]]:
         ("preset", _presets(report)),
         ("card", f"{report.rate} Hz, blocks of {report.block}, {report.device}"),
         *_wrapped("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}", room, 1 if width >= WIDTH else 2),
+        *([] if report.ahead_ms is None else [("delay", _delay(report.ahead_ms))]),
         ("measured", measured),
         ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
         ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "") + _age(report)),
@@ -229,6 +231,11 @@ def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, st
     rest = value[len(" ".join(first)) :].strip()
     parts = [*first, rest, *[""] * (count - 1 - len(first))]
     return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
+
+
+def _delay(ahead_ms: float) -> str:
+    """Return what is said of how long knobs wait for frames that are made ahead."""
+    return f"a knob is heard {ahead_ms:.0f} to {2 * ahead_ms:.0f} ms later"
 
 
 def _age(report: Status) -> str:

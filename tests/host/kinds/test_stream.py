@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from timbrel.host.contract.card import Card
 from timbrel.host.contract.describe import describe
 from timbrel.host.kinds.stream import CONTROLS
+from timbrel.host.kinds.table import kind_of
 from timbrel.host.patch.agreement import faults, ranges
 from timbrel.host.patch.preset import Preset
 
@@ -55,6 +56,13 @@ def test_people_are_told_what_streams_are():
     assert "3900 samples (244 ms)" in told
     assert "a knob is heard after 244 to 488 ms" in told
     assert "4 steps a beat, 61.54 BPM as trained" in told  # 60 * 16000 / (4 * 3900)
+
+
+@pytest.mark.parametrize(("follows", "seconds"), [(True, 60 / (120 * 4)), (False, 3900 / 16000)])
+def test_frames_are_made_ahead_by_a_step_of_the_tempo_or_their_own(follows, seconds):
+    made = card()
+    own = preset(stream={"follow_tempo": follows}).stream
+    assert kind_of(made).ahead_seconds(own, made, 120.0) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(

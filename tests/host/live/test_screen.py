@@ -380,6 +380,13 @@ def test_where_realtime_is_not_allowed_the_remedy_is_named(monkeypatch, tmp_path
     assert "'audio'" in line
 
 
+def test_the_delay_of_frames_that_are_made_ahead_is_shown():
+    assert "ahead" not in summary(report())
+    assert "delay" not in dict(rows(report()))
+    assert "ahead 139 ms" in summary(report(ahead_ms=139.3))
+    assert dict(rows(report(ahead_ms=139.3)))["delay"] == "a knob is heard 139 to 279 ms later"
+
+
 def test_the_age_of_the_last_sound_is_shown_where_sounds_are_decoded_ahead():
     assert "age" not in summary(report())
     assert "age 12 ms" in summary(report(age_ms=12.3))
