@@ -49,7 +49,7 @@ class Patch:
     tuning: Mapping[int, float] = field(init=False, repr=False)
     morph: Morph | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)
-    sound: npt.NDArray[np.float32] | None = field(init=False, repr=False)
+    sound: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
@@ -58,11 +58,22 @@ class Patch:
             object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned))
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder))
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder))
-            sound = kind.sound(preset.of_kind(kind))
-            heard = None if sound is None else end_of(self.folder / sound, card.sample_rate, MOST_SAMPLES)
-            object.__setattr__(self, "sound", heard)
+            if (sound := kind.sound(preset.of_kind(kind))) is not None:
+                self._hear(sound, kind.sound_samples(card))
         except UserError as error:
             raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
+
+    def _hear(self, name: str, samples: int) -> None:
+        """Read the sound that notes go on from, and warn where it is longer than so many samples."""
+        rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
+        sound = end_of(self.folder / name, rate, most + 1)
+        object.__setattr__(self, "sound", sound[-most:])
+        if len(sound) > most:
+            line = (
+                f"preset {self.name!r}: the sound {name!r} is longer than the memory takes; "
+                f"its last {most / rate:.1f} seconds are used"
+            )
+            object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, line))))  # a copy is warned once
 
 
 def open_patch(name: str) -> Patch:

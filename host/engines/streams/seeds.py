@@ -9,11 +9,9 @@ import numpy.typing as npt
 from ...contract.encoder import SILENT, Encoder
 from ...contract.model import Model, States
 from ...errors import UserError
-from ...kinds.stream import FED, StreamSettings
+from ...kinds.stream import FED, MOST_SEED, StreamSettings
 
 Array = npt.NDArray[np.float32]
-
-MOST_FRAMES = 512  # of a seed: what came before is forgotten, and a note must not wait for minutes
 
 
 class Seed(NamedTuple):
@@ -61,7 +59,7 @@ def _heard(model: Model, name: str, sound: Array, base: Array) -> Seed:
         raise UserError(f"stream.seed_sound {name!r} is silent; give a sound that is heard, or leave it out")
     sound = sound[-(len(sound) // step) * step :]
     padded = np.concatenate([np.zeros(length - step, np.float32), sound])
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::step][-MOST_FRAMES:]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::step][-MOST_SEED:]
     latents, fed = Encoder(model).fed(np.ascontiguousarray(frames))
     told = latents.mean(0)
     offset = told - base if np.any(latents) else 0 * base

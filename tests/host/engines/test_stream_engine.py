@@ -1,5 +1,7 @@
 """The engine of streams: frames joined, seeded, in time, in pitch; memory; heat; live as offline."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -374,6 +376,17 @@ def test_a_seed_that_cannot_be_gone_on_from_is_refused(patch, sound, words):
     made = patch(stream={"seed_sound": "seed.wav"}, sound=sound)
     with pytest.raises(UserError, match=words):
         Rack({0: made}, RATE)
+
+
+def test_what_a_long_seed_begins_with_is_left_out_and_said_in_one_line(patch, monkeypatch):
+    monkeypatch.setattr("timbrel.host.kinds.stream.MOST_SEED", 10)
+    sound = 0.1 * sine(10 * STEP + 1)
+    made = patch(stream={"seed_sound": "seed.wav"}, sound=sound)
+    again = replace(made)
+    [line] = again.warnings
+    assert f"its last {10 * STEP / RATE:.1f} seconds are used" in line
+    assert np.array_equal(again.sound, sound[1:])
+    assert patch(stream={"seed_sound": "seed.wav"}, sound=sound[1:]).warnings == ()
 
 
 def test_a_clock_moves_the_steps_and_pulls_them_back_into_time(tmp_path, patch):
