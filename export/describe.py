@@ -1,7 +1,7 @@
 """Describes a model's codes for its card: spans, landmarks, and the real sound to start from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,16 @@ NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs lo
 class Codes:
     """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma.
 
-    ``span`` are the ends of every latent where its prior has ends; else each spans what the frames do. ``names`` are
-    the latents' own, where a family knows what they do.
+    ``span`` are the ends of latents, of all or [n], where they are known; else each spans what the frames do. ``names``
+    are the latents' own, where a family knows what they do, and ``moves`` says by name what was measured of it.
     """
 
     latents: Array
     labels: list[str]
     pitch_classes: npt.NDArray[np.int64] | None = None
-    span: tuple[float, float] | None = None
+    span: tuple[float | Array, float | Array] | None = None
     names: Sequence[str] = ()
+    moves: Mapping[str, str] = field(default_factory=dict)
 
     def ends(self) -> tuple[Array, Array]:
         """Return the low and the high end of each latent's knob, [n] both."""
@@ -89,6 +90,7 @@ def latents(codes: Codes, defaults: list[float]) -> list[Latent]:
             default=float(np.clip(default, round(float(low[i]), 5), round(float(high[i]), 5))),
             mean=round(float(codes.latents[:, i].mean()), 5),
             std=round(float(codes.latents[:, i].std()), 5),
+            moves=codes.moves.get(codes.names[i], "") if codes.names else "",
         )
         for i, default in enumerate(defaults)
     ]

@@ -23,7 +23,7 @@ from ..host.through.spans import in_deviations
 from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen
-from .streams.loops import HEAT
+from .streams.playing import HEAT
 
 RATE = 44100
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)

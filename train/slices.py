@@ -17,14 +17,21 @@ SILENT = 1e-9  # root mean square: nothing is divided by less
 
 
 @torch.no_grad()
-def sound_of(network: LoopNetwork, recipe: LoopRecipe, codes: Tensor, loudest_db: float = math.inf) -> Array:
+def sound_of(
+    network: LoopNetwork, recipe: LoopRecipe, codes: Tensor, loudest_db: float = math.inf, late: float = 0.0
+) -> Array:
     """Return the sound of the codes of slices [steps, components], [steps * hop_length].
 
-    No slice is louder than ``loudest_db``, its root mean square in dB of full scale: a host limits them alike.
+    No slice is louder than ``loudest_db``, its root mean square in dB of full scale: a host limits them alike. Every
+    other slice, from the second on, comes ``late`` by so many steps.
     """
     seen = network.features
     made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
-    frames = seen.frames(network.decoded(codes)).cpu().numpy()
+    features = network.decoded(codes)
+    if late:
+        shares = late * (torch.arange(len(codes)) % 2).to(features)[:, None]
+        features = seen.delayed(features, features.roll(1, 0), shares)
+    frames = seen.frames(features).cpu().numpy()
     slices = made(frames)
     levels = np.sqrt(np.square(slices).mean(1, keepdims=True))
     slices *= np.minimum(1.0, 10 ** (loudest_db / 20) / np.maximum(levels, SILENT)).astype(np.float32)

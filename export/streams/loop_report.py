@@ -1,12 +1,10 @@
 """A run of a network of loops becomes figures and a page: how near it stays to loops, in time, and how much is new."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ...train.batches.loops import loops, sliced
 from ...train.corpus.store import Clip, Corpus, Split
@@ -17,23 +15,21 @@ from ...train.metrics.verbatim import longest_verbatim
 from ...train.models.loops import LoopNetwork
 from ...train.recipes.loops import LoopRecipe
 from ...train.run import Run
-from ...train.slices import sound_of
-from ..measures.groove import groove
-from ..measures.turning import Turning, turning
 from ..reports.figures import clips as clip_figures
 from ..reports.page import basis, document, faint, players, shown, table
 from ..reports.picture import Picture
 from ..reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
-from .loops import HEAT, level_range
+from .loops import level_range
+from .playing import HEAT, played
+from .steering import STEERED_BARS, UNITS, steering
+from .turning import turning
 
 Array = npt.NDArray[np.float32]
 
 SEED_BARS, BARS = 1, 8  # that are given, and that follow
 MOST = 8  # loops that are played on from
 MINUTES = 10.0  # of playing on without end
-STEERED_BARS = 16  # that are measured at each end of a knob
 HOP_SECONDS = 0.0232  # from frame to frame whose nearest is looked for
-ENDS = 1.5  # deviations from the middle, at which a knob's ends are tried
 WITHIN, KEPT, COPIED_BEATS, STEADY = 0.95, 0.5, 2.0, 0.999  # what is asked of it
 
 
@@ -90,22 +86,7 @@ def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int
     """Return the bars that follow the first bars of a loop, which say how it is steered too, [samples]."""
     cut = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
     codes = network.coded(network.features.raw(torch.from_numpy(cut)))
-    return _played(network, recipe, codes, network.heard(codes).mean(0), BARS, seed)
-
-
-def _played(
-    network: LoopNetwork,
-    recipe: LoopRecipe,
-    codes: Tensor,
-    steered: Tensor,
-    bars: float,
-    seed: int,
-    loudest_db: float = math.inf,
-) -> Array:
-    generator = torch.Generator().manual_seed(seed)
-    count = round(bars * recipe.frames.bar)
-    made = network.continued(codes[None], steered[None], count, HEAT, generator)[0]
-    return sound_of(network, recipe, made, loudest_db)
+    return played(network, recipe, codes, network.heard(codes).mean(0), BARS, seed)
 
 
 def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array], Figures]:
@@ -136,7 +117,7 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
     bars = MINUTES * 60 * rate / (step * recipe.frames.bar)
     nothing = torch.zeros(0, recipe.network.components)
     loudest = level_range([torch.from_numpy(sliced(sound, recipe)) for sound in sounds])[1]
-    sound = _played(network, recipe, nothing, torch.zeros(recipe.network.latents), bars, SEED, loudest)
+    sound = played(network, recipe, nothing, torch.zeros(recipe.network.latents), bars, SEED, loudest)
     low, high = loudness_range(sounds, step)
     return {
         "minutes": MINUTES,
@@ -145,22 +126,6 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
         "constant": constant_share(sound, rate, step),
         "repeating": repeating_share(sound, step),
     }
-
-
-@torch.no_grad()
-def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[str, Figures]:
-    """Return what each named knob's measure is where it is turned low, in the middle, and high."""
-    step, rate, found = recipe.frames.hop_length, recipe.frames.sample_rate, {}
-    nothing = torch.zeros(0, recipe.network.components)
-    for number, name in enumerate(turned.told):
-        row = {}
-        for end, place in (("low", -ENDS), ("middle", 0.0), ("high", ENDS)):
-            code = torch.from_numpy(turned.middle + place * turned.ways[number]).float()
-            sound = _played(network, recipe, nothing, code, STEERED_BARS, SEED)
-            measured = getattr(groove(sound, rate, step, recipe.frames.steps_per_beat), name)
-            row[end] = float(measured) if np.isfinite(measured) else None
-        found[name] = row
-    return found
 
 
 def verdict(found: Figures) -> tuple[str, list[str]]:
@@ -235,9 +200,10 @@ def _knobs(rows: list[Figures]) -> str:
         for row in rows
     ]
     note = (
-        f"Correlation: of bars of training loops with what the knob is named for. Low, middle and high: what "
-        f"{STEERED_BARS} bars have of it at -{ENDS:g}, 0 and {ENDS:g} deviations. Density: onsets a beat. Brightness: "
-        "octaves over 1 Hz. Swing: how much later off-beat sixteenths come, in steps."
+        f"Correlation: of the knob with what it is named for, in what is played. Low, middle and high: what "
+        f"{STEERED_BARS} bars have of it at the knob's ends and between, at a heat of {HEAT:g}, in "
+        + "; ".join(f"{name}: {unit}" for name, unit in UNITS.items())
+        + ". Swing is how much later off-beat sixteenths come."
     )
     return table(["Knob", "Correlation", "Low", "Middle", "High"], cells, 4) + faint(note) if rows else ""
 

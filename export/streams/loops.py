@@ -16,12 +16,11 @@ from ...train.models.loops import LoopNetwork, harmonics
 from ...train.recipes.loops import LoopRecipe
 from ..describe import Codes
 from ..graphs import Graphs
-from ..measures.turning import Turning, turning
 from .sequence import LEVELS, QUIETEST_DB
+from .steering import effects, steering
+from .turning import Turning, turning
 
 STRAYS = 0.02  # of steps: between two slices that are as likely, rounding decides
-
-HEAT = 1.3  # of a first preset, and of what is measured: at 1 it plays beats of its loops again
 
 
 class Decoder(nn.Module):
@@ -51,9 +50,12 @@ class Decoder(nn.Module):
         enter, forget, cell, leave = gates.chunk(4, 1)
         kept = torch.sigmoid(forget) * c[:, 0] + torch.sigmoid(enter) * torch.tanh(cell)
         after = torch.sigmoid(leave) * torch.tanh(kept)
-        codes = network.bent(after, network.drawn(after, noise))
+        codes = network.bent(after, network.drawn(after, noise, steered), steered)
         later = place + 1 / network.bar
-        frame = network.features.frames(network.decoded(codes))
+        step = torch.round(place * network.bar)
+        late = network.late(steered) * (step - 2 * torch.floor(step / 2))
+        slices = network.features.delayed(network.decoded(codes), network.decoded(previous), late)
+        frame = network.features.frames(slices)
         return frame, codes, later - torch.floor(later), after[:, None], kept[:, None]
 
 
@@ -91,7 +93,7 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
     turned = turning(network, recipe, corpus)
     encoder = Encoder(network, turned)
     slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in found]
-    codes = [encoder(loop)[0].mean(0).numpy() for loop in slices]
+    codes = np.stack([encoder(loop)[0].mean(0).numpy() for loop in slices])
     low, high = level_range(slices)
     seen, settings, frames = network.features, recipe.network, recipe.frames
     size = [1, settings.size]
@@ -101,7 +103,13 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
         strays=STRAYS,
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(np.stack(codes), [clip.name for clip in found], names=turned.names),
+        codes=Codes(
+            codes,
+            [clip.name for clip in found],
+            span=(np.minimum(turned.ends[0], codes.min(0)), np.maximum(turned.ends[1], codes.max(0))),
+            names=turned.names,
+            moves=effects(steering(network, recipe, turned)),
+        ),
         card={
             "kind": "stream",
             "domain": "magnitude",

@@ -27,7 +27,10 @@ class _Part(BaseModel):
 
 
 class Latent(_Part):
-    """One knob: the span that the training set fills, where it rests, and how codes are distributed along it."""
+    """One knob: the span that the training set fills, where it rests, and how codes are distributed along it.
+
+    ``moves``: what was measured at its ends, in words; empty where nothing was.
+    """
 
     name: str
     low: float
@@ -35,6 +38,7 @@ class Latent(_Part):
     default: float
     mean: float
     std: float
+    moves: str = ""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Latent":

@@ -1,5 +1,7 @@
 """A network of loops becomes a file that plays on as torch does, with knobs that are named for what they move."""
 
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -8,15 +10,17 @@ from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.first_preset import as_text, first_loop
-from timbrel.export.measures.groove import Groove, groove
-from timbrel.export.measures.turning import turned
 from timbrel.export.streams import loop_report as reporting
+from timbrel.export.streams import steering
+from timbrel.export.streams.turning import turned, turning
+from timbrel.host.contract.describe import describe
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.progress import Display
-from timbrel.train.batches.loops import loops, sliced, taken
+from timbrel.train.batches.loops import sliced
 from timbrel.train.families import trained
 from timbrel.train.launch import start
+from timbrel.train.metrics.groove import Groove, groove
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -56,6 +60,10 @@ def test_the_card_says_how_frames_follow_and_how_loud_they_are(model, corpus):
     assert card.frame_length == STEP + card.hop_length
     assert [mark.label for mark in card.landmarks] == [clip.name for clip in corpus.clips("train")]
     assert -40 < card.stream.levels_db[1] < 0
+    named = {latent.name: latent.moves for latent in card.latents}
+    assert re.fullmatch(r"[\d.]+ to [\d.]+ onsets a beat", named["density"])
+    assert named["latent 3"] == ""
+    assert named["density"] in describe(card, 1000)
 
 
 def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice(model, run):
@@ -72,29 +80,18 @@ def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice
         places.append(state["place"][:, 0])
         frame, state = model.step(knobs, NO_LABEL, state, noise[step])
         frames.append(frame)
-    steered = torch.from_numpy(_steered(model, run, knobs))
     with torch.no_grad():
+        turned = turning(network, run.recipe, run.corpus())
+        steered = torch.from_numpy((turned.middle + knobs @ turned.ways).astype(np.float32))
         told = torch.from_numpy(np.stack(fed, 1)), torch.from_numpy(np.stack(places, 1))
         after, _ = network.remembered(*told, steered)
-        codes = network.bent(after, network.drawn(after, torch.from_numpy(noise.transpose(1, 0, 2))))
-        expected = network.features.frames(network.decoded(codes.flatten(0, 1))).numpy()
+        codes = network.bent(after, network.drawn(after, torch.from_numpy(noise.transpose(1, 0, 2)), steered), steered)
+        late = network.late(steered)[:, None] * (torch.arange(200) % 2)[:, None]
+        slices = network.decoded(codes.flatten(0, 1)), network.decoded(told[0].flatten(0, 1))
+        expected = network.features.frames(network.features.delayed(*slices, late.flatten(0, 1))).numpy()
     given = np.stack(frames, 1).reshape(expected.shape)
     assert np.abs(given - expected).max() <= 1e-4 * np.ptp(expected)
     assert np.allclose(np.stack(places, 1), np.arange(200) % BAR / BAR, atol=1e-5)
-
-
-def _steered(model, run, knobs):
-    """The steering codes of knobs: knobs of training loops and their codes are the ends of one linear map."""
-    network = trained(run, "best")[0]
-    corpus = run.corpus()
-    marks = np.array([mark.latent for mark in model.card.landmarks])
-    with torch.no_grad():
-        codes = [
-            network.encode(taken(corpus, [clip], run.recipe).raw[None])[0]
-            for clip in loops(corpus, "train", run.recipe)
-        ]
-    matrix = np.linalg.lstsq(np.c_[marks, np.ones(len(marks))], torch.stack(codes).numpy(), rcond=None)[0]
-    return (np.c_[knobs, np.ones(len(knobs))] @ matrix).astype(np.float32)
 
 
 def test_the_encoder_gives_a_loops_landmark_and_what_the_decoder_is_fed(model, run):
@@ -177,7 +174,7 @@ def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(mode
 def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monkeypatch):
     monkeypatch.setattr(reporting, "MINUTES", 0.5)
     monkeypatch.setattr(reporting, "BARS", 2)
-    monkeypatch.setattr(reporting, "STEERED_BARS", 2)
+    monkeypatch.setattr(steering, "STEERED_BARS", 2)
     found = evaluate(run, checkpoint="last")
     assert found["split"] == "test"
     assert [row["name"] for row in found["played_on"]] == ["loop 12", "loop 13"]
@@ -192,6 +189,13 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "What follows its first bar (loop 12)" in page
     assert f"{found['played_on'][0]['within']:.1%}" in page
+
+
+def test_what_knobs_move_is_said_with_its_unit():
+    told = steering.effects(
+        {"density": {"low": 2.0, "middle": 3.0, "high": 3.456}, "swing": {"low": None, "high": 0.3}}
+    )
+    assert told == {"density": "2.00 to 3.46 onsets a beat", "swing": "– to 0.30 steps late"}
 
 
 def test_shortcomings_are_those_of_the_figures():

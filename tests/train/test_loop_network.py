@@ -8,16 +8,19 @@ import torch
 from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.errors import UserError
 from timbrel.train.batches.loops import check_loops, describe_loops, loop_data, loops, on_grid, sliced, taken
+from timbrel.train.batches.variants import LATE, THIN, THINNER, retimed, tilted
 from timbrel.train.families import trained
 from timbrel.train.launch import start
+from timbrel.train.metrics.groove import groove
 from timbrel.train.models.loops import LoopNetwork, harmonics, medoids
+from timbrel.train.models.slice_features import SliceFeatures
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 from timbrel.train.slices import joined, sound_of
 
 from .looped import BAR, SMALL, STEP, grooves, loop, loops_of
 from .loops import CPU
-from .struck import corpus_of, hat
+from .struck import RATE, corpus_of, hat
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +78,77 @@ def test_where_slices_are_not_alike_their_powers_add_up_to_one():
 
 def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
     recipe = on_grid(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
-    data = loop_data(corpus, recipe, corpus.folder, False)
-    assert len(data) == 24
-    first, second = data.batch(np.array([0, 1]), np.random.default_rng(0))[0]
+    assert len(loop_data(corpus, recipe, corpus.folder, False)) == 24
+    slices = taken(corpus, loops(corpus, "train", recipe), recipe)
+    first, second = slices.take(np.array([0, 1]), 48, np.zeros(2, np.int64))
     assert len(first) == 48
     assert torch.equal(first[:16], first[32:])
     assert torch.equal(first[16:32], second[:16])
     assert not torch.equal(first[:16], first[16:32])
+
+
+def test_what_follows_is_straight_and_what_is_heard_and_fed_are_variants_of_it(corpus):
+    recipe = on_grid(load_recipe("tuned-sequence", SMALL), corpus)
+    slices = taken(corpus, loops(corpus, "train", recipe), recipe)
+    data = loop_data(corpus, recipe, corpus.folder, False)
+    chosen = np.repeat(np.arange(4), 64)
+    told, heard, fed, tilts, late, density = data.batch(chosen, np.random.default_rng(1))
+    kinds = [slices.take(chosen, BAR, np.full(256, number)) for number in range(len(LATE))]
+    are = [torch.stack([(given == kind).all(2).all(1) for kind in kinds]) for given in (told, heard, fed)]
+    assert torch.equal(are[0].any(0), torch.ones(256, dtype=torch.bool))
+    thin = late.isnan()
+    assert 0.3 < thin.float().mean() < 0.5
+    assert are[0][0][~thin].all()
+    assert are[0][-2:].any(0)[thin].all()
+    assert (are[1][LATE.index(0.3)] == ((late - 0.3).abs() < 1e-6))[chosen % 2 == 0].all()
+    other = (are[2] != are[1]).any(0).float().mean()
+    assert other > 0.6
+    assert np.corrcoef(tilts.T)[0, 1] == pytest.approx(0, abs=0.15)
+    assert density[thin].mean() < density[~thin].mean() - 0.5
+    assert tilts.min() < -2.5
+    assert tilts.max() > 1.5
+
+
+def test_slices_come_late_in_features_as_they_do_in_sound(corpus):
+    network, recipe = begun(corpus, ["network.components=40", "network.prototypes=40"])
+    sound = np.array(corpus.samples(corpus.clips()[0]))
+    assert groove(sound, RATE, STEP, 4).swing == pytest.approx(0, abs=0.05)
+    with torch.no_grad():
+        codes = network.coded(network.features.raw(torch.from_numpy(sliced(sound, recipe))))
+    for late in (0.0, 0.15, 0.33):
+        made = sound_of(network, recipe, codes, late=late)
+        assert groove(made, RATE, STEP, 4).swing == pytest.approx(late, abs=0.06)
+
+
+@pytest.mark.parametrize("own", [0.0, 0.2])
+@pytest.mark.parametrize("late", [0.0, 0.15, 0.3])
+def test_off_beats_come_as_late_as_they_are_asked_to(own, late):
+    made = retimed(loop(3, swing=own, hats=1), RATE, STEP, late)
+    assert groove(made, RATE, STEP, 4).swing == pytest.approx(late, abs=0.05)
+
+
+@pytest.mark.parametrize(("late", "kept"), [(THIN, 2), (THINNER, 4)])
+def test_off_beats_can_be_left_out(late, kept):
+    full = loop(3, hats=1)
+    thin = retimed(full, RATE, STEP, late)
+    assert len(thin) == len(full)
+    assert groove(thin, RATE, STEP, 4).density == pytest.approx(4 / kept, abs=0.3)
+    beats = np.abs(thin - full).reshape(-1, kept, STEP)[:, 0, : STEP - 100]
+    assert beats.max() < 1e-6
+
+
+@pytest.mark.parametrize("tilt", [-3.0, 2.0])
+def test_tilted_features_are_those_of_tilted_sound(corpus, tilt):
+    recipe = on_grid(load_recipe("tuned-sequence", SMALL), corpus)
+    seen = SliceFeatures(RATE, recipe.frames.frame_length)
+    sound = np.array(corpus.samples(corpus.clips()[1]))
+    other = tilted(sound, RATE, tilt)
+    assert np.square(other).mean() == pytest.approx(np.square(sound).mean(), rel=1e-3)
+    plain, asked = (seen.raw(torch.from_numpy(sliced(part, recipe))) for part in (sound, other))
+    given = seen.tilted(plain[None], torch.tensor([tilt]))[0]
+    for was, wanted, made in zip(*(seen.parts(part) for part in (plain, asked, given)), strict=True):
+        heard = was > was.max() - 4.6  # 40 dB: what is softer, windows and filters smear
+        assert (made - wanted)[heard].square().mean() < 0.3 * (was - wanted)[heard].square().mean()
 
 
 def test_of_silence_nothing_is_heard_and_loud_slices_stay_loud(tmp_path):
@@ -92,12 +159,12 @@ def test_of_silence_nothing_is_heard_and_loud_slices_stay_loud(tmp_path):
     for clip in corpus.clips():
         sound = corpus.samples(clip)
         with torch.no_grad():
-            codes = network.coded(taken(corpus, [clip], recipe).raw.float())
+            codes = network.coded(taken(corpus, [clip], recipe).raw[0].float())
         given = sound_of(network, recipe, codes)
         levels = [np.sqrt(np.square(part.reshape(-1, STEP)).mean(1)) for part in (sound, given)]
         silent, loud = levels[0] < 1e-6, levels[0] > 0.1 * levels[0].max()
         silent &= np.roll(silent, -1)  # before a hit it comes in softly
-        assert levels[1][silent].max(initial=0) < 1e-6
+        assert levels[1][silent].max(initial=0) < 2e-6  # -114 dB
         assert np.abs(20 * np.log10(levels[1][loud] / levels[0][loud])).max() < 1.0
     assert network.features.frames(network.features.silence()[None]).abs().max() < 1e-5
 
@@ -116,14 +183,32 @@ def test_prototypes_are_slices_and_every_cluster_has_one():
 def test_a_choice_with_noise_is_drawn_nearly_as_a_softmax_draws(corpus):
     network, _ = begun(corpus)
     after = torch.randn(1, 32, generator=torch.Generator().manual_seed(3)) * 4
+    network.hits.zero_()
+    steered = torch.zeros(1, 4)
     with torch.no_grad():
         asked = torch.softmax(network.chances(after), 1)[0]
         noise = torch.randn(40000, len(asked), generator=torch.Generator().manual_seed(4))
-        drawn = torch.bincount(network.drawn(after, noise), minlength=len(asked)) / len(noise)
-        assert int(network.drawn(after, 0 * noise[:1])) == int(asked.argmax())
+        drawn = torch.bincount(network.drawn(after, noise, steered), minlength=len(asked)) / len(noise)
+        assert int(network.drawn(after, 0 * noise[:1], steered)) == int(asked.argmax())
     assert 0.5 * float((drawn - asked).abs().sum()) < 0.03  # total variation; normal noise of Gumbel's deviation has .1
     entropies = [float(-(p * p.clamp_min(1e-9).log()).sum()) for p in (drawn, asked)]
     assert abs(entropies[0] - entropies[1]) < 0.1
+
+
+def test_codes_of_dense_loops_favour_hits_and_codes_of_others_what_goes_on(corpus):
+    network, _ = begun(corpus)
+    after = torch.randn(4000, 32, generator=torch.Generator().manual_seed(5))
+    noise = torch.randn(4000, 24, generator=torch.Generator().manual_seed(6))
+    hits = []
+    with torch.no_grad():
+        for asked in (-1.5, 0.0, 1.5):
+            network.density.weight.zero_()
+            network.density.bias.fill_(asked)
+            hits.append(float(network.hits[network.drawn(after, noise, torch.zeros(4000, 4))].mean()))
+    assert hits[0] < hits[1] - 0.5 < hits[2] - 1.0
+    ends = network.prototypes[torch.stack([network.hits.argmax(), network.hits.argmin()])]
+    levels = network.features.parts(network.features.bounded(network.decoded(ends)))[1].detach().numpy()
+    assert np.ptp(levels[0]) > np.ptp(levels[1])
 
 
 def test_harmonics_tell_every_step_of_a_bar_from_all_others():

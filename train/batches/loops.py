@@ -10,11 +10,13 @@ from torch import Tensor
 
 from ...host.errors import UserError
 from ..corpus.store import Clip, Corpus, Split
+from ..metrics.groove import groove
 from ..models.clip_features import ClipFeatures
 from ..models.slice_features import SliceFeatures
 from ..recipes.loops import LoopRecipe
 from .clips import are, counted, left_out
 from .hits import sounds
+from .variants import LATE, THIN, TILTS_DB, retimed
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -27,26 +29,33 @@ BUILD = "build it with: timbrel corpus build SOUNDS --loops"
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of a split's loops: features [slices, width] in half precision, one loop after another.
+    """The slices of a split's loops: features [variants, slices, width] in half precision, one loop after another.
 
     Loop ``l`` has those from ``firsts[l]`` to before ``firsts[l + 1]``; a sequence begins at each of ``starts``, in
-    the loop with the number in ``loops``.
+    the loop with the number in ``loops``. ``density`` are their onsets a beat, [variants, loops].
     """
 
     raw: Tensor
     firsts: Ints
     starts: Ints
     loops: Ints
+    density: npt.NDArray[np.float64]
 
-    def take(self, chosen: Ints, steps: int) -> Tensor:
+    def take(self, chosen: Ints, steps: int, variants: Ints) -> Tensor:
         """Return the features of sequences, [chosen, steps, width]; at its end a loop begins again."""
         first, end = (self.firsts[self.loops[chosen] + more][:, None] for more in (0, 1))
         places = first + (self.starts[chosen][:, None] - first + np.arange(steps)) % (end - first)
-        return self.raw[torch.from_numpy(places)]
+        return self.raw[torch.from_numpy(variants[:, None]), torch.from_numpy(places)]
 
 
 class LoopData:
-    """Batches of sequences: features of slices, [batch, steps, width], in half precision (see `SliceFeatures.raw`)."""
+    """Batches of sequences in variants: what is to follow, what its code is heard in, what is fed, and numbers.
+
+    The first three are features of slices, [batch, steps, width], in half precision (see `SliceFeatures.raw`). What is
+    to follow is straight, and is said to be late by so many steps, [batch]; NaN where it has no off-beats. Tilts are in
+    dB an octave, [batch, 2]: of what follows, and of what is fed in place of what was before. The last is how dense it
+    is, in onsets a beat, [batch].
+    """
 
     def __init__(self, train: Slices, val: Slices, steps: int) -> None:
         self._train, self._val, self._steps = train, val, steps
@@ -57,16 +66,28 @@ class LoopData:
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """See `Data.batch`."""
-        return (self._train.take(frames, self._steps),)
+        return self._of(self._train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         """See `Data.validation`."""
-        chosen = _some(len(self._val.starts), min(limit, MOST_VALIDATED))
-        return [(self._val.take(chosen[at : at + BATCH], self._steps),) for at in range(0, len(chosen), BATCH)]
+        chosen, rng = _some(len(self._val.starts), min(limit, MOST_VALIDATED)), np.random.default_rng(0)
+        chosen = np.repeat(chosen, len(self._val.raw))
+        return [self._of(self._val, chosen[at : at + BATCH], rng) for at in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         """See `Data.spread`."""
         return self.batch(_some(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
+
+    def _of(self, slices: Slices, chosen: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return sequences that begin at chosen places, each in a variant, and what is fed."""
+        count = len(chosen)
+        variants, tilts = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
+        late = np.array(LATE)[variants[0]]
+        straight = np.where(late < THIN, LATE.index(0.0), variants[0])
+        told, heard, fed = (slices.take(chosen, self._steps, drawn) for drawn in (straight, *variants))
+        known = np.where(late < THIN, late, np.nan)
+        numbers = [tilts.T, known, slices.density[variants[0], slices.loops[chosen]]]
+        return told, heard, fed, *(torch.from_numpy(part.astype(np.float32)) for part in numbers)
 
 
 def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
@@ -96,18 +117,27 @@ def sliced(samples: Array, recipe: LoopRecipe) -> Array:
 
 @torch.no_grad()
 def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
-    """Return the slices of loops."""
-    features = SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
+    """Return the slices of loops in variants, as `lateness` has them."""
+    frames, features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
     raw, firsts, numbers = list[Tensor](), [0], list[int]()
-    starts = list[int]()
+    starts, density = list[int](), list[list[float]]()
     for number, clip in enumerate(found):
-        cut = torch.from_numpy(sliced(corpus.samples(clip), recipe))
-        raw += [features.raw(cut[first : first + ROWS]).half() for first in range(0, len(cut), ROWS)]
-        bars = range(firsts[-1], firsts[-1] + len(cut), recipe.frames.bar)
+        sound, step = np.array(corpus.samples(clip)), frames.hop_length
+        made = [retimed(sound, corpus.rate, step, late) for late in lateness(recipe)]
+        density.append([groove(one, corpus.rate, step, frames.steps_per_beat).density for one in made])
+        cut = [sliced(one, recipe) for one in made]
+        count, slices = len(cut[0]), torch.from_numpy(np.concatenate(cut))
+        raw.append(torch.cat([features.raw(some).half() for some in slices.split(ROWS)]).view(len(cut), count, -1))
+        bars = range(firsts[-1], firsts[-1] + count, frames.bar)
         starts += bars
         numbers += [number] * len(bars)
-        firsts.append(firsts[-1] + len(cut))
-    return Slices(torch.cat(raw), np.array(firsts), np.array(starts), np.array(numbers))
+        firsts.append(firsts[-1] + count)
+    return Slices(torch.cat(raw, 1), np.array(firsts), np.array(starts), np.array(numbers), np.array(density).T)
+
+
+def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
+    """Return how late off-beats come in variants of loops; beats of odd steps have none."""
+    return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
 
 
 def _some(count: int, limit: int) -> Ints:

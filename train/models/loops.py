@@ -30,6 +30,9 @@ BENT = 256  # and of what bends a slice
 # -3 to 4, but for a constant; it rises everywhere.
 GUMBEL = (1.15869, 0.2193, 0.02814)
 TURNS = 25  # of k-means
+FAVOUR = 1.5  # nats, for a slice that is a deviation more of a hit than others, in loops a deviation denser
+LATEST = 0.4  # of a step: what comes later is no late off-beat
+DEVIATION = 0.12  # of how late off-beats come in training, in steps: so large an error counts 1
 
 
 class LoopNetwork(Autoencoder):
@@ -46,6 +49,8 @@ class LoopNetwork(Autoencoder):
     scale: Tensor
     spread: Tensor
     prototypes: Tensor
+    usual: Tensor
+    hits: Tensor
 
     def __init__(self, recipe: LoopRecipe) -> None:
         super().__init__()
@@ -58,22 +63,32 @@ class LoopNetwork(Autoencoder):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("spread", torch.ones(()))  # mean square distance of a slice from its prototype
         self.register_buffer("prototypes", torch.zeros(self.settings.prototypes, n))
-        told = n + 2 * (self.bar // 2) + self.settings.latents
+        latents = self.settings.latents
+        self.register_buffer("usual", torch.tensor([0.0, 1.0]))  # mean and deviation of densities, onsets a beat
+        self.register_buffer("hits", torch.zeros(self.settings.prototypes))  # how much of a hit each one is
+        told = n + 2 * (self.bar // 2) + latents
         self.memory = nn.LSTM(told, size, batch_first=True)
         self.dropped = nn.Dropout(self.settings.dropout)
         self.chances = nn.Linear(size, self.settings.prototypes)
-        self.bender = nn.Sequential(nn.Linear(size + n, BENT), nn.LeakyReLU(0.1), nn.Linear(BENT, n))
-        self.steering = nn.Sequential(nn.Linear(n, HEARD), nn.LeakyReLU(0.1), nn.Linear(HEARD, self.settings.latents))
-        self.vague = nn.Parameter(torch.full((self.settings.latents,), -2.0))  # logarithms of variances of those codes
+        self.bender = nn.Sequential(nn.Linear(size + n + latents, BENT), nn.LeakyReLU(0.1), nn.Linear(BENT, n))
+        self.steering = nn.Sequential(nn.Linear(n, HEARD), nn.LeakyReLU(0.1), nn.Linear(HEARD, latents))
+        self.timing = nn.Linear(latents, 1)
+        self.density = nn.Linear(latents, 1)
+        self.vague = nn.Parameter(torch.full((latents,), -2.0))  # logarithms of variances of those codes
 
     @torch.no_grad()
     def begin(self, data: Data) -> None:
         """Take principal components of training slices, and the slices to choose from: the middles of clusters."""
         numbers = np.random.default_rng(0).permutation(len(data))[: MOST // self.bar]
-        bars = data.batch(numbers, np.random.default_rng(0))[0][:, : self.bar]  # each once: sequences begin with them
-        raw = bars.flatten(0, 1).to(self.middle)
+        told, heard, _, tilts, _, density = (
+            part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))
+        )
+        bars = told[:, : self.bar]  # each once: sequences begin with them
+        raw = bars.flatten(0, 1)
         self.features.learn(raw)
-        rows = self.features.bounded(raw)
+        self.usual.copy_(torch.stack([density.mean(), density.std(correction=0).clamp_min(1e-3)]))
+        all_kinds = [self.features.tilted(part[:, : self.bar], tilts[:, 0]).flatten(0, 1) for part in (told, heard)]
+        rows = self.features.bounded(torch.cat(all_kinds))
         self.middle.copy_(rows.mean(0))
         self.counts.fill_(1.0)
         self.counts[-self.features.points :] = LOUDNESS
@@ -83,8 +98,10 @@ class LoopNetwork(Autoencoder):
         self.axes.zero_()
         self.axes[:found] = torch.svd_lowrank(apart, q=found, niter=4)[2].T
         self.scale.copy_((apart @ self.axes.T).std(0).square().mean().sqrt().clamp_min(1e-6))
-        codes = self.coded(raw)
+        codes = self.coded(raw)  # what is chosen is not tilted: that is how it is bent
         self.prototypes.copy_(medoids(codes, self.settings.prototypes))
+        rises = self.features.rises(self.decoded(self.prototypes))
+        self.hits.copy_((rises - rises.mean()) / rises.std().clamp_min(1e-6))
         self.spread.copy_((codes - self.prototypes[self.chosen(codes)]).square().mean().clamp_min(1e-4))
 
     def coded(self, raw: Tensor) -> Tensor:
@@ -108,30 +125,54 @@ class LoopNetwork(Autoencoder):
         """Return the steering codes of loops, by their raw features."""
         return self.heard(self.coded(inputs[0].to(self.middle))).mean(1)
 
-    def reconstruction(self, raw: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def reconstruction(
+        self,
+        told: Tensor,
+        heard: Tensor,
+        fed: Tensor,
+        tilts: Tensor,
+        late: Tensor,
+        density: Tensor,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
         """Return how unlikely what follows is held, how far bent slices are from it, and what steering tells.
 
-        The first and the last are nats a step; the other is 1 where slices are left as they were chosen.
+        The first and the last are nats a step; the bend is 1 where slices are left as they were chosen, and timing and
+        density are 1 where codes do not tell of them.
+
+        Args:
+            told: raw features of sequences, which are straight.
+            heard: those that tell the steering code.
+            fed: those that the memory hears in place of what was before.
+            tilts: of what is told and heard, and of what is fed, in dB an octave, [batch, 2].
+            late: how late off-beats are that are heard, in steps, [batch]; NaN where there are none.
+            density: of what is told, in onsets a beat, [batch].
+            generator: on the CPU.
         """
-        codes = self.coded(raw.to(self.middle))
+        told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
+        apart = torch.cdist(self.coded(told), self.prototypes).square()
+        codes, steering, before = (
+            self.coded(self.features.tilted(raw, tilts[:, side])) for raw, side in ((told, 0), (heard, 0), (fed, 1))
+        )
         batch, steps, _ = codes.shape
-        apart = torch.cdist(codes, self.prototypes).square()
         target = apart.argmin(2)
         likely = torch.softmax(-apart / (2 * SOFT), 2)
-        means = self.heard(codes).mean(1)
+        means = self.heard(steering).mean(1)
         steered = means + torch.randn(means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
         place = (torch.arange(steps) % self.bar / self.bar).to(codes).expand(batch, -1)
-        fed = F.pad(codes, (0, 0, 1, 0))[:, :-1]
+        fed = F.pad(before, (0, 0, 1, 0))[:, :-1]
         if self.training:
             fed = self._disturbed(fed, place, steered, generator)
         after, _ = self.remembered(fed, place, steered)
         after = self.dropped(after)
-        left = (codes - self.bent(after, target)).square().mean() / self.spread
-        told = 0.5 * (means.square() + self.vague.exp() - 1 - self.vague).sum(1)
+        left = (codes - self.bent(after, target, steered)).square().mean() / self.spread
+        kept = 0.5 * (means.square() + self.vague.exp() - 1 - self.vague).sum(1)
         return {
             "choice": F.cross_entropy(self.chances(after).flatten(0, 1), likely.flatten(0, 1)),
             "bend": left,
-            "distribution": told.mean() / steps,
+            "timing": self._mistimed(steered, late),
+            "density": ((density - self.usual[0]) / self.usual[1] - self.density(steered)[:, 0]).square().mean(),
+            "distribution": kept.mean() / steps,
         }
 
     def remembered(
@@ -149,17 +190,35 @@ class LoopNetwork(Autoencoder):
         given, state = self.memory(torch.cat(told, 2), state)
         return given, state
 
-    def bent(self, after: Tensor, target: Tensor) -> Tensor:
-        """Return the codes of chosen slices, as what the memory gives bends them."""
+    def bent(self, after: Tensor, target: Tensor, steered: Tensor) -> Tensor:
+        """Return the codes of chosen slices, as what the memory gives bends them, and steering codes [batch, latents].
+
+        Of ``after`` and ``target``, the first axis is the batch, and there may be one of steps.
+        """
         slices = self.prototypes[target]
-        moved: Tensor = slices + self.bender(torch.cat([after, slices], -1))
+        if after.ndim > steered.ndim:
+            steered = steered[:, None].expand(-1, after.shape[1], -1)
+        moved: Tensor = slices + self.bender(torch.cat([after, slices, steered], -1))
         return moved
 
-    def drawn(self, after: Tensor, noise: Tensor) -> Tensor:
-        """Return the numbers of slices that are chosen; noise [.., prototypes] of deviation 1 draws by chance."""
+    def late(self, steered: Tensor) -> Tensor:
+        """Return how late off-beats come by steering codes, in steps, [.., 1]."""
+        said: Tensor = self.timing(steered)
+        return said.clamp(0.0, LATEST)
+
+    def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
+        """Return the numbers of slices that are chosen; noise [.., prototypes] of deviation 1 draws by chance.
+
+        Steering codes [batch, latents] of dense loops favour hits, and others what goes on: noise would drown what the
+        memory makes of them.
+        """
         first, second, third = GUMBEL
-        chances: Tensor = self.chances(after) + noise * (first + noise * (second + noise * third))
-        return chances.argmax(-1)
+        dense = FAVOUR * self.density(steered)
+        if after.ndim > steered.ndim:
+            dense = dense[:, None]
+        chances = self.chances(after) + dense * self.hits + noise * (first + noise * (second + noise * third))
+        chosen: Tensor = chances.argmax(-1)
+        return chosen
 
     @torch.no_grad()
     def continued(
@@ -179,9 +238,15 @@ class LoopNetwork(Autoencoder):
             places = torch.arange(step + 1 - fed.shape[1], step + 1).to(seed) % self.bar / self.bar
             after, state = self.remembered(fed, places.expand(len(seed), -1), steered, state)
             noise = heat * torch.randn(len(seed), len(self.prototypes), generator=generator).to(seed)
-            fed = self.bent(after[:, -1], self.drawn(after[:, -1], noise))[:, None]
+            fed = self.bent(after[:, -1], self.drawn(after[:, -1], noise, steered), steered)[:, None]
             found.append(fed)
         return torch.cat(found, 1)
+
+    def _mistimed(self, steered: Tensor, late: Tensor) -> Tensor:
+        """Return how wrong codes are about how late off-beats come, a mean over those that have some."""
+        known = ~late.isnan()
+        errors = (self.timing(steered)[:, 0] - late.nan_to_num()) * known / DEVIATION
+        return errors.square().sum() / known.sum().clamp_min(1)
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
         """Return what is fed, of which some are the network's own choices, and some nothing.
@@ -192,7 +257,7 @@ class LoopNetwork(Autoencoder):
         with torch.no_grad():
             after, _ = self.remembered(fed, place, steered)
             noise = torch.randn(*fed.shape[:2], len(self.prototypes), generator=generator).to(fed)
-            own = F.pad(self.bent(after, self.drawn(after, noise)), (0, 0, 1, 0))[:, :-1]
+            own = F.pad(self.bent(after, self.drawn(after, noise, steered), steered), (0, 0, 1, 0))[:, :-1]
         fed = torch.where(chance < self.settings.own, own, fed)
         return torch.where(chance > 1 - self.settings.forgotten, torch.zeros_like(fed), fed)
 

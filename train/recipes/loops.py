@@ -42,10 +42,12 @@ class LoopNetwork(Part):
 
 class LoopLoss(Part):
     """Weights of the terms: of the choice and of the steering codes in nats a step, of the bend in parts of what it can
-    take away."""
+    take away, of timing and density in parts of what is not known without a code."""
 
     choice: Weight
     bend: Weight
+    timing: Weight
+    density: Weight
     distribution: Weight
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...train.metrics.rhythm import onset_seconds
+from .rhythm import onset_seconds
 
 Array = npt.NDArray[np.float32]
 

@@ -7,16 +7,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...train.batches.loops import loops, sliced
+from ...train.batches.loops import lateness, loops, sliced
+from ...train.batches.variants import TILTS_DB, retimed, tilted
 from ...train.corpus.store import Corpus
+from ...train.metrics.groove import Groove, groove
 from ...train.models.loops import LoopNetwork
 from ...train.recipes.loops import LoopRecipe
-from .groove import Groove, groove
+from ..reports.report import SEED
+from .playing import all_played
 
 Double = npt.NDArray[np.float64]
 
 NAMES = Groove._fields
-RIDGE = 3.0  # bars: so much is every direction held back, which few bars tell of
+RIDGE = 3.0  # codes: so much is every direction held back, which few codes tell of
+DRAWN, DRAWN_BARS = 64, 4  # codes that are played with, and for how long: some seconds of work
+FAR = 2.0  # deviations, beyond which none is drawn
 TOLD = 0.3  # correlation from which on a direction is one
 MOST = 64  # loops that are measured, evenly spaced
 LEAST = 1e-6
@@ -31,7 +36,8 @@ class Turning:
         ways: [latents, latents]: row ``k`` is where knob ``k`` leads; knobs of training loops have deviation 1.
         back: its inverse.
         names: of knobs, the first ones by what they move.
-        told: how the first knobs correlate with what they are named for, over bars of training loops.
+        told: how the first knobs correlate with what they are named for, in what is played.
+        ends: of knobs, the least and the largest of training loops and of their variants, [2, latents].
     """
 
     middle: Double
@@ -39,25 +45,39 @@ class Turning:
     back: Double
     names: list[str]
     told: dict[str, float]
+    ends: Double
 
 
 @torch.no_grad()
 def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning:
-    """Return the turning of a network's steering codes: directions are found by regression over bars of its loops."""
-    found = loops(corpus, "train", recipe)
+    """Return the turning of a network's steering codes.
+
+    Directions are found by regression over what it plays by itself, from nothing, with codes that are drawn as those of
+    training loops and their variants lie: what a code says of a loop that was heard may change nothing that is played.
+    """
+    codes = heard(network, recipe, corpus)
+    middle, root, _ = _spread(codes, vague(network))
+    drawn = middle + np.random.default_rng(SEED).standard_normal((DRAWN, len(middle))).clip(-FAR, FAR) @ root
+    sounds = all_played(network, recipe, torch.from_numpy(drawn).float(), DRAWN_BARS, SEED)
+    frames = recipe.frames
+    measures = [groove(sound, frames.sample_rate, frames.hop_length, frames.steps_per_beat) for sound in sounds]
+    return turned(codes, drawn, measures, vague(network))
+
+
+def heard(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
+    """Return the steering codes of training loops in all timings, of which each has another tilt, [loops, latents]."""
+    found, codes = loops(corpus, "train", recipe), []
     found = [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]
-    codes, bars, measures = [], [], []
-    step, bar = recipe.frames.hop_length, recipe.frames.bar
-    for clip in found:
-        samples = corpus.samples(clip)
-        raw = network.features.raw(torch.from_numpy(sliced(samples, recipe)))
-        heard = network.heard(network.coded(raw)).double().numpy()
-        codes.append(heard.mean(0))
-        for first in range(0, len(heard) - bar + 1, bar):
-            bars.append(heard[first : first + bar].mean(0))
-            part = samples[first * step : (first + bar) * step]
-            measures.append(groove(part, corpus.rate, step, recipe.frames.steps_per_beat))
-    return turned(np.array(codes), np.array(bars).reshape(-1, len(codes[0])), measures, vague(network))
+    timings, step = lateness(recipe), recipe.frames.hop_length
+    tilts = np.linspace(*TILTS_DB, len(timings))
+    for number, clip in enumerate(found):
+        sound = np.array(corpus.samples(clip))
+        for place, late in enumerate(timings):
+            tilt = tilts[(number + place) % len(timings)]
+            samples = tilted(retimed(sound, corpus.rate, step, late), corpus.rate, tilt)
+            raw = network.features.raw(torch.from_numpy(sliced(samples, recipe)))
+            codes.append(network.encode(raw[None])[0].double().numpy())
+    return np.array(codes)
 
 
 def vague(network: LoopNetwork) -> Double:
@@ -66,17 +86,14 @@ def vague(network: LoopNetwork) -> Double:
     return variances
 
 
-def turned(codes: Double, bars: Double, measures: Sequence[Groove], variances: Double) -> Turning:
-    """Return the turning for codes of loops [loops, latents], and of bars [bars, latents] with their measures.
+def turned(codes: Double, drawn: Double, measures: Sequence[Groove], variances: Double) -> Turning:
+    """Return the turning for codes of loops [loops, latents], and of others [codes, latents] with their measures.
 
     Codes are first led to deviations of 1 in all directions, as if each varied within ``variances`` [latents]; then
     the space is turned, so that no knob moves along two directions.
     """
-    middle = codes.mean(0)
-    spread = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
-    values, axes = np.linalg.eigh(spread)
-    root, out = (axes * np.sqrt(values)) @ axes.T, (axes / np.sqrt(values)) @ axes.T
-    white = (bars - middle) @ out
+    middle, root, out = _spread(codes, variances)
+    white = (drawn - middle) @ out
     ways, names = [], []
     for number, name in enumerate(NAMES):
         way = _direction(white, np.array([measure[number] for measure in measures]))
@@ -89,7 +106,17 @@ def turned(codes: Double, bars: Double, measures: Sequence[Groove], variances: D
         for place, name in enumerate(names)
     }
     rest = [f"latent {place}" for place in range(len(names), len(middle))]
-    return Turning(middle, basis @ root, out @ basis.T, names + rest, told)
+    knobs = (codes - middle) @ out @ basis.T
+    ends = np.stack([knobs.min(0), knobs.max(0)])
+    return Turning(middle, basis @ root, out @ basis.T, names + rest, told, ends)
+
+
+def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
+    """Return the mean of codes, and the matrices from white codes to such as these and back."""
+    middle = codes.mean(0)
+    spread = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
+    values, axes = np.linalg.eigh(spread)
+    return middle, (axes * np.sqrt(values)) @ axes.T, (axes / np.sqrt(values)) @ axes.T
 
 
 def _direction(white: Double, measured: Double) -> Double | None:

@@ -1,0 +1,42 @@
+"""What knobs of a network of loops do: what it plays with each turned low and high, measured."""
+
+import numpy as np
+import torch
+
+from ...train.metrics.groove import groove
+from ...train.models.loops import LoopNetwork
+from ...train.recipes.loops import LoopRecipe
+from ..reports.report import SEED
+from .playing import played
+from .turning import Turning
+
+STEERED_BARS = 16  # that are measured at each end of a knob
+UNITS = {"density": "onsets a beat", "brightness": "octaves over 1 Hz", "swing": "steps late"}
+
+
+@torch.no_grad()
+def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[str, dict[str, float | None]]:
+    """Return what each named knob's measure is at the knob's low end, in the middle, and at its high end.
+
+    The other knobs are in the middle. What cannot be measured, such as swing where nothing is off the beat, is None.
+    """
+    step, rate, found = recipe.frames.hop_length, recipe.frames.sample_rate, {}
+    nothing = torch.zeros(0, recipe.network.components)
+    for number, name in enumerate(turned.told):
+        row = {}
+        for end, place in (("low", turned.ends[0, number]), ("middle", 0.0), ("high", turned.ends[1, number])):
+            code = torch.from_numpy(turned.middle + place * turned.ways[number]).float()
+            sound = played(network, recipe, nothing, code, STEERED_BARS, SEED)
+            measured = getattr(groove(sound, rate, step, recipe.frames.steps_per_beat), name)
+            row[end] = float(measured) if np.isfinite(measured) else None
+        found[name] = row
+    return found
+
+
+def effects(rows: dict[str, dict[str, float | None]]) -> dict[str, str]:
+    """Return in words what knobs move, by name, of what `steering` gives."""
+    return {name: f"{_number(row['low'])} to {_number(row['high'])} {UNITS[name]}" for name, row in rows.items()}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
