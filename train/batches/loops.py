@@ -127,7 +127,9 @@ def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
         density.append([groove(one, corpus.rate, step, frames.steps_per_beat).density for one in made])
         cut = [sliced(one, recipe) for one in made]
         count, slices = len(cut[0]), torch.from_numpy(np.concatenate(cut))
-        raw.append(torch.cat([features.raw(some).half() for some in slices.split(ROWS)]).view(len(cut), count, -1))
+        raw.append(
+            torch.cat([features.raw(some).half() for some in torch.split(slices, ROWS)]).view(len(cut), count, -1)
+        )
         bars = range(firsts[-1], firsts[-1] + count, frames.bar)
         starts += bars
         numbers += [number] * len(bars)

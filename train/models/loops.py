@@ -246,7 +246,8 @@ class LoopNetwork(Autoencoder):
         """Return how wrong codes are about how late off-beats come, a mean over those that have some."""
         known = ~late.isnan()
         errors = (self.timing(steered)[:, 0] - late.nan_to_num()) * known / DEVIATION
-        return errors.square().sum() / known.sum().clamp_min(1)
+        wrong: Tensor = errors.square().sum() / known.sum().clamp_min(1)
+        return wrong
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
         """Return what is fed, of which some are the network's own choices, and some nothing.

@@ -107,7 +107,8 @@ class SliceFeatures(ClipFeatures):
 
 def octaves(hertz: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     """Return how far frequencies lie from the pivot of tilts, in octaves, as far as they are tilted."""
-    return np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
+    found: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
+    return found
 
 
 def _later(rows: Tensor, before: Tensor, steps: Tensor, step: int) -> Tensor:
