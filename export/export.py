@@ -193,7 +193,7 @@ def probes(codes: Codes, count: int, seed: int, conditions: int = PITCH_CLASSES)
 def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     differences, span = [], 0.0
     for batch in BATCHES:
-        for seed in range(max(1, 64 // batch)):
+        for seed in range(1 if graphs.state else max(1, 64 // batch)):  # what has a state is stepped far
             for expected, found in _step_pairs(graphs, model, batch, seed, together=weights == "float16"):
                 differences += np.abs(found - expected).max(1).tolist()
                 span = max(span, float(np.ptp(expected)))
