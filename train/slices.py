@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..host.engines.clips.spectra import SpectraSound
+from ..host.engines.clips.spectra import TURNS, SpectraSound
 from .models.loops import LoopNetwork
 from .recipes.loops import LoopRecipe
 
@@ -18,15 +18,20 @@ SILENT = 1e-9  # root mean square: nothing is divided by less
 
 @torch.no_grad()
 def sound_of(
-    network: LoopNetwork, recipe: LoopRecipe, codes: Tensor, loudest_db: float = math.inf, late: float = 0.0
+    network: LoopNetwork,
+    recipe: LoopRecipe,
+    codes: Tensor,
+    loudest_db: float = math.inf,
+    late: float = 0.0,
+    turns: int = TURNS,
 ) -> Array:
     """Return the sound of the codes of slices [steps, components], [steps * hop_length].
 
     No slice is louder than ``loudest_db``, its root mean square in dB of full scale: a host limits them alike. Every
-    other slice, from the second on, comes ``late`` by so many steps.
+    other slice, from the second on, comes ``late`` by so many steps. ``turns``: see `SpectraSound`.
     """
     seen = network.features
-    made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
+    made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points, turns)
     features = network.decoded(codes)
     if late:
         shares = late * (torch.arange(len(codes)) % 2).to(features)[:, None]

@@ -13,6 +13,7 @@ from ...train.slices import sound_of
 
 Array = npt.NDArray[np.float32]
 
+COARSE = 2  # turns of fitting phases where a sound is measured, not heard
 HEAT = 1.3  # of a first preset, and of what is measured: at 1 it plays beats of its loops again
 
 
@@ -44,9 +45,11 @@ def played(
 
 @torch.no_grad()
 def all_played(network: LoopNetwork, recipe: LoopRecipe, steered: Tensor, bars: int, seed: int) -> list[Array]:
-    """Return what is played from nothing with each of many steering codes, [codes, latents]."""
+    """Return what is played from nothing with each of many steering codes, [codes, latents], to be measured."""
     nothing = torch.zeros(len(steered), 0, recipe.network.components)
     generator = torch.Generator().manual_seed(seed)
     made = network.continued(nothing, steered, bars * recipe.frames.bar, HEAT, generator)
     late = network.late(steered)
-    return [sound_of(network, recipe, codes, late=float(late[number])) for number, codes in enumerate(made)]
+    return [
+        sound_of(network, recipe, codes, late=float(late[number]), turns=COARSE) for number, codes in enumerate(made)
+    ]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ...train.metrics.groove import groove
+from ...train.metrics.groove import Groove, groove
 from ...train.models.loops import LoopNetwork
 from ...train.recipes.loops import LoopRecipe
 from ..reports.report import SEED
@@ -20,16 +20,20 @@ def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[
 
     The other knobs are in the middle. What cannot be measured, such as swing where nothing is off the beat, is None.
     """
-    step, rate, found = recipe.frames.hop_length, recipe.frames.sample_rate, {}
+    step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
+    found: dict[str, dict[str, float | None]] = {}
     nothing = torch.zeros(0, recipe.network.components)
+
+    def at(number: int, place: float) -> Groove:
+        code = torch.from_numpy(turned.middle + place * turned.ways[number]).float()
+        sound = played(network, recipe, nothing, code, STEERED_BARS, SEED)
+        return groove(sound, rate, step, recipe.frames.steps_per_beat)
+
+    middle = at(0, 0.0)
     for number, name in enumerate(turned.told):
-        row = {}
-        for end, place in (("low", turned.ends[0, number]), ("middle", 0.0), ("high", turned.ends[1, number])):
-            code = torch.from_numpy(turned.middle + place * turned.ways[number]).float()
-            sound = played(network, recipe, nothing, code, STEERED_BARS, SEED)
-            measured = getattr(groove(sound, rate, step, recipe.frames.steps_per_beat), name)
-            row[end] = float(measured) if np.isfinite(measured) else None
-        found[name] = row
+        low, high = (at(number, end) for end in turned.ends[:, number])
+        measured = {"low": getattr(low, name), "middle": getattr(middle, name), "high": getattr(high, name)}
+        found[name] = {end: float(value) if np.isfinite(value) else None for end, value in measured.items()}
     return found
 
 

@@ -48,6 +48,7 @@ def model(request, run, tmp_path_factory):
     file = tmp_path_factory.mktemp("models") / "m.onnx"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(exporting, "loudness", lambda model: -20.0)  # it plays, which is another's test
+        patched.setattr(steering, "STEERED_BARS", 2)
         export(run, file, weights=request.param)
     return Model(file)
 

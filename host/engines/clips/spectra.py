@@ -34,7 +34,7 @@ MOST_GAIN = np.float32(4.0)  # 12 dB: what one turn changes a part's level by
 class SpectraSound:
     """Gives the sound of clips, one after another; the same bytes for the same frame, always."""
 
-    def __init__(self, length: int, transform: int, hop: int, points: int) -> None:
+    def __init__(self, length: int, transform: int, hop: int, points: int, turns: int = TURNS) -> None:
         """Make its tables.
 
         Args:
@@ -42,7 +42,9 @@ class SpectraSound:
             transform: of each spectrum, in samples; even, a multiple of ``hop``, four of these at least.
             hop: from spectrum to spectrum, in samples.
             points: of the loudness curve; 0 if there is none.
+            turns: of fitting phases, 1 or more; fewer where sounds are only measured in bands.
         """
+        self._turns = turns
         self._transform, self._hop, self._length = transform, hop, length
         self._count, self._points = length // hop + 1, points
         self._bins = self._transform // 2 + 1
@@ -85,7 +87,7 @@ class SpectraSound:
         """Return phasors that fit magnitudes and a loudness curve, as many as there are magnitudes."""
         fitted: Spectra = magnitudes * self._first_phases(magnitudes)
         before: Spectra | None = None
-        for _ in range(TURNS):
+        for _ in range(self._turns):
             given = self._transformed(self._levelled(self._added(fitted), levels))
             led = given if before is None else given + MOMENTUM * (given - before)
             phasors = (led / np.maximum(np.abs(led), np.float32(1e-12))).astype(np.complex64, copy=False)
