@@ -82,7 +82,7 @@ class Coded:
 
     def _through(self, moved: "Moved", code: Double | None) -> Array:
         latency = latency_of(self._model.card)
-        through = Through(self._model, _Held(moved.note, code), "original")
+        through = Through(self._model, _Held(moved.note, code), "original", relaid=False)
         return through.process(np.pad(moved.sound, (0, latency)))[latency:]
 
 

@@ -123,12 +123,13 @@ class Through:
     and added to the others. A frame is made in three steps, one a call, and all at once where that is due.
     """
 
-    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0) -> None:
+    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, relaid: bool = True) -> None:
         """Open the encoder and make the tables.
 
         Args:
             phase: of spectra, ``original`` or ``own``.
             start: the time of the first sample that comes; earlier ones are silence.
+            relaid: harmonics of decoded frames go to the pitches that ``bend`` gives; else frames are as decoded.
 
         Raises:
             UserError: the model has no encoder, is of another kind than spectrum and grain, or its frames cannot be
@@ -144,7 +145,8 @@ class Through:
         self._encoder = Encoder(model)
         self._kind: Kind = FRAMES[card.kind](card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
-        self._relaid = Relaid(card) if card.chroma is not None and card.window == "hann" else None
+        moves = relaid and card.chroma is not None and card.window == "hann"
+        self._relaid = Relaid(card) if moves else None
         self._analysis = window(kind_of(card).window_through(card), self._length)
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
