@@ -4,31 +4,12 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.dsp import chroma_bins
-from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.network import Adam
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
-SMALL = ["frames.frame_length=1024", "frames.hop_length=256", "network.hidden=[64,32,16]"]
-BATCH = 37
+from .chroma_networks import BATCH, SMALL, batch, generator, network_of
+
 APPENDED = {"none": 0, "difference": 2048, "chroma": 12}  # numbers after the 2049 magnitudes
-
-
-def network_of(name="chroma-8", *changes, seed=0):
-    torch.manual_seed(seed)
-    return ChromaAutoencoder(load_recipe(name, changes))
-
-
-def batch(bins, seed=0):
-    """Frames of maximum 1 with their one-hot chroma, and others to decode: what forward takes but its generator."""
-    rng = np.random.default_rng(seed)
-    spectra = [rng.random((BATCH, bins)).astype(np.float32) ** 4 for _ in range(2)]
-    one_hot = [np.eye(12, dtype=np.float32)[rng.integers(12, size=BATCH)] for _ in range(2)]
-    frames, targets = (torch.from_numpy(s / s.max(1, keepdims=True)) for s in spectra)
-    return frames, torch.from_numpy(one_hot[0]), targets, torch.from_numpy(one_hot[1])
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def by_hand(network, frames, chroma):
@@ -60,7 +41,7 @@ def by_hand(network, frames, chroma):
 # ---- shapes
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).family == "chroma"])
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.startswith("chroma-")])
 def test_layers_have_the_widths_of_the_publication(name):
     network = network_of(name)
     settings = network.settings
@@ -140,8 +121,8 @@ def test_the_chroma_moves_a_conditioned_decoder_and_no_other():
 @pytest.mark.parametrize("name", ["chroma-8", "chroma-2-lrelu", "tuned-8"])
 def test_weights_start_as_glorots_and_biases_at_zero(name):
     """Glorot and Bengio 2010, equation 16: uniform on ±sqrt(6 / (inputs + outputs))."""
-    for parameter in network_of(name).parameters():
-        if parameter.ndim == 1:
+    for called, parameter in network_of(name).named_parameters():
+        if parameter.ndim == 1 or called == "means":  # these are taken from the training frames
             assert torch.all(parameter == 0)
             continue
         bound = (6 / sum(parameter.shape)) ** 0.5
@@ -194,6 +175,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
     with torch.no_grad():
         terms = network("reconstruction", *batch(513), generator())
     weights = {"mean_square": 2, "squares": 0.5, "root_squares": 0.25, "uniformity": 3, "consistency": 0.125}
+    weights |= {"bands": 1, "groups": 0.5}
     assert set(terms) == set(weights)
     assert float(network.total(terms)) == pytest.approx(sum(w * float(terms[k]) for k, w in weights.items()), rel=1e-5)
 

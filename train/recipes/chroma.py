@@ -34,7 +34,8 @@ class ChromaNetwork(Part):
     augmentation: Literal["none", "difference", "chroma"]
     skip: bool
     variational: bool
-    domain: Literal["magnitude", "root"]  # root: the network sees and gives square roots of magnitudes
+    # root: the network sees and gives square roots of magnitudes; level: it sees levels in mel bands, gives logarithms.
+    domain: Literal["magnitude", "root", "level"]
 
 
 class ChromaLoss(Part):
@@ -43,14 +44,17 @@ class ChromaLoss(Part):
     mean_square: Weight = 0.0
     squares: Weight = 0.0
     root_squares: Weight = 0.0
+    bands: Weight = 0.0
+    groups: Weight = 0.0
     consistency: Weight = 0.0
     uniformity: Weight = 0.0
     divergence: Weight = 0.0
 
     @model_validator(mode="after")
     def _compares(self) -> Self:
-        if not (self.mean_square or self.squares or self.root_squares):
-            raise ValueError("one of mean_square, squares and root_squares must be above 0: they compare the sounds")
+        comparing = ("mean_square", "squares", "root_squares", "bands", "groups")
+        if not any(getattr(self, name) for name in comparing):
+            raise ValueError(f"one of {', '.join(comparing)} must be above 0: they compare the sounds")
         return self
 
 
