@@ -13,7 +13,7 @@ from ..train.recipes.chroma import ChromaRecipe
 from .describe import CODES, SEED, Codes
 from .graphs import Graphs
 from .measures.keys import trained_classes
-from .measures.sample import draw, encode
+from .measures.sample import decode, draw, encode
 
 DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
 
@@ -60,9 +60,14 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
     octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
     labels = [source.clip.label or source.clip.name for source in sample.sources]
-    codes = Codes(encode(network, sample.spectra, sample.pitch_classes), labels, sample.pitch_classes)
     octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(octaves))
     chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave)
+    codes = Codes(
+        encode(network, sample.spectra, sample.pitch_classes),
+        labels,
+        sample.pitch_classes,
+        sound=lambda codes: network.levels(torch.from_numpy(decode(network, codes, chroma.trained[0]))).numpy(),
+    )
     return Graphs(
         decoder=Decoder(network),
         encoder=Encoder(network, recipe),

@@ -1,12 +1,13 @@
 """Describes a model's codes for its card: spans, landmarks, and the real sound to start from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from ..host.contract.card import Landmark, Latent
+from ..host.dsp import medoid
 
 Array = npt.NDArray[np.float32]
 
@@ -24,6 +25,7 @@ class Codes:
 
     ``span`` are the ends of latents, of all or [n], where they are known; else each spans what the frames do. ``names``
     are the latents' own, where a family knows what they do, and ``moves`` says by name what was measured of it.
+    ``sound`` gives of codes, [codes, n], what is heard of each, [codes, numbers], where a family knows it.
     """
 
     latents: Array
@@ -32,6 +34,7 @@ class Codes:
     span: tuple[float | Array, float | Array] | None = None
     names: Sequence[str] = ()
     moves: Mapping[str, str] = field(default_factory=dict)
+    sound: Callable[[Array], Array] | None = None
 
     def ends(self) -> tuple[Array, Array]:
         """Return the low and the high end of each latent's knob, [n] both."""
@@ -70,7 +73,13 @@ def landmarks(codes: Codes, words: Sequence[str] = ()) -> list[Landmark]:
 
 
 def starting_point(codes: Codes, marks: list[Landmark]) -> list[float]:
-    """Return the landmark nearest the median code: a sound that exists, from the middle of those that do."""
+    """Return the landmark nearest the median of all: a sound that exists, from the middle of those that do.
+
+    That is the median of what is heard, where it is known: codes that lie in the middle may sound like few recordings.
+    """
+    if codes.sound is not None:
+        heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))
+        return list(marks[medoid(heard.astype(np.float64))].latent)
     median = np.median(codes.latents, axis=0)
     scale = codes.latents.std(0) + 1e-9
     distances = [float(np.sum(np.square((np.array(mark.latent) - median) / scale))) for mark in marks]
