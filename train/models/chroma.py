@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ..recipes.chroma import ChromaRecipe
 
 LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
 PROJECTIONS = 32  # random directions of the uniformity term; more change nothing at eight latents
+ASKED = 4  # frames for each code from anywhere that is decoded: it costs as much as a frame, and keys are soon obeyed
 BANDS = 64  # mel bands in which levels are seen and compared, as where notes are measured beside recordings
 GROUP = 4  # bins: harmonics of middle C lie six groups apart, and noise in a group stands at its mean within 3 dB
 SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
@@ -121,16 +123,14 @@ class ChromaAutoencoder(Autoencoder):
         if self.weights.groups:
             terms["groups"] = _apart(self.levels.groups(decoded), self.levels.groups(targets))
         if self.weights.consistency:
-            terms["consistency"] = self._consistency(len(frames), generator)
+            terms["consistency"] = self._consistency(-(-len(frames) // ASKED), generator)
         if self.weights.uniformity:
             terms["uniformity"] = self._uniformity(latents, generator)
         return terms
 
     def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
         """Latents of frames, and of a variational network the logarithms of their variances."""
-        value = frames.sqrt() if self.settings.domain == "root" else frames
-        if self.in_levels:
-            value = (self.levels(frames) - self.middle) / self.spread
+        value = self._seen(frames)
         if self.settings.augmentation == "difference":
             value = torch.cat([value, value[:, 1:] - value[:, :-1]], 1)
         elif self.settings.augmentation == "chroma":
@@ -142,6 +142,11 @@ class ChromaAutoencoder(Autoencoder):
         if self.settings.bottleneck == "sigmoid":
             return torch.sigmoid(code), None
         return F.leaky_relu(code, LEAK), None
+
+    def _seen(self, frames: Tensor) -> Tensor:
+        if self.in_levels:
+            return (self.levels(frames) - self.middle) / self.spread
+        return frames.sqrt() if self.settings.domain == "root" else frames
 
     def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
         """Minus the log of the energy share in the asked pitch class, for codes from anywhere in the cube."""
@@ -175,7 +180,9 @@ class Levels(nn.Module):
         from librosa.filters import mel
 
         super().__init__()
-        weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of short frames, bands that lie between bins: they stay at the softest
+            weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
         self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(weights, np.float32)), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -188,7 +195,7 @@ class Levels(nn.Module):
 
 
 def _decibels(power: Tensor) -> Tensor:
-    """Return levels, the softest at least. What is exported would lose so small an addend, were it not divided by."""
+    """Return levels in dB, the softest at least. Powers are first brought up to it: exporters drop so small addends."""
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
