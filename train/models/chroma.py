@@ -145,7 +145,8 @@ class ChromaAutoencoder(Autoencoder):
 
     def _seen(self, frames: Tensor) -> Tensor:
         if self.in_levels:
-            return (self.levels(frames) - self.middle) / self.spread
+            levels: Tensor = self.levels(frames)
+            return (levels - self.middle) / self.spread
         return frames.sqrt() if self.settings.domain == "root" else frames
 
     def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
