@@ -18,6 +18,7 @@ from torch import nn
 from .. import __version__
 from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Reference, Training
 from ..host.contract.encoder import ENCODER_KEY, encoder_path
+from ..host.contract.gesture import GESTURE_KEY
 from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
@@ -153,7 +154,10 @@ def _write_decoder(
             "loudness_lufs": round(loudness(model), 2),
         }
     )
-    save(graph, file, {METADATA_KEY: card.model_dump_json()})
+    about = {METADATA_KEY: card.model_dump_json()}
+    if (gestures := graphs.gestures(model)) is not None:
+        about[GESTURE_KEY] = gestures.model_dump_json(exclude_defaults=True)
+    save(graph, file, about)
     verdict = Model(file).verify()
     if not verdict.passed:
         raise Failure(f"{final}: the file does not give its own reference (off by {verdict.difference:.2g})")

@@ -76,10 +76,11 @@ def first_preset(model: Model) -> Preset:
 
 
 def _for_keys(model: Model) -> Preset:
+    edges = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes bring their own
     return _preset(
         model,
         play=PlaySettings(mode="poly", voices=16),
-        envelope=EnvelopeSettings(attack_seconds=0.005, decay_seconds=0.1, sustain=1.0, release_seconds=0.2),
+        envelope=EnvelopeSettings(decay_seconds=0.1, sustain=1.0, **edges),
         cc=default_knobs(model.card),
     )
 

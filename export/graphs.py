@@ -1,12 +1,14 @@
 """The graphs that a family gives to the exporter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from ..host.contract.card import State
+from ..host.contract.gesture import Gestures
+from ..host.contract.model import Model
 from .describe import Codes
 
 
@@ -22,7 +24,8 @@ class Graphs:
     ``card`` has the fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those
     that only it has. ``strays`` is the share of sounds whose codes, and of codes whose frames, may differ from torch's:
     where features step or a network chooses, the last bit can throw them over. ``exact`` is how many numbers a matrix
-    has at the most that keeps single precision where others are halved.
+    has at the most that keeps single precision where others are halved. ``gestures`` makes those of the model as it is
+    written; it may give none.
     """
 
     decoder: nn.Module
@@ -35,3 +38,4 @@ class Graphs:
     exact: int = 0
     encoder_labels: bool = False
     state: Sequence[State] = ()
+    gestures: Callable[[Model], Gestures | None] = lambda model: None

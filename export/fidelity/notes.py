@@ -20,6 +20,7 @@ HALF_SEMITONE = 0.5
 ONSET_DB = 40.0  # under a recording's loudest moment: there it begins to sound
 RANGE_DB = 50.0  # under it, where it has ended
 RELEASED_DB_SECOND = 60.0  # what falls faster was let go: rooms give back 60 dB in a second, strings ring longer
+SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # under its loudest, where it is held; by which it falls when it is let go
 FADE_SECONDS = 0.2  # of a sampler's key that is let go: the release of the first preset
 LEVELLED = 256  # training notes that are asked for the loudest
 LISTENED = 32  # of a key, among which the one as loud is looked for
@@ -97,7 +98,8 @@ def note_of(corpus: Corpus, single: Single) -> Note:
     """Cut a note out of its clip, and find when it was let go.
 
     That is the moment after which it falls faster than 60 dB a second until it has ended: of a tone that is blown or
-    bowed where the player stops, of one that rings out its end.
+    bowed where the player stops, of one that rings out its end. Noise and knocks after a tone are none of it: where it
+    falls as fast by 15 dB from within 20 dB of its loudest moment, and stays there, it was let go.
     """
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
@@ -109,7 +111,12 @@ def cut(single: Single, sound: Array, rate: int) -> Note:
     first = int(np.argmax(levels > loudest - ONSET_DB))
     last = int(np.flatnonzero(levels > loudest - RANGE_DB)[-1])
     kept = levels[first : last + 1]
-    held = int(np.argmax(kept + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(kept))))
+    risen = kept + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(kept))
+    held = int(np.argmax(risen))
+    stops = int(np.argmax(np.where(kept > loudest - SUSTAINED_DB, risen, -np.inf)))
+    fallen = stops + round(RELEASED_DB / RELEASED_DB_SECOND / STEP_SECONDS)
+    if kept[fallen:].max(initial=-np.inf) <= kept[stops] - RELEASED_DB:
+        held = stops
     begin, end = (round(moment * STEP_SECONDS * rate) for moment in (first, last + 1))
     return Note(single, np.array(sound[begin:end], np.float32), max(held, 1) * STEP_SECONDS, loudest)
 

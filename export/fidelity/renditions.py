@@ -11,6 +11,7 @@ from ...host.contract.card import PITCH_CLASSES, Card
 from ...host.contract.encoder import Encoder, encoder_path
 from ...host.dsp import medoid
 from ...host.events import Event, NoteOff, NoteOn
+from ...host.kinds.spectrum import GestureSettings
 from ...host.midi.file import Performance
 from ...host.patch.library import Patch
 from ...host.patch.preset import LatentSettings, Preset
@@ -76,7 +77,8 @@ class Coded:
     def played(self, moved: "Moved", length: int) -> Array:
         """Return the note's own key held for so many samples at its one code, by a preset that says nothing else."""
         latent = LatentSettings(values=moved.code.tolist())
-        preset = Preset(format=1, model=self._model.path.name, latent=latent)
+        still = GestureSettings(amount=0.0)
+        preset = Preset(format=1, model=self._model.path.name, latent=latent, gesture=still)
         patch = Patch("plain", preset, self._model, self._folder)
         return played(patch, moved.key, VELOCITY, length / self._model.card.sample_rate, length)
 

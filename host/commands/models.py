@@ -20,7 +20,8 @@ def info(
     from ..contract.describe import describe
 
     opened = opened_model(model)
-    print(opened.card.model_dump_json(indent=1) if as_json else describe(opened.card, opened.path.stat().st_size))
+    text = describe(opened.card, opened.path.stat().st_size, opened.gestures)
+    print(opened.card.model_dump_json(indent=1) if as_json else text)
 
 
 @commands.command()

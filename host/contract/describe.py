@@ -4,9 +4,10 @@ from ..errors import printable
 from ..kinds.table import kind_of
 from ..units import PITCH_CLASSES
 from .card import Card, NormalPrior, UniformPrior
+from .gesture import Gestures
 
 
-def describe(card: Card, size_bytes: int) -> str:
+def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> str:
     """Return the text that `timbrel info` prints."""
     kind = kind_of(card)
     chroma = f"none: keys move the {kind.moved}"
@@ -37,6 +38,7 @@ def describe(card: Card, size_bytes: int) -> str:
         ("loudness", f"{card.loudness_lufs:.1f} LUFS at the default code"),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks(card)),
+        *([("gestures", gestures.text())] if gestures else []),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..errors import UserError
 from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
+from .gesture import GESTURE_KEY, Gestures, read_gestures
 from .graph import NotONNX, graph_of, leads_out
 
 if TYPE_CHECKING:
@@ -51,16 +52,19 @@ class Model:
         """Open and check a model.
 
         Raises:
-            UserError: missing, unreadable, not ONNX, without card, or with a graph that is not what the card says.
+            UserError: missing, unreadable, not ONNX, without card, or with a graph or gestures that do not fit it.
         """
         self.path = path
         self.stamp = stamp(path)  # taken before the file is read, so that a change meanwhile is noticed
         self.session = open_session(path)
-        text = metadata(self.session, path).get(METADATA_KEY)
+        about = metadata(self.session, path)
+        text = about.get(METADATA_KEY)
         if text is None:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
         self.warnings = _card_warnings(self.card, path)
+        ways = about.get(GESTURE_KEY)
+        self.gestures: Gestures | None = None if ways is None else read_gestures(ways, self.card, str(path))
         self._one_hot = np.eye(self.card.conditions, dtype=np.float32)
         self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
         self._noise = self.card.stream.noise if self.card.stream else 0

@@ -38,7 +38,13 @@ Kept = TypeVar("Kept", bound=VoiceSound)
 
 
 class Motion(Protocol):
-    """The values that move voices, as an engine reads them: one row for each pair of a voice and a sample time."""
+    """The values that move voices, as an engine reads them: one row for each pair of a voice and a sample time.
+
+    Voices that have ``own_codes`` share none with each other, nor with notes to come.
+    """
+
+    @property
+    def own_codes(self) -> bool: ...
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
         """Return the codes, [rows, n_latents]."""

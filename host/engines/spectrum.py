@@ -172,7 +172,8 @@ class SpectrumEngine:
         hop = now - 1 - (now - 1) % self._knob_hop
         if hop != self._prepared_hop:
             self._prepared_hop = hop
-            self._classes = self._all_classes(streams) if self._knobs_shared(streams, motion, hop) else []
+            shared = not motion.own_codes and self._knobs_shared(streams, motion, hop)
+            self._classes = self._all_classes(streams) if shared else []
         if self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
             latents = motion.latents([0] * len(classes), np.full(len(classes), self._prepared_hop))

@@ -1,8 +1,24 @@
-"""The kind ``spectrum``: frames of magnitudes, whose phases a voice finds."""
+"""The kind ``spectrum``: frames of magnitudes, whose phases a voice finds; and the [gesture] table of its presets."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
+from ..settings import Knob, Part, Range, controls_of
 from .kind import Kind, Shape
+
+
+class GestureSettings(Part):
+    """The [gesture] table: how far notes go along the ways of the recordings, of a model whose file has gestures.
+
+    ``amount`` is that of both ways, codes and loudness; ``codes`` and ``loudness`` are parts of it for each. ``rate``
+    is how many times as fast as recorded. A note reads them when it begins.
+    """
+
+    amount: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
+    codes: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
+    loudness: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
+    rate: Annotated[float, Field(ge=0.1, le=10), Knob("times as fast as recorded")] = 1.0
 
 
 class Spectrum(Kind):
@@ -10,7 +26,9 @@ class Spectrum(Kind):
 
     name = "spectrum"
     moved = "spectrum as a whole"
+    sections = ("gesture",)
     played = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
+    controls = controls_of(GestureSettings, "gesture")
     plain: ClassVar[dict[str, Any]] = {"phase": "noise"}
     of_magnitudes = True
 
@@ -19,3 +37,7 @@ class Spectrum(Kind):
         super().check(card)
         if card.domain != "magnitude":
             raise ValueError(f"domain {card.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")
+
+    def targets(self, own: GestureSettings | None, card: Shape) -> dict[str, Range]:
+        """See `Kind.targets`."""
+        return {name: (control.low, control.high) for name, control in self.controls.items()}

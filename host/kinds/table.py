@@ -5,7 +5,7 @@ from typing import Any
 from .clip import Clip, ClipSections
 from .grain import Grain, GrainSettings
 from .kind import Kind, Shape
-from .spectrum import Spectrum
+from .spectrum import GestureSettings, Spectrum
 from .stream import Stream, StreamSettings
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain(), Clip(), Stream())}
@@ -14,6 +14,7 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain(), Clip
 class Sections(ClipSections):
     """The tables of a preset that are for one kind alone; their names are in its `Kind.sections`."""
 
+    gesture: GestureSettings | None = None
     grain: GrainSettings | None = None
     stream: StreamSettings | None = None
 

@@ -131,6 +131,8 @@ def _open_preset(path: Path) -> Patch:
     if found := list(faults(preset, model.card, known_effects(preset))):
         raise UserError(*complaints(path, found))
     warnings += [f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card))]
+    if preset.gesture is not None and model.gestures is None:
+        warnings.append(f"preset {path.stem!r} has [gesture], and model {model.path} has no gestures: it does nothing")
     preset = fitted(preset, model.card, path.parent)
     name = path.resolve().parent.name if path.name == MADE else path.stem
     return Patch(name, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})

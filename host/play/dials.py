@@ -23,6 +23,8 @@ DEFAULT_VOLUME = 100  # CC 7 until a controller sends it (MIDI 1.0, General MIDI
 class CommonMotion:
     """The values that move all notes alike, as functions of time: latents, bend and gains."""
 
+    own_codes = False
+
     def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
         self.codes = codes

@@ -16,7 +16,8 @@ class Envelope:
     """Attack (straight), decay and release (cubic, which sounds like an exponential and ends at exactly 0).
 
     All times in samples: ``on`` is the note-on, ``off`` the release, None while held. ``decay`` and ``release`` are
-    lengths >= 1, and so is ``attack``, or it is 0: full level at once; ``sustain`` is a level 0-1.
+    lengths >= 1, and so is ``attack``, or it is 0: full level at once; ``sustain`` is a level 0-1. A release that
+    ``closes`` only ends what falls by itself: it hardly falls until its end (the fourth root of what is left).
     """
 
     on: int
@@ -25,6 +26,7 @@ class Envelope:
     sustain: float
     release: int
     off: int | None = None
+    closes: bool = False
 
     @property
     def end(self) -> int | None:
@@ -44,7 +46,8 @@ class Envelope:
         level = np.empty(count, np.float32)
         level[:held] = self._held(start, held)
         left = np.clip((self.off + self.release - np.arange(start + held, start + count)) / self.release, 0.0, 1.0)
-        level[held:] = self._held(self.off, 1) * (left * left * left).astype(np.float32)
+        fallen = np.sqrt(np.sqrt(left)) if self.closes else left * left * left
+        level[held:] = self._held(self.off, 1) * fallen.astype(np.float32)
         return level
 
     def level(self, time: int) -> float:

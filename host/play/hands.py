@@ -26,6 +26,7 @@ from ..events import (
     Turn,
     ZoneSize,
 )
+from ..kinds.spectrum import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.agreement import reach
 from ..patch.library import Patch
@@ -34,11 +35,12 @@ from ..settings import Range
 from ..units import db_to_gain
 from .desk import BEND_RANGE
 from .dials import Dials
+from .gestures.player import GestureMotion, Gesturing
 from .keying import Solo, keyed
 from .mapping import Mapper
 from .motion import Latents
 from .mpe import Wheel, fingers_of
-from .voices import Makers, Voice
+from .voices import Makers, Voice, no_gesture
 
 ZONE_BEND = 50.0  # semitones of a finger's bend and its zone's, as zones begin (MPE 1.0, 2.3.1)
 
@@ -69,12 +71,17 @@ class Hands:
         rests = play.values() | preset.envelope.values() | preset.effect_values()
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
             rests["envelope.attack_seconds"] = kind.attack_seconds
-        self._dials = Dials(rests, codes, engine.targets, move_effect, rate, kind.attack_seconds)
+        self._gesturing = gesturing_of(patch, engine.lookback)
+        targets = dict(engine.targets)
+        if self._gesturing is not None:
+            targets |= self._gesturing.targets
+        self._dials = Dials(rests, codes, targets, move_effect, rate, kind.attack_seconds)
         self.motion = self._dials.motion
         # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
-        makers = Makers(engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning)
+        gesture = no_gesture if self._gesturing is None else self._gesturing.begin
+        makers = Makers(engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning, gesture)
         self.voices = keyed(play, kind.keying(preset.of_kind(kind), play), rate, makers)
         spans = reach(preset, card, effects)
         self.knobs = Mapper(
@@ -83,6 +90,7 @@ class Hands:
             self._dials.present,
             self._dials.turn,
         )
+        self._spans = [(latent.low, latent.high) for latent in card.latents]
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones
@@ -97,9 +105,12 @@ class Hands:
         return [ramp.target for ramp in self.motion.codes.knobs]
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        """Return the motion of voices, each with that of its own finger."""
+        """Return the motion of voices, each with its own gesture and that of its own finger."""
+        motion: Motion = self.motion
+        if self._gesturing is not None:
+            motion = GestureMotion(motion, [voice.gesture for voice in voices], self._spans)
         touches = [voice.touch for voice in voices]
-        return self._fingers.motion(self.motion, touches) if any(touches) else self.motion
+        return self._fingers.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
         """Return the cost of the voice that a `Shed` would steal: whether it is held, and since when, in seconds < 0.
@@ -120,6 +131,8 @@ class Hands:
         """Drop what only matters before ``time``."""
         self.motion.forget(time)
         self._fingers.forget(time)
+        if self._gesturing is not None:
+            self._gesturing.forget(time)
         self.voices.forget(time)
 
     def hear(self, event: Event) -> None:
@@ -129,6 +142,8 @@ class Hands:
                 pass
             case NoteOn(time, channel, key, velocity):
                 gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
+                if self._gesturing is not None:
+                    self._gesturing.strike((channel, key), velocity)
                 self.voices.note_on(time, key, gain, channel)
                 self.knobs.hear(event)
             case NoteOff(time, channel, key):
@@ -212,6 +227,21 @@ class Hands:
     def _set_glide(self) -> None:
         if isinstance(self.voices, Solo):
             self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
+
+
+def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
+    """Return the gestures of a patch's notes; None where its model has none.
+
+    Args:
+        lead: by how many samples codes are read before they are heard.
+    """
+    preset, model = patch.preset, patch.model
+    if model.gestures is None:
+        return None
+    settings = preset.gesture or GestureSettings()
+    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | {entry.target for entry in preset.cc}
+    own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
+    return Gesturing(model.gestures, settings, model.card, preset.latent_values(model.card), lead, own)
 
 
 def _no_effect(time: int, target: str, value: float) -> None:

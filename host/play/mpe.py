@@ -265,6 +265,7 @@ class _FingerMotion:
     ) -> None:
         self._common, self._touches, self._to_latents, self._spans = common, touches, to_latents, spans
         self.morph, self.beat, self.beat_samples = common.morph, common.beat, common.beat_samples  # no finger's own
+        self.own_codes = common.own_codes
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
         """Return codes, [rows, n_latents]; where fingers rest, the common ones to the bit: their frames are shared."""

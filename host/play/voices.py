@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import VoiceSound
 from .envelope import STEAL_SECONDS, Envelope
+from .gestures.way import Gesture
 from .mpe import Touch
 
 Array = npt.NDArray[np.float32]
@@ -23,7 +24,7 @@ class Voice:
     """An engine's stream × an envelope × velocity, and whether a key holds it.
 
     ``part`` is that in which it is added up. ``touch`` is what the finger does to this note alone, where the controller
-    tells (MPE).
+    tells (MPE); ``gesture`` the way that it goes by itself, where the model has gestures.
     """
 
     note: Note
@@ -32,6 +33,7 @@ class Voice:
     envelope: Envelope
     stream: VoiceSound
     touch: Touch | None = None
+    gesture: Gesture | None = None
     down: bool = True
     stolen_at: int | None = None
 
@@ -55,6 +57,8 @@ class Voice:
         level = self.envelope.block(start, count) * self.gain.block(start, count)
         if self.touch is not None:
             level = level * self.touch.level.block(start, count)
+        if self.gesture is not None:
+            level = level * self.gesture.gain(start, count)
         if self.stolen_at is None or self.stolen_at >= start + count:
             return level
         left = np.clip((self.stolen_at + steal - np.arange(start, start + count)) / steal, 0.0, 1.0)
@@ -66,18 +70,25 @@ class Voice:
         self.gain.forget(time)
         if self.touch is not None:
             self.touch.forget(time)
+        if self.gesture is not None:
+            self.gesture.forget(time)
         if self.stream.pitch is not None:
             self.stream.pitch.forget(time)
         if self.stream.chord is not None:
             self.stream.chord.forget(time)
 
 
+def no_gesture(time: int, note: Note, pitch: float) -> None:
+    """Give a note no way of its own."""
+
+
 class Makers(NamedTuple):
     """The functions that make voices, and what they read.
 
     ``begin(pitch, time, key)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
-    ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own. ``zone(channel)`` is
-    the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one zone, or for all
+    ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own, and
+    ``gesture(time, note, pitch)`` the way of a note of a pitch that begins, None where none has any. ``zone(channel)``
+    is the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one zone, or for all
     channels outside. ``tuning`` has the pitch of each key that may go down, in equal-tempered semitones where 69 is
     440 Hz.
     """
@@ -88,6 +99,7 @@ class Makers(NamedTuple):
     touch: Callable[[int], Touch | None]
     zone: Callable[[int], int | None]
     tuning: Mapping[int, float]
+    gesture: Callable[[int, Note, float], Gesture | None] = no_gesture
 
 
 class Voices(ABC):
@@ -98,7 +110,7 @@ class Voices(ABC):
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
         """Begin without a voice; ``sample_rate`` is the model's, in Hz."""
-        self._begin, self._shape, self._release, self._touch, self._zone, self._tuning = makers
+        self._begin, self._shape, self._release, self._touch, self._zone, self._tuning, self._gesture = makers
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
@@ -206,15 +218,23 @@ class Voices(ABC):
         stream = self._begin(self._tuning[key], time, key)
         parts = [voice.part for voice in self._sounding(time)]
         part = min(range(PARTS), key=parts.count)  # the part with the fewest voices: parts should cost alike
-        voice = Voice(note, part, Ramp(gain, self._ramp), self._shape(time), stream, self._touch(channel))
+        gesture = self._gesture(time, note, self._tuning[key])
+        envelope = self._shape(time)
+        if gesture is not None:
+            envelope.attack = gesture.attack(envelope.attack)
+        voice = Voice(note, part, Ramp(gain, self._ramp), envelope, stream, self._touch(channel), gesture)
         self._voices.append(voice)
         return voice
 
     def _let_go(self, voice: Voice, time: int) -> None:
         voice.down = False
         if voice.envelope.off is None:
-            voice.envelope.off = time
-            voice.envelope.release = self._release()
+            envelope, release = voice.envelope, self._release()
+            envelope.off = time
+            if voice.gesture is None:
+                envelope.release = release
+            else:
+                envelope.release, envelope.closes = voice.gesture.let_go(time, release)
 
     def _cut(self, voice: Voice, time: int) -> None:
         if voice.stolen_at is None:

@@ -27,6 +27,8 @@ N = len(MODEL.card.latents)
 class Knobs:
     """Latents that move and differ between voices, are shared, or stand still."""
 
+    own_codes = False
+
     def __init__(self, moving: bool, shared: bool) -> None:
         self.moving, self.shared = moving, shared
 

@@ -29,6 +29,8 @@ class Given:
 class Knobs:
     """Two knobs and a bend, functions of sample times."""
 
+    own_codes = False
+
     def __init__(self, latent=lambda times: 0.5 + 0 * times, bend=lambda times: 0.0 * times):
         self.latent, self.bend = latent, bend
 

@@ -123,6 +123,8 @@ def test_the_past_is_kept_to():
 class Still:
     """Knobs that rest."""
 
+    own_codes = False
+
     def latents(self, voices, times):
         return np.full((len(times), 2), 0.5, np.float32)
 

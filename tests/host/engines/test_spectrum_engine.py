@@ -23,6 +23,8 @@ SIZES = {
 class Still:
     """Knobs that rest, the same for all voices."""
 
+    own_codes = False
+
     def __init__(self, latents=2, semitones=0.0):
         self.values, self.semitones = [0.5] * latents, semitones
 

@@ -209,6 +209,8 @@ def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(
     from timbrel.host.engines.table import VOICE_LUFS
 
     class Still:
+        own_codes = False
+
         def latents(self, voices, times):
             return np.full((len(times), 2), 0.5, np.float32)
 

@@ -1,0 +1,200 @@
+"""Makes a model's gestures of its corpus: ways of training notes, as few numbers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
+from ...host.contract.model import Model
+from ...host.through.spans import in_deviations
+from ...train.corpus.store import Corpus
+from ...train.metrics.loudness import STEP_SECONDS
+from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
+from .course import (
+    CODES_AT,
+    LEVELS_AT,
+    RELEASE_CODES_AT,
+    RELEASE_LEVELS_AT,
+    STEADY_SECONDS,
+    Course,
+    Encode,
+    course_of,
+)
+
+Doubles = npt.NDArray[np.float64]
+
+NOTES = 96  # a kilobyte each; held-out notes came no nearer with more
+DIRECTIONS = 6  # of codes, those along which they go farthest: of eight latents, nine tenths of their way
+FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
+SEED = 0  # of the choice of notes
+SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wandering: slower is a drift, faster a tremor
+LOWEST_DB = -120.0  # of a level: what is softer is silence
+QUIETEST = 1e-9  # power of a decoded frame that is silent
+
+
+def gestures_of(corpus: Corpus, encode: Encode, model: Model) -> Gestures | None:
+    """Return the gestures of training notes; None where no training clip is a single note.
+
+    Args:
+        corpus: of the model's rate.
+        encode: the model's encoder.
+        model: whose keys choose the note.
+    """
+    known = singles(corpus, "train")
+    if not known or model.card.chroma is None:
+        return None
+    loudest = loudest_db(corpus, known)
+    chosen = spread(known, NOTES, np.random.default_rng(SEED))
+    found = [course_of(note_of(corpus, single), model.card, encode) for single in chosen]
+    courses = [course for course in found if course is not None]
+    if not courses:
+        return None
+    directions = _directions(courses, model.card)
+    levels = _Levels(model, directions)
+    instruments = [
+        _instrument(label, group, home, loudest, levels) for label, group, home in _groups(courses, model.card)
+    ]
+    return Gestures(
+        format=1,
+        grid=Grid(
+            levels=LEVELS_AT.tolist(),
+            codes=CODES_AT.tolist(),
+            release_levels=RELEASE_LEVELS_AT.tolist(),
+            release_codes=RELEASE_CODES_AT.tolist(),
+        ),
+        directions=_rounded(directions, 4),
+        wander=_wander(courses, directions, model.card),
+        instruments=instruments,
+    )
+
+
+def _directions(courses: Sequence[Course], card: Card) -> Doubles:
+    """Return the directions in which codes go farthest along notes, each in deviations as long as the others."""
+    ways = [course.codes for course in courses]
+    ways += [course.release_codes for course in courses if course.release_codes is not None]
+    scale = in_deviations(card)
+    _, _, axes = np.linalg.svd(np.concatenate(ways) * scale, full_matrices=False)
+    deviations = np.array([latent.std for latent in card.latents])
+    directions: Doubles = axes[:DIRECTIONS] * deviations
+    return directions
+
+
+def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
+    """Return how far codes, [points, n_latents], go along each direction: [points, directions]."""
+    scale = in_deviations(card)
+    along: Doubles = (codes * scale) @ (directions * scale).T
+    return along
+
+
+def _groups(courses: Sequence[Course], card: Card) -> list[tuple[str, list[Course], Doubles]]:
+    """Return the notes of each instrument, what it is called, and the code that its notes' codes count from.
+
+    Instruments are told apart as the sampler does, by label and program. The model's own code is home of the one to
+    whose notes it is nearest, the middle of their notes' codes that of others.
+    """
+    by_name: dict[tuple[str, int | None], list[Course]] = {}
+    for course in courses:
+        clip = course.note.single.clip
+        by_name.setdefault((clip.label, clip.program), []).append(course)
+    keys = [len({course.note.single.key for course in group}) for group in by_name.values()]
+    if len(by_name) > 1 and np.median(keys) < FEWEST_KEYS:
+        by_name = {("", None): list(courses)}
+    scale, rest = in_deviations(card), np.array([latent.default for latent in card.latents])
+    homes = {name: np.mean([course.code for course in group], axis=0) for name, group in by_name.items()}
+    nearest = min(homes, key=lambda name: float(np.square((homes[name] - rest) * scale).sum()))
+    homes[nearest] = rest
+    return [(name[0], group, homes[name]) for name, group in by_name.items()]
+
+
+class _Levels:
+    """The levels of what a model decodes: notes' levels are less by as much, for codes make frames louder or softer."""
+
+    def __init__(self, model: Model, directions: Doubles) -> None:
+        self.card, self.directions = model.card, directions
+        self._model = model
+        self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
+
+    def of(self, codes: Doubles, pitch_class: int) -> Doubles:
+        """Return levels in dB of codes' frames, [points]; codes are brought back into the latents' spans."""
+        kept = np.clip(codes, self._low, self._high).astype(np.float32)
+        frames = self._model.decode(kept, np.full(len(kept), pitch_class, np.intp))
+        found: Doubles = 10 * np.log10(np.maximum(np.square(frames, dtype=np.float64).sum(1), QUIETEST))
+        return found
+
+
+def _instrument(label: str, courses: Sequence[Course], home: Doubles, loudest: float, decoded: _Levels) -> Instrument:
+    notes = [_way(course, home, velocity(course.note, loudest), decoded) for course in courses]
+    return Instrument(label=label, home=_rounded(home, 4), notes=notes)
+
+
+def _way(course: Course, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
+    """Return a note's way, less what the decoder does to its level by itself."""
+    single: Single = course.note.single
+    pitch_class, card, directions = single.key % PITCH_CLASSES, decoded.card, decoded.directions
+    codes = _along(course.codes, directions, card)
+    path = course.code + _between(LEVELS_AT, CODES_AT, codes) @ directions
+    louder = decoded.of(np.concatenate([path, home[np.newaxis]]), pitch_class)
+    release: dict[str, Any] = {}
+    if course.release_levels is not None and course.release_codes is not None:
+        way = _along(course.release_codes, directions, card)
+        path = course.code + _between(RELEASE_LEVELS_AT, RELEASE_CODES_AT, way) @ directions
+        risen = decoded.of(path, pitch_class)
+        levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)
+        release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(way, 3)}
+    return NoteWay(
+        key=round(single.pitch, 2),
+        velocity=speed,
+        held_seconds=round(course.note.held_seconds, 3),
+        code=_rounded(course.code, 4),
+        levels=_rounded(np.maximum(course.levels - (louder[:-1] - louder[-1]), LOWEST_DB), 1),
+        codes=_rounded(codes, 3),
+        fall_db_second=round(course.fall, 1),
+        **release,
+    )
+
+
+def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
+    """Return a way, [points, directions], at moments between its points: [moments, directions]."""
+    return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
+
+
+def _wander(courses: Sequence[Course], directions: Doubles, card: Card) -> Wander:
+    """Return how the steady parts of notes move: medians of those that are long enough, else nothing."""
+    levels, codes = [], []
+    for course in courses:
+        if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
+            continue
+        levels.append(_moves(course.steady_levels[:, np.newaxis], STEP_SECONDS))
+        if len(course.steady_codes) > 2:
+            codes.append(_moves(_along(course.steady_codes, directions, card), course.frame_seconds))
+    still = np.stack([np.zeros(len(directions)), np.full(len(directions), 1.0)])
+    level = np.median(levels, axis=0)[:, 0] if levels else np.array([0.0, 1.0])
+    along = np.median(codes, axis=0) if codes else still
+    return Wander(
+        level_db=round(float(level[0]), 2),
+        level_hz=round(float(level[1]), 2),
+        codes=_rounded(along[0], 4),
+        codes_hz=_rounded(along[1], 2),
+    )
+
+
+def _moves(values: Doubles, apart: float) -> Doubles:
+    """Return the deviation of each column of values from a straight line, and how fast it moves, in Hz: [2, columns].
+
+    A sum of sines that deviates by s and whose slope deviates by d has a mean square frequency of (d / 2 pi s)^2.
+    """
+    times = np.arange(len(values)) - (len(values) - 1) / 2
+    slope = times @ values / np.square(times).sum()
+    left = values - values.mean(0) - np.outer(times, slope)
+    deviation = left.std(0)
+    speed = np.gradient(left, apart, axis=0).std(0)
+    hertz = speed / (2 * np.pi * np.maximum(deviation, 1e-9))
+    return np.stack([deviation, np.clip(hertz, SLOWEST_HZ, FASTEST_HZ)])
+
+
+def _rounded(values: Doubles, digits: int) -> Any:
+    """Return numbers as lists, as deep as the array."""
+    return np.round(values, digits).tolist()

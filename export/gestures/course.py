@@ -1,0 +1,191 @@
+"""Measures the way of one recorded note: its loudness and its codes, from where it begins and from where it was let go.
+
+Times are those of the recording, whose frames are encoded in the octave of training, and so played faster or slower.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.dsp import medoid
+from ...host.through.spans import in_deviations
+from ...host.through.track import QUIET
+from ...host.units import semitones_to_ratio
+from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
+from ..fidelity.notes import Note
+
+Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Encode = Callable[[Array, int], Array]  # frames [frames, frame_length] and a pitch class; codes [frames, n_latents]
+
+# Fine where notes rise and where they are let go, then ever wider: nothing there is heard to a hundredth of a second.
+LEVELS = (0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 800)
+LEVELS_MS = (*LEVELS, 1000, 1280, 1600, 2000, 2560)
+CODES_MS = (0, 20, 40, 70, 100, 150, 200, 300, 450, 700, 1000, 1500, 2200)
+RELEASE_LEVELS_MS = (0, 10, 20, 30, 45, 60, 80, 100, 130, 170, 220, 300, 400, 550, 750, 1000)
+RELEASE_CODES_MS = (0, 50, 100, 200, 400)
+LEVELS_AT, CODES_AT, RELEASE_LEVELS_AT, RELEASE_CODES_AT = (
+    np.array(grid) / 1000 for grid in (LEVELS_MS, CODES_MS, RELEASE_LEVELS_MS, RELEASE_CODES_MS)
+)
+SHARP_SECONDS = 0.02  # to here each level is one of 10 ms; later ones are means of what lies around them
+RINGS_DB = -30.0  # under its loudest moment where it was let go: it was not, it rang out
+SHORTEST_RELEASE = 0.08  # seconds: what is cut off sooner tells nothing of how it was let go
+STEEPEST_DB_SECOND = 300.0  # of a release beyond what was recorded of it
+STEADY = (0.5, 0.9)  # the part of what is held that goes on where a key is held longer: before the player stops
+STEADY_SECONDS = 0.25  # the shortest such part of which the wandering is measured
+SMOOTH_SECONDS = 0.046  # means of power for wandering: two periods of the lowest bass are no wandering
+
+
+class Course(NamedTuple):
+    """The way of a note.
+
+    ``levels`` [LEVELS_AT] in dB under its loudest moment, and ``fall`` by how many dB a second it goes on falling after
+    them. ``code`` [n_latents], and ``codes`` [CODES_AT, n_latents] from it. ``release_levels`` [RELEASE_LEVELS_AT] in
+    dB under the level where it was let go, and ``release_codes`` [RELEASE_CODES_AT, n_latents] from ``code``; None
+    where it rang out, or was cut off. ``steady_levels`` [moments] in dB and ``steady_codes`` [frames, n_latents] are
+    of its steady part, ``STEP`` and ``frame_seconds`` apart.
+    """
+
+    note: Note
+    levels: Doubles
+    fall: float
+    code: Doubles
+    codes: Doubles
+    release_levels: Doubles | None
+    release_codes: Doubles | None
+    steady_levels: Doubles
+    steady_codes: Doubles
+    frame_seconds: float
+
+
+def course_of(note: Note, card: Card, encode: Encode) -> Course | None:
+    """Measure a note; None where no frame of it sounds.
+
+    Args:
+        card: of a model whose keys choose the note; the note's sound has its rate.
+        encode: the model's encoder.
+    """
+    seconds, codes, frame_seconds = _codes(note, card, encode)
+    levels = _levels(note, card.sample_rate)
+    held = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
+    sounding = (seconds <= note.held_seconds) | (seconds == seconds.min(initial=np.inf))
+    if not len(seconds):
+        return None
+    code = codes[sounding][medoid(codes[sounding] * in_deviations(card))]
+    rings = levels[held] <= RINGS_DB
+    steady = _inside(seconds, note.held_seconds)
+    rest = codes[steady].mean(0) if steady.any() else code
+    released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
+    after = note.held_seconds + RELEASE_CODES_AT
+    fall = _fall(levels[: held + 1]) if rings else 0.0
+    moments = _inside(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
+    return Course(
+        note=note,
+        levels=_held_levels(levels[: held + 1], fall),
+        fall=fall,
+        code=code,
+        codes=_held_codes(seconds[sounding], codes[sounding], note.held_seconds, rest) - code,
+        release_levels=_release_levels(levels[held:]) if released else None,
+        release_codes=_at(after, seconds, codes) - code if released else None,
+        steady_levels=_smooth(levels)[moments],
+        steady_codes=codes[steady],
+        frame_seconds=frame_seconds,
+    )
+
+
+def _levels(note: Note, rate: int) -> Doubles:
+    """Return a note's levels a millisecond apart, in dB under its loudest moment: [moments]."""
+    levels = envelope_db(note.sound[np.newaxis], rate)[0].astype(np.float64)
+    under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
+    return under
+
+
+def _codes(note: Note, card: Card, encode: Encode) -> tuple[Doubles, Doubles, float]:
+    """Return the middles of a note's frames in seconds, [frames], their codes, and how far apart frames are."""
+    assert card.chroma is not None
+    key = int(np.floor(note.single.pitch + 0.5))
+    there = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
+    ratio = semitones_to_ratio(there - note.single.pitch)
+    moved = soxr.resample(note.sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
+    half = card.frame_length // 2
+    padded = np.pad(moved, (half, card.frame_length))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[: len(moved) : card.hop_length]
+    loud = frames.std(axis=1)
+    sounding: npt.NDArray[np.intp] = np.flatnonzero(loud >= max(QUIET * loud.max(initial=0.0), 1e-9))
+    apart = card.hop_length / card.sample_rate * ratio
+    codes = encode(np.ascontiguousarray(frames[sounding]), key % PITCH_CLASSES) if len(sounding) else frames[:0]
+    seconds: Doubles = (sounding * apart).astype(np.float64)
+    return seconds, codes.astype(np.float64), apart
+
+
+def _held_levels(levels: Doubles, fall: float) -> Doubles:
+    """Return the levels of what is held, [moments], at `LEVELS_AT`; beyond it those of its steady part, or falling."""
+    end = (len(levels) - 1) * STEP_SECONDS
+    first, last = (round(part * (len(levels) - 1)) for part in STEADY)
+    steady = _decibels(levels[first : last + 1])
+    beyond = levels[-1] - fall * (LEVELS_AT - end) if fall else np.full(len(LEVELS_AT), steady)
+    found: Doubles = np.where(end >= LEVELS_AT, _means(levels, LEVELS_AT), beyond)
+    return found
+
+
+def _release_levels(levels: Doubles) -> Doubles:
+    """Return levels from where it was let go on, [moments], at `RELEASE_LEVELS_AT`, from 0 on; beyond it falling on."""
+    end = (len(levels) - 1) * STEP_SECONDS
+    under = np.minimum.accumulate(levels - levels[0])  # what is louder again is the room's noise
+    slope = min(max(-under[-1] / end, 1.0), STEEPEST_DB_SECOND)
+    beyond = under[-1] - slope * (RELEASE_LEVELS_AT - end)
+    found: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(under, RELEASE_LEVELS_AT), beyond)
+    return np.minimum.accumulate(np.minimum(found, 0.0))
+
+
+def _held_codes(seconds: Doubles, codes: Doubles, held: float, rest: Doubles) -> Doubles:
+    """Return the codes of what is held at `CODES_AT`, [points, n_latents]; beyond it ``rest``."""
+    found = _at(CODES_AT, seconds, codes)
+    found[held < CODES_AT] = rest
+    return found
+
+
+def _at(moments: Doubles, seconds: Doubles, codes: Doubles) -> Doubles:
+    """Return codes at moments between frames, [moments, n_latents]; beyond these the first and the last."""
+    return np.stack([np.interp(moments, seconds, column) for column in codes.T], axis=1)
+
+
+def _means(levels: Doubles, moments: Doubles) -> Doubles:
+    """Return levels, a millisecond apart, at moments: each is the mean power up to half way to its neighbours."""
+    power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
+    halves = (moments[1:] + moments[:-1]) / 2
+    begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
+    first, last = (np.clip(np.round(edge / STEP_SECONDS).astype(int), 0, len(levels)) for edge in (begins, ends))
+    at = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
+    wide = (moments > SHARP_SECONDS) & (last > first)
+    mean = (power[last] - power[first]) / np.maximum(last - first, 1)
+    found: Doubles = np.where(wide, 10 * np.log10(np.maximum(mean, 1e-20)), levels[at])
+    return found
+
+
+def _fall(levels: Doubles) -> float:
+    """Return by how many dB a second what rings falls in its second half."""
+    later = levels[len(levels) // 2 :]
+    return max(0.0, float(later[0] - later[-1]) / max(len(later) * STEP_SECONDS, STEP_SECONDS))
+
+
+def _smooth(levels: Doubles) -> Doubles:
+    """Return means of power over some hundredths of a second, in dB: [moments]."""
+    width = round(SMOOTH_SECONDS / STEP_SECONDS)
+    power = np.convolve(10 ** (levels / 10), np.ones(width) / width, mode="same")
+    smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
+    return smooth
+
+
+def _inside(seconds: Doubles, held: float) -> npt.NDArray[np.bool_]:
+    """Return which moments lie in the steady part of a note."""
+    inside: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * held) & (seconds <= STEADY[1] * held)
+    return inside
+
+
+def _decibels(levels: Doubles) -> float:
+    return float(10 * np.log10(np.mean(10 ** (levels / 10))))

@@ -1,0 +1,153 @@
+"""Gestures: the ways of code and loudness along recorded notes, as JSON in the ONNX file's metadata."""
+
+import itertools
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import UserError
+from ..units import note_name
+from .card import Card, first_complaint
+
+GESTURE_KEY = "timbrel.gesture"
+FORMAT = 1
+MOST_NOTES = 1024  # of a file: an onset looks at each
+MOST_POINTS = 256  # of a way
+
+Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
+Decibels = list[Annotated[float, Field(ge=-200, le=60)]]
+Way = list[list[float]]
+
+
+class _Part(BaseModel):
+    # As in cards, fields that a later timbrel adds are kept.
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Grid(_Part):
+    """The moments at which ways are given, in seconds: from the note-on, and from the note-off; 0 first."""
+
+    levels: Seconds
+    codes: Seconds
+    release_levels: Seconds
+    release_codes: Seconds
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Grid":
+        for name, moments in self:
+            if moments[0] != 0 or any(after <= before for before, after in itertools.pairwise(moments)):
+                raise ValueError(f"{name} must begin with 0 and rise")
+        return self
+
+
+class Wander(_Part):
+    """How a note that is held goes on moving: root mean squares, and how many values a second are new.
+
+    ``level_db`` and ``level_hz`` of its loudness; ``codes`` and ``codes_hz`` along each direction.
+    """
+
+    level_db: Annotated[float, Field(ge=0, le=24)]
+    level_hz: Annotated[float, Field(gt=0, le=100)]
+    codes: list[Annotated[float, Field(ge=0)]]
+    codes_hz: list[Annotated[float, Field(gt=0, le=100)]]
+
+
+class NoteWay(_Part):
+    """The way of one recorded note of MIDI note ``key`` and ``velocity``, which was held for ``held_seconds``.
+
+    ``code`` is the median of its codes. ``levels`` are in dB under its loudest moment, less what a decoded frame of its
+    code is louder there than at home; after the last one they fall by ``fall_db_second``. ``codes`` are [points,
+    directions], from ``code``. ``release_levels`` are in dB under the level at the note-off, none of a note that rings
+    out, and ``release_codes`` as ``codes``.
+    """
+
+    key: Annotated[float, Field(ge=0, le=127.5)]
+    velocity: Annotated[int, Field(ge=1, le=127)]
+    held_seconds: Annotated[float, Field(gt=0, le=600)]
+    code: list[float]
+    levels: Decibels
+    codes: Way
+    fall_db_second: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    release_levels: Decibels = []
+    release_codes: Way = []
+
+
+class Instrument(_Part):
+    """The notes of one instrument of the corpus. A note goes as far from the knobs as its code is from ``home``."""
+
+    label: str
+    home: list[float]
+    notes: Annotated[list[NoteWay], Field(min_length=1)]
+
+
+class Gestures(_Part):
+    """The gestures of a model: its recorded notes' ways along ``directions``, [directions, n_latents] of code each."""
+
+    format: Literal[1]
+    grid: Grid
+    directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
+    wander: Wander
+    instruments: Annotated[list[Instrument], Field(min_length=1, max_length=256)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Gestures":
+        n, k = len(self.directions[0]), len(self.directions)
+        if any(len(row) != n for row in self.directions):
+            raise ValueError("directions must be of one length")
+        if len(self.wander.codes) != k or len(self.wander.codes_hz) != k:
+            raise ValueError(f"wander must have {k} numbers, one a direction")
+        if sum(len(instrument.notes) for instrument in self.instruments) > MOST_NOTES:
+            raise ValueError(f"more than {MOST_NOTES} notes")
+        for instrument in self.instruments:
+            if len(instrument.home) != n:
+                raise ValueError(f"home of {instrument.label!r} must have {n} numbers, one a latent")
+            for note in instrument.notes:
+                self._check(note, n, k)
+        return self
+
+    def _check(self, note: NoteWay, n: int, k: int) -> None:
+        grid = self.grid
+        if len(note.code) != n:
+            raise ValueError(f"code of a note must have {n} numbers, one a latent")
+        lengths = {"levels": len(grid.levels), "codes": len(grid.codes)}
+        if note.release_levels or note.release_codes:
+            lengths |= {"release_levels": len(grid.release_levels), "release_codes": len(grid.release_codes)}
+        for name, points in lengths.items():
+            if len(getattr(note, name)) != points:
+                raise ValueError(f"{name} of a note must have {points} points, as the grid has")
+        if any(len(row) != k for way in (note.codes, note.release_codes) for row in way):
+            raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
+
+    def text(self) -> str:
+        """Return what these gestures are, in words."""
+        notes = [note for instrument in self.instruments for note in instrument.notes]
+        keys = [round(note.key) for note in notes]
+        of = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
+        loud = [note.velocity for note in notes]
+        count = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{of}"
+        return f"{count}, {note_name(min(keys))} to {note_name(max(keys))}, velocity {min(loud)} to {max(loud)}"
+
+
+def read_gestures(text: str, card: Card, source: str) -> Gestures:
+    """Parse the gestures of a model with this card; ``source`` names the file in errors.
+
+    Raises:
+        UserError: not JSON, written by a newer timbrel, or no gestures of such a model.
+    """
+    what = f"{source}: its gestures ({GESTURE_KEY})"
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:  # as in `read_card`
+        raise UserError(f"{what} are not JSON ({error}); export the model again") from None
+    version = fields.get("format") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(f"{what} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel")
+    try:
+        gestures = Gestures.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{what} are not valid: {first_complaint(error)}; export the model again") from None
+    if card.chroma is None or len(gestures.directions[0]) != len(card.latents):
+        asked = "keys that choose the note" if card.chroma is None else f"{len(gestures.directions[0])} latents"
+        raise UserError(f"{what} are of a model with {asked}, this one has another card; export the model again")
+    return gestures

@@ -1,0 +1,105 @@
+"""Chooses recorded notes' ways for a key and a velocity, and blends them into one."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import Card
+from ...contract.gesture import Gestures, Instrument, NoteWay
+
+Doubles = npt.NDArray[np.float64]
+
+# The distances at which a recorded note counts for 0.6 of one of the same key and velocity: of held-out notes of a
+# flute, a clarinet and a trombone, envelopes and attacks came nearest with these and as many notes.
+KEY_SEMITONES, VELOCITY_STEPS = 3.0, 12.0
+BLENDED = 8
+QUIET_DB = -60.0  # where a release has ended
+
+
+class Mix(NamedTuple):
+    """One way: of several notes', each by its weight.
+
+    ``offset`` [n_latents] from the knobs, ``levels`` [points] in dB, ``codes`` [points, directions]; ``fall`` in dB a
+    second after the last level; ``held`` for how many seconds notes were recorded. ``release_levels`` [points] and
+    ``release_codes`` [points, directions] are empty where notes ring out.
+    """
+
+    offset: Doubles
+    levels: Doubles
+    codes: Doubles
+    fall: float
+    held: float
+    release_levels: Doubles
+    release_codes: Doubles
+
+
+class Ways:
+    """The ways of the instrument of a file whose home is nearest to the code at which a preset's knobs rest."""
+
+    def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles) -> None:
+        """Take the instrument's notes apart into arrays.
+
+        Args:
+            gestures: of the model's file.
+            rest: the preset's code, [n_latents].
+            scale: what codes are multiplied by to be compared, [n_latents].
+        """
+        instrument = nearest_instrument(gestures, rest, scale)
+        notes = instrument.notes
+        directions = len(gestures.directions)
+        self._keys = np.array([note.key for note in notes])
+        self._velocities = np.array([float(note.velocity) for note in notes])
+        self._offsets = np.array([note.code for note in notes]) - np.array(instrument.home)
+        self._levels = np.array([note.levels for note in notes])
+        self._codes = np.array([note.codes for note in notes]).reshape(len(notes), -1, directions)
+        self._falls = np.array([note.fall_db_second for note in notes])
+        self._held = np.array([note.held_seconds for note in notes])
+        self._let_go = np.array([bool(note.release_levels) for note in notes])
+        self._release_levels, self._release_codes = _releases(notes, gestures)
+
+    def mix(self, pitch: float, velocity: int) -> Mix:
+        """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is."""
+        apart = np.square((self._keys - pitch) / KEY_SEMITONES)
+        apart += np.square((self._velocities - velocity) / VELOCITY_STEPS)
+        near = np.argsort(apart, kind="stable")[:BLENDED]
+        weights = np.exp((apart[near[0]] - apart[near]) / 2)
+        weights /= weights.sum()
+        let_go = np.where(self._let_go[near], weights, 0.0)
+        rings = not let_go.sum() > 0.5  # most of what is near rings out
+        let_go /= max(let_go.sum(), 1e-9)
+        points, directions = self._release_codes.shape[1:]
+        nothing = np.zeros(0)
+        return Mix(
+            offset=weights @ self._offsets[near],
+            levels=weights @ self._levels[near],
+            codes=np.einsum("i,ipk->pk", weights, self._codes[near]),
+            fall=float(weights @ self._falls[near]),
+            held=float(weights @ self._held[near]),
+            release_levels=nothing if rings else let_go @ self._release_levels[near],
+            release_codes=np.zeros((0, directions))
+            if rings or not points
+            else np.einsum("i,ipk->pk", let_go, self._release_codes[near]),
+        )
+
+
+def nearest_instrument(gestures: Gestures, rest: Doubles, scale: Doubles) -> Instrument:
+    """Return the instrument of a file whose home is nearest to a code, [n_latents]; ``scale`` as `Ways` has it."""
+    return min(gestures.instruments, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
+
+
+def scale_of(card: Card) -> Doubles:
+    """Return what codes are multiplied by to be counted in deviations of training, [n_latents]."""
+    return np.array([1.0 / latent.std if latent.std > 0 else 0.0 for latent in card.latents])
+
+
+def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Doubles]:
+    """Return the releases of notes, zeros of those that ring out: [notes, points], [notes, points, directions]."""
+    grid, directions = gestures.grid, len(gestures.directions)
+    levels = np.zeros((len(notes), len(grid.release_levels)))
+    codes = np.zeros((len(notes), len(grid.release_codes), directions))
+    for row, note in enumerate(notes):
+        if note.release_levels:
+            levels[row] = note.release_levels
+            codes[row] = note.release_codes
+    return levels, codes

@@ -1,0 +1,115 @@
+"""Gives each note that begins its gesture, and voices the codes that theirs ask for."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import Card
+from ...contract.gesture import Gestures
+from ...controls import Ramp
+from ...engines.protocol import Motion
+from ...kinds.spectrum import GestureSettings
+from .blend import Ways, scale_of
+from .way import Gesture, Pace
+
+Array = npt.NDArray[np.float32]
+Times = npt.NDArray[np.int64]
+Note = tuple[int, int]
+
+VELOCITY = 100  # of a note whose velocity was not told: of none that keys play
+
+
+class Gesturing:
+    """The gestures of one preset's notes. It knows no voices, so that these may keep a way to it."""
+
+    def __init__(
+        self,
+        gestures: Gestures,
+        settings: GestureSettings,
+        card: Card,
+        rest: Sequence[float],
+        lead: int,
+        own: tuple[bool, bool],
+    ) -> None:
+        """Begin.
+
+        Args:
+            gestures: of the model's file.
+            settings: the preset's [gesture].
+            card: the model's.
+            rest: where the preset's knobs rest, one number a latent: it chooses the instrument.
+            lead: by how many samples codes are read before they are heard.
+            own: whether notes have their own attacks, and their own releases, in place of the preset's.
+        """
+        self._gestures, self._rate, self._lead, self._own = gestures, card.sample_rate, lead, own
+        self._ways = Ways(gestures, np.array(rest, np.float64), scale_of(card))
+        self.targets: Mapping[str, Ramp] = {f"gesture.{name}": Ramp(value, 1) for name, value in settings}
+        self._velocities: dict[Note, int] = {}
+        self._begun = 0
+
+    def strike(self, note: Note, velocity: int) -> None:
+        """Know the velocity of a key that goes down, 1 to 127; a note of it may begin later too."""
+        self._velocities[note] = velocity
+
+    def begin(self, time: int, note: Note, pitch: float) -> Gesture | None:
+        """Return the gesture of a note of a pitch, 69.0 for 440 Hz, that begins; None where it is to have none."""
+        self._begun += 1
+        amount, codes, loudness, speed = (
+            self.targets[f"gesture.{name}"].value(time) for name in ("amount", "codes", "loudness", "rate")
+        )
+        if amount * codes == 0 and amount * loudness == 0:
+            return None
+        mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
+        pace = Pace(amount * codes, amount * loudness, speed, self._rate, self._lead, *self._own)
+        return Gesture(time, mix, self._gestures, pace, self._begun)
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        for ramp in self.targets.values():
+            ramp.forget(time)
+
+
+class GestureMotion:
+    """The common motion, with the codes that each voice's gesture adds."""
+
+    own_codes = True
+
+    def __init__(
+        self, common: Motion, gestures: Sequence[Gesture | None], spans: Sequence[tuple[float, float]]
+    ) -> None:
+        """``gestures`` are by voice; ``spans`` are low and high of each latent: gestures do not leave them."""
+        self._common, self._gestures = common, gestures
+        self._low, self._high = np.array(spans, np.float64).T
+
+    def latents(self, voices: Sequence[int], times: Times) -> Array:
+        """Return codes, [rows, n_latents]; a knob that stands outside its span is not brought back."""
+        codes = self._common.latents(voices, times)
+        added = np.zeros(codes.shape)
+        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+            if (gesture := self._gestures[voice]) is not None:
+                added[row] = gesture.code(time)
+        moved: Array = np.clip(codes + added, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(
+            np.float32
+        )
+        return moved
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
+        """See `Motion.bend_semitones`."""
+        return self._common.bend_semitones(voices, times)
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        """See `Motion.bend_of`."""
+        return self._common.bend_of(voice, start, count)
+
+    def morph(self, time: int) -> float:
+        """See `Motion.morph`."""
+        return self._common.morph(time)
+
+    def beat(self, time: int) -> float:
+        """See `Motion.beat`."""
+        return self._common.beat(time)
+
+    def beat_samples(self, time: int) -> float:
+        """See `Motion.beat_samples`."""
+        return self._common.beat_samples(time)

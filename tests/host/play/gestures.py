@@ -1,0 +1,48 @@
+"""Models with gestures by formula."""
+
+import json
+
+import onnx
+from onnx import helper
+from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.contract.gesture import GESTURE_KEY
+from timbrel.host.contract.model import Model
+
+GRID = {
+    "levels": [0.0, 0.1, 0.2, 0.5],
+    "codes": [0.0, 0.2],
+    "release_levels": [0.0, 0.1, 0.3],
+    "release_codes": [0.0, 0.2],
+}
+WANDER = {"level_db": 0.0, "level_hz": 4.0, "codes": [0.0, 0.0], "codes_hz": [3.0, 5.0]}
+
+
+def note(key=60.0, velocity=100, **changes):
+    """A note that rises by 40 dB in 0.1 s, stays, and falls by 200 dB a second; its code goes from 0.2 to -0.1."""
+    return {
+        "key": key,
+        "velocity": velocity,
+        "held_seconds": 0.5,
+        "code": [0.5, 0.5],
+        "levels": [-40.0, 0.0, 0.0, 0.0],
+        "codes": [[0.2, 0.0], [-0.1, 0.1]],
+        "release_levels": [0.0, -20.0, -60.0],
+        "release_codes": [[-0.1, 0.1], [-0.3, 0.0]],
+    } | changes
+
+
+def gestures(*notes, wander=WANDER, grid=GRID, **changes):
+    """The metadata of notes on two latents, whose directions are the latents themselves; home is in the middle."""
+    instrument = {"label": "", "home": [0.5, 0.5], "notes": list(notes or [note()])}
+    fields = {"format": 1, "grid": grid, "directions": [[1.0, 0.0], [0.0, 1.0]], "wander": wander}
+    return fields | {"instruments": [instrument]} | changes
+
+
+def with_gestures(path, target, fields):
+    """Write a model's file again with gestures: fields, or text as it is; and open it."""
+    made = onnx.load(path)
+    known = {entry.key: entry.value for entry in made.metadata_props}
+    text = fields if isinstance(fields, str) else json.dumps(fields)
+    helper.set_model_props(made, {METADATA_KEY: known[METADATA_KEY], GESTURE_KEY: text})
+    onnx.save(made, target)
+    return Model(target)

@@ -1,0 +1,263 @@
+"""Notes go the ways of a file's gestures: each from its note-on, the same in any blocks, as far as a preset says."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.patch.library import Patch
+from timbrel.host.play import hands
+from timbrel.host.play.gestures.way import Gesture, Pace
+from timbrel.host.play.rack import Rack
+from timbrel.host.play.synthesis import Synthesis
+from timbrel.host.play.voices import PARTS
+
+from .gestures import WANDER, gestures, note, with_gestures
+
+RATE = 22050
+MOVING = {"level_db": 2.0, "level_hz": 6.0, "codes": [0.05, 0.05], "codes_hz": [3.0, 5.0]}
+TUNE = [
+    NoteOn(100, 0, 60, 100),
+    NoteOn(3000, 0, 67, 40),
+    NoteOff(9000, 0, 60),
+    NoteOn(9500, 0, 60, 127),
+    NoteOff(14_001, 0, 67),
+    NoteOff(20_000, 0, 60),
+]
+COUNT = 30_000
+
+
+@pytest.fixture(scope="module")
+def gestured(tiny_path, tmp_path_factory):
+    """A function that opens the smallest model with gestures."""
+    folder, made = tmp_path_factory.mktemp("gestured"), []
+
+    def model(fields=None):
+        made.append(with_gestures(tiny_path(), folder / f"{len(made)}.onnx", fields or gestures()))
+        return made[-1]
+
+    return model
+
+
+@pytest.fixture(scope="module")
+def moving(gestured):
+    return gestured(gestures(note(), note(67.0, 40, code=[0.2, 0.7], levels=[-20.0, -3.0, 0.0, -4.0]), wander=MOVING))
+
+
+def level(sound, at, width=220):
+    return 10 * np.log10(np.mean(np.square(sound[at : at + width], dtype=np.float64)))
+
+
+def test_a_note_rises_as_its_gesture_does_from_its_note_on(make_instrument, play, gestured):
+    flat = gestured(gestures(note(codes=[[0.0, 0.0], [0.0, 0.0]])))
+    plain = gestured(gestures(note(levels=[0.0] * 4, codes=[[0.0, 0.0], [0.0, 0.0]])))
+    for on in (0, 777, 12_345):
+        ours, even = (play(make_instrument(RATE, m), [NoteOn(on, 0, 60, 100)], on + 9000).sum(0) for m in (flat, plain))
+        for seconds in (0.02, 0.05, 0.08, 0.15):
+            at = on + round(seconds * RATE)
+            middle = seconds + 110 / RATE
+            asked = min(0.0, -40 + 400 * middle)
+            assert level(ours, at) - level(even, at) == pytest.approx(asked, abs=0.5)
+
+
+def test_a_note_is_let_go_as_its_gesture_is_and_ends(make_instrument, play, gestured):
+    model = gestured(gestures(note(codes=[[0.0, 0.0]] * 2, release_codes=[[0.0, 0.0]] * 2)))
+    off = 8000
+    sound = play(make_instrument(RATE, model), [NoteOn(0, 0, 60, 100), NoteOff(off, 0, 60)], off + RATE).sum(0)
+    held = level(sound, off - 400, 400)
+    for seconds in (0.05, 0.1, 0.2):
+        at = off + round(seconds * RATE)
+        asked = -200 * (seconds + 0.005)
+        closing = 20 * np.log10(1 - seconds / 0.3) / 4
+        assert level(sound, at) - held == pytest.approx(asked + closing, abs=1.0)
+    assert not sound[off + round(0.301 * RATE) :].any()
+
+
+def test_a_release_of_the_preset_takes_the_place_of_the_gestures(make_instrument, play, gestured):
+    events = [NoteOn(0, 0, 60, 100), NoteOff(8000, 0, 60)]
+    sound = play(make_instrument(RATE, gestured(), envelope={"release_seconds": 0.05}), events, 16_000).sum(0)
+    assert sound[8000 + round(0.03 * RATE) :].any()
+    assert not sound[8000 + round(0.051 * RATE) :].any()
+
+
+def test_an_attack_of_the_preset_is_heard_beside_the_gestures(make_instrument, play, gestured):
+    even = gestured(gestures(note(levels=[0.0] * 4, codes=[[0.0, 0.0]] * 2)))
+    slow, own = (
+        play(make_instrument(RATE, even, envelope=envelope), [NoteOn(0, 0, 60, 100)], 9000).sum(0)
+        for envelope in ({"attack_seconds": 0.2}, {})
+    )
+    assert level(slow, 2205) - level(own, 2205) == pytest.approx(20 * np.log10(0.525), abs=0.2)
+
+
+def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured):
+    patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
+    _, made = hands.engine_and_hands(patch)
+    made.hear(NoteOn(0, 0, 60, 100))
+    [voice] = made.voices
+    motion = made.motion_of([voice])
+    lead = 256 + 256  # as far back as the engine reads its knobs
+    for seconds, asked in ((0.0, [0.95, 0.2]), (0.1, [0.8, 0.25]), (0.2, [0.65, 0.3]), (3.0, [0.65, 0.3])):
+        time = round(seconds * RATE) - lead
+        assert motion.latents([0], np.array([time]))[0] == pytest.approx(asked, abs=1e-3)
+    brighter, _ = make_patch(gestured(), latent={"values": [1.0, 0.2]}), None
+    _, made = hands.engine_and_hands(brighter)
+    made.hear(NoteOn(0, 0, 60, 100))
+    assert made.motion_of(list(made.voices)).latents([0], np.array([-lead]))[0][0] == 1.0
+
+
+def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured):
+    _, made = hands.engine_and_hands(make_patch(gestured()))
+    made.hear(NoteOn(0, 0, 60, 100))
+    made.hear(NoteOff(8000, 0, 60))
+    motion = made.motion_of(list(made.voices))
+    before, after = motion.latents([0, 0], np.array([7999, 8000 + round(0.3 * RATE)]))
+    assert before == pytest.approx([0.4, 0.6])
+    assert after == pytest.approx([0.2, 0.5])
+
+
+def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured):
+    loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
+    high = note(90.0, 110, code=[0.5, 0.9])
+    _, made = hands.engine_and_hands(make_patch(gestured(gestures(loud, soft, high))))
+    found = {}
+    for key, velocity in ((60, 110), (60, 30), (60, 70), (90, 110), (75, 110)):
+        mix = made._gesturing._ways.mix(key, velocity)
+        found[key, velocity] = mix.offset
+    assert found[60, 110] == pytest.approx([0.4, 0.0], abs=0.01)
+    assert found[60, 30] == pytest.approx([-0.4, 0.0], abs=0.01)
+    assert found[60, 70] == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert found[90, 110] == pytest.approx([0.0, 0.4], abs=0.01)
+    assert found[75, 110] == pytest.approx([0.2, 0.2], abs=0.01)
+
+
+def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, gestured):
+    homes = {"dark": [0.2, 0.5], "bright": [0.8, 0.5]}
+    fields = gestures(instruments=[{"label": name, "home": at, "notes": [note(code=at)]} for name, at in homes.items()])
+    for values in ([0.25, 0.4], [0.7, 0.6]):
+        _, made = hands.engine_and_hands(make_patch(gestured(fields), latent={"values": values}))
+        assert made._gesturing._ways.mix(60, 100).offset == pytest.approx([0.0, 0.0])
+
+
+def test_no_gesture_is_the_plain_model_to_the_byte(make_instrument, play, gestured, moving, tiny):
+    plain = play(make_instrument(RATE, tiny()), TUNE, COUNT)
+    envelope = {"attack_seconds": 0.005, "release_seconds": 0.2}
+    for settings in ({"amount": 0.0}, {"codes": 0.0, "loudness": 0.0}):
+        for model in (gestured(), moving):
+            none = play(make_instrument(RATE, model, gesture=settings, envelope=envelope), TUNE, COUNT)
+            assert np.array_equal(none, plain)
+            bare = play(make_instrument(RATE, model, gesture=settings), TUNE, COUNT)
+            assert np.array_equal(bare, plain)
+
+
+@pytest.mark.parametrize("mode", ["poly", "mono", "chord"])
+@pytest.mark.parametrize("sizes", [[1, 7, 64, 128], [4096], [16_384], [333]])
+@pytest.mark.parametrize("phase", ["coherent", "noise"])
+def test_any_division_into_blocks_gives_the_same_bytes(make_instrument, play, moving, mode, sizes, phase):
+    keys = {"play": {"mode": mode, "phase": phase}, "gesture": {"loudness": 0.7}}
+    whole = play(make_instrument(RATE, moving, **keys), TUNE, COUNT)
+    assert np.array_equal(play(make_instrument(RATE, moving, **keys), TUNE, COUNT, sizes), whole)
+
+
+def test_processes_that_share_voices_give_the_same_bytes(make_patch, moving):
+    def parts(which):
+        engine, made = hands.engine_and_hands(make_patch(moving))
+        return Synthesis(engine, made, parts=which).sums(TUNE, 16_000)
+
+    whole, apart = parts(range(PARTS)), [parts([number]) for number in range(PARTS)]
+    for number in range(PARTS):
+        for part, sound in apart[number].items():
+            assert np.array_equal(sound, whole[part])
+
+
+def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch):
+    model = gestured(gestures(wander=MOVING))
+    _, made = hands.engine_and_hands(make_patch(model))
+    made.hear(NoteOn(0, 0, 60, 100))
+    [voice] = made.voices
+    seconds = np.arange(1.0, 120.0, 0.02)
+    codes = np.array([voice.gesture.code(round(at * RATE)) for at in seconds]) - [-0.1, 0.1]
+    assert codes.std(0) == pytest.approx([0.05, 0.05], rel=0.15)
+    swing = 20 * np.log10([voice.gesture.gain(round(at * RATE), 1)[0] for at in seconds])
+    assert swing.std() == pytest.approx(2.0, rel=0.15)
+    for column in (*codes.T, swing):
+        spectrum = np.abs(np.fft.rfft(column - column.mean(), 2 * len(column))) ** 2
+        again = np.fft.irfft(spectrum)[: len(column) // 2]
+        assert again[50:].max() < 0.95 * again[0]  # no second is like another
+    made.hear(NoteOn(0, 0, 60, 100))
+    other = list(made.voices)[-1]
+    assert not np.allclose(other.gesture.code(5 * RATE), voice.gesture.code(5 * RATE))
+
+
+def test_rate_is_how_many_times_as_fast(gestured, make_patch):
+    def way(**settings):
+        _, made = hands.engine_and_hands(make_patch(gestured(), gesture=settings))
+        made.hear(NoteOn(0, 0, 60, 100))
+        return next(iter(made.voices)).gesture
+
+    whole, twice = way(), way(rate=2.0)
+    at = round(0.05 * RATE)
+    assert 20 * np.log10(whole.gain(at, 1)[0]) == pytest.approx(-20, abs=0.1)
+    assert 20 * np.log10(twice.gain(at // 2, 1)[0]) == pytest.approx(-20, abs=0.1)
+    assert twice.let_go(9000, 100)[0] == pytest.approx(whole.let_go(9000, 100)[0] / 2, abs=1)
+
+
+def test_what_rings_falls_on(gestured, make_patch):
+    fields = gestures(note(fall_db_second=30.0, release_levels=[], release_codes=[]))
+    _, made = hands.engine_and_hands(make_patch(gestured(fields)))
+    made.hear(NoteOn(0, 0, 60, 100))
+    [voice] = made.voices
+    fallen = 20 * np.log10(voice.gesture.gain(round(2.5 * RATE), 1)[0])
+    assert fallen == pytest.approx(-60, abs=0.1)
+    assert voice.gesture.let_go(3 * RATE, 4410) == (4410, False)  # the preset's own release
+
+
+def test_knobs_turn_gestures_of_notes_to_come(make_instrument, play, gestured):
+    turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
+    instrument = make_instrument(RATE, gestured(), cc=turned)
+    sound = play(instrument, [ControlChange(0, 0, 20, 0), NoteOn(10, 0, 60, 100)], 4000).sum(0)
+    plain = play(make_instrument(RATE, gestured(), gesture={"amount": 0.0}), [NoteOn(10, 0, 60, 100)], 4000).sum(0)
+    assert np.array_equal(sound, plain)
+
+
+def test_a_rack_of_gestures_is_the_same_in_two_processes(make_patch, moving):
+    sounds = []
+    for processes in (1, 2):
+        with contextlib.closing(Rack({0: make_patch(moving)}, RATE, processes)) as rack:
+            rack.hear(TUNE, COUNT)
+            sounds.append(np.concatenate([rack.process([], 3000)[0] for _ in range(10)], axis=1))
+    assert sounds[0].any()
+    assert np.array_equal(*sounds)
+
+
+@given(st.integers(1, 100), st.integers(0, 10), st.integers(0, 30_000), st.lists(st.integers(1, 5000), min_size=1))
+def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudness, off, sizes):
+    from timbrel.host.contract.gesture import Gestures
+    from timbrel.host.play.gestures.blend import Ways
+
+    made = Gestures.model_validate(gestures(note(), wander=WANDER | {"level_db": 3.0}))
+    mix = Ways(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
+    whole, parts = (
+        Gesture(5, mix, made, Pace(1.0, loudness / 10, speed / 10, RATE, 512, True, True), 3) for _ in range(2)
+    )
+    assert whole.let_go(off, 4000) == parts.let_go(off, 4000)
+    total = sum(sizes)
+    asked = np.broadcast_to(whole.gain(0, total), total)
+    at, given_ = 0, []
+    for size in sizes:
+        given_.append(np.broadcast_to(parts.gain(at, size), size))
+        at += size
+        parts.forget(at)
+    assert np.array_equal(np.concatenate(given_), asked)
+    assert np.isfinite(asked).all()
+
+
+def test_a_preset_for_gestures_that_there_are_none_of_says_so(tiny_path, tmp_path):
+    from timbrel.host.patch.library import open_patch
+
+    preset = tmp_path / "a.toml"
+    preset.write_text(f'format = 1\nmodel = "{tiny_path()}"\n[gesture]\namount = 0.5\n', encoding="utf-8")
+    patch = open_patch(str(preset))
+    assert isinstance(patch, Patch)
+    assert any("[gesture]" in line and "has no gestures" in line for line in patch.warnings)
