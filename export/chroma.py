@@ -1,7 +1,6 @@
 """The two graphs of a chroma autoencoder, as the contract wants them."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -13,11 +12,10 @@ from ..train.models.chroma import ChromaAutoencoder
 from ..train.recipes.chroma import ChromaRecipe
 from .describe import CODES, SEED, Codes
 from .gestures.build import gestures_of
+from .gestures.fit import Coder
 from .graphs import Graphs
 from .measures.keys import trained_classes
 from .measures.sample import decode, draw, encode
-
-Array = npt.NDArray[np.float32]
 
 DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
 
@@ -48,13 +46,6 @@ class Encoder(nn.Module):
         frames = magnitude / magnitude.amax(1, keepdim=True).clamp_min(DIVISOR)
         return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12))
 
-    @torch.no_grad()
-    def encoded(self, frames: Array, pitch_class: int) -> Array:
-        """Return the codes, [frames, n], of frames of one pitch class, [frames, frame_length]."""
-        one_hot = torch.eye(12)[pitch_class].expand(len(frames), 12)
-        codes: Array = self(torch.from_numpy(frames), one_hot).numpy()
-        return codes
-
 
 MIDDLE_OCTAVE = octave_of(60)  # where sounds without pitch are said to lie
 
@@ -72,7 +63,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
     labels = [source.clip.label or source.clip.name for source in sample.sources]
     octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(octaves))
-    encoder = Encoder(network, recipe)
+    decoder, encoder = Decoder(network), Encoder(network, recipe)
     chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave)
     codes = Codes(
         encode(network, sample.spectra, sample.pitch_classes),
@@ -81,12 +72,12 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
         sound=lambda codes: network.levels(torch.from_numpy(decode(network, codes, chroma.trained[0]))).numpy(),
     )
     return Graphs(
-        decoder=Decoder(network),
+        decoder=decoder,
         encoder=encoder,
         decoder_chroma=network.conditioned,
         encoder_chroma=network.settings.augmentation == "chroma",
         codes=codes,
-        gestures=lambda model: gestures_of(corpus, encoder.encoded, model) if folded else None,
+        gestures=lambda model: gestures_of(corpus, Coder(encoder, decoder, model.card), model) if folded else None,
         card={
             "kind": "spectrum",
             "domain": "magnitude",

@@ -1,32 +1,34 @@
 """Makes a model's gestures of its corpus: ways of training notes, as few numbers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.contract.card import Card
 from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
 from ...host.contract.model import Model
 from ...host.through.spans import in_deviations
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
-from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
+from ..fidelity.notes import loudest_db, note_of, singles, spread, velocity
 from .course import (
     CODES_AT,
     LEVELS_AT,
     RELEASE_CODES_AT,
     RELEASE_LEVELS_AT,
     STEADY_SECONDS,
+    Codes,
     Course,
-    Encode,
+    codes_of,
     course_of,
 )
+from .fit import Coder
 
 Doubles = npt.NDArray[np.float64]
 
-NOTES = 96  # a kilobyte each; held-out notes came no nearer with more
+NOTES = 72  # a kilobyte each; held-out notes came no nearer with more
 DIRECTIONS = 6  # of codes, those along which they go farthest: of eight latents, nine tenths of their way
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
@@ -35,27 +37,27 @@ LOWEST_DB = -120.0  # of a level: what is softer is silence
 QUIETEST = 1e-9  # power of a decoded frame that is silent
 
 
-def gestures_of(corpus: Corpus, encode: Encode, model: Model) -> Gestures | None:
+def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
     """Return the gestures of training notes; None where no training clip is a single note.
 
     Args:
         corpus: of the model's rate.
-        encode: the model's encoder.
-        model: whose keys choose the note.
+        coder: with the model's networks.
+        model: as it is written; its keys choose the note.
     """
     known = singles(corpus, "train")
     if not known or model.card.chroma is None:
         return None
     loudest = loudest_db(corpus, known)
     chosen = spread(known, NOTES, np.random.default_rng(SEED))
-    found = [course_of(note_of(corpus, single), model.card, encode) for single in chosen]
-    courses = [course for course in found if course is not None]
-    if not courses:
+    measured = [course_of(note_of(corpus, single), coder) for single in chosen]
+    notes = _fitted([course for course in measured if course is not None], coder)
+    if not notes:
         return None
-    directions = _directions(courses, model.card)
+    directions = _directions(notes, model.card)
     levels = _Levels(model, directions)
     instruments = [
-        _instrument(label, group, home, loudest, levels) for label, group, home in _groups(courses, model.card)
+        _instrument(label, group, home, loudest, levels) for label, group, home in _groups(notes, model.card)
     ]
     return Gestures(
         format=1,
@@ -66,15 +68,33 @@ def gestures_of(corpus: Corpus, encode: Encode, model: Model) -> Gestures | None
             release_codes=RELEASE_CODES_AT.tolist(),
         ),
         directions=_rounded(directions, 4),
-        wander=_wander(courses, directions, model.card),
+        wander=_wander([note.course for note in notes], directions, coder),
         instruments=instruments,
     )
 
 
-def _directions(courses: Sequence[Course], card: Card) -> Doubles:
+class _Note(NamedTuple):
+    """A note with its codes."""
+
+    course: Course
+    codes: Codes
+
+
+def _fitted(courses: Sequence[Course], coder: Coder) -> list[_Note]:
+    """Return notes with codes that are fitted to their frames, those of all notes together."""
+    if not courses:
+        return []
+    classes = np.concatenate([np.full(len(course.frames), course.pitch_class, np.intp) for course in courses])
+    found = coder.fitted(np.concatenate([course.frames for course in courses]), classes).astype(np.float64)
+    ends = np.cumsum([len(course.frames) for course in courses])
+    parts = np.split(found, ends[:-1])
+    return [_Note(course, codes_of(course, part)) for course, part in zip(courses, parts, strict=True)]
+
+
+def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
     """Return the directions in which codes go farthest along notes, each in deviations as long as the others."""
-    ways = [course.codes for course in courses]
-    ways += [course.release_codes for course in courses if course.release_codes is not None]
+    ways = [note.codes.held for note in notes]
+    ways += [note.codes.released for note in notes if note.codes.released is not None]
     scale = in_deviations(card)
     _, _, axes = np.linalg.svd(np.concatenate(ways) * scale, full_matrices=False)
     deviations = np.array([latent.std for latent in card.latents])
@@ -89,21 +109,21 @@ def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
     return along
 
 
-def _groups(courses: Sequence[Course], card: Card) -> list[tuple[str, list[Course], Doubles]]:
+def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], Doubles]]:
     """Return the notes of each instrument, what it is called, and the code that its notes' codes count from.
 
     Instruments are told apart as the sampler does, by label and program. The model's own code is home of the one to
     whose notes it is nearest, the middle of their notes' codes that of others.
     """
-    by_name: dict[tuple[str, int | None], list[Course]] = {}
-    for course in courses:
-        clip = course.note.single.clip
-        by_name.setdefault((clip.label, clip.program), []).append(course)
-    keys = [len({course.note.single.key for course in group}) for group in by_name.values()]
+    by_name: dict[tuple[str, int | None], list[_Note]] = {}
+    for note in notes:
+        clip = note.course.note.single.clip
+        by_name.setdefault((clip.label, clip.program), []).append(note)
+    keys = [len({note.course.note.single.key for note in group}) for group in by_name.values()]
     if len(by_name) > 1 and np.median(keys) < FEWEST_KEYS:
-        by_name = {("", None): list(courses)}
+        by_name = {("", None): list(notes)}
     scale, rest = in_deviations(card), np.array([latent.default for latent in card.latents])
-    homes = {name: np.mean([course.code for course in group], axis=0) for name, group in by_name.items()}
+    homes = {name: np.mean([note.codes.own for note in group], axis=0) for name, group in by_name.items()}
     nearest = min(homes, key=lambda name: float(np.square((homes[name] - rest) * scale).sum()))
     homes[nearest] = rest
     return [(name[0], group, homes[name]) for name, group in by_name.items()]
@@ -125,30 +145,29 @@ class _Levels:
         return found
 
 
-def _instrument(label: str, courses: Sequence[Course], home: Doubles, loudest: float, decoded: _Levels) -> Instrument:
-    notes = [_way(course, home, velocity(course.note, loudest), decoded) for course in courses]
-    return Instrument(label=label, home=_rounded(home, 4), notes=notes)
+def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: float, decoded: _Levels) -> Instrument:
+    ways = [_way(note, home, velocity(note.course.note, loudest), decoded) for note in notes]
+    return Instrument(label=label, home=_rounded(home, 4), notes=ways)
 
 
-def _way(course: Course, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
+def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
     """Return a note's way, less what the decoder does to its level by itself."""
-    single: Single = course.note.single
-    pitch_class, card, directions = single.key % PITCH_CLASSES, decoded.card, decoded.directions
-    codes = _along(course.codes, directions, card)
-    path = course.code + _between(LEVELS_AT, CODES_AT, codes) @ directions
-    louder = decoded.of(np.concatenate([path, home[np.newaxis]]), pitch_class)
+    (course, found), directions = note, decoded.directions
+    codes = _along(found.held, directions, decoded.card)
+    path = found.own + _between(LEVELS_AT, CODES_AT, codes) @ directions
+    louder = decoded.of(np.concatenate([path, home[np.newaxis]]), course.pitch_class)
     release: dict[str, Any] = {}
-    if course.release_levels is not None and course.release_codes is not None:
-        way = _along(course.release_codes, directions, card)
-        path = course.code + _between(RELEASE_LEVELS_AT, RELEASE_CODES_AT, way) @ directions
-        risen = decoded.of(path, pitch_class)
+    if course.release_levels is not None and found.released is not None:
+        way = _along(found.released, directions, decoded.card)
+        path = found.own + _between(RELEASE_LEVELS_AT, RELEASE_CODES_AT, way) @ directions
+        risen = decoded.of(path, course.pitch_class)
         levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)
         release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(way, 3)}
     return NoteWay(
-        key=round(single.pitch, 2),
+        key=round(course.note.single.pitch, 2),
         velocity=speed,
         held_seconds=round(course.note.held_seconds, 3),
-        code=_rounded(course.code, 4),
+        code=_rounded(found.own, 4),
         levels=_rounded(np.maximum(course.levels - (louder[:-1] - louder[-1]), LOWEST_DB), 1),
         codes=_rounded(codes, 3),
         fall_db_second=round(course.fall, 1),
@@ -161,15 +180,17 @@ def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
     return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
 
 
-def _wander(courses: Sequence[Course], directions: Doubles, card: Card) -> Wander:
+def _wander(courses: Sequence[Course], directions: Doubles, coder: Coder) -> Wander:
     """Return how the steady parts of notes move: medians of those that are long enough, else nothing."""
     levels, codes = [], []
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
             continue
         levels.append(_moves(course.steady_levels[:, np.newaxis], STEP_SECONDS))
-        if len(course.steady_codes) > 2:
-            codes.append(_moves(_along(course.steady_codes, directions, card), course.frame_seconds))
+        if len(course.steady_frames) > 2:
+            classes = np.full(len(course.steady_frames), course.pitch_class, np.intp)
+            steady = coder.encoded(course.steady_frames, classes).astype(np.float64)
+            codes.append(_moves(_along(steady, directions, coder.card), course.frame_seconds))
     still = np.stack([np.zeros(len(directions)), np.full(len(directions), 1.0)])
     level = np.median(levels, axis=0)[:, 0] if levels else np.array([0.0, 1.0])
     along = np.median(codes, axis=0) if codes else still

@@ -3,7 +3,6 @@
 Times are those of the recording, whose frames are encoded in the octave of training, and so played faster or slower.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +16,10 @@ from ...host.through.track import QUIET
 from ...host.units import semitones_to_ratio
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.notes import Note
+from .fit import Coder
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-Encode = Callable[[Array, int], Array]  # frames [frames, frame_length] and a pitch class; codes [frames, n_latents]
 
 # Fine where notes rise and where they are let go, then ever wider: nothing there is heard to a hundredth of a second.
 LEVELS = (0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 800)
@@ -36,65 +35,114 @@ RINGS_DB = -30.0  # under its loudest moment where it was let go: it was not, it
 SHORTEST_RELEASE = 0.08  # seconds: what is cut off sooner tells nothing of how it was let go
 STEEPEST_DB_SECOND = 300.0  # of a release beyond what was recorded of it
 STEADY = (0.5, 0.9)  # the part of what is held that goes on where a key is held longer: before the player stops
+SILENT = 1e-6  # of full scale: a note whose loudest frame is softer has no codes
 STEADY_SECONDS = 0.25  # the shortest such part of which the wandering is measured
 SMOOTH_SECONDS = 0.046  # means of power for wandering: two periods of the lowest bass are no wandering
 
 
 class Course(NamedTuple):
-    """The way of a note.
+    """The way of a note, but for its codes, whose frames are here.
 
     ``levels`` [LEVELS_AT] in dB under its loudest moment, and ``fall`` by how many dB a second it goes on falling after
-    them. ``code`` [n_latents], and ``codes`` [CODES_AT, n_latents] from it. ``release_levels`` [RELEASE_LEVELS_AT] in
-    dB under the level where it was let go, and ``release_codes`` [RELEASE_CODES_AT, n_latents] from ``code``; None
-    where it rang out, or was cut off. ``steady_levels`` [moments] in dB and ``steady_codes`` [frames, n_latents] are
-    of its steady part, ``STEP`` and ``frame_seconds`` apart.
+    them. ``release_levels`` [RELEASE_LEVELS_AT] in dB under the level where it was let go; None where it rang out, or
+    was cut off.
+
+    ``frames`` [points, frame_length] are those of its code, then those at the first ``held`` of `CODES_AT`, then those
+    at the first of RELEASE_CODES_AT after it was let go. ``steady_levels`` [moments] in dB and ``steady_frames``
+    [frames, frame_length] are of its steady part, a millisecond and ``frame_seconds`` apart.
     """
 
     note: Note
     levels: Doubles
     fall: float
-    code: Doubles
-    codes: Doubles
     release_levels: Doubles | None
-    release_codes: Doubles | None
+    frames: Array
+    held: int
     steady_levels: Doubles
-    steady_codes: Doubles
+    steady_frames: Array
     frame_seconds: float
 
+    @property
+    def pitch_class(self) -> int:
+        """Return the pitch class of the note's key."""
+        return self.note.single.key % PITCH_CLASSES
 
-def course_of(note: Note, card: Card, encode: Encode) -> Course | None:
-    """Measure a note; None where no frame of it sounds.
 
-    Args:
-        card: of a model whose keys choose the note; the note's sound has its rate.
-        encode: the model's encoder.
+class Codes(NamedTuple):
+    """The codes of a note: its own, [n_latents]; and those from it: [CODES_AT, n_latents], [RELEASE_CODES_AT, ...].
+
+    The last are None where it rang out or was cut off.
     """
-    seconds, codes, frame_seconds = _codes(note, card, encode)
+
+    own: Doubles
+    held: Doubles
+    released: Doubles | None
+
+
+def course_of(note: Note, coder: Coder) -> Course | None:
+    """Measure a note, whose sound has the model's rate; None where it is silent."""
+    card = coder.card
+    moved, ratio = _moved(note, card)
+    apart = card.hop_length / card.sample_rate * ratio
+    seconds = np.arange(0.0, max(len(note.sound) / card.sample_rate, apart), apart)
+    frames = _frames(moved, seconds / ratio, card)
+    loud = frames.std(axis=1)
+    sounding = loud >= QUIET * loud.max()
+    if loud.max() < SILENT:
+        return None
     levels = _levels(note, card.sample_rate)
     held = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
-    sounding = (seconds <= note.held_seconds) | (seconds == seconds.min(initial=np.inf))
-    if not len(seconds):
-        return None
-    code = codes[sounding][medoid(codes[sounding] * in_deviations(card))]
+    own = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
+    codes = coder.encoded(frames[own], np.full(len(own), note.single.key % PITCH_CLASSES)).astype(np.float64)
     rings = levels[held] <= RINGS_DB
-    steady = _inside(seconds, note.held_seconds)
-    rest = codes[steady].mean(0) if steady.any() else code
-    released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
-    after = note.held_seconds + RELEASE_CODES_AT
     fall = _fall(levels[: held + 1]) if rings else 0.0
+    released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
+    inside = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
+    after = note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
+    points = np.concatenate([inside, after if released else after[:0]])
     moments = _inside(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
     return Course(
         note=note,
         levels=_held_levels(levels[: held + 1], fall),
         fall=fall,
-        code=code,
-        codes=_held_codes(seconds[sounding], codes[sounding], note.held_seconds, rest) - code,
         release_levels=_release_levels(levels[held:]) if released else None,
-        release_codes=_at(after, seconds, codes) - code if released else None,
+        frames=np.concatenate(
+            [frames[own[medoid(codes * in_deviations(card))]][np.newaxis], _frames(moved, points / ratio, card)]
+        ),
+        held=len(inside),
         steady_levels=_smooth(levels)[moments],
-        steady_codes=codes[steady],
-        frame_seconds=frame_seconds,
+        steady_frames=frames[sounding & _inside(seconds, note.held_seconds)],
+        frame_seconds=apart,
     )
+
+
+def codes_of(course: Course, found: Doubles) -> Codes:
+    """Return a note's codes of those of its frames, [points, n_latents]: beyond what was recorded it stays."""
+    own, held, released = found[0], found[1 : 1 + course.held], found[1 + course.held :]
+    rest = np.broadcast_to(own, (len(CODES_AT) - len(held), len(own)))
+    way = None
+    if course.release_levels is not None:
+        there = released if len(released) else held[-1:]
+        last = np.broadcast_to(there[-1], (len(RELEASE_CODES_AT) - len(there), len(own)))
+        way = np.concatenate([there, last]) - own
+    return Codes(own, np.concatenate([held, rest]) - own, way)
+
+
+def _moved(note: Note, card: Card) -> tuple[Array, float]:
+    """Return a note's sound in the octave of training, [samples], and how many times as fast it is played there."""
+    assert card.chroma is not None
+    there = PITCH_CLASSES * (card.chroma.octave + 1) + note.single.key % PITCH_CLASSES
+    ratio = semitones_to_ratio(there - note.single.pitch)
+    return soxr.resample(note.sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32), ratio
+
+
+def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
+    """Return the frames of a sound whose middles lie at these seconds, [frames, frame_length]; around it is silence."""
+    half = card.frame_length // 2
+    padded = np.pad(sound, (half, card.frame_length))
+    starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
+    frames: Array = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[starts]
+    return frames
 
 
 def _levels(note: Note, rate: int) -> Doubles:
@@ -102,24 +150,6 @@ def _levels(note: Note, rate: int) -> Doubles:
     levels = envelope_db(note.sound[np.newaxis], rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
     return under
-
-
-def _codes(note: Note, card: Card, encode: Encode) -> tuple[Doubles, Doubles, float]:
-    """Return the middles of a note's frames in seconds, [frames], their codes, and how far apart frames are."""
-    assert card.chroma is not None
-    key = int(np.floor(note.single.pitch + 0.5))
-    there = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
-    ratio = semitones_to_ratio(there - note.single.pitch)
-    moved = soxr.resample(note.sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
-    half = card.frame_length // 2
-    padded = np.pad(moved, (half, card.frame_length))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[: len(moved) : card.hop_length]
-    loud = frames.std(axis=1)
-    sounding: npt.NDArray[np.intp] = np.flatnonzero(loud >= max(QUIET * loud.max(initial=0.0), 1e-9))
-    apart = card.hop_length / card.sample_rate * ratio
-    codes = encode(np.ascontiguousarray(frames[sounding]), key % PITCH_CLASSES) if len(sounding) else frames[:0]
-    seconds: Doubles = (sounding * apart).astype(np.float64)
-    return seconds, codes.astype(np.float64), apart
 
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
@@ -140,18 +170,6 @@ def _release_levels(levels: Doubles) -> Doubles:
     beyond = under[-1] - slope * (RELEASE_LEVELS_AT - end)
     found: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(under, RELEASE_LEVELS_AT), beyond)
     return np.minimum.accumulate(np.minimum(found, 0.0))
-
-
-def _held_codes(seconds: Doubles, codes: Doubles, held: float, rest: Doubles) -> Doubles:
-    """Return the codes of what is held at `CODES_AT`, [points, n_latents]; beyond it ``rest``."""
-    found = _at(CODES_AT, seconds, codes)
-    found[held < CODES_AT] = rest
-    return found
-
-
-def _at(moments: Doubles, seconds: Doubles, codes: Doubles) -> Doubles:
-    """Return codes at moments between frames, [moments, n_latents]; beyond these the first and the last."""
-    return np.stack([np.interp(moments, seconds, column) for column in codes.T], axis=1)
 
 
 def _means(levels: Doubles, moments: Doubles) -> Doubles:

@@ -62,25 +62,23 @@ class Ways:
         """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is."""
         apart = np.square((self._keys - pitch) / KEY_SEMITONES)
         apart += np.square((self._velocities - velocity) / VELOCITY_STEPS)
-        near = np.argsort(apart, kind="stable")[:BLENDED]
-        weights = np.exp((apart[near[0]] - apart[near]) / 2)
-        weights /= weights.sum()
-        let_go = np.where(self._let_go[near], weights, 0.0)
-        rings = not let_go.sum() > 0.5  # most of what is near rings out
-        let_go /= max(let_go.sum(), 1e-9)
-        points, directions = self._release_codes.shape[1:]
-        nothing = np.zeros(0)
-        return Mix(
-            offset=weights @ self._offsets[near],
-            levels=weights @ self._levels[near],
-            codes=np.einsum("i,ipk->pk", weights, self._codes[near]),
-            fall=float(weights @ self._falls[near]),
-            held=float(weights @ self._held[near]),
-            release_levels=nothing if rings else let_go @ self._release_levels[near],
-            release_codes=np.zeros((0, directions))
-            if rings or not points
-            else np.einsum("i,ipk->pk", let_go, self._release_codes[near]),
-        )
+        near, weights = _nearest(apart)
+        offset, levels = weights @ self._offsets[near], weights @ self._levels[near]
+        codes = np.einsum("i,ipk->pk", weights, self._codes[near])
+        fall, held = float(weights @ self._falls[near]), float(weights @ self._held[near])
+        rings = weights @ (self._falls[near] > 0) > 0.5
+        if rings or not self._let_go.any():
+            return Mix(offset, levels, codes, fall, held, np.zeros(0), np.zeros((0, codes.shape[1])))
+        near, weights = _nearest(np.where(self._let_go, apart, np.inf))  # others were cut off before they had ended
+        release = np.einsum("i,ipk->pk", weights, self._release_codes[near])
+        return Mix(offset, levels, codes, fall, held, weights @ self._release_levels[near], release)
+
+
+def _nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
+    """Return the nearest notes of those whose squared distances are given, and the weight of each; they sum to 1."""
+    near = np.argsort(apart, kind="stable")[:BLENDED]
+    weights = np.exp((apart[near[0]] - apart[near]) / 2)
+    return near, weights / weights.sum()
 
 
 def nearest_instrument(gestures: Gestures, rest: Doubles, scale: Doubles) -> Instrument:

@@ -1,0 +1,88 @@
+"""Finds codes whose decoded frames are near to recorded ones: from where the encoder puts them, along the gradient.
+
+An encoder that is trained on what sounds steadily puts the breath before a note, and the room after it, where the
+decoder is dark. What is asked for is what `timbrel evaluate` measures: the shape of spectra, and their brightness.
+"""
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ...host.contract.card import Card
+
+Array = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.intp]
+
+BANDS = 64
+FLOOR = 1e-6  # of a frame's power, -60 dB: a band that holds less is as good as empty
+STEPS, RATE = 12, 0.25  # of Adam, in deviations of each latent: further steps gain less than a tenth of a decibel
+ASIDE = 0.5  # dB^2 of shape that a deviation away from the encoder's code must gain
+OCTAVE = 100.0  # dB^2 of shape that an octave of brightness weighs
+ROWS = 512  # at once through the networks
+
+
+class Coder:
+    """Encodes frames, and fits codes to them, with a model's networks."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
+        """Take the networks: both take a chroma too, [rows, 12], whether they look at it or not."""
+        self._encoder, self._decoder, self.card = encoder, decoder, card
+        length, rate = card.frame_length, card.sample_rate
+        self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=BANDS, norm=None).T.copy())
+        self._hertz = torch.fft.rfftfreq(length, 1 / rate)
+        self._window = torch.hann_window(length, periodic=True)
+
+    @torch.no_grad()
+    def encoded(self, frames: Array, classes: Classes) -> Array:
+        """Return the codes, [rows, n_latents], of frames, [rows, frame_length], of pitch classes, [rows]."""
+        parts = [
+            self._encoder(torch.from_numpy(frames[at : at + ROWS]), _one_hot(classes[at : at + ROWS])).numpy()
+            for at in range(0, len(frames), ROWS)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
+
+    def fitted(self, frames: Array, classes: Classes) -> Array:
+        """Return codes that are fitted to frames, in the latents' spans; arguments and result as `encoded`."""
+        parts = [
+            self._fit(frames[at : at + ROWS], classes[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
+        ]
+        return np.concatenate(parts)
+
+    @torch.enable_grad()
+    def _fit(self, frames: Array, classes: Classes) -> Tensor:
+        first, chroma = torch.from_numpy(self.encoded(frames, classes)), _one_hot(classes)
+        latents = self.card.latents
+        low, high, scale = (
+            torch.tensor([getattr(latent, name) for latent in latents]) for name in ("low", "high", "std")
+        )
+        with torch.no_grad():
+            spectra = torch.fft.rfft(torch.from_numpy(frames) * self._window).abs()
+            shape, brightness = self._shape(spectra), self._brightness(spectra)
+        aside = torch.zeros_like(first, requires_grad=True)
+        search = torch.optim.Adam([aside], lr=RATE)
+        for _ in range(STEPS):
+            decoded = self._decoder(torch.clamp(first + aside * scale, low, high), chroma)
+            lost = (self._shape(decoded) - shape).square().mean(1)
+            lost = lost + OCTAVE * (self._brightness(decoded) - brightness).square()
+            lost = lost + ASIDE * aside.square().sum(1)
+            (aside.grad,) = torch.autograd.grad(lost.sum(), aside)
+            search.step()
+        found: Tensor = torch.clamp(first + aside.detach() * scale, low, high)
+        return found
+
+    def _shape(self, spectra: Tensor) -> Tensor:
+        """Return the share of a frame's power in each mel band, in dB: [rows, BANDS]."""
+        power = spectra.square()
+        shares = power @ self._mel / power.sum(1, keepdim=True).clamp_min(1e-20)
+        return 10 * torch.log10(shares + FLOOR)
+
+    def _brightness(self, spectra: Tensor) -> Tensor:
+        """Return the spectral centroid in octaves: [rows]."""
+        centroid = (spectra @ self._hertz) / spectra.sum(1).clamp_min(1e-20)
+        return torch.log2(centroid.clamp_min(1.0))
+
+
+def _one_hot(classes: Classes) -> Tensor:
+    return torch.eye(12)[torch.from_numpy(classes)]
