@@ -188,13 +188,14 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
 def _fall(levels: Doubles) -> float:
     """Return by how many dB a second what rings falls in its second half."""
     later = levels[len(levels) // 2 :]
-    return max(0.0, float(later[0] - later[-1]) / max(len(later) * STEP_SECONDS, STEP_SECONDS))
+    times = np.arange(len(later)) - (len(later) - 1) / 2
+    return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)
 
 
 def _smooth(levels: Doubles) -> Doubles:
     """Return means of power over some hundredths of a second, in dB: [moments]."""
     width = round(SMOOTH_SECONDS / STEP_SECONDS)
-    power = np.convolve(10 ** (levels / 10), np.ones(width) / width, mode="same")
+    power = np.convolve(10 ** (levels / 10), np.ones(width) / width)[width // 2 : width // 2 + len(levels)]
     smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
     return smooth
 

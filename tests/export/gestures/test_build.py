@@ -1,0 +1,103 @@
+"""Gestures of corpora by formula: what is in the file, and that it plays as the recordings did."""
+
+import numpy as np
+import pytest
+from timbrel.export.fidelity.measures import nearness
+from timbrel.export.fidelity.renditions import played
+from timbrel.export.first_preset import first_preset
+from timbrel.export.gestures import build
+from timbrel.export.gestures.build import gestures_of
+from timbrel.host.patch.library import Patch
+from timbrel.train.corpus.store import Corpus, writing
+
+from ...host.play.gestures import with_gestures
+from ..fidelity.tones import RATE, note_corpus, tone
+from .networks import coder, swept
+
+KEYS = [("train", key, {"rise": 0.15, "seconds": 1.2}) for key in (58, 60, 62, 64, 66)]
+
+
+def swept_corpus(folder, clips):
+    """A corpus of (note, fall, gain)."""
+    with writing(folder, RATE) as writer:
+        for i, (note, fall, gain) in enumerate(clips):
+            sound = 10 * gain * swept(note, lambda time, fall=fall: np.full(len(time), fall))
+            track = np.full(-(-len(sound) // 1024), note, np.float32)
+            writer.append(sound, track, name=f"{i}", group=f"{i}")
+        writer.finish({f"{i}": "train" for i in range(len(clips))}, name="swept")
+    return Corpus.open(folder)
+
+
+def test_soft_notes_are_dark_where_they_were_recorded_so(tmp_path):
+    clips = [(key, fall, gain) for key in (60, 62, 64, 65) for fall, gain in ((0.4, 0.01), (0.8, 0.1))]
+    model, network = coder()
+    found = gestures_of(swept_corpus(tmp_path / "c", clips), network, model)
+    [instrument] = found.instruments
+    assert instrument.home == [0.5]
+    soft, loud = ([note for note in instrument.notes if (note.velocity < 60) == soft] for soft in (True, False))
+    assert len(soft) == len(loud) == 4
+    assert [note.code[0] for note in soft] == pytest.approx([(0.4 - 0.3) / 0.6] * 4, abs=0.1)
+    assert [note.code[0] for note in loud] == pytest.approx([(0.8 - 0.3) / 0.6] * 4, abs=0.1)
+
+
+def test_instruments_are_told_apart_by_label(tmp_path):
+    clips = [("train", key, {"label": name}) for name in ("oboe", "horn") for key in (60, 62, 64)]
+    model, network = coder()
+    found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
+    assert sorted(one.label for one in found.instruments) == ["horn", "oboe"]
+    few = [("train", key, {"label": str(key)}) for key in (60, 62, 64)]
+    found = gestures_of(note_corpus(tmp_path / "d", few), network, model)
+    assert [len(one.notes) for one in found.instruments] == [3]
+
+
+def test_a_corpus_without_single_notes_gives_none(tmp_path):
+    model, network = coder()
+    assert gestures_of(note_corpus(tmp_path / "c", [("train", None, {}), ("test", 60, {})]), network, model) is None
+
+
+def test_one_note_alone_is_a_gesture(tmp_path):
+    model, network = coder()
+    found = gestures_of(note_corpus(tmp_path / "c", KEYS[:1]), network, model)
+    assert len(found.instruments[0].notes) == 1
+
+
+def test_many_notes_are_spread_over_keys_and_stay_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "NOTES", 4)
+    model, network = coder()
+    found = gestures_of(note_corpus(tmp_path / "c", KEYS), network, model)
+    notes = found.instruments[0].notes
+    assert len({round(note.key) for note in notes}) == 4
+    assert len(found.model_dump_json(exclude_defaults=True)) < 4 * 2000 + 2000
+
+
+def test_wandering_is_as_strong_and_as_fast_as_in_the_notes(tmp_path):
+    time = np.arange(3 * RATE) / RATE
+    swing = 10 ** (3.0 * np.sin(2 * np.pi * 4 * time) / 20)
+    with writing(tmp_path / "c", RATE) as writer:
+        sound = (tone(60, seconds=3.0, held=2.6) * swing).astype(np.float32)
+        writer.append(sound, np.full(-(-len(sound) // 1024), 60, np.float32), name="a", group="a")
+        writer.finish({"a": "train"}, name="shaking")
+    model, network = coder()
+    found = gestures_of(Corpus.open(tmp_path / "c"), network, model)
+    assert found.wander.level_db == pytest.approx(3 / np.sqrt(2), rel=0.2)
+    assert found.wander.level_hz == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize("rise", [0.03, 0.15, 0.4])
+def test_an_instrument_plays_attacks_and_releases_as_recorded(analytic, tmp_path, rise):
+    clips = [(split, note, options | {"rise": rise}) for split, note, options in KEYS]
+    plain = analytic(name="plain")
+    model, network = coder()
+    found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
+    flat = found.model_dump()
+    for note in flat["instruments"][0]["notes"]:
+        note["levels"] = (np.array(note["levels"]) - max(note["levels"])).tolist()  # this decoder is as loud anywhere
+        note["codes"] = np.zeros_like(note["codes"]).tolist()
+    ours = with_gestures(plain.path, tmp_path / "ours.onnx", flat)
+    patch = Patch("ours", first_preset(ours), ours, tmp_path)
+    asked = tone(61, seconds=1.2, rise=rise)
+    near = nearness(asked, played(patch, 61, 127, 0.8, len(asked)), RATE)
+    assert near.attack_ms <= 10
+    assert near.envelope_db <= 2.0
+    bare = Patch("bare", first_preset(plain), plain, tmp_path)
+    assert nearness(asked, played(bare, 61, 127, 0.8, len(asked)), RATE).envelope_db > near.envelope_db

@@ -1,0 +1,74 @@
+"""Gestures in a model's file: read as they are, told by info, and refused in a line where they are broken."""
+
+import json
+
+import pytest
+from timbrel.host.contract.describe import describe
+from timbrel.host.contract.gesture import GESTURE_KEY
+from timbrel.host.contract.model import Model
+from timbrel.host.errors import UserError
+
+from ..play.gestures import GRID, WANDER, gestures, note, with_gestures
+
+
+def test_a_file_without_gestures_has_none_and_info_says_nothing(tiny_path):
+    model = Model(tiny_path())
+    assert model.gestures is None
+    assert "gestures" not in describe(model.card, 1, model.gestures)
+
+
+def test_gestures_are_read_and_told(tiny_path, tmp_path):
+    model = with_gestures(tiny_path(), tmp_path / "a.onnx", gestures(note(), note(67.4, 40)))
+    assert [entry.key for entry in model.gestures.instruments[0].notes] == [60.0, 67.4]
+    assert "2 recorded notes, C4 to G4, velocity 40 to 100" in describe(model.card, 1, model.gestures)
+    assert model.verify().passed
+
+
+def test_what_a_later_timbrel_adds_is_passed_over(tiny_path, tmp_path):
+    fields = gestures(note(bow="up")) | {"mood": 1}
+    assert with_gestures(tiny_path(), tmp_path / "a.onnx", fields).gestures is not None
+
+
+def bare(**changes):
+    entry = note(**changes)
+    return gestures(entry)
+
+
+BROKEN = {
+    "no JSON": ("{", "are not JSON"),
+    "a list": ("[]", "are not valid"),
+    "newer": (gestures() | {"format": 2}, "format 2, newer than this timbrel reads"),
+    "no notes": (gestures(instruments=[]), "instruments"),
+    "a level too few": (bare(levels=[0.0]), "levels of a note must have 4 points"),
+    "codes of another width": (bare(codes=[[0.0], [0.0]]), "must have 2 numbers, one a direction"),
+    "a release without codes": (bare(release_codes=[]), "release_codes of a note must have 2 points"),
+    "another code": (bare(code=[0.5]), "code of a note must have 2 numbers"),
+    "no number": (json.dumps(gestures()).replace("-40.0", "NaN"), "finite"),
+    "loud beyond all": (bare(levels=[500.0, 0.0, 0.0, 0.0]), "less than or equal to 60"),
+    "a grid that goes back": (gestures(grid=GRID | {"levels": [0.0, 0.2, 0.1, 0.5]}), "must begin with 0 and rise"),
+    "a wander too short": (gestures(wander=WANDER | {"codes": [0.0]}), "wander must have 2 numbers"),
+    "directions of other latents": (
+        gestures(
+            note(code=[0.0] * 3),
+            directions=[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+            instruments=[{"label": "", "home": [0.0] * 3, "notes": [note(code=[0.0] * 3)]}],
+        ),
+        "of a model with 3 latents",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), BROKEN.values(), ids=BROKEN)
+def test_broken_gestures_are_refused_in_a_line(tiny_path, tmp_path, fields, words):
+    with pytest.raises(UserError) as caught:
+        with_gestures(tiny_path(), tmp_path / "a.onnx", fields)
+    message = str(caught.value)
+    assert words in message
+    assert GESTURE_KEY in message
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+def test_gestures_of_a_model_whose_keys_choose_no_note_are_refused(tiny_path, tmp_path):
+    with pytest.raises(UserError, match="keys that choose the note"):
+        with_gestures(tiny_path(chroma=False), tmp_path / "a.onnx", gestures())
