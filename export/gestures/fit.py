@@ -1,7 +1,8 @@
 """Finds codes whose decoded frames are near to recorded ones: from where the encoder puts them, along the gradient.
 
 An encoder that is trained on what sounds steadily puts the breath before a note, and the room after it, where the
-decoder is dark. What is asked for is what `timbrel evaluate` measures: the shape of spectra, and their brightness.
+decoder is dark; and its frames are so long that a breath's hold the tone that follows. So frames count in their middle
+half alone. What is asked for is what `timbrel evaluate` measures: the shape of spectra, and their brightness.
 """
 
 import librosa
@@ -18,7 +19,7 @@ Classes = npt.NDArray[np.intp]
 BANDS = 64
 FLOOR = 1e-6  # of a frame's power, -60 dB: a band that holds less is as good as empty
 STEPS, RATE = 12, 0.2  # of the search, and the first one in deviations: more steps gain 0.1 dB of shape
-ASIDE = 0.5  # dB^2 of shape that a deviation away from the encoder's code must gain
+ASIDE = 10.0  # dB^2 of shape that a deviation away from the encoder's code must gain
 OCTAVE = 100.0  # dB^2 of shape that an octave of brightness weighs
 ROWS = 512  # at once through the networks
 
@@ -32,7 +33,8 @@ class Coder:
         length, rate = card.frame_length, card.sample_rate
         self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=BANDS, norm=None).T.copy())
         self._hertz = torch.fft.rfftfreq(length, 1 / rate)
-        self._window = torch.hann_window(length, periodic=True)
+        half = torch.hann_window(length // 2, periodic=True)
+        self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
 
     @torch.no_grad()
     def encoded(self, frames: Array, classes: Classes) -> Array:

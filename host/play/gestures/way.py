@@ -19,6 +19,7 @@ STEP = 64  # samples between the moments at which loudness is computed: 1.5 ms a
 CHUNK = 64  # such moments at a time
 SINES = 5  # of which wandering is the sum: enough to have no period, few enough to be cheap
 SPREAD = (0.3, 1.5)  # times its pace, in which their frequencies lie
+JOINS = 0.5  # of its recorded length, over which a note that is held longer comes to wander
 JOINED_SECONDS = 0.1  # in which a release's codes take over from those at the note-off
 SLOWEST_DB_SECOND = 6.0  # of a release that is followed beyond its last point: it ends
 
@@ -143,7 +144,7 @@ class Gesture:
         mix, recorded = self._mix, seconds * self._pace.speed
         levels = np.interp(recorded, self._grid.levels, mix.levels)
         levels -= mix.fall * np.maximum(recorded - self._grid.levels[-1], 0.0)
-        parts = np.clip(2 * recorded / mix.held - 1, 0.0, 1.0)
+        parts = np.clip((recorded / mix.held - 1) / JOINS, 0.0, 1.0)
         levels += parts * parts * (3 - 2 * parts) * self._wander(recorded, slice(0, 1))[:, 0]
         return levels * self._pace.loudness
 
@@ -168,8 +169,8 @@ class Gesture:
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
     def _wanders(self, seconds: float) -> float:
-        """Return how much of its wandering is heard: more and more, the longer it is held than half as long as then."""
-        part = min(max(2 * seconds / self._mix.held - 1, 0.0), 1.0)
+        """Return how much of its wandering is heard: more and more, the longer it is held than it was recorded."""
+        part = min(max((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
         return part * part * (3 - 2 * part)
 
     def _wander(self, seconds: Doubles, which: slice) -> Doubles:
