@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import white_noise
+from ..engines.protocol import Motion
 from ..events import Clock
 from ..patch.motions import TEMPO_BPM, Morph, MotionSettings
 from ..patch.preset import MORPH
@@ -132,6 +133,34 @@ class Course:
 
     def forget(self, time: int) -> None:
         """Do nothing: there is nothing to drop."""
+
+
+class Beside:
+    """A motion as another one is: the base of those that change a part of it for single voices."""
+
+    def __init__(self, common: Motion) -> None:
+        self._common = common
+        self.own_codes = common.own_codes
+
+    def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """See `Motion.bend_semitones`."""
+        return self._common.bend_semitones(voices, times)
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        """See `Motion.bend_of`."""
+        return self._common.bend_of(voice, start, count)
+
+    def morph(self, time: int) -> float:
+        """See `Motion.morph`."""
+        return self._common.morph(time)
+
+    def beat(self, time: int) -> float:
+        """See `Motion.beat`."""
+        return self._common.beat(time)
+
+    def beat_samples(self, time: int) -> float:
+        """See `Motion.beat_samples`."""
+        return self._common.beat_samples(time)
 
 
 class Latents:

@@ -31,6 +31,7 @@ from ..events import (
 )
 from ..patch.preset import MpeSettings
 from .desk import BEND_RANGE, CONFIGURATION, LOWER, MOST_MEMBERS, SLIDE, UPPER, Reader, bend_range, resized, zone_of
+from .motion import Beside
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
@@ -253,7 +254,7 @@ def _slide(finger: _Finger) -> float:
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
 
-class _FingerMotion:
+class _FingerMotion(Beside):
     """The motion of voices of which some have fingers of their own."""
 
     def __init__(
@@ -263,9 +264,8 @@ class _FingerMotion:
         to_latents: Sequence[tuple[int, str]],
         spans: Sequence[tuple[float, float]],
     ) -> None:
-        self._common, self._touches, self._to_latents, self._spans = common, touches, to_latents, spans
-        self.morph, self.beat, self.beat_samples = common.morph, common.beat, common.beat_samples  # no finger's own
-        self.own_codes = common.own_codes
+        super().__init__(common)
+        self._touches, self._to_latents, self._spans = touches, to_latents, spans
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
         """Return codes, [rows, n_latents]; where fingers rest, the common ones to the bit: their frames are shared."""

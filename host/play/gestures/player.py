@@ -10,6 +10,7 @@ from ...contract.gesture import Gestures
 from ...controls import Ramp
 from ...engines.protocol import Motion
 from ...kinds.spectrum import GestureSettings
+from ..motion import Beside
 from .blend import Ways, scale_of
 from .way import Gesture, Pace
 
@@ -70,16 +71,16 @@ class Gesturing:
             ramp.forget(time)
 
 
-class GestureMotion:
+class GestureMotion(Beside):
     """The common motion, with the codes that each voice's gesture adds."""
-
-    own_codes = True
 
     def __init__(
         self, common: Motion, gestures: Sequence[Gesture | None], spans: Sequence[tuple[float, float]]
     ) -> None:
         """``gestures`` are by voice; ``spans`` are low and high of each latent: gestures do not leave them."""
-        self._common, self._gestures = common, gestures
+        super().__init__(common)
+        self.own_codes = True
+        self._gestures = gestures
         self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times) -> Array:
@@ -93,23 +94,3 @@ class GestureMotion:
             np.float32
         )
         return moved
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """See `Motion.bend_semitones`."""
-        return self._common.bend_semitones(voices, times)
-
-    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """See `Motion.bend_of`."""
-        return self._common.bend_of(voice, start, count)
-
-    def morph(self, time: int) -> float:
-        """See `Motion.morph`."""
-        return self._common.morph(time)
-
-    def beat(self, time: int) -> float:
-        """See `Motion.beat`."""
-        return self._common.beat(time)
-
-    def beat_samples(self, time: int) -> float:
-        """See `Motion.beat_samples`."""
-        return self._common.beat_samples(time)
