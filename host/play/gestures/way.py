@@ -17,6 +17,7 @@ Doubles = npt.NDArray[np.float64]
 
 STEP = 64  # samples between the moments at which loudness is computed: 1.5 ms at 44.1 kHz; straight lines between them
 CHUNK = 64  # such moments at a time
+PARTS_OF_STEP = np.arange(STEP) / STEP
 SINES = 5  # of which wandering is the sum: enough to have no period, few enough to be cheap
 SPREAD = (0.3, 1.5)  # times its pace, in which their frequencies lie
 JOINS = 0.5  # of its recorded length, over which a note that is held longer comes to wander
@@ -216,14 +217,17 @@ class _Curve:
         """
         if not count:
             return np.zeros(0, np.float32)
-        places = np.maximum(np.arange(start - self._begin, start - self._begin + count), 0)
-        chunks = range(int(places[0]) // STEP // CHUNK, (int(places[-1]) // STEP + 1) // CHUNK + 1)
-        known = np.concatenate([self._chunk(chunk, levels) for chunk in chunks])
-        moments = places // STEP
-        at = moments - chunks.start * CHUNK
-        low = known[at]
-        gains: Array = (low + (known[at + 1] - low) * ((places - moments * STEP) / STEP)).astype(np.float32)
-        return gains
+        early = min(max(self._begin - start, 0), count)
+        first = max(start - self._begin, 0)
+        moment, last = first // STEP, (first + count - early - 1) // STEP + 1
+        chunks = range(moment // CHUNK, max(last, moment + 1) // CHUNK + 1)
+        known = self._chunk(chunks.start, levels)
+        if len(chunks) > 1:
+            known = np.concatenate([self._chunk(chunk, levels) for chunk in chunks])
+        known = known[moment - chunks.start * CHUNK : max(last, moment + 1) - chunks.start * CHUNK + 1]
+        ramps = known[:-1, np.newaxis] + (known[1:] - known[:-1])[:, np.newaxis] * PARTS_OF_STEP
+        gains: Array = ramps.reshape(-1)[first - moment * STEP :][: count - early].astype(np.float32)
+        return gains if not early else np.concatenate([np.full(early, known[0], np.float32), gains])
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""
