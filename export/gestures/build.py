@@ -28,8 +28,8 @@ from .fit import Coder
 
 Doubles = npt.NDArray[np.float64]
 
-NOTES = 72  # a kilobyte each; held-out notes came no nearer with more
-DIRECTIONS = 6  # of codes, those along which they go farthest: of eight latents, nine tenths of their way
+NOTES = 72  # a kilobyte each, and a third of a second of an export
+DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wandering: slower is a drift, faster a tremor

@@ -18,7 +18,7 @@ Classes = npt.NDArray[np.intp]
 
 BANDS = 64
 FLOOR = 1e-6  # of a frame's power, -60 dB: a band that holds less is as good as empty
-STEPS, RATE = 12, 0.2  # of the search, and the first one in deviations: more steps gain 0.1 dB of shape
+STEPS, RATE = 12, 0.2  # of the search, and the first one in deviations: 16 gained 0.1 dB of a clarinet's shape
 ASIDE = 10.0  # dB^2 of shape that a deviation away from the encoder's code must gain
 OCTAVE = 100.0  # dB^2 of shape that an octave of brightness weighs
 ROWS = 512  # at once through the networks
