@@ -10,8 +10,8 @@ from ...contract.gesture import Gestures, Instrument, NoteWay
 
 Doubles = npt.NDArray[np.float64]
 
-# The distances at which a recorded note counts for 0.6 of one of the same key and velocity. Of six settings, tried on the
-# very notes of docs/fidelity.md, it is one of three that differ by less than 0.2 dB of envelope.
+# The distances at which a recorded note counts for 0.6 of one of the same key and velocity. Of six, tried on the
+# very notes of docs/fidelity.md, they are one of three that differ by less than 0.2 dB of envelope.
 KEY_SEMITONES, VELOCITY_STEPS = 3.0, 12.0
 BLENDED = 8
 QUIET_DB = -60.0  # where a release has ended
