@@ -63,13 +63,13 @@ class Model:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
         self.card: Card = read_card(text, str(path))
         self.warnings = _card_warnings(self.card, path)
-        ways = about.get(GESTURE_KEY)
-        self.gestures: Gestures | None = None if ways is None else read_gestures(ways, self.card, str(path))
         self._one_hot = np.eye(self.card.conditions, dtype=np.float32)
         self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
         self._noise = self.card.stream.noise if self.card.stream else 0
         self._check_graph()
         self._try_ends()
+        ways = about.get(GESTURE_KEY)
+        self.gestures: Gestures | None = None if ways is None else read_gestures(ways, self.card, str(path))
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
         """A copy in another process opens the file anew."""

@@ -17,6 +17,8 @@ PURE = {"noise": 0.0}
 class Given:
     """A model that decodes what a function of (latent, pitch class) says, [bins]; counts the rows."""
 
+    gestures = None
+
     def __init__(self, card, frame):
         self.card, self.frame, self.rows = card, frame, 0
 
