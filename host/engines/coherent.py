@@ -222,7 +222,7 @@ class CoherentVoicing:
 
     def _take_apart(self, frames: Array, chroma: Indices | Array) -> Array:
         audible = frames.copy()
-        audible[:, : self._lowest_bin] = 0
+        audible[:, : self._lowest_bin] = audible[:, self._lowest_bin, np.newaxis]
         return taken_apart(audible, self._decoded_fundamentals(chroma), self._layout)
 
     def _advance(

@@ -6,6 +6,7 @@ Computer Music Journal 14:4, 1990).
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ QUIETEST_FREE = 5e-3  # of a frame's strongest bin: softer peaks that are no har
 NOISE_DB, TONE_DB = 12.0, 20.0  # above the noise: below the first all is noise, above the second all is a partial
 SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
 WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
+SKIRTS = 1 / 4  # of the fundamental, on either side, that a lobe's skirts may fill: noise is measured beyond them
+LOWEST = 2  # bins of a clearing below the fundamental, where rumble and breath are not alike
 MARGIN = max(*SKIRT, CLEARED)  # bins at either end of a frame that hold no free partial
 TINY = 1e-20  # power, keeps logarithms and divisors above 0
 FREE = 64  # partials of a frame that are no harmonics, at most
@@ -92,19 +95,57 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
     return result
 
 
+class _Between(NamedTuple):
+    """Places between points that rise: the points below and above each, from 0, and how far it is from the first."""
+
+    low: Indices
+    high: Indices
+    part: Array
+
+    @classmethod
+    def of(cls, places: Floats, points: Floats) -> "_Between":
+        """Return where places lie; what is beyond the first or the last point lies on it."""
+        point = np.clip(np.searchsorted(points, places, side="right") - 1, 0, max(len(points) - 2, 0))
+        after = np.minimum(point + 1, len(points) - 1)
+        part = (places - points[point]) / np.maximum(points[after] - points[point], 1.0)
+        return cls(point, after, np.clip(part, 0.0, 1.0).astype(np.float32))
+
+    def value(self, values: Array) -> Array:
+        """Return what lies at the places on straight lines between values, [points]."""
+        low = values.take(self.low)
+        rise = values.take(self.high)
+        rise -= low
+        rise *= self.part
+        low += rise
+        return low
+
+
 class _Comb(NamedTuple):
-    """The bins of a fundamental's harmonics, and of the gaps between them.
+    """The bins of a fundamental's harmonics, and of the clearings between them, which no lobe reaches.
 
     Attributes:
         edges: first bins of the gap below the fundamental, of the fundamental, of the gap above it, of the second
             harmonic and so on, [2 * harmonics + 1].
         covered: bins of each of them, [2 * harmonics + 1].
-        gap: for each bin of the noise the nearest gap, from 0, [noise].
+        bounds: first bins of the parts of a frame, [parts]: clearings below the fundamental, the fundamental with its
+            skirts, the clearing above it, the second harmonic with its skirts and so on, as far as the frame reaches.
+        clearings, harmonics: which parts are clearings, and which the harmonics that lie within the frame.
+        sizes: bins of each part, [parts].
+        beside, below: where harmonics, [harmonics], and bins of the noise, [noise], lie between the clearings' middles.
+        owner: for each bin of the noise the nearest harmonic, from 0, [noise].
+        share: how much of the bin is that harmonic's part, [noise].
     """
 
     edges: Indices
     covered: Array
-    gap: Indices
+    bounds: Indices
+    clearings: Indices
+    harmonics: Indices
+    sizes: Array
+    beside: _Between
+    below: _Between
+    owner: Indices
+    share: Array
 
 
 @functools.lru_cache(maxsize=24)  # the pitch classes of two models
@@ -114,59 +155,97 @@ def _comb(first: float, layout: Layout, bins: int) -> _Comb:
     ends = np.rint(np.stack([number * first - wide, number * first + wide + 1], axis=1)).astype(np.intp)
     edges = np.minimum(np.concatenate([[0], ends.ravel()]), bins - 1)
     covered = np.maximum(np.diff(edges, append=bins), 1).astype(np.float32)
-    gap = np.floor(np.arange(layout.noise) * layout.noise_width / first).astype(np.intp)
-    return _Comb(edges, covered, np.minimum(gap, layout.harmonics))
+    wide = np.maximum(wide, SKIRTS * first)
+    parts = np.rint(np.stack([number * first - wide, number * first + wide + 1], axis=1)).astype(np.intp)
+    parts[0, 0] = max(parts[0, 0], 1)
+    parts[1:, 0] = np.maximum(parts[1:, 0], parts[:-1, 1] + 1)
+    heard = parts[parts[:, 0] < bins]
+    until = int(heard[0, 0]) if len(heard) else bins
+    low = np.arange(0, max(until - LOWEST + 1, 1), LOWEST)
+    bounds = np.concatenate([low, heard.ravel()])
+    bounds = bounds[bounds < bins]
+    sizes = np.diff(bounds, append=bins).astype(np.float32)
+    harmonics = np.arange(len(low), len(bounds), 2)
+    clearings = np.delete(np.arange(len(bounds)), harmonics)
+    middles = (bounds + (sizes - 1) / 2)[clearings]
+    places = np.arange(layout.noise) * layout.noise_width
+    owner = np.clip(np.rint(places / first).astype(np.intp), 1, max(len(heard), 1)) - 1
+    begin, end = np.minimum(parts[owner], bins).T - 0.5
+    half = layout.noise_width / 2
+    share = np.clip(np.minimum(places + half, end) - np.maximum(places - half, begin), 0, None) / layout.noise_width
+    beside, below = (_Between.of(at.astype(np.float64), middles) for at in (number * first, places))
+    return _Comb(edges, covered, bounds, clearings, harmonics, sizes, beside, below, owner, share.astype(np.float32))
 
 
 def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array) -> None:
     """Take frames apart that all have a fundamental."""
-    power = np.square(frames)
     combs = [_comb(first, layout, frames.shape[1]) for first in fundamentals.tolist()]
-    sums = np.array([np.add.reduceat(row, comb.edges) for row, comb in zip(power, combs, strict=True)])
+    power = _without_free(frames, combs, layout, result)
+    levels, beside = [], np.empty((len(frames), layout.harmonics), np.float32)
+    own, whole, sizes = np.empty_like(beside), np.zeros_like(beside), np.ones_like(beside)
+    for row, (comb, of_row) in enumerate(zip(combs, power, strict=True)):
+        parts = np.add.reduceat(of_row, comb.bounds)
+        heard = len(comb.harmonics)
+        whole[row, :heard], sizes[row, :heard] = parts[comb.harmonics], comb.sizes[comb.harmonics]
+        own[row] = np.add.reduceat(of_row, comb.edges)[1::2]
+        parts /= comb.sizes
+        level = np.log(parts.take(comb.clearings) + np.float32(TINY))
+        beside[row] = comb.beside.value(level)
+        levels.append(level)
+    beside = np.exp(beside)
+    own -= np.array([comb.covered[1::2] for comb in combs]) * beside
+    # A harmonic stands out where its lobe is; its skirts, which vibrato and attacks raise, are its own as well.
+    tone = _tone_share(10 * np.log10((np.maximum(own, 0.0) / np.float32(HANN_ENERGY) + TINY) / (beside + TINY)))
+    more = (whole - sizes * beside) / np.float32(HANN_ENERGY)
+    strength = np.maximum(more, 0.0)
+    tone *= strength > np.float32(QUIETEST**2) * np.square(frames.max(axis=1, keepdims=True))
+    layout.harmonic(result)[:] = tone * np.sqrt(strength)
+    # What of a harmonic is noise stays where it is.
+    hiss = (more - np.square(tone) * strength) * (np.float32(HANN_ENERGY) / sizes)
+    residue = layout.residue(result)
+    for row, (comb, level) in enumerate(zip(combs, levels, strict=True)):
+        noise = np.exp(comb.below.value(level))
+        noise[noise < 2 * TINY] = 0
+        spread = hiss[row].take(comb.owner)
+        spread *= comb.share
+        noise += spread
+        residue[row] = noise
+    np.sqrt(np.maximum(residue, 0.0, out=residue), out=residue)
+
+
+def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result: Array) -> Array:
+    """Find free partials between harmonics, and return the power of the frames without their lobes, [rows, bins]."""
+    power = np.square(frames)
+    sums = np.array([np.add.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
     peaks = np.array([np.maximum.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
-    covered = np.array([comb.covered for comb in combs])
-    loudest = power.max(axis=1, keepdims=True)
+    covered = np.array([comb.covered[::2] for comb in combs])
     # A lobe with as much noise beside it as it may have is no larger part of its gap's energy than this.
-    alone = sums[:, ::2] < peaks * (LOBE_ENERGY + covered[:, ::2] * np.float32(10 ** (-NOISE_DB / 10)))
-    found = np.nonzero((peaks > np.float32(QUIETEST_FREE**2) * loudest) & alone)
-    if len(found[0]):
-        row, gap = found
-        edges = np.array([np.append(comb.edges, frames.shape[1]) for comb in combs])
-        row, gap, place, strength = _gap_peaks(frames, row, gap, edges[row, 2 * gap], edges[row, 2 * gap + 1])
-        rank = np.arange(len(row)) - np.searchsorted(row, row)
-        kept = np.flatnonzero(rank < FREE)
-        row, gap, rank = row[kept], gap[kept], rank[kept]
-        places, strengths = layout.free(result)
-        places[row, rank], strengths[row, rank] = place[kept], strength[kept]
-        sums[row, 2 * gap] -= np.float32(HANN_ENERGY) * np.square(strength[kept])
-        np.maximum(sums, 0.0, out=sums)
-    noise = sums[:, ::2] / covered[:, ::2]
-    beside = (noise[:, :-1] + noise[:, 1:]) / 2
-    more = (sums[:, 1::2] - covered[:, 1::2] * beside) / np.float32(HANN_ENERGY)
-    own = np.maximum(more, 0.0)
-    tone = _tone_share(10 * np.log10((own + TINY) / (beside + TINY)))
-    tone *= own > np.float32(QUIETEST**2) * loudest
-    layout.harmonic(result)[:] = tone * np.sqrt(own)
-    # What of a harmonic is noise is spread over the gaps beside it.
-    hiss = (more - np.square(tone) * own) * (np.float32(HANN_ENERGY / 2) / fundamentals[:, np.newaxis])
-    noise[:, :-1] += hiss
-    noise[:, 1:] += hiss
-    noise = np.sqrt(np.maximum(noise, 0.0))
-    for level, comb, residue in zip(noise, combs, layout.residue(result), strict=True):
-        level.take(comb.gap, out=residue)
+    alone = sums < peaks * (LOBE_ENERGY + covered * np.float32(10 ** (-NOISE_DB / 10)))
+    found = np.nonzero((peaks > np.float32(QUIETEST_FREE**2) * power.max(axis=1, keepdims=True)) & alone)
+    if not len(found[0]):
+        return power
+    row, gap = found
+    edges = np.array([np.append(comb.edges, frames.shape[1]) for comb in combs])
+    row, peak, tone = _gap_peaks(frames, row, edges[row, 2 * gap], edges[row, 2 * gap + 1])
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    kept = np.flatnonzero(rank < FREE)
+    row, peak, tone, rank = row[kept], peak[kept], tone[kept], rank[kept]
+    places, strengths = layout.free(result)
+    places[row, rank], strengths[row, rank] = _lobes(frames, row, peak, tone)
+    rest = frames.copy()
+    _remove_lobes(rest, frames, row, peak, tone)
+    return np.square(rest)
 
 
-def _gap_peaks(
-    frames: Array, row: Indices, gap: Indices, start: Indices, end: Indices
-) -> tuple[Indices, Indices, Floats, Array]:
+def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tuple[Indices, Indices, Floats]:
     """Return the highest peak of each gap between two harmonics, where it is a lobe.
 
     Args:
-        row, gap: [gaps], the frame of each, and its number there.
+        row: [gaps], the frame of each.
         start, end: [gaps], the first bin of each, and the one after its last.
 
     Returns:
-        Row and gap of the peaks that are lobes, their places in bins, and their heights.
+        Rows and bins of the peaks, and how much of each is a partial: above 0, at most 1.
     """
     start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
     at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
@@ -177,7 +256,7 @@ def _gap_peaks(
     some = some[_is_top(frames, row[some], peak[some])]
     tone = _tonality(frames, row[some], peak[some])
     some, tone = some[tone > 0], tone[tone > 0]
-    return row[some], gap[some], *_lobes(frames, row[some], peak[some], tone)
+    return row[some], peak[some], tone
 
 
 def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
