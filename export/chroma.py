@@ -56,13 +56,13 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     Raises:
         UserError: no training frame sounds.
     """
-    folded = recipe.frames.octave is not None and tonal
+    folded = recipe.frames.fold is not None and tonal
     sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
     if sample is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
     octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
     labels = [source.clip.label or source.clip.name for source in sample.sources]
-    octave = recipe.frames.octave if folded and recipe.frames.octave is not None else int(np.median(octaves))
+    octave = recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(octaves))
     decoder, encoder = Decoder(network), Encoder(network, recipe)
     chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave)
     codes = Codes(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import checkpoint
-from .batches.chroma import check_spectra, chroma_data
+from .batches.chroma import check_spectra, chroma_data, in_octave
 from .batches.clips import check_clips, clip_data, describe, told_words
 from .batches.grain import check_grains, grain_data
 from .batches.hits import check_hits, describe_hits, hit_data
@@ -68,7 +68,7 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, held_spectra),
+    "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, held_spectra, complete=in_octave),
     "grain": Family(GrainAutoencoder, check_grains, grain_data, held_grains),
     "gan": Family(WaveGAN, check_clips, clip_data, held_clips, complete=told_words, health=health, describe=describe),
     "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),

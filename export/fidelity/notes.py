@@ -143,8 +143,8 @@ def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
     """Return what a sampler made of the training notes plays for a note; None where these have no other key.
 
     That is a recording of the nearest other key, of the same instrument where clips say which (label and program), held
-    at least as long if there is one, else the longest; and of these the one that is nearly as loud, as dynamics go with
-    loudness. It is played faster or slower until it has the note's pitch, and fades where the key is let go.
+    at least as long if there is one, else the longest; and of these the one of the nearest velocity where clips say
+    which, and then the one that is nearly as loud, as dynamics go with loudness. It is played faster or slower until it has the note's pitch, and fades where the key is let go.
     """
     own = note.single
     others = [single for single in known if single.key != own.key]
@@ -157,8 +157,14 @@ def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
     turned = [_turned(corpus, single, own.pitch) for single in of_key[:: max(1, -(-len(of_key) // LISTENED))]]
     longest = min(note.held_seconds, max(one.held_seconds for one in turned))
     long_enough = [one for one in turned if one.held_seconds >= longest]
-    best = min(long_enough, key=lambda one: abs(one.level_db - note.level_db))
+    best = min(long_enough, key=lambda one: (_softer(one, note), abs(one.level_db - note.level_db)))
     return _let_go(best, note.held_seconds, corpus.rate)
+
+
+def _softer(one: Note, other: Note) -> int:
+    """Return how far two notes' velocities are from each other; 0 where one of them has none."""
+    first, second = one.single.clip.velocity, other.single.clip.velocity
+    return 0 if first is None or second is None else abs(first - second)
 
 
 def _turned(corpus: Corpus, single: Single, pitch: float) -> Note:

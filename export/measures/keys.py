@@ -76,7 +76,7 @@ def sounding(
             note = sounding_note(held(frame, phase, settings), settings.sample_rate)
             away = note - pitch_class
             right += abs((away + 6) % 12 - 6) < 0.5
-            octave += folded and abs(away - 12 * (settings.octave or 0) - 12) < 0.5
+            octave += folded and abs(away - 12 * (settings.fold or 0) - 12) < 0.5
     notes = len(latents) * len(asked)
     return {"notes": notes, "pitch_class": right / notes, "octave": octave / notes if folded else None}
 

@@ -48,7 +48,7 @@ def draw(
 ) -> Sample | None:
     """Draw at most ``count`` frames of a split, in their order; return None where none sounds.
 
-    With ``folded`` each is moved to its own key in ``settings.octave``, else left where it is.
+    With ``folded`` each is moved to its own key in ``settings.fold``, else left where it is.
     """
     found = list(sources(corpus, split, settings, tonal=folded))
     if not found:
@@ -67,9 +67,9 @@ def cut(corpus: Corpus, split: Split, found: list[Source], settings: ChromaFrame
 
 
 def on_keys(corpus: Corpus, found: list[Source], keys: Ints, settings: ChromaFrames) -> Array:
-    """Frames moved to keys of ``settings.octave``, one pitch class a frame: [frames, bins]."""
-    assert settings.octave is not None
-    notes = 12 * (settings.octave + 1) + keys
+    """Frames moved to keys of ``settings.fold``, one pitch class a frame: [frames, bins]."""
+    assert settings.fold is not None
+    notes = 12 * (settings.fold + 1) + keys
     return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
 
 
@@ -122,7 +122,7 @@ def resynthesised(
     made = np.zeros_like(spectra)
     if len(kept):
         keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
-        moved = 12 * ((settings.octave or 0) + 1) + keys if folded else notes
+        moved = 12 * ((settings.fold or 0) + 1) + keys if folded else notes
         found = [Source(clip, int(start), float(note)) for start, note in zip(starts[kept], notes[kept], strict=True)]
         frames = np.stack([moved_frame(padded, s, m, settings) for s, m in zip(found, moved[kept], strict=True)])
         if not folded:

@@ -88,7 +88,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     recipe = run.recipe
     assert isinstance(recipe, ChromaRecipe)
     corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(SEED)
-    folded = settings.octave is not None and run.info.tonal
+    folded = settings.fold is not None and run.info.tonal
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     if train is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
@@ -121,7 +121,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
             "checkpoint": which,
             "step": step,
             "tonal": work.run.info.tonal,
-            "octave": work.recipe.frames.octave if work.folded else None,
+            "octave": work.recipe.frames.fold if work.folded else None,
         },
         "split": test.split,
         "clips": int(test.clips.max()) + 1,

@@ -78,18 +78,18 @@ def _short(found: Figures, what: str) -> list[str]:
 
 
 def _octave(found: Figures) -> list[str]:
-    """Return where the recordings lie in another octave than the one that they were moved into."""
+    """Return how far the recordings were moved up: what is moved down loses nothing."""
     octave, note = found["run"]["octave"], found["recordings"]["note"]
     if octave is None or note is None:
         return []
     lowest, own = 12 * (octave + 1), octave_of(round(note))
-    if lowest - BESIDE <= note <= lowest + 11 + BESIDE:
+    if note >= lowest - BESIDE:
         return []
-    away = abs(own - octave)
+    away = octave - own
     return [
         f"The recordings lie around {note_name(round(note))} ({midi_to_hz(note):.0f} Hz), and were moved "
-        f"{'an octave' if away == 1 else f'{away} octaves'} {'up' if own < octave else 'down'}, into "
-        f"{note_name(lowest)} to {note_name(lowest + 11)}, with the colour that such a move gives them; "
+        f"{'an octave' if away == 1 else f'{away} octaves'} up, into {note_name(lowest)} to {note_name(lowest + 11)}, "
+        f"where {'their highest octave has' if away == 1 else f'their {away} highest octaves have'} no room; "
         f"'timbrel train' with --set frames.octave={own} leaves them where they are."
     ]
 

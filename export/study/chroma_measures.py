@@ -57,7 +57,7 @@ def measure(run: Run) -> tuple[Figures, Codes]:
     network, which, step = trained(run, "best")
     assert isinstance(network, ChromaAutoencoder)
     corpus, settings = run.corpus(), recipe.frames
-    folded = settings.octave is not None and run.info.tonal
+    folded = settings.fold is not None and run.info.tonal
     rng = np.random.default_rng(SEED)
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     test = draw(corpus, "test", settings, folded, EVERY, rng)

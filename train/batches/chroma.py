@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from ...host.errors import UserError
+from ...host.units import octave_of
 from ..corpus.store import Corpus
 from ..recipes.chroma import ChromaRecipe
 from .frames import FrameStore, build, is_tonal, sources
 
+LOW = 0.05  # of what has a pitch is lower than the corpus's lowest notes
+OCTAVES = 3, 5  # in which notes are moved where the recipe leaves the octave to the corpus
 VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
 
 
@@ -68,6 +71,21 @@ def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool)
     rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
     val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
     return ChromaData(train, val, tonal)
+
+
+def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
+    """Return the recipe with the octave that ``octave = "lowest"`` means: that of the corpus's lowest notes, 3 to 5.
+
+    Of what has a pitch one twentieth lies lower. Harmonics of octaves below 3 stand too near to each other for noise to
+    be heard between them.
+    """
+    if recipe.frames.octave != "lowest":
+        return recipe
+    tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
+    notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
+    octave = octave_of(round(float(np.quantile(notes, LOW)))) if len(notes) else OCTAVES[0]
+    frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
+    return recipe.model_copy(update={"frames": frames})
 
 
 def check_spectra(corpus: Corpus, recipe: ChromaRecipe) -> None:

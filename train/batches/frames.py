@@ -112,14 +112,14 @@ def _levels(samples: Array, settings: ChromaFrames) -> npt.NDArray[np.float64]:
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
     """Cut, move and normalise the frames of a split; what does not fit in memory goes to a nameless file in ``folder``.
 
-    With ``settings.octave``, each pitched frame is moved to ``settings.views`` keys of that octave, its own among them;
+    With ``settings.fold``, each pitched frame is moved to ``settings.views`` keys of that octave, its own among them;
     else frames stay where they are and their pitch class is that of the strongest chroma bin (section III-B). Where
     frames × views would exceed ``settings.rows``, every n-th frame is kept.
 
     Raises:
         Failure: the disk has no room for them.
     """
-    fold = settings.octave is not None and is_tonal(corpus)
+    fold = settings.fold is not None and is_tonal(corpus)
     found = list(sources(corpus, split, settings, tonal=fold))
     views = settings.views if fold else 1
     found = found[:: max(1, -(-len(found) // max(1, settings.rows // views)))]
@@ -135,10 +135,10 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
             _release(rows)
             _release(samples)
         if fold:
-            assert settings.octave is not None
+            assert settings.fold is not None
             keys = _keys(source.note, views, rng)
             pitch_classes[index] = keys
-            lowest = 12 * (settings.octave + 1)
+            lowest = 12 * (settings.fold + 1)
             for view, key in enumerate(keys):
                 rows[index, view] = moved_frame(samples, source, lowest + key, settings)
         else:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from ...host.errors import UserError
 from .loops import append_loops
-from .names import Names
+from .names import Names, velocities
 from .pitch import pitch_track
 from .report import CorpusReport
 from .sounds import SHORTEST, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
@@ -37,6 +37,8 @@ def build(
     progress: Progress | None = None,
 ) -> CorpusReport:
     """Decode, mix, resample, trim, measure and store all sounds in files and folders.
+
+    Dynamic marks in files' names, such as ``mf`` or ``pianissimo``, are clips' velocities where they differ.
 
     Args:
         sources: sound files, and folders that are searched through.
@@ -87,15 +89,18 @@ def _append_all(
 ) -> None:
     """Append what can be used of the sounds and report the rest; ``room`` takes a nameless file of the longest."""
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
+    played = velocities(sounds)
     done, total = 0, max(sum(sizes.values()), 1)
     with tempfile.TemporaryFile(dir=room) as scratch:
         for name, path in sounds.items():
             progress(done / total, name)
-            _append(writer, path, name, names, shortest, scratch)
+            _append(writer, path, name, names, played.get(name), shortest, scratch)
             done += sizes[name]
 
 
-def _append(writer: Writer, path: Path, name: str, names: Names, shortest: int, scratch: BinaryIO) -> None:
+def _append(
+    writer: Writer, path: Path, name: str, names: Names, velocity: int | None, shortest: int, scratch: BinaryIO
+) -> None:
     report = writer.report
     try:
         sound = Sound(path)
@@ -109,7 +114,9 @@ def _append(writer: Writer, path: Path, name: str, names: Names, shortest: int, 
         report.silent.append(name)
     else:
         track = pitch_track(kept, writer.rate)
-        writer.append(kept, track, name=name, group=names.group(name), label=names.label(path))
+        writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)
+        if velocity is not None:
+            report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.clipped:
             report.clipped.append(name)

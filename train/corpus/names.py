@@ -2,13 +2,23 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from ...host.errors import UserError
 from .store import Clip
 
 FOLDER = "folder"  # the label that is no regular expression
+# Velocities of dynamic marks, an eighth of MIDI's range apart, by their names and abbreviations.
+DYNAMICS = {
+    "pianississimo": 16, "ppp": 16, "pianissimo": 32, "pp": 32, "piano": 48, "p": 48, "mezzo-piano": 64, "mp": 64,
+    "mezzo-forte": 80, "mf": 80, "forte": 96, "f": 96, "fortissimo": 112, "ff": 112, "fortississimo": 127, "fff": 127,
+}  # fmt: skip
+_MARK = re.compile(
+    r"(?<![a-z0-9])(mezzo[-_ ]?(?:piano|forte)|(?:piani|forti)(?:ssi)+mo|piano|forte|(?-i:p{1,3}|f{1,3})|PPP?|FFF?|m[pf])"
+    r"(?![a-z0-9])",
+    re.IGNORECASE,
+)  # a lone capital F is a note
 
 
 class Names:
@@ -55,6 +65,23 @@ class Names:
                 f"label {self._label!r} matches in no file's name (such as {names}); give another expression"
             )
         return dict(sorted(counts.items()))
+
+
+def velocities(names: Iterable[str]) -> dict[str, int]:
+    """Return the velocities of the dynamic marks in names of sounds: whole words such as ``mezzo-forte`` or ``mf``.
+
+    The last mark in a file's name counts. One that all names have tells nothing (a piano is no dynamic), nor does one
+    mark alone; names without a mark are left out.
+    """
+    marks = {name: [_mark(found) for found in _MARK.findall(PurePath(name).name)] for name in names}
+    everywhere = set.intersection(*(set(found) for found in marks.values())) if marks else set()
+    told = {name: [mark for mark in found if mark not in everywhere] for name, found in marks.items()}
+    last = {name: found[-1] for name, found in told.items() if found}
+    return {name: DYNAMICS[mark] for name, mark in last.items()} if len(set(last.values())) > 1 else {}
+
+
+def _mark(text: str) -> str:
+    return re.sub("mezzo[-_ ]?", "mezzo-", text.lower())
 
 
 def _pattern(text: str | None, what: str, example: str) -> re.Pattern[str] | None:

@@ -18,6 +18,7 @@ class CorpusReport(BaseModel):
 
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
     ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without,
+    ``velocities`` those of each velocity that a dynamic mark in files' names stands for,
     ``rates`` those of each sampling rate that files had. ``repeated`` are hits that came before.
     Of loops, ``tempos`` says what was found of each, ``doubtful`` of which it may be wrong, ``beatless`` why some were
     left out, and ``grid_bpm`` at which tempo all lie.
@@ -38,6 +39,7 @@ class CorpusReport(BaseModel):
     clipped: list[str] = []
     left_out: int = 0
     labels: dict[str, int] = {}
+    velocities: dict[int, int] = {}
     rates: dict[int, int] = {}
     repeated: list[str] = []
     tempos: dict[str, str] = {}
@@ -85,6 +87,8 @@ class CorpusReport(BaseModel):
         lines += self._loop_lines()
         lines += self._pitch_lines()
         lines += self._label_lines()
+        marked = [f"velocity {velocity}: {count}" for velocity, count in sorted(self.velocities.items())]
+        lines += _named("dynamics", marked, "by their names")
         if len(self.rates) > 1:
             lines += _named("rates", [f"{rate} Hz: {count}" for rate, count in self.rates.items()], "all made one")
         lines += _named("silent", self.silent)

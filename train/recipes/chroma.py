@@ -12,9 +12,16 @@ class ChromaFrames(Frames):
 
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
-    octave: Annotated[int, Field(ge=1, le=7)] | None = None  # all notes are moved into this octave; None leaves them
+    # All notes are moved into this octave, or into that of the corpus's lowest ones; None leaves them.
+    octave: Annotated[int, Field(ge=1, le=7)] | Literal["lowest"] | None = None
     views: Annotated[int, Field(ge=1, le=12)]  # pitch classes that each frame is moved to, when octave is set
     rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames × views kept on disk at the most
+
+    @property
+    def fold(self) -> int | None:
+        """Return the octave that notes are moved into, of a recipe that has been completed; None leaves them."""
+        assert self.octave != "lowest"
+        return self.octave
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
