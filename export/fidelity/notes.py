@@ -9,14 +9,13 @@ import numpy.typing as npt
 import soxr
 
 from ...host.units import semitones_to_ratio
+from ...train.corpus.pitch import single_note
 from ...train.corpus.store import Clip, Corpus, Split
 from ...train.metrics.loudness import STEP_SECONDS, envelope_db
 
 Array = npt.NDArray[np.float32]
 
 HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; the latter chose the checkpoint
-PITCHED, STEADY = 0.5, 0.8  # of a clip's moments have a pitch, of these within half a semitone: it is one note
-HALF_SEMITONE = 0.5
 ONSET_DB = 40.0  # under a recording's loudest moment: there it begins to sound
 RANGE_DB = 50.0  # under it, where it has ended
 RELEASED_DB_SECOND = 60.0  # what falls faster was let go: rooms give back 60 dB in a second, strings ring longer
@@ -54,16 +53,8 @@ class Note:
 
 def singles(corpus: Corpus, split: Split) -> list[Single]:
     """Return the clips of a split that are single notes, by the pitch that was heard, whatever they are labelled."""
-    found = []
-    for clip in corpus.clips(split):
-        track = corpus.pitch(clip)
-        heard = track[np.isfinite(track)]
-        if len(heard) < PITCHED * len(track):
-            continue
-        pitch = float(np.median(heard))
-        if np.mean(np.abs(heard - pitch) < HALF_SEMITONE) >= STEADY:
-            found.append(Single(clip, pitch))
-    return found
+    heard = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
+    return [Single(clip, pitch) for clip, pitch in heard if pitch is not None]
 
 
 def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ...host.dsp import chroma, window
 from ...host.errors import Failure
 from ...host.units import semitones_to_ratio
+from ..corpus.pitch import single_note
 from ..corpus.store import Clip, Corpus, Split
 from ..recipes.chroma import ChromaFrames
 
@@ -84,7 +85,10 @@ def pitched_frames(corpus: Corpus) -> tuple[int, int]:
 
 
 def sources(corpus: Corpus, split: Split, settings: ChromaFrames, tonal: bool) -> Iterator[Source]:
-    """Frames of a split that sound; with ``tonal``, only those that have a pitch."""
+    """Frames of a split that sound; with ``tonal``, only those that have a pitch.
+
+    A clip that is a single note has its pitch from end to end: breath before it, and the room after it, are the note's.
+    """
     for clip in corpus.clips(split):
         samples, pitch = corpus.samples(clip), corpus.pitch(clip)
         starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
@@ -94,6 +98,8 @@ def sources(corpus: Corpus, split: Split, settings: ChromaFrames, tonal: bool) -
         loud = rms > max(SILENT, QUIET * float(rms.max()))
         centres = np.minimum((starts + settings.frame_length // 2) // PITCH_HOP, len(pitch) - 1)
         notes = pitch[centres]
+        if tonal and (note := single_note(pitch)) is not None:
+            notes = np.where(np.isfinite(notes), notes, np.float32(note))
         keep = loud & np.isfinite(notes) if tonal else loud
         for start, note in zip(starts[keep], notes[keep], strict=True):
             yield Source(clip, int(start), float(note))

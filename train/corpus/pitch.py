@@ -27,6 +27,7 @@ _DIP = 0.1  # YIN's step 4: the first dip this deep is the period (publication's
 _VOICED = 0.3  # rain and surf dip this deep in under 0.1 % of their windows, sustained notes in over 99 %
 _PIECE = 256  # frames at once, 6 s at 44.1 kHz: bounds the memory of a long clip, and is fastest
 _MEDIAN = 5  # frames, 0.12 s at 44.1 kHz: shorter than a note, longer than a slip
+_PITCHED, _STEADY = 0.5, 0.8  # of a clip's moments have a pitch, of these within half a semitone: it is one note
 _TUNING = 0.5  # semitones; further off, another pitch class is nearer
 _JUMP = 6.0  # semitones from its neighbours' median: a slip of the estimate, no melody moves so in 23 ms
 
@@ -73,6 +74,15 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
     notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
     voiced = notes[np.isfinite(notes)]
     return np.where(sounding, key + _octaves_away(voiced, key, int(sounding.sum())), np.nan).astype(np.float32)
+
+
+def single_note(track: Samples) -> float | None:
+    """Return the MIDI note of a clip whose track [frames] is that of a single note, with fractions; None of others."""
+    heard = track[np.isfinite(track)]
+    if not len(heard) or len(heard) < _PITCHED * len(track):
+        return None
+    pitch = float(np.median(heard))
+    return pitch if np.mean(np.abs(heard - pitch) < _TUNING) >= _STEADY else None
 
 
 def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
