@@ -37,7 +37,7 @@ realtime: .venv/dev.done system
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m realtime
 
 bench: .venv/dev.done
-	@for name in engine grain clip live latency offline process training gan busy startup sound pitch phase texture \
+	@for name in engine gesture grain clip live latency offline process training gan busy startup sound pitch phase texture \
 		stream mesh; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 

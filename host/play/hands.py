@@ -107,8 +107,9 @@ class Hands:
     def motion_of(self, voices: list[Voice]) -> Motion:
         """Return the motion of voices, each with its own gesture and that of its own finger."""
         motion: Motion = self.motion
-        if self._gesturing is not None:
-            motion = GestureMotion(motion, [voice.gesture for voice in voices], self._spans)
+        gestures = [voice.gesture for voice in voices]
+        if self._gesturing is not None and (self._gesturing.moves or any(one and one.moves for one in gestures)):
+            motion = GestureMotion(motion, gestures, self._spans)
         touches = [voice.touch for voice in voices]
         return self._fingers.motion(motion, touches) if any(touches) else motion
 

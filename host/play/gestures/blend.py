@@ -20,9 +20,9 @@ QUIET_DB = -60.0  # where a release has ended
 class Mix(NamedTuple):
     """One way: of several notes', each by its weight.
 
-    ``offset`` [n_latents] from the knobs, ``levels`` [points] in dB, ``codes`` [points, directions]; ``fall`` in dB a
-    second after the last level; ``held`` for how many seconds notes were recorded. ``release_levels`` [points] and
-    ``release_codes`` [points, directions] are empty where notes ring out.
+    ``offset`` [n_latents] from the knobs, ``levels`` [points] in dB, ``codes`` [points, n_latents] from there; ``fall``
+    in dB a second after the last level; ``held`` for how many seconds notes were recorded. ``release_levels`` [points]
+    and ``release_codes`` [points, n_latents] are empty where notes ring out.
     """
 
     offset: Doubles
@@ -46,32 +46,40 @@ class Ways:
             scale: what codes are multiplied by to be compared, [n_latents].
         """
         instrument = nearest_instrument(gestures, rest, scale)
-        notes = instrument.notes
-        directions = len(gestures.directions)
+        notes, grid = instrument.notes, gestures.grid
         self._keys = np.array([note.key for note in notes])
         self._velocities = np.array([float(note.velocity) for note in notes])
-        self._offsets = np.array([note.code for note in notes]) - np.array(instrument.home)
-        self._levels = np.array([note.levels for note in notes])
-        self._codes = np.array([note.codes for note in notes]).reshape(len(notes), -1, directions)
-        self._falls = np.array([note.fall_db_second for note in notes])
-        self._held = np.array([note.held_seconds for note in notes])
+        self._rings = np.array([note.fall_db_second > 0 for note in notes])
         self._let_go = np.array([bool(note.release_levels) for note in notes])
-        self._release_levels, self._release_codes = _releases(notes, gestures)
+        count, directions = len(notes), np.array(gestures.directions)
+        ends = np.array([(note.fall_db_second, note.held_seconds) for note in notes])
+        offsets = np.array([note.code for note in notes]) - np.array(instrument.home)
+        levels = np.array([note.levels for note in notes])
+        codes = np.array([note.codes for note in notes]) @ directions
+        release_levels, release_codes = _releases(notes, gestures)
+        # A row a note, so that an onset blends all at once: many may come in one block.
+        self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1)], axis=1)
+        self._releases = np.concatenate([release_levels, (release_codes @ directions).reshape(count, -1)], axis=1)
+        self._latents, self._levels, self._release_levels = (
+            directions.shape[1],
+            len(grid.levels),
+            len(grid.release_levels),
+        )
 
     def mix(self, pitch: float, velocity: int) -> Mix:
         """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is."""
         apart = np.square((self._keys - pitch) / KEY_SEMITONES)
         apart += np.square((self._velocities - velocity) / VELOCITY_STEPS)
         near, weights = _nearest(apart)
-        offset, levels = weights @ self._offsets[near], weights @ self._levels[near]
-        codes = np.einsum("i,ipk->pk", weights, self._codes[near])
-        fall, held = float(weights @ self._falls[near]), float(weights @ self._held[near])
-        rings = weights @ (self._falls[near] > 0) > 0.5
-        if rings or not self._let_go.any():
-            return Mix(offset, levels, codes, fall, held, np.zeros(0), np.zeros((0, codes.shape[1])))
-        near, weights = _nearest(np.where(self._let_go, apart, np.inf))  # others were cut off before they had ended
-        release = np.einsum("i,ipk->pk", weights, self._release_codes[near])
-        return Mix(offset, levels, codes, fall, held, weights @ self._release_levels[near], release)
+        row, n = weights @ self._held[near], self._latents
+        codes = 2 + n + self._levels  # where a row's codes begin
+        held = row[2 : 2 + n], row[2 + n : codes], row[codes:].reshape(-1, n), float(row[0]), float(row[1])
+        if weights @ self._rings[near] > 0.5 or not self._let_go.any():
+            return Mix(*held, np.zeros(0), np.zeros((0, n)))
+        if not self._let_go[near].all():
+            near, weights = _nearest(np.where(self._let_go, apart, np.inf))  # others were cut off before they had ended
+        row, codes = weights @ self._releases[near], self._release_levels
+        return Mix(*held, row[:codes], row[codes:].reshape(-1, n))
 
 
 def _nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:

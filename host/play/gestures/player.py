@@ -12,7 +12,7 @@ from ...engines.protocol import Motion
 from ...kinds.spectrum import GestureSettings
 from ..motion import Beside
 from .blend import Ways, scale_of
-from .way import Gesture, Pace
+from .way import Common, Gesture, Pace
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
@@ -43,7 +43,8 @@ class Gesturing:
             lead: by how many samples codes are read before they are heard.
             own: whether notes have their own attacks, and their own releases, in place of the preset's.
         """
-        self._gestures, self._rate, self._lead, self._own = gestures, card.sample_rate, lead, own
+        self._common, self._rate, self._hop, self._lead = Common.of(gestures), card.sample_rate, card.hop_length, lead
+        self._own = own
         self._ways = Ways(gestures, np.array(rest, np.float64), scale_of(card))
         self.targets: Mapping[str, Ramp] = {f"gesture.{name}": Ramp(value, 1) for name, value in settings}
         self._velocities: dict[Note, int] = {}
@@ -62,8 +63,13 @@ class Gesturing:
         if amount * codes == 0 and amount * loudness == 0:
             return None
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
-        pace = Pace(amount * codes, amount * loudness, speed, self._rate, self._lead, *self._own)
-        return Gesture(time, mix, self._gestures, pace, self._begun)
+        pace = Pace(amount * codes, amount * loudness, speed, self._rate, self._hop, self._lead, *self._own)
+        return Gesture(time, mix, self._common, pace, self._begun)
+
+    @property
+    def moves(self) -> bool:
+        """Return whether notes that begin now will have codes of their own."""
+        return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""

@@ -1,7 +1,7 @@
 """The way of one note, in its own time: what it adds to the knobs' code, and by how much it is softer or louder."""
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,51 +17,79 @@ Doubles = npt.NDArray[np.float64]
 
 STEP = 64  # samples between the moments at which loudness is computed: 1.5 ms at 44.1 kHz; straight lines between them
 CHUNK = 64  # such moments at a time
+CHUNK_SAMPLES = CHUNK * STEP
 PARTS_OF_STEP = np.arange(STEP) / STEP
+HOPS = 16  # for which codes are computed at a time
 SINES = 5  # of which wandering is the sum: enough to have no period, few enough to be cheap
 SPREAD = (0.3, 1.5)  # times its pace, in which their frequencies lie
 JOINS = 0.5  # of its recorded length, over which a note that is held longer comes to wander
 JOINED_SECONDS = 0.1  # in which a release's codes take over from those at the note-off
 SLOWEST_DB_SECOND = 6.0  # of a release that is followed beyond its last point: it ends
+STRIDE = 27  # between the places of successive notes in their chunks: of sixteen, few come to a new one in one block
 
 
 class Pace(NamedTuple):
     """How a note follows its way: parts of codes and of loudness, 0 to 1, and how many times as fast as recorded.
 
-    ``lead`` is by how many samples codes are read before they are heard, and ``rate`` in Hz. Where it ``rises``, the
-    way's own attack takes the place of the preset's, and where it ``releases``, so does its release, if it has one.
+    ``rate`` is in Hz, ``hop`` the samples between the moments at which codes are read, and ``lead`` by how many samples
+    that is before they are heard. Where it ``rises``, the way's own attack takes the place of the preset's, and where
+    it ``releases``, so does its release, if it has one.
     """
 
     codes: float
     loudness: float
     speed: float
     rate: int
+    hop: int
     lead: int
     rises: bool
     releases: bool
 
 
-class Gesture:
-    """The way of one note, as a function of time."""
+class Common(NamedTuple):
+    """What is the same for all notes of a file: its grid, in seconds, and wandering, in dB and along each direction."""
 
-    def __init__(self, on: int, mix: Mix, gestures: Gestures, pace: Pace, note: int) -> None:
+    levels: Doubles
+    codes: Doubles
+    release_levels: Doubles
+    release_codes: Doubles
+    directions: Doubles
+    deviations: Doubles
+    hertz: Doubles
+
+    @classmethod
+    def of(cls, gestures: Gestures) -> "Common":
+        """Return that of a file's gestures."""
+        grid, wander = gestures.grid, gestures.wander
+        return cls(
+            np.array(grid.levels),
+            np.array(grid.codes),
+            np.array(grid.release_levels),
+            np.array(grid.release_codes),
+            np.array(gestures.directions),
+            np.array([wander.level_db, *wander.codes]),
+            np.array([wander.level_hz, *wander.codes_hz]),
+        )
+
+
+class Gesture:
+    """The way of one note, as a function of time.
+
+    It is computed for many moments at a time, always for the same ones: the bytes are the same in any blocks. Where
+    these chunks begin differs from note to note, so that a chord's are not all computed in one block.
+    """
+
+    def __init__(self, on: int, mix: Mix, common: Common, pace: Pace, note: int) -> None:
         """Begin at sample ``on``; ``note`` is the note's number, of which its wandering alone depends."""
-        self._on, self._mix, self._pace = on, mix, pace
-        self._grid = gestures.grid
-        self._directions = np.array(gestures.directions)
-        wander = gestures.wander
-        deviations = np.array([wander.level_db, *wander.codes])
-        hertz = np.array([wander.level_hz, *wander.codes_hz])
-        drawn = uniforms(0, note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
-        self._swing = deviations * np.sqrt(2 / SINES)
-        self._hertz = hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0])
-        self._phases = drawn[:, 1]
-        self._held = _Curve(on, pace.rate)
+        self._on, self._mix, self._common, self._pace, self._note = on, mix, common, pace, note
+        self.moves = pace.codes > 0  # whether it adds to the knobs' code at all
+        self._place = note * STRIDE
+        self._held = _Curve(on, pace.rate, self._place)
         self._release: _Curve | None = None
+        self._left = np.float32(1.0)  # the gain at the note-off
         self._off: int | None = None
         self._stretch = 1.0  # recorded seconds of a release that go by in one
-        self._at_off: Doubles | None = None
-        self._known: dict[int, Doubles] = {}
+        self._codes: dict[int, Doubles] = {}  # the last chunks
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
         """Return by what the note is multiplied at samples ``start`` to ``start + count``: one number, or [count]."""
@@ -71,8 +99,9 @@ class Gesture:
             return self._held.block(start, count, self._level)
         held = min(max(self._off - start, 0), count)
         gain = np.empty(count, np.float32)
-        gain[:held] = self._held.block(start, held, self._level)
-        gain[held:] = self._held.block(self._off, 1, self._level)
+        if held:
+            gain[:held] = self._held.block(start, held, self._level)
+        gain[held:] = self._left
         if self._release is not None:
             gain[held:] *= self._release.block(start + held, count - held, self._released)
         return gain
@@ -94,70 +123,75 @@ class Gesture:
             The length of this note's, and whether it falls by itself until then.
         """
         self._off = time
+        self._codes.clear()
         recorded, loudness = self._release_seconds(), self._pace.loudness
+        if loudness > 0:
+            self._left = self._held.block(time, 1, self._level)[0]
         if recorded is None or loudness == 0 or not self._pace.releases:
             return release, False
         samples = max(1, round((1 - loudness) * release + loudness * recorded * self._pace.rate / self._pace.speed))
         self._stretch = recorded / samples * self._pace.rate
-        self._release = _Curve(time, self._pace.rate)
+        self._release = _Curve(time, self._pace.rate, self._place)
         return samples, True
 
     def code(self, time: int) -> Doubles:
-        """Return what the note adds to the knobs' code as it is read at a sample, [n_latents].
+        """Return what the note adds to the knobs' code as it is read at a sample, [n_latents]: a multiple of the hop.
 
         A note-off counts from its sample on, and what is read before knows nothing of it.
         """
-        known = self._known.get(time)
-        if known is None:
-            along = self._along(time) @ self._directions
-            known = self._known[time] = (self._mix.offset + along) * self._pace.codes
-        return known
+        chunk, place = divmod(time // self._pace.hop + self._place, HOPS)
+        codes = self._codes.get(chunk)
+        if codes is None:
+            hops = np.arange(HOPS) + (chunk * HOPS - self._place)
+            codes = _keep(self._codes, chunk, self._codes_at(hops * self._pace.hop))
+        code: Doubles = codes[place]
+        return code
 
-    def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
-        for known in [known for known in self._known if known < time]:
-            del self._known[known]
-        for curve in (self._held, self._release):
-            if curve is not None:
-                curve.forget(time if self._off is None else min(time, self._off))
+    def _codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
+        """Return what the note adds to the knobs' code, [times, n_latents]."""
+        along, off = self._held_at(times), self._off
+        if off is not None and times[-1] >= off and len(self._mix.release_codes):
+            seconds = self._recorded(times, off)
+            way = self._mix.release_codes
+            left = np.maximum(1.0 - seconds / JOINED_SECONDS, 0.0)[:, np.newaxis]
+            released = _between(self._common.release_codes, way, seconds)
+            released += (self._held_at(np.array([off])) - way[0]) * left
+            along = np.where((times < off)[:, np.newaxis], along, released)
+        codes: Doubles = (self._mix.offset + along) * self._pace.codes
+        return codes
 
-    def _along(self, time: int) -> Doubles:
-        """Return how far it is along each direction, [directions]."""
-        pace, grid = self._pace, self._grid
-        per_second = pace.speed / pace.rate
-        if self._off is None or time < self._off or not len(self._mix.release_codes):
-            return self._held_at((time - self._on + pace.lead) * per_second)
-        if self._at_off is None:
-            self._at_off = self._held_at((self._off - self._on + pace.lead) * per_second)
-        seconds = (time - self._off + pace.lead) * per_second
-        way = self._mix.release_codes
-        left = max(0.0, 1.0 - seconds / JOINED_SECONDS)
-        along: Doubles = _between(grid.release_codes, way, seconds) + (self._at_off - way[0]) * left
-        return along
+    def _held_at(self, times: npt.NDArray[np.int64]) -> Doubles:
+        """Return how far it is from its offset while it is held, [times, n_latents]."""
+        seconds = self._recorded(times, self._on)
+        way = _between(self._common.codes, self._mix.codes, seconds)
+        if seconds[-1] > self._mix.held:
+            swing = self._wander(seconds, slice(1, None)) @ self._common.directions
+            way += self._wanders(seconds)[:, np.newaxis] * swing
+        return way
 
-    def _held_at(self, seconds: float) -> Doubles:
-        way = _between(self._grid.codes, self._mix.codes, seconds)
-        part = self._wanders(seconds)
-        return way if part == 0 else way + part * self._wander(np.array([seconds]), slice(1, None))[0]
+    def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
+        """Return what is read at samples as recorded seconds since one, [times]."""
+        return (times - since + self._pace.lead).astype(np.float64) * (self._pace.speed / self._pace.rate)
 
     def _level(self, seconds: Doubles) -> Doubles:
         """Return levels in dB while it is held, [moments]; ``seconds`` are since the note-on, as they pass."""
-        mix, recorded = self._mix, seconds * self._pace.speed
-        levels = np.interp(recorded, self._grid.levels, mix.levels)
-        levels -= mix.fall * np.maximum(recorded - self._grid.levels[-1], 0.0)
-        parts = np.clip((recorded / mix.held - 1) / JOINS, 0.0, 1.0)
-        levels += parts * parts * (3 - 2 * parts) * self._wander(recorded, slice(0, 1))[:, 0]
+        mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
+        levels = np.interp(recorded, grid, mix.levels)
+        levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
+        if recorded[-1] > mix.held:
+            levels += self._wanders(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
         return levels * self._pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
         """Return levels in dB under that at the note-off, [moments]."""
-        recorded, grid, levels = seconds * self._stretch, self._grid.release_levels, self._mix.release_levels
+        recorded, grid, levels = seconds * self._stretch, self._common.release_levels, self._mix.release_levels
         beyond = np.maximum(recorded - grid[-1], 0.0)
-        return np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
+        fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
+        return fallen
 
     def _release_seconds(self) -> float | None:
         """Return when a release has fallen by 60 dB, in recorded seconds; None where the note has none."""
-        grid, levels = self._grid.release_levels, self._mix.release_levels
+        grid, levels = self._common.release_levels, self._mix.release_levels
         if not len(levels):
             return None
         under = np.flatnonzero(levels <= QUIET_DB)
@@ -169,73 +203,83 @@ class Gesture:
         part = (QUIET_DB - levels[last - 1]) / (levels[last] - levels[last - 1])
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
-    def _wanders(self, seconds: float) -> float:
-        """Return how much of its wandering is heard: more and more, the longer it is held than it was recorded."""
-        part = min(max((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
-        return part * part * (3 - 2 * part)
+    def _wanders(self, seconds: Doubles) -> Doubles:
+        """Return how much of its wandering is heard, [moments]: the more, the longer than recorded it is held."""
+        parts = np.clip((seconds / self._mix.held - 1) / JOINS, 0.0, 1.0)
+        heard: Doubles = parts * parts * (3 - 2 * parts)
+        return heard
 
     def _wander(self, seconds: Doubles, which: slice) -> Doubles:
         """Return how far it wanders, [moments, columns]: in dB, then along each direction."""
-        turns = seconds[:, np.newaxis, np.newaxis] * self._hertz[which] + self._phases[which]
-        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * self._swing[which]
+        hertz, phases = self._sines
+        turns = seconds[:, np.newaxis, np.newaxis] * hertz[which] + phases[which]
+        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * (self._common.deviations[which] * np.sqrt(2 / SINES))
         return swing
 
+    @functools.cached_property
+    def _sines(self) -> tuple[Doubles, Doubles]:
+        """Return frequencies in Hz and phases in turns of what wandering is the sum of, [columns, SINES] each."""
+        hertz = self._common.hertz
+        drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
+        return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
 
-def _between(grid: Sequence[float], way: Doubles, seconds: float) -> Doubles:
-    """Return a way, [points, directions], at a moment: [directions]."""
-    after = max(bisect_right(grid, seconds), 1)
-    if after == len(grid):
-        last: Doubles = way[-1]
-        return last
-    part = (seconds - grid[after - 1]) / (grid[after] - grid[after - 1])
-    between: Doubles = way[after - 1] + (way[after] - way[after - 1]) * part
+
+def _keep(known: dict[int, Doubles], number: int, chunk: Doubles) -> Doubles:
+    """Keep a chunk and the newest beside it: codes are read for the frames at hand and decoded ahead, by turns."""
+    known[number] = chunk
+    if len(known) > 2:
+        del known[min(known)]
+    return chunk
+
+
+def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
+    """Return a way, [points, n_latents], at moments: [moments, n_latents]."""
+    if len(grid) == 1:
+        return np.repeat(way, len(seconds), axis=0)
+    after = np.clip(np.searchsorted(grid, seconds, side="right"), 1, len(grid) - 1)
+    parts = np.clip((seconds - grid[after - 1]) / (grid[after] - grid[after - 1]), 0.0, 1.0)[:, np.newaxis]
+    between: Doubles = way[after - 1] * (1.0 - parts) + way[after] * parts
     return between
 
 
-def _last_slope(grid: Sequence[float], levels: Doubles) -> float:
+def _last_slope(grid: Doubles, levels: Doubles) -> float:
     """Return by how many dB a second levels fall at their end."""
     if len(grid) < 2:
         return SLOWEST_DB_SECOND
-    return max(SLOWEST_DB_SECOND, float(levels[-2] - levels[-1]) / (grid[-1] - grid[-2]))
+    return max(SLOWEST_DB_SECOND, float(levels[-2] - levels[-1]) / float(grid[-1] - grid[-2]))
 
 
 class _Curve:
-    """Gains along a function of time that is asked at even moments, always as many at once: the same in any block.
+    """Gains along a function of time.
 
     The function is given with each question: kept here, it would lead back to who keeps this.
     """
 
-    def __init__(self, begin: int, rate: int) -> None:
-        self._begin, self._rate = begin, rate
-        self._chunks: dict[int, Doubles] = {}
+    def __init__(self, begin: int, rate: int, place: int) -> None:
+        """Begin at sample ``begin``; of the first chunk, so many moments as ``place`` says lie before that."""
+        self._rate = rate
+        self._origin = begin - place % CHUNK * STEP
+        self._before = place % CHUNK
+        self._number: int | None = None
+        self._chunk = np.zeros(0, np.float32)  # of that number
 
     def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
-        """Return gains at samples ``start`` to ``start + count``, [count]; before its beginning, as there.
+        """Return gains at samples ``start`` to ``start + count``, [count] >= 1; before its beginning, as there.
 
         Args:
-            levels: gives levels in dB, [moments], at seconds since the beginning, [moments].
+            levels: gives levels in dB, [moments], at seconds since the beginning, [moments], 0 or more.
         """
-        if not count:
-            return np.zeros(0, np.float32)
-        early = min(max(self._begin - start, 0), count)
-        first = max(start - self._begin, 0)
-        moment, last = first // STEP, (first + count - early - 1) // STEP + 1
-        chunks = range(moment // CHUNK, max(last, moment + 1) // CHUNK + 1)
-        known = self._chunk(chunks.start, levels)
-        if len(chunks) > 1:
-            known = np.concatenate([self._chunk(chunk, levels) for chunk in chunks])
-        known = known[moment - chunks.start * CHUNK : max(last, moment + 1) - chunks.start * CHUNK + 1]
-        ramps = known[:-1, np.newaxis] + (known[1:] - known[:-1])[:, np.newaxis] * PARTS_OF_STEP
-        gains: Array = ramps.reshape(-1)[first - moment * STEP :][: count - early].astype(np.float32)
-        return gains if not early else np.concatenate([np.full(early, known[0], np.float32), gains])
+        first, at = divmod(start - self._origin, CHUNK_SAMPLES)
+        if at + count <= CHUNK_SAMPLES:
+            return self._gains(first, levels)[at : at + count]
+        chunks = range(first, first - -(at + count) // CHUNK_SAMPLES)
+        return np.concatenate([self._gains(chunk, levels) for chunk in chunks])[at : at + count]
 
-    def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
-        for chunk in [chunk for chunk in self._chunks if (chunk + 1) * CHUNK * STEP <= time - self._begin]:
-            del self._chunks[chunk]
-
-    def _chunk(self, number: int, levels: Callable[[Doubles], Doubles]) -> Doubles:
-        if number not in self._chunks:
-            seconds = np.arange(number * CHUNK, (number + 1) * CHUNK) * STEP / self._rate
-            self._chunks[number] = 10 ** (levels(seconds) / 20)
-        return self._chunks[number]
+    def _gains(self, number: int, levels: Callable[[Doubles], Doubles]) -> Array:
+        """Return a chunk's gains, [CHUNK_SAMPLES]."""
+        if number != self._number:
+            moments = np.arange(CHUNK + 1) + (number * CHUNK - self._before)
+            known = 10 ** (levels(np.maximum(moments, 0) * (STEP / self._rate)) / 20)
+            ramps = known[:-1, np.newaxis] + np.diff(known)[:, np.newaxis] * PARTS_OF_STEP
+            self._number, self._chunk = number, ramps.reshape(-1).astype(np.float32)
+        return self._chunk

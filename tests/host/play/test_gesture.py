@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.play import hands
-from timbrel.host.play.gestures.way import Gesture, Pace
+from timbrel.host.play.gestures.way import Common, Gesture, Pace
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
 from timbrel.host.play.voices import PARTS
 
 from .gestures import WANDER, gestures, note, with_gestures
 
-RATE = 22050
+RATE, HOP = 22050, 256
 MOVING = {"level_db": 2.0, "level_hz": 6.0, "codes": [0.05, 0.05], "codes_hz": [3.0, 5.0]}
 TUNE = [
     NoteOn(100, 0, 60, 100),
@@ -98,9 +98,10 @@ def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured
     [voice] = made.voices
     motion = made.motion_of([voice])
     lead = 256 + 256  # as far back as the engine reads its knobs
-    for seconds, asked in ((0.0, [0.95, 0.2]), (0.1, [0.8, 0.25]), (0.2, [0.65, 0.3]), (3.0, [0.65, 0.3])):
-        time = round(seconds * RATE) - lead
-        assert motion.latents([0], np.array([time]))[0] == pytest.approx(asked, abs=1e-3)
+    for hops in (0, 4, 9, 17, 18, 300):
+        part = min(hops * HOP / RATE / 0.2, 1.0)
+        asked = [0.95 - 0.3 * part, 0.2 + 0.1 * part]
+        assert motion.latents([0], np.array([hops * HOP - lead]))[0] == pytest.approx(asked, abs=1e-6)
     brighter, _ = make_patch(gestured(), latent={"values": [1.0, 0.2]}), None
     _, made = hands.engine_and_hands(brighter)
     made.hear(NoteOn(0, 0, 60, 100))
@@ -112,9 +113,14 @@ def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured):
     made.hear(NoteOn(0, 0, 60, 100))
     made.hear(NoteOff(8000, 0, 60))
     motion = made.motion_of(list(made.voices))
-    before, after = motion.latents([0, 0], np.array([7999, 8000 + round(0.3 * RATE)]))
+    before, after = motion.latents([0, 0], np.array([31 * HOP, 57 * HOP]))
     assert before == pytest.approx([0.4, 0.6])
     assert after == pytest.approx([0.2, 0.5])
+    joined, along = 0.1, (8192 - 8000 + 2 * HOP) / RATE  # as it is read, so far ahead is it heard
+    [leaving] = motion.latents([0], np.array([8192]))
+    released = np.array([0.4, 0.6]) + along / 0.2 * np.array([-0.2, -0.1])
+    assert leaving == pytest.approx(released, abs=1e-6)
+    assert joined > along
 
 
 def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured):
@@ -177,7 +183,7 @@ def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch):
     made.hear(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     seconds = np.arange(1.0, 120.0, 0.02)
-    codes = np.array([voice.gesture.code(round(at * RATE)) for at in seconds]) - [-0.1, 0.1]
+    codes = np.array([voice.gesture.code(round(at * RATE / HOP) * HOP) for at in seconds]) - [-0.1, 0.1]
     assert codes.std(0) == pytest.approx([0.05, 0.05], rel=0.15)
     swing = 20 * np.log10([voice.gesture.gain(round(at * RATE), 1)[0] for at in seconds])
     assert swing.std() == pytest.approx(2.0, rel=0.15)
@@ -187,7 +193,7 @@ def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch):
         assert again[50:].max() < 0.95 * again[0]  # no second is like another
     made.hear(NoteOn(0, 0, 60, 100))
     other = list(made.voices)[-1]
-    assert not np.allclose(other.gesture.code(5 * RATE), voice.gesture.code(5 * RATE))
+    assert not np.allclose(other.gesture.code(400 * HOP), voice.gesture.code(400 * HOP))
 
 
 def test_rate_is_how_many_times_as_fast(gestured, make_patch):
@@ -239,7 +245,8 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
     made = Gestures.model_validate(gestures(note(), wander=WANDER | {"level_db": 3.0}))
     mix = Ways(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
     whole, parts = (
-        Gesture(5, mix, made, Pace(1.0, loudness / 10, speed / 10, RATE, 512, True, True), 3) for _ in range(2)
+        Gesture(5, mix, Common.of(made), Pace(1.0, loudness / 10, speed / 10, RATE, HOP, 512, True, True), 3)
+        for _ in range(2)
     )
     assert whole.let_go(off, 4000) == parts.let_go(off, 4000)
     total = sum(sizes)
@@ -248,7 +255,6 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
     for size in sizes:
         given_.append(np.broadcast_to(parts.gain(at, size), size))
         at += size
-        parts.forget(at)
     assert np.array_equal(np.concatenate(given_), asked)
     assert np.isfinite(asked).all()
 
