@@ -17,6 +17,7 @@ Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
 BATCH = 128  # rows in one run of the decoder: more gain nothing, and 128 rows of 2049 still fit a core's cache
+AHEAD = 8  # rows decoded at a time before they are due: two batches hold the twelve pitch classes of shared knobs
 INAUDIBLE_HZ = 20.0  # below this nothing is synthesized: no DC, no rumble
 SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB at 2049 bins, and more than 64 voices need at a time
@@ -29,9 +30,10 @@ class RowCache:
         self._rows: dict[Hashable, Array] = {}
         self.computed = 0  # rows so far
 
-    def knows(self, keys: Sequence[Hashable]) -> bool:
-        """Return whether the rows of all keys are cached."""
-        return all(key in self._rows for key in keys)
+    def missing(self, keys: Sequence[Hashable]) -> list[int]:
+        """Return the positions of keys whose rows are not cached, of equal ones the first."""
+        first = {key: position for position, key in reversed(list(enumerate(keys))) if key not in self._rows}
+        return sorted(first.values())
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
         """Return the row of each key, [keys, width], not to be written to.
@@ -103,15 +105,17 @@ class Decoder:
         return self._prepared.rows(keys, make)
 
     def prepare(self, latents: Array, chroma: Indices | Array, ready: Ready) -> bool:
-        """Do one step towards `rows`: decode, or make ready what is decoded; return whether another is left."""
+        """Do one step towards `rows`: decode some, or make ready those; return whether another is left."""
         keys = row_keys(latents, chroma)
-        if self._prepared.knows(keys):
-            return False
-        if self._decoded.knows(keys):
-            self.rows(latents, chroma, ready)
-            return False
-        self._decoded.rows(keys, lambda new: self._decode(latents, chroma, new))
-        return True
+        missing = self._prepared.missing(keys)
+        some = missing[:AHEAD]
+        wanted = [keys[row] for row in some]
+        if self._decoded.missing(wanted):
+            self._decoded.rows(wanted, lambda new: self._decode(latents, chroma, [some[row] for row in new]))
+            return True
+        if some:
+            self.rows(latents[some], chroma[some], ready)
+        return len(missing) > len(some)
 
     def _decode(self, latents: Array, chroma: Indices | Array, new: list[int]) -> Array:
         return self._model.decode(latents[new], chroma[new])
@@ -177,9 +181,12 @@ class MovedSpectra:
         keys = list(zip(plain, ratios.tolist(), strict=True))
         return self._moved.rows(keys, lambda new: moved(decode(new), ratios[new]))
 
-    def prepare(self, latents: Array, chroma: Indices | Array) -> None:
-        """Decode what `spectra` will soon be asked for."""
-        self._magnitudes(latents, chroma, np.ones(len(latents)))
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """Decode some of what `spectra` will soon be asked for; return whether more is left."""
+        missing = self._decoded.missing(row_keys(latents, chroma))
+        if some := missing[:AHEAD]:
+            self._magnitudes(latents[some], chroma[some], np.ones(len(some)))
+        return len(missing) > len(some)
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

@@ -321,8 +321,8 @@ def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Fl
     away = np.clip((2 * ratio - 1) / (ratio + 1), 0.0, 0.5)
     place: Floats = np.where(above > below, away, -away).astype(np.float64) + peak
     around = peak[:, np.newaxis] + np.arange(-REACH, REACH + 1)
-    _, which, shared = np.unique(row[:, np.newaxis] * frames.shape[1] + around, return_inverse=True, return_counts=True)
-    energy = np.sum(np.square(frames[row[:, np.newaxis], around]) / shared[which.reshape(around.shape)], axis=1)
+    around += row[:, np.newaxis] * frames.shape[1]
+    energy = np.sum(np.square(frames.take(around)) / np.bincount(around.ravel())[around], axis=1)
     return place, (tone * np.sqrt(energy / np.float32(HANN_ENERGY))).astype(np.float32)
 
 

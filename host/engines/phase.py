@@ -100,9 +100,8 @@ class NoiseVoicing:
         return self._phase.begin()
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """Decode what `make` will soon be asked for."""
-        self._spectra.prepare(latents, chroma)
-        return False
+        """Do one step towards what `make` will soon be asked for; return whether another is left."""
+        return self._spectra.prepare(latents, chroma)
 
     def make(
         self,

@@ -14,13 +14,13 @@ from ..contract.model import Model
 from ..controls import Ramp
 from .best import BestVoicing
 from .coherent import CoherentVoicing
-from .frames import BATCH, PLAIN, Character, Indices
+from .frames import AHEAD, BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
 from .protocol import MIDDLE_C, Motion, Times, VoiceSound
 
 Array = npt.NDArray[np.float32]
 
-AHEAD = 8  # rows decoded at a time before they are due: two batches hold the twelve pitch classes of shared knobs
+SOONEST = 2 * AHEAD  # rows looked at together before they are due: many may be known already
 
 
 class Voicing(Protocol):
@@ -187,7 +187,7 @@ class SpectrumEngine:
                 waiting.append((frame, voice, stream, knobs))
         if not waiting:
             return
-        soonest = sorted(waiting, key=lambda entry: entry[:2])[:AHEAD]
+        soonest = sorted(waiting, key=lambda entry: entry[:2])[:SOONEST]
         pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
         times = np.array([knobs for *_, knobs in soonest], np.int64)
         chroma, _ = self._places([stream for _, _, stream, _ in soonest], pitches)

@@ -242,7 +242,7 @@ def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
     settings = preset.gesture or GestureSettings()
     said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | {entry.target for entry in preset.cc}
     own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
-    return Gesturing(model.gestures, settings, model.card, preset.latent_values(model.card), lead, own)
+    return Gesturing(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
 
 
 def _no_effect(time: int, target: str, value: float) -> None:

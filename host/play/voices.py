@@ -70,6 +70,8 @@ class Voice:
         self.gain.forget(time)
         if self.touch is not None:
             self.touch.forget(time)
+        if self.gesture is not None:
+            self.gesture.forget(time)
         if self.stream.pitch is not None:
             self.stream.pitch.forget(time)
         if self.stream.chord is not None:

@@ -52,8 +52,9 @@ class Ways:
         self._rings = np.array([note.fall_db_second > 0 for note in notes])
         self._let_go = np.array([bool(note.release_levels) for note in notes])
         count, directions = len(notes), np.array(gestures.directions)
+        self.codes = np.array([note.code for note in notes])  # [notes, n_latents]
         ends = np.array([(note.fall_db_second, note.held_seconds) for note in notes])
-        offsets = np.array([note.code for note in notes]) - np.array(instrument.home)
+        offsets = self.codes - np.array(instrument.home)
         levels = np.array([note.levels for note in notes])
         codes = np.array([note.codes for note in notes]) @ directions
         release_levels, release_codes = _releases(notes, gestures)
@@ -77,15 +78,17 @@ class Ways:
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
             return Mix(*held, np.zeros(0), np.zeros((0, n)))
         if not self._let_go[near].all():
-            near, weights = _nearest(np.where(self._let_go, apart, np.inf))  # others were cut off before they had ended
+            apart[~self._let_go] = np.inf  # these were cut off before they had ended
+            near, weights = _nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
         return Mix(*held, row[:codes], row[codes:].reshape(-1, n))
 
 
 def _nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
     """Return the nearest notes of those whose squared distances are given, and the weight of each; they sum to 1."""
-    near = np.argsort(apart, kind="stable")[:BLENDED]
-    weights = np.exp((apart[near[0]] - apart[near]) / 2)
+    near = apart.argsort(kind="stable")[:BLENDED]
+    ordered = apart[near]
+    weights: Doubles = np.exp((ordered[0] - ordered) / 2)
     return near, weights / weights.sum()
 
 

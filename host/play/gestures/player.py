@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.card import Card
 from ...contract.gesture import Gestures
+from ...contract.model import Model
 from ...controls import Ramp
 from ...engines.protocol import Motion
 from ...kinds.spectrum import GestureSettings
 from ..motion import Beside
 from .blend import Ways, scale_of
+from .heard import decibels
 from .way import Common, Gesture, Pace
 
 Array = npt.NDArray[np.float32]
@@ -26,9 +27,9 @@ class Gesturing:
 
     def __init__(
         self,
+        model: Model,
         gestures: Gestures,
         settings: GestureSettings,
-        card: Card,
         rest: Sequence[float],
         lead: int,
         own: tuple[bool, bool],
@@ -38,14 +39,14 @@ class Gesturing:
         Args:
             gestures: of the model's file.
             settings: the preset's [gesture].
-            card: the model's.
             rest: where the preset's knobs rest, one number a latent: it chooses the instrument.
             lead: by how many samples codes are read before they are heard.
             own: whether notes have their own attacks, and their own releases, in place of the preset's.
         """
-        self._common, self._rate, self._hop, self._lead = Common.of(gestures), card.sample_rate, card.hop_length, lead
-        self._own = own
+        card = model.card
+        self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
         self._ways = Ways(gestures, np.array(rest, np.float64), scale_of(card))
+        self._common = Common.of(gestures, decibels(model, self._ways.codes))
         self.targets: Mapping[str, Ramp] = {f"gesture.{name}": Ramp(value, 1) for name, value in settings}
         self._velocities: dict[Note, int] = {}
         self._begun = 0

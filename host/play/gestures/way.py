@@ -20,6 +20,7 @@ CHUNK = 64  # such moments at a time
 CHUNK_SAMPLES = CHUNK * STEP
 PARTS_OF_STEP = np.arange(STEP) / STEP
 HOPS = 16  # for which codes are computed at a time
+STILL_DB = 0.5  # by which a spectrum may be off before a note's is decoded anew: a change of 1 dB is hardly heard
 SINES = 5  # of which wandering is the sum: enough to have no period, few enough to be cheap
 SPREAD = (0.3, 1.5)  # times its pace, in which their frequencies lie
 JOINS = 0.5  # of its recorded length, over which a note that is held longer comes to wander
@@ -47,7 +48,10 @@ class Pace(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What is the same for all notes of a file: its grid, in seconds, and wandering, in dB and along each direction."""
+    """What is the same for all notes of a file.
+
+    That is its grid, in seconds; wandering, in dB and along each direction; and ``decibels``, as `heard` has it.
+    """
 
     levels: Doubles
     codes: Doubles
@@ -56,9 +60,10 @@ class Common(NamedTuple):
     directions: Doubles
     deviations: Doubles
     hertz: Doubles
+    decibels: Doubles
 
     @classmethod
-    def of(cls, gestures: Gestures) -> "Common":
+    def of(cls, gestures: Gestures, decibels: Doubles) -> "Common":
         """Return that of a file's gestures."""
         grid, wander = gestures.grid, gestures.wander
         return cls(
@@ -69,6 +74,7 @@ class Common(NamedTuple):
             np.array(gestures.directions),
             np.array([wander.level_db, *wander.codes]),
             np.array([wander.level_hz, *wander.codes_hz]),
+            decibels,
         )
 
 
@@ -89,7 +95,10 @@ class Gesture:
         self._left = np.float32(1.0)  # the gain at the note-off
         self._off: int | None = None
         self._stretch = 1.0  # recorded seconds of a release that go by in one
-        self._codes: dict[int, Doubles] = {}  # the last chunks
+        self._ahead: tuple[int, Doubles, Doubles] | None = None  # a chunk's number, its codes, and these in dB
+        self._hop = on // pace.hop  # of the first code that is kept
+        self._codes: list[Doubles] = []  # hop by hop
+        self._sounding = np.zeros(0)  # the last of them, in dB
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
         """Return by what the note is multiplied at samples ``start`` to ``start + count``: one number, or [count]."""
@@ -123,7 +132,7 @@ class Gesture:
             The length of this note's, and whether it falls by itself until then.
         """
         self._off = time
-        self._codes.clear()
+        self._ahead = None
         recorded, loudness = self._release_seconds(), self._pace.loudness
         if loudness > 0:
             self._left = self._held.block(time, 1, self._level)[0]
@@ -135,15 +144,36 @@ class Gesture:
         return samples, True
 
     def code(self, time: int) -> Doubles:
-        """Return what the note adds to the knobs' code as it is read at a sample, [n_latents]: a multiple of the hop.
+        """Return what the note adds to the knobs' code as it is read at a sample, [n_latents].
 
-        A note-off counts from its sample on, and what is read before knows nothing of it.
+        It stays as it is until its way is heard to have gone on: what stays need not be decoded again. A note-off
+        counts from its sample on, and what is read before knows nothing of it.
         """
-        chunk, place = divmod(time // self._pace.hop + self._place, HOPS)
-        codes = self._codes.get(chunk)
-        if codes is None:
+        place = max(time // self._pace.hop - self._hop, 0)
+        while len(self._codes) <= place:
+            self._codes.append(self._next(self._hop + len(self._codes)))
+        return self._codes[place]
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        past = min(time // self._pace.hop - self._hop, len(self._codes) - 1)
+        if past > 0:
+            del self._codes[:past]
+            self._hop += past
+
+    def _next(self, hop: int) -> Doubles:
+        """Return the code of a hop, once those of the hops before are known."""
+        chunk, place = divmod(hop + self._place, HOPS)
+        if self._ahead is None or self._ahead[0] != chunk:
             hops = np.arange(HOPS) + (chunk * HOPS - self._place)
-            codes = _keep(self._codes, chunk, self._codes_at(hops * self._pace.hop))
+            codes = self._codes_at(hops * self._pace.hop)
+            self._ahead = chunk, codes, codes @ self._common.decibels
+        _, codes, sounding = self._ahead
+        if self._codes:
+            away = sounding[place] - self._sounding
+            if away @ away < STILL_DB**2:
+                return self._codes[-1]
+        self._sounding = sounding[place]
         code: Doubles = codes[place]
         return code
 
@@ -224,20 +254,13 @@ class Gesture:
         return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
 
 
-def _keep(known: dict[int, Doubles], number: int, chunk: Doubles) -> Doubles:
-    """Keep a chunk and the newest beside it: codes are read for the frames at hand and decoded ahead, by turns."""
-    known[number] = chunk
-    if len(known) > 2:
-        del known[min(known)]
-    return chunk
-
-
 def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
     """Return a way, [points, n_latents], at moments: [moments, n_latents]."""
     if len(grid) == 1:
         return np.repeat(way, len(seconds), axis=0)
-    after = np.clip(np.searchsorted(grid, seconds, side="right"), 1, len(grid) - 1)
-    parts = np.clip((seconds - grid[after - 1]) / (grid[after] - grid[after - 1]), 0.0, 1.0)[:, np.newaxis]
+    after = grid[1:-1].searchsorted(seconds, side="right") + 1
+    first = grid[after - 1]
+    parts = np.minimum(np.maximum((seconds - first) / (grid[after] - first), 0.0), 1.0)[:, np.newaxis]
     between: Doubles = way[after - 1] * (1.0 - parts) + way[after] * parts
     return between
 

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.host.contract.gesture import Gestures
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.play import hands
+from timbrel.host.play.gestures import way
+from timbrel.host.play.gestures.blend import Ways
+from timbrel.host.play.gestures.heard import decibels
 from timbrel.host.play.gestures.way import Common, Gesture, Pace
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
@@ -44,6 +48,12 @@ def gestured(tiny_path, tmp_path_factory):
 @pytest.fixture(scope="module")
 def moving(gestured):
     return gestured(gestures(note(), note(67.0, 40, code=[0.2, 0.7], levels=[-20.0, -3.0, 0.0, -4.0]), wander=MOVING))
+
+
+@pytest.fixture
+def every_hop(monkeypatch):
+    """Have codes follow their ways in each hop, however little is heard of it."""
+    monkeypatch.setattr(way, "STILL_DB", 0.0)
 
 
 def level(sound, at, width=220):
@@ -91,24 +101,24 @@ def test_an_attack_of_the_preset_is_heard_beside_the_gestures(make_instrument, p
     assert level(slow, 2205) - level(own, 2205) == pytest.approx(20 * np.log10(0.525), abs=0.2)
 
 
-def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured):
+def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
     _, made = hands.engine_and_hands(patch)
     made.hear(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     motion = made.motion_of([voice])
     lead = 256 + 256  # as far back as the engine reads its knobs
-    for hops in (0, 4, 9, 17, 18, 300):
-        part = min(hops * HOP / RATE / 0.2, 1.0)
+    for hop in (0, 4, 9, 15, 16, 300):
+        part = min((hop * HOP + lead) / RATE / 0.2, 1.0)
         asked = [0.95 - 0.3 * part, 0.2 + 0.1 * part]
-        assert motion.latents([0], np.array([hops * HOP - lead]))[0] == pytest.approx(asked, abs=1e-6)
+        assert motion.latents([0], np.array([hop * HOP]))[0] == pytest.approx(asked, abs=1e-6)
     brighter, _ = make_patch(gestured(), latent={"values": [1.0, 0.2]}), None
     _, made = hands.engine_and_hands(brighter)
     made.hear(NoteOn(0, 0, 60, 100))
     assert made.motion_of(list(made.voices)).latents([0], np.array([-lead]))[0][0] == 1.0
 
 
-def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured):
+def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every_hop):
     _, made = hands.engine_and_hands(make_patch(gestured()))
     made.hear(NoteOn(0, 0, 60, 100))
     made.hear(NoteOff(8000, 0, 60))
@@ -177,7 +187,7 @@ def test_processes_that_share_voices_give_the_same_bytes(make_patch, moving):
             assert np.array_equal(sound, whole[part])
 
 
-def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch):
+def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, every_hop):
     model = gestured(gestures(wander=MOVING))
     _, made = hands.engine_and_hands(make_patch(model))
     made.hear(NoteOn(0, 0, 60, 100))
@@ -194,6 +204,54 @@ def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch):
     made.hear(NoteOn(0, 0, 60, 100))
     other = list(made.voices)[-1]
     assert not np.allclose(other.gesture.code(400 * HOP), voice.gesture.code(400 * HOP))
+
+
+def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
+    common = Common.of(moving.gestures, decibels(moving, np.array([[0.5, 0.5]])))
+    hops = np.arange(400) * HOP
+
+    def gesture():
+        mix = Ways(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
+        made = Gesture(700, mix, common, Pace(1.0, 1.0, 1.0, RATE, HOP, 512, True, True), 3)
+        made.let_go(300 * HOP + 7, 1000)
+        return made
+
+    exact, codes = gesture()._codes_at(hops), np.array([gesture().code(hop) for hop in hops])
+    away = np.linalg.norm((codes - exact)[2:] @ common.decibels, axis=1)
+    assert 0.25 * way.STILL_DB < away.max() < way.STILL_DB
+    turned = np.any(np.diff(codes, axis=0) != 0, axis=1)
+    assert 20 < turned.sum() < 300
+    assert turned[300:310].any()  # as it is let go
+    asked = gesture()  # hop by hop; above each hop was asked for alone
+    assert np.array_equal([asked.code(hop) for hop in hops], codes)
+    asked.forget(390 * HOP)
+    assert np.array_equal([asked.code(hop) for hop in hops[390:]], codes[390:])
+
+
+def test_distances_of_codes_are_those_of_their_spectra_in_decibels(moving):
+    code, rng = np.array([0.5, 0.4]), np.random.default_rng(0)
+    apart = decibels(moving, code[np.newaxis])
+    for _ in range(8):
+        step = 0.01 * rng.normal(size=2)
+        frames = moving.decode(np.array([code, code + step], np.float32), np.zeros(2, np.intp))
+        heard = frames[0] > 1e-3 * frames[0].max()
+        levels = 20 * np.log10(frames[:, heard])
+        assert np.linalg.norm(step @ apart) == pytest.approx(
+            np.sqrt(np.mean(np.square(levels[1] - levels[0]))), rel=0.1
+        )
+
+
+def test_voices_without_a_gesture_of_codes_share_their_knobs(make_patch, gestured):
+    for settings, own in (({}, True), ({"codes": 0.0}, False), ({"amount": 0.0}, False)):
+        _, made = hands.engine_and_hands(make_patch(gestured(), gesture=settings))
+        assert made.motion_of([]).own_codes == own
+        made.hear(NoteOn(0, 0, 60, 100))
+        assert made.motion_of(list(made.voices)).own_codes == own
+    turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
+    _, made = hands.engine_and_hands(make_patch(gestured(), cc=turned))
+    made.hear(NoteOn(0, 0, 60, 100))
+    made.hear(ControlChange(10, 0, 20, 0))
+    assert made.motion_of(list(made.voices)).own_codes  # the note goes on as it began
 
 
 def test_rate_is_how_many_times_as_fast(gestured, make_patch):
@@ -239,13 +297,10 @@ def test_a_rack_of_gestures_is_the_same_in_two_processes(make_patch, moving):
 
 @given(st.integers(1, 100), st.integers(0, 10), st.integers(0, 30_000), st.lists(st.integers(1, 5000), min_size=1))
 def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudness, off, sizes):
-    from timbrel.host.contract.gesture import Gestures
-    from timbrel.host.play.gestures.blend import Ways
-
     made = Gestures.model_validate(gestures(note(), wander=WANDER | {"level_db": 3.0}))
     mix = Ways(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
     whole, parts = (
-        Gesture(5, mix, Common.of(made), Pace(1.0, loudness / 10, speed / 10, RATE, HOP, 512, True, True), 3)
+        Gesture(5, mix, Common.of(made, np.eye(2)), Pace(1.0, loudness / 10, speed / 10, RATE, HOP, 512, True, True), 3)
         for _ in range(2)
     )
     assert whole.let_go(off, 4000) == parts.let_go(off, 4000)
