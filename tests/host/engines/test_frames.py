@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.host.engines.frames import BATCH, MovedSpectra, RowCache
+from timbrel.host.engines.frames import AHEAD, BATCH, Decoder, MovedSpectra, RowCache
 
 
 def rows_of(keys):
@@ -176,3 +176,31 @@ def test_thousands_of_ratios_as_a_bend_gives_them_are_moved_right(tiny):
         moved = source.spectra(codes, pitch, np.full(8, ratio))
     again = MovedSpectra(tiny()).spectra(codes, pitch, np.full(8, 2.0))
     assert np.array_equal(moved, again)
+
+
+def test_what_is_prepared_is_decoded_a_few_new_rows_at_a_time(counting):
+    def ready(frames, chroma):
+        made.append(len(frames))
+        return frames
+
+    made = []
+    decoder, moved = Decoder(counting), MovedSpectra(counting)
+    prepares = (lambda *rows: decoder.prepare(*rows, ready), moved.prepare)
+    asks = (lambda *rows: decoder.rows(*rows, ready), lambda *rows: moved.spectra(*rows, np.ones(len(rows[0]))))
+    latents, chroma = np.random.default_rng(0).random((21, 2), dtype=np.float32), np.arange(21) % 12
+    for prepare, ask in zip(prepares, asks, strict=True):
+        ask(latents[:10:2], chroma[:10:2])  # half of the first are known
+        made.clear()
+        steps = []
+        left = True
+        while left:
+            before = counting.rows
+            left = prepare(latents, chroma)
+            steps.append(counting.rows - before)
+        assert sum(steps) == 16
+        assert max(steps) == AHEAD
+        assert all(rows <= AHEAD for rows in made)
+        before, made[:] = counting.rows, []
+        ask(latents, chroma)
+        assert counting.rows == before
+        assert not made

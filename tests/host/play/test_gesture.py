@@ -148,6 +148,14 @@ def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured)
     assert found[75, 110] == pytest.approx([0.2, 0.2], abs=0.01)
 
 
+def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gestured):
+    whole = note(64.0, release_levels=[0.0, -30.0, -90.0], release_codes=[[0.3, 0.0], [0.1, 0.2]])
+    _, made = hands.engine_and_hands(make_patch(gestured(gestures(note(release_levels=[], release_codes=[]), whole))))
+    mix = made._gesturing._ways.mix(60, 100)
+    assert mix.release_levels == pytest.approx([0.0, -30.0, -90.0])
+    assert mix.release_codes == pytest.approx(np.array([[0.3, 0.0], [0.1, 0.2]]))
+
+
 def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, gestured):
     homes = {"dark": [0.2, 0.5], "bright": [0.8, 0.5]}
     fields = gestures(instruments=[{"label": name, "home": at, "notes": [note(code=at)]} for name, at in homes.items()])
@@ -224,8 +232,9 @@ def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
     assert turned[300:310].any()  # as it is let go
     asked = gesture()  # hop by hop; above each hop was asked for alone
     assert np.array_equal([asked.code(hop) for hop in hops], codes)
-    asked.forget(390 * HOP)
-    assert np.array_equal([asked.code(hop) for hop in hops[390:]], codes[390:])
+    last = int(np.flatnonzero(turned)[-1])  # the hop before it goes on for the last time
+    asked.forget(last * HOP)
+    assert np.array_equal([asked.code(hop) for hop in hops[last:]], codes[last:])
 
 
 def test_distances_of_codes_are_those_of_their_spectra_in_decibels(moving):
