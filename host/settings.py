@@ -50,6 +50,10 @@ class Control(NamedTuple):
     high: float
     unit: str
 
+    def within(self, value: float) -> float:
+        """Return the nearest value in its range."""
+        return min(max(value, self.low), self.high)
+
 
 def controls_of(table: type[Part], section: str = "") -> dict[str, Control]:
     """Return what knobs can turn in a table, by target: what its fields' annotations mark as a `Knob`.

@@ -18,9 +18,12 @@ def info(
 ) -> None:
     """Show what a model is."""
     from ..contract.describe import describe
+    from ..patch.library import notes_of
 
     opened = opened_model(model)
     text = describe(opened.card, opened.path.stat().st_size, opened.gestures)
+    if notes := notes_of(model):
+        text += "".join(["\nnotes of the preset", *(f"\n  {note}" for note in notes)])
     print(opened.card.model_dump_json(indent=1) if as_json else text)
 
 

@@ -132,6 +132,7 @@ class Clip(Kind):
     name = "clip"
     moved = "clip in pitch"
     sections = ("clip", "keys")
+    decodes_notes = False
     controls = CONTROLS
     instead = " ([clip] has what clips can do)"
     enveloped = ("magnitude",)

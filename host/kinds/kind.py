@@ -62,6 +62,8 @@ class Kind:
     sections: ClassVar[tuple[str, ...]] = ()  # the tables of a preset that are for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # keys of [play] that are for this kind alone
     controls: ClassVar[Mapping[str, Control]] = {}  # what knobs can turn in its section, by target
+    of_notes: ClassVar[Mapping[str, Control]] = {}  # of these, what a note reads when it begins and [[note]] can move
+    decodes_notes: ClassVar[bool] = True  # a note's first sound is decoded at its note-on, by a code of its own
     instead: ClassVar[str] = ""  # words for messages: what it has in place of other kinds' keys of [play]
     plain: ClassVar[Mapping[str, Any]] = {}  # settings of [play] that any host can follow: for measuring loudness
     of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something

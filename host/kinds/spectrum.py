@@ -21,6 +21,9 @@ class GestureSettings(Part):
     rate: Annotated[float, Field(ge=0.1, le=10), Knob("times as fast as recorded")] = 1.0
 
 
+CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness and rate
+
+
 class Spectrum(Kind):
     """Models that give magnitudes, one frame a hop."""
 
@@ -28,7 +31,7 @@ class Spectrum(Kind):
     moved = "spectrum as a whole"
     sections = ("gesture",)
     played = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
-    controls = controls_of(GestureSettings, "gesture")
+    controls = of_notes = CONTROLS
     plain: ClassVar[dict[str, Any]] = {"phase": "noise"}
     of_magnitudes = True
 

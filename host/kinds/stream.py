@@ -64,6 +64,7 @@ class Stream(Kind):
     moved = "sound in pitch"
     sections = ("stream",)
     controls = CONTROLS
+    decodes_notes = False
     instead = " ([stream] has what streams can do)"
     carries_state = True
     enveloped = ("magnitude",)

@@ -11,7 +11,8 @@ from ..kinds.table import KINDS, kind_of
 from ..settings import Fault, Range
 from ..trust import PLUGINS
 from .motions import MotionSettings
-from .preset import MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
+from .notes import NoteSettings
+from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
 
 ROUNDED = 0.01  # of a span: a value may lie this far outside, as people write ends with two digits
 ANY_RATE = 48_000  # Hz at which effects are asked for their ranges, which no rate changes
@@ -32,6 +33,9 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
     for index, motion in enumerate(preset.motion):
         for inside, what in _motion_faults(motion, card, preset.morph is not None):
             yield Fault(("motion", index, *inside), f"[[motion]] {index + 1}: {what}")
+    for index, note in enumerate(preset.note):
+        for what in _note_faults(note, card):
+            yield Fault(("note", index, "target"), f"[[note]] {index + 1}: {what}")
 
 
 def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:
@@ -236,3 +240,16 @@ def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator
                 f"code {point + 1} of path has {len(code)} numbers, model {card.name!r} has {len(names)} latents; give "
                 f"{len(names)}",
             )
+
+
+def _note_faults(note: NoteSettings, card: Card) -> Iterator[str]:
+    kind = kind_of(card)
+    latents = [f"latent.{index}" for index in range(len(card.latents))]
+    known = [*latents, *ENVELOPE_CONTROLS, *kind.of_notes]
+    if note.target not in known:
+        yield f"target {note.target!r} is none that a note has for itself{nearest(note.target, known)}"
+    if note.target in latents and not kind.decodes_notes:
+        yield (
+            f"target {note.target!r}: model {card.name!r} is of kind {card.kind!r}, whose sounds are made before their "
+            f"keys go down, so that no {note.source} moves them; give a target of the envelope, or remove this [[note]]"
+        )

@@ -109,6 +109,16 @@ def find_model(name: str) -> Path:
     return model_path(read_preset(file).model, file.parent)
 
 
+def notes_of(name: str) -> list[str]:
+    """Return what notes of a preset have of their own, a line each; none of what is no preset.
+
+    Raises:
+        UserError: the preset of that name cannot be used.
+    """
+    file = preset_file(name)
+    return [] if name in shipped_models() or file is None else [note.text() for note in read_preset(file).note]
+
+
 def default_knobs(card: Card) -> list[CCMap]:
     """Return the first ten latents on CC 70 to 79, each over its whole span."""
     return [
@@ -131,8 +141,11 @@ def _open_preset(path: Path) -> Patch:
     if found := list(faults(preset, model.card, known_effects(preset))):
         raise UserError(*complaints(path, found))
     warnings += [f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card))]
-    if preset.gesture is not None and model.gestures is None:
-        warnings.append(f"preset {path.stem!r} has [gesture], and model {model.path} has no gestures: it does nothing")
+    of_gestures = ["[gesture]"] * (preset.gesture is not None)
+    of_gestures += [f"[[note]] of {note.target}" for note in preset.note if note.target in kind_of(model.card).of_notes]
+    if model.gestures is None:
+        has = f"model {model.path} has no gestures: it does nothing"
+        warnings += [f"preset {path.stem!r} has {table}, and {has}" for table in of_gestures]
     preset = fitted(preset, model.card, path.parent)
     name = path.resolve().parent.name if path.name == MADE else path.stem
     return Patch(name, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})

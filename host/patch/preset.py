@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, Part, controls_of
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
+from .notes import NoteSettings, each_once
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
@@ -109,7 +110,8 @@ class EnvelopeSettings(Part):
         return {f"envelope.{name}": value for name, value in self}
 
 
-PLAY_CONTROLS = controls_of(PlaySettings) | controls_of(EnvelopeSettings, "envelope")
+ENVELOPE_CONTROLS = controls_of(EnvelopeSettings, "envelope")
+PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 
 
 class TuningSettings(Part):
@@ -216,6 +218,7 @@ class Preset(Sections):
     process: ProcessSettings = ProcessSettings()
     cc: list[CCMap] = Field(default_factory=list)
     motion: list[MotionSettings] = Field(default_factory=list)
+    note: Annotated[list[NoteSettings], AfterValidator(each_once)] = Field(default_factory=list)
     effects: list[Effect] = Field(default_factory=list)
 
     @model_validator(mode="after")

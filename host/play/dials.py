@@ -124,23 +124,28 @@ class Dials:
         self._expression = value
         self._set_gain(time)
 
-    def shape(self, time: int) -> Envelope:
-        """Return the envelope of a note that begins at a sample."""
+    def shape(self, time: int, added: Mapping[str, float]) -> Envelope:
+        """Return the envelope of a note that begins at a sample, and adds to the dials what is ``added``, by target."""
 
         def samples(name: str, shortest: float = SHORTEST_SECONDS) -> int:
-            return round(max(shortest, self._values[name]) * self._rate)
+            return round(max(shortest, self._with(added, name)) * self._rate)
 
         return Envelope(
             on=time,
             attack=samples("envelope.attack_seconds", self._sharpest),
             decay=samples("envelope.decay_seconds"),
-            sustain=self._values["envelope.sustain"],
+            sustain=self._with(added, "envelope.sustain"),
             release=samples("envelope.release_seconds"),
         )
 
-    def release_samples(self) -> int:
-        """Return the length of the release of a note that ends now, in samples."""
-        return round(max(SHORTEST_SECONDS, self._values["envelope.release_seconds"]) * self._rate)
+    def release_samples(self, added: Mapping[str, float]) -> int:
+        """Return the length of the release of a note that ends now, in samples; ``added`` as `shape` has it."""
+        return round(max(SHORTEST_SECONDS, self._with(added, "envelope.release_seconds")) * self._rate)
+
+    def _with(self, added: Mapping[str, float], name: str) -> float:
+        """Return where a dial of the envelope is for a note that adds to some."""
+        value = self._values[name]
+        return PLAY_CONTROLS[name].within(value + added[name]) if name in added else value
 
     def _set_gain(self, time: int) -> None:
         left, right = self._gains()

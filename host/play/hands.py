@@ -35,6 +35,7 @@ from ..settings import Range
 from ..units import db_to_gain
 from .desk import BEND_RANGE
 from .dials import Dials
+from .gestures.own import OwnMotion, OwnValues, nothing
 from .gestures.player import GestureMotion, Gesturing
 from .keying import Solo, keyed
 from .mapping import Mapper
@@ -81,7 +82,10 @@ class Hands:
         # no collector runs while live sound is made.
         fingers = (self._fingers.touch, self._fingers.zone)
         gesture = no_gesture if self._gesturing is None else self._gesturing.begin
-        makers = Makers(engine.begin, self._dials.shape, self._dials.release_samples, *fingers, self._tuning, gesture)
+        self._own_values = OwnValues(preset.note, card) if preset.note else None
+        own = nothing if self._own_values is None else self._own_values.of
+        shapes = (self._dials.shape, self._dials.release_samples)
+        makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
         self.voices = keyed(play, kind.keying(preset.of_kind(kind), play), rate, makers)
         spans = reach(preset, card, effects)
         self.knobs = Mapper(
@@ -105,8 +109,10 @@ class Hands:
         return [ramp.target for ramp in self.motion.codes.knobs]
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        """Return the motion of voices, each with its own gesture and that of its own finger."""
+        """Return the motion of voices, each with what its note adds, its own gesture and that of its own finger."""
         motion: Motion = self.motion
+        if self._own_values is not None and self._own_values.moves_codes:
+            motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
         gestures = [voice.gesture for voice in voices]
         if self._gesturing is not None and (self._gesturing.moves or any(one and one.moves for one in gestures)):
             motion = GestureMotion(motion, gestures, self._spans)
@@ -145,6 +151,8 @@ class Hands:
                 gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
                 if self._gesturing is not None:
                     self._gesturing.strike((channel, key), velocity)
+                if self._own_values is not None:
+                    self._own_values.strike((channel, key), velocity)
                 self.voices.note_on(time, key, gain, channel)
                 self.knobs.hear(event)
             case NoteOff(time, channel, key):
@@ -240,7 +248,8 @@ def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
     if model.gestures is None:
         return None
     settings = preset.gesture or GestureSettings()
-    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | {entry.target for entry in preset.cc}
+    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set}
+    said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
     own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
     return Gesturing(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
 

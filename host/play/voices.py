@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import VoiceSound
 from .envelope import STEAL_SECONDS, Envelope
+from .gestures.own import NOTHING, Own, nothing
 from .gestures.way import Gesture
 from .mpe import Touch
 
@@ -24,7 +25,8 @@ class Voice:
     """An engine's stream × an envelope × velocity, and whether a key holds it.
 
     ``part`` is that in which it is added up. ``touch`` is what the finger does to this note alone, where the controller
-    tells (MPE); ``gesture`` the way that it goes by itself, where the model has gestures.
+    tells (MPE); ``gesture`` the way that it goes by itself, where the model has gestures; ``own`` what its velocity and
+    its key add, from its beginning on.
     """
 
     note: Note
@@ -34,6 +36,7 @@ class Voice:
     stream: VoiceSound
     touch: Touch | None = None
     gesture: Gesture | None = None
+    own: Own = NOTHING
     down: bool = True
     stolen_at: int | None = None
 
@@ -78,28 +81,29 @@ class Voice:
             self.stream.chord.forget(time)
 
 
-def no_gesture(time: int, note: Note, pitch: float) -> None:
+def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None:
     """Give a note no way of its own."""
 
 
 class Makers(NamedTuple):
     """The functions that make voices, and what they read.
 
-    ``begin(pitch, time, key)`` makes a stream, ``shape(time)`` an envelope, ``release()`` gives release samples,
-    ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own, and
-    ``gesture(time, note, pitch)`` the way of a note of a pitch that begins, None where none has any. ``zone(channel)``
-    is the MPE zone that a channel is in, None outside: pedals and what ends all notes are for one zone, or for all
-    channels outside. ``tuning`` has the pitch of each key that may go down, in equal-tempered semitones where 69 is
-    440 Hz.
+    ``begin(pitch, time, key)`` makes a stream, ``shape(time, added)`` an envelope, ``release(added)`` gives release
+    samples, ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own, and
+    ``gesture(time, note, pitch, added)`` the way of a note of a pitch that begins, None where none has any; ``added``
+    is what the note adds to targets, as its ``own(note)`` says. ``zone(channel)`` is the MPE zone that a channel is in,
+    None outside: pedals and what ends all notes are for one zone, or for all channels outside. ``tuning`` has the pitch
+    of each key that may go down, in equal-tempered semitones where 69 is 440 Hz.
     """
 
     begin: Callable[[float, int, int], VoiceSound]
-    shape: Callable[[int], Envelope]
-    release: Callable[[], int]
+    shape: Callable[[int, Mapping[str, float]], Envelope]
+    release: Callable[[Mapping[str, float]], int]
     touch: Callable[[int], Touch | None]
     zone: Callable[[int], int | None]
     tuning: Mapping[int, float]
-    gesture: Callable[[int, Note, float], Gesture | None] = no_gesture
+    gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
+    own: Callable[[Note], Own] = nothing
 
 
 class Voices(ABC):
@@ -110,7 +114,9 @@ class Voices(ABC):
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
         """Begin without a voice; ``sample_rate`` is the model's, in Hz."""
-        self._begin, self._shape, self._release, self._touch, self._zone, self._tuning, self._gesture = makers
+        self._begin, self._shape, self._release = makers.begin, makers.shape, makers.release
+        self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
+        self._gesture, self._own = makers.gesture, makers.own
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
@@ -218,18 +224,19 @@ class Voices(ABC):
         stream = self._begin(self._tuning[key], time, key)
         parts = [voice.part for voice in self._sounding(time)]
         part = min(range(PARTS), key=parts.count)  # the part with the fewest voices: parts should cost alike
-        gesture = self._gesture(time, note, self._tuning[key])
-        envelope = self._shape(time)
+        own = self._own(note)
+        gesture = self._gesture(time, note, self._tuning[key], own.others)
+        envelope = self._shape(time, own.others)
         if gesture is not None:
             envelope.attack = gesture.attack(envelope.attack)
-        voice = Voice(note, part, Ramp(gain, self._ramp), envelope, stream, self._touch(channel), gesture)
+        voice = Voice(note, part, Ramp(gain, self._ramp), envelope, stream, self._touch(channel), gesture, own)
         self._voices.append(voice)
         return voice
 
     def _let_go(self, voice: Voice, time: int) -> None:
         voice.down = False
         if voice.envelope.off is None:
-            envelope, release = voice.envelope, self._release()
+            envelope, release = voice.envelope, self._release(voice.own.others)
             envelope.off = time
             if voice.gesture is None:
                 envelope.release = release

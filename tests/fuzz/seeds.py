@@ -139,6 +139,14 @@ rate_hz = 3.0
 [[motion]]
 path = [[0.1, 0.2], [0.8, 0.9], [0.5, 0.5]]
 times = [0.0, 0.1, 0.2]
+[[note]]
+source = "key"
+target = "latent.1"
+low = -0.2
+high = 0.3
+curve = 2.0
+key_low = 40
+key_high = 90
 [[effects]]
 plugin = "Reverb"
 room_size = 0.3
@@ -163,6 +171,11 @@ keys = "trigger"
 seed = 7
 [[motion]]
 walk = { speed = 1.0, bound = 1.0, seed = 3 }
+[[note]]
+source = "velocity"
+target = "envelope.attack_seconds"
+low = 0.1
+high = 0.0
 [[effects]]
 plugin = "Delay"
 delay_seconds = 0.05

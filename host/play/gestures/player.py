@@ -9,7 +9,7 @@ from ...contract.gesture import Gestures
 from ...contract.model import Model
 from ...controls import Ramp
 from ...engines.protocol import Motion
-from ...kinds.spectrum import GestureSettings
+from ...kinds.spectrum import CONTROLS, GestureSettings
 from ..motion import Beside
 from .blend import Ways, scale_of
 from .heard import decibels
@@ -55,12 +55,13 @@ class Gesturing:
         """Know the velocity of a key that goes down, 1 to 127; a note of it may begin later too."""
         self._velocities[note] = velocity
 
-    def begin(self, time: int, note: Note, pitch: float) -> Gesture | None:
-        """Return the gesture of a note of a pitch, 69.0 for 440 Hz, that begins; None where it is to have none."""
+    def begin(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
+        """Return the gesture of a note of a pitch, 69.0 for 440 Hz, that begins; None where it is to have none.
+
+        ``added`` is what the note itself adds to targets, by name.
+        """
         self._begun += 1
-        amount, codes, loudness, speed = (
-            self.targets[f"gesture.{name}"].value(time) for name in ("amount", "codes", "loudness", "rate")
-        )
+        amount, codes, loudness, speed = (self._value(name, time, added) for name in CONTROLS)
         if amount * codes == 0 and amount * loudness == 0:
             return None
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
@@ -71,6 +72,10 @@ class Gesturing:
     def moves(self) -> bool:
         """Return whether notes that begin now will have codes of their own."""
         return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
+
+    def _value(self, target: str, time: int, added: Mapping[str, float]) -> float:
+        value = self.targets[target].value(time)
+        return CONTROLS[target].within(value + added[target]) if target in added else value
 
     def forget(self, time: int) -> None:
         """Drop what only matters before ``time``."""

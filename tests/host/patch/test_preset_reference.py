@@ -28,6 +28,7 @@ PARTS = {
     "[morph]": preset.MorphSettings,
     "[[cc]]": preset.CCMap,
     "[[motion]]": preset.MotionSettings,
+    "[[note]]": preset.NoteSettings,
 }
 
 

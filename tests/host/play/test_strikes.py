@@ -17,8 +17,8 @@ def make(way=Struck, limit=8, over=None):
         begin=lambda pitch, time, key: SimpleNamespace(
             key=pitch, on=time, over=None if over is None else time + over, pitch=None, chord=None
         ),
-        shape=lambda time: Envelope(on=time, attack=0, decay=1, sustain=1.0, release=1),
-        release=lambda: RELEASE,
+        shape=lambda time, added: Envelope(on=time, attack=0, decay=1, sustain=1.0, release=1),
+        release=lambda added: RELEASE,
         touch=lambda channel: None,
         zone=lambda channel: None,
         tuning=EQUAL,

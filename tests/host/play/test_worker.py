@@ -56,6 +56,7 @@ KEYS = {
         "motion": [LFO],
     },
     "fingers": {"mpe": {"enabled": True, "slide": "latent.0"}},
+    "notes": {"note": [{"source": "velocity", "target": "latent.0", "low": -0.4, "high": 0.4}], "cc": KNOBS},
 }
 
 

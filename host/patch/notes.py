@@ -1,0 +1,58 @@
+"""The [[note]] tables of a preset: what a note's velocity or key moves, for that note alone."""
+
+import itertools
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..settings import Misplaced, Part
+
+Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's span, and sums of it stay finite
+
+
+class NoteSettings(Part):
+    """What a note adds to ``target`` for itself: to a latent, or to what is read when a note begins.
+
+    It adds ``low`` at velocity 1, or at ``key_low`` and below; ``high`` at velocity 127, or at ``key_high`` and above;
+    between them ``low + (high - low) * position ** curve``, position 0 to 1.
+    """
+
+    source: Literal["velocity", "key"]
+    target: str
+    low: Added
+    high: Added
+    curve: Annotated[float, Field(gt=0, le=16)] = 1.0
+    key_low: Annotated[int, Field(ge=0, le=127)] = 0
+    key_high: Annotated[int, Field(ge=0, le=127)] = 127
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "NoteSettings":
+        if given := sorted({"key_low", "key_high"} & self.model_fields_set if self.source == "velocity" else ()):
+            raise ValueError(f"{' and '.join(given)} of a source of velocity; give source = 'key', or leave it out")
+        if self.key_low >= self.key_high:
+            raise ValueError(f"key_low {self.key_low} must be below key_high {self.key_high}")
+        return self
+
+    def added(self, velocity: int, key: int) -> float:
+        """Return what a note of a velocity, 1 to 127, and of a MIDI key adds to the target."""
+        first, last = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
+        value = velocity if self.source == "velocity" else key
+        part: float = min(max((value - first) / (last - first), 0.0), 1.0) ** self.curve
+        return self.low * (1.0 - part) + self.high * part
+
+    def text(self) -> str:
+        """Return what it does, in words."""
+        ends = "" if self.source == "velocity" else f" {self.key_low} to {self.key_high}"
+        return f"{self.source}{ends} adds {self.low:g} to {self.high:g} to {self.target}"
+
+
+def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
+    """Refuse two tables of one source and one target.
+
+    Raises:
+        Misplaced: there are two.
+    """
+    for (_, entry), (place, other) in itertools.combinations(enumerate(notes), 2):
+        if (entry.source, entry.target) == (other.source, other.target):
+            raise Misplaced(("note", place), f"{entry.source} moves {entry.target!r} twice; remove one [[note]]")
+    return notes

@@ -1,0 +1,78 @@
+"""What a note has of its own from its velocity and its key, as long as it sounds ([[note]] of a preset)."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import Card
+from ...engines.protocol import Motion
+from ...patch.notes import NoteSettings
+from ..motion import Beside
+
+Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
+Note = tuple[int, int]
+
+LATENT = "latent."
+
+
+class Own(NamedTuple):
+    """What one note adds to where the knobs are: to its ``code``, [n_latents], and to other targets, by name."""
+
+    code: Doubles | None = None
+    others: Mapping[str, float] = MappingProxyType({})
+
+
+NOTHING = Own()
+
+
+def nothing(note: Note) -> Own:
+    """Give a note nothing of its own."""
+    return NOTHING
+
+
+class OwnValues:
+    """What the notes of one preset add. It knows no voices, so that these may keep a way to it."""
+
+    def __init__(self, settings: Sequence[NoteSettings], card: Card) -> None:
+        """Begin; ``settings`` fit the model of the card."""
+        self._settings, self._latents = settings, len(card.latents)
+        self._velocities: dict[Note, int] = {}
+        self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
+
+    def strike(self, note: Note, velocity: int) -> None:
+        """Know the velocity of a key that goes down, 1 to 127; a note of it may begin later too."""
+        self._velocities[note] = velocity
+
+    def of(self, note: Note) -> Own:
+        """Return what a note that begins has of its own: its key has been struck."""
+        code, others = np.zeros(self._latents), dict[str, float]()
+        for entry in self._settings:
+            added = entry.added(self._velocities[note], note[1])
+            if entry.target.startswith(LATENT):
+                code[int(entry.target.removeprefix(LATENT))] += added
+            else:
+                others[entry.target] = others.get(entry.target, 0.0) + added
+        return Own(code if self.moves_codes else None, others)
+
+
+class OwnMotion(Beside):
+    """The common motion, with what each voice's note adds to its code."""
+
+    def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
+        """``codes`` are by voice; ``spans`` are low and high of each latent: what is added does not leave them."""
+        super().__init__(common)
+        self.own_codes = True
+        self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
+        self._low, self._high = np.array(spans, np.float64).T
+
+    def latents(self, voices: Sequence[int], times: Times) -> Array:
+        """Return codes, [rows, n_latents]; a knob that stands outside its span is not brought back."""
+        codes = self._common.latents(voices, times)
+        moved = codes + self._added[list(voices)]
+        kept: Array = np.clip(moved, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(np.float32)
+        return kept
