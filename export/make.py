@@ -30,7 +30,7 @@ from ..train.run import Run
 from .evaluate import evaluate
 from .export import Labels, export
 from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
-from .fidelity.pages import in_short
+from .fidelity.pages import dynamics_line, in_short
 from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
 
@@ -329,7 +329,7 @@ def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
         [
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.verdict}",
             *(f"but:      {line}" for line in found["shortcomings"]),
-            *([f"notes:    {in_short(notes)}"] if notes else []),
+            *([f"notes:    {in_short(notes)}", *dynamics_line(notes)] if notes else []),
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
             f"play it:  timbrel render {output} YOUR.mid -o OUT.wav",

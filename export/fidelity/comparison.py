@@ -12,6 +12,7 @@ from ...train.corpus.store import Corpus
 from ..reports.picture import Picture
 from ..reports.report import Figures, Sound
 from .abx import Trial, abx_page
+from .dynamics import dynamics
 from .figures import note_picture
 from .measures import Nearness, counted, course, nearness, shape_db
 from .notes import Note, Single, held_out, loudest_db, note_of, sampled, singles, velocity
@@ -64,13 +65,14 @@ def beside(
     coded = Coded(patch) if has_encoder(patch) else None
     compared = []
     for place, single in enumerate(chosen):
-        say(place / len(chosen), "playing notes")
+        say(0.7 * place / len(chosen), "playing notes")
         compared.append(_compared(patch, coded, corpus, single, known, loudest))
     compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
     tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
     numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
     found = _figures(compared, min(WORST, len(compared)))
+    found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))
     rate, sounds = corpus.rate, []
     for one in heard:
         sounds += _sounds(one, numbers[one.note.single.clip.name], rate)

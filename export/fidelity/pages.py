@@ -7,6 +7,7 @@ from typing import Any
 from ..reports.page import document, faint, players, shown, table
 from ..reports.picture import Picture
 from .comparison import ABX, title
+from .dynamics import in_words
 
 Figures = dict[str, Any]
 
@@ -66,6 +67,7 @@ def section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., 
             "The sampler plays the nearest other key’s training recording faster or slower, and is measured while it "
             "sounds."
         )
+        + "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))
         + f'<p><a href="{ABX}">Can you tell three of them from the recordings?</a> The worst, to hear and see:</p>\n'
         + "".join(heard)
     )
@@ -105,7 +107,12 @@ def told(found: Figures | None) -> str:
     ]
     if found["codes"] is not None:
         lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *dynamics_line(found)])
+
+
+def dynamics_line(found: Figures) -> list[str]:
+    """Return what is said of dynamics: a line, or none where no training clip is a single note."""
+    return [] if found["dynamics"] is None else [f"dynamics: {in_words(found['dynamics'])}"]
 
 
 def in_short(found: Figures) -> str:

@@ -48,6 +48,8 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     assert told == report["shortcomings"]
     assert report["notes"]["notes"] == 2  # of eleven recordings
     assert [line for line in summary.splitlines() if line.startswith("notes:    shape ")]
+    assert [line for line in summary.splitlines() if line.startswith("dynamics: ")]
+    assert report["notes"]["dynamics"]["notes"] == 9
 
     corpus = Corpus.open(output / "corpus")
     assert (corpus.name, len(corpus.clips())) == ("bells", 11)

@@ -115,7 +115,14 @@ def test_figures_are_told_in_words():
     assert told(None) == NONE
     figure = {"median": 14.14, "worst": 20.0}
     ours = dict.fromkeys(("shape_db", "envelope_db", "attack_ms"), figure) | {"brightness": None}
-    found = {"notes": 2, "splits": {"test": 1, "val": 1}, "ours": ours, "sampler": None, "codes": None}
+    found = {
+        "notes": 2,
+        "splits": {"test": 1, "val": 1},
+        "ours": ours,
+        "sampler": None,
+        "codes": None,
+        "dynamics": None,
+    }
     lines = told(found).splitlines()
     assert lines[0] == ("2 recorded notes that training never saw (1 of the test split, 1 of the validation split).")
     assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0", "–", "–"]

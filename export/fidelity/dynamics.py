@@ -1,0 +1,211 @@
+"""Whether recordings have dynamics, how much darker their soft notes are than loud ones, and what the instrument plays.
+
+Levels tell: where notes of a key differ in level by far more than one dynamic is played unevenly, velocity is their
+level, and an instrument with gestures chooses their codes by it. Where they do not, recordings may have been made alike
+(normalised), and nothing says which of them were soft.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.dsp import window
+from ...host.patch.library import Patch
+from ...host.units import midi_to_hz
+from ...train.corpus.store import Corpus
+from .measures import FRAME, HOP
+from .notes import SQUARED_DB, Note, Single, loudest_db, note_of, spread, velocity
+from .renditions import played
+
+Array = npt.NDArray[np.float32]
+Figures = dict[str, Any]
+
+NOTES = 144  # training notes that are listened to: of most instruments all
+PAIRS = 8  # of a soft and a loud note of about one key, with as many keys between pairs as within them
+NEAR_KEYS = 2  # semitones within which two notes are of about one key: their brightness differs little by it
+KEY_DB = 2.0  # by which a pair may be less apart in level for each semitone that it is nearer in key
+# Between the softest and the loudest note of a key, in the median over keys: single dynamics of real players reach 7
+# (a flute's forte, 27 notes), pianissimo to fortissimo 9 (a trombone) and 16 (a flute).
+DYNAMIC_DB = 8.0
+LEVELLED_DB = 0.5  # deviation of peaks or of loudest moments over all keys: players differ by more, software does not
+SOFT, LOUD = 32, 127  # velocities of notes that are asked for where recordings have no dynamics: 24 dB apart
+ALIKE = 1.05  # two centroids whose ratio is less: a fourteenth of an octave, where dynamics make up to a whole one
+LONGEST_SECONDS = 1.0  # of a held part: what follows is as bright
+SOUNDING_DB = 20.0  # under its loudest frame, where a held note is heard and not the room
+LOWEST = 0.75  # of a note's fundamental: what lies under it is rumble and hum, which soft notes do not drown
+
+
+class _Heard(NamedTuple):
+    """A training note, the velocity that plays it, the centroid of its held part in Hz, and its peak in dB."""
+
+    note: Note
+    velocity: int
+    hz: float
+    peak_db: float
+
+    @property
+    def key(self) -> int:
+        return self.note.single.key
+
+
+def dynamics(
+    patch: Patch, corpus: Corpus, known: Sequence[Single], seed: int, say: Callable[[float], None] = lambda part: None
+) -> Figures | None:
+    """Compare soft and loud training notes with what a patch plays for them; None where there is no training note.
+
+    Args:
+        patch: of a model whose keys choose the note; of the corpus's rate.
+        known: the single notes of the training split.
+        seed: of the choice of notes, where there are many.
+        say: told the part that is done, 0 to 1.
+
+    Returns:
+        ``dynamics``: whether the recordings have some; ``levelled``: whether all were made as loud as each other;
+        ``apart_db``: by how much soft and loud notes of a key differ in level, in the median, None where no key has
+        two; ``softest`` and ``loudest``: velocities of the recordings. ``soft`` and ``loud``: ``velocity``, its mean
+        over the notes asked for, ``recorded_hz``, the geometric mean of their spectral centroids (None where
+        recordings have no dynamics), and ``played_hz``, that of the same keys at the same velocities as the patch
+        plays them. ``each`` has the notes.
+    """
+    if not known:
+        return None
+    chosen = spread(known, NOTES, np.random.default_rng(seed))
+    loudest = loudest_db(corpus, known)
+    heard = [_heard(corpus, single, loudest) for single in chosen]
+    pairs = _pairs(heard)
+    gaps = [_apart_db(loud, soft) for soft, loud in pairs]
+    apart = float(np.median(gaps)) if gaps else None
+    dynamic = apart is not None and apart >= DYNAMIC_DB
+    asked: list[tuple[_Heard, int, float | None, str]]
+    if dynamic:
+        asked = [(one, one.velocity, one.hz, side) for pair in pairs for side, one in zip("sl", pair, strict=True)]
+    else:
+        few = [heard[int(i)] for i in np.linspace(0, len(heard) - 1, min(PAIRS, len(heard))).round()]
+        asked = [(one, speed, None, side) for one in few for side, speed in (("s", SOFT), ("l", LOUD))]
+    each = []
+    for place, (one, speed, hz, side) in enumerate(asked):
+        say(place / len(asked))
+        each.append(_asked(patch, corpus.rate, one, speed) | {"recorded_hz": hz, "loud": side == "l"})
+    return {
+        "dynamics": dynamic,
+        "levelled": _levelled(heard),
+        "notes": len(heard),
+        "apart_db": apart,
+        "softest": min(one.velocity for one in heard),
+        "loudest": max(one.velocity for one in heard),
+        "soft": _mean([row for row in each if not row["loud"]]),
+        "loud": _mean([row for row in each if row["loud"]]),
+        "each": each,
+    }
+
+
+def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
+    """Return the spectral centroid of a held note: of the power of each frame, the geometric mean over frames.
+
+    Frames of `measures.course` count that lie within 20 dB of the loudest, and what lies above 3/4 of the fundamental.
+    By power, and not by magnitude: noise of the room, of which soft recordings have more beside the tone, is faint in
+    each bin and has a thousand of them.
+
+    Args:
+        sound: [samples].
+        rate: in Hz.
+        pitch: a MIDI note, with fractions.
+    """
+    shape = window("hann", FRAME)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
+    hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
+    power = np.square(np.abs(np.fft.rfft(frames)), dtype=np.float64) * (hertz > LOWEST * midi_to_hz(pitch))
+    whole = power.sum(1)
+    counts = whole > whole.max() * 10 ** (-SOUNDING_DB / 10)
+    if not counts.any():
+        return 0.0
+    return _geometric(power[counts] @ hertz / whole[counts])
+
+
+def in_words(found: Figures) -> str:
+    """Return what was found, in a line."""
+    soft, loud = found["soft"], found["loud"]
+    plays = f"{soft['played_hz']:.0f} and {loud['played_hz']:.0f}"
+    if found["dynamics"]:
+        return (
+            f"recordings from velocity {found['softest']} to {found['loudest']}; soft notes average "
+            f"{soft['recorded_hz']:.0f} Hz, loud ones {loud['recorded_hz']:.0f}; it plays {plays}"
+        )
+    if found["levelled"]:
+        why = "all recordings were made as loud as each other"
+    elif found["apart_db"] is None:
+        why = "no key was recorded twice"
+    else:
+        why = f"all recordings of a key are about as loud as each other (within {found['apart_db']:.0f} dB)"
+    still = 1 / ALIKE < loud["played_hz"] / max(soft["played_hz"], 1.0) < ALIKE
+    what = "changes loudness only" if still else f"{SOFT} and {LOUD} plays {plays} Hz all the same"
+    return f"none: {why}; velocity {what}"
+
+
+def _heard(corpus: Corpus, single: Single, loudest: float) -> _Heard:
+    note = note_of(corpus, single)
+    peak = float(np.abs(note.sound).max(initial=0.0))
+    return _Heard(
+        note,
+        velocity(note, loudest),
+        centroid_hz(note.sound[: _held_samples(note, corpus.rate)], corpus.rate, single.pitch),
+        20 * float(np.log10(max(peak, 1e-9))),
+    )
+
+
+def _held_samples(note: Note, rate: int) -> int:
+    return max(FRAME, round(min(note.held_seconds, LONGEST_SECONDS) * rate))
+
+
+def _apart_db(loud: _Heard, soft: _Heard) -> float:
+    """Return by how much one note is played louder than another, in dB of the host's gain."""
+    return SQUARED_DB * float(np.log10(loud.velocity / soft.velocity))
+
+
+def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
+    """Return soft and loud notes of about one key: those that are farthest apart in velocity, of keys apart."""
+    near = [
+        (soft, loud)
+        for soft in heard
+        for loud in heard
+        if soft is not loud and soft.velocity <= loud.velocity and abs(soft.key - loud.key) <= NEAR_KEYS
+    ]
+    near.sort(key=lambda pair: KEY_DB * abs(pair[0].key - pair[1].key) - _apart_db(pair[1], pair[0]))
+    kept: list[tuple[_Heard, _Heard]] = []
+    for pair in near:
+        middle = sum(one.key for one in pair) / 2
+        if len(kept) < PAIRS and all(abs(sum(one.key for one in other) / 2 - middle) > NEAR_KEYS for other in kept):
+            kept.append(pair)
+    return kept
+
+
+def _levelled(heard: Sequence[_Heard]) -> bool:
+    """Return whether the notes of all keys are as loud as each other, or have one peak."""
+    levels = [[one.note.level_db for one in heard], [one.peak_db for one in heard]]
+    return len(heard) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
+
+
+def _asked(patch: Patch, rate: int, one: _Heard, speed: int) -> Figures:
+    samples = _held_samples(one.note, rate)
+    sound = played(patch, one.key, speed, samples / rate, samples)
+    return {
+        "recording": one.note.single.clip.name,
+        "key": one.key,
+        "velocity": speed,
+        "played_hz": centroid_hz(sound, rate, one.key),
+    }
+
+
+def _mean(rows: Sequence[Figures]) -> Figures:
+    recorded = [row["recorded_hz"] for row in rows]
+    return {
+        "velocity": float(np.mean([row["velocity"] for row in rows])),
+        "recorded_hz": None if None in recorded else _geometric(recorded),
+        "played_hz": _geometric([row["played_hz"] for row in rows]),
+    }
+
+
+def _geometric(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    return float(np.exp(np.log(np.maximum(values, 1.0)).mean()))
