@@ -127,11 +127,12 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
 def in_words(found: Figures) -> str:
     """Return what was found, in a line."""
     soft, loud = found["soft"], found["loud"]
-    plays = f"{soft['played_hz']:.0f} and {loud['played_hz']:.0f}"
     if found["dynamics"]:
+        level_alone = " differ in level alone" if _alike(soft["recorded_hz"], loud["recorded_hz"]) else ""
         return (
-            f"recordings from velocity {found['softest']} to {found['loudest']}; soft notes average "
-            f"{soft['recorded_hz']:.0f} Hz, loud ones {loud['recorded_hz']:.0f}; it plays {plays}"
+            f"recordings from velocity {found['softest']} to {found['loudest']}{level_alone}; soft notes average "
+            f"{soft['recorded_hz']:.0f} Hz, loud ones {loud['recorded_hz']:.0f}; it plays {soft['played_hz']:.0f} and "
+            f"{loud['played_hz']:.0f}"
         )
     if found["levelled"]:
         why = "all recordings were made as loud as each other"
@@ -139,9 +140,15 @@ def in_words(found: Figures) -> str:
         why = "no key was recorded twice"
     else:
         why = f"all recordings of a key are about as loud as each other (within {found['apart_db']:.0f} dB)"
-    still = 1 / ALIKE < loud["played_hz"] / max(soft["played_hz"], 1.0) < ALIKE
-    what = "changes loudness only" if still else f"{SOFT} and {LOUD} plays {plays} Hz all the same"
-    return f"none: {why}; velocity {what}"
+    if _alike(soft["played_hz"], loud["played_hz"]):
+        return f"none: {why}; velocity changes loudness only"
+    return (
+        f"none: {why}; all the same velocity {SOFT} plays {soft['played_hz']:.0f} Hz and {LOUD} {loud['played_hz']:.0f}"
+    )
+
+
+def _alike(first_hz: float, second_hz: float) -> bool:
+    return 1 / ALIKE < second_hz / max(first_hz, 1.0) < ALIKE
 
 
 def _heard(corpus: Corpus, single: Single, loudest: float) -> _Heard:

@@ -139,7 +139,15 @@ def test_one_dynamic_played_unevenly_is_no_dynamics(patched, tmp_path):
 def test_an_instrument_that_velocity_changes_all_the_same_is_said_to(patched, tmp_path):
     found = found_of(patched(BRIGHT), corpus_of(tmp_path / "c", lambda key: [LOUD]))
     assert not found["dynamics"]
-    assert f"velocity 32 and 127 plays {found['soft']['played_hz']:.0f} and " in in_words(found)
+    soft, loud = found["soft"]["played_hz"], found["loud"]["played_hz"]
+    assert in_words(found).endswith(f"; all the same velocity 32 plays {soft:.0f} Hz and 127 {loud:.0f}")
+
+
+def test_recordings_that_differ_in_level_alone_are_said_to(patched, tmp_path):
+    found = found_of(patched(), corpus_of(tmp_path / "c", lambda key: [LOUD | {"gain": 0.01}, LOUD]))
+    assert found["dynamics"]
+    assert found["apart_db"] == pytest.approx(20, abs=1)
+    assert " to 127 differ in level alone; soft notes average " in in_words(found)
 
 
 def test_keys_far_apart_tell_nothing_of_dynamics(patched, tmp_path):
