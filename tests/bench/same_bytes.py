@@ -211,7 +211,7 @@ def commands(shipped: list[str], shared: str, out: Path) -> dict[str, list[str]]
             *("-o", str(out / f"morph-{way}.wav")),
         ]
     found["recover"] = ["recover", at("high.wav"), "--model", "gm-chroma-8", "--path", "-o", str(out / "found.toml")]
-    found["what was recovered"] = ["render", str(out / "found.toml"), at("one.mid"), "-o", str(out / "found.wav")]
+    found["what was recovered"] = ["render", str(out / "found.toml"), at("one.mid"), "-o", str(out / "recovered.wav")]
     found["what was learned"] = ["render", str(out / "gm-keys.toml"), at("one.mid"), "-o", str(out / "learned.wav")]
     return found
 
