@@ -14,6 +14,7 @@ from .describe import CODES, SEED, Codes
 from .gestures.build import gestures_of
 from .gestures.fit import Coder
 from .graphs import Graphs
+from .knobs.arrange import arranged
 from .measures.keys import trained_classes
 from .measures.sample import decode, draw, encode
 
@@ -53,6 +54,8 @@ MIDDLE_OCTAVE = octave_of(60)  # where sounds without pitch are said to lie
 def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     """The graphs of a chroma autoencoder, and codes of training frames drawn from all over the corpus, in its order.
 
+    Where keys choose the note, its latents are put in order, and named by what they move (`arranged`).
+
     Raises:
         UserError: no training frame sounds.
     """
@@ -60,6 +63,8 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
     if sample is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    knobs = arranged(network, recipe, corpus, tonal)
+    network = network if knobs is None else knobs.network
     octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
     labels = [source.clip.label or source.clip.name for source in sample.sources]
     octave = recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(octaves))
@@ -69,6 +74,8 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
         encode(network, sample.spectra, sample.pitch_classes),
         labels,
         sample.pitch_classes,
+        names=[] if knobs is None else knobs.names,
+        moves={} if knobs is None else {name: knob.moves for name, knob in zip(knobs.names, knobs.knobs, strict=True)},
         sound=lambda codes: network.levels(torch.from_numpy(decode(network, codes, chroma.trained[0]))).numpy(),
     )
     return Graphs(
@@ -85,6 +92,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
             "window": "hann",
             "prior": _prior(network),
             "chroma": chroma if network.conditioned else None,
+            "directions": [] if knobs is None else knobs.directions,
         },
     )
 

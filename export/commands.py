@@ -132,6 +132,7 @@ def evaluate(
     from ..host.progress import Display
     from ..train.run import Run
     from .evaluate import evaluate
+    from .knobs.pages import told as knobs
 
     if corpus is not None:
         _beside(run, corpus, output, checkpoint or classifier)
@@ -145,6 +146,8 @@ def evaluate(
             Run.open(run), checkpoint=(checkpoint or Which.best).value, classifier=judge, progress=display.update
         )
     _tell_notes(found)
+    if found.get("knobs"):
+        print(knobs(found["knobs"]))
     print(f"{run / 'report' / 'index.html'}")
 
 

@@ -16,6 +16,7 @@ from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
 from ..fidelity.comparison import NOTES, Beside, beside
+from ..knobs.arrange import Arranged, arranged, checked
 from ..measures import frames as measures
 from ..measures import keys
 from ..measures.likeness import mel_levels
@@ -38,7 +39,10 @@ PICTURED_SECONDS = 8.0  # of a clip: more would be too narrow to read
 
 @dataclass(frozen=True)
 class _Work:
-    """The run, its corpus and its samples: what all parts of an evaluation look at."""
+    """The run, its corpus and its samples: what all parts of an evaluation look at.
+
+    The latents of ``network`` are in the order that they have in a model that is exported: that of ``knobs``.
+    """
 
     run: Run
     recipe: ChromaRecipe
@@ -48,6 +52,7 @@ class _Work:
     train: Sample
     test: Sample
     rng: np.random.Generator
+    knobs: Arranged | None
 
 
 def report(
@@ -98,7 +103,9 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     if test is None:
         part = [train.sources[i] for i in chosen(len(train), TEST_FRAMES, rng)]
         test = cut(corpus, "train", part, settings, folded, train.found)
-    return _Work(run, recipe, corpus, network, folded, train, test, rng)
+    knobs = arranged(network, recipe, corpus, run.info.tonal)
+    network = network if knobs is None else knobs.network
+    return _Work(run, recipe, corpus, network, folded, train, test, rng, knobs)
 
 
 def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[Sound]]:
@@ -133,6 +140,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "spectral_distance": distance,
         "keys": obeyed,
         "latents": latents,
+        "knobs": None if work.knobs is None else checked(work.knobs, work.recipe, test),
         "loss": loss,
     }
     found["verdict"], found["shortcomings"] = verdict(found), shortcomings(found)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...host.units import PITCH_CLASSES
 from ..fidelity import pages
+from ..knobs import pages as knobs
 from .page import basis, document, faint, likeness, players, shown, table
 from .picture import Picture
 from .verdict import percent
@@ -46,7 +47,7 @@ def page(found: Figures, pictures: Sequence[Picture], notes: Mapping[str, str] =
         + likeness(found["spectral_distance"], SETS, "frames"),
         "Notes beside recordings": pages.section(found["notes"], notes, of) if "notes" in found else "",
         "Keys": _keys(found) + of("keys", "square"),
-        "Knobs": _latents(found) + of("embedding", "histograms", "correlation"),
+        "Knobs": knobs.section(found["knobs"]) + _latents(found) + of("embedding", "histograms", "correlation"),
         "Training": of("loss"),
     }
     title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]

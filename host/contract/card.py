@@ -107,6 +107,18 @@ class Landmark(_Part):
     label: str
 
 
+class Direction(_Part):
+    """A direction of codes for a macro: ``latent`` is what it adds at its upper end, and takes away at its lower.
+
+    ``raises``: what was measured to rise along it; ``holds``: in what part of steps from training codes it did.
+    """
+
+    name: str
+    latent: list[float]
+    raises: str = ""
+    holds: float = 0.0
+
+
 class Training(_Part):
     """The origin of the weights: recipe, corpus, versions and hardware."""
 
@@ -197,6 +209,7 @@ class Card(_Part):
     transform_length: Annotated[int, Field(ge=16, le=1 << 16)] | None = None
     labels: Annotated[list[str], Field(max_length=MOST_LABELS)] = []
     stream: Stream | None = None
+    directions: Annotated[list[Direction], Field(max_length=16)] = []
 
     @property
     def conditions(self) -> int:
@@ -240,6 +253,9 @@ class Card(_Part):
         for mark in self.landmarks:
             if len(mark.latent) != n:
                 raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
+        for direction in self.directions:
+            if len(direction.latent) != n:
+                raise ValueError(f"direction {direction.name!r} has {len(direction.latent)} latents, the model has {n}")
         kind_of(self).check(self)
         if self.envelope_points == 1:
             raise ValueError("envelope_points 1 has no last point; give 0, or 2 and more")

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import onnxruntime
+from timbrel.export.knobs.arrange import arranged
 from timbrel.train import checkpoint
 from timbrel.train.families import FAMILIES
 
@@ -14,6 +15,13 @@ def network_of(run, which="best"):
     network = FAMILIES["chroma"].network(run.recipe)
     checkpoint.restore(run.folder / f"{which}.ckpt", network)
     return network.eval()
+
+
+def in_order(run):
+    """The network of a run as a model has it: its latents in order, where keys choose the note."""
+    network = network_of(run)
+    knobs = arranged(network, run.recipe, run.corpus(), run.info.tonal)
+    return network if knobs is None else knobs.network
 
 
 def plain_session(path):

@@ -18,7 +18,7 @@ from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
-from .exported import BATCHES, network_of, one_hot, plain_card, plain_session
+from .exported import BATCHES, in_order, one_hot, plain_card, plain_session
 
 # One of each graph: with and without chroma in and out, ways to append, three ways to a code, two domains.
 DIFFERENT = ["tuned-2", "chroma-8-vae", "chroma-2-lrelu-noskip", "chroma-8-lrelu-difference"]
@@ -41,7 +41,7 @@ def codes_in(card, count, seed=0):
 
 def differences(path, run):
     """The largest difference of the decoder from torch for each batch, over the range of what torch gives."""
-    session, card, network = plain_session(path), plain_card(path), network_of(run)
+    session, card, network = plain_session(path), plain_card(path), in_order(run)
     for batch in (*BATCHES, 3, 33):
         latent, chroma = codes_in(card, batch, batch), one_hot(np.arange(batch) % 12)
         feeds = {"latent": latent} | ({"chroma": chroma} if card["chroma"] else {})
@@ -89,7 +89,7 @@ def test_a_chroma_decoder_of_full_size_is_five_and_a_half_megabytes(tone_corpus,
     start(recipe, tone_corpus, tmp_path / "run", Options("cpu"))
     run = Run.open(tmp_path / "run")
     export(run, tmp_path / "half.onnx")
-    weights = sum(p.numel() for n, p in network_of(run).named_parameters() if n.startswith(("decoder", "output")))
+    weights = sum(p.numel() for n, p in in_order(run).named_parameters() if n.startswith(("decoder", "output")))
     assert weights == pytest.approx(2.8e6, rel=0.02)
     card = len(json.dumps(plain_card(tmp_path / "half.onnx")))
     assert (tmp_path / "half.onnx").stat().st_size == pytest.approx(2 * weights + card, rel=0.02)
@@ -170,7 +170,7 @@ def test_the_encoder_gives_the_codes_of_features_computed_elsewhere(encoders, ki
     spectra = np.abs(np.fft.rfft(audio.astype(np.float64) * window))
     frames = (spectra / spectra.max(1, keepdims=True)).astype(np.float32)
     with torch.no_grad():
-        expected = rounded(network_of(run)).encode(torch.from_numpy(frames), torch.from_numpy(chroma)).numpy()
+        expected = rounded(in_order(run)).encode(torch.from_numpy(frames), torch.from_numpy(chroma)).numpy()
     feeds = {"audio": audio} | ({"chroma": chroma} if run.recipe.network.augmentation == "chroma" else {})
     codes = plain_session(path).run(["latent"], feeds)[0]
     np.testing.assert_allclose(codes, expected, atol=2e-4 * max(1.0, np.ptp(expected)))

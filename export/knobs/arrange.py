@@ -1,0 +1,229 @@
+"""Puts the knobs of a chroma model in order, names them by what they move, and finds its macros."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...host.contract.card import Direction
+from ...train.corpus.store import Corpus
+from ...train.models.chroma import ChromaAutoencoder
+from ...train.recipes.chroma import ChromaRecipe
+from ..describe import NARROWEST, SEED, SPAN
+from ..measures.sample import Sample, draw, encode
+from .timbre import DESCRIPTORS, NAMES, Timbre
+from .turns import STEP, Double, Ground, Turned, held, turned
+
+Ints = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
+Figures = dict[str, Any]
+
+CODES = 480  # training frames at which knobs are turned: shares to a hundredth, some seconds
+SURE = 0.92  # of steps on training codes, for a name and a macro: on other notes nine of ten are to be right
+FAINT = 0.2  # correlation: what a knob moves less is hardly heard beside all else that a code says
+FIRST = "brightness"  # what players look for first: its best knob has its name, whatever else that moves
+MACROS = {"brighter": "brightness", "rougher": "noise"}  # and the descriptors that they raise
+HALF = 0.5  # of its span, that the farthest latent goes at a macro's end: from its middle, the whole way
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A latent in the order of the model: what it moves, of training codes.
+
+    ``name`` is that of a descriptor, empty where none goes its way surely. ``most`` is what it moves most, ``share``
+    how many of its steps move that its way, ``correlation`` Pearson's of the knob and that; ``change_db`` as in
+    `Turned`.
+    """
+
+    name: str
+    most: str
+    share: float
+    correlation: float
+    ends: tuple[float, float]
+    change_db: float
+
+    @property
+    def moves(self) -> str:
+        """Return in words what it moves."""
+        unit = DESCRIPTORS[NAMES.index(self.most)].unit
+        what = "" if self.name else f"most of all {self.most}, "
+        low, high = self.ends
+        return f"{what}{low:.2f} to {high:.2f} {unit}, correlation {self.correlation:.2f}"
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A network whose latents are in order, its knobs, and directions of macros."""
+
+    network: ChromaAutoencoder
+    knobs: list[Knob]
+    directions: list[Direction]
+    ground: Ground
+
+    @property
+    def names(self) -> list[str]:
+        """Return the latents' names for a card; those without one have their number."""
+        return [knob.name or f"latent {number}" for number, knob in enumerate(self.knobs)]
+
+
+def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Arranged | None:
+    """Return the network with its latents in order; None where keys do not choose the note, or codes fill no cube.
+
+    The first latent changes the decoded sound most: by the mean change of 64 mel bands' levels in dB for a deviation
+    of the latent. One that is named raises what it is named for: it is turned over where it lowered it.
+    """
+    settings = network.settings
+    in_cube = settings.bottleneck == "sigmoid" and not settings.variational
+    if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
+        return None
+    sample = draw(corpus, "train", recipe.frames, True, CODES, np.random.default_rng(SEED))
+    if sample is None:
+        return None
+    found = ground(network, recipe, sample)
+    measured = turned(found)
+    order = np.argsort(-measured.change_db, kind="stable")
+    named = names(measured)
+    flipped = np.array([number in named and measured.rise[number, named[number]] < 0 for number in range(len(order))])
+    knobs = [_knob(measured, int(number), named.get(int(number)), bool(flipped[number])) for number in order]
+    network = reordered(network, order, flipped[order])
+    found = ground(network, recipe, sample)
+    return Arranged(network, knobs, directions(found), found)
+
+
+def ground(
+    network: ChromaAutoencoder, recipe: ChromaRecipe, sample: Sample, ends: tuple[Tensor, Tensor] | None = None
+) -> Ground:
+    """Return where a network's knobs are turned: at codes of a sample's frames, `CODES` at most, on all keys in turn.
+
+    ``ends`` are the knobs' low and high ones; None: those of the sample.
+    """
+    frames = recipe.frames
+    assert frames.octave is not None
+    few = np.linspace(0, len(sample) - 1, min(len(sample), CODES)).astype(np.int64)
+    codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
+    low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
+    high = torch.maximum(high, low + NARROWEST)
+    timbre = Timbre(frames.sample_rate, frames.frame_length, frames.octave)
+    return Ground(network, timbre, torch.from_numpy(codes), torch.arange(len(codes)) % 12, low, high)
+
+
+def names(measured: Turned) -> dict[int, int]:
+    """Return by latents' numbers the descriptors that they are named for, of those that go their way surely.
+
+    A descriptor names one latent. After the brightest, what is moved most comes first, in deviations of the codes' own.
+    """
+    score = _score(measured)
+    sure = np.maximum(measured.share, 1 - measured.share) >= SURE
+    sure &= np.abs(measured.correlation) >= FAINT
+    pairs = [divmod(int(place), score.shape[1]) for place in np.argsort(-score, axis=None, kind="stable")]
+    pairs.sort(key=lambda pair: NAMES[pair[1]] != FIRST)  # stable: the rest keep their order
+    named: dict[int, int] = {}
+    for latent, descriptor in pairs:
+        if sure[latent, descriptor] and latent not in named and descriptor not in named.values():
+            named[latent] = descriptor
+    return named
+
+
+def _score(measured: Turned) -> Double:
+    """Return how far steps move descriptors, in deviations of the codes' own: [latents, descriptors]."""
+    score: Double = np.abs(measured.rise) / np.maximum(measured.spread, 1e-9)
+    return score
+
+
+def reordered(network: ChromaAutoencoder, order: Ints, flipped: Bools) -> ChromaAutoencoder:
+    """Return the network with its latents in another order, those ``flipped`` as 1 - x: it sounds the same.
+
+    Args:
+        order: the old number of each new latent.
+        flipped: of new latents.
+    """
+    network = copy.deepcopy(network)
+    first, places = network.decoder[0], torch.from_numpy(np.array(order))
+    assert isinstance(first, torch.nn.Linear)
+    sign = torch.from_numpy(np.where(flipped, -1.0, 1.0)).float()
+    with torch.no_grad():
+        network.bottleneck.weight.copy_(network.bottleneck.weight[places] * sign[:, None])
+        network.bottleneck.bias.copy_(network.bottleneck.bias[places] * sign)
+        columns = first.weight[:, places]
+        first.bias.add_(columns[:, sign < 0].sum(1))
+        first.weight[:, : len(places)] = columns * sign
+    return network
+
+
+def directions(at: Ground) -> list[Direction]:
+    """Return the directions of macros that hold on training codes: the mean of where what they raise rises most.
+
+    Each code's gradient counts alike, however steep, as all should go the macro's way. Latents are measured in their
+    deviations.
+    """
+    scale, found = at.codes.std(0, correction=0), []
+    with torch.enable_grad():
+        codes = at.codes.clone().requires_grad_(True)
+        heard = at.timbre(at.network.decode(codes, torch.eye(12)[at.classes]), at.classes)
+        heard = heard + 0 * codes.sum()  # of a decoder that takes no notice of codes, slopes are 0
+        slopes = [
+            torch.autograd.grad(heard[:, NAMES.index(raised)].sum(), codes, retain_graph=True)[0]
+            for raised in MACROS.values()
+        ]
+    for (name, raised), slope in zip(MACROS.items(), slopes, strict=True):
+        number = NAMES.index(raised)
+        way = torch.nn.functional.normalize(slope * scale, dim=1).mean(0) * scale
+        way = way * (HALF / (way.abs() / (at.high - at.low)).max().clamp_min(1e-9))
+        share = held(at, way * 2 * STEP, number)
+        if share >= SURE:
+            latent = [round(float(value), 5) for value in way]
+            found.append(Direction(name=name, latent=latent, raises=raised, holds=round(share, 4)))
+    return found
+
+
+def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> Knob:
+    most = named
+    if most is None:
+        most = int(_score(measured)[number].argmax())
+    share, correlation = measured.share[number, most], measured.correlation[number, most]
+    low, high = measured.ends[:, number, most]
+    return Knob(
+        name="" if named is None else NAMES[most],
+        most=NAMES[most],
+        share=float(max(share, 1 - share)),
+        correlation=float(-correlation if flipped else correlation),
+        ends=(float(high), float(low)) if flipped else (float(low), float(high)),
+        change_db=float(measured.change_db[number]),
+    )
+
+
+def checked(knobs: Arranged, recipe: ChromaRecipe, sample: Sample) -> Figures:
+    """Return whether names and directions hold at codes of another sample, for a report.
+
+    ``holds`` is in what part of steps, a quarter of a knob's way up and down, what it is named for went its way. What
+    has no name holds nothing: None.
+    """
+    at = ground(knobs.network, recipe, sample, (knobs.ground.low, knobs.ground.high))
+    measured = turned(at)
+    rows = []
+    for number, knob in enumerate(knobs.knobs):
+        moved = NAMES.index(knob.most)
+        rows.append(
+            {
+                "name": knob.name or None,
+                "moves": knob.moves,
+                "change_db": knob.change_db,
+                "correlation": float(measured.correlation[number, moved]),
+                "training": knob.share,
+                "holds": float(measured.share[number, moved]) if knob.name else None,
+            }
+        )
+    ways = [
+        {
+            "name": direction.name,
+            "raises": direction.raises,
+            "training": direction.holds,
+            "holds": held(at, torch.tensor(direction.latent) * 2 * STEP, NAMES.index(direction.raises)),
+        }
+        for direction in knobs.directions
+    ]
+    return {"split": sample.split, "codes": len(at.codes), "latents": rows, "directions": ways}

@@ -1,0 +1,43 @@
+"""What a report says of knobs and macros: on its page, and in a terminal."""
+
+from typing import Any
+
+from ..reports.page import faint, table
+from ..reports.verdict import percent
+
+Figures = dict[str, Any]
+
+
+def section(found: Figures | None) -> str:
+    """Return the part of the page on what knobs do; empty where they have no order and no names."""
+    if found is None:
+        return ""
+    rows = [
+        [
+            f"{number}: {row['name'] or '–'}",
+            f"{row['change_db']:.1f}",
+            percent(row["training"]) if row["name"] else "–",
+            percent(row["holds"]) if row["name"] else "–",
+            row["moves"].replace("-", "−"),
+        ]
+        for number, row in enumerate(found["latents"])
+    ] + [
+        [f"macro: {row['name']}", "–", percent(row["training"]), percent(row["holds"]), f"raises {row['raises']}"]
+        for row in found["directions"]
+    ]
+    note = (
+        "Change: of levels in 64 mel bands, for a deviation of the latent, in dB; the first changes the sound most. "
+        "Holds: in so many steps of a quarter of the knob’s way, up and down, what it is named for went its way, at "
+        f"training codes and at {found['codes']} codes of frames of the {found['split']} split, on all keys in turn."
+    )
+    header = ["Knob", "Change", "Holds in training", f"Holds in {found['split']}", "What it moves, from end to end"]
+    return table(header, rows, 3, "told") + faint(note)
+
+
+def told(found: Figures | None) -> str:
+    """Return a line for a terminal: the knobs' names and the macros, and in how many codes they hold."""
+    if found is None:
+        return ""
+    named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]
+    holds = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named)
+    return f"knobs and macros hold, at codes of the {found['split']} split: {holds or 'none has a name'}"

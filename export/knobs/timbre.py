@@ -1,0 +1,94 @@
+"""Descriptors of decoded frames by which knobs are named; all can be differentiated.
+
+Frames are magnitudes whose fundamental is known, since keys choose it, so partials need not be looked for. Brightness
+and the share of the fundamental and of the partials after it are as G. Peeters has them, "A large set of audio features
+for sound description" (Ircam, 2004): spectral centroid, and the tristimulus of Pollard and Jansson (Acustica 51, 1982).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...host.units import A4_HZ
+
+REACH = 2.5  # bins: the main lobe of a Hann window, two to either side, and what a partial may be off
+SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
+ODD, EVEN = (3, 5, 7, 9), (2, 4, 6, 8)  # partials; the fundamental would cover the odd ones
+BODY = (2, 3, 4)  # the second tristimulus
+PRESENCE_HZ = 2000.0
+AIR_HZ = 5000.0
+
+
+class Descriptor(NamedTuple):
+    """What a knob may be named for, and what its numbers are."""
+
+    name: str
+    unit: str
+
+
+DESCRIPTORS = (
+    Descriptor("brightness", "octaves over 1 Hz"),  # of the centroid of magnitudes, as notes are measured
+    Descriptor("noise", "dB to partials"),
+    Descriptor("odd partials", "dB to even ones"),
+    Descriptor("fundamental", "dB to all else"),
+    Descriptor("body", "dB to all else"),  # partials 2 to 4
+    Descriptor("presence", "dB of all"),  # 2 to 5 kHz
+    Descriptor("air", "dB of all"),  # above 5 kHz
+)
+NAMES = tuple(descriptor.name for descriptor in DESCRIPTORS)
+
+
+class Timbre:
+    """Measures frames of one octave."""
+
+    def __init__(self, sample_rate: int, frame_length: int, octave: int) -> None:
+        """``octave`` is that in which frames of all pitch classes lie; 4 has middle C."""
+        self._hertz = torch.fft.rfftfreq(frame_length, 1 / sample_rate)
+        keys = torch.arange(12) + 12 * (octave + 1)
+        fundamental = A4_HZ * 2.0 ** ((keys - 69) / 12)
+        place = self._hertz / fundamental[:, None]
+        number = place.round()
+        near = (place - number).abs() <= REACH * sample_rate / frame_length / fundamental[:, None]
+        partial = torch.where(near, number, 0.0)  # [12, bins], 0: no partial's
+
+        def of(*numbers: int) -> Tensor:
+            return torch.isin(partial, torch.tensor(numbers, dtype=partial.dtype))
+
+        bands = [
+            torch.ones_like(near),
+            partial > 0,
+            (partial == 0) & (place > 0.5),  # hum and rumble below the fundamental are no noise of the note
+            of(*ODD),
+            of(*EVEN),
+            of(1),
+            of(*BODY),
+            ((self._hertz >= PRESENCE_HZ) & (self._hertz < AIR_HZ)).expand_as(near),
+            (self._hertz >= AIR_HZ).expand_as(near),
+        ]
+        self._bands = torch.stack(bands, 2).float()  # [12, bins, bands]
+
+    def __call__(self, frames: Tensor, classes: Tensor) -> Tensor:
+        """Return the descriptors of magnitudes [frames, bins] of pitch classes [frames]: [frames, DESCRIPTORS]."""
+        order, power = classes.argsort(stable=True), frames.square()
+        parts = torch.split(power[order], torch.bincount(classes, minlength=12).tolist())
+        summed = torch.cat([part @ bands for part, bands in zip(parts, self._bands, strict=True)])
+        whole, partials, between, odd, even, fundamental, body, presence, air = summed[order.argsort()].unbind(1)
+        least = SOFTEST * whole.clamp_min(1e-20)
+
+        def ratio(part: Tensor, other: Tensor) -> Tensor:
+            return 10 * torch.log10((part.clamp_min(0.0) + least) / (other.clamp_min(0.0) + least))
+
+        centroid = (frames @ self._hertz) / frames.sum(1).clamp_min(1e-20)
+        return torch.stack(
+            [
+                torch.log2(centroid.clamp_min(1.0)),
+                ratio(between, partials),
+                ratio(odd, even),
+                ratio(fundamental, whole - fundamental),
+                ratio(body, whole - body),
+                ratio(presence, whole),
+                ratio(air, whole),
+            ],
+            1,
+        )

@@ -1,0 +1,127 @@
+"""Turns knobs of a network and measures what that does to decoded frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...train.models.chroma import ChromaAutoencoder
+from ..measures.sample import ROWS
+from .timbre import Timbre
+
+Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+
+STEP = 0.25  # of a knob's span: what a hand turns, and far enough to be heard
+PLACES = 5  # of a knob from end to end, over which it is compared with what it moves
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A network with the codes at which its knobs are turned.
+
+    ``codes`` [codes, latents] are of frames; each is decoded on one of the pitch classes ``classes`` [codes]. ``low``
+    and ``high`` [latents] are the ends of the knobs.
+    """
+
+    network: ChromaAutoencoder
+    timbre: Timbre
+    codes: Tensor
+    classes: Tensor
+    low: Tensor
+    high: Tensor
+
+    @torch.no_grad()
+    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the descriptors of codes, [codes, descriptors], and levels of mel bands in dB, [codes, 64].
+
+        Each is decoded on its own pitch class.
+        """
+        one_hot, parts = torch.eye(12)[self.classes], []
+        for at in range(0, len(codes), ROWS):
+            frames = self.network.decode(codes[at : at + ROWS], one_hot[at : at + ROWS])
+            parts.append((self.timbre(frames, self.classes[at : at + ROWS]), self.network.levels(frames)))
+        descriptors, levels = zip(*parts, strict=True)
+        return torch.cat(descriptors), torch.cat(levels)
+
+    def stepped(self, way: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes after a step along ``way`` [latents], and which could make the whole step, or all: [codes]."""
+        after = self.codes + way
+        inside = ((after >= self.low) & (after <= self.high))[:, way != 0].all(1)
+        return torch.minimum(torch.maximum(after, self.low), self.high), inside if inside.any() else inside | True
+
+
+@dataclass(frozen=True)
+class Turned:
+    """What single knobs do, at many codes.
+
+    Args:
+        change_db: by how much levels of bands change where a knob is turned by a deviation, mean of bands and codes:
+            [latents].
+        rise: how much descriptors rise by a step up, the mean: [latents, descriptors].
+        share: in what part of steps, up and down, a descriptor goes the knob's way: [latents, descriptors].
+        correlation: Pearson's, of a knob that stands anywhere and a descriptor: [latents, descriptors].
+        ends: what descriptors are with a knob at its low and its high end, the mean: [2, latents, descriptors].
+        spread: deviations of descriptors over the codes as they are, [descriptors].
+    """
+
+    change_db: Double
+    rise: Double
+    share: Double
+    correlation: Double
+    ends: Double
+    spread: Double
+
+
+def turned(ground: Ground) -> Turned:
+    """Turn each knob by itself, at each code a step up and a step down where its span has room, and over its span."""
+    rest, levels = ground.heard(ground.codes)
+    deviation = ground.codes.std(0, correction=0)
+    rows = []
+    for number in range(ground.codes.shape[1]):
+        changes, rises = [], []
+        for side in (-STEP, STEP):
+            way = torch.zeros(len(deviation))
+            way[number] = side * (ground.high - ground.low)[number]
+            after, whole = ground.stepped(way)
+            there, at_level = ground.heard(after)
+            rises.append((there - rest)[whole] * np.sign(side))
+            apart = (at_level - levels)[whole].abs().mean(1)
+            changes.append(apart * deviation[number] / way[number].abs())
+        risen = torch.cat(rises).double()
+        rows.append((torch.cat(changes).mean(), risen.mean(0), (risen > 0).double().mean(0), *_swept(ground, number)))
+    parts = [torch.stack(part).double().numpy() for part in zip(*rows, strict=True)]
+    change, rise, share, correlation, ends = parts
+    return Turned(change, rise, share, correlation, ends.swapaxes(0, 1), rest.double().std(0, correction=0).numpy())
+
+
+def _swept(ground: Ground, number: int) -> tuple[Tensor, Tensor]:
+    """Return the correlations, [descriptors], of a knob that goes over its span, and its ends, [2, descriptors]."""
+    places = torch.linspace(0, 1, PLACES)
+    heard = []
+    for place in places:
+        codes = ground.codes.clone()
+        codes[:, number] = ground.low[number] + place * (ground.high - ground.low)[number]
+        heard.append(ground.heard(codes)[0].double())
+    values = torch.stack(heard)  # [places, codes, descriptors]
+    away = values - values.mean((0, 1))
+    stands = (places - places.mean()).double()
+    together = torch.einsum("p,pcd->d", stands, away)
+    scale = (stands.square().sum() * values.shape[1] * away.square().sum((0, 1))).sqrt().clamp_min(1e-12)
+    return together / scale, torch.stack([values[0].mean(0), values[-1].mean(0)])
+
+
+def held(ground: Ground, way: Tensor, descriptor: int) -> float:
+    """Return in what part of steps along ``way`` [latents], there and back, a descriptor rises there and falls back.
+
+    Where a span ends the code stays, as where it is played. Steps along a single latent count where its span has room.
+    """
+    single = int((way != 0).sum()) == 1
+    rest, right = ground.heard(ground.codes)[0][:, descriptor], []
+    for side in (-1.0, 1.0):
+        after, whole = ground.stepped(side * way)
+        risen = side * (ground.heard(after)[0][:, descriptor] - rest) > 0
+        right.append(risen[whole] if single else risen)
+    return float(torch.cat(right).double().mean())
