@@ -15,7 +15,8 @@ from ..host.kinds.grain import Grain, GrainSettings
 from ..host.kinds.spectrum import Spectrum
 from ..host.kinds.stream import Stream, StreamSettings
 from ..host.midi.file import Performance
-from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
+from ..host.patch.agreement import named
+from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_macros, macro_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render
@@ -81,7 +82,8 @@ def _for_keys(model: Model) -> Preset:
         model,
         play=PlaySettings(mode="poly", voices=16),
         envelope=EnvelopeSettings(decay_seconds=0.1, sustain=1.0, **edges),
-        cc=default_knobs(model.card),
+        cc=[*default_knobs(model.card), *macro_knobs(model.card)],
+        macro=default_macros(model.card),
     )
 
 
@@ -152,7 +154,9 @@ def as_text(preset: Preset, card: Card) -> str:
     """Return the preset's file, which begins with the sound that it starts from."""
     values = preset.latent_values(card)
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
-    return preset.to_toml(f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.")
+    return preset.to_toml(
+        f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.", named(preset, card)
+    )
 
 
 def first_scale(output: Path, run: Run, model: Model, display: Display) -> First:

@@ -103,7 +103,7 @@ def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> f
 
     Both ends are hit exactly, and rounding never leaves the span: effects refuse what lies beyond theirs.
     """
-    return _turned(value / top, low, high, curve)
+    return between(value / top, low, high, curve)
 
 
 def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
@@ -111,10 +111,11 @@ def nudge(value: float, steps: int, low: float, high: float, curve: float) -> fl
     if low == high:
         return low
     place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
-    return _turned(min(max(place + steps / 127, 0.0), 1.0), low, high, curve)
+    return between(min(max(place + steps / 127, 0.0), 1.0), low, high, curve)
 
 
-def _turned(place: float, low: float, high: float, curve: float) -> float:
+def between(place: float, low: float, high: float, curve: float) -> float:
+    """Return what a place on a knob's way means, 0 to 1; see `knob`."""
     turned = float(place**curve)
-    between = low * (1.0 - turned) + high * turned
-    return min(max(between, min(low, high)), max(low, high))
+    reached = low * (1.0 - turned) + high * turned
+    return min(max(reached, min(low, high)), max(low, high))

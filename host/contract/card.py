@@ -13,6 +13,7 @@ from ..kinds.table import kind_of
 METADATA_KEY = "timbrel.card"
 FORMAT = 1
 PITCH_CLASSES = 12
+LONGEST_NAME = 32  # of a direction: what a screen and a plugin show
 MOST_LABELS = 1024  # of a model: one-hot rows stay small
 
 Kind = Literal["spectrum", "grain", "clip", "stream"]
@@ -113,7 +114,7 @@ class Direction(_Part):
     ``raises``: what was measured to rise along it; ``holds``: in what part of steps from training codes it did.
     """
 
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     latent: list[float]
     raises: str = ""
     holds: float = 0.0
@@ -256,6 +257,8 @@ class Card(_Part):
         for direction in self.directions:
             if len(direction.latent) != n:
                 raise ValueError(f"direction {direction.name!r} has {len(direction.latent)} latents, the model has {n}")
+        if len({direction.name for direction in self.directions}) < len(self.directions):
+            raise ValueError("directions must have names that differ from each other")
         kind_of(self).check(self)
         if self.envelope_points == 1:
             raise ValueError("envelope_points 1 has no last point; give 0, or 2 and more")

@@ -38,6 +38,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> s
         ("loudness", f"{card.loudness_lufs:.1f} LUFS at the default code"),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks(card)),
+        *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
         *([("gestures", gestures.text())] if gestures else []),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]

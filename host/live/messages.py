@@ -56,6 +56,8 @@ class Status:
     ports: list[str]
     last: str
     age_ms: float | None = None  # of the last note's sound, where sounds are decoded ahead of notes
+    names: Sequence[str] = ()  # of the latents, empty where one has none
+    macros: Sequence[tuple[str, float]] = ()  # their names, and where they stand, 0 to 1
     ahead_ms: float | None = None  # by which frames are made ahead, where they follow from one another
 
 

@@ -5,6 +5,7 @@ import statistics
 from ..controls import knob
 from ..events import ControlChange
 from ..kinds.table import kind_of
+from ..patch.agreement import named, titled
 from ..patch.library import Patch
 from ..patch.preset import CCMap
 from ..units import gain_to_db
@@ -37,7 +38,8 @@ def report(stage: Stage) -> Status:
     if stage.ear is not None:  # from sound to sound
         del parts["timing"]
     p50, p99 = loop.load.percentiles(50, 99)
-    patch = stage.cast.heard_by(stage.cast.place)[1]
+    place, patch = stage.cast.heard_by(stage.cast.place)
+    names = named(patch.preset, patch.model.card)
     return Status(
         device=stage.device,
         rate=sink.rate,
@@ -51,6 +53,8 @@ def report(stage: Stage) -> Status:
         held=player.held,
         latents=loop.latents,
         spans=[(latent.low, latent.high) for latent in patch.model.card.latents],
+        names=[names.get(f"latent.{number}", "") for number in range(len(patch.model.card.latents))],
+        macros=_macros(patch, loop, place),
         peak_db=gain_to_db(peak),
         limited=loop.limited,
         presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
@@ -59,6 +63,13 @@ def report(stage: Stage) -> Status:
         age_ms=player.rack.age_ms,
         ahead_ms=_ahead_ms(patch),
     )
+
+
+def _macros(patch: Patch, loop: Loop, place: int) -> list[tuple[str, float]]:
+    knobs = loop.player.rack.knobs.get(place)
+    if knobs is None:
+        return []
+    return [(macro.name, knobs.at(f"macro.{number}")) for number, macro in enumerate(patch.preset.macro)]
 
 
 def _ahead_ms(patch: Patch) -> float | None:
@@ -86,7 +97,7 @@ def last_moved(stage: Stage, loop: Loop) -> str:
     place, patch = stage.cast.heard_by(event.channel)
     values = loop.player.rack.latent_values(place)
     did = [
-        _effect(entry, event, values)
+        _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
         for entry in patch.preset.cc
         if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
         and entry.channel in (None, event.channel + 1)
@@ -94,11 +105,11 @@ def last_moved(stage: Stage, loop: Loop) -> str:
     return f"CC {event.number} = {event.value} -> {', '.join(did) or USUAL.get(event.number, 'nothing')}"
 
 
-def _effect(entry: CCMap, event: ControlChange, latents: list[float]) -> str:
-    """Return a target, and where it is heading, as far as the knob alone tells."""
+def _effect(entry: CCMap, event: ControlChange, latents: list[float], name: str) -> str:
+    """Return a target by name, and where it is heading, as far as the knob alone tells."""
     kind, _, rest = entry.target.partition(".")
     if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
-        return f"{entry.target} = {latents[int(rest)]:.3g}"
+        return f"{name} = {latents[int(rest)]:.3g}"
     if entry.takeover == "jump" and entry.bits == 7:
-        return f"{entry.target} = {knob(event.value, *entry.ends, entry.curve):.3g}"
-    return entry.target
+        return f"{name} = {knob(event.value, *entry.ends, entry.curve):.3g}"
+    return name

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..progress import TOO_LOUD
@@ -25,7 +25,7 @@ WIDTH = 79  # columns at most, of which `LABEL` and two spaces hold the names
 LABEL = 8
 METER_DB, METER_WIDTH = 48, 16
 KNOBS = 16  # latents that are shown, as many a row as there is room for
-KNOB_WIDTH, KNOB_COLUMNS = 5, 17
+KNOB_WIDTH, KNOB_NAME = 5, 12  # columns of a bar, and of a knob's name at the most
 OLDEST_MS = 9999  # that is shown
 HELD = 12  # keys that are shown
 SILENT_DB = -100
@@ -218,7 +218,8 @@ def rows(report: Status, width: int = WIDTH) -> list[tuple[str, str]]:
         ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
         ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "") + _age(report)),
         ("keys", held or "-"),
-        *(("latents" if index == 0 else "", line) for index, line in enumerate(_knobs(report, room))),
+        *(("latents" if index == 0 else "", line) for index, line in enumerate(_latents(report, room))),
+        *(("macros" if index == 0 else "", line) for index, line in enumerate(_macros(report, room))),
         ("level", f"[{meter}] {_decibels(report.peak_db)}{_too_loud(report)}"),
         ("MIDI", ", ".join(report.ports) or "none"),
         *_wrapped("last", report.last or "-", room, 2),
@@ -254,13 +255,28 @@ def _presets(report: Status) -> str:
     return " ".join([report.presets[None], *others])
 
 
-def _knobs(report: Status, room: int) -> list[str]:
-    """Latents as bars within their spans, as many a row as there is room for."""
-    knobs = [
-        f"{index:2d} [{_bar((value - low) / (high - low) if high > low else 0.0, KNOB_WIDTH)}]{value:+6.2f}"
-        for index, (value, (low, high)) in enumerate(zip(report.latents, report.spans, strict=False))
+def _latents(report: Status, room: int) -> list[str]:
+    """Latents as bars within their spans, by name where one has a name."""
+    parts = [
+        (value, (value - low) / (high - low) if high > low else 0.0)
+        for value, (low, high) in zip(report.latents, report.spans, strict=False)
     ]
-    a_row = max(1, (room + 1) // KNOB_COLUMNS)
+    names = [*report.names, *[""] * len(parts)]
+    titles = [name or str(index) for index, name in enumerate(names[: len(parts)])]
+    return _knobs([(title, *part) for title, part in zip(titles, parts, strict=True)], room)
+
+
+def _macros(report: Status, room: int) -> list[str]:
+    """Macros as bars, by name."""
+    return _knobs([(name, place, place) for name, place in report.macros], room)
+
+
+def _knobs(known: Sequence[tuple[str, float, float]], room: int) -> list[str]:
+    """Knobs as bars, as many a row as there is room for: each a name, a value and what part of its way that is."""
+    width = min(KNOB_NAME, max((len(name) for name, _, _ in known), default=0))
+    width = max(width, 2)  # of a number
+    knobs = [f"{name[:width]:>{width}} [{_bar(part, KNOB_WIDTH)}]{value:+6.2f}" for name, value, part in known]
+    a_row = max(1, (room + 1) // (width + KNOB_WIDTH + 10))
     lines = [" ".join(knobs[start : min(start + a_row, KNOBS)]) for start in range(0, min(KNOBS, len(knobs)), a_row)]
     return [*lines, f"and {len(knobs) - KNOBS} more"] if len(knobs) > KNOBS else lines
 

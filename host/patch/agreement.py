@@ -6,10 +6,11 @@ from pathlib import Path
 from ..audio.effects import EffectChain, effect_faults
 from ..audio.parameters import RANGES
 from ..contract.card import Card, Latent
-from ..errors import UserError, nearest
+from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS, kind_of
 from ..settings import Fault, Range
 from ..trust import PLUGINS
+from .macros import macro_targets
 from .motions import MotionSettings
 from .notes import NoteSettings
 from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
@@ -30,6 +31,7 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
         for key, what in effect_faults(effect):
             yield Fault(("effects", index, key), f"[[effects]] {index + 1} ({effect.plugin}): {what}")
     yield from _map_faults(preset, card, effects)
+    yield from _macro_faults(preset, card, effects)
     for index, motion in enumerate(preset.motion):
         for inside, what in _motion_faults(motion, card, preset.morph is not None):
             yield Fault(("motion", index, *inside), f"[[motion]] {index + 1}: {what}")
@@ -93,7 +95,20 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     known |= kind.targets(preset.of_kind(kind), card)
     if preset.morph is not None:
         known[MORPH] = (0.0, 1.0)
-    return known
+    return known | dict.fromkeys(macro_targets(preset.macro), (0.0, 1.0))
+
+
+def named(preset: Preset, card: Card) -> dict[str, str]:
+    """Return the names of latents and macros by target, of those that have one."""
+    names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
+    names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
+    return {target: printable(name) for target, name in names.items() if name != target.replace(".", " ")}
+
+
+def titled(target: str, preset: Preset, card: Card) -> str:
+    """Return a target with its name, such as ``latent.0 (brightness)``, where it has one."""
+    name = named(preset, card).get(target)
+    return target if name is None else f"{target} ({name})"
 
 
 def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
@@ -118,11 +133,11 @@ def known_effects(preset: Preset) -> dict[str, Range | None]:
     of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):
         known |= {f"effects.{index}.{name}": span for name, span in RANGES.get(effect.plugin, {}).items()}
-    for entry in preset.cc:
-        kind, _, rest = entry.target.partition(".")
+    for target in (*(entry.target for entry in preset.cc), *preset.macro_targets):
+        kind, _, rest = target.partition(".")
         number = rest.partition(".")[0]
         if kind == "effects" and number in of_plugins:
-            known[entry.target] = None
+            known[target] = None
     return known
 
 
@@ -209,6 +224,26 @@ def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None])
                 f"{name}: takeover = {entry.takeover!r} needs to know where it starts; set {parameter} in [[effects]] "
                 f"{int(number) + 1}",
             )
+
+
+def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
+    known, own = ranges(preset, card) | dict(effects), macro_targets(preset.macro)
+    set_values = preset.effect_values()
+    for place, macro in enumerate(preset.macro):
+        for number, entry in enumerate(macro.targets):
+            where: tuple[str | int, ...] = ("macro", place, "targets", number)
+            name = f"[[macro]] {place + 1}, {macro.name!r} to {entry.target!r}"
+            if entry.target in own:
+                yield Fault(where, f"{name}: a macro moves no macro; give it that one's targets")
+            elif entry.target == MORPH and preset.morph is None:
+                yield Fault(where, f"{name}: {NO_MORPH}")
+            elif entry.target not in known:
+                others = [target for target in known if target not in own]
+                yield Fault(where, f"{name}: target {entry.target!r} does not exist{nearest(entry.target, others)}")
+            elif entry.target in effects and entry.target not in set_values:
+                _, effect, parameter = entry.target.split(".", 2)
+                what = f"it is added to what that is; set {parameter} in [[effects]] {int(effect) + 1}"
+                yield Fault(where, f"{name}: {what}")
 
 
 def _in_seconds(name: str, value: float, most: float) -> str:

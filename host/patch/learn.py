@@ -19,7 +19,7 @@ from ..events import ControlChange, Event
 from ..files import check_output, replacing
 from ..settings import Range
 from ..shelf import preset_file, shipped_models, shipped_presets
-from .agreement import ANY_RATE, check, ranges
+from .agreement import ANY_RATE, check, named, ranges, titled
 from .library import Patch, open_patch
 from .preset import MORPH, NO_MORPH
 from .reading import Statement, read_preset, statements
@@ -66,8 +66,8 @@ def learn(
 
     Args:
         preset: a preset or a model, as in `open_patch`.
-        target: ``latent.N``, ``morph``, a play control or ``effects.N.parameter``; None for ``latent.0``, ``latent.1``
-            and so on.
+        target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``; None for ``latent.0``,
+            ``latent.1`` and so on.
         moments: what comes in, in order of time, and a moment without an event every tenth of a second or so, by which
             a rest is noticed. Not asked for before all else has been checked.
         say: told what to do and what was done, a line at a time.
@@ -92,7 +92,7 @@ def learn(
     taken: dict[int, str] = {}
     with contextlib.suppress(KeyboardInterrupt):  # wherever it strikes: each binding is written whole, or not
         for place, name in enumerate(wanted):
-            say(f"{name}: move the knob for it")
+            say(f"{titled(name, patch.preset, patch.model.card)}: move the knob for it")
             number = _moved(incoming, taken, say)
             if number is None:
                 break
@@ -201,7 +201,8 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
         copy = source.read_bytes().decode()
     elif preset in shipped_models() or given.suffix == ".onnx":
         model = preset if preset in shipped_models() else os.path.relpath(given, folder)
-        copy = patch.preset.model_copy(update={"model": model}).to_toml()
+        names = named(patch.preset, patch.model.card)
+        copy = patch.preset.model_copy(update={"model": model}).to_toml(names=names)
     else:
         file = preset_file(preset) or given
         check_output(file.resolve(), overwrite=True)

@@ -15,6 +15,7 @@ from ..files import Stamp, stamp
 from ..kinds.table import kind_of
 from ..shelf import MADE, preset_file, shipped_models, shipped_presets
 from .agreement import faults, fitted, known_effects, strays
+from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .motions import Morph
 from .preset import CCMap, Preset
@@ -23,6 +24,8 @@ from .resolve import morph_of, process_end
 from .tuning import tuned_keys
 
 MOST_SAMPLES = 1 << 22  # of a sound that notes go on from: a minute and a half at 44.1 kHz
+FIRST_MACRO_CC, MACRO_KNOBS = 16, 4  # general purpose controllers 1 to 4 (MIDI 1.0)
+LEAST_PART = 0.01  # of a latent's span: a direction's smaller parts change nothing that is heard
 FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
 
 
@@ -127,6 +130,24 @@ def default_knobs(card: Card) -> list[CCMap]:
     ]
 
 
+def default_macros(card: Card) -> list[MacroSettings]:
+    """Return a macro for each direction of the card: from its middle, where it rests, to either side."""
+    least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
+    macros = []
+    for direction in card.directions:
+        parts = [(index, added) for index, added in enumerate(direction.latent) if abs(added) >= least[index]]
+        if parts:
+            targets = [MacroTarget(target=f"latent.{index}", low=-added, high=added) for index, added in parts]
+            macros.append(MacroSettings(name=direction.name, targets=targets[:MOST_TARGETS]))
+    return macros
+
+
+def macro_knobs(card: Card) -> list[CCMap]:
+    """Return those of `default_macros` on CC 16 to 19, from end to end."""
+    count = min(len(default_macros(card)), MACRO_KNOBS)
+    return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
+
+
 def _open_preset(path: Path) -> Patch:
     written = stamp(path)
     preset = read_preset(path)
@@ -154,5 +175,7 @@ def _open_preset(path: Path) -> Patch:
 def _default_patch(path: Path) -> Patch:
     """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
     model = open_model(path.resolve())
-    preset = Preset(format=1, model=str(path), cc=default_knobs(model.card))
+    card = model.card
+    cc = [*default_knobs(card), *macro_knobs(card)]
+    preset = Preset(format=1, model=str(path), cc=cc, macro=default_macros(card))
     return Patch(path.stem, preset, model, path.parent, model.warnings, {model.path: model.stamp})

@@ -1,7 +1,9 @@
 """A preset: which model, where its knobs rest, what moves them, how it is played."""
 
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -11,8 +13,12 @@ from ..controls import NULL_PARAMETER, RESERVED_CC
 from ..errors import UserError
 from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, Part, controls_of
+from .macros import Macros
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .notes import NoteSettings, each_once
+
+if TYPE_CHECKING:
+    from tomlkit.items import Table
 
 FORMAT = 1
 MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
@@ -217,6 +223,7 @@ class Preset(Sections):
     morph: MorphSettings | None = None
     process: ProcessSettings = ProcessSettings()
     cc: list[CCMap] = Field(default_factory=list)
+    macro: Macros = Field(default_factory=list)
     motion: list[MotionSettings] = Field(default_factory=list)
     note: Annotated[list[NoteSettings], AfterValidator(each_once)] = Field(default_factory=list)
     effects: list[Effect] = Field(default_factory=list)
@@ -272,6 +279,11 @@ class Preset(Sections):
             )
         return values
 
+    @property
+    def macro_targets(self) -> set[str]:
+        """Return the targets that macros move."""
+        return {entry.target for macro in self.macro for entry in macro.targets}
+
     def effect_values(self) -> dict[str, float]:
         """Return the numbers that the preset sets in its effects, by target: ``effects.N.parameter``."""
         return {
@@ -281,8 +293,11 @@ class Preset(Sections):
             if isinstance(value, int | float)
         }
 
-    def to_toml(self, heading: str = "") -> str:
-        """Return the preset as TOML text, without what is not set; ``heading`` becomes its first comment."""
+    def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Return the preset as TOML text, without what is not set.
+
+        ``heading`` becomes its first comment, and ``names`` of targets stand beside these in maps and macros.
+        """
         import tomlkit  # imported late: only writing a preset needs it
 
         document = tomlkit.document()
@@ -292,8 +307,29 @@ class Preset(Sections):
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 tables = tomlkit.aot()
                 for item in value:
-                    tables.append(tomlkit.item(item))
+                    tables.append(_table(item, names))
                 document.add(key, tables)
             else:
                 document.add(key, tomlkit.item(value))
         return tomlkit.dumps(document)
+
+
+def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
+    """Return one of several tables as TOML: tables in it a line each, targets with their names as comments."""
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in fields.items():
+        if not (isinstance(value, list) and value and isinstance(value[0], dict)):
+            table.add(key, tomlkit.item(value))
+            continue
+        inner = tomlkit.array()
+        for entry in value:
+            row = tomlkit.inline_table()
+            row.update(entry)
+            inner.add_line(row, comment=names.get(entry.get("target", "")))
+        inner.add_line(indent="")
+        table.add(key, inner)
+    if name := names.get(fields.get("target", "")):
+        table["target"].comment(name)
+    return table

@@ -27,7 +27,7 @@ UNFINISHED = "(at end of document)"  # what tomllib says of a statement that goe
 KEY = re.compile(r"\s*([\w.\-]+)\s*=\s*(.*?)\s*(?:#.*)?")
 WORD = re.compile(r"[^\W\d][\w .#/\-]*")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-SEVERAL = ("cc", "motion", "note", "effects", "keys")  # tables that are there any number of times
+SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # tables that are there any number of times
 SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 

@@ -38,7 +38,7 @@ from .dials import Dials
 from .gestures.own import OwnMotion, OwnValues, nothing
 from .gestures.player import GestureMotion, Gesturing
 from .keying import Solo, keyed
-from .mapping import Mapper
+from .mapping import Macros, Mapper
 from .motion import Latents
 from .mpe import Wheel, fingers_of
 from .voices import Makers, Voice, no_gesture
@@ -88,11 +88,13 @@ class Hands:
         makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
         self.voices = keyed(play, kind.keying(preset.of_kind(kind), play), rate, makers)
         spans = reach(preset, card, effects)
+        spans = {target: span for target, span in spans.items() if target not in PROCESS_CONTROLS}
+        macros = Macros(preset.macro, spans, self._dials.present, self._dials.turn)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
-            {target: span for target, span in spans.items() if target not in PROCESS_CONTROLS},
-            self._dials.present,
-            self._dials.turn,
+            spans,
+            macros.present,
+            macros.turn,
         )
         self._spans = [(latent.low, latent.high) for latent in card.latents]
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
@@ -248,7 +250,7 @@ def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
     if model.gestures is None:
         return None
     settings = preset.gesture or GestureSettings()
-    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set}
+    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
     said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
     own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
     return Gesturing(model, model.gestures, settings, preset.latent_values(model.card), lead, own)

@@ -1,6 +1,6 @@
 """Maps controllers to targets: which controller turns which target, how far, and from when on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..controls import knob, nudge
@@ -16,6 +16,7 @@ from ..events import (
     NoteOn,
     Turn,
 )
+from ..patch.macros import MacroSettings, MacroTarget, macro_targets
 from ..patch.preset import CCMap
 from ..settings import Range
 from .desk import RESTS
@@ -98,6 +99,10 @@ class Mapper:
     def standing(self) -> dict[str, float]:
         """Return where targets are heading that knobs or a `Turn` moved."""
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
+
+    def at(self, target: str) -> float:
+        """Return where a target's own knob is heading, or a macro."""
+        return self._present(target)
 
     def _listen(self, channel: int, entry: CCMap) -> None:
         if entry.number is not None:
@@ -215,3 +220,57 @@ class Mapper:
     def _send(self, time: int, target: str, value: float) -> None:
         self._moved_targets.add(target)
         self._move(time, target, value)
+
+
+class Macros:
+    """The macros of one preset, between its maps and its dials: what a target's own knob says, and what macros add."""
+
+    def __init__(
+        self,
+        macros: Sequence[MacroSettings],
+        reach: Mapping[str, Range],
+        present: Callable[[str], float],
+        move: Callable[[int, str, float], None],
+    ) -> None:
+        """Begin at rest, where nothing is added.
+
+        Args:
+            macros: the preset's.
+            reach: how far targets may be turned, with all that is added; what is not in it does not move.
+            present, move: of the dials, as `Mapper` has them.
+        """
+        self._reach, self._present, self._move = reach, present, move
+        self._rests = dict(zip(macro_targets(macros), (macro.value for macro in macros), strict=True))
+        self._positions = dict(self._rests)
+        self._moved: dict[str, list[str]] = {}  # the targets of each macro
+        self._adding: dict[str, list[tuple[str, MacroTarget]]] = {}  # the macros of each target
+        for name, macro in zip(self._rests, macros, strict=True):
+            self._moved[name] = [entry.target for entry in macro.targets if entry.target in reach]
+            for entry in macro.targets:
+                if entry.target in reach:
+                    self._adding.setdefault(entry.target, []).append((name, entry))
+        self._own = {target: present(target) for target in self._adding}  # where targets' own knobs stand
+
+    def present(self, target: str) -> float:
+        """Return where a macro stands, or the knob of a target: where it is heading without what macros add."""
+        for known in (self._positions, self._own):
+            if target in known:
+                return known[target]
+        return self._present(target)
+
+    def turn(self, time: int, target: str, value: float) -> None:
+        """Turn a macro, or the knob of a target."""
+        if target in self._positions:
+            self._positions[target] = value
+            for moved in self._moved[target]:
+                self._send(time, moved)
+        elif target in self._own:
+            self._own[target] = value
+            self._send(time, target)
+        else:
+            self._move(time, target, value)
+
+    def _send(self, time: int, target: str) -> None:
+        added = [entry.added(self._positions[name], self._rests[name]) for name, entry in self._adding[target]]
+        low, high = self._reach[target]
+        self._move(time, target, min(max(self._own[target] + sum(added), low), high))

@@ -15,8 +15,9 @@ from ..events import AllOff, Clock, Event, NoteOff, NoteOn
 from ..kinds.table import kind_of
 from ..patch.agreement import check, reach
 from ..patch.library import Patch
+from ..patch.macros import macro_targets
 from ..play.desk import Reader
-from ..play.mapping import Mapper
+from ..play.mapping import Macros, Mapper
 from .bend import WET, Codes
 from .codes import Fit, Through, latency_of
 
@@ -102,14 +103,11 @@ class Processor:
         self._now, self._reader = 0, Reader()
         delays = (self.latency_samples, self._silence_samples + latency_of(model.card))
         dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
-        known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets()}
+        known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets(), *macro_targets(preset.macro)}
         spans = reach(preset, model.card, effects.targets())
-        self.knobs = Mapper(
-            [entry for entry in preset.cc if entry.target in known],
-            {target: span for target, span in spans.items() if target in known},
-            dials.present,
-            dials.turn,
-        )
+        spans = {target: span for target, span in spans.items() if target in known}
+        macros = Macros(preset.macro, spans, dials.present, dials.turn)
+        self.knobs = Mapper([entry for entry in preset.cc if entry.target in known], spans, macros.present, macros.turn)
 
     @property
     def pause_seconds(self) -> float:

@@ -39,6 +39,7 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "envelope_points": 0,
         "transform_length": None,
         "labels": [],
+        "directions": [],
         "latents": [latent | {"moves": ""} for latent in fields["latents"]],
         "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None},
     }

@@ -11,6 +11,7 @@ from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.kinds.stream import StreamSettings
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.macros import MacroSettings
 from timbrel.host.play.rack import Rack
 
 REFERENCE = (Path(timbrel.__file__).parent / "docs" / "presets.md").read_text(encoding="utf-8")
@@ -27,6 +28,7 @@ PARTS = {
     "[tuning]": preset.TuningSettings,
     "[morph]": preset.MorphSettings,
     "[[cc]]": preset.CCMap,
+    "[[macro]]": MacroSettings,
     "[[motion]]": preset.MotionSettings,
     "[[note]]": preset.NoteSettings,
 }

@@ -1,0 +1,59 @@
+"""The [[macro]] tables of a preset: knobs of its own, each of which moves any number of targets around their knobs."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from ..contract.card import LONGEST_NAME
+from ..controls import between
+from ..settings import Misplaced, Part
+
+MOST_MACROS = 16  # what a host of plugins shows at once
+MOST_TARGETS = 64  # of one macro
+
+
+class MacroTarget(Part):
+    """A target of a macro, and what is added to it at the macro's ends, but for what the macro adds at rest.
+
+    With p, 0 to 1, from end to end: ``low + (high - low) * p ** curve``.
+    """
+
+    target: str
+    low: float
+    high: float
+    curve: Annotated[float, Field(gt=0, le=16)] = 1.0
+
+    def added(self, position: float, rest: float) -> float:
+        """Return what is added at a position of the macro, 0 to 1, that rests at ``rest``: there nothing."""
+        here, there = (between(place, self.low, self.high, self.curve) for place in (position, rest))
+        return here - there
+
+
+class MacroSettings(Part):
+    """A [[macro]]: a knob called ``macro.0``, ``macro.1`` and so on, which rests at ``value``, 0 to 1."""
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    value: Annotated[float, Field(ge=0, le=1)] = 0.5
+    targets: Annotated[list[MacroTarget], Field(min_length=1, max_length=MOST_TARGETS)]
+
+
+def _named_apart(macros: list[MacroSettings]) -> list[MacroSettings]:
+    names = [macro.name for macro in macros]
+    for place, macro in enumerate(macros):
+        if macro.name in names[:place]:
+            raise Misplaced(("macro", place, "name"), f"two macros are named {macro.name!r}; give each its own name")
+        moved = [entry.target for entry in macro.targets]
+        for number, target in enumerate(moved):
+            if target in moved[:number]:
+                where = ("macro", place, "targets", number)
+                raise Misplaced(where, f"{target!r} is moved by another one of the targets too; remove one")
+    return macros
+
+
+Macros = Annotated[list[MacroSettings], Field(max_length=MOST_MACROS), AfterValidator(_named_apart)]
+
+
+def macro_targets(macros: Sequence[MacroSettings]) -> list[str]:
+    """Return what macros are called as targets, in their order."""
+    return [f"macro.{number}" for number in range(len(macros))]
