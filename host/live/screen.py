@@ -25,7 +25,8 @@ WIDTH = 79  # columns at most, of which `LABEL` and two spaces hold the names
 LABEL = 8
 METER_DB, METER_WIDTH = 48, 16
 KNOBS = 16  # latents that are shown, as many a row as there is room for
-KNOB_WIDTH, KNOB_NAME = 5, 12  # columns of a bar, and of a knob's name at the most
+MACROS, FEW_KNOBS = 6, 8  # that are shown; up to how many have room for their names
+KNOB_WIDTH, KNOB_COLUMNS, NUMBER = 5, 15, 2  # columns of a bar, of a knob but for its name, and of a number
 OLDEST_MS = 9999  # that is shown
 HELD = 12  # keys that are shown
 SILENT_DB = -100
@@ -256,29 +257,31 @@ def _presets(report: Status) -> str:
 
 
 def _latents(report: Status, room: int) -> list[str]:
-    """Latents as bars within their spans, by name where one has a name."""
-    parts = [
-        (value, (value - low) / (high - low) if high > low else 0.0)
-        for value, (low, high) in zip(report.latents, report.spans, strict=False)
-    ]
-    names = [*report.names, *[""] * len(parts)]
-    titles = [name or str(index) for index, name in enumerate(names[: len(parts)])]
-    return _knobs([(title, *part) for title, part in zip(titles, parts, strict=True)], room)
+    """Latents as bars within their spans, by name where there are names."""
+    count = min(len(report.latents), len(report.spans))
+    titles = [name or str(index) for index, name in enumerate([*report.names, *[""] * count][:count])]
+    known = zip(titles, report.latents, report.spans, strict=False)
+    parts = [(name, value, (value - low) / (high - low) if high > low else 0.0) for name, value, (low, high) in known]
+    return _knobs(parts, room, KNOBS)
 
 
 def _macros(report: Status, room: int) -> list[str]:
     """Macros as bars, by name."""
-    return _knobs([(name, place, place) for name, place in report.macros], room)
+    return _knobs([(name, place, place) for name, place in report.macros], room, MACROS)
 
 
-def _knobs(known: Sequence[tuple[str, float, float]], room: int) -> list[str]:
-    """Knobs as bars, as many a row as there is room for: each a name, a value and what part of its way that is."""
-    width = min(KNOB_NAME, max((len(name) for name, _, _ in known), default=0))
-    width = max(width, 2)  # of a number
+def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
+    """Knobs as bars, as many a row as there is room for, names cut so that there are two or three.
+
+    Each of ``known`` is a name, a value, and what part of its way that is.
+    """
+    columns = 2 if len(known) <= FEW_KNOBS else 3
+    width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
+    width = max(width, NUMBER)
     knobs = [f"{name[:width]:>{width}} [{_bar(part, KNOB_WIDTH)}]{value:+6.2f}" for name, value, part in known]
-    a_row = max(1, (room + 1) // (width + KNOB_WIDTH + 10))
-    lines = [" ".join(knobs[start : min(start + a_row, KNOBS)]) for start in range(0, min(KNOBS, len(knobs)), a_row)]
-    return [*lines, f"and {len(knobs) - KNOBS} more"] if len(knobs) > KNOBS else lines
+    a_row = max(1, (room + 1) // (width + KNOB_COLUMNS))
+    lines = [" ".join(knobs[start : min(start + a_row, most)]) for start in range(0, min(most, len(knobs)), a_row)]
+    return [*lines, f"and {len(knobs) - most} more"] if len(knobs) > most else lines
 
 
 def _bar(part: float, width: int) -> str:

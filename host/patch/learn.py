@@ -92,13 +92,14 @@ def learn(
     taken: dict[int, str] = {}
     with contextlib.suppress(KeyboardInterrupt):  # wherever it strikes: each binding is written whole, or not
         for place, name in enumerate(wanted):
-            say(f"{titled(name, patch.preset, patch.model.card)}: move the knob for it")
+            title = titled(name, patch.preset, patch.model.card)
+            say(f"{title}: move the knob for it")
             number = _moved(incoming, taken, say)
             if number is None:
                 break
             others = [other for other in file.bind(number, name, ranges[name]) if other not in wanted[place:]]
             taken[number] = name
-            learned.append(f"CC {number} moves {name}")
+            learned.append(f"CC {number} moves {title}")
             say(f"{learned[-1]}{''.join(f', and {other} as before' for other in others)} ({file.path})")
     return learned
 

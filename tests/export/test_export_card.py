@@ -4,16 +4,19 @@ import base64
 import json
 import zlib
 
+import librosa
 import numpy as np
 import onnx
 import pytest
 import torch
 from timbrel.export.describe import Codes, landmarks, starting_point
 from timbrel.export.export import Labels, export
+from timbrel.export.first_preset import first_preset
 from timbrel.export.prove import prove_again
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure
+from timbrel.host.patch.agreement import faults
 from timbrel.host.shelf import shipped_models
 from timbrel.train import checkpoint
 from timbrel.train.batches.frames import build
@@ -36,6 +39,43 @@ def test_knobs_span_what_the_training_set_spans(chroma_run, chroma_model, tmp_pa
         assert knob["mean"] == pytest.approx(column.mean(), abs=0.05 * width)
         assert knob["std"] == pytest.approx(column.std(), rel=0.1)
         assert knob["low"] <= knob["default"] <= knob["high"]
+
+
+def test_the_first_knob_changes_the_sound_more_than_the_last_where_keys_choose_the_note(small_model):
+    model = Model(small_model)
+    codes = np.array([mark.latent for mark in model.card.landmarks], np.float32)
+    bands = librosa.filters.mel(sr=model.card.sample_rate, n_fft=model.card.frame_length, n_mels=64, norm=None)
+
+    def levels(codes):
+        power = np.square(model.decode(codes, np.arange(len(codes)) % 12).astype(np.float64))
+        return 10 * np.log10(power @ bands.T / power.sum(1, keepdims=True) + 1e-8)
+
+    changes = []
+    for number, latent in enumerate(model.card.latents):
+        low, high = codes.copy(), codes.copy()
+        low[:, number], high[:, number] = latent.low, latent.high
+        changes.append(np.abs(levels(high) - levels(low)).mean() * latent.std / (latent.high - latent.low))
+    assert changes[0] == max(changes)
+    assert changes[-1] == min(changes)
+
+
+def test_names_of_knobs_differ_and_say_what_was_measured_and_other_models_have_numbers(small_model, chroma_model):
+    named = plain_card(small_model)["latents"]
+    assert len({latent["name"] for latent in named}) == len(named)
+    assert all("correlation" in latent["moves"] for latent in named)
+    plain = plain_card(chroma_model)
+    assert [latent["name"] for latent in plain["latents"]] == [f"latent {i}" for i in range(len(plain["latents"]))]
+    assert plain["directions"] == []
+
+
+def test_the_first_preset_has_the_macros_of_the_card_on_general_purpose_controllers(small_model):
+    model = Model(small_model)
+    assert model.card.directions
+    preset = first_preset(model)
+    assert [macro.name for macro in preset.macro] == [direction.name for direction in model.card.directions]
+    numbers = {entry.target: entry.number for entry in preset.cc}
+    assert [numbers[f"macro.{place}"] for place in range(len(preset.macro))] == [16, 17][: len(preset.macro)]
+    assert list(faults(preset, model.card, {})) == []
 
 
 @pytest.mark.parametrize("model", ["small_model", "chroma_model"])

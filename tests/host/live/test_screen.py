@@ -169,6 +169,23 @@ def test_latents_are_bars_within_their_spans(values):
     assert (f"and {len(knobs) - 16} more" in text) == (len(knobs) > 16)
 
 
+NAMES = ["brightness", "", "noise", "odd partials", "fundamental", "presence", "air", "body"]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_knobs_and_macros_are_told_by_name_and_leave_room_for_the_rest(monkeypatch, width):
+    macros = [("brighter", 0.5), ("rougher", 1.0)]
+    lines = drawn(report(names=NAMES, macros=macros), width=width, monkeypatch=monkeypatch)
+    text = "\n".join(lines)
+    for words in ("brightness [##...] +0.50", " 1 [##...] +0.50", "noise [##...]", "brighter [##...] +0.50"):
+        assert words in text
+    assert "rougher [#####] +1.00" in text
+    assert len(lines) <= 24
+    assert "…" not in "".join(line for line in lines if "[" in line)
+    many = report(names=NAMES * 5, latents=[0.5] * 40, spans=[(0.0, 1.0)] * 40, macros=macros * 8)
+    assert len([line for line in rows(many, width) if line[0] in ("latents", "macros", "")]) <= 12
+
+
 @pytest.mark.parametrize(("level", "lit"), [(float("-inf"), 0), (-48.0, 0), (-24.0, 8), (0.0, 16), (6.0, 16)])
 def test_the_meter_spans_48_db(level, lit):
     assert dict(rows(report(peak_db=level)))["level"].count("#") == lit

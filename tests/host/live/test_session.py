@@ -20,6 +20,7 @@ from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
 
@@ -128,6 +129,12 @@ def test_a_knob_of_two_targets_tells_both_and_keys_tell_nothing(patch):
     both = patch({"number": 5, "target": "latent.0", **SPAN}, {"number": 5, "target": "gain", **SPAN})
     assert told(both, ControlChange(0, 0, 5, 0)) == "CC 5 = 0 -> latent.0 = 0.25, gain = 0"
     assert told(both, NoteOn(0, 0, 60, 100)) == ""
+
+
+def test_a_knob_tells_its_target_by_name(patch):
+    made = patch({"number": 16, "target": "macro.0", **SPAN})
+    made.preset.macro.append(MacroSettings(name="wide", targets=[MacroTarget(target="latent.0", low=0, high=1)]))
+    assert told(made, ControlChange(0, 0, 16, 127)) == "CC 16 = 127 -> macro.0 (wide) = 1"
 
 
 def test_a_preset_of_more_latents_that_is_just_coming_in_is_no_fault(patch):

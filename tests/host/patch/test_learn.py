@@ -150,6 +150,16 @@ def test_a_morph_is_learned_from_end_to_end_where_the_preset_has_one(pad):
     assert (entry.number, entry.low, entry.high) == (74, 0.0, 1.0)
 
 
+def test_a_macro_is_learned_from_end_to_end_and_called_by_its_name(pad):
+    table = '[[macro]]\nname = "wide"\ntargets = [{ target = "latent.0", low = -0.3, high = 0.3 }]\n'
+    pad.write_text(PRESET + "\n" + table, encoding="utf-8")
+    bound, said = taught(sweep(74, 0) + rest(1), "macro.0")[:2]
+    assert bound == ["CC 74 moves macro.0 (wide)"]
+    assert said[0] == "macro.0 (wide): move the knob for it"
+    [entry] = [entry for entry in read_preset(pad).cc if entry.target == "macro.0"]
+    assert (entry.number, entry.low, entry.high) == (74, 0.0, 1.0)
+
+
 def test_without_a_target_the_latents_are_walked_through_and_no_knob_is_taken_twice(pad):
     moments = in_time(sweep(20, 0), rest(0, 3), sweep(20, 3), rest(3.5, 2), sweep(21, 6), rest(7))
     learned, said = taught(moments, None)
