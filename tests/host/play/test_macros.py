@@ -14,6 +14,7 @@ from timbrel.host.through.processor import Processor
 
 RATE = 22050
 PLACE = st.floats(0, 1, allow_subnormal=False)
+AMOUNT = st.floats(-5, 5, allow_subnormal=False)
 NOTES = [NoteOn(0, 0, 60, 100), NoteOn(3000, 0, 64, 100), NoteOff(6000, 0, 60), NoteOff(6000, 0, 64)]
 TWO = {"target": "latent.0", "low": -0.2, "high": 0.3}, {"target": "gain", "low": -6.0, "high": 6.0}
 
@@ -39,7 +40,7 @@ def macros(dials, *tables, reach=None):
     return Macros(settings, spans, dials.values.__getitem__, dials.turn)
 
 
-@given(PLACE, PLACE, st.floats(-5, 5), st.floats(-5, 5), st.floats(0.2, 8))
+@given(PLACE, PLACE, AMOUNT, AMOUNT, st.floats(0.2, 8))
 def test_what_is_added_is_that_of_the_place_less_that_of_the_rest(place, rest, low, high, curve):
     entry = MacroTarget(target="x", low=low, high=high, curve=curve)
     assert entry.added(rest, rest) == 0
