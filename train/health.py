@@ -1,4 +1,4 @@
-"""How a contest stands: neither side's loss says whether clips get better, or whether they have become all alike."""
+"""Measures how a contest stands: neither side's loss says whether clips get better or have become all alike."""
 
 import numpy as np
 import numpy.typing as npt

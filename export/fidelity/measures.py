@@ -21,7 +21,7 @@ SILENT = 1e-12  # mean square, -120 dB of full scale: keeps logarithms finite
 
 
 class Course(NamedTuple):
-    """What is measured of a sound from frame to frame.
+    """Measures of a sound from frame to frame.
 
     ``levels`` [frames] are root mean squares under the window, in dB of full scale; ``shapes`` [frames, 64] the share
     of each frame's power that lies in each mel band, in dB, -80 at least; ``brightness`` [frames] the spectral
@@ -34,7 +34,7 @@ class Course(NamedTuple):
 
 
 class Nearness(NamedTuple):
-    """How near a sound comes to a recording; see `nearness`."""
+    """The nearness of a sound to a recording; see `nearness`."""
 
     shape_db: float
     envelope_db: float

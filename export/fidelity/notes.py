@@ -1,4 +1,4 @@
-"""Which recordings are compared with: single notes that training never saw; and those that a sampler has for them."""
+"""Chooses the recordings to compare with: single notes that training never saw, and a sampler's for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

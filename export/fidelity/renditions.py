@@ -1,4 +1,4 @@
-"""What a model makes of a recorded note: played by its key, of the codes of all its frames, and of its one code."""
+"""Renders a recorded note by a model: played by its key, of the codes of all its frames, and of its one code."""
 
 import contextlib
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What knobs of a network of loops do: what it plays with each turned low and high, measured."""
+"""Measures what the knobs of a network of loops do: what it plays with each turned low and high."""
 
 import numpy as np
 import torch

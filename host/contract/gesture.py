@@ -42,7 +42,7 @@ class Grid(_Part):
 
 
 class Wander(_Part):
-    """How a note that is held goes on moving: root mean squares, and how many values a second are new.
+    """The motion of a note that is held: root mean squares, and how many values a second are new.
 
     ``level_db`` and ``level_hz`` of its loudness; ``codes`` and ``codes_hz`` along each direction.
     """

@@ -24,7 +24,7 @@ BATCH = 64  # validation clips at a time: the slopes between as many are held at
 
 @dataclass(frozen=True)
 class Places:
-    """Where the pieces of a split lie; what they cost in memory does not depend on how many they are.
+    """The places of the pieces of a split; what they cost in memory does not depend on how many they are.
 
     ``clips`` are the recordings that sound. Recording ``r`` has the pieces from ``firsts[r]`` to before
     ``firsts[r + 1]``: about one for each ``hop`` samples at which a piece may begin, and one at least. ``labels`` has

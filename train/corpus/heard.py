@@ -1,4 +1,4 @@
-"""What a corpus sounds like, as far as the choice of an instrument goes: held notes, hits or words, or textures."""
+"""Listens to a corpus as far as the choice of an instrument goes: to held notes, hits or words, or textures."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,7 +33,7 @@ MOST_CLIPS = 400  # that are listened to, evenly spaced: shares to a part in twe
 
 @dataclass(frozen=True)
 class Heard:
-    """What was heard in the training clips of a corpus, medians over clips.
+    """The character of the training clips of a corpus, medians over clips.
 
     Args:
         clips: how many were listened to.

@@ -1,4 +1,4 @@
-"""What the names of files and folders say of clips: which belong together, and what each is called."""
+"""Reads groups and labels of clips from names of files and folders: which belong together, and what each is called."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ _MARK = re.compile(
 
 
 class Names:
-    """What a corpus takes from names.
+    """Takes the groups and the labels of a corpus from names.
 
     Args:
         group: a regular expression; clips in whose names it matches the same text belong together. None parts them all.

@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Judged(NamedTuple):
-    """What a classifier makes of clips: probabilities of labels [clips, labels], and features [clips, features]."""
+    """Outputs of a classifier for clips: probabilities of labels [clips, labels], and features [clips, features]."""
 
     posteriors: Array
     features: Array
@@ -46,7 +46,7 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Nearness:
-    """How far clips are from that clip of the training split that is nearest to each, in dB.
+    """Distances of clips from that clip of the training split that is nearest to each, in dB.
 
     Args:
         median: of the clips.
@@ -59,7 +59,7 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Told:
-    """What a classifier tells of clips that were made.
+    """The figures that a classifier gives of clips that were made.
 
     Args:
         score: inception score and its deviation over ten parts, of the clips made, of as many as there are test clips.

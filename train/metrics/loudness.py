@@ -1,4 +1,4 @@
-"""How loud clips are from moment to moment: when they have risen, and how far two courses of loudness lie apart."""
+"""Measures the loudness of clips from moment to moment: when it has risen, and how far two courses lie apart."""
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ def envelope_db(clips: Array, rate: int) -> Array:
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
-    """When each clip first comes within 3 dB of its loudest moment, in seconds from its beginning: [clips].
+    """Return when each clip first comes within 3 dB of its loudest moment, in seconds from its beginning: [clips].
 
     A silent clip has risen at once.
     """
@@ -44,7 +44,7 @@ def attack_seconds(clips: Array, rate: int) -> Array:
 
 
 def envelope_distance_db(asked: Array, given: Array, rate: int) -> Array:
-    """How far the loudness of each clip is from that of the one in its place, from moment to moment, in dB: [clips].
+    """Return how far each clip's loudness is from that of the one in its place, from moment to moment, in dB: [clips].
 
     The root mean square of differences of `envelope_db`, of moments at which one of the two lies less than 50 dB under
     the loudest moment of the one asked for; what is softer counts as if it lay there. Gain is a difference.

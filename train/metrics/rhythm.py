@@ -1,4 +1,4 @@
-"""When sounds begin, whether they keep a beat, and whether two sounds move together."""
+"""Measures when sounds begin, whether they keep a beat, and whether two sounds move together."""
 
 import numpy as np
 import numpy.typing as npt

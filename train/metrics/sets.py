@@ -1,4 +1,4 @@
-"""How like one set of things is to another, judged by vectors that describe them or by what they are taken for."""
+"""Measures how like two sets of things are, judged by vectors that describe them or by what they are taken for."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""When a clip's loudness has risen, as a number of its own: told so, attacks stand where they stood.
+"""The moment at which a clip's loudness has risen, as a number of its own: told so, attacks stand where they stood.
 
 Most of a course of loudness is told by some numbers that leave each moment a decibel or two off. Where a vowel's
 loudness climbs by half a decibel in a millisecond, that moves the moment at which it comes within 3 dB of its loudest

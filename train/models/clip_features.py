@@ -1,4 +1,4 @@
-"""What an autoencoder of clips sees of a clip: levels of its spectra in bands, and its loudness in short parts."""
+"""The features by which an autoencoder sees a clip: levels of its spectra in bands, and its loudness in short parts."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How far decoded clips are from those asked for, in dB, as an autoencoder of clips is trained by."""
+"""The losses of an autoencoder of clips: how far decoded clips are from those asked for, in dB."""
 
 import math
 
@@ -31,7 +31,7 @@ def apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
-    """How far courses of loudness in dB lie apart, [clips, moments], as `metrics.loudness` has it; the mean over clips.
+    """Return how far courses of loudness in dB [clips, moments] lie apart, as in `metrics.loudness`, the mean of clips.
 
     Moments count at which one of the two is heard; what falls out of hearing counts as if it lay at its edge.
     """

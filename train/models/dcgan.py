@@ -75,7 +75,7 @@ class DCGAN(ClipMaker):
             return {"deception": F.softplus(-functional_call(judge, as_it_is, (self.decode(codes),))).mean()}
 
     def _judged(self, clips: Tensor) -> Tensor:
-        """How real clips are, as the logarithm of the odds, [batch]."""
+        """Return how real clips are, as the logarithm of the odds, [batch]."""
         judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
         return judged
 

@@ -1,4 +1,4 @@
-"""What a network of loops sees of a slice of one: levels as in a clip, but those that the slice has in the loop."""
+"""The features by which a network sees a slice of a loop: levels as in a clip, but those that it has in the loop."""
 
 import math
 from typing import Any

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class _Strided:
-    """What both have in common: how a kernel lies over whole strides."""
+    """The placing of a kernel over whole strides, which both have in common."""
 
     def __init__(self, kernel: int, stride: int) -> None:
         self.stride, self.padding = stride, (kernel - stride + 1) // 2

@@ -1,4 +1,4 @@
-"""What recipes of the chroma family hold: the chroma-conditioned autoencoder of Colonel & Keene 2020."""
+"""The settings of recipes of the chroma family: the chroma-conditioned autoencoder of Colonel & Keene 2020."""
 
 from typing import Annotated, Literal, Self
 

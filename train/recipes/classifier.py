@@ -1,4 +1,4 @@
-"""What recipes of the classifier family hold: networks that tell labelled clips apart."""
+"""The settings of recipes of the classifier family: networks that tell labelled clips apart."""
 
 from typing import Annotated, Literal, Self
 

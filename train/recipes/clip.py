@@ -1,4 +1,4 @@
-"""What recipes of the clip family hold: autoencoders of whole short sounds, made for playing."""
+"""The settings of recipes of the clip family: autoencoders of whole short sounds, made for playing."""
 
 from typing import Annotated, Literal, Self
 

@@ -1,4 +1,4 @@
-"""What recipes of whole clips made from codes hold: the WaveGAN, the DCGAN of one dimension, and its two halves."""
+"""The settings of recipes of generators of clips: the WaveGAN, the DCGAN of one dimension, and its two halves."""
 
 from typing import Annotated, Literal, Self
 

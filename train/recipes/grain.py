@@ -1,4 +1,4 @@
-"""What recipes of the grain family hold: the autoencoders of the Ambisynth post, and what cures them."""
+"""The settings of recipes of the grain family: the autoencoders of the Ambisynth post, and what cures them."""
 
 from typing import Annotated, Literal, Self
 

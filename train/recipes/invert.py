@@ -1,4 +1,4 @@
-"""What recipes of the invert family hold: networks that find the codes of clips for a generator that is there."""
+"""The settings of recipes of the invert family: networks that find the codes of clips for a generator that is there."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What recipes of the loops family hold: networks that play on in the manner of loops, slice by slice."""
+"""The settings of recipes of the loops family: networks that play on in the manner of loops, slice by slice."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What recipes of the sequence family hold: recurrent networks that continue sound frame by frame."""
+"""The settings of recipes of the sequence family: recurrent networks that continue sound frame by frame."""
 
 from typing import Annotated, Literal, Self
 

@@ -30,7 +30,7 @@ STRIDE = 27  # between the places of successive notes in their chunks: of sixtee
 
 
 class Pace(NamedTuple):
-    """How a note follows its way: parts of codes and of loudness, 0 to 1, and how many times as fast as recorded.
+    """The manner of following a way: parts of codes and of loudness, 0 to 1, and how many times as fast as recorded.
 
     ``rate`` is in Hz, ``hop`` the samples between the moments at which codes are read, and ``lead`` by how many samples
     that is before they are heard. Where it ``rises``, the way's own attack takes the place of the preset's, and where
