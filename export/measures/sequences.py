@@ -1,36 +1,20 @@
-"""Measures of sound that was continued: whether it moves and strikes as its recording does, and what its frames add."""
+"""Measures of sound that was continued: whether it strikes as its recording does, how loud it is, what frames add."""
 
 import numpy as np
 import numpy.typing as npt
 
 from ...host.dsp import window
+from ...train.metrics.rhythm import f_measure
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-PART_SECONDS = 0.01  # of an envelope
 ONSET_HOP_SECONDS, ONSET_WINDOW = 0.005, 4  # of spectra, and how many hops one has
 WITHIN_SECONDS = 0.03  # of an onset: nearer than two hits of a fast roll
 SHARPEST = 0.1  # of the largest rise: a smaller one is no onset
 COMPRESSED = 100.0  # of magnitudes, before their logarithm: what lies 40 dB under the loudest counts little
 HIGH_HZ = 10_000.0  # above which there is little but attacks, and clicks where frames meet
 LEAST = 1e-12
-
-
-def envelope(sound: Array, rate: int) -> Double:
-    """Return the root mean square of each hundredth of a second of a sound [samples]."""
-    part = max(1, round(PART_SECONDS * rate))
-    parts = sound[: len(sound) // part * part].reshape(-1, part).astype(np.float64)
-    found: Double = np.sqrt(np.square(parts).mean(1))
-    return found
-
-
-def envelope_correlation(asked: Array, given: Array, rate: int) -> float:
-    """Return how the envelopes of two sounds of one length correlate; 0 where one of them never moves."""
-    pair = np.stack([envelope(asked, rate), envelope(given, rate)])
-    if min(pair[0].std(), pair[1].std()) < LEAST:
-        return 0.0
-    return float(np.corrcoef(pair[0], pair[1])[0, 1])
 
 
 def onsets(sound: Array, rate: int) -> Double:
@@ -56,17 +40,7 @@ def onsets(sound: Array, rate: int) -> Double:
 
 def onset_measure(asked: Array, given: Array, rate: int) -> float:
     """Return the F-measure of onsets of a sound against those of another, each of which counts once; 1 where all do."""
-    wanted, found = onsets(asked, rate).tolist(), onsets(given, rate).tolist()
-    total, hits = len(wanted) + len(found), 0
-    while wanted and found:
-        apart = wanted[0] - found[0]
-        if abs(apart) <= WITHIN_SECONDS:
-            hits += 1
-        if apart <= WITHIN_SECONDS:
-            wanted.pop(0)
-        if apart >= -WITHIN_SECONDS:
-            found.pop(0)
-    return 2 * hits / total if total else 1.0
+    return f_measure(onsets(asked, rate), onsets(given, rate))
 
 
 def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:

@@ -9,10 +9,11 @@ import torch
 
 from ...train.batches.sequence import BATCH, Piece, cut, joined, padded, pieces
 from ...train.corpus.store import Corpus
+from ...train.metrics.rhythm import envelope_correlation
 from ...train.models.sequence import UNKNOWN, RecurrentNetwork, delayed, following
 from ...train.recipes.sequence import SequenceRecipe
 from ...train.run import Run
-from ..measures.sequences import edges_db, envelope_correlation, onset_measure, rms_db
+from ..measures.sequences import edges_db, onset_measure, rms_db
 from .figures import clips as clip_figures
 from .page import basis, document, faint, players, shown, table
 from .picture import Picture

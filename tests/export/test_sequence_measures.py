@@ -2,14 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.measures.sequences import (
-    edges_db,
-    envelope,
-    envelope_correlation,
-    onset_measure,
-    onsets,
-    rms_db,
-)
+from timbrel.export.measures.sequences import edges_db, onset_measure, onsets, rms_db
 
 RATE = 44100
 
@@ -40,15 +33,6 @@ def test_the_measure_of_onsets_counts_hits_misses_and_extras():
     assert onset_measure(asked, strokes([0.15, 0.55, 0.95, 1.35], seed=1), RATE) == 0
     silent = np.zeros(RATE, np.float32)
     assert onset_measure(silent, silent, RATE) == 1
-
-
-def test_envelopes_correlate_as_loudness_moves_not_as_samples_do():
-    asked = strokes([0.1, 0.5, 0.9])
-    assert envelope(np.full(RATE, 0.5, np.float32), RATE) == pytest.approx(np.full(100, 0.5))
-    assert envelope_correlation(asked, -2 * asked, RATE) == pytest.approx(1)
-    assert envelope_correlation(asked, strokes([0.1, 0.5, 0.9], seed=5), RATE) > 0.9
-    assert envelope_correlation(asked, strokes([0.3, 0.7, 1.1], seed=5), RATE) < 0.2
-    assert envelope_correlation(asked, 0 * asked, RATE) == 0
 
 
 @pytest.mark.parametrize("overlap", [0, 128])
