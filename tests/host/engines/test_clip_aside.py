@@ -41,7 +41,7 @@ def aside(decoder):
     def make(clips=8, decoder=decoder, there=True):
         made = Aside(decoder, LENGTH, clips)
         if there:
-            wait(made._is_there)
+            wait(made._server._is_there)
         return made
 
     return make
@@ -99,8 +99,8 @@ def test_a_room_is_used_again_once_its_clip_is_gone_and_no_earlier(aside, decode
 def test_where_it_has_ended_this_process_goes_on(aside, decoder):
     made = aside()
     before = made.clip(0, code(1))
-    made._process.kill()
-    made._process.join()
+    made._server._process.kill()
+    made._server._process.join()
     for number in (1, 2):
         assert np.array_equal(made.clip(0, code(number)).samples, decoder.clip(0, code(number)).samples)
     assert np.array_equal(before.samples, decoder.clip(0, code(1)).samples)
@@ -121,8 +121,8 @@ def test_another_file_than_this_one_is_not_decoded(tmp_path, model):
     save_clips(path, noise(7), np.stack([noise(2), noise(3)]))
     decoder = Decoder(here, sound_of(here.card))
     made = Aside(decoder, LENGTH, 4)
-    wait(lambda: made._is_there() or made._gone)
-    assert made._gone
+    wait(lambda: made._server._is_there() or made._server._gone)
+    assert made._server._gone
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
 
 
@@ -132,16 +132,16 @@ def test_a_file_that_is_gone_ends_it_in_silence(tmp_path, model, capfd):
     here = Model(path)
     path.unlink()
     made = Aside(Decoder(here, sound_of(here.card)), LENGTH, 4)
-    wait(lambda: made._is_there() or made._gone)
+    wait(lambda: made._server._is_there() or made._server._gone)
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
-    made._process.join(PATIENCE)
-    assert made._process.exitcode == 0
+    made._server._process.join(PATIENCE)
+    assert made._server._process.exitcode == 0
     assert capfd.readouterr().err == ""
 
 
 def test_it_ends_with_its_last_holder_and_not_before_its_clips(aside, decoder):
     made = aside()
-    process, clip = made._process, made.clip(0, code(1))
+    process, clip = made._server._process, made.clip(0, code(1))
     gc.disable()
     try:
         del made
@@ -166,7 +166,7 @@ def test_an_instrument_plays_what_it_decodes_as_offline(model, tmp_path, monkeyp
         instrument = Instrument(patch, RATE, live=live)
         engine = instrument._synthesis._engine
         if live:
-            wait(engine._ahead._work._decoder._is_there)
+            wait(engine._ahead._work._decoder._server._is_there)
             elsewhere(monkeypatch, engine._ahead._work._decoder._decoder)
         blocks = []
         for events in ([ControlChange(0, 0, 20, 100)], [], [NoteOn(2000, 0, 67, 100)], [], []):
