@@ -4,8 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.names import misnamed
 from timbrel.train.corpus.report import CorpusReport
 from timbrel.train.corpus.store import Corpus
+
+from .sounds import sine, write
 
 
 def test_the_report_adds_up(sounds, corpus, tmp_path):
@@ -46,6 +50,42 @@ def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
     assert "too short" not in text
     bars = dict(re.findall(r"^  (C|E) .* s  (=+)$", text, re.MULTILINE))
     assert (len(bars["C"]), len(bars["E"])) == (32, round(32 / 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "note", "said"),
+    [
+        ("A4.wav", 72.1, "C5 is heard"),
+        ("low/A4.wav", 69.4, ""),
+        ("A3.wav", 69.0, ""),  # another count of octaves
+        ("B4.wav", 72.0, "C5 is heard"),
+        ("b4.wav", 59.6, ""),
+        ("c5.wav", 71.4, ""),
+        ("flute_Cs5_1.wav", 72.0, "C5 is heard"),
+        ("flute_Cs5_1.wav", 73.0, ""),
+        ("horn-Eb3.wav", 51.0, ""),
+        ("horn-Eb3.wav", 52.0, "E3 is heard"),
+        ("gb2.aif", 42.2, ""),
+        ("f#2 a1.wav", 33.0, ""),  # one of its notes
+        ("f#2 a1.wav", 34.0, "A#1 is heard"),
+        ("A4/take.wav", 72.0, ""),
+        ("kick01_e12_mp3.wav", 72.0, ""),
+        ("A4.wav", float("nan"), ""),
+    ],
+)
+def test_a_name_is_contradicted_by_another_pitch_class_alone(name, note, said):
+    assert misnamed(name, note) == said
+
+
+def test_files_whose_names_say_other_notes_than_are_heard_are_named_and_what_is_heard_counts(tmp_path):
+    for name, note in (("A4", 72), ("C5", 72), ("tone", 64)):
+        write(tmp_path / "sounds" / f"{name}.wav", sine(440 * 2 ** ((note - 69) / 12)))
+    report = build([tmp_path / "sounds"], tmp_path / "corpus")
+    assert report.misnamed == {"A4.wav": "C5 is heard"}
+    assert "\nmisnamed         1  what is heard counts\n  A4.wav: C5 is heard" in report.text()
+    corpus = Corpus.open(tmp_path / "corpus")
+    (clip,) = [clip for clip in corpus.clips() if clip.name == "A4.wav"]
+    assert np.nanmedian(corpus.pitch(clip)) == pytest.approx(72, abs=0.1)
 
 
 def test_noise_gets_no_histogram():

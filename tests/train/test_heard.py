@@ -66,6 +66,11 @@ def tick(number):
     return rain(number)[: round(0.04 * RATE)]
 
 
+def blip(number):
+    """A note of ninety milliseconds."""
+    return harmonic(72 + number, times(0.09))
+
+
 def long_hit(number):
     """It dies away, but takes three seconds."""
     return np.exp(-2.3 * times(3.2)) * np.random.default_rng(number).standard_normal(round(3.2 * RATE)) / 4
@@ -83,6 +88,7 @@ def long_hit(number):
         (rain, False, 1, 0),
         (long_hit, False, 1, 0),
         (tick, True, 1, 0),
+        (blip, True, 1, 1),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from ...host.errors import UserError
 from .loops import append_loops
-from .names import Names, velocities
-from .pitch import pitch_track
+from .names import Names, misnamed, velocities
+from .pitch import pitch_track, single_note
 from .report import CorpusReport
 from .sounds import SHORTEST, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
@@ -120,6 +120,8 @@ def _append(
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.clipped:
             report.clipped.append(name)
+        if heard := misnamed(name, single_note(track)):
+            report.misnamed[name] = heard
 
 
 def _check_rate(rate: int) -> None:

@@ -7,21 +7,21 @@ import numpy as np
 import numpy.typing as npt
 
 from .beat import has_beat
-from .store import Clip, Corpus
+from .pitch import single_note
+from .store import Corpus
 
 Array = npt.NDArray[np.float32]
 
 SHORT_SECONDS = 2.0  # until a clip has died away: hits and words have, loops and textures have not
+HELD = 0.6  # of what has a pitch in a clip is steady, or it is no held note
 LOUD_DB = 60.0  # under a clip's loudest: what is softer has died away
 STEP_SECONDS = 0.01  # of the loudness that is looked at
 RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by so much within so many steps
 STRONG_DB = 20.0  # and comes so near to the clip's loudest
 DYING_DB = 12.0  # under its loudest, where a hit that is cut off early ends: noise that goes on does not
-CUT_SECONDS = 0.1  # what is no longer is no texture, however it ends: a hat or a click, cut off
+CUT_SECONDS = 0.1  # what is no longer is neither note nor texture, however it ends: a hat or a click, cut off
 APART_STEPS = 8  # between onsets: what rises again sooner is the same
 ONSETS = 3  # of a hit or a word at the most: two syllables, and one more
-STEADY = 0.5  # semitones from the clip's median pitch: within vibrato
-HELD = 0.6  # of a clip's pitch values that are steady, or it is no held note
 NOTES = 3  # different pitches, in whole semitones, that make recordings notes of an instrument
 PITCHED = 0.5  # of the sound, or what has a beat is a melody: of drum loops less than a third is
 MOSTLY = 0.75  # of clips, held notes: of an instrument's nearly all are, of a drum machine's a half
@@ -56,9 +56,9 @@ class Heard:
     @property
     def short(self) -> bool:
         """Return whether the clips are hits or words, each a sound by itself, and no notes of an instrument."""
-        ends = self.dying >= MOSTLY or self.seconds <= CUT_SECONDS
-        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and ends
-        scale = self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
+        cut = self.seconds <= CUT_SECONDS
+        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
+        scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
         return single and not scale
 
     def text(self) -> str:
@@ -75,7 +75,8 @@ def listened(corpus: Corpus) -> Heard:
     clips = corpus.clips("train")
     clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(MOST_CLIPS, len(clips))).astype(int)]
     levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
-    notes = np.array([_note(corpus, clip) for clip in clips])
+    heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
+    notes = np.array([np.nan if note is None else note for note in heard])
     known = notes[np.isfinite(notes)]
     return Heard(
         clips=len(clips),
@@ -137,13 +138,3 @@ def _onsets(levels: Array) -> int:
     lowest = np.lib.stride_tricks.sliding_window_view(before, RISE_STEPS)[: len(levels)].min(1)
     rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))
     return int(1 + np.sum(np.diff(rising) > APART_STEPS)) if len(rising) else 1
-
-
-def _note(corpus: Corpus, clip: Clip) -> float:
-    """Return the MIDI note of a clip that is one steady note; NaN of another."""
-    track = corpus.pitch(clip)
-    known = track[np.isfinite(track)]
-    if len(known) < max(1, len(track) / 2):
-        return float("nan")
-    middle = float(np.median(known))
-    return middle if np.mean(np.abs(known - middle) <= STEADY) >= HELD else float("nan")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from ...host.errors import UserError
+from ...host.units import PITCH_CLASSES, note_name
 from .store import Clip
 
 FOLDER = "folder"  # the label that is no regular expression
@@ -19,6 +20,9 @@ _MARK = re.compile(
     r"(?![a-z0-9])",
     re.IGNORECASE,
 )  # a lone capital F is a note
+NOTE = re.compile(r"(?<![a-z0-9])([acdfg](?=s)|[a-g])([#♯s♭b]?)[0-9](?![a-z0-9])", re.IGNORECASE)  # A4, Cs5, Bb3
+ANOTHER = 0.75  # semitones: what lies nearer is the note, out of tune
+MOVED = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
@@ -82,6 +86,28 @@ def velocities(names: Iterable[str]) -> dict[str, int]:
 
 def _mark(text: str) -> str:
     return re.sub("mezzo[-_ ]?", "mezzo-", text.lower())
+
+
+def misnamed(name: str, note: float | None) -> str:
+    """Return which note is heard where a file's name says none but others, in words; empty where it does not.
+
+    Args:
+        name: of the file.
+        note: the MIDI note that is heard, with fractions; None where none is.
+    """
+    classes = named_classes(name)
+    if not classes or note is None or min(abs((note - named + 6) % 12 - 6) for named in classes) < ANOTHER:
+        return ""
+    return f"{note_name(round(note))} is heard"
+
+
+def named_classes(name: str) -> set[int]:
+    """Return the pitch classes of the notes in a file's name, 0 for C: of ``flute_Cs5_1.wav`` that is 1.
+
+    Octaves are left out, as programs count them from different ones: middle C is C3, C4 or C5.
+    """
+    found = NOTE.findall(PurePath(name).stem)
+    return {(PITCH_CLASSES.index(letter.upper()) + MOVED[sign.lower()]) % 12 for letter, sign in found}
 
 
 def _pattern(text: str | None, what: str, example: str) -> re.Pattern[str] | None:

@@ -76,13 +76,18 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
     return np.where(sounding, key + _octaves_away(voiced, key, int(sounding.sum())), np.nan).astype(np.float32)
 
 
-def single_note(track: Samples) -> float | None:
-    """Return the MIDI note of a clip whose track [frames] is that of a single note, with fractions; None of others."""
+def single_note(track: Samples, steady: float = _STEADY) -> float | None:
+    """Return the MIDI note of a clip that is a single note, with fractions; None of others.
+
+    Args:
+        track: its pitch, [frames].
+        steady: the part of what has a pitch that lies within half a semitone of its median, at least.
+    """
     heard = track[np.isfinite(track)]
     if not len(heard) or len(heard) < _PITCHED * len(track):
         return None
     pitch = float(np.median(heard))
-    return pitch if np.mean(np.abs(heard - pitch) < _TUNING) >= _STEADY else None
+    return pitch if np.mean(np.abs(heard - pitch) < _TUNING) >= steady else None
 
 
 def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
