@@ -1,6 +1,7 @@
 """What the tests of several rooms share: tones, the corpus of them, a small run and its model, and the command line."""
 
 import contextlib
+import functools
 import io
 import signal
 import sys
@@ -88,7 +89,17 @@ def small_run(tone_corpus, small, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def small_model(small_run, tmp_path_factory):
+def one_table():
+    """The exporter's table of operators is built once for all graphs: it takes longer than what follows."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_model(small_run, one_table, tmp_path_factory):
     """The file of that run's model, its encoder beside it."""
     from timbrel.export.export import export
     from timbrel.train.run import Run

@@ -26,6 +26,7 @@ from timbrel.train.run import Run
 
 from ..train.struck import SMALL, drums
 from .instruments import few_codes, interrupt_at, made, small_recipe
+from .undrawn import undrawn
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
 WORDS_RATE = 16000
@@ -47,6 +48,17 @@ def combs(octave, semitones):
         hz = 440 * 2 ** ((12 * (octave + 1) + key + semitones[key] - 69) / 12)
         rows.append(sum(0.7**k * lobe(bins, k * hz * LENGTH / RATE) for k in range(1, int(8000 / hz))))
     return np.array([row / row.max() for row in rows], np.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exporter(one_table):
+    """Many graphs are exported here."""
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """What is asked of a report are its figures and words."""
+    undrawn(monkeypatch)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import soundfile
 from timbrel.export import evaluate as evaluating
 from timbrel.export.evaluate import evaluate
 from timbrel.export.reports.clip import clip_report, maker, reconstruction
-from timbrel.export.reports.picture import Picture
 from timbrel.host.errors import UserError
 from timbrel.train.batches.hits import hits
 from timbrel.train.families import trained
@@ -181,13 +180,7 @@ def knowing(classifier, words, answers, monkeypatch):
     return judging
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pictures take seconds, and are looked at elsewhere."""
-    monkeypatch.setattr(Picture, "save", lambda self, folder: None)
-
-
-def test_clips_made_are_judged_by_a_classifiers_run(hit_run, classifier, undrawn):
+def test_clips_made_are_judged_by_a_classifiers_run(hit_run, classifier, no_pictures):
     told = evaluate(hit_run(True), classifier=classifier)["generated"]["told"]
     assert 0 <= told["accuracy"] <= 1
     assert told["score"][0] >= 1
@@ -198,7 +191,7 @@ def test_clips_made_are_judged_by_a_classifiers_run(hit_run, classifier, undrawn
 
 @pytest.mark.parametrize("words", [["hat", "tom"], ["tom", "hat"], ["clap", "tom", "hat"]])
 def test_labels_are_compared_by_their_words_whatever_order_the_classifier_has(
-    hit_run, classifier, monkeypatch, undrawn, words
+    hit_run, classifier, monkeypatch, no_pictures, words
 ):
     """It takes all of eight clips for what they were asked for, but the first."""
     run, own = hit_run(True), ["hat", "tom"]

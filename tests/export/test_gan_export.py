@@ -159,6 +159,7 @@ def test_a_report_has_clips_to_hear_and_to_see_and_what_training_logged(made, as
     assert found["run"]["seconds"] > 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_each_sides_loss_is_the_sum_of_its_terms_as_weighted(made):
     run = made(*LABELLED)
     (line,) = run.logged()
@@ -179,6 +180,7 @@ def test_a_classifier_judges_what_contests_make_by_labels_where_they_were_asked_
     assert (told["accuracy"] is None) == (asked != LABELLED)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_halves_relative_error_is_none_of_what_comes_back_whole_and_one_of_silence(made, monkeypatch):
     run = made("clip-dcgan-halves")
     network = FAMILIES["halves"].network
@@ -201,6 +203,7 @@ def test_random_codes_of_the_halves_are_spread_as_training_clips_codes_are():
     assert np.allclose(np.cov(made.T), np.cov(trained.T), atol=0.03)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_has_collapsed_is_said_to_have(made, monkeypatch):
     run = made("clip-wavegan")
     network = FAMILIES["gan"].network
@@ -213,6 +216,7 @@ def test_a_run_that_has_collapsed_is_said_to_have(made, monkeypatch):
     assert any("kept" in line for line in found["shortcomings"])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_one_recording_alone_is_measured_and_said_to_be_all(spoken, tmp_path):
     alone, opened = tmp_path / "alone", Corpus.open(spoken)
     with writing(alone, RATE) as writer:

@@ -91,11 +91,6 @@ def small_work(monkeypatch):
     monkeypatch.setattr(codes, "TRIALS", 5)
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(picture.Picture, "save", lambda self, folder: None)
-
-
 # ---- codes
 
 

@@ -60,6 +60,7 @@ def sounds(tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, timbrel):
     monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
     output = tmp_path / "drums"

@@ -232,6 +232,7 @@ def test_a_report_continues_recordings_and_says_how_near_that_comes(run_of, stru
     assert given[16] > 0.99  # of seventeen frames sixteen are the recording's
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_network_that_gives_back_what_it_heard_has_nothing_to_be_desired(run_of, struck, monkeypatch):
     run = run_of("sequence-samples")
     network = type(trained(run, "best")[0])

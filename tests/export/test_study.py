@@ -11,13 +11,14 @@ import scipy.signal
 import soundfile
 from timbrel.export.measures import codes
 from timbrel.export.reports import grain as grain_report
-from timbrel.export.reports import picture
 from timbrel.export.study.runs import Asked
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train.batches.grain import GrainData
 from timbrel.train.corpus.store import Corpus, writing
+
+from .undrawn import undrawn
 
 RATE, LENGTH, STEPS = 8000, 256, 6
 SMALL = [
@@ -52,12 +53,7 @@ def shrink(patch):
     patch.setattr(grain_report, "TEST_WINDOWS", 60)
     patch.setattr(codes, "REPLICATES", 20)
     patch.setattr(codes, "TRIALS", 2)
-
-    def touch(drawn, folder):
-        for suffix in ("", "-dark"):
-            (folder / f"{drawn.name}{suffix}.png").touch()
-
-    patch.setattr(picture.Picture, "save", touch)
+    undrawn(patch)
 
 
 @pytest.fixture(autouse=True)

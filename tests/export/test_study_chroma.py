@@ -26,6 +26,8 @@ from timbrel.train.families import FAMILIES, trained
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
+from .undrawn import undrawn
+
 RATE, FRAME, HOP = 8000, 1024, 512
 SMALL = [
     f"frames.sample_rate={RATE}",
@@ -61,11 +63,6 @@ def octave(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpora") / "octave")
 
 
-def touch(drawn, folder):
-    for suffix in ("", "-dark"):
-        (folder / f"{drawn.name}{suffix}.png").touch()
-
-
 def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
     return chroma_plan.Asked(corpora, folder, tables=tables, seeds=seeds, epochs=epochs, changes=[*SMALL, *changes],
                         sides=SIDES, accelerator="cpu", **others)  # fmt: skip
@@ -87,7 +84,7 @@ def one_line(error):
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(picture.Picture, "save", touch)
+    undrawn(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +93,7 @@ def made(octave, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "study"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture.Picture, "save", touch)
+        undrawn(patch)
         patch.setitem(chroma_plan.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
         given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
         assert make(given)

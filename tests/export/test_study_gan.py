@@ -19,6 +19,8 @@ from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
+from .undrawn import undrawn
+
 RATE, STEPS = 16000, 7
 RECIPES = ["clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip"]
 HALVES = ["network.channels=[2,2]", "frames.frame_length=4096", "frames.hop_length=4096", "network.latents=5"]
@@ -42,20 +44,12 @@ def make(given):
         return study("gan", given, display)
 
 
-def no_pictures(patch):
-    def touch(drawn, folder):
-        for suffix in ("", "-dark"):
-            (folder / f"{drawn.name}{suffix}.png").touch()
-
-    patch.setattr(picture.Picture, "save", touch)
-
-
 @pytest.fixture(scope="module")
 def made(spoken, judge, tmp_path_factory):
     """A study of all four networks, made once and only looked at."""
     folder = tmp_path_factory.mktemp("studies") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        no_pictures(patch)
+        undrawn(patch)
         assert make(Asked(spoken, folder, None, SMALL, STEPS, "cpu", classifier=judge))
     return folder
 
@@ -106,7 +100,7 @@ def test_losses_are_logged_at_every_part_and_no_step_is_trained_twice(made):
 
 
 def test_a_finished_study_is_not_made_again_and_more_steps_go_on(spoken, tmp_path, monkeypatch):
-    no_pictures(monkeypatch)
+    undrawn(monkeypatch)
     folder = tmp_path / "study"
     given = Asked(spoken, folder, ["clip-dcgan"], HALVES, 3, "cpu")
     assert make(given)

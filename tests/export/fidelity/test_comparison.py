@@ -11,9 +11,11 @@ from timbrel.export.fidelity.pages import NONE, in_short, told
 from timbrel.export.first_preset import first_preset
 from timbrel.export.reports import chroma as chroma_report
 from timbrel.export.reports import picture
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import EnvelopeSettings, Preset
+from timbrel.host.shelf import shipped_models
 
 from ..evaluate.runs import make_run, measured, octave, write_corpus
 from .tones import RATE, note_corpus
@@ -86,10 +88,8 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(analytic, tmp_pat
     assert not (tmp_path / "report").exists()
 
 
-def test_a_model_whose_keys_choose_no_note_is_refused(hit_model, tmp_path):
-    from timbrel.host.contract.model import Model
-
-    model = Model(hit_model(False))
+def test_a_model_whose_keys_choose_no_note_is_refused(tmp_path):
+    model = Model(shipped_models()["gm-drums"])
     patch = Patch("hits", Preset(format=1, model=str(model.path)), model, tmp_path)
     with pytest.raises(UserError, match=r"kind 'spectrum'.*kind 'clip'.*give its run instead"):
         evaluate_instrument(patch, note_corpus(tmp_path / "c", KEYS), tmp_path / "report")

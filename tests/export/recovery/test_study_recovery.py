@@ -18,6 +18,7 @@ from timbrel.host.progress import Display
 from timbrel.host.shelf import shipped_models
 from timbrel.train.corpus.store import writing
 
+from ..undrawn import undrawn
 from .words import INVERT, word
 
 SMALL = [
@@ -36,6 +37,7 @@ def quick():
         patch.setattr(search, "EVALUATIONS", 3)
         patch.setattr(recovery_rows, "Options", lambda **given: Options(stages=SHORT, starts=2, **given))
         patch.setattr(recovery_rows, "SLOPES", 3)
+        undrawn(patch)
         yield
 
 
