@@ -41,6 +41,7 @@ def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_anot
         for model in (analytic(), analytic(semitones=(5,) * 12, name="sharp"))
     )
     assert near["notes"] == 2
+    assert near["each"][0]["ours"]["shape_db"] == near["ours"]["shape_db"]["worst"]
     assert near["ours"]["shape_db"]["worst"] + 5 < sharp["ours"]["shape_db"]["median"]
     assert near["ours"]["attack_ms"]["worst"] <= 10
     assert near["codes"] is None  # no encoder lies beside it

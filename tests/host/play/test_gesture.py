@@ -156,6 +156,15 @@ def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gesture
     assert mix.release_codes == pytest.approx(np.array([[0.3, 0.0], [0.1, 0.2]]))
 
 
+def test_a_key_plays_the_note_of_its_velocity(make_patch, gestured):
+    loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
+    for velocity, asked in ((110, 0.4), (30, -0.4)):
+        _, made = hands.engine_and_hands(make_patch(gestured(gestures(loud, soft))))
+        made.hear(NoteOn(0, 0, 60, velocity))
+        [voice] = made.voices
+        assert voice.gesture.code(RATE)[0] == pytest.approx(asked - 0.1, abs=0.01)  # at its way's end, 0.1 lower
+
+
 def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, gestured):
     homes = {"dark": [0.2, 0.5], "bright": [0.8, 0.5]}
     fields = gestures(instruments=[{"label": name, "home": at, "notes": [note(code=at)]} for name, at in homes.items()])
