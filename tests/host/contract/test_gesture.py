@@ -40,12 +40,14 @@ BROKEN = {
     "newer": (gestures() | {"format": 2}, "format 2, newer than this timbrel reads"),
     "no notes": (gestures(instruments=[]), "instruments"),
     "a level too few": (bare(levels=[0.0]), "levels of a note must have 4 points"),
+    "a level too many": (bare(levels=[0.0] * 5), "levels of a note must have 4 points"),
     "codes of another width": (bare(codes=[[0.0], [0.0]]), "must have 2 numbers, one a direction"),
     "a release without codes": (bare(release_codes=[]), "release_codes of a note must have 2 points"),
     "another code": (bare(code=[0.5]), "code of a note must have 2 numbers"),
     "no number": (json.dumps(gestures()).replace("-40.0", "NaN"), "finite"),
     "loud beyond all": (bare(levels=[500.0, 0.0, 0.0, 0.0]), "less than or equal to 60"),
     "a grid that goes back": (gestures(grid=GRID | {"levels": [0.0, 0.2, 0.1, 0.5]}), "must begin with 0 and rise"),
+    "a grid that stands": (gestures(grid=GRID | {"levels": [0.0, 0.1, 0.1, 0.5]}), "must begin with 0 and rise"),
     "a wander too short": (gestures(wander=WANDER | {"codes": [0.0]}), "wander must have 2 numbers"),
     "directions of other latents": (
         gestures(
