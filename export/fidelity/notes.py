@@ -135,7 +135,8 @@ def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
 
     That is a recording of the nearest other key, of the same instrument where clips say which (label and program), held
     at least as long if there is one, else the longest; and of these the one of the nearest velocity where clips say
-    which, and then the one that is nearly as loud, as dynamics go with loudness. It is played faster or slower until it has the note's pitch, and fades where the key is let go.
+    which, and then the one that is nearly as loud, as dynamics go with loudness. It is played faster or slower until it
+    has the note's pitch, and fades where the key is let go.
     """
     own = note.single
     others = [single for single in known if single.key != own.key]

@@ -102,12 +102,12 @@ def ground(
     ``ends`` are the knobs' low and high ones; None: those of the sample.
     """
     frames = recipe.frames
-    assert frames.octave is not None
+    assert frames.fold is not None
     few = np.linspace(0, len(sample) - 1, min(len(sample), CODES)).astype(np.int64)
     codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
     low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
     high = torch.maximum(high, low + NARROWEST)
-    timbre = Timbre(frames.sample_rate, frames.frame_length, frames.octave)
+    timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
     return Ground(network, timbre, torch.from_numpy(codes), torch.arange(len(codes)) % 12, low, high)
 
 

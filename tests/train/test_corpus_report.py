@@ -70,7 +70,7 @@ def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
         ("f#2 a1.wav", 34.0, "A#1 is heard"),
         ("A4/take.wav", 72.0, ""),
         ("kick01_e12_mp3.wav", 72.0, ""),
-        ("A4.wav", float("nan"), ""),
+        ("A4.wav", None, ""),
     ],
 )
 def test_a_name_is_contradicted_by_another_pitch_class_alone(name, note, said):

@@ -16,8 +16,8 @@ DYNAMICS = {
     "mezzo-forte": 80, "mf": 80, "forte": 96, "f": 96, "fortissimo": 112, "ff": 112, "fortississimo": 127, "fff": 127,
 }  # fmt: skip
 _MARK = re.compile(
-    r"(?<![a-z0-9])(mezzo[-_ ]?(?:piano|forte)|(?:piani|forti)(?:ssi)+mo|piano|forte|(?-i:p{1,3}|f{1,3})|PPP?|FFF?|m[pf])"
-    r"(?![a-z0-9])",
+    r"(?<![a-z0-9])(mezzo[-_ ]?(?:piano|forte)|(?:piani|forti)(?:ssi)+mo|piano|forte"
+    r"|(?-i:p{1,3}|f{1,3})|PPP?|FFF?|m[pf])(?![a-z0-9])",
     re.IGNORECASE,
 )  # a lone capital F is a note
 NOTE = re.compile(r"(?<![a-z0-9])([acdfg](?=s)|[a-g])([#♯s♭b]?)[0-9](?![a-z0-9])", re.IGNORECASE)  # A4, Cs5, Bb3
