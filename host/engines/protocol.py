@@ -46,8 +46,14 @@ class Motion(Protocol):
     @property
     def own_codes(self) -> bool: ...
 
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
-        """Return the codes, [rows, n_latents]."""
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        """Return the codes, [rows, n_latents].
+
+        Args:
+            voices: one a row.
+            times: the samples at which knobs are read: not before the hop in which a voice begins.
+            own_times: those at which what a note itself brings is read, from before its beginning on; None: ``times``.
+        """
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:

@@ -65,7 +65,7 @@ class SpectrumStream(VoiceSound):
     origin: int
     pending: Array
     state: Any
-    prepared: int | None = None  # the sample of the knobs for which it is decoded already
+    prepared: int | None = None  # the sample of the codes for which it is decoded already
 
 
 Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and stream, and the sample at its beginning
@@ -181,19 +181,22 @@ class SpectrumEngine:
             return
         waiting: list[tuple[int, int, SpectrumStream, int]] = []
         frames = [max(stream.next_frame, hop + self._delay) for stream in streams]
-        read = self._knobs_at(np.array([stream.on for stream in streams], np.int64), np.array(frames, np.int64))
-        for voice, (stream, frame, knobs) in enumerate(zip(streams, frames, read.tolist(), strict=True)):
-            if knobs < now and knobs != stream.prepared:
-                waiting.append((frame, voice, stream, knobs))
+        own = self._read_at(np.array(frames, np.int64)).tolist()
+        for voice, (stream, frame, read) in enumerate(zip(streams, frames, own, strict=True)):
+            if read < now and read != stream.prepared:
+                waiting.append((frame, voice, stream, read))
         if not waiting:
             return
         soonest = sorted(waiting, key=lambda entry: entry[:2])[:SOONEST]
         pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
-        times = np.array([knobs for *_, knobs in soonest], np.int64)
-        chroma, _ = self._places([stream for _, _, stream, _ in soonest], pitches)
-        self._advance(motion.latents([voice for _, voice, _, _ in soonest], times), chroma)
-        for _, _, stream, knobs in soonest:
-            stream.prepared = knobs
+        times = np.array([read for *_, read in soonest], np.int64)
+        streams = [stream for _, _, stream, _ in soonest]
+        chroma, _ = self._places(streams, pitches)
+        self._advance(
+            motion.latents([voice for _, voice, _, _ in soonest], self._knobs_at(streams, times), times), chroma
+        )
+        for _, _, stream, read in soonest:
+            stream.prepared = read
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
         """Return every pitch class that the model knows, those that are due first in front."""
@@ -213,11 +216,17 @@ class SpectrumEngine:
         if self._voicing.prepare(latents, chroma):
             self._unfinished = latents, chroma
 
-    def _knobs_at(self, onsets: Times, frames: Times) -> Times:
-        """Return the samples at which the knobs are read for frames that begin at samples ``frames``."""
-        latest = np.maximum(frames - self._delay, onsets - onsets % self._knob_hop)
+    def _read_at(self, frames: Times) -> Times:
+        """Return the samples at which codes are read for frames that begin at samples ``frames``."""
+        latest = frames - self._delay
         read: Times = latest - latest % self._knob_hop
         return read
+
+    def _knobs_at(self, streams: Sequence[SpectrumStream], read: Times) -> Times:
+        """Return the samples at which knobs are read: as codes, but not before the hop in which a note begins."""
+        onsets = np.array([stream.on for stream in streams], np.int64)
+        knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
+        return knobs
 
     def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
         """Return a stream's block in which its note begins, or one before that."""
@@ -233,12 +242,13 @@ class SpectrumEngine:
             voices, streams, times = zip(*batch, strict=True)
             begins = np.array(times, np.int64)
             onsets = np.array([stream.on for stream in streams], np.int64)
-            knobs = self._knobs_at(onsets, begins)
+            read = self._read_at(begins)
             bends = np.maximum(begins, onsets)  # a pitch is not read before its note: no bend may have gone there yet
             chroma, away = self._places(streams, bends)
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
             states = [stream.state for stream in streams]
-            sound = self._voicing.make(motion.latents(voices, knobs), chroma, ratios, states)
+            codes = motion.latents(voices, self._knobs_at(streams, read), read)
+            sound = self._voicing.make(codes, chroma, ratios, states)
             self._overlap_add(voices, streams, times, sound)
 
     def _overlap_add(

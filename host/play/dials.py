@@ -31,7 +31,7 @@ class CommonMotion:
         self.bend = Ramp(0.0, ramp)
         self.left, self.right = (Ramp(gain, ramp) for gain in gains)
 
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         """Return the code, [rows, n_latents]: the same for all voices."""
         return self.codes.at(times)
 

@@ -267,9 +267,9 @@ class _FingerMotion(Beside):
         super().__init__(common)
         self._touches, self._to_latents, self._spans = touches, to_latents, spans
 
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         """Return codes, [rows, n_latents]; where fingers rest, the common ones to the bit: their frames are shared."""
-        codes = self._common.latents(voices, times)
+        codes = self._common.latents(voices, times, own_times)
         if not self._to_latents:
             return codes
         codes = codes.copy()

@@ -32,7 +32,7 @@ class Knobs:
     def __init__(self, moving: bool, shared: bool) -> None:
         self.moving, self.shared = moving, shared
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         voice = np.zeros(len(voices)) if self.shared else np.asarray(voices)
         time = times if self.moving else np.zeros(len(times))
         return (0.5 + 0.4 * np.sin(np.outer(time / 9000 + voice, np.arange(1, N + 1)))).astype(np.float32)

@@ -70,9 +70,9 @@ class OwnMotion(Beside):
         self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
         self._low, self._high = np.array(spans, np.float64).T
 
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         """Return codes, [rows, n_latents]; a knob that stands outside its span is not brought back."""
-        codes = self._common.latents(voices, times)
+        codes = self._common.latents(voices, times, own_times)
         moved = codes + self._added[list(voices)]
         kept: Array = np.clip(moved, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(np.float32)
         return kept

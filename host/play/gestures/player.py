@@ -95,11 +95,12 @@ class GestureMotion(Beside):
         self._gestures = gestures
         self._low, self._high = np.array(spans, np.float64).T
 
-    def latents(self, voices: Sequence[int], times: Times) -> Array:
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         """Return codes, [rows, n_latents]; a knob that stands outside its span is not brought back."""
-        codes = self._common.latents(voices, times)
+        codes = self._common.latents(voices, times, own_times)
         added = np.zeros(codes.shape)
-        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+        read = times if own_times is None else own_times
+        for row, (voice, time) in enumerate(zip(voices, read.tolist(), strict=True)):
             if (gesture := self._gestures[voice]) is not None:
                 added[row] = gesture.code(time)
         moved: Array = np.clip(codes + added, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(

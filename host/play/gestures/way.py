@@ -96,7 +96,7 @@ class Gesture:
         self._off: int | None = None
         self._stretch = 1.0  # recorded seconds of a release that go by in one
         self._ahead: tuple[int, Doubles, Doubles] | None = None  # a chunk's number, its codes, and these in dB
-        self._hop = on // pace.hop  # of the first code that is kept
+        self._hop = (on - 2 * pace.lead) // pace.hop  # of the first code that is kept: no frame is read sooner
         self._codes: list[Doubles] = []  # hop by hop
         self._sounding = np.zeros(0)  # the last of them, in dB
 

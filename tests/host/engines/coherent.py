@@ -36,7 +36,7 @@ class Knobs:
     def __init__(self, latent=lambda times: 0.5 + 0 * times, bend=lambda times: 0.0 * times):
         self.latent, self.bend = latent, bend
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.stack([self.latent(times), np.full(len(times), 0.5)], axis=1).astype(np.float32)
 
     def bend_semitones(self, voices, times):

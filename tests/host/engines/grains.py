@@ -18,7 +18,7 @@ class Still:
     def __init__(self, code=(0.0,) * LATENTS, bend=0.0):
         self.code, self.bend = code, bend
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.tile(np.asarray(self.code, np.float32), (len(voices), 1))
 
     def bend_semitones(self, voices, times):

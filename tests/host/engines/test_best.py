@@ -125,7 +125,7 @@ class Still:
 
     own_codes = False
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.full((len(times), 2), 0.5, np.float32)
 
     def bend_semitones(self, voices, times):

@@ -35,7 +35,7 @@ def test_a_held_noise_has_the_power_of_its_magnitudes(noise, pitch, length):
 class Codes(Still):
     """A code for each voice, [voices, latents], that stands."""
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.asarray(self.code, np.float32)[list(voices)]
 
 

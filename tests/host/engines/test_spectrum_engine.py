@@ -28,7 +28,7 @@ class Still:
     def __init__(self, latents=2, semitones=0.0):
         self.values, self.semitones = [0.5] * latents, semitones
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.tile(np.array(self.values, np.float32), (len(times), 1))
 
     def bend_semitones(self, voices, times):
@@ -38,14 +38,14 @@ class Still:
 class Turning(Still):
     """Knobs that never rest, the same for all voices."""
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.stack([np.sin(times / 5000), np.cos(times / 7000)], axis=1).astype(np.float32) / 2 + 0.5
 
 
 class Apart(Still):
     """A code for every voice that never rests."""
 
-    def latents(self, voices, times):
+    def latents(self, voices, times, own_times=None):
         return np.stack([np.sin(times / 5000 + voices), np.cos(times / 7000 + voices)], axis=1).astype(np.float32)
 
 

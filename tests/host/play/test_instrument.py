@@ -211,7 +211,7 @@ def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(
     class Still:
         own_codes = False
 
-        def latents(self, voices, times):
+        def latents(self, voices, times, own_times=None):
             return np.full((len(times), 2), 0.5, np.float32)
 
         def bend_semitones(self, voices, times):
