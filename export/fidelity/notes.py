@@ -69,12 +69,24 @@ def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
     return sorted(chosen, key=lambda note: (note.key, note.clip.name))
 
 
-def spread(notes: Sequence[Single], count: int, rng: np.random.Generator) -> list[Single]:
-    """Draw at most ``count`` notes, of all keys alike; where not every key can have another, of keys evenly spread."""
+def spread(
+    notes: Sequence[Single], count: int, rng: np.random.Generator, loudness: Sequence[float] = ()
+) -> list[Single]:
+    """Draw at most ``count`` notes, of all keys alike; where not every key can have another, of keys evenly spread.
+
+    Where ``loudness`` is given, [notes], the softest of each key comes first, then its loudest, then what chance draws.
+    """
     rounds: dict[int, list[Single]] = {}
     taken: dict[int, int] = {}
-    for place in rng.permutation(len(notes)):
-        note = notes[int(place)]
+    drawn = [int(place) for place in rng.permutation(len(notes))]
+    if len(loudness):
+        drawn.sort(key=lambda place: loudness[place])
+        of_key = {key: [place for place in drawn if notes[place].key == key] for key in {note.key for note in notes}}
+        ends = {place for places in of_key.values() for place in (places[0], places[-1])}
+        rest = [int(place) for place in rng.permutation(len(notes)) if int(place) not in ends]
+        drawn = [place for place in drawn if place in ends] + rest
+    for place in drawn:
+        note = notes[place]
         taken[note.key] = taken.get(note.key, 0) + 1
         rounds.setdefault(taken[note.key], []).append(note)
     chosen: list[Single] = []

@@ -12,7 +12,7 @@ from ...host.contract.model import Model
 from ...host.through.spans import in_deviations
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
-from ..fidelity.notes import loudest_db, note_of, singles, spread, velocity
+from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
 from .course import (
     CODES_AT,
     LEVELS_AT,
@@ -49,7 +49,7 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
     if not known or model.card.chroma is None:
         return None
     loudest = loudest_db(corpus, known)
-    chosen = spread(known, NOTES, np.random.default_rng(SEED))
+    chosen = spread(known, NOTES, np.random.default_rng(SEED), [_loudness(corpus, single) for single in known])
     measured = [course_of(note_of(corpus, single), coder) for single in chosen]
     notes = _fitted([course for course in measured if course is not None], coder)
     if not notes:
@@ -71,6 +71,13 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
         wander=_wander([note.course for note in notes], directions, coder),
         instruments=instruments,
     )
+
+
+def _loudness(corpus: Corpus, single: Single) -> float:
+    """Return how loud a note is beside others: its velocity where clips say it, else its peak."""
+    if single.clip.velocity is not None:
+        return float(single.clip.velocity)
+    return float(np.abs(corpus.samples(single.clip)).max())
 
 
 class _Note(NamedTuple):

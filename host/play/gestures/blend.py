@@ -14,6 +14,7 @@ Doubles = npt.NDArray[np.float64]
 # very notes of docs/fidelity.md, they are one of three that differ by less than 0.2 dB of envelope.
 KEY_SEMITONES, VELOCITY_STEPS = 3.0, 12.0
 BLENDED = 8
+AROUND_SEMITONES = 3.0  # of a key, or as far as so many notes lie: they say how softly and loudly it can be played
 QUIET_DB = -60.0  # where a release has ended
 
 
@@ -68,9 +69,15 @@ class Ways:
         )
 
     def mix(self, pitch: float, velocity: int) -> Mix:
-        """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is."""
-        apart = np.square((self._keys - pitch) / KEY_SEMITONES)
-        apart += np.square((self._velocities - velocity) / VELOCITY_STEPS)
+        """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is.
+
+        A velocity beyond those of the keys around is the nearest of these: other keys that were louder have another
+        timbre.
+        """
+        away = np.abs(self._keys - pitch)
+        around = self._velocities[away <= max(AROUND_SEMITONES, np.sort(away)[:BLENDED][-1])]
+        asked = min(max(velocity, around.min()), around.max())
+        apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / VELOCITY_STEPS)
         near, weights = _nearest(apart)
         row, n = weights @ self._held[near], self._latents
         codes = 2 + n + self._levels  # where a row's codes begin
