@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -18,6 +20,7 @@ from timbrel.export.reports import chroma as chroma_report
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
+from timbrel.train import loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
@@ -215,8 +218,12 @@ def hit_model(hit_run, tmp_path_factory):
 
 @pytest.fixture
 def small_instruments(monkeypatch):
-    """A small network, and fewer codes listened to, so that a whole instrument takes seconds."""
+    """A small network, and fewer codes listened to, so that a whole instrument takes seconds.
+
+    Minutes are those of the processor: however busy the machine, as many steps are trained.
+    """
     monkeypatch.setattr(making, "load_recipe", small_recipe)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=time.process_time))
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)

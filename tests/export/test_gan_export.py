@@ -52,16 +52,29 @@ def made(spoken, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def model_of(made, tmp_path_factory):
+    """The model of such a run, which is exported once."""
+    models = {}
+
+    def model(*asked):
+        if asked not in models:
+            models[asked] = tmp_path_factory.mktemp("models") / "m.onnx"
+            export(made(*asked), models[asked])
+        return Model(models[asked])
+
+    return model
+
+
 @pytest.mark.parametrize("asked", [*[(name,) for name in OURS], LABELLED])
-def test_every_recipe_of_clips_exports_what_torch_gives(made, tmp_path, asked):
-    run = made(*asked)
-    card = export(run, tmp_path / "m.onnx")
+def test_every_recipe_of_clips_exports_what_torch_gives(made, model_of, asked):
+    run, model = made(*asked), model_of(*asked)
+    card = model.card
     length = run.recipe.frames.frame_length
     assert (card.kind, card.domain, card.window) == ("clip", "samples", "rectangular")
     assert card.frame_length == card.hop_length == length
     assert len(card.latents) == 5
     assert card.parity.relative < 5e-3
-    model = Model(tmp_path / "m.onnx")
     assert model.verify().passed
     network, *_ = trained(run, "best")
     codes = np.random.default_rng(3).uniform(-1, 1, (4, 5)).astype(np.float32)
@@ -74,26 +87,26 @@ def test_every_recipe_of_clips_exports_what_torch_gives(made, tmp_path, asked):
     assert np.abs(found - expected).max() < 5e-3 * np.ptp(expected)
 
 
-def test_labels_stand_in_the_card_and_are_an_input(made, tmp_path):
-    card = export(made(*LABELLED), tmp_path / "m.onnx", weights="float32")
-    assert card.labels == ["la", "sh"]
-    session = open_session(tmp_path / "m.onnx")
+def test_labels_stand_in_the_card_and_are_an_input(model_of):
+    model = model_of(*LABELLED)
+    assert model.card.labels == ["la", "sh"]
+    session = open_session(model.path)
     assert {i.name: i.shape[1] for i in session.get_inputs()} == {"latent": 5, "label": 2}
-    model, codes = Model(tmp_path / "m.onnx"), np.zeros((2, 5), np.float32)
-    one, two = model.decode(codes, np.array([0, 1]))
+    one, two = model.decode(np.zeros((2, 5), np.float32), np.array([0, 1]))
     assert not np.allclose(one, two)
-    assert export(made("clip-wavegan"), tmp_path / "plain.onnx").labels == []
+    assert model_of("clip-wavegan").card.labels == []
 
 
-def test_a_generator_has_no_encoder_knobs_as_wide_as_its_prior_and_codes_with_names(made, tmp_path):
-    card = export(made(*LABELLED), tmp_path / "m.onnx")
-    assert not encoder_path(tmp_path / "m.onnx").exists()
+def test_a_generator_has_no_encoder_knobs_as_wide_as_its_prior_and_codes_with_names(model_of):
+    model = model_of(*LABELLED)
+    card = model.card
+    assert not encoder_path(model.path).exists()
     assert json.loads(card.model_dump_json())["prior"] == {"uniform": [-1.0, 1.0]}
     assert {(knob.low, knob.high) for knob in card.latents} == {(-1.0, 1.0)}
     assert len(card.landmarks) == 256
     assert [mark.label for mark in card.landmarks[:3]] == ["la no. 1", "sh no. 1", "la no. 2"]
     assert len({mark.label for mark in card.landmarks}) == 256
-    plain = export(made("clip-wavegan"), tmp_path / "plain.onnx")
+    plain = model_of("clip-wavegan").card
     assert [mark.label for mark in plain.landmarks[:2]] == ["code 1", "code 2"]
     assert [mark.latent for mark in plain.landmarks] == [mark.latent for mark in card.landmarks]
 

@@ -65,12 +65,24 @@ def run_of(struck, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def model_of(run_of, tmp_path_factory):
+    """The model of a run, which is exported once."""
+    models = {}
+
+    def model(name, weights):
+        if (name, weights) not in models:
+            models[name, weights] = tmp_path_factory.mktemp("models") / "m.onnx"
+            export(run_of(name), models[name, weights], weights=weights)
+        return Model(models[name, weights])
+
+    return model
+
+
 @pytest.fixture(params=["sequence-samples", "sequence-fft"])
-def both(request, run_of, tmp_path):
+def both(request, run_of, model_of):
     """The trained network, and the model of it, in single precision."""
-    run = run_of(request.param)
-    export(run, tmp_path / "m.onnx", weights="float32")
-    return trained(run, "best")[0], Model(tmp_path / "m.onnx")
+    return trained(run_of(request.param), "best")[0], model_of(request.param, "float32")
 
 
 def test_two_hundred_frames_stepped_are_those_of_torch_over_the_whole_sequence(both):
@@ -121,10 +133,9 @@ def errors(network, struck, run):
 
 
 @pytest.mark.parametrize("name", ["sequence-samples", "sequence-fft"])
-def test_heat_of_one_adds_noise_as_large_as_what_training_could_not_predict(run_of, struck, tmp_path, name):
-    run = run_of(name)
-    card = export(run, tmp_path / "m.onnx", weights="float32")
-    network, file = trained(run, "best")[0], Model(tmp_path / "m.onnx")
+def test_heat_of_one_adds_noise_as_large_as_what_training_could_not_predict(run_of, model_of, struck, name):
+    run, file = run_of(name), model_of(name, "float32")
+    network, card = trained(run, "best")[0], file.card
     unpredicted, frames = errors(network, struck, run)
     width, code = card.frame_width, np.zeros((1, 2), np.float32)
     plain, _ = file.step(code, np.zeros(1, np.intp), file.at_rest(1))
@@ -140,10 +151,9 @@ def test_heat_of_one_adds_noise_as_large_as_what_training_could_not_predict(run_
 
 
 @pytest.mark.parametrize(("name", "domain"), [("sequence-samples", "samples"), ("sequence-fft", "real_imag")])
-def test_the_card_says_how_frames_follow_one_another_and_how_to_restore_them(run_of, struck, tmp_path, name, domain):
-    run = run_of(name)
-    card = export(run, tmp_path / "m.onnx")
-    network, model = trained(run, "best")[0], Model(tmp_path / "m.onnx")
+def test_the_card_says_how_frames_follow_one_another_and_how_to_restore_them(run_of, model_of, struck, name, domain):
+    run, model = run_of(name), model_of(name, "float16")
+    network, card = trained(run, "best")[0], model.card
     assert (card.kind, card.domain, card.window, card.chroma, card.prior) == (
         "stream",
         domain,
@@ -197,10 +207,13 @@ def test_a_run_whose_corpus_has_other_sequences_now_is_refused(run_of, struck, t
         ),
     ],
 )
-def test_no_sound_is_recovered_or_processed_by_a_stream(run_of, tmp_path, timbrel, command, words):
-    export(run_of("sequence-samples"), tmp_path / "m.onnx")
+def test_no_sound_is_recovered_or_processed_by_a_stream(model_of, tmp_path, timbrel, command, words):
     soundfile.write(tmp_path / "s.wav", tom(1), RATE)
-    paths = {"sound": tmp_path / "s.wav", "model": tmp_path / "m.onnx", "out": tmp_path / "out"}
+    paths = {
+        "sound": tmp_path / "s.wav",
+        "model": model_of("sequence-samples", "float16").path,
+        "out": tmp_path / "out",
+    }
     refused = timbrel(*(part.format(**paths) for part in command))
     assert refused.status == 2
     assert f"{words} 'stream': it goes on from a sound" in refused.err

@@ -6,6 +6,7 @@ import pytest
 import torch
 from timbrel.export import evaluate
 from timbrel.export.reports import chroma as chroma_report
+from timbrel.export.reports import picture
 
 from .runs import make_run, octave, write_corpus
 
@@ -33,3 +34,9 @@ def small_work(monkeypatch):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Not even their files."""
+    monkeypatch.setattr(picture.Picture, "save", lambda self, folder: None)
