@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.names import velocities
 from timbrel.train.corpus.store import Corpus
 
 from .sounds import RATE, sine, write
@@ -106,3 +107,36 @@ def test_sounds_of_several_rates_are_counted_and_those_of_one_are_not(tmp_path):
 @pytest.mark.parametrize("seconds", [0.0, 0.004, 11.0, float("nan")])
 def test_a_shortest_length_that_makes_no_sense_is_refused(hits, tmp_path, seconds):
     assert "0.005 to 10 s are allowed" in refused([hits], tmp_path / "corpus", shortest_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a_C4_pianissimo_x.wav", "a_C4_mezzo-forte_x.wav", "a_C4_none.wav"], [32, 80, None]),
+        (["Flute.nonvib.ff.C4.aiff", "Flute.nonvib.mf.C4.aiff", "Flute.nonvib.PP.C4.aiff"], [112, 80, 32]),
+        (["piano A4 mp.wav", "piano A4 forte.wav"], [64, 96]),  # all have piano: that is what plays
+        (["piano_1.wav", "piano_2.wav"], [None, None]),
+        (["horn_ppp.wav", "horn_fff.wav", "horn_p.wav", "horn_f.wav"], [16, 127, 48, 96]),
+        (["scale_F_1.wav", "scale_G_1.wav", "soft.wav", "half.wav"], [None] * 4),  # F is a note
+        (["mezzo piano.wav", "Fortississimo.wav"], [64, 127]),
+        ([], []),
+    ],
+)
+def test_dynamic_marks_are_velocities_where_names_differ_in_them(names, expected):
+    found = velocities(names)
+    assert [found.get(name) for name in names] == expected
+    assert found.keys() <= set(names)
+
+
+def test_marks_of_folders_do_not_count():
+    assert not velocities(["piano/a.wav", "forte/a.wav"])
+
+
+def test_a_corpus_keeps_the_dynamics_of_its_names_and_reports_them(tmp_path):
+    for name in ("a_pp", "b_ff", "c_ff", "d"):
+        write(tmp_path / "notes" / f"{name}.wav")
+    report = build([tmp_path / "notes"], tmp_path / "corpus")
+    played = {clip.name: clip.velocity for clip in Corpus.open(tmp_path / "corpus").clips()}
+    assert played == {"a_pp.wav": 32, "b_ff.wav": 112, "c_ff.wav": 112, "d.wav": None}
+    assert report.velocities == {32: 1, 112: 2}
+    assert "velocity 112: 2" in report.text()

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure
 from timbrel.train.batches import frames
+from timbrel.train.batches.chroma import in_octave
 from timbrel.train.batches.frames import Source, moved_frame
 from timbrel.train.corpus.build import build as build_corpus
 from timbrel.train.corpus.store import Clip, Corpus
@@ -238,10 +239,33 @@ def test_of_tonal_recordings_only_what_has_a_pitch_is_folded(tmp_path, make_tone
     assert {source.clip.name for source in cut(corpus, tmp_path).sources} == {"tone.wav", "noise.wav"}
 
 
+def test_breath_around_a_single_note_has_its_pitch(tmp_path, make_tone):
+    breath = noise(0.5) * 0.2
+    sounds = {"blown": np.concatenate([breath, make_tone(64, 2.0)]), "other": make_tone(60, 2.0)}
+    corpus = corpus_of(tmp_path, sounds)
+    early = [s for s in cut(corpus, tmp_path, octave=4, views=2).sources if s.clip.name == "blown.wav"]
+    assert np.isnan(corpus.pitch(early[0].clip)[:12]).all()
+    assert min(source.start for source in early) < RATE // 8
+    assert {round(source.note) for source in early} == {64}
+
+
 @pytest.mark.parametrize(("tonal", "noisy", "expected"), [(3.0, 2.0, True), (2.0, 3.0, False)])
 def test_recordings_are_tonal_when_half_of_what_sounds_has_a_pitch(tmp_path, make_tone, tonal, noisy, expected):
     corpus = corpus_of(tmp_path, {"tone": make_tone(60, tonal), "noise": noise(noisy)})
     assert frames.is_tonal(corpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("notes", "octave"), [([60, 71, 84], 4), ([50, 64, 70], 3), ([33, 40, 52], 3), ([90, 95, 99], 5), ([74, 79, 81], 5)]
+)
+def test_the_octave_of_the_lowest_notes_is_that_of_training(tmp_path, make_tone, notes, octave):
+    corpus = corpus_of(tmp_path, {str(note): make_tone(note, 1.5) for note in notes})
+    recipe = load_recipe("tuned-8")
+    completed = in_octave(recipe, corpus)
+    assert completed.frames.octave == completed.frames.fold == octave
+    assert in_octave(completed, corpus) == completed
+    told = recipe.model_copy(update={"frames": recipe.frames.model_copy(update={"octave": 2})})
+    assert in_octave(told, corpus) == told
 
 
 # ---- memory
@@ -310,6 +334,7 @@ MEASURE = """
     from pathlib import Path
     import numpy as np
     from timbrel.train.batches import frames
+from timbrel.train.batches.chroma import in_octave
     from timbrel.train.corpus.store import Corpus
     from timbrel.train.recipes.load import load_recipe
 

@@ -62,6 +62,23 @@ def test_each_key_has_one_note_before_any_has_two():
     assert sorted(note.key for note in few) == [60, 62, 65]
 
 
+def test_the_softest_and_the_loudest_of_a_key_come_before_the_others():
+    notes = [single(60 + i % 2, f"a{i}") for i in range(20)]
+    loudness = [float(7 * i % 20) for i in range(20)]
+    found = [int(note.clip.name[1:]) for note in spread(notes, 4, np.random.default_rng(3), loudness)]
+    assert sorted(loudness[i] for i in found[:2]) == [0.0, 1.0]  # softest of the even and of the odd
+    assert sorted(loudness[i] for i in found[2:]) == [18.0, 19.0]
+    alone = spread([single(60), single(62)], 9, np.random.default_rng(0), [1.0, 2.0])
+    assert sorted(note.key for note in alone) == [60, 62]
+
+
+def test_a_sampler_plays_the_nearest_velocity_where_clips_say_it(tmp_path):
+    clips = [("train", 62, {"velocity": 32, "gain": 0.1}), ("train", 62, {"velocity": 96, "gain": 0.05})]
+    corpus = note_corpus(tmp_path / "c", [*clips, ("test", 60, {"velocity": 112, "gain": 0.1})])
+    note = note_of(corpus, singles(corpus, "test")[0])
+    assert sampled(corpus, note, singles(corpus, "train")).single.clip.velocity == 96
+
+
 def test_velocity_is_the_labelled_one_or_follows_the_level(tmp_path):
     options = [{"velocity": 40}, {"gain": 0.1}, {"gain": 0.025}, {"gain": 1e-5}]
     corpus = note_corpus(tmp_path / "c", [("train", 60, option) for option in options])

@@ -365,3 +365,28 @@ def test_the_first_keys_after_silence_find_their_frames_decoded(engine_of, tiny,
     foreseen = sum(model.calls)
     engine.render([engine.begin(key, at) for key in range(60, 72)], knobs, at, block)
     assert sum(model.calls) == foreseen == (0 if type(knobs) is Still else 1 if settings else 12)
+
+
+class Noting(Still):
+    """Knobs that note when they and notes' own codes are read."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = []
+
+    def latents(self, voices, times, own_times=None):
+        self.read += [] if own_times is None else list(zip(times.tolist(), own_times.tolist(), strict=True))
+        return super().latents(voices, times)
+
+
+@pytest.mark.parametrize("on", [40960, 41000])
+def test_knobs_are_read_from_a_note_on_and_its_own_codes_from_before_it(tiny, on):
+    engine = SpectrumEngine(tiny(**SIZES["as published"]), BLOCK)
+    hop, noting = engine._knob_hop, Noting()
+    stream = engine.begin(60.0, on, 60)
+    for start in range(on - on % 512, on + 6 * hop, 512):
+        engine.render([stream], noting, start, 512)
+    first = on - on % hop
+    assert all(knobs == max(own, first) for knobs, own in noting.read)
+    assert min(own for _, own in noting.read) < on - hop // 2
+    assert all(own % hop == 0 for _, own in noting.read)

@@ -118,6 +118,27 @@ def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured
     assert made.motion_of(list(made.voices)).latents([0], np.array([-lead]))[0][0] == 1.0
 
 
+def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gestured, every_hop):
+    patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
+    _, made = hands.engine_and_hands(patch)
+    made.hear(NoteOn(8 * HOP, 0, 60, 100))
+    motion = made.motion_of(list(made.voices))
+    lead = 256 + 256
+    for hop, seconds in ((3, 0.0), (6, 0.0), (7, (lead - HOP) / RATE), (8, lead / RATE)):
+        part = seconds / 0.2
+        [found] = motion.latents([0], np.array([8 * HOP]), np.array([hop * HOP]))
+        assert found == pytest.approx([0.95 - 0.3 * part, 0.2 + 0.1 * part], abs=1e-6)
+
+
+def test_a_key_is_played_no_softer_and_no_louder_than_those_around_it_were(make_patch, gestured):
+    low = [note(60.0 + i, velocity, code=[0.1 * i, 0.5]) for i, velocity in enumerate((40, 60, 40, 60))]
+    high = [note(84.0 + i, 127, code=[0.5, 0.9]) for i in range(8)]
+    _, made = hands.engine_and_hands(make_patch(gestured(gestures(*low, *high))))
+    ways = made._gesturing._ways
+    assert ways.mix(61, 127).offset[1] == pytest.approx(0.0, abs=1e-3)  # no high note's
+    assert ways.mix(88, 127).offset[1] == pytest.approx(0.4, abs=1e-3)
+
+
 def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every_hop):
     _, made = hands.engine_and_hands(make_patch(gestured()))
     made.hear(NoteOn(0, 0, 60, 100))
