@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ def evaluate(
     *,
     checkpoint: Literal["best", "last"] = "best",
     classifier: Run | None = None,
+    exported: Callable[[], Patch] | None = None,
     progress: Progress | None = None,
 ) -> Figures:
     """Measure a run and write ``RUN/report/``: index.html, report.json, pictures and sounds, whole or not at all.
@@ -46,6 +47,7 @@ def evaluate(
         run: it stays as it is, but for the report, which is replaced.
         checkpoint: which one; where a run has no best (its latents never varied), the last.
         classifier: a run of a classifier, which judges clips that are made by labels.
+        exported: gives the run as an instrument, where notes are to be played; None exports it for as long.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Returns:
@@ -59,7 +61,9 @@ def evaluate(
     network, which, step = trained(run, checkpoint)
     row, given = FAMILIES[run.recipe.family], _judged(run, classifier)
     with contextlib.ExitStack() as stack:
-        if row.played:
+        if row.played and exported is not None:
+            given["exported"] = exported
+        elif row.played:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             given["exported"] = functools.partial(_exported, run, checkpoint, place)
         report = row.report(run, network, which, step, say, **given)

@@ -4,14 +4,14 @@ import contextlib
 import functools
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing, replacing_folder
-from ..host.patch.library import default_knobs
+from ..host.patch.library import Patch, default_knobs
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
 from ..train.batches.frames import is_tonal, pitched_frames
@@ -87,28 +87,37 @@ def make(
             f"every sound got the same code, its knobs would do nothing; delete {run.folder} and run make again, "
             "with more varied sounds or more minutes"
         )
-    found = _evaluated(run, output, display)
-    display.stage("exporting")
-    card = export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
-    model = Model(output / "model.onnx")
+    exported = functools.cache(functools.partial(_exported, run, output, display))
+    if FAMILIES[run.recipe.family].played:
+        exported()
+    found = _evaluated(run, output, display, exported)
+    model = exported().model
     make_first = FAMILIES[run.recipe.family].first
     assert make_first is not None  # its recipe was trained above
     first = make_first(output, run, model, display)
     if edited:
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
-        file.write_text(as_text(first.preset, card), encoding="utf-8")
-    return _summary(output, card, first, found)
+        file.write_text(as_text(first.preset, model.card), encoding="utf-8")
+    return _summary(output, model.card, first, found)
 
 
-def _evaluated(run: Run, output: Path, display: Display) -> Figures:
-    """Return the figures of a run, whose report is then in ``output``.
+def _exported(run: Run, output: Path, display: Display) -> Patch:
+    """Return a run as the instrument that its model in ``output`` is, with the preset that it begins with."""
+    display.stage("exporting")
+    export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
+    model = Model(output / "model.onnx")
+    return Patch(PRESET, first_preset(model), model, output)
+
+
+def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch]) -> Figures:
+    """Return the figures of a run, whose report is then in ``output``; ``exported`` gives its instrument.
 
     Raises:
         Failure: it has collapsed.
     """
     display.stage("evaluating")
-    found = evaluate(run, progress=display.update)
+    found = evaluate(run, exported=exported, progress=display.update)
     shutil.rmtree(output / "report", ignore_errors=True)
     shutil.move(run.folder / "report", output / "report")
     if found.get("collapsed"):
