@@ -28,7 +28,7 @@ from .fit import Coder
 
 Doubles = npt.NDArray[np.float64]
 
-NOTES = 72  # a kilobyte each, and a third of a second of an export
+NOTES = 128  # a kilobyte each, and a third of a second of an export
 DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
