@@ -268,6 +268,12 @@ def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator
             f"a walk stays near training codes, and the card of model {card.name!r} holds none (its landmarks and "
             "deviations); export it again, or give a path",
         )
+    if motion.start == "note" and not kind_of(card).decodes_notes:
+        yield (
+            ("start",),
+            f"start 'note': model {card.name!r} is of kind {card.kind!r}, whose sounds are made before their keys go "
+            "down, so that no path can begin with them; leave start out",
+        )
     for point, code in enumerate(motion.path or []):
         if len(code) != len(names):
             yield (

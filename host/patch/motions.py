@@ -61,7 +61,7 @@ _OF_CYCLES = {"rate_hz", "beats", "phase"}
 _OF_MOTION = {  # what each kind of motion may say
     "target": {"target", "shape", "depth", "low", "high"} | _OF_CYCLES,
     "path without times": {"path", "legs"} | _OF_CYCLES,
-    "path with times": {"path", "legs", "times", "loop"},
+    "path with times": {"path", "legs", "times", "loop", "start"},
     "walk": {"walk"},
 }
 
@@ -70,9 +70,9 @@ class MotionSettings(Part):
     """A motion: it moves ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
 
     A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at
-    one of ``times``, in seconds from the start, and rests at the last one; with ``loop`` it has one more, when it is
-    back at the first code, and goes round from there. A cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes
-    of the MIDI clock or of the preset's tempo.
+    one of ``times``, in seconds, and rests at the last one; with ``loop`` it has one more, when it is back at the first
+    code, and goes round from there. Times run from the ``start`` of playing, or from each note's own. A cycle lasts
+    1 / ``rate_hz`` seconds, or ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
     """
 
     target: str | None = None
@@ -84,6 +84,7 @@ class MotionSettings(Part):
     legs: Way = "linear"
     times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # eleven days, and some
     loop: bool = False
+    start: Literal["play", "note"] = "play"
     walk: WalkSettings | None = None
     rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
     beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None

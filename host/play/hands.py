@@ -35,11 +35,11 @@ from ..settings import Range
 from ..units import db_to_gain
 from .desk import BEND_RANGE
 from .dials import Dials
-from .gestures.own import OwnMotion, OwnValues, nothing
+from .gestures.own import OwnMotion, OwnValues, PathMotion, nothing
 from .gestures.player import GestureMotion, Gesturing
 from .keying import Solo, keyed
 from .mapping import Macros, Mapper
-from .motion import Latents
+from .motion import Latents, NotePath
 from .mpe import Wheel, fingers_of
 from .voices import Makers, Voice, no_gesture
 
@@ -68,7 +68,10 @@ class Hands:
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
         self._fingers = fingers_of(preset.mpe, play.bend_range_semitones, card)
-        codes = Latents(preset.latent_values(card), card, preset.motion, preset.tempo_bpm, patch.morph)
+        own_paths = [motion for motion in preset.motion if motion.start == "note"]
+        common = [motion for motion in preset.motion if motion.start == "play"]
+        codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
+        self._note_path = NotePath(own_paths[0], card, engine.lookback) if own_paths else None
         rests = play.values() | preset.envelope.values() | preset.effect_values()
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
             rests["envelope.attack_seconds"] = kind.attack_seconds
@@ -113,6 +116,8 @@ class Hands:
     def motion_of(self, voices: list[Voice]) -> Motion:
         """Return the motion of voices, each with what its note adds, its own gesture and that of its own finger."""
         motion: Motion = self.motion
+        if self._note_path is not None:
+            motion = PathMotion(motion, self._note_path, [voice.stream.on for voice in voices])
         if self._own_values is not None and self._own_values.moves_codes:
             motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
         gestures = [voice.gesture for voice in voices]

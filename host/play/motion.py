@@ -135,6 +135,22 @@ class Course:
         """Do nothing: there is nothing to drop."""
 
 
+class NotePath:
+    """A path on which each note begins anew."""
+
+    def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
+        """Begin; ``lead`` is by how many samples codes are read before they are heard."""
+        spans = [(latent.low, latent.high) for latent in card.latents]
+        self._course = Course(settings, settings.times or [], card.sample_rate, spans)
+        self._low, self._high = np.array(spans).T
+        self.lead = lead
+
+    def codes(self, since: npt.NDArray[np.int64]) -> Array:
+        """Return the codes so many samples after notes began, [rows, n_latents]; they stay in the latents' spans."""
+        places = np.maximum(since, 0).tolist()
+        return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
+
+
 class Beside:
     """A motion as another one is: the base of those that change a part of it for single voices."""
 

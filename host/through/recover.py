@@ -15,6 +15,7 @@ from ..contract.model import Model
 from ..dsp import medoid
 from ..errors import UserError
 from ..kinds.clip import KeySettings
+from ..kinds.spectrum import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.library import default_knobs
 from ..patch.motions import MotionSettings
@@ -232,13 +233,16 @@ def _kit(
 
 def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
     """Return a preset of a model, named after what it was recovered from."""
-    return Preset(
+    preset = Preset(
         format=1,
         model=_name_of(model.path, output.parent),
         description=f"{sound.name} as {model.card.name} hears it",
         model_sha256=model.sha256,
         cc=default_knobs(model.card),
     )
+    if model.gestures:  # the code is the sound's own: no other note's is added
+        preset = preset.model_copy(update={"gesture": GestureSettings(codes=0.0)})
+    return preset
 
 
 def _path(
@@ -260,7 +264,8 @@ def _path(
         asked = [Sought(part, code, None) for part, code in zip(parts, codes, strict=True)]
         codes = np.stack([found.code for found in method.search(model, asked)])
     times = [round(second, 6) for second in track.seconds[chosen].tolist()]
-    path = MotionSettings(path=[_rounded(code) for code in codes], times=times)
+    own = {"start": "note"} if kind_of(card).decodes_notes else {}
+    path = MotionSettings.model_validate({"path": [_rounded(code) for code in codes], "times": times} | own)
     beyond = sum(bool(outside(code, card)) for code in codes)
     warning = f"{beyond} of {len(chosen)} codes of the path lie outside the latents' spans, where playing keeps them"
     return path, fits, [warning] if beyond else []

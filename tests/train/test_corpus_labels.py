@@ -115,6 +115,7 @@ def test_a_shortest_length_that_makes_no_sense_is_refused(hits, tmp_path, second
         (["a_C4_pianissimo_x.wav", "a_C4_mezzo-forte_x.wav", "a_C4_none.wav"], [32, 80, None]),
         (["Flute.nonvib.ff.C4.aiff", "Flute.nonvib.mf.C4.aiff", "Flute.nonvib.PP.C4.aiff"], [112, 80, 32]),
         (["piano A4 mp.wav", "piano A4 forte.wav"], [64, 96]),  # all have piano: that is what plays
+        (["mp A4 piano.wav", "forte A4 piano.wav"], [64, 96]),
         (["piano_1.wav", "piano_2.wav"], [None, None]),
         (["horn_ppp.wav", "horn_fff.wav", "horn_p.wav", "horn_f.wav"], [16, 127, 48, 96]),
         (["scale_F_1.wav", "scale_G_1.wav", "soft.wav", "half.wav"], [None] * 4),  # F is a note

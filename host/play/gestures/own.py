@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...engines.protocol import Motion
 from ...patch.notes import NoteSettings
-from ..motion import Beside
+from ..motion import Beside, NotePath
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -58,6 +58,21 @@ class OwnValues:
             else:
                 others[entry.target] = others.get(entry.target, 0.0) + added
         return Own(code if self.moves_codes else None, others)
+
+
+class PathMotion(Beside):
+    """The common motion, but for codes: each voice's go along a path from its note-on on."""
+
+    def __init__(self, common: Motion, path: NotePath, onsets: Sequence[int]) -> None:
+        """``onsets`` are the samples at which the voices began."""
+        super().__init__(common)
+        self.own_codes = True
+        self._path, self._onsets = path, np.array(onsets, np.int64)
+
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        """Return codes, [rows, n_latents]; knobs have no part in them."""
+        onsets = self._onsets[list(voices)]
+        return self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
 
 
 class OwnMotion(Beside):
