@@ -69,7 +69,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     labels = [source.clip.label or source.clip.name for source in sample.sources]
     octave = recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(octaves))
     decoder, encoder = Decoder(network), Encoder(network, recipe)
-    chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave)
+    chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave, folded=folded)
     codes = Codes(
         encode(network, sample.spectra, sample.pitch_classes),
         labels,

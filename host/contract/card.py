@@ -63,10 +63,14 @@ class NormalPrior(_Part):
 
 
 class Chroma(_Part):
-    """The pitch classes (0 is C) heard in training, and the octave of its decoded frames (4 has middle C)."""
+    """The pitch classes (0 is C) heard in training, and the octave of its decoded frames (4 has middle C).
+
+    Where it is ``folded``, sounds of other octaves were moved into this one, whole, before they were encoded.
+    """
 
     trained: list[PitchClass]
     octave: int
+    folded: bool = False
 
 
 class State(_Part):

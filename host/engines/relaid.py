@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
+FEWEST = 64  # samples of a frame that is moved down: of fewer nothing is heard but a level
 LOBE = 2  # bins on either side of its centre that a Hann lobe has
 STEPS = 512  # places between two bins at which the lobe is tabulated: exact to a thousandth of its height
 
@@ -35,39 +36,43 @@ class Relaid:
         self._bins_of_a_hz = card.frame_length / card.sample_rate
         self._bins = np.arange(card.frame_length // 2 + 1)
 
-    def apply(self, frames: Array, pitches: Floats) -> tuple[Array, Floats]:
+    def apply(self, frames: Array, pitches: Floats, moved: Indices | None = None) -> tuple[Array, Floats]:
         """Return frames, decoded for the keys nearest to some pitches, at these pitches.
 
         Args:
             frames: magnitudes, [rows, bins].
             pitches: MIDI notes with fractions, [rows]; a frame of NaN stays as it is.
+            moved: octaves by which frames were moved down before they were encoded, [rows]: what was decoded lies as
+                much lower than where it is heard. None: none was.
 
         Returns:
             The frames, [rows, bins]: one that was moved has a largest magnitude of 1; one that holds nothing where it
             would be read stays as it is. And the distance in bins from each bin to the harmonic that it is part of,
             [rows, bins], NaN where it is part of none.
         """
-        moved: Array = frames.copy()
+        result: Array = frames.copy()
+        down = np.zeros(len(frames), np.intp) if moved is None else moved
         places = np.full(frames.shape, np.nan)
         rows = np.flatnonzero(np.isfinite(pitches))
         if len(rows):
-            made, away = self._at_pitches(frames[rows], pitches[rows, np.newaxis])
+            made, away = self._at_pitches(frames[rows], pitches[rows, np.newaxis], down[rows, np.newaxis])
             largest = made.max(axis=1)
             there = np.flatnonzero(largest > 0)
-            moved[rows[there]] = made[there] / largest[there, np.newaxis]
+            result[rows[there]] = made[there] / largest[there, np.newaxis]
             places[rows[there]] = np.where(np.abs(away) < LOBE, -away, np.nan)[there]
-        return moved, places
+        return result, places
 
-    def _at_pitches(self, frames: Array, pitches: Floats) -> tuple[Floats, Floats]:
+    def _at_pitches(self, frames: Array, pitches: Floats, moved: Indices) -> tuple[Floats, Floats]:
         """Return frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
 
-        ``pitches`` are [rows, 1].
+        ``pitches`` and ``moved`` are [rows, 1].
         """
         keys = np.floor(pitches + 0.5)
         octaves = keys // 12 - 1 - self._octave
         # A sound between two keys is decoded between them too, more or less: what is there counts.
         heard = sharpened((keys - 12 * octaves)[:, 0], frames, self._rate)
         decoded = self._fundamental(heard[:, np.newaxis])
+        octaves = octaves - moved
         sounding = self._fundamental(pitches)
         nearest = np.maximum(np.rint(self._bins / sounding), 1)
         away = self._bins - nearest * sounding  # bins from the nearest harmonic
@@ -88,6 +93,36 @@ class Relaid:
         """Return the fundamentals of MIDI notes in bins."""
         bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
         return bins
+
+
+def octaves_above(pitches: Floats, card: Card) -> Indices:
+    """Return by how many octaves frames are moved down to be encoded, [rows].
+
+    That is of models whose sounds were all moved into one octave: from where ``pitches`` lie, MIDI notes with
+    fractions; what has none (NaN), or lies lower, stays.
+    """
+    assert card.chroma is not None
+    most = max(0, int(np.log2(card.frame_length / FEWEST)))
+    octaves = np.floor((np.nan_to_num(pitches, nan=-1e3) + 0.5) / 12) - 1 - card.chroma.octave
+    found: Indices = np.clip(octaves, 0, most if card.chroma.folded else 0).astype(np.intp)
+    return found
+
+
+def moved_down(frames: Array, octaves: Indices) -> Array:
+    """Return frames as the sound would have them if it were played so many octaves lower, [rows, frame_length].
+
+    Each is the middle of the frame, as much shorter, interpolated by its spectrum; what wraps around lies where windows
+    are 0.
+    """
+    result: Array = frames.copy()
+    length = frames.shape[1]
+    for down in sorted(set(octaves.tolist()) - {0}):
+        rows = np.flatnonzero(octaves == down)
+        part = length >> down
+        first = (length - part) // 2
+        spectra = np.fft.rfft(frames[rows, first : first + part])
+        result[rows] = np.fft.irfft(spectra, length) * (length / part)
+    return result
 
 
 def _powers(frames: Array, fundamentals: Floats) -> Floats:

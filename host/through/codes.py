@@ -16,7 +16,7 @@ from ..contract.model import Model
 from ..dsp import chroma, uniforms, window
 from ..engines.basins import BasinPhase
 from ..engines.fundamental import fundamentals
-from ..engines.relaid import Relaid
+from ..engines.relaid import Relaid, moved_down, octaves_above
 from ..engines.source import OPEN, Cut, source_of
 from ..errors import Failure, UserError
 from ..kinds import grain, spectrum
@@ -76,6 +76,8 @@ class Heard(NamedTuple):
     magnitudes: Array  # of these
     strongest: Indices  # [rows]: pitch classes
     codes: Array  # [rows, n_latents], bent
+    pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where nothing has a pitch, or none is asked for
+    down: Indices  # [rows]: octaves by which frames were moved down to be encoded
 
 
 @dataclass
@@ -199,7 +201,7 @@ class Through:
         else:
             decoded, away = job.decoded, None
             if self._relaid is not None:
-                decoded, away = self._relaid.apply(decoded, job.pitches)
+                decoded, away = self._relaid.apply(decoded, job.pitches, job.heard.down)
             made = self._kind.make(decoded, job.heard, away)
             if self.fit is not None:
                 self._measure(decoded, made, job.heard)
@@ -214,15 +216,18 @@ class Through:
         strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
         sounding = job.frames.std(axis=1) > SILENT
         self.heard_any |= bool(sounding.any())
-        codes = self._bend.codes(self._encoder.encode(job.frames, strongest), sounding, job.times)
-        job.heard = Heard(sounding, self._kind.level(windowed, magnitudes), spectra, magnitudes, strongest, codes)
+        pitches, down, frames = np.full(len(sounding), np.nan), np.zeros(len(sounding), np.intp), job.frames
+        if self._relaid is not None:
+            found = fundamentals(magnitudes, self._model.card.sample_rate)
+            pitches = np.where(sounding, found, np.nan)
+            down = octaves_above(pitches, self._model.card)
+            frames = moved_down(frames, down)
+        codes = self._bend.codes(self._encoder.encode(frames, strongest), sounding, job.times)
+        level = self._kind.level(windowed, magnitudes)
+        job.heard = Heard(sounding, level, spectra, magnitudes, strongest, codes, pitches, down)
 
     def _decode(self, job: _Job, heard: Heard) -> None:
-        pitches = np.full(len(heard.codes), np.nan)
-        if self._relaid is not None:
-            found = fundamentals(heard.magnitudes, self._model.card.sample_rate)
-            pitches = np.where(heard.sounding, found, np.nan)
-        job.pitches = self._bend.pitches(pitches, job.times)
+        job.pitches = self._bend.pitches(heard.pitches, job.times)
         nearest = np.floor(job.pitches + 0.5) % 12
         classes = np.where(np.isnan(job.pitches), heard.strongest, nearest).astype(np.intp)
         job.decoded = self._model.decode(heard.codes, classes)

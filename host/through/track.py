@@ -11,6 +11,9 @@ from ..audio.mono import mono, opened
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
+from ..dsp import window
+from ..engines.fundamental import fundamentals
+from ..engines.relaid import moved_down, octaves_above
 from ..errors import UserError
 from ..kinds.table import kind_of
 from .whole import whole_clip
@@ -61,7 +64,7 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
                 level = frames.std(axis=1)  # a recording's DC does not sound
                 levels.append(level)
                 if np.any(level > SILENT):
-                    codes.append(_codes(frames[level > SILENT], encoder))
+                    codes.append(_codes(_in_octave(frames[level > SILENT], card), encoder))
             waiting = waiting[count * card.hop_length :]
             if progress is not None:
                 progress(min(1.0, taken * reader.sample_rate / (max(1, reader.length) * card.sample_rate)))
@@ -78,6 +81,14 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
     loud = level[heard] > QUIET * level.max()
     middles = (heard[loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
     return Track(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
+
+
+def _in_octave(frames: Array, card: Card) -> Array:
+    """Return frames as training heard them: in one octave, where it moved all sounds there."""
+    if card.chroma is None or not card.chroma.folded:
+        return frames
+    magnitudes = np.abs(np.fft.rfft(frames * window("hann", card.frame_length))).astype(np.float32)
+    return moved_down(frames, octaves_above(fundamentals(magnitudes, card.sample_rate), card))
 
 
 def _codes(frames: Array, encoder: Encoder | None) -> Array:

@@ -12,7 +12,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.basins import BasinPhase
 from timbrel.host.engines.fundamental import fundamentals
-from timbrel.host.engines.relaid import LOBE, Relaid
+from timbrel.host.engines.relaid import LOBE, Relaid, moved_down, octaves_above
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.through.insert import Insert
@@ -203,6 +203,42 @@ def test_harmonics_move_and_formants_stay(card, pitch):
     assert np.abs(20 * np.log10(ratio / np.median(ratio))).max() < 4
     if first > 6:  # lobes stand apart
         assert np.median(between / found) < 0.2
+
+
+@pytest.mark.parametrize(("pitch", "octaves"), [(64.3, 0), (76.5, 1), (90, 2), (100.2, 3)])
+def test_what_was_encoded_octaves_lower_takes_its_harmonics_by_their_numbers(card, pitch, octaves):
+    """Where the encoder heard a sound in another octave, what is decoded lies there, formants and all."""
+    decoded = 60 + int(np.floor(pitch + 0.5)) % 12
+    frames = comb(decoded, vowel)[np.newaxis]
+    moved = Relaid(card).apply(frames, np.array([pitch]), np.array([octaves]))[0][0]
+    first = midi_to_hz(pitch) * LENGTH / RATE
+    harmonics = np.arange(1, int((LENGTH // 2 - 4) / first))
+    found = np.array([moved[round(k * first) + np.arange(-1, 2)].max() for k in harmonics])
+    ratio = found / vowel(harmonics * midi_to_hz(decoded))
+    assert np.abs(20 * np.log10(ratio / np.median(ratio))).max() < 4
+
+
+@pytest.mark.parametrize(("pitch", "octaves"), [(30.0, 0), (71.49, 0), (71.51, 1), (72.0, 1), (90.0, 2), (np.nan, 0)])
+def test_sounds_above_the_octave_of_training_are_moved_down_by_whole_octaves(card, pitch, octaves):
+    folded = card.model_copy(update={"chroma": card.chroma.model_copy(update={"folded": True})})
+    assert octaves_above(np.array([pitch]), folded) == octaves
+    assert octaves_above(np.array([pitch]), card) == 0
+
+
+@pytest.mark.parametrize("octaves", [1, 2])
+def test_a_frame_that_is_moved_down_is_that_of_the_sound_played_slower(octaves):
+    rng, times = np.random.default_rng(5), np.arange(LENGTH)
+    hertz, phases = rng.uniform(200, RATE / 2.2, 9), rng.uniform(0, 6, 9)
+    middle = LENGTH / 2
+
+    def sound(speed):
+        return np.cos(2 * np.pi * np.outer(times - middle, hertz) * speed / RATE + phases).sum(1).astype(np.float32)
+
+    moved = moved_down(np.stack([sound(1.0), sound(1.0)]), np.array([octaves, 0]))
+    assert np.array_equal(moved[1], sound(1.0))
+    shape = window("hann", LENGTH)
+    asked, given = (np.abs(np.fft.rfft(one * shape)) for one in (sound(0.5**octaves), moved[0]))
+    assert np.linalg.norm(given - asked) < 0.05 * np.linalg.norm(asked)
 
 
 def test_a_frame_at_its_own_pitch_is_as_it_was(card):
