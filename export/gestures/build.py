@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ...host.contract.card import Card
 from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
 from ...host.contract.model import Model
+from ...host.play.gestures.blend import BLENDED, KEY_SEMITONES, VELOCITY_STEPS
 from ...host.through.spans import in_deviations
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
@@ -32,6 +33,10 @@ NOTES = 128  # a kilobyte each, and a third of a second of an export
 DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
+# Of notes' codes that keys and velocities must tell, to choose them: a flute's tell all, a clarinet's three quarters,
+# and those of many instruments in one folder nothing: there knobs choose, and all notes go their ways from these.
+TOLD = 0.4
+JUDGED = 12  # notes at the least of which that is asked: fewer may tell nothing by chance
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wandering: slower is a drift, faster a tremor
 LOWEST_DB = -120.0  # of a level: what is softer is silence
 QUIETEST = 1e-9  # power of a decoded frame that is silent
@@ -153,8 +158,36 @@ class _Levels:
 
 
 def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: float, decoded: _Levels) -> Instrument:
-    ways = [_way(note, home, velocity(note.course.note, loudest), decoded) for note in notes]
+    speeds = [velocity(note.course.note, loudest) for note in notes]
+    places = np.array([(note.course.note.single.pitch, speed) for note, speed in zip(notes, speeds, strict=True)])
+    scale = in_deviations(decoded.card)
+    if told_by_neighbours(places, np.array([note.codes.own for note in notes]) * scale) < TOLD:
+        notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
+    ways = [_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
     return Instrument(label=label, home=_rounded(home, 4), notes=ways)
+
+
+def told_by_neighbours(places: Doubles, codes: Doubles) -> float:
+    """Return how much of notes' codes their neighbours in key and velocity tell, 0 to 1.
+
+    That is the factor on each note's blend of the others, as a host blends them, that comes nearest to its own code,
+    both from the mean of all. It is near 0 where notes of several instruments lie among each other.
+
+    Args:
+        places: keys and velocities, [notes, 2].
+        codes: in deviations, [notes, n_latents].
+    """
+    if len(places) < JUDGED:
+        return 1.0
+    offsets = codes - codes.mean(0)
+    away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, VELOCITY_STEPS)
+    apart = np.square(away).sum(2)
+    np.fill_diagonal(apart, np.inf)
+    near = apart.argsort(axis=1, kind="stable")[:, :BLENDED]
+    ordered = np.take_along_axis(apart, near, axis=1)
+    weights = np.exp((ordered[:, :1] - ordered) / 2)
+    blends = np.einsum("ij,ijk->ik", weights / weights.sum(1, keepdims=True), offsets[near])
+    return float(np.clip((blends * offsets).sum() / max(np.square(blends).sum(), 1e-12), 0.0, 1.0))
 
 
 def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:

@@ -40,6 +40,20 @@ def test_soft_notes_are_dark_where_they_were_recorded_so(tmp_path):
     assert [note.code[0] for note in loud] == pytest.approx([(0.8 - 0.3) / 0.6] * 4, abs=0.1)
 
 
+def test_of_instruments_that_lie_among_each_other_knobs_choose_and_not_keys(tmp_path):
+    falls = np.random.default_rng(0).permutation([0.35] * 8 + [0.85] * 8)
+    mixed = [(56 + i, fall, 0.1) for i, fall in enumerate(falls)]
+    graded = [(56 + i, 0.35 + 0.03 * i, 0.1) for i in range(16)]
+    model, network = coder()
+    codes = []
+    for name, clips in (("mixed", mixed), ("graded", graded), ("few", mixed[:11])):
+        [instrument] = gestures_of(swept_corpus(tmp_path / name, clips), network, model).instruments
+        codes.append([note.code[0] - instrument.home[0] for note in instrument.notes])
+    assert not np.any(codes[0])
+    assert np.ptp(codes[1]) == pytest.approx(0.45 / 0.6, abs=0.1)
+    assert np.ptp(codes[2]) == pytest.approx(0.5 / 0.6, abs=0.1)
+
+
 def test_instruments_are_told_apart_by_label(tmp_path):
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn") for key in (60, 62, 64)]
     model, network = coder()
