@@ -36,7 +36,7 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     summary, display = made(recordings, output)
     assert {path.name for path in output.iterdir()} == PARTS
     assert [path for path in output.rglob("*.toml") if "run" not in path.parts] == [output / "preset.toml"]
-    assert display.stages == ["reading sounds", "training tuned-8", "evaluating", "exporting", "listening"]
+    assert display.stages == ["reading sounds", "training tuned-8", "exporting", "evaluating", "listening"]
     assert str(output) in summary.splitlines()[0]
     assert "knobs" in summary
     assert "8 knobs" in summary
