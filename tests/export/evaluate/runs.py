@@ -57,7 +57,8 @@ def make_run(folder, corpus_folder, recipe="tuned-2", *changes, best=True, tonal
         versions={},
         hardware="none",
     )
-    run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
+    asked = load_recipe(recipe, [*SMALL, *changes])
+    run = Run.create(folder, families.FAMILIES["chroma"].complete(asked, opened), info)
     torch.manual_seed(0)
     network = families.FAMILIES["chroma"].network(run.recipe)
     optimizers = {"shared": torch.optim.Adam(network.parameters())}

@@ -201,7 +201,7 @@ def test_a_page_says_what_its_report_lacks(tmp_path):
     run = make_run(tmp_path / "run", folder)
     found = measured(run)
     text = Links((run.folder / "report" / "index.html").read_text(encoding="utf-8")).words
-    assert any("moved 2 octaves up" in line for line in found["shortcomings"])
+    assert any("moved an octave up" in line for line in found["shortcomings"])
     assert any("learned nothing" in line for line in found["shortcomings"])  # it was never trained
     assert all(line in text for line in found["shortcomings"])
 
