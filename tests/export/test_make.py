@@ -141,7 +141,7 @@ def test_sounds_too_short_to_learn_from_are_refused_and_nothing_is_left(tmp_path
 
 
 def test_tones_become_a_texture_if_one_wants_it(recordings, tmp_path, monkeypatch):
-    """`test_grain_export` has such a model: a network of grains that was trained on tones."""
+    """Training begins: what a network of grains becomes, `test_grain_export` says."""
     interrupt_at(monkeypatch, 1)
     with pytest.raises(Stopped):
         made(recordings, tmp_path / "bells", family="grain")
