@@ -157,8 +157,10 @@ def _comb(first: float, layout: Layout, bins: int) -> _Comb:
     covered = np.maximum(np.diff(edges, append=bins), 1).astype(np.float32)
     wide = np.maximum(wide, SKIRTS * first)
     parts = np.rint(np.stack([number * first - wide, number * first + wide + 1], axis=1)).astype(np.intp)
-    parts[0, 0] = max(parts[0, 0], 1)
-    parts[1:, 0] = np.maximum(parts[1:, 0], parts[:-1, 1] + 1)
+    end = 0
+    for part in parts:  # of one bin at least, and a clearing of one between two, however close harmonics are
+        part[0] = max(part[0], end + 1)
+        part[1] = end = max(part[1], part[0] + 1)
     heard = parts[parts[:, 0] < bins]
     until = int(heard[0, 0]) if len(heard) else bins
     low = np.arange(0, max(until - LOWEST + 1, 1), LOWEST)

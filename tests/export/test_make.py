@@ -170,7 +170,7 @@ def test_what_an_instrument_lacks_is_said_in_the_terminal(begun, monkeypatch):
     sounds, output = begun
     found = ["It has learned nothing: at all.", "Hits and words are lost: all of them."]
     evaluated = making.evaluate
-    monkeypatch.setattr(making, "evaluate", lambda run, progress: evaluated(run, progress) | {"shortcomings": found})
+    monkeypatch.setattr(making, "evaluate", lambda run, **given: evaluated(run, **given) | {"shortcomings": found})
     summary, _ = made(sounds, output, minutes=0.001)
     lines = summary.splitlines()
     assert lines[1:3] == [f"but:      {line}" for line in found]
@@ -235,7 +235,7 @@ def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, m
 
 def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, tmp_path, monkeypatch, quick):
     evaluate = making.evaluate
-    monkeypatch.setattr(making, "evaluate", lambda run, progress: evaluate(run, progress) | {"collapsed": True})
+    monkeypatch.setattr(making, "evaluate", lambda run, **given: evaluate(run, **given) | {"collapsed": True})
     with pytest.raises(Failure, match=r"has collapsed.*run make again") as error:
         made(recordings, tmp_path / "bells", minutes=0.02)
     assert "\n" not in str(error.value)

@@ -38,8 +38,7 @@ def build(
 ) -> CorpusReport:
     """Decode, mix, resample, trim, measure and store all sounds in files and folders.
 
-    Dynamic marks in files' names, such as ``mf`` or ``pianissimo``, are clips' velocities where they differ.
-
+    Dynamic marks in files' names, such as ``mf``, are clips' velocities where they differ.
     Args:
         sources: sound files, and folders that are searched through.
         destination: the corpus's folder, which must not hold anything yet.

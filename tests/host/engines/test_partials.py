@@ -69,7 +69,7 @@ def parts_of(first, count, bins):
     for k in range(1, count + 1):
         wide = max(min(3 + 0.5 * (k - 1), max(first / 3, 1.0)), first / 4)
         begin = max(round(k * first - wide), end + 1)
-        end = round(k * first + wide + 1)
+        end = max(round(k * first + wide + 1), begin + 1)
         if begin < bins:
             harmonics.append((begin, min(end, bins)))
     until = harmonics[0][0] if harmonics else bins
@@ -205,7 +205,7 @@ def wild_frames(draw):
     at = np.arange(BINS)
     for _ in range(draw(st.integers(1, 4))):
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        first = draw(st.floats(6.0, 90.0))
+        first = draw(st.floats(0.7, 90.0))
         kind = draw(st.sampled_from(["comb", "inharmonic", "noise", "one bin", "bins", "zeros"]))
         frame = np.zeros(BINS)
         if kind in ("comb", "inharmonic"):
@@ -344,9 +344,9 @@ def energy_db(frames, fundamentals):
 
 @given(wild_frames())
 @settings(max_examples=100)
-def test_whatever_the_frame_it_loses_2_db_of_its_energy_at_most_and_gains_1(wild):
+def test_whatever_the_frame_it_loses_half_of_its_energy_at_most_and_gains_1_db(wild):
     change = energy_db(*wild)
-    assert change.min() > -2
+    assert change.min() > 10 * np.log10(1 / 2)
     assert change.max() < 1
 
 
