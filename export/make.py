@@ -88,9 +88,9 @@ def make(
             "with more varied sounds or more minutes"
         )
     exported = functools.cache(functools.partial(_exported, run, output, display))
-    if FAMILIES[run.recipe.family].played:
+    if run.recipe.family == TONAL:  # its report plays it; others are judged first, and may have collapsed
         exported()
-    found = _evaluated(run, output, display, exported)
+    found = _evaluated(run, output, display, exported if run.recipe.family == TONAL else None)
     model = exported().model
     make_first = FAMILIES[run.recipe.family].first
     assert make_first is not None  # its recipe was trained above
@@ -110,8 +110,8 @@ def _exported(run: Run, output: Path, display: Display) -> Patch:
     return Patch(PRESET, first_preset(model), model, output)
 
 
-def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch]) -> Figures:
-    """Return the figures of a run, whose report is then in ``output``; ``exported`` gives its instrument.
+def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
+    """Return the figures of a run, whose report is then in ``output``; ``exported`` as `evaluate` has it.
 
     Raises:
         Failure: it has collapsed.

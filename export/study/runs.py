@@ -11,6 +11,8 @@ from ...host.errors import UserError, nearest
 from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train import checkpoint
+from ...train.corpus.store import Corpus
+from ...train.families import FAMILIES
 from ...train.launch import resume, start
 from ...train.loop import Options, Status
 from ...train.recipes.base import Recipe
@@ -137,7 +139,7 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
             f"run {folder} was trained on corpus {run.info.corpus_name}, not on {corpus}; "
             "give that corpus, or another -o"
         )
-    begun = run.recipe
+    begun, recipe = run.recipe, FAMILIES[recipe.family].complete(recipe, Corpus.open(corpus))
     if further and _less(begun, recipe):
         begun = begun.model_copy(update={"training": begun.training.model_copy(update=_budget(recipe))})
     if begun != recipe:

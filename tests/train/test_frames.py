@@ -334,7 +334,6 @@ MEASURE = """
     from pathlib import Path
     import numpy as np
     from timbrel.train.batches import frames
-from timbrel.train.batches.chroma import in_octave
     from timbrel.train.corpus.store import Corpus
     from timbrel.train.recipes.load import load_recipe
 

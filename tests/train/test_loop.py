@@ -11,7 +11,7 @@ import torch
 from timbrel.host.errors import Failure
 from timbrel.host.stop import SIGNALS
 from timbrel.train import checkpoint, families, loop
-from timbrel.train.batches.chroma import ChromaData, chroma_data
+from timbrel.train.batches.chroma import ChromaData, chroma_data, in_octave
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
@@ -73,7 +73,7 @@ def test_every_recipe_trains_a_step(tone_corpus, tmp_path, name):
     outcome = start(recipe, tone_corpus, tmp_path / "run", CPU)
     assert outcome.step == 1
     assert math.isfinite(outcome.validation)
-    assert Run.open(tmp_path / "run").recipe == recipe
+    assert Run.open(tmp_path / "run").recipe == in_octave(recipe, Corpus.open(tone_corpus))
 
 
 def test_a_run_holds_its_recipe_checkpoints_and_log_and_nothing_else(train, tone_corpus):
@@ -132,7 +132,7 @@ def test_an_epoch_shows_every_frame_once_in_an_order_of_its_own(train, monkeypat
 
 
 def test_targets_are_the_same_frame_on_another_key(tone_corpus, small, tmp_path):
-    recipe = load_recipe("tuned-8", small)
+    recipe = in_octave(load_recipe("tuned-8", small), Corpus.open(tone_corpus))
     data = chroma_data(Corpus.open(tone_corpus), recipe, tmp_path, True)
     chosen = np.arange(0, len(data), 7)
     frames, chroma, targets, target_chroma = data.batch(chosen, np.random.default_rng(0))

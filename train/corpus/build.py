@@ -36,9 +36,8 @@ def build(
     loops: bool = False,
     progress: Progress | None = None,
 ) -> CorpusReport:
-    """Decode, mix, resample, trim, measure and store all sounds in files and folders.
+    """Decode, mix, resample, trim, measure and store all sounds; dynamic marks in names are clips' velocities.
 
-    Dynamic marks in files' names, such as ``mf``, are clips' velocities where they differ.
     Args:
         sources: sound files, and folders that are searched through.
         destination: the corpus's folder, which must not hold anything yet.

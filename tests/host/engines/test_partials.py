@@ -199,13 +199,13 @@ def lobe(distance):
 
 
 @st.composite
-def wild_frames(draw):
-    """Frames of any kind, and fundamentals that fit them, or do not, or are none."""
+def wild_frames(draw, lowest=6.0):
+    """Frames of any kind, and fundamentals of at least so many bins that fit them, or do not, or are none."""
     frames, fundamentals = [], []
     at = np.arange(BINS)
     for _ in range(draw(st.integers(1, 4))):
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        first = draw(st.floats(0.7, 90.0))
+        first = draw(st.floats(lowest, 90.0))
         kind = draw(st.sampled_from(["comb", "inharmonic", "noise", "one bin", "bins", "zeros"]))
         frame = np.zeros(BINS)
         if kind in ("comb", "inharmonic"):
@@ -225,7 +225,7 @@ def wild_frames(draw):
     return np.array(frames, np.float32), np.array(fundamentals)
 
 
-@given(wild_frames(), st.sampled_from(LAYOUTS))
+@given(wild_frames(0.7), st.sampled_from(LAYOUTS))
 @settings(max_examples=100)
 def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
     frames, fundamentals = wild
@@ -344,9 +344,9 @@ def energy_db(frames, fundamentals):
 
 @given(wild_frames())
 @settings(max_examples=100)
-def test_whatever_the_frame_it_loses_half_of_its_energy_at_most_and_gains_1_db(wild):
+def test_whatever_the_frame_it_loses_2_db_of_its_energy_at_most_and_gains_1(wild):
     change = energy_db(*wild)
-    assert change.min() > 10 * np.log10(1 / 2)
+    assert change.min() > -2
     assert change.max() < 1
 
 
