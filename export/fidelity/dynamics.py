@@ -1,4 +1,4 @@
-"""Whether recordings have dynamics, how much darker their soft notes are than loud ones, and what the instrument plays.
+"""Dynamics: whether recordings have some, how much darker soft notes are than loud ones, and what is played for them.
 
 Levels tell: where notes of a key differ in level by far more than one dynamic is played unevenly, velocity is their
 level, and an instrument with gestures chooses their codes by it. Where they do not, recordings may have been made alike

@@ -1,1 +1,1 @@
-"""What the knobs of a chroma model do: descriptors of timbre, names of latents, directions of macros."""
+"""Knobs of a chroma model: descriptors of timbre, names of latents, directions of macros."""

@@ -1,4 +1,4 @@
-"""What a report says of knobs and macros: on its page, and in a terminal."""
+"""Knobs and macros in a report: on its page, and in a terminal."""
 
 from typing import Any
 

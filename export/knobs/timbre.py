@@ -21,7 +21,7 @@ AIR_HZ = 5000.0
 
 
 class Descriptor(NamedTuple):
-    """What a knob may be named for, and what its numbers are."""
+    """A descriptor of timbre that a knob may be named for, and its unit."""
 
     name: str
     unit: str

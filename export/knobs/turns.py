@@ -55,7 +55,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Turned:
-    """What single knobs do, at many codes.
+    """The effects of single knobs, at many codes.
 
     Args:
         change_db: by how much levels of bands change where a knob is turned by a deviation, mean of bands and codes:

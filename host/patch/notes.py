@@ -11,7 +11,7 @@ Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's span
 
 
 class NoteSettings(Part):
-    """What a note adds to ``target`` for itself: to a latent, or to what is read when a note begins.
+    """A [[note]] table: an amount that a note adds to ``target`` for itself, a latent or what is read when it begins.
 
     It adds ``low`` at velocity 1, or at ``key_low`` and below; ``high`` at velocity 127, or at ``key_high`` and above;
     between them ``low + (high - low) * position ** curve``, position 0 to 1.

@@ -1,4 +1,4 @@
-"""How far codes are heard apart: by how many dB a decoder's spectra differ, near the codes of an instrument."""
+"""Distances of codes as they are heard: in dB of a decoder's spectra, near the codes of an instrument."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""What a note has of its own from its velocity and its key, as long as it sounds ([[note]] of a preset)."""
+"""Values of a note's own: by its velocity and its key ([[note]] of a preset), and paths that begin with it."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -21,7 +21,7 @@ LATENT = "latent."
 
 
 class Own(NamedTuple):
-    """What one note adds to where the knobs are: to its ``code``, [n_latents], and to other targets, by name."""
+    """The amounts that one note adds to the knobs: to its ``code``, [n_latents], and to other targets, by name."""
 
     code: Doubles | None = None
     others: Mapping[str, float] = MappingProxyType({})
@@ -36,7 +36,7 @@ def nothing(note: Note) -> Own:
 
 
 class OwnValues:
-    """What the notes of one preset add. It knows no voices, so that these may keep a way to it."""
+    """The amounts that notes of one preset add. It knows no voices, so that these may keep a way to it."""
 
     def __init__(self, settings: Sequence[NoteSettings], card: Card) -> None:
         """Begin; ``settings`` fit the model of the card."""

@@ -48,7 +48,7 @@ class Pace(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What is the same for all notes of a file.
+    """The part of gestures that is the same for all notes of a file.
 
     That is its grid, in seconds; wandering, in dB and along each direction; and ``decibels``, as `heard` has it.
     """
