@@ -32,10 +32,19 @@ def listen(names, api="jack"):
     return inputs
 
 
+def client_of(name, tries=5):
+    """A JACK client; a server that is kept busy may not answer the first time."""
+    for _ in range(tries - 1):
+        with contextlib.suppress(jack.JackOpenError):
+            return jack.Client(name, no_start_server=True)
+        time.sleep(SETTLED)
+    return jack.Client(name, no_start_server=True)
+
+
 @contextlib.contextmanager
 def controller(name):
     """A JACK client with one MIDI output, and a function that sends bytes from it."""
-    client = jack.Client(name, no_start_server=True)
+    client = client_of(name)
     port, waiting = client.midi_outports.register("out"), []
 
     def process(frames):
@@ -56,7 +65,7 @@ class Hands:
     """A JACK client that connects and disconnects ports, as people do in a patch bay."""
 
     def __enter__(self):
-        self._client = jack.Client("hands", no_start_server=True)
+        self._client = client_of("hands")
         self._client.activate()  # what idle clients connect is connected to nothing
         return self
 
