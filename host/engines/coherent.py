@@ -134,7 +134,6 @@ class CoherentVoicing:
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
         self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
         self._bins = self._noise.shape[1]
-        self._silent_bins = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # bins without noise
         self._lowest_bin = math.ceil(
             INAUDIBLE_HZ * card.frame_length / card.sample_rate
         )  # bin of the model that is heard
@@ -318,8 +317,20 @@ class CoherentVoicing:
         level = residue * self._hiss
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
-        level[:, : self._silent_bins] = 0
-        return level
+        return _tapered(level)
+
+
+def _tapered(level: Array) -> Array:
+    """Return noise levels, [rows, bins], whose filters are silent half a frame away: what they ring on does not wrap.
+
+    Twice a mean of each bin and its neighbours by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
+    """
+    for _ in range(2):
+        padded = np.pad(level, ((0, 0), (1, 1)), mode="reflect")
+        level = padded[:, 1:-1] / 2
+        level += padded[:, :-2] / 4
+        level += padded[:, 2:] / 4
+    return level
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:

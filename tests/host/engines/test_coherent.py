@@ -84,14 +84,16 @@ class Plain:
         state["ratio"] = ratio
         residue = self.layout.residue(row)[0]
         alike = 1 - character.width
-        for b in range(math.ceil(20 * self.length / RATE), bins):
-            source = b if character.keep_formants else round(b / ratio)
-            if source < bins:
-                level = residue[source] / (1 if character.keep_formants else ratio**0.5)
-                level *= character.noise * LEVEL * (FRAME / 6) ** 0.5
-                mine, other = (self.noise[(state["noise"] + apart) % len(self.noise), b] for apart in (0, 97))
-                spectra[0, b] += level * mine
-                spectra[1, b] += level * (alike * mine + (1 - alike**2) ** 0.5 * other)
+        sources = [b if character.keep_formants else round(b / ratio) for b in range(bins)]
+        levels = [float(residue[source]) if source < bins else 0.0 for source in sources]
+        for _ in range(2):  # of what lies around each bin, mirrored at both ends
+            around = [levels[1], *levels, levels[-2]]
+            levels = [around[b] / 4 + around[b + 1] / 2 + around[b + 2] / 4 for b in range(bins)]
+        for b, level in enumerate(levels):
+            level *= character.noise * LEVEL * (FRAME / 6) ** 0.5 / (1 if character.keep_formants else ratio**0.5)
+            mine, other = (self.noise[(state["noise"] + apart) % len(self.noise), b] for apart in (0, 97))
+            spectra[0, b] += level * mine
+            spectra[1, b] += level * (alike * mine + (1 - alike**2) ** 0.5 * other)
         state["noise"] += 1
         channels = 2 if character.width > 0 else 1
         return np.fft.fftshift(np.fft.irfft(spectra[:channels], self.length, axis=-1), axes=-1)

@@ -134,3 +134,12 @@ def test_the_loop_of_noise_has_no_seam(shape):
     inside = sound[shape.length : -shape.length]
     wrapped = np.sqrt(3) * np.roll(white_noise(len(spectra) * hop), 3 * shape.overlap * hop)
     assert inside == pytest.approx(wrapped[shape.length : shape.length + len(inside)], abs=1e-4)
+
+
+@pytest.mark.parametrize("key", [60, 84])
+def test_noise_of_any_colour_has_no_steps_where_frames_begin(model_of, key):
+    rumble = np.where(np.arange(BINS) < 8, 0.2, 1e-4)
+    sound = one(model_of(lambda latent, pitch: rumble), key, 2 * RATE).astype(np.float64)
+    steps = np.abs(np.diff(sound, 3))
+    around = np.sqrt(np.convolve(np.square(steps), np.ones(801) / 801, "same"))
+    assert (steps / around)[801:-801].max() < 6  # of a step 20
