@@ -327,9 +327,9 @@ def _tapered(level: Array) -> Array:
     """
     for _ in range(2):
         padded = np.pad(level, ((0, 0), (1, 1)), mode="reflect")
-        level = padded[:, 1:-1] / 2
-        level += padded[:, :-2] / 4
-        level += padded[:, 2:] / 4
+        level = padded[:, 1:-1] * np.float32(0.5)
+        level += padded[:, :-2] * np.float32(0.25)
+        level += padded[:, 2:] * np.float32(0.25)
     return level
 
 
