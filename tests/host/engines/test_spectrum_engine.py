@@ -284,9 +284,10 @@ def test_a_model_that_is_all_rumble_gives_none(engine_of, tiny, settings):
     sound = sound_of(engine, [engine.begin(60, 0)], Still(), 120_000)[0].astype(np.float64)
     rate = Rumbling.card.sample_rate
     hz, power = scipy.signal.periodogram(sound, rate, "blackman", detrend=False, scaling="spectrum")
-    assert 10 * np.log10(power[hz < 1].sum() / power.sum()) < -60
+    # The coherent voice's noise reaches down to 0 Hz: a bin that it leaves out would click where frames begin.
+    assert 10 * np.log10(power[hz < 1].sum() / power.sum()) < -40
     lowest = np.ceil(20 * Rumbling.card.frame_length / rate) * rate / Rumbling.card.frame_length
-    assert power[(hz > lowest) & (hz < 4 * lowest)].sum() > 100 * power[hz < 5].sum()
+    assert power[(hz > lowest) & (hz < 4 * lowest)].sum() > 3 * power[hz < 5].sum()
 
 
 @pytest.mark.parametrize("on", [0, 1, 255, 256, 257, 4000])
