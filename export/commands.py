@@ -130,6 +130,7 @@ def evaluate(
 ) -> None:
     """Measure a run on its test split, or an instrument beside a corpus; writes a folder with index.html."""
     from ..host.progress import Display
+    from ..host.shelf import is_instrument
     from ..train.run import Run
     from .evaluate import evaluate
     from .knobs.pages import told as knobs
@@ -139,6 +140,10 @@ def evaluate(
         return
     if output is not None:
         raise UserError(f"-o {output} goes with --corpus; the report of a run is written to {run / 'report'}")
+    if not (run / "run.json").exists() and is_instrument(str(run)):
+        raise UserError(
+            f"{run} is an instrument, no run: give --corpus CORPUS, whose notes it is compared with, and -o"
+        )
     with Display() as display:
         display.stage("evaluating")
         judge = None if classifier is None else Run.open(classifier)

@@ -40,3 +40,8 @@ def preset_file(name: str) -> Path | None:
     if (path / MADE).is_file():
         return path / MADE
     return path if path.suffix == ".toml" else None
+
+
+def is_instrument(name: str) -> bool:
+    """Return whether a name means a preset or a model, which `timbrel render` takes."""
+    return preset_file(name) is not None or name in shipped_models() or Path(name).suffix == ".onnx"

@@ -60,7 +60,7 @@ def exporter(one_table):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    """What is asked of a report are its figures and words."""
+    """Leave pictures out of reports, for tests of their figures and words."""
     undrawn(monkeypatch)
 
 

@@ -264,6 +264,13 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(change, key, hint)
     assert f"unknown key {key!r}; {hint}" in text
 
 
+@pytest.mark.parametrize("octave", ["lowes", "8", "4.5", "true"])
+def test_an_octave_that_is_none_is_answered_with_those_that_there_are(octave):
+    assert "frames.octave: must be 1 to 7, or 'lowest', the corpus's own" in refused(
+        "tuned-8", f"frames.octave={octave}"
+    )
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -2,9 +2,17 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .base import Frames, Latents, Part, Recipe, Weight, Widths
+
+OCTAVES = range(1, 8)  # that notes may be moved into
+
+
+def _an_octave(value: object) -> object:
+    if value in (None, "lowest") or (type(value) is int and value in OCTAVES):
+        return value
+    raise ValueError(f"must be {OCTAVES[0]} to {OCTAVES[-1]}, or 'lowest', the corpus's own")
 
 
 class ChromaFrames(Frames):
@@ -13,7 +21,7 @@ class ChromaFrames(Frames):
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
     # All notes are moved into this octave, or into that of the corpus's lowest ones; None leaves them.
-    octave: Annotated[int, Field(ge=1, le=7)] | Literal["lowest"] | None = None
+    octave: Annotated[int | Literal["lowest"] | None, BeforeValidator(_an_octave)] = None
     views: Annotated[int, Field(ge=1, le=12)]  # pitch classes that each frame is moved to, when octave is set
     rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames × views kept on disk at the most
 

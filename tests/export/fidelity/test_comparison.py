@@ -148,3 +148,9 @@ def test_options_that_do_not_go_together_are_refused_in_a_line(tmp_path, monkeyp
     assert words in ended.err
     assert ended.err.strip().count("\n") == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_an_instrument_alone_is_asked_for_a_corpus(timbrel):
+    ended = timbrel("evaluate", "gm-keys")
+    assert ended.status == 2
+    assert "gm-keys is an instrument, no run: give --corpus CORPUS" in ended.err

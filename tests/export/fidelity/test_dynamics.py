@@ -1,4 +1,4 @@
-"""What is said of dynamics is true of corpora that have them, that were levelled, and that have one dynamic alone."""
+"""The line on dynamics is true of corpora that have them, that were levelled, and that have one dynamic alone."""
 
 import numpy as np
 import pytest

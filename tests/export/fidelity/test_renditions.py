@@ -1,4 +1,4 @@
-"""What is made of a note's codes is what the decoder gives, and nothing of the host's."""
+"""A rendition of a note's codes is what the decoder gives, and nothing of the host's."""
 
 import numpy as np
 import pytest

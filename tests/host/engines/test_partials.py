@@ -54,7 +54,7 @@ def lobes_at(frame, peaks):
 
 
 def between(place, points, values):
-    """What lies at a place on straight lines between points that rise; beyond the last, what lies there."""
+    """Interpolates on straight lines between points that rise; beyond the last, the last one's value holds."""
     if place <= points[0]:
         return values[0]
     for (before, low), (after, high) in itertools.pairwise(zip(points, values, strict=True)):

@@ -1,4 +1,4 @@
-"""What velocity and key move for a note alone: as far as the table says, the same in any blocks and processes."""
+"""Velocity and key move targets for a note alone: as far as the table says, alike in any blocks and processes."""
 
 import contextlib
 

@@ -207,7 +207,7 @@ def test_harmonics_move_and_formants_stay(card, pitch):
 
 @pytest.mark.parametrize(("pitch", "octaves"), [(64.3, 0), (76.5, 1), (90, 2), (100.2, 3)])
 def test_what_was_encoded_octaves_lower_takes_its_harmonics_by_their_numbers(card, pitch, octaves):
-    """Where the encoder heard a sound in another octave, what is decoded lies there, formants and all."""
+    """The encoder heard a sound in another octave, and what is decoded lies there, formants and all."""
     decoded = 60 + int(np.floor(pitch + 0.5)) % 12
     frames = comb(decoded, vowel)[np.newaxis]
     moved = Relaid(card).apply(frames, np.array([pitch]), np.array([octaves]))[0][0]
