@@ -30,6 +30,7 @@ from .fit import Coder
 Doubles = npt.NDArray[np.float64]
 
 NOTES = 128  # a kilobyte each, and a third of a second of an export
+MOST_NOTES = 256  # of many instruments, which have `FEWEST_KEYS` each at the least
 DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
@@ -54,7 +55,7 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
     if not known or model.card.chroma is None:
         return None
     loudest = loudest_db(corpus, known)
-    chosen = spread(known, NOTES, np.random.default_rng(SEED), [_loudness(corpus, single) for single in known])
+    chosen = _chosen(known, [_loudness(corpus, single) for single in known])
     measured = [course_of(note_of(corpus, single), coder) for single in chosen]
     notes = _fitted([course for course in measured if course is not None], coder)
     if not notes:
@@ -76,6 +77,32 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
         wander=_wander([note.course for note in notes], directions, coder),
         instruments=instruments,
     )
+
+
+def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
+    """Choose the notes that become gestures: of every instrument as many, or of all together as of one."""
+    places: dict[tuple[str, int | None], list[int]] = {}
+    for place, single in enumerate(known):
+        places.setdefault(_instrument_of(single), []).append(place)
+    keys = [len({known[place].key for place in own}) for own in places.values()]
+    each = max(FEWEST_KEYS, NOTES // len(places))
+    if np.median(keys) < FEWEST_KEYS or each * len(places) > MOST_NOTES:
+        return spread(known, NOTES, np.random.default_rng(SEED), loudness)
+    return [
+        note
+        for own in places.values()
+        for note in spread(
+            [known[place] for place in own],
+            each,
+            np.random.default_rng(SEED),
+            [loudness[place] for place in own],
+        )
+    ]
+
+
+def _instrument_of(single: Single) -> tuple[str, int | None]:
+    """Return what tells the instruments of a corpus apart, as the sampler does: label and program."""
+    return single.clip.label, single.clip.program
 
 
 def _loudness(corpus: Corpus, single: Single) -> float:
@@ -124,13 +151,12 @@ def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
 def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], Doubles]]:
     """Return the notes of each instrument, what it is called, and the code that its notes' codes count from.
 
-    Instruments are told apart as the sampler does, by label and program. The model's own code is home of the one to
-    whose notes it is nearest, the middle of their notes' codes that of others.
+    The model's own code is home of the one to whose notes it is nearest, the middle of their notes' codes that of
+    others.
     """
     by_name: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
-        clip = note.course.note.single.clip
-        by_name.setdefault((clip.label, clip.program), []).append(note)
+        by_name.setdefault(_instrument_of(note.course.note.single), []).append(note)
     keys = [len({note.course.note.single.key for note in group}) for group in by_name.values()]
     if len(by_name) > 1 and np.median(keys) < FEWEST_KEYS:
         by_name = {("", None): list(notes)}
