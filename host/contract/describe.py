@@ -1,10 +1,14 @@
 """Describes a model's card in words for people."""
 
+import textwrap
+
 from ..errors import printable
 from ..kinds.table import kind_of
 from ..units import PITCH_CLASSES
 from .card import Card, NormalPrior, UniformPrior
 from .gesture import Gestures
+
+COLUMNS = 100  # of a line of labels
 
 
 def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> str:
@@ -39,7 +43,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> s
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
-        *([("gestures", gestures.text())] if gestures else []),
+        *([("gestures", gestures.text()), *_instruments(gestures)] if gestures else []),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)
@@ -49,6 +53,12 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> s
         for index, latent in enumerate(card.latents)
     )
     return f"{text}\nlatents\n{knobs}"
+
+
+def _instruments(gestures: Gestures) -> list[tuple[str, str]]:
+    """Return lines with the labels of instruments, if these have any."""
+    labels = sorted(one.label for one in gestures.instruments if one.label)
+    return [("" if number else "of", line) for number, line in enumerate(textwrap.wrap(", ".join(labels), COLUMNS))]
 
 
 def _landmarks(card: Card) -> str:

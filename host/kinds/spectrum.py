@@ -13,12 +13,16 @@ class GestureSettings(Part):
 
     ``amount`` is that of both ways, codes and loudness; ``codes`` and ``loudness`` are parts of it for each. ``rate``
     is how many times as fast as recorded. A note reads them when it begins.
+
+    ``instrument`` is the label of those recordings whose ways notes go, where there are several instruments; the one
+    whose codes lie nearest to the preset's by default.
     """
 
     amount: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
     codes: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
     loudness: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
     rate: Annotated[float, Field(ge=0.1, le=10), Knob("times as fast as recorded")] = 1.0
+    instrument: str | None = None
 
 
 CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness and rate

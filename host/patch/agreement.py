@@ -6,6 +6,7 @@ from pathlib import Path
 from ..audio.effects import EffectChain, effect_faults
 from ..audio.parameters import RANGES
 from ..contract.card import Card, Latent
+from ..contract.model import Model
 from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS, kind_of
 from ..settings import Fault, Range
@@ -38,6 +39,20 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
     for index, note in enumerate(preset.note):
         for what in _note_faults(note, card):
             yield Fault(("note", index, "target"), f"[[note]] {index + 1}: {what}")
+
+
+def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
+    """Find an instrument in [gesture] that is none of those whose ways the model's file holds."""
+    name = None if preset.gesture is None else preset.gesture.instrument
+    if name is None or model.gestures is None:
+        return
+    labels = {one.label for one in model.gestures.instruments}
+    if name not in labels:
+        hint = nearest(name, labels) if labels != {""} else "; its recordings are of one, without a name: leave it out"
+        yield Fault(
+            ("gesture", "instrument"),
+            f"gesture.instrument {name!r} is none of those whose gestures model {model.card.name!r} has{hint}",
+        )
 
 
 def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:

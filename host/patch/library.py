@@ -14,7 +14,7 @@ from ..errors import UserError, nearest
 from ..files import Stamp, stamp
 from ..kinds.table import kind_of
 from ..shelf import MADE, preset_file, shipped_models, shipped_presets
-from .agreement import faults, fitted, known_effects, strays
+from .agreement import faults, fitted, gesture_faults, known_effects, strays
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .motions import Morph
@@ -159,7 +159,7 @@ def _open_preset(path: Path) -> Patch:
             "it may sound different; set model_sha256 to "
             f"{model.sha256} to accept it"
         )
-    if found := list(faults(preset, model.card, known_effects(preset))):
+    if found := [*faults(preset, model.card, known_effects(preset)), *gesture_faults(preset, model)]:
         raise UserError(*complaints(path, found))
     warnings += [f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card))]
     of_gestures = ["[gesture]"] * (preset.gesture is not None)

@@ -121,7 +121,7 @@ def _one(
     card, output, scale = model.card, outputs.preset, in_deviations(model.card)
     rest = _rest(sound, track, model, method, lambda done: share(0.2 + 0.6 * done))
     preset = _preset_of(sound, model, output).model_copy(update={"latent": LatentSettings(values=_rounded(rest.code))})
-    preset = preset.model_copy(update=dict(kind_of(card).tables(rest.label, held=False)))
+    preset = preset.model_copy(update=dict(kind_of(card).tables(rest.label, held=False)) | _gesture(rest, model))
     told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # of a clip one code is told, the one found
         away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
@@ -233,16 +233,28 @@ def _kit(
 
 def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
     """Return a preset of a model, named after what it was recovered from."""
-    preset = Preset(
+    return Preset(
         format=1,
         model=_name_of(model.path, output.parent),
         description=f"{sound.name} as {model.card.name} hears it",
         model_sha256=model.sha256,
         cc=default_knobs(model.card),
     )
-    if model.gestures:  # the code is the sound's own: no other note's is added
-        preset = preset.model_copy(update={"gesture": GestureSettings(codes=0.0)})
-    return preset
+
+
+def _gesture(code: _Code, model: Model) -> dict[str, GestureSettings]:
+    """Return the table of gestures of a recovered code: as loud as notes of what it is nearest to, and no code added.
+
+    The code is the sound's own, to which no other note's belongs.
+    """
+    if model.gestures is None:
+        return {}
+    settings = GestureSettings(codes=0.0)
+    if model.card.landmarks:
+        label, _ = _nearest(code, model.card)
+        if label and label in {one.label for one in model.gestures.instruments}:
+            settings = GestureSettings(codes=0.0, instrument=label)
+    return {"gesture": settings}
 
 
 def _path(
@@ -276,16 +288,18 @@ def _entry(sound: str, code: _Code, card: Card, again: Again) -> dict[str, objec
     entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
     entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
     if card.landmarks:
-        scale = in_deviations(card)
-        marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
-        away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * scale).sum(1))
-        entry["nearest"] = {
-            "label": marks[int(away.argmin())].label,
-            "deviations": round(float(away.min()), 4),
-        }
+        label, away = _nearest(code, card)
+        entry["nearest"] = {"label": label, "deviations": round(away, 4)}
     if code.found is not None:
         entry |= {"missed_by_network": code.found.before, "missed": code.found.after, "settled": code.found.settled}
     return entry
+
+
+def _nearest(code: _Code, card: Card) -> tuple[str, float]:
+    """Return the label of the landmark that is nearest to a code, of its own label if it has one, and how far it is."""
+    marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
+    away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1))
+    return marks[int(away.argmin())].label, float(away.min())
 
 
 def _measured(output: Path, entry: dict[str, object], *, short: bool = False) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...contract.gesture import Gestures, Instrument, NoteWay
+from ...contract.gesture import Gestures, NoteWay
 
 Doubles = npt.NDArray[np.float64]
 
@@ -36,17 +36,19 @@ class Mix(NamedTuple):
 
 
 class Ways:
-    """The ways of the instrument of a file whose home is nearest to the code at which a preset's knobs rest."""
+    """The ways of one instrument of a file."""
 
-    def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles) -> None:
+    def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
         """Take the instrument's notes apart into arrays.
 
         Args:
             gestures: of the model's file.
             rest: the preset's code, [n_latents].
             scale: what codes are multiplied by to be compared, [n_latents].
+            label: of the instrument; None for the one whose home is nearest to ``rest``.
         """
-        instrument = nearest_instrument(gestures, rest, scale)
+        known = [one for one in gestures.instruments if label in (None, one.label)]
+        instrument = min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
         notes, grid = instrument.notes, gestures.grid
         self._keys = np.array([note.key for note in notes])
         self._velocities = np.array([float(note.velocity) for note in notes])
@@ -97,11 +99,6 @@ def _nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
     ordered = apart[near]
     weights: Doubles = np.exp((ordered[0] - ordered) / 2)
     return near, weights / weights.sum()
-
-
-def nearest_instrument(gestures: Gestures, rest: Doubles, scale: Doubles) -> Instrument:
-    """Return the instrument of a file whose home is nearest to a code, [n_latents]; ``scale`` as `Ways` has it."""
-    return min(gestures.instruments, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
 
 
 def scale_of(card: Card) -> Doubles:

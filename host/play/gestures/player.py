@@ -39,15 +39,16 @@ class Gesturing:
         Args:
             gestures: of the model's file.
             settings: the preset's [gesture].
-            rest: where the preset's knobs rest, one number a latent: it chooses the instrument.
+            rest: where the preset's knobs rest, one number a latent: it chooses the instrument if [gesture] does not.
             lead: by how many samples codes are read before they are heard.
             own: whether notes have their own attacks, and their own releases, in place of the preset's.
         """
         card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
-        self._ways = Ways(gestures, np.array(rest, np.float64), scale_of(card))
+        self._ways = Ways(gestures, np.array(rest, np.float64), scale_of(card), settings.instrument)
         self._common = Common.of(gestures, decibels(model, self._ways.codes))
-        self.targets: Mapping[str, Ramp] = {f"gesture.{name}": Ramp(value, 1) for name, value in settings}
+        rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
+        self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
         self._velocities: dict[Note, int] = {}
         self._begun = 0
 

@@ -194,6 +194,26 @@ def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, 
         assert made._gesturing._ways.mix(60, 100).offset == pytest.approx([0.0, 0.0])
 
 
+def test_a_preset_names_the_instrument_whose_ways_its_notes_go(tmp_path, gestured):
+    from timbrel.host.errors import UserError
+    from timbrel.host.patch.library import open_patch
+
+    rises = {"Oboe": [-40.0, 0.0, 0.0, 0.0], "Banjo": [0.0, -20.0, -30.0, -40.0]}
+    model = gestured(
+        gestures(instruments=[{"label": one, "home": [0.5, 0.5], "notes": [note(levels=rises[one])]} for one in rises])
+    )
+    preset = tmp_path / "a.toml"
+
+    def levels(name):
+        preset.write_text(f'format = 1\nmodel = "{model.path}"\n[gesture]\ninstrument = "{name}"\n', encoding="utf-8")
+        _, made = hands.engine_and_hands(open_patch(str(preset)))
+        return made._gesturing._ways.mix(60, 100).levels.tolist()
+
+    assert {name: levels(name) for name in rises} == rises
+    with pytest.raises(UserError, match=r"line 4: gesture.instrument 'Obo' is none of those .* did you mean 'Oboe'"):
+        levels("Obo")
+
+
 def test_no_gesture_is_the_plain_model_to_the_byte(make_instrument, play, gestured, moving, tiny):
     plain = play(make_instrument(RATE, tiny()), TUNE, COUNT)
     envelope = {"attack_seconds": 0.005, "release_seconds": 0.2}

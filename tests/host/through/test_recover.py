@@ -26,6 +26,8 @@ from timbrel.host.through.recover import recover
 from timbrel.host.through.simplified import SAME, simplified
 from timbrel.host.through.track import follow
 
+from ..play.gestures import gestures, note, with_gestures
+
 RATE, LENGTH, HOP = 22050, 1024, 256  # of the smallest model
 
 
@@ -238,6 +240,18 @@ def test_the_preset_finds_its_model_from_its_own_folder_and_plays(pair, sound_of
     assert patch.model.sha256 == pair.sha256
 
 
+@pytest.mark.parametrize("labels", [("middle", "other"), ("some", "other")])
+def test_a_recovered_sound_is_as_loud_as_notes_of_what_it_is_nearest_to(pair, sound_of, tmp_path, labels):
+    homes = {labels[0]: [1.0, 1.0], labels[1]: [0.1, 0.1]}  # the sound's code is about 0.1; its landmark is "middle"
+    ways = [{"label": label, "home": home, "notes": [note()]} for label, home in homes.items()]
+    model = with_gestures(pair.path, tmp_path / "own.onnx", gestures(instruments=ways))
+    shutil.copy(encoder_path(pair.path), encoder_path(model.path))
+    recover(sound_of(0.2 * noise(9000)), model, tmp_path / "made.toml")
+    gesture = read_preset(tmp_path / "made.toml").gesture
+    assert gesture.codes == 0
+    assert gesture.instrument == ("middle" if "middle" in labels else None)
+
+
 def test_a_path_follows_the_sound(pair, sound_of, tmp_path):
     seconds = np.arange(4 * RATE) / RATE
     swell = 0.2 + 0.15 * np.sin(2 * np.pi * 0.5 * seconds)  # slower than what the path smoothes away
@@ -288,7 +302,7 @@ def test_a_note_of_a_shipped_model_is_found_again(make_instrument, sound_of, tmp
 
     found = []
     for mark in model.card.landmarks[::50]:
-        instrument = make_instrument(44100, model, latent={"values": mark.latent})
+        instrument = make_instrument(44100, model, latent={"values": mark.latent}, gesture={"amount": 0.0})
         note = play(instrument, [NoteOn(0, 0, 60 + mark.chroma, 100)], 44100)
         recover(sound_of(note, 44100), model, tmp_path / "made.toml", overwrite=True)
         preset = read_preset(tmp_path / "made.toml")
