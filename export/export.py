@@ -19,10 +19,12 @@ from .. import __version__
 from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Reference, Training
 from ..host.contract.encoder import ENCODER_KEY, encoder_path
 from ..host.contract.gesture import GESTURE_KEY
+from ..host.contract.map import MAP_KEY, NO_NOTE
 from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
 from ..host.kinds.stream import FED
+from ..host.maps.make import text_of
 from ..train.corpus.store import Corpus
 from ..train.families import trained
 from ..train.run import Run
@@ -157,6 +159,8 @@ def _write_decoder(
     about = {METADATA_KEY: card.model_dump_json()}
     if (gestures := graphs.gestures(model)) is not None:
         about[GESTURE_KEY] = gestures.model_dump_json(exclude_defaults=True)
+    notes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
+    about[MAP_KEY] = text_of(model, codes.latents, codes.labels, notes)
     save(graph, file, about)
     verdict = Model(file).verify()
     if not verdict.passed:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..host.contract.card import Card
+from ..host.contract.card import Card, in_deviations
 from ..host.contract.model import Model
 from ..host.events import ControlChange, Event, NoteOff, NoteOn
 from ..host.kinds.clip import Clip, KeySettings
@@ -20,7 +20,6 @@ from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_ma
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render
-from ..host.through.spans import in_deviations
 from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .listen import Obedience, listen

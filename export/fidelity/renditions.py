@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
 from ...host.contract.encoder import Encoder, encoder_path
 from ...host.dsp import medoid
 from ...host.events import Event, NoteOff, NoteOn
@@ -18,7 +18,6 @@ from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.rack import Rack
 from ...host.render import blocks
 from ...host.through.codes import Through, Times, latency_of
-from ...host.through.spans import in_deviations
 from ...host.through.track import QUIET
 from ...host.units import semitones_to_ratio
 

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.contract.card import Card
+from ...host.contract.card import Card, in_deviations
 from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
 from ...host.contract.model import Model
 from ...host.play.gestures.blend import BLENDED, KEY_SEMITONES, VELOCITY_STEPS
-from ...host.through.spans import in_deviations
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
 from ...host.dsp import medoid
-from ...host.through.spans import in_deviations
 from ...host.through.track import QUIET
 from ...host.units import semitones_to_ratio
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db

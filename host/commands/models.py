@@ -21,7 +21,7 @@ def info(
     from ..patch.library import notes_of
 
     opened = opened_model(model)
-    text = describe(opened.card, opened.path.stat().st_size, opened.gestures)
+    text = describe(opened.card, opened.path.stat().st_size, opened.gestures, opened.map)
     if notes := notes_of(model):
         text += "".join(["\nnotes of the preset", *(f"\n  {note}" for note in notes)])
     print(opened.card.model_dump_json(indent=1) if as_json else text)

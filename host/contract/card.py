@@ -5,6 +5,8 @@ import json
 import zlib
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import UserError
@@ -310,6 +312,16 @@ def read_card(text: str, source: str) -> Card:
         return Card.model_validate(fields)
     except ValidationError as error:
         raise UserError(f"{source}: its card is not valid: {first_complaint(error)}; export the model again") from None
+
+
+def in_deviations(card: Card) -> npt.NDArray[np.float64]:
+    """Return what codes are multiplied by to be counted in deviations of the training codes, [n_latents].
+
+    A latent that never varied in training counts for nothing.
+    """
+    deviations = np.array([latent.std for latent in card.latents])
+    scale: npt.NDArray[np.float64] = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+    return scale
 
 
 def unknown_fields(part: BaseModel, where: str = "") -> list[str]:

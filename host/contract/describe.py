@@ -7,11 +7,12 @@ from ..kinds.table import kind_of
 from ..units import PITCH_CLASSES
 from .card import Card, NormalPrior, UniformPrior
 from .gesture import Gestures
+from .map import CodeMap
 
 COLUMNS = 100  # of a line of labels
 
 
-def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> str:
+def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plane: CodeMap | None = None) -> str:
     """Return the text that `timbrel info` prints."""
     kind = kind_of(card)
     chroma = f"none: keys move the {kind.moved}"
@@ -44,6 +45,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None) -> s
         ("landmarks", _landmarks(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
         *([("gestures", gestures.text()), *_instruments(gestures)] if gestures else []),
+        ("map", plane.said() if plane else "none: one is made of the landmarks"),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)

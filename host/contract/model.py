@@ -16,6 +16,7 @@ from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
 from .gesture import GESTURE_KEY, Gestures, read_gestures
 from .graph import NotONNX, graph_of, leads_out
+from .map import MAP_KEY, CodeMap, read_map
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -52,7 +53,7 @@ class Model:
         """Open and check a model.
 
         Raises:
-            UserError: missing, unreadable, not ONNX, without card, or with a graph or gestures that do not fit it.
+            UserError: missing, unreadable, not ONNX, without card, or with a graph, gestures or map that do not fit it.
         """
         self.path = path
         self.stamp = stamp(path)  # taken before the file is read, so that a change meanwhile is noticed
@@ -70,6 +71,8 @@ class Model:
         self._try_ends()
         ways = about.get(GESTURE_KEY)
         self.gestures: Gestures | None = None if ways is None else read_gestures(ways, self.card, str(path))
+        plane = about.get(MAP_KEY)
+        self.map: CodeMap | None = None if plane is None else read_map(plane, self.card, str(path))
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
         """A copy in another process opens the file anew."""

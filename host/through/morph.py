@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.files import sound_reader
-from ..contract.card import Card
+from ..contract.card import Card, in_deviations
 from ..contract.model import Model
 from ..dsp import medoid
 from ..errors import UserError
@@ -25,7 +25,7 @@ from ..play.motion import Latents
 from ..render import render
 from ..units import note_name
 from .latent_map import draw_way
-from .spans import in_deviations, outside
+from .spans import outside
 from .track import follow
 
 Doubles = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import Card
+from ..contract.card import Card, in_deviations
 from ..contract.encoder import Encoder, encoder_path
 from ..contract.model import Model
 from ..dsp import medoid
@@ -24,7 +24,7 @@ from ..shelf import shipped_models
 from .again import Again, Outputs, again_of, kit_again
 from .simplified import drawn, simplified, smoothed
 from .sought import MARGIN, Found, Search, Sought
-from .spans import distances, in_deviations, outside
+from .spans import distances, outside
 from .track import Track, clip_of, listen, pieces
 
 Array = npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Codes against the codes that a model was trained on: counted in deviations, inside the knobs' spans or not."""
+"""Codes against the codes that a model was trained on: how far they lie from them, inside the knobs' spans or not."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,16 +8,6 @@ from ..contract.card import Card
 Doubles = npt.NDArray[np.float64]
 
 AT_ONCE = 1024  # codes looked at together, so that a long sound needs no more memory
-
-
-def in_deviations(card: Card) -> Doubles:
-    """Return what codes are multiplied by to be counted in deviations of the training codes, [n_latents].
-
-    A latent that never varied in training counts for nothing.
-    """
-    deviations = np.array([latent.std for latent in card.latents])
-    scale: Doubles = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
-    return scale
 
 
 def distances(codes: Doubles, marks: Doubles) -> Doubles:

@@ -1,0 +1,133 @@
+"""Makes the map of a model: at export of training codes, of older models from the landmarks of their card."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.card import Card, in_deviations
+from ..contract.map import NO_NOTE, CodeMap, largest_step, within
+from ..contract.model import Model
+from .organise import unfolding
+from .sound import levels
+
+Array = npt.NDArray[np.float32]
+
+SIDE = 40  # nodes: 15 pixels apart on a map of 600, finer is not seen
+LARGEST_STEP = 0.14  # deviations a pixel of 600: larger ones are heard as jumps while a hand moves
+PIXELS = 600
+DOTS = 3000  # that a file keeps: more lie on each other
+BYTES = 160_000  # of the map in a file, as text
+SURFACE_BYTES = 60_000  # of these, for the nodes, before they are packed: models of many latents have fewer
+SOUND = 0.5  # of the weight of codes, in which what is heard counts: steps are .13 dB a pixel with it, .16 without
+SOUNDS = 8  # numbers that what is heard comes down to: 97 % of its variance for gm-chroma-8
+DARKEST, BRIGHTEST = 2.0, 98.0  # percentiles between which brightness runs from 0 to 1
+
+
+def map_of(model: Model) -> CodeMap | None:
+    """Return a model's map: that of its file, or one made of its landmarks; None where it has neither."""
+    if model.map is not None:
+        return model.map
+    marks = model.card.landmarks
+    if not marks:
+        return None
+    notes = np.array([NO_NOTE if mark.chroma is None else mark.chroma for mark in marks], np.intp)
+    codes = np.array([mark.latent for mark in marks], np.float32)
+    return made(model, codes, [mark.label for mark in marks], notes)
+
+
+def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
+    """Return the map of a model with all of these codes as its dots; the same ones always give the same map.
+
+    The plane of a model of two latents is these latents, the second rising upward; of one latent this runs from left
+    to right. That of others goes through the codes and through what they sound like, as near to them as steps allow.
+
+    Args:
+        model: decodes.
+        codes: of training sounds, [codes, n_latents], one at the least.
+        labels: what each is called.
+        notes: the pitch class of each, or `NO_NOTE`, [codes].
+    """
+    card = model.card
+    codes = within(codes, card)
+    heard = levels(model, codes, _conditions(card, labels))
+    surface = _latents(card) if len(card.latents) <= 2 else _through(card, codes, None if heard is None else heard[0])
+    known, label = np.unique(np.array(labels), return_inverse=True)
+    bare = CodeMap(
+        surface=within(surface, card),
+        places=np.zeros((len(codes), 2), np.float32),
+        codes=codes,
+        notes=notes,
+        brightness=np.full(len(codes), 0.5, np.float32) if heard is None else _scaled(heard[1]),
+        label=label.astype(np.intp),
+        labels=tuple(known.tolist()),
+        scale=in_deviations(card).astype(np.float32),
+    )
+    return replace(bare, places=bare.place_of(codes))
+
+
+def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
+    """Return the map of a model as its file keeps it, in `BYTES` at the most: of codes from all over those given."""
+    kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
+    found = made(model, codes[kept], [labels[index] for index in kept], notes[kept])
+    text = found.text()
+    while len(text.encode()) > BYTES:
+        found = found.thinned(len(found.codes) * 9 // 10)
+        text = found.text()
+    return text
+
+
+def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Return what each code is decoded as: its own label where the model has such, else one pitch class for all."""
+    if card.chroma is not None:
+        return np.full(len(labels), card.chroma.trained[0] if card.chroma.trained else 0, np.intp)
+    number = {label: index for index, label in enumerate(card.labels)}
+    return np.array([number.get(label, 0) for label in labels], np.intp)
+
+
+def _latents(card: Card) -> Array:
+    """Return the plane of one latent or two, [2, 2, n_latents]."""
+    across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
+    parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
+    low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
+    plane: Array = low + parts * (high - low)
+    return plane
+
+
+def _through(card: Card, codes: Array, heard: Array | None) -> Array:
+    """Return the plane through codes that lies nearest to them with no step above `LARGEST_STEP`, [side, side, n]."""
+    n = codes.shape[1]
+    side = int(np.clip(np.sqrt(SURFACE_BYTES / (2 * n)), 2, SIDE))
+    mean, scale = codes.mean(0), in_deviations(card)
+    points = (codes - mean) * scale
+    if heard is not None:
+        size = np.sqrt(np.square(points).sum(1).mean())
+        points = np.concatenate([points, SOUND * size * _principal(heard)], axis=1)
+    plane = None
+    for nodes in unfolding(points.astype(np.float32), side):
+        step = largest_step(nodes[..., :n], PIXELS)
+        if plane is None or step <= LARGEST_STEP:
+            plane = nodes[..., :n]
+    assert plane is not None
+    deviations = np.array([latent.std for latent in card.latents], np.float32)
+    through: Array = mean + plane * deviations
+    return through
+
+
+def _principal(heard: Array) -> Array:
+    """Return the directions in which what is heard varies most, [codes, at most `SOUNDS`], in all as wide as one."""
+    apart = heard - heard.mean(0)
+    _, axes = np.linalg.eigh(apart.T @ apart)
+    found: Array = apart @ axes[:, -SOUNDS:]
+    width = np.sqrt(np.square(found).sum(1).mean())
+    return found / np.float32(max(width, 1e-9))
+
+
+def _scaled(brightness: Array) -> Array:
+    """Return how bright sounds are beside each other, 0 to 1, [sounds]."""
+    low, high = np.percentile(brightness, (DARKEST, BRIGHTEST))
+    if high <= low:
+        return np.full(len(brightness), 0.5, np.float32)
+    scaled: Array = np.clip((brightness - low) / (high - low), 0, 1).astype(np.float32)
+    return scaled

@@ -1,0 +1,53 @@
+"""A self-organising map: a plane that is bent through points, so that neighbours on it are alike."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.map import nearest
+
+Array = npt.NDArray[np.float32]
+
+ROUNDS = 60  # half as many give a map that reaches .02 deviations less far
+WIDEST = 0.5  # of a side: the radius of a node's neighbourhood at first, as the map unfolds
+NARROWEST = 0.7  # of the way to the next node: less, and nodes go their own ways
+EMPTY = 1e-12  # of a point: less than that lies in a node's neighbourhood, which stays where it is
+
+
+def unfolding(points: Array, side: int) -> Iterator[Array]:
+    """Give a plane through points, [side, side, n], ever nearer to them: at first nearly flat, in the end all bent.
+
+    All points move all nodes at once (the batch map of Kohonen, Self-Organizing Maps, 1995, section 3.6), from the
+    plane of the two directions in which points vary most. Nothing is drawn: the same points give the same planes. A
+    round takes 5 ms with 3000 points, 1600 nodes and 16 numbers a point.
+
+    Args:
+        points: [points, n], in units in which distances count.
+        side: nodes a side, 2 at the least.
+    """
+    nodes = _flat(points, side)
+    at = np.arange(side)
+    apart = np.square(at[:, None] - at)
+    for radius in np.geomspace(max(WIDEST * side, NARROWEST), NARROWEST, ROUNDS):
+        near = np.exp(apart / (-2 * radius**2))
+        best = nearest(points, nodes.reshape(side * side, -1))
+        count = np.bincount(best, minlength=side * side)
+        total = np.stack([np.bincount(best, column, side * side) for column in points.T], axis=-1)
+        weight = near @ count.reshape(side, side) @ near
+        moved = np.tensordot(near, total.reshape(side, side, -1), 1)
+        moved = np.einsum("ab,cbn->can", near, moved, optimize=True)
+        bent = moved / np.maximum(weight, EMPTY)[..., None]
+        nodes = np.where(weight[..., None] > EMPTY, bent, nodes).astype(np.float32)
+        yield nodes
+
+
+def _flat(points: Array, side: int) -> Array:
+    """Return the plane of the points' two widest directions, as far as uniform points of their deviations would go."""
+    mean = points.mean(0)
+    _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
+    sizes, axes = np.append(sizes, 0.0)[:2], np.concatenate([axes, np.zeros_like(axes[:1])])[:2]
+    along = axes * (np.sqrt(3.0) * sizes / np.sqrt(len(points)))[:, None]
+    steps = np.linspace(-1.0, 1.0, side)
+    flat: Array = (mean + steps[:, None, None] * along[1] + steps[None, :, None] * along[0]).astype(np.float32)
+    return flat

@@ -1,0 +1,68 @@
+"""What codes sound like, as few numbers: levels in bands of frequency."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.card import Card
+from ..contract.model import Model
+from ..kinds.table import kind_of
+
+Array = npt.NDArray[np.float32]
+
+BANDS = 32  # a quarter of an octave each: what tells timbres, and not notes
+LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
+PARTS = 4  # of a clip, one after another: how it begins, and how it ends
+FLOOR_DB = -60.0  # below the loudest band: what is softer is not heard beside it
+NUMBERS = 1 << 22  # of frames that are decoded together: 17 MB
+SILENT = 1e-20
+
+
+def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array] | None:
+    """Return what each code sounds like: levels in dB, [codes, numbers], and how bright it is, in octaves, [codes].
+
+    None of models that carry a state: what these give depends on what came before.
+
+    Args:
+        model: decodes.
+        codes: [codes, n_latents].
+        conditions: a pitch class or the number of a label for each, [codes], as `Model.step` takes them.
+    """
+    card = model.card
+    if card.state:
+        return None
+    rows = max(1, NUMBERS // card.frame_width)
+    parts = (slice(first, first + rows) for first in range(0, len(codes), rows))
+    found, octaves = zip(*(_bands(card, model.decode(codes[part], conditions[part])) for part in parts), strict=True)
+    power = np.concatenate(found)
+    loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
+    decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
+    amplitude = np.sqrt(power.sum(1))
+    brightness = (amplitude * octaves[0]).sum(1) / np.maximum(amplitude.sum(1), SILENT)
+    return decibels.reshape(len(codes), -1).astype(np.float32), brightness.astype(np.float32)
+
+
+def _bands(card: Card, frames: Array) -> tuple[Array, Array]:
+    """Return the energy of frames, [frames, frame_width], in bands, [frames, parts, bands]; and these in octaves."""
+    power = _spectra(card, frames)
+    bins, half = power.shape[-1], card.sample_rate / 2
+    hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, half), BANDS + 1)
+    edges = np.unique(np.clip(np.round(hz / half * (bins - 1)), 1, bins - 1).astype(np.intp))
+    banded = np.add.reduceat(power[..., : edges[-1] + 1], edges[:-1] if len(edges) > 1 else edges, axis=-1)
+    middle = np.log2(edges[:-1] + np.diff(edges) / 2) if len(edges) > 1 else np.log2(edges)
+    return banded, middle.astype(np.float32)
+
+
+def _spectra(card: Card, frames: Array) -> Array:
+    """Return power spectra of frames, [frames, parts, bins]."""
+    frames = frames[:, : card.frame_width - card.envelope_points]
+    parts = PARTS if kind_of(card).of_clips else 1
+    if card.domain == "samples":
+        length = frames.shape[1] // parts
+        pieces = frames[:, : parts * length].reshape(len(frames), parts, length)
+        return np.square(np.abs(np.fft.rfft(pieces))).astype(np.float32)
+    if card.domain == "magnitude":
+        power = np.square(frames).reshape(len(frames), card.spectra, -1)
+        return np.stack([part.mean(1) for part in np.array_split(power, min(parts, card.spectra), axis=1)], axis=1)
+    first, second = np.split(frames, 2, axis=1)
+    power = np.square(first)
+    return (power + np.square(second) if card.domain == "real_imag" else power)[:, None]
