@@ -45,7 +45,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
         ("landmarks", _landmarks(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
         *([("gestures", gestures.text()), *_instruments(gestures)] if gestures else []),
-        ("map", plane.said() if plane else "none: one is made of the landmarks"),
+        ("map", _map(card, plane)),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)
@@ -61,6 +61,13 @@ def _instruments(gestures: Gestures) -> list[tuple[str, str]]:
     """Return lines with the labels of instruments, if these have any."""
     labels = sorted(one.label for one in gestures.instruments if one.label)
     return [("" if number else "of", line) for number, line in enumerate(textwrap.wrap(", ".join(labels), COLUMNS))]
+
+
+def _map(card: Card, plane: CodeMap | None) -> str:
+    """Return what map of codes there is: that of the file, or the one that is made of its landmarks."""
+    if plane is None:
+        return "made of the landmarks when it is shown" if card.landmarks else "none"
+    return plane.said()
 
 
 def _landmarks(card: Card) -> str:

@@ -1,0 +1,74 @@
+"""Maps of the shipped models, or `map.py MODEL...`: how steady they are under a hand, how near they come to real codes.
+
+`step`: by how many deviations of the training codes neighbouring pixels differ at most, on a map of 600. `reach`: how
+far the map's codes lie from the nearest point of the plane, in deviations, the median; `left out`: of every other code,
+from a map that is made of the rest. `off`: how far nodes lie from the nearest of the codes. `bytes` as text in a file.
+Times are the processor's: to make the map, to find the places of 20 000 codes that are drawn around its own.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from timbrel.host.contract.map import CodeMap
+from timbrel.host.contract.model import Model
+from timbrel.host.maps.make import PIXELS, made, map_of
+from timbrel.host.shelf import shipped_models
+from timbrel.host.through.spans import distances
+
+DOTS = 20_000
+SPREAD = 0.1  # deviations: sounds of a corpus lie .3 from the nearest one of another clip
+
+T = TypeVar("T")
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    began = time.process_time()
+    found = work()
+    return found, time.process_time() - began
+
+
+def reach(plane: CodeMap, codes: np.ndarray) -> float:
+    away = plane.code_at(*plane.place_of(codes).T) - codes
+    return float(np.median(np.sqrt(np.square(away * plane.scale).sum(1))))
+
+
+def report(model: Model) -> None:
+    plane = map_of(model)
+    if plane is None:
+        print(f"{model.path.stem:<16} no map: its card has no landmarks")
+        return
+    names = np.array([plane.labels[index] for index in plane.label])
+    again, seconds = timed(lambda: made(model, plane.codes, names.tolist(), plane.notes))
+    half = made(model, plane.codes[::2], names[::2].tolist(), plane.notes[::2])
+    nodes = (plane.surface * plane.scale).reshape(-1, len(plane.scale)).astype(np.float64)
+    off = np.median(distances(nodes, (plane.codes * plane.scale).astype(np.float64)))
+    rng = np.random.default_rng(0)
+    drawn = plane.codes[rng.integers(len(plane.codes), size=DOTS)]
+    deviations = np.divide(SPREAD, plane.scale, out=np.zeros_like(plane.scale), where=plane.scale > 0)
+    drawn = (drawn + deviations * rng.standard_normal(drawn.shape)).astype(np.float32)
+    _, placing = timed(lambda: plane.place_of(drawn))
+    print(
+        f"{model.path.stem:<16}{'file' if model.map else 'landmarks':<10}{len(plane.surface):>3} nodes a side"
+        f"{len(plane.codes):>6} dots   step {plane.largest_step(PIXELS):.3f}   reach {reach(plane, plane.codes):.2f}"
+        f"   left out {reach(half, plane.codes[1::2]):.2f}   off {off:.2f}   {len(again.text().encode()):>6} bytes"
+        f"   made {seconds:.2f} s   20 000 placed {placing:.2f} s"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path)
+    for path in parser.parse_args().models or [path for _, path in sorted(shipped_models().items())]:
+        report(Model(path))
+
+
+if __name__ == "__main__":
+    main()
