@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.card import Card, in_deviations
-from ..contract.map import NO_NOTE, CodeMap, largest_step, within
+from ..contract.map import NO_NOTE, CodeMap, within
 from ..contract.model import Model
-from .organise import unfolding
+from .organise import eased, unfolding
 from .sound import levels
 
 Array = npt.NDArray[np.float32]
@@ -17,10 +17,11 @@ Array = npt.NDArray[np.float32]
 SIDE = 40  # nodes: 15 pixels apart on a map of 600, finer is not seen
 LARGEST_STEP = 0.14  # deviations a pixel of 600: larger ones are heard as jumps while a hand moves
 PIXELS = 600
+LONG = 0.01  # of steps: as many may be longer while the plane unfolds, these are then eased
 DOTS = 3000  # that a file keeps: more lie on each other
 BYTES = 160_000  # of the map in a file, as text
 SURFACE_BYTES = 60_000  # of these, for the nodes, before they are packed: models of many latents have fewer
-SOUND = 0.5  # of the weight of codes, in which what is heard counts: steps are .13 dB a pixel with it, .16 without
+SOUND = 0.5  # of the weight of codes, in which sound counts: with .3, the largest step is of .8 dB a pixel, not .6
 SOUNDS = 8  # numbers that what is heard comes down to: 97 % of its variance for gm-chroma-8
 DARKEST, BRIGHTEST = 2.0, 98.0  # percentiles between which brightness runs from 0 to 1
 
@@ -104,14 +105,14 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
     if heard is not None:
         size = np.sqrt(np.square(points).sum(1).mean())
         points = np.concatenate([points, SOUND * size * _principal(heard)], axis=1)
-    plane = None
+    longest = LARGEST_STEP * PIXELS / (side - 1)
+    plane = np.zeros((side, side, n), np.float32)
     for nodes in unfolding(points.astype(np.float32), side):
-        step = largest_step(nodes[..., :n], PIXELS)
-        if plane is None or step <= LARGEST_STEP:
+        apart = [np.sqrt(np.square(np.diff(nodes[..., :n], axis=axis)).sum(-1)).ravel() for axis in (0, 1)]
+        if np.mean(np.concatenate(apart) > longest) <= LONG:
             plane = nodes[..., :n]
-    assert plane is not None
     deviations = np.array([latent.std for latent in card.latents], np.float32)
-    through: Array = mean + plane * deviations
+    through: Array = mean + eased(plane, longest) * deviations
     return through
 
 

@@ -10,8 +10,9 @@ from ..contract.map import nearest
 Array = npt.NDArray[np.float32]
 
 ROUNDS = 60  # half as many give a map that reaches .02 deviations less far
+EASED = 200  # rounds of easing at the most; one or two are usual
 WIDEST = 0.5  # of a side: the radius of a node's neighbourhood at first, as the map unfolds
-NARROWEST = 0.7  # of the way to the next node: less, and nodes go their own ways
+NARROWEST = 0.5  # of the way to the next node: a map of .7 reaches .1 deviations less far
 EMPTY = 1e-12  # of a point: less than that lies in a node's neighbourhood, which stays where it is
 
 
@@ -40,6 +41,33 @@ def unfolding(points: Array, side: int) -> Iterator[Array]:
         bent = moved / np.maximum(weight, EMPTY)[..., None]
         nodes = np.where(weight[..., None] > EMPTY, bent, nodes).astype(np.float32)
         yield nodes
+
+
+def eased(nodes: Array, longest: float) -> Array:
+    """Return a plane, [side, side, n], with no two neighbours further apart than this: those that are draw nearer.
+
+    Both move by as much; one that several neighbours draw goes the mean of their ways.
+    """
+    nodes = nodes.copy()
+    for _ in range(EASED):
+        moves, drawn, far = np.zeros_like(nodes), np.zeros(nodes.shape[:2], np.float32), False
+        for axis in (0, 1):
+            way = np.diff(nodes, axis=axis)
+            apart = np.sqrt(np.square(way).sum(-1))
+            over = apart > longest
+            far |= bool(over.any())
+            # A hundredth less, or the last of the way would be gone in ever smaller parts.
+            half = way * np.where(over, (1 - 0.99 * longest / np.maximum(apart, EMPTY)) / 2, 0)[..., None]
+            before, after = [slice(None)] * 2, [slice(None)] * 2
+            before[axis], after[axis] = slice(None, -1), slice(1, None)
+            moves[*before] += half
+            moves[*after] -= half
+            drawn[*before] += over
+            drawn[*after] += over
+        if not far:
+            break
+        nodes += moves / np.maximum(drawn, 1)[..., None]
+    return nodes
 
 
 def _flat(points: Array, side: int) -> Array:

@@ -5,6 +5,7 @@ import pytest
 from timbrel.host.contract.map import NO_NOTE, read_map
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.make import BYTES, LARGEST_STEP, PIXELS, made, map_of, text_of
+from timbrel.host.maps.organise import eased
 from timbrel.host.shelf import shipped_models
 
 
@@ -121,3 +122,15 @@ def test_a_model_without_landmarks_has_no_map(tiny_path):
     model = Model(tiny_path())
     model.card = model.card.model_copy(update={"landmarks": []})
     assert map_of(model) is None
+
+
+def test_neighbours_too_far_apart_draw_near_and_others_stay():
+    plane = np.zeros((6, 6, 2), np.float32)
+    plane[..., 0], plane[..., 1] = np.meshgrid(np.arange(6), np.arange(6))
+    pulled = plane.copy()
+    pulled[2, 3] += (0.0, 4.0)
+    found = eased(pulled, 2.0)
+    steps = [np.sqrt(np.square(np.diff(found, axis=axis)).sum(-1)).max() for axis in (0, 1)]
+    assert max(steps) <= 2.0
+    np.testing.assert_array_equal(found[5], plane[5])
+    np.testing.assert_array_equal(eased(plane, 2.0), plane)
