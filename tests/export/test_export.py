@@ -98,6 +98,16 @@ def test_a_chroma_decoder_of_full_size_is_five_and_a_half_megabytes(tone_corpus,
     assert encoder.ByteSize() < 7e6
 
 
+def test_the_file_keeps_a_map_with_the_codes_of_its_landmarks_among_its_dots(chroma_model):
+    model = Model(chroma_model)
+    plane = model.map
+    assert len(model.card.landmarks) > 10
+    for mark in model.card.landmarks:
+        dot = np.abs(plane.codes - np.float32(mark.latent)).max(1).argmin()
+        np.testing.assert_allclose(plane.codes[dot], mark.latent, atol=1e-3)
+        assert (plane.labels[plane.label[dot]], plane.notes[dot]) == (mark.label, mark.chroma)
+
+
 def test_files_are_plain_and_pass_the_checker(chroma_model):
     assert {path.name for path in chroma_model.parent.iterdir()} == {"chroma.onnx", "chroma.encoder.onnx"}
     for path in (chroma_model, encoder_path(chroma_model)):

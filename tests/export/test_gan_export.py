@@ -106,6 +106,7 @@ def test_a_generator_has_no_encoder_knobs_as_wide_as_its_prior_and_codes_with_na
     assert len(card.landmarks) == 256
     assert [mark.label for mark in card.landmarks[:3]] == ["la no. 1", "sh no. 1", "la no. 2"]
     assert len({mark.label for mark in card.landmarks}) == 256
+    assert [model.map.labels[index] for index in model.map.label] == [mark.label for mark in card.landmarks]
     plain = model_of("clip-wavegan").card
     assert [mark.label for mark in plain.landmarks[:2]] == ["code 1", "code 2"]
     assert [mark.latent for mark in plain.landmarks] == [mark.latent for mark in card.landmarks]
