@@ -474,7 +474,7 @@ def test_ctrl_c_ends_learning_and_what_was_bound_stays_bound(timbrel_with, tmp_p
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "", "")
-    assert lines[-2:] == ["CC 22 moves latent.1 (gm-keys.toml)\n", "latent.2: move the knob for it\n"]
+    assert lines[-2:] == ["CC 22 moves latent.1 (presence) (gm-keys.toml)\n", "latent.2 (air): move the knob for it\n"]
     maps = {entry["target"]: entry["number"] for entry in tomllib.loads((tmp_path / "gm-keys.toml").read_text())["cc"]}
     assert [maps["latent.0"], maps["latent.1"], maps["latent.2"]] == [21, 22, 72]
 
@@ -482,7 +482,7 @@ def test_ctrl_c_ends_learning_and_what_was_bound_stays_bound(timbrel_with, tmp_p
 def test_ctrl_c_before_any_knob_moved_leaves_no_file(timbrel_with, tmp_path):
     process = timbrel_with("learn", "gm-keys", ports="")
     assert process.stdout.readline() == "no controller is here yet; connect one\n"
-    assert process.stdout.readline() == "latent.0: move the knob for it\n"
+    assert process.stdout.readline() == "latent.0 (brightness): move the knob for it\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, "timbrel: stopped\n")

@@ -2,11 +2,11 @@
 
     python tests/bench/pitch.py [PRESET ...] [--phase PHASE] [--step SEMITONES]
 
-Every shipped preset without its effects, motions, envelope and unison: the latents stand still. Three tables: keys from
-C2 to C7, by pYIN and by the peaks of the harmonics, in cents; bends, slow over two seconds and held, in cents; notes
-held for three seconds, how far their level swings and the strongest line at the hop's rate beside the strongest
-partial, in dB: without the noise fill, with it, with stationary Gaussian noise of the fill's spectrum in its place, and
-with stored noise phases. ``--phase`` plays the first two tables with another phase than the preset's.
+Every shipped preset without its effects, motions, gestures, envelope and unison: the latents stand still. Three tables:
+keys from C2 to C7, by pYIN and by the peaks of the harmonics, in cents; bends, slow over two seconds and held, in
+cents; notes held for three seconds, how far their level swings and the strongest line at the hop's rate beside the
+strongest partial, in dB: without the noise fill, with it, with stationary Gaussian noise of the fill's spectrum in its
+place, and with stored noise phases. ``--phase`` plays the first two tables with another phase than the preset's.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 import scipy.signal
 from phase_methods import hop_lines_db, modulation_db
 from timbrel.host.events import Event, NoteOff, NoteOn, PitchBend
+from timbrel.host.kinds.spectrum import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings
 from timbrel.host.play.rack import Rack
@@ -50,6 +51,7 @@ def still(name: str, **play: object) -> Patch:
         "effects": [],
         "cc": [],
         "motion": [],
+        "gesture": GestureSettings(amount=0.0),
         "envelope": EnvelopeSettings(attack_seconds=0.005, sustain=1.0, release_seconds=0.01),
         "play": patch.preset.play.model_copy(update={"unison": 1, **play}),
     }
