@@ -6,6 +6,7 @@ import numpy as np
 from timbrel.export.listen import listen
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.kinds.spectrum import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from timbrel.host.pitch import sounding_note
@@ -80,9 +81,10 @@ def click(name: str, path: Path, steal: bool) -> float:
         model=name,
         play=PlaySettings(voices=1),
         envelope=EnvelopeSettings(attack_seconds=0.005, release_seconds=0.005),
+        gesture=GestureSettings(amount=0.0),
     )
-    worst = -200.0
-    for key in range(60, 65):  # with the fifth above, in the octave where frames stay where they are
+    worst, lowest = -200.0, 12 * (model.card.chroma.octave + 1)
+    for key in range(lowest, lowest + 5):  # with the fifth above, in the octave where frames stay where they are
         instrument = Instrument(Patch("measured", preset, model, Path()), RATE)
         event_time = RATE // 2
         second = NoteOn(event_time, 0, key + 7, 127) if steal else NoteOff(event_time, 0, key)
