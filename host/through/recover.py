@@ -121,7 +121,7 @@ def _one(
     card, output, scale = model.card, outputs.preset, in_deviations(model.card)
     rest = _rest(sound, track, model, method, lambda done: share(0.2 + 0.6 * done))
     preset = _preset_of(sound, model, output).model_copy(update={"latent": LatentSettings(values=_rounded(rest.code))})
-    preset = preset.model_copy(update=dict(kind_of(card).tables(rest.label, held=False)) | _gesture(rest, model))
+    preset = preset.model_copy(update=dict(kind_of(card).tables(rest.label, held=False)) | _gesture(track, rest, model))
     told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # of a clip one code is told, the one found
         away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
@@ -158,14 +158,18 @@ def _encoder(model: Model, method: Method, *, path: bool) -> Encoder | None:
 
 def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callable[[float], None]) -> _Code:
     """Return the code at which a sound's preset rests."""
-    card, scale = model.card, in_deviations(model.card)
-    own = track.codes[medoid(track.codes * scale)] if track.codes.shape[1] else None
+    card, own = model.card, _own(track, model.card)
     if method.search is None:
         assert own is not None
         return _Code(own, track.label)
     chosen = track.seconds[np.unique(np.linspace(0, len(track.seconds) - 1, FRAMES).astype(int))]
     [found] = method.search(model, [_sought(sound, track, card, chosen, own)], share)
     return _code_of(found, card)
+
+
+def _own(track: Track, card: Card) -> Doubles | None:
+    """Return the code of the frame that is nearest to the median of all, by the network; None where there is none."""
+    return track.codes[medoid(track.codes * in_deviations(card))] if track.codes.shape[1] else None
 
 
 def _sought(sound: Path, track: Track, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None) -> Sought:
@@ -242,16 +246,18 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
     )
 
 
-def _gesture(code: _Code, model: Model) -> dict[str, GestureSettings]:
+def _gesture(track: Track, code: _Code, model: Model) -> dict[str, GestureSettings]:
     """Return the table of gestures of a recovered code: as loud as notes of what it is nearest to, and no code added.
 
-    The code is the sound's own, to which no other note's belongs.
+    The code is the sound's own, to which no other note's belongs. What it is nearest to is asked of the network's code
+    where there is one: a search may end among sounds that are like it but for their ways.
     """
     if model.gestures is None:
         return {}
     settings = GestureSettings(codes=0.0)
     if model.card.landmarks:
-        label, _ = _nearest(code, model.card)
+        heard = _own(track, model.card)
+        label, _ = _nearest(code if heard is None else _Code(heard, code.label), model.card)
         if label and label in {one.label for one in model.gestures.instruments}:
             settings = GestureSettings(codes=0.0, instrument=label)
     return {"gesture": settings}
