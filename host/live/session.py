@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -36,6 +36,8 @@ from .stage import Stage, Without
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
 REPORT_SECONDS = 0.1  # between reports
+COMMAND_SECONDS = 0.02  # to wait for a command; what is recorded and told goes on its way that often
+MOST_COMMANDS = 64  # that are taken before what is recorded and told goes on its way: a millisecond
 PRIMING_BLOCKS = 8  # of silence before a rack is swapped in: its second and third still decode, all further ones idle
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
 READY_SECONDS = 0.005  # between looks whether a rack can sound
@@ -203,8 +205,7 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
             for line in stage.inputs.rescan() if stage.inputs is not None else ():
                 stage.send("say", line)
         wanted |= _programs(stage)
-        while stage.pipe.poll(0.02):
-            command, what = stage.pipe.recv()
+        for command, what in _commands(stage.pipe):
             if command == "stop":
                 return
             if command == "key":
@@ -219,6 +220,15 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
             loading = threading.Thread(target=_load, args=(stage, wanted), name="load", daemon=True)
             wanted = {}
             loading.start()
+
+
+def _commands(pipe: Connection) -> Iterator[tuple[str, Any]]:
+    """Yield the commands that are there, after a moment for the first; a stream of them keeps nothing else waiting."""
+    if pipe.poll(COMMAND_SECONDS):
+        for _ in range(MOST_COMMANDS):
+            yield pipe.recv()
+            if not pipe.poll(0):
+                return
 
 
 def _flush(stage: Stage) -> None:

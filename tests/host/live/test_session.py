@@ -278,6 +278,29 @@ def soften(preset):
     preset.write_text(preset.read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", encoding="utf-8")
 
 
+def test_a_command_that_follows_each_report_is_taken_and_reports_go_on(served, presets, monkeypatch):
+    """Each command is followed by another: the pipe is never empty."""
+    monkeypatch.setattr(session, "REPORT_SECONDS", 0.0)
+    pressed = threading.Event()
+    with served(presets[0]) as playing:
+        press, pipe = playing._stage.keyboard.press, playing._ours
+
+        def press_and_send(key, down):
+            press(key, down)
+            pipe.send(("key", (key, down)))
+            pressed.set()
+
+        playing._stage.keyboard.press = press_and_send
+        pipe.send(("key", (60, True)))
+        assert pressed.wait(5)
+        playing._stage.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
+        kinds = set()
+        while not {"report", "events"} <= kinds:
+            assert pipe.poll(5)
+            kinds.add(pipe.recv()[0])
+        playing._stage.keyboard.press = press
+
+
 def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
     with served(presets[0]) as playing:
         assert playing.at_rest()
