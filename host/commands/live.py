@@ -69,7 +69,8 @@ def play(
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
     from ..live.messages import Setup
-    from ..live.parent import Recording, play
+    from ..live.parent import play
+    from ..live.tape import Recording
     from ..trust import ask_for
 
     chosen, among = channel_presets(channel or []), _set_of(programs)

@@ -7,31 +7,23 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..errors import Failure, UserError
-from ..files import check_output
 from ..play.desk import hands_off
 from .advice import advice, bluetooth
 from .messages import Message, Setup, Status
+from .tape import Recording, Tape
 
-if TYPE_CHECKING:
-    from ..audio.files import SoundWriter
-    from ..midi.record import Recorder
-
-CHANNELS = 2
-MIDI_SUFFIXES = (".mid", ".midi")
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
 REST_SECONDS = 0.3  # that what was recorded last may take on its way
 PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
-SPILL_SECONDS = 1.0
 STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
 START_SECONDS = 20.0  # until the first one, on a slow or busy machine
 
@@ -56,17 +48,6 @@ class Screen(Protocol):
         ...
 
 
-@dataclass
-class Recording:
-    """The files to which the sound and the performance go; either may be None."""
-
-    sound: Path | None = None
-    midi: Path | None = None
-
-    def __bool__(self) -> bool:
-        return self.sound is not None or self.midi is not None
-
-
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) -> None:
     """Play until SIGINT, SIGTERM or the quit key.
 
@@ -74,10 +55,10 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) ->
         UserError: the card, a port, the preset or an output cannot be used.
         Failure: what should have worked did not.
     """
-    _check(recording, overwrite)
+    recording.check(overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
         setup = replace(setup, recording=bool(recording))
-        tape: _Tape | None = None
+        tape: Tape | None = None
         underruns = 0
         came_up = False
         while not stop.is_set():
@@ -95,7 +76,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) ->
                 if tape is not None:
                     tape.go_on()
                 elif recording:
-                    tape = files.enter_context(_Tape(recording, setup, ready, overwrite))
+                    tape = files.enter_context(Tape(recording, setup, ready, overwrite))
                 _watch(sounding, screen, stop, tape, underruns)
                 return
             except _Lost as lost:
@@ -110,20 +91,6 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) ->
             finally:
                 sounding.end()
             _pause(screen, stop)
-
-
-def _check(recording: Recording, overwrite: bool) -> None:
-    """Refuse what cannot be recorded before a note is played."""
-    for path in (recording.sound, recording.midi):
-        if path is not None:
-            check_output(path, overwrite)
-    if recording.sound is not None:
-        from ..audio.files import FORMATS
-
-        if recording.sound.suffix.lower() not in FORMATS:
-            raise UserError(f"--record {recording.sound} must end in {', '.join(FORMATS)}; give such a name")
-    if recording.midi is not None and recording.midi.suffix.lower() not in MIDI_SUFFIXES:
-        raise UserError(f"--record-midi {recording.midi} must end in {', '.join(MIDI_SUFFIXES)}; give such a name")
 
 
 def _pause(screen: Screen, stop: threading.Event) -> None:
@@ -223,7 +190,7 @@ class _Sounding:
         self._pipe.close()
 
 
-def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: "_Tape | None", underruns: int) -> None:
+def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: Tape | None, underruns: int) -> None:
     """Show, record and pass on, until it is time to stop."""
     while not stop.is_set():
         for kind, what in sounding.messages(0.05):
@@ -254,74 +221,6 @@ def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
     if kind == "set":  # while there is no sound, hands and feet may leave what they hold
         return replace(setup, before=[*what, *hands_off()])
     return setup
-
-
-class _Tape:
-    """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
-
-    def __init__(self, recording: Recording, setup: Setup, ready: Status, overwrite: bool) -> None:
-        """``ready`` is the first report of what plays ``setup``."""
-        self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
-        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
-        self._files = contextlib.ExitStack()
-        self._sound: SoundWriter | None = None
-        self._midi: Recorder | None = None
-        self._samples = 0
-        self._began = 0  # samples that were recorded before the process that sounds now
-        self._next_spill = 0.0
-
-    def __enter__(self) -> "_Tape":
-        from ..audio.files import sound_writer
-        from ..midi.record import Recorder
-        from ..patch.fitting import Fitting, Note
-
-        setup, ready = self._setup, self._ready
-        if self._recording.sound is not None:
-            self._sound = self._files.enter_context(
-                sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
-            )
-        if self._recording.midi is not None:
-            presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
-            note = Note(fitting=Fitting(voices=setup.voices, controller=setup.controller, presets=presets))
-            self._midi = self._files.enter_context(
-                Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
-            )
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._midi is not None:
-            self._midi.spill(self._samples)
-        self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
-
-    def go_on(self) -> None:
-        """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
-        self._began = self._samples
-        if self._midi is not None:
-            self._midi.add(replace(event, time=self._began) for event in hands_off())
-
-    def take(self, kind: str, what: Any) -> None:
-        """A block of sound, or events, or that other presets play."""
-        if kind == "events":
-            if self._midi is not None:
-                self._midi.add(replace(event, time=event.time + self._began) for event in what)
-            return
-        if kind == "playing":
-            if self._midi is not None:
-                from ..patch.fitting import Note
-
-                for name in what.values():
-                    self._midi.note(self._samples, Note(loaded=Path(name).stem).text())
-            return
-        import numpy as np
-
-        sound = np.frombuffer(what, np.float32).reshape(-1, CHANNELS).T
-        self._samples += sound.shape[1]
-        skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
-        if self._sound is not None and skipped < sound.shape[1]:
-            self._sound.write(sound[:, skipped:])
-        if self._midi is not None and time.monotonic() > self._next_spill:
-            self._next_spill = time.monotonic() + SPILL_SECONDS
-            self._midi.spill(self._samples)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, Turn
 from timbrel.host.live import parent as playing
 from timbrel.host.live.messages import Setup, Status
-from timbrel.host.live.parent import Recording, play
+from timbrel.host.live.parent import play
+from timbrel.host.live.tape import Recording
 from timbrel.host.play.desk import hands_off
 
 REPORT = Status(

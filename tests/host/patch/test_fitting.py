@@ -9,9 +9,9 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup, Status
-from timbrel.host.live.parent import Recording, _Tape
 from timbrel.host.live.player import Player
 from timbrel.host.live.stage import Stage, Without
+from timbrel.host.live.tape import Recording, Tape
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
@@ -67,7 +67,7 @@ class Played:
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
         source = Without(self, setup.silent)
         self._coming = waiting
-        with _Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:
+        with Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:
             for timed in source.poll():
                 player.schedule(timed.event)
             for _ in range(round(seconds * RATE / BLOCK)):

@@ -1,0 +1,116 @@
+"""The files to which what is played live goes: its sound, and the performance."""
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from ..files import check_output
+from ..play.desk import hands_off
+from .messages import Setup, Status
+
+if TYPE_CHECKING:
+    from ..audio.files import SoundWriter
+    from ..midi.record import Recorder
+
+CHANNELS = 2
+MIDI_SUFFIXES = (".mid", ".midi")
+SPILL_SECONDS = 1.0
+
+
+@dataclass
+class Recording:
+    """The files to which the sound and the performance go; either may be None."""
+
+    sound: Path | None = None
+    midi: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.sound is not None or self.midi is not None
+
+    def check(self, overwrite: bool) -> None:
+        """Refuse what cannot be recorded before a note is played.
+
+        Raises:
+            UserError: a name that no format has, or a file that is not to be overwritten.
+        """
+        for path in (self.sound, self.midi):
+            if path is not None:
+                check_output(path, overwrite)
+        if self.sound is not None:
+            from ..audio.files import FORMATS
+
+            if self.sound.suffix.lower() not in FORMATS:
+                raise UserError(f"--record {self.sound} must end in {', '.join(FORMATS)}; give such a name")
+        if self.midi is not None and self.midi.suffix.lower() not in MIDI_SUFFIXES:
+            raise UserError(f"--record-midi {self.midi} must end in {', '.join(MIDI_SUFFIXES)}; give such a name")
+
+
+class Tape:
+    """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
+
+    def __init__(self, recording: Recording, setup: Setup, ready: Status, overwrite: bool) -> None:
+        """``ready`` is the first report of what plays ``setup``."""
+        self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
+        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
+        self._files = contextlib.ExitStack()
+        self._sound: SoundWriter | None = None
+        self._midi: Recorder | None = None
+        self._samples = 0
+        self._began = 0  # samples that were recorded before the process that sounds now
+        self._next_spill = 0.0
+
+    def __enter__(self) -> "Tape":
+        from ..audio.files import sound_writer
+        from ..midi.record import Recorder
+        from ..patch.fitting import Fitting, Note
+
+        setup, ready = self._setup, self._ready
+        if self._recording.sound is not None:
+            self._sound = self._files.enter_context(
+                sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
+            )
+        if self._recording.midi is not None:
+            presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
+            note = Note(fitting=Fitting(voices=setup.voices, controller=setup.controller, presets=presets))
+            self._midi = self._files.enter_context(
+                Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
+            )
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._midi is not None:
+            self._midi.spill(self._samples)
+        self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
+
+    def go_on(self) -> None:
+        """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
+        self._began = self._samples
+        if self._midi is not None:
+            self._midi.add(replace(event, time=self._began) for event in hands_off())
+
+    def take(self, kind: str, what: Any) -> None:
+        """A block of sound, or events, or that other presets play."""
+        if kind == "events":
+            if self._midi is not None:
+                self._midi.add(replace(event, time=event.time + self._began) for event in what)
+            return
+        if kind == "playing":
+            if self._midi is not None:
+                from ..patch.fitting import Note
+
+                for name in what.values():
+                    self._midi.note(self._samples, Note(loaded=Path(name).stem).text())
+            return
+        import numpy as np
+
+        sound = np.frombuffer(what, np.float32).reshape(-1, CHANNELS).T
+        self._samples += sound.shape[1]
+        skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
+        if self._sound is not None and skipped < sound.shape[1]:
+            self._sound.write(sound[:, skipped:])
+        if self._midi is not None and time.monotonic() > self._next_spill:
+            self._next_spill = time.monotonic() + SPILL_SECONDS
+            self._midi.spill(self._samples)
