@@ -61,4 +61,6 @@ class Status:
     ahead_ms: float | None = None  # by which frames are made ahead, where they follow from one another
 
 
+# To the process that sounds: "events" with those to play as they come, whatever their times, or "stop" with nothing.
+Command = tuple[str, Any]
 Message = tuple[Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events"], Any]

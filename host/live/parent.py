@@ -6,21 +6,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import Failure, UserError
 from ..play.desk import hands_off
 from .advice import advice, bluetooth
+from .mail import Mail, Waiting
 from .messages import Message, Setup, Status
 from .tape import Recording, Tape
+from .views import Panel, Screen, Views
 
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+MOMENT_SECONDS = 0.05  # that what is typed may wait where keys cannot be waited on, and a key that no longer repeats
+MOST_MESSAGES = 64  # that are taken before what is asked goes on its way
 AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
 REST_SECONDS = 0.3  # that what was recorded last may take on its way
 PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
@@ -28,27 +32,7 @@ STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
 START_SECONDS = 20.0  # until the first one, on a slow or busy machine
 
 
-class Screen(Protocol):
-    """A screen that shows how playing goes."""
-
-    def show(self, report: Status) -> None:
-        """The newest report."""
-        ...
-
-    def say(self, line: str) -> None:
-        """Show something that happened."""
-        ...
-
-    def tell_preset(self, lines: list[str]) -> None:
-        """Show these lines about the preset, in place of those about the one before."""
-        ...
-
-    def typed(self) -> list[tuple[int, bool] | str]:
-        """Keys that were typed since the last call: notes that go down or up, or ``quit``."""
-        ...
-
-
-def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) -> None:
+def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
     """Play until SIGINT, SIGTERM or the quit key.
 
     Raises:
@@ -61,43 +45,45 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool) ->
         tape: Tape | None = None
         underruns = 0
         came_up = False
+        views, kept = Views(screen, panel), Waiting()
         while not stop.is_set():
             sounding = _Sounding(setup)
             try:
-                ready = sounding.wait_until_ready(stop, screen.say)
+                ready = sounding.wait_until_ready(stop, views, kept)
                 if ready is None:
                     return
-                if came_up:
-                    screen.say(f"{ready.device} is back")
-                else:
-                    for line in (*advice(), *bluetooth(ready.device)):
-                        screen.say(line)
+                views.show("ready", replace(ready, underruns=ready.underruns + underruns))
+                for line in [f"{ready.device} is back"] if came_up else [*advice(), *bluetooth(ready.device)]:
+                    views.say(line)
                 came_up = True
                 if tape is not None:
                     tape.go_on()
                 elif recording:
                     tape = files.enter_context(Tape(recording, setup, ready, overwrite))
-                _watch(sounding, screen, stop, tape, underruns)
+                for command, what in kept.take():
+                    sounding.send(command, what)
+                _watch(sounding, views, stop, tape, underruns)
                 return
             except _Lost as lost:
                 if not came_up:
                     raise Failure(str(lost)) from None
                 underruns += sounding.underruns
                 setup = sounding.setup
-                screen.say(f"{lost}; waiting for it to come back")
+                views.show("lost", str(lost))
+                views.say(f"{lost}; waiting for it to come back")
             except UserError:
                 if not came_up:
                     raise
             finally:
                 sounding.end()
-            _pause(screen, stop)
+            _pause(views, kept, stop)
 
 
-def _pause(screen: Screen, stop: threading.Event) -> None:
+def _pause(views: Views, kept: Waiting, stop: threading.Event) -> None:
     """Let a moment pass before the next attempt; the quit key works meanwhile."""
     until = time.monotonic() + AGAIN_SECONDS
-    while time.monotonic() < until and not stop.wait(0.05):
-        if "quit" in screen.typed():
+    while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
+        if not views.keep(kept):
             stop.set()
 
 
@@ -123,36 +109,47 @@ class _Sounding:
         self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
         self._process.start()
         theirs.close()
+        self._mail = Mail(self._pipe)
         self._heard = time.monotonic()
         self._patience = START_SECONDS
         self.underruns = 0
         self.setup = setup  # with what it plays now
 
-    def wait_until_ready(self, stop: threading.Event, say: Callable[[str], None]) -> Status | None:
-        """Return the first report; None if playing was stopped before. What takes long until then is said."""
+    def wait_until_ready(self, stop: threading.Event, views: Views, kept: Waiting) -> Status | None:
+        """Return the first report; None if playing was stopped before.
+
+        What takes long until then is said, and what is asked is kept.
+        """
         while not stop.is_set():
-            for kind, what in self.messages(0.05):
+            self.wait(MOMENT_SECONDS)
+            for kind, what in self.messages():
                 if kind == "say":
-                    say(what)
+                    views.say(what)
                 if kind == "ready":
                     self._patience = STUCK_SECONDS
                     report: Status = what
                     return report
+            if not views.keep(kept):
+                stop.set()
         return None
 
-    def messages(self, seconds: float) -> Iterator[Message]:
-        """Yield what has been reported, waiting at most so many seconds for the first.
+    def wait(self, seconds: float, others: Sequence[Any] = ()) -> None:
+        """Wait until something has been reported or one of others can be read, at most so many seconds."""
+        wait([self._pipe, *others], seconds)
+
+    def messages(self) -> Iterator[Message]:
+        """Yield what has been reported; of a stream of it a part.
 
         Raises:
             _Lost: the card has gone.
             UserError, Failure: what the process says.
         """
         try:
-            if not self._pipe.poll(seconds):
+            if not self._pipe.poll(0):
                 if time.monotonic() - self._heard > self._patience:
                     raise _Lost("the sound card's driver no longer answers")
                 return
-            while self._pipe.poll(0):
+            for _ in range(MOST_MESSAGES):
                 kind, what = self._pipe.recv()
                 self._heard = time.monotonic()
                 if kind == "lost":
@@ -164,13 +161,14 @@ class _Sounding:
                     self.underruns = what.underruns
                 self.setup = _went_on(self.setup, kind, what)
                 yield kind, what
+                if not self._pipe.poll(0):
+                    return
         except (EOFError, ConnectionError):
             raise _Lost("the sound process has ended") from None
 
     def send(self, command: str, what: Any = None) -> None:
-        """A command; one that has no listener any more is dropped."""
-        with contextlib.suppress(BrokenPipeError, ConnectionError):
-            self._pipe.send((command, what))
+        """Send a command, without waiting; one that has no listener any more is dropped."""
+        self._mail.send(command, what)
 
     def rest(self) -> Iterator[Message]:
         """Tell it to stop, and what it reports until it has ended or `REST_SECONDS` are over."""
@@ -187,27 +185,30 @@ class _Sounding:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        self._mail.close()
         self._pipe.close()
 
 
-def _watch(sounding: _Sounding, screen: Screen, stop: threading.Event, tape: Tape | None, underruns: int) -> None:
+def _watch(sounding: _Sounding, views: Views, stop: threading.Event, tape: Tape | None, underruns: int) -> None:
     """Show, record and pass on, until it is time to stop."""
     while not stop.is_set():
-        for kind, what in sounding.messages(0.05):
+        sounding.wait(MOMENT_SECONDS, views.waited())
+        for command, what in views.asked():  # first: what is shown and written takes its time
+            if command == "stop":
+                stop.set()
+            else:
+                sounding.send(command, what)
+        for kind, what in sounding.messages():
             match kind:
                 case "report":
-                    screen.show(replace(what, underruns=what.underruns + underruns))
-                case "say":
-                    screen.say(what)
-                case "preset":
-                    screen.tell_preset(what)
-                case "sound" | "events" | "playing" if tape is not None:
-                    tape.take(kind, what)
-        for key in screen.typed():
-            if key == "quit":
-                stop.set()
-                break
-            sounding.send("key", key)
+                    views.show(kind, replace(what, underruns=what.underruns + underruns))
+                case "sound" | "events":
+                    if tape is not None:
+                        tape.take(kind, what)
+                case _:
+                    views.show(kind, what)
+                    if kind == "playing" and tape is not None:
+                        tape.take(kind, what)
     for kind, what in sounding.rest():
         if tape is not None and kind in ("sound", "events"):
             tape.take(kind, what)

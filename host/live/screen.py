@@ -45,15 +45,22 @@ class Typist:
     def __init__(self, piano: bool) -> None:
         self._piano = Piano() if piano else None
         self._waiting = ""  # an escape that may begin a sequence
+        self._ended = False  # the terminal has gone
 
     @property
     def hint(self) -> str:
         """Return what the keys do."""
         return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
 
+    def waited(self) -> list[Any]:
+        """Return standard input while it can be waited on for keys: not where Windows keeps them in a console."""
+        return [] if self._ended or sys.platform == "win32" else [sys.stdin]
+
     def typed(self) -> list[tuple[int, bool] | str]:
         """Notes that go down or up since the last call, or ``quit``."""
-        return self.read(_typed(), time.monotonic())
+        text = None if self._ended else _typed()
+        self._ended = text is None
+        return self.read(text or "", time.monotonic())
 
     def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
         """Return the same for what was typed up to ``now``, in seconds."""
@@ -98,6 +105,10 @@ class Plain:
         """Lines by themselves, on stderr."""
         for line in lines:
             self.say(line)
+
+    def waited(self) -> list[Any]:
+        """See `Typist`."""
+        return self._typist.waited() if self._typist is not None else []
 
     def typed(self) -> list[tuple[int, bool] | str]:
         """See `Typist`."""
@@ -168,6 +179,10 @@ class Full:
         self._said.extend(kept)
         self._said.extend(_Said(line, of_preset=True) for line in lines)
         self._draw()
+
+    def waited(self) -> list[Any]:
+        """See `Typist`."""
+        return self._typist.waited()
 
     def typed(self) -> list[tuple[int, bool] | str]:
         """See `Typist`."""
@@ -332,8 +347,8 @@ def _is_terminal(stream: Any) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def _typed() -> str:
-    """Return what was typed, without waiting."""
+def _typed() -> str | None:
+    """Return what was typed, without waiting; None once the terminal has gone."""
     import select
 
     if sys.platform == "win32":
@@ -342,7 +357,9 @@ def _typed() -> str:
         keys = "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
         return re.sub("[\0\xe0].", "", keys)  # arrow and function keys come as two
     ready, _, _ = select.select([sys.stdin], [], [], 0)
-    return os.read(sys.stdin.fileno(), 256).decode(errors="ignore") if ready else ""
+    if not ready:
+        return ""
+    return os.read(sys.stdin.fileno(), 256).decode(errors="ignore") or None
 
 
 @contextlib.contextmanager

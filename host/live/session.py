@@ -28,7 +28,7 @@ from ..stop import SIGNALS
 from ..through.insert import Insert
 from .cast import Slot, by_channel
 from .loop import Loop, Source
-from .messages import Setup
+from .messages import Command, Setup
 from .player import Machine, Player
 from .reporting import report
 from .stage import Stage, Without
@@ -92,7 +92,7 @@ def _sound(stage: Stage) -> None:
         rack = _rack(patches, sink.rate, stage.ear)
         _warm_up(patches, sink.rate, sink.block, stage.ear)
         stage.inputs = _open_inputs(stage)
-        sources: list[Source] = [stage.keyboard]
+        sources: list[Source] = [stage.hands]
         if stage.inputs is not None:
             sources.insert(0, Without(stage.inputs, setup.silent))
         stage.rate = sink.rate
@@ -208,8 +208,8 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
         for command, what in _commands(stage.pipe):
             if command == "stop":
                 return
-            if command == "key":
-                stage.keyboard.press(*what)
+            if command == "events":
+                stage.hands.play(what)
         if loading is not None and loading.is_alive():
             continue
         if now >= next_look:
@@ -222,7 +222,7 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
             loading.start()
 
 
-def _commands(pipe: Connection) -> Iterator[tuple[str, Any]]:
+def _commands(pipe: Connection) -> Iterator[Command]:
     """Yield the commands that are there, after a moment for the first; a stream of them keeps nothing else waiting."""
     if pipe.poll(COMMAND_SECONDS):
         for _ in range(MOST_COMMANDS):

@@ -1,15 +1,15 @@
-"""The state that the threads of the sounding process share, and the keys that its parent presses."""
+"""The state that the threads of the sounding process share, and the events that its parent passes on."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ..audio.device import Ear
-from ..events import ControlChange, Event, NoteOff, NoteOn
+from ..events import ControlChange, Event
 from ..midi.ports import Inputs, Timed
 from ..patch.fitting import Fitting
 from .cast import Cast
@@ -17,19 +17,19 @@ from .loop import Loop, Source
 from .messages import Message, Setup
 
 
-class Keyboard:
-    """Notes that the parent's keyboard plays."""
+class PassedOn:
+    """Events that the parent passes on: of the computer's keyboard, and of a panel."""
 
     def __init__(self) -> None:
         self._waiting: deque[Timed] = deque()
 
-    def press(self, key: int, down: bool) -> None:
-        """Press a key, or let it go; any thread may call this."""
-        event: Event = NoteOn(0, 0, key, 100) if down else NoteOff(0, 0, key)
-        self._waiting.append(Timed(time.perf_counter(), event))
+    def play(self, events: Iterable[Event]) -> None:
+        """Play events that have just come, whatever their times; any thread may call this."""
+        now = time.perf_counter()
+        self._waiting.extend(Timed(now, event) for event in events)
 
     def poll(self) -> list[Timed]:
-        """Return what was pressed since the last call."""
+        """Return what came since the last call."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
@@ -50,7 +50,7 @@ class Stage:
 
     setup: Setup
     pipe: Connection
-    keyboard: Keyboard = field(default_factory=Keyboard)
+    hands: PassedOn = field(default_factory=PassedOn)
     cast: Cast = field(init=False)
     loop: Loop | None = None
     ear: Ear | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
 from timbrel.host.live import parent as playing
 from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.parent import play
@@ -34,6 +34,9 @@ class Screen:
     def tell_preset(self, lines):
         self.told.append(lines)
 
+    def waited(self):
+        return []
+
     def typed(self):
         return self._typed.pop(0) if self._typed else ["quit"]
 
@@ -43,7 +46,7 @@ class Sent(list):
 
     def __init__(self):
         super().__init__()
-        self.begun, self.openings = [], []
+        self.begun, self.openings, self.waited = [], [], []
 
 
 @pytest.fixture
@@ -55,19 +58,22 @@ def sounding(monkeypatch):
         begun = sent.begun
 
         class Stand:
-            underruns = 2
+            underruns, waited = 2, sent.waited
 
             def __init__(self, setup):
                 self.waiting, self.setup = list(left.pop(0)), setup
                 begun.append((setup.preset, *setup.channels))
                 sent.openings.append(setup.before)
 
-            def wait_until_ready(self, stop, say):
-                kind, what = next(self.messages(0))
+            def wait_until_ready(self, stop, views, kept):
+                kind, what = next(self.messages())
                 assert kind == "ready"
                 return what
 
-            def messages(self, seconds):
+            def wait(self, seconds, others):
+                self.waited.append(others)
+
+            def messages(self):
                 while self.waiting:
                     message = self.waiting.pop(0)
                     if isinstance(message, BaseException):
@@ -95,8 +101,24 @@ def sounding(monkeypatch):
 READY, SHOWN = ("ready", REPORT), ("report", REPORT)
 
 
-def go(screen, **settings):
-    play(Setup("p"), screen, Recording(**settings), False)
+def go(screen, panel=None, **settings):
+    play(Setup("p"), screen, Recording(**settings), False, panel)
+
+
+class Panel:
+    """Asks what it is given, a list at a time, and remembers what it heard."""
+
+    def __init__(self, *asks):
+        self.heard, self._asks = [], list(asks)
+
+    def waited(self):
+        return ["its pipe"]
+
+    def asked(self):
+        return self._asks.pop(0) if self._asks else []
+
+    def hear(self, kind, what):
+        self.heard.append((kind, what))
 
 
 def test_warnings_come_once_sound_does_and_only_once(sounding):
@@ -142,7 +164,28 @@ def test_the_quit_key_works_while_the_card_is_away(sounding):
 def test_keys_go_to_the_process_and_quit_ends_it(sounding):
     sent = sounding([READY])
     go(Screen([(60, True)], [(60, False), "quit", (61, True)]))
-    assert sent == [("key", (60, True)), ("key", (60, False)), ("end", None)]
+    assert sent == [("events", [NoteOn(0, 0, 60, 100)]), ("events", [NoteOff(0, 0, 60)]), ("end", None)]
+
+
+def test_what_a_panel_asks_goes_to_the_process_and_it_hears_all_but_sound_and_what_is_recorded(sounding):
+    turn, load = ("events", [Turn(0, 0, "pan", 0.5)]), ("load", {None: "q"})
+    sent = sounding([READY, ("sound", b""), ("events", []), ("say", "a port"), ("playing", {None: "q"}), SHOWN])
+    panel = Panel([turn], [load])
+    go(Screen([], []), panel)
+    assert sent == [turn, load, ("end", None)]
+    assert sent.waited[0] == ["its pipe"]
+    assert panel.heard[0] == READY
+    assert panel.heard[-3:] == [("say", "a port"), ("playing", {None: "q"}), SHOWN]
+    assert {kind for kind, _ in panel.heard} == {"ready", "say", "playing", "report"}
+
+
+def test_what_a_panel_turns_while_the_card_is_away_is_turned_when_it_is_back_and_notes_are_dropped(sounding):
+    turn, load, note = Turn(0, 0, "pan", 0.5), ("load", {None: "q"}), NoteOn(0, 0, 60, 100)
+    sent = sounding([READY, playing._Lost("the card has gone")], [READY])
+    panel = Panel([], [("events", [note, turn]), load], [("events", [note])])
+    go(Screen([], [], [], [], []), panel)
+    assert sent == [("end", None), ("events", [turn]), load, ("end", None)]
+    assert ("lost", "the card has gone") in panel.heard
 
 
 def test_what_is_told_of_the_preset_is_told_apart_from_what_else_happens(sounding):

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.contract.model import Model
-from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ProgramChange, Turn
 from timbrel.host.live import parent as play
 from timbrel.host.live import session
 from timbrel.host.live.cast import Cast, by_channel
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.reporting import last_moved, report
-from timbrel.host.live.stage import Keyboard, Stage, Without
+from timbrel.host.live.stage import PassedOn, Stage, Without
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
@@ -142,13 +142,16 @@ def test_a_preset_of_more_latents_that_is_just_coming_in_is_no_fault(patch):
     assert told(wide, ControlChange(0, 0, 5, 127), latents=(0.5, 0.5)) == "CC 5 = 127 -> latent.7 = 1"
 
 
-def test_the_computers_keys_are_notes_in_the_order_they_were_pressed():
-    keyboard = Keyboard()
-    for key, down in ((60, True), (64, True), (60, False)):
-        keyboard.press(key, down)
-    events = [timed.event for timed in keyboard.poll()]
-    assert [(type(event).__name__, event.key) for event in events] == [("NoteOn", 60), ("NoteOn", 64), ("NoteOff", 60)]
-    assert keyboard.poll() == []
+def test_what_the_parent_passes_on_comes_in_its_order_with_the_moment_at_which_it_came():
+    passed, before = PassedOn(), time.perf_counter()
+    events = [NoteOn(9, 0, 60, 100), Turn(5, 0, "pan", 0.25), NoteOff(1, 0, 60)]
+    passed.play(events[:2])
+    between = time.perf_counter()
+    passed.play(events[2:])
+    timed = passed.poll()
+    assert [each.event for each in timed] == events
+    assert before <= timed[0].seconds == timed[1].seconds <= between <= timed[2].seconds <= time.perf_counter()
+    assert passed.poll() == []
 
 
 class StandingLoop:
@@ -278,27 +281,25 @@ def soften(preset):
     preset.write_text(preset.read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", encoding="utf-8")
 
 
-def test_a_command_that_follows_each_report_is_taken_and_reports_go_on(served, presets, monkeypatch):
+def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, monkeypatch):
     """Each command is followed by another: the pipe is never empty."""
     monkeypatch.setattr(session, "REPORT_SECONDS", 0.0)
-    pressed = threading.Event()
+    taken = threading.Event()
     with served(presets[0]) as playing:
-        press, pipe = playing._stage.keyboard.press, playing._ours
+        pipe = playing._ours
 
-        def press_and_send(key, down):
-            press(key, down)
-            pipe.send(("key", (key, down)))
-            pressed.set()
+        def take(events):
+            taken.set()
+            pipe.send(("events", events))
 
-        playing._stage.keyboard.press = press_and_send
-        pipe.send(("key", (60, True)))
-        assert pressed.wait(5)
+        monkeypatch.setattr(playing._stage.hands, "play", take)
+        pipe.send(("events", [Turn(0, 0, "pan", 0.0)]))
+        assert taken.wait(5)
         playing._stage.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
         kinds = set()
         while not {"report", "events"} <= kinds:
             assert pipe.poll(5)
             kinds.add(pipe.recv()[0])
-        playing._stage.keyboard.press = press
 
 
 def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
