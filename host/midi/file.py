@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Timing
+from . import own
 from .decode import CLOCK, channel_event
-from .smf import Broken, Track, parse
+from .smf import OWN, Broken, Track, parse
 
 LONGEST_SECONDS = 36_000  # ten hours: longer is a broken delta time, not music
 DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's own default
@@ -157,6 +158,8 @@ def _event(time: int, status: int, data: bytes) -> Event:
     """Return the event of one message of a track."""
     if status in CLOCK:
         return Clock(time, CLOCK[status])
+    if status == OWN:
+        return own.from_bytes(time, data)
     return channel_event(time, status, data[0], data[-1])
 
 

@@ -30,6 +30,7 @@ from ..events import (
     ZoneSize,
 )
 from ..files import replacing
+from . import own
 from .decode import CLOCK
 from .smf import OURS
 
@@ -72,7 +73,7 @@ class Recorder:
         self._tick = 0  # of the last event written
         self._end = TRACK_AT  # bytes of the file that will not change
         self._anything = self._failed = False
-        head = b"\0" + _meta(0x51, tempo.to_bytes(3)) + b"\0" + _ours(note)
+        head = b"\0" + _meta(0x51, tempo.to_bytes(3)) + b"\0" + _ours(note.encode())
         self._open = contextlib.ExitStack()
         self._temporary = self._open.enter_context(replacing(path, overwrite))
         try:
@@ -184,15 +185,17 @@ def _meta(kind: int, data: bytes) -> bytes:
     return bytes([0xFF, kind]) + _number(len(data)) + data
 
 
-def _ours(note: str) -> bytes:
-    return _meta(OURS[0], OURS[1:] + note.encode())
+def _ours(data: bytes) -> bytes:
+    return _meta(OURS[0], OURS[1:] + data)
 
 
 def _message(event: "Event | _Note") -> bytes:
     """Return what a track holds of an event, after its delta time."""
     match event:
         case _Note(_, text):
-            return _ours(text)
+            return _ours(text.encode())
+        case Turn():
+            return _ours(own.to_bytes(event))
         case NoteOn(_, channel, key, velocity):
             return bytes([0x90 | channel, key, velocity])
         case NoteOff(_, channel, key):
@@ -209,7 +212,5 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
-        case (
-            Tempo() | Turn() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | Shed()
-        ):  # which no port sends
+        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | Shed():  # which no port sends
             raise ValueError(f"a MIDI file has no {event}")

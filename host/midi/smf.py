@@ -12,8 +12,11 @@ from struct import unpack
 from .decode import CLOCK, MESSAGE_LENGTHS
 
 # A sequencer-specific meta event (7D: for non-commercial use) by which the recorder says that events at one tick are
-# in the order in which they were played. A note may follow, a text for whoever renders it.
+# in the order in which they were played. A note may follow, a text for whoever renders it, or an event that MIDI has no
+# message for: its kind, below every character of a text, and its data.
 OURS = b"\x7f\x7dtimbrel"
+OWN_EVENTS = 8  # kinds of such events, from 0 on
+OWN = 0xFF  # the status of such an event in a `Track`
 
 
 class Broken(Exception):
@@ -24,8 +27,8 @@ class Broken(Exception):
 class Track:
     """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks.
 
-    A message is a channel message, or a status of the MIDI clock without data. ``in_order`` is said by `OURS`, which
-    ``notes`` (tick, text) follow.
+    A message is a channel message, a status of the MIDI clock without data, or `OWN` with the data of an event of
+    ours. ``in_order`` is said by `OURS`, which ``notes`` (tick, text) follow.
     """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -83,8 +86,11 @@ def _parse_track(body: bytes, number: int) -> Track:
                 track.messages += [(track.end, byte, b"") for byte in data if byte in CLOCK]
             elif status == 0xFF and data.startswith(OURS):
                 track.in_order = True
-                if text := data[len(OURS) :].decode(errors="replace"):
-                    track.notes.append((track.end, text))
+                said = data[len(OURS) :]
+                if said and said[0] < OWN_EVENTS:
+                    track.messages.append((track.end, OWN, said))
+                elif said:
+                    track.notes.append((track.end, said.decode(errors="replace")))
             elif status == 0xFF and data[0] == 0x2F:
                 break
             elif status == 0xFF and data[0] == 0x51:

@@ -39,6 +39,12 @@ def midi(*tracks: str, kind: int = 1, division: int = 480) -> bytes:
     return header(kind, len(tracks), division) + b"".join(chunk(b"MTrk", bytes.fromhex(track)) for track in tracks)
 
 
+def own(data: str) -> str:
+    """An event of timbrel's own, at once, with data in hexadecimal."""
+    said = OURS[1:] + bytes.fromhex(data)
+    return f"00 ff 7f {len(said):02x} {said.hex()} "
+
+
 @pytest.fixture
 def read(tmp_path):
     def read_bytes(data: bytes, sample_rate: int = RATE) -> Performance:
@@ -261,6 +267,10 @@ def test_a_file_cut_off_anywhere_is_refused_by_name_in_one_line(read, length):
         (midi(END, division=(256 - 25) << 8), "SMPTE time of 25 frames, 0 ticks"),
         (midi("00 3c 64"), "track 1 is broken: 0x3c at byte 1, where a status must be"),
         (midi(END, "00 90 3c e4"), "track 2 is broken: a message of status 0x90 with data above 0x7f"),
+        (midi(own("00 00") + END), "an event of timbrel's own that it does not know: 0x0000"),
+        (midi(own("00 10" + 8 * "00" + "70") + END), "an event of timbrel's own that it does not know: 0x0010"),
+        (midi(own("00 00" + 8 * "00" + "ff") + END), "an event of timbrel's own that it does not know: 0x0000"),
+        (midi(own("07 00" + 8 * "00" + "70") + END), "an event of timbrel's own that it does not know: 0x0700"),
         (midi("00 f8"), "status 0xf8"),
         (midi("00 90 3c"), "track 1 ends within an event"),
         (midi("00 f0 05 00"), "track 1 ends within an event"),

@@ -22,6 +22,7 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
     ProgramChange,
+    Turn,
 )
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.record import Recorder
@@ -38,6 +39,7 @@ EVENT = st.one_of(
     st.builds(ChannelPressure, TIME, CHANNEL, BYTE),
     st.builds(KeyPressure, TIME, CHANNEL, BYTE, BYTE),
     st.builds(ProgramChange, TIME, CHANNEL, BYTE),
+    st.builds(Turn, TIME, CHANNEL, st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False)),
     st.builds(Clock, TIME, st.sampled_from(["tick", "start", "continue", "stop"])),
 )
 RATES = st.one_of(st.sampled_from([44100, 48000, 88200, 96000, 176400, 192000]), st.integers(4000, 384_000))

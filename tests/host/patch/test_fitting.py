@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange, Turn
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.player import Player
@@ -125,6 +125,21 @@ def test_a_recording_renders_with_the_preset_alone_to_what_was_played(presets, t
         recorder.add(bare.events)
         recorder.spill(bare.length)
     assert not alike(rendered(timbrel)[0])  # so it is that note by which they are alike
+
+
+def test_what_a_panel_turned_is_recorded_and_renders_to_the_same_samples(presets, timbrel):
+    """Compared with what was played, and with the same recording without the turns."""
+    random, notes = np.random.default_rng(3), performance((0, 4))
+    turns = [
+        Turn(int(time), 0, str(random.choice(["latent.0", "latent.1", "gain", "envelope.release_seconds"])), value)
+        for time, value in zip(random.integers(0, RATE, 200), random.random(200), strict=True)
+    ]
+    Played(Setup("a.toml"), sorted([*notes, *turns], key=lambda event: event.time))
+    assert alike(rendered(timbrel)[0])
+    kept = [event for event in read_performance(presets / "take.mid", RATE).events if not isinstance(event, Turn)]
+    with Recorder(presets / "take.mid", RATE, overwrite=True) as recorder:
+        recorder.add(kept)
+    assert not alike(rendered(timbrel)[0])
 
 
 def test_a_recording_of_channels_with_presets_of_their_own_renders_so_where_they_are_given(presets, timbrel):

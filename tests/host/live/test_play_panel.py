@@ -1,0 +1,121 @@
+"""What a panel asks of a whole player without a card: parent, sounding process, recording."""
+
+import threading
+import time
+from multiprocessing import Pipe
+
+import pytest
+from timbrel.host.events import NoteOff, NoteOn, Turn
+from timbrel.host.live.messages import Setup
+from timbrel.host.live.parent import play
+from timbrel.host.live.tape import Recording
+from timbrel.host.midi.file import read_performance
+
+LONGEST_SECONDS = 60.0  # on a machine that does much else
+
+
+class Screen:
+    """A screen that nobody looks at."""
+
+    def waited(self):
+        return []
+
+    def typed(self):
+        return []
+
+    def show(self, report):
+        pass
+
+    def say(self, line):
+        pass
+
+    def tell_preset(self, lines):
+        pass
+
+
+class Panel:
+    """A panel whose page is a thread of the test: it sends commands, and hears what is reported."""
+
+    def __init__(self, page):
+        self._parent, self.pipe = Pipe()
+        self.heard, self.reported = [], threading.Condition()
+        self._page = threading.Thread(target=self._run, args=(page,), daemon=True)
+        self.problem = None
+
+    def waited(self):
+        return [self._parent]
+
+    def asked(self):
+        asked = []
+        while self._parent.poll(0):
+            asked.append(self._parent.recv())
+        return asked
+
+    def hear(self, kind, what):
+        with self.reported:
+            self.heard.append((kind, what))
+            self.reported.notify_all()
+        if kind == "ready":
+            self._page.start()
+
+    def wait_for(self, fits, kind="report"):
+        """The first message of a kind that fits, from now on."""
+        with self.reported:
+            since = len(self.heard)
+
+            def found():
+                return [what for told, what in self.heard[since:] if told == kind and fits(what)]
+
+            assert self.reported.wait_for(found, LONGEST_SECONDS), self.heard[-1]
+            return found()[0]
+
+    def _run(self, page):
+        try:
+            page(self)
+        except BaseException as problem:
+            self.problem = problem
+        self.pipe.send(("stop", None))
+
+    def play(self, setup, **recording):
+        play(setup, Screen(), Recording(**recording), False, self)
+        if self.problem is not None:
+            raise self.problem
+
+
+@pytest.fixture
+def preset(tmp_path, analytic):
+    analytic(latents=3).save(tmp_path / "m.onnx")
+    (tmp_path / "a.toml").write_text('format = 1\nmodel = "m.onnx"\n', encoding="utf-8")
+    return str(tmp_path / "a.toml")
+
+
+def test_a_thousand_moves_a_second_let_reports_through_and_all_arrive_in_the_recording(preset, tmp_path):
+    ends = threading.Event()
+    sent = []
+
+    def move(panel):
+        while not ends.is_set():
+            sent.append(Turn(0, 0, "latent.1", (len(sent) % 1000) / 1000))
+            panel.pipe.send(("events", [sent[-1]]))
+            time.sleep(0.001)
+
+    def page(panel):
+        panel.pipe.send(("events", [NoteOn(0, 0, 60, 100)]))
+        moving = threading.Thread(target=move, args=(panel,))
+        moving.start()
+        try:
+            for _ in range(20):  # two seconds of reports, while it moves
+                panel.wait_for(lambda report: report.held == [60])
+        finally:
+            ends.set()
+            moving.join()
+        panel.pipe.send(("events", [NoteOff(0, 0, 60)]))
+        panel.wait_for(lambda report: report.held == [])
+
+    Panel(page).play(Setup(preset, null=True, midi=False), midi=tmp_path / "take.mid")
+    events = read_performance(tmp_path / "take.mid", 48000).events
+    assert [type(event) for event in (events[0], events[-1])] == [NoteOn, NoteOff]
+    values = [event.value for event in events[1:-1]]
+    assert values[-1] == sent[-1].value
+    order = iter(turn.value for turn in sent)
+    assert all(value in order for value in values)  # those that are there, as they were sent
