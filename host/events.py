@@ -112,6 +112,20 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A hand takes hold of a target, or lets it go (``down`` is false): while it holds, no motion moves the target.
+
+    ``channel`` and ``target`` as `Turn` has them. What is taken stays where it is until it is turned; what is let go
+    goes back to its motion from there, in half a second.
+    """
+
+    time: int
+    channel: int
+    target: str
+    down: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DataEntry:
     """A parameter that was selected is given a value: a registered one (RPN), or one of a device's own (NRPN).
 
@@ -174,6 +188,7 @@ Event = (
     | Clock
     | Tempo
     | Turn
+    | Hold
     | DataEntry
     | AllOff
     | ControllersReset

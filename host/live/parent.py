@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import Failure, UserError
+from ..events import Hold
 from ..play.desk import hands_off
 from .advice import advice, bluetooth
 from .mail import Mail, Waiting
@@ -220,7 +221,7 @@ def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
         channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
         return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))
     if kind == "set":  # while there is no sound, hands and feet may leave what they hold
-        return replace(setup, before=[*what, *hands_off()])
+        return replace(setup, before=[*(event for event in what if not isinstance(event, Hold)), *hands_off()])
     return setup
 
 

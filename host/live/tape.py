@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..events import Hold
 from ..files import check_output
-from ..play.desk import hands_off
+from ..play.desk import Holds, hands_off
 from .messages import Setup, Status
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Tape:
         self._samples = 0
         self._began = 0  # samples that were recorded before the process that sounds now
         self._next_spill = 0.0
+        self._holds = Holds()
 
     def __enter__(self) -> "Tape":
         from ..audio.files import sound_writer
@@ -89,13 +91,16 @@ class Tape:
         """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
         self._began = self._samples
         if self._midi is not None:
-            self._midi.add(replace(event, time=self._began) for event in hands_off())
+            held = [event for event in self._holds.let_go(()) if isinstance(event, Hold)]
+            self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
     def take(self, kind: str, what: Any) -> None:
         """A block of sound, or events, or that other presets play."""
         if kind == "events":
             if self._midi is not None:
                 self._midi.add(replace(event, time=event.time + self._began) for event in what)
+                for event in what:
+                    self._holds.hear(event)
             return
         if kind == "playing":
             if self._midi is not None:

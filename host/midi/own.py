@@ -6,29 +6,34 @@ the bit; the target's name ends it, as UTF-8.
 
 import struct
 
-from ..events import Event, Turn
+from ..events import Hold, Turn
 from .smf import Broken
 
-TURN = 0
+TURN, HOLD = 0, 1
 _TURN = struct.Struct(">BBd")
+_HOLD = struct.Struct(">BB?")
 
 
-def to_bytes(event: Turn) -> bytes:
+def to_bytes(event: Turn | Hold) -> bytes:
     """Return what a file holds of an event, but for its time."""
-    return _TURN.pack(TURN, event.channel, event.value) + event.target.encode(errors="replace")
+    if isinstance(event, Turn):
+        head = _TURN.pack(TURN, event.channel, event.value)
+    else:
+        head = _HOLD.pack(HOLD, event.channel, event.down)
+    return head + event.target.encode(errors="replace")
 
 
-def from_bytes(time: int, data: bytes) -> Event:
+def from_bytes(time: int, data: bytes) -> Turn | Hold:
     """Return the event at a sample that `to_bytes` gave.
 
     Raises:
         Broken: these are no such bytes.
     """
     try:
-        kind, channel, value = _TURN.unpack_from(data)
-        target = data[_TURN.size :].decode()
+        kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)
+        target = data[(_TURN if kind == TURN else _HOLD).size :].decode()
     except (struct.error, UnicodeDecodeError):
         kind = channel = -1
-    if kind != TURN or channel not in range(16):
+    if kind not in (TURN, HOLD) or channel not in range(16):
         raise Broken(f"an event of timbrel's own that it does not know: 0x{data.hex()}; record it again")
-    return Turn(time, channel, target, value)
+    return Turn(time, channel, target, value) if kind == TURN else Hold(time, channel, target, value)

@@ -19,6 +19,7 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    Hold,
     KeyPressure,
     NoteOff,
     NoteOn,
@@ -194,7 +195,7 @@ def _message(event: "Event | _Note") -> bytes:
     match event:
         case _Note(_, text):
             return _ours(text.encode())
-        case Turn():
+        case Turn() | Hold():
             return _ours(own.to_bytes(event))
         case NoteOn(_, channel, key, velocity):
             return bytes([0x90 | channel, key, velocity])

@@ -17,6 +17,7 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    Hold,
     NoteOff,
     NoteOn,
     Part,
@@ -115,7 +116,7 @@ class _Subject(NamedTuple):
 
     channel: int
     member: bool
-    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn"]
+    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold"]
     which: int | str = 0
 
 
@@ -148,6 +149,8 @@ class Desk:
                 self._keep(event.time, subject, *pressed, event)
             case Turn(_, channel, target):
                 self._keep(event.time, _Subject(channel, False, "turn", target), event)
+            case Hold(_, channel, target, down):
+                self._keep(event.time, _Subject(channel, False, "hold", target), *([event] if down else []))
             case DataEntry(_, channel) as entry:
                 self._enter(entry)
             case AllOff(_, channel) if not self._is_member(channel):
@@ -172,7 +175,7 @@ class Desk:
             subject: events
             for subject, events in self._messages.items()
             if subject.channel not in channels
-            or not (subject.kind in ("NRPN", "turn") or (subject.kind == "controller" and not subject.member))
+            or not (subject.kind in ("NRPN", "turn", "hold") or (subject.kind == "controller" and not subject.member))
             or (subject.kind == "controller" and subject.which in PLAYED)
         }
 
@@ -225,7 +228,10 @@ class Desk:
 
 
 def hands_off() -> list[Event]:
-    """Return the events, at sample 0, that let go of all keys, pedals, bends and pressures; knobs stay."""
+    """Return the events, at sample 0, that let go of all keys, pedals, bends and pressures; knobs stay.
+
+    Who knows which targets were held lets these go, too.
+    """
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]
@@ -234,7 +240,7 @@ def hands_off() -> list[Event]:
 
 
 class Holds:
-    """The keys, pedals, bends and pressures that one controller holds, each with the event that releases it."""
+    """The keys, pedals, bends, pressures and targets that one controller holds, each with what releases it."""
 
     def __init__(self) -> None:
         self._releases: dict[tuple[object, ...], Event] = {}
@@ -248,6 +254,8 @@ class Holds:
                 self._hold(value != 0, PitchBend(0, channel, 0))
             case ChannelPressure(_, channel, value):
                 self._hold(value != 0, ChannelPressure(0, channel, 0))
+            case Hold(_, channel, target, down):
+                self._hold(down, Hold(0, channel, target, False), target)
             case ControlChange(_, channel, number, value) if number in PEDALS:
                 self._hold(value != 0, ControlChange(0, channel, number, 0), number)
             case ControlChange(_, channel, number):
@@ -255,7 +263,9 @@ class Holds:
                     self._releases = {
                         which: rest
                         for which, rest in self._releases.items()
-                        if which[1] != channel or isinstance(rest, NoteOff) == (number == RESET)
+                        if which[1] != channel
+                        or isinstance(rest, Hold)
+                        or isinstance(rest, NoteOff) == (number == RESET)
                     }
 
     def join(self, other: "Holds") -> None:
@@ -269,7 +279,7 @@ class Holds:
         self._releases.clear()
         return sorted(events, key=lambda event: not isinstance(event, NoteOff))
 
-    def _hold(self, held: bool, rest: Event, *number: int) -> None:
+    def _hold(self, held: bool, rest: Event, *number: int | str) -> None:
         assert not isinstance(rest, Timing)
         which = (type(rest), rest.channel, *number)
         if held:

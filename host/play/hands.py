@@ -18,6 +18,7 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    Hold,
     NoteOff,
     NoteOn,
     PitchBend,
@@ -117,7 +118,8 @@ class Hands:
         """Return the motion of voices, each with what its note adds, its own gesture and that of its own finger."""
         motion: Motion = self.motion
         if self._note_path is not None:
-            motion = PathMotion(motion, self._note_path, [voice.stream.on for voice in voices])
+            onsets = [voice.stream.on for voice in voices]
+            motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
         if self._own_values is not None and self._own_values.moves_codes:
             motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
         gestures = [voice.gesture for voice in voices]
@@ -167,6 +169,8 @@ class Hands:
                 self.knobs.hear(event)
             case Turn():
                 self.knobs.hear(event)
+            case Hold(time, _, target, down):
+                self.motion.codes.hold(time, target, down)
             case Clock():
                 self.motion.codes.clock(event)
             case Tempo(time, bpm):

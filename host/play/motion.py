@@ -16,6 +16,7 @@ from ..events import Clock
 from ..patch.motions import TEMPO_BPM, Morph, MotionSettings
 from ..patch.preset import MORPH
 from .beats import Beats
+from .grip import Grip
 from .walk import Walk
 from .ways import WAYS, Code, Spans, straight
 
@@ -184,7 +185,7 @@ class Latents:
 
     A morph leads from the knobs to another code. A path or a walk takes the place of both, other motion is added; what
     moves stays in the range that the card gives. When the beat begins anew, what follows it glides there as a knob
-    would.
+    would. What a hand holds no motion moves.
     """
 
     def __init__(
@@ -206,7 +207,7 @@ class Latents:
         ramp = round(RAMP_SECONDS * card.sample_rate)
         self.knobs = [Ramp(value, ramp) for value in rest]
         self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # what can be turned
-        self._places = {target: index for index, target in enumerate(self.targets)}
+        self._places = {target: index for index, target in enumerate(self.targets)}  # of the latents
         self._morph_end = None if morph is None else morph.end
         self._way = straight
         if morph is not None:
@@ -217,7 +218,8 @@ class Latents:
         movers.sort(key=lambda mover: mover.target is not None)  # what moves all first: the others are added to it
         # What is left of where a mover was when its beat began anew fades away.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
-        self._beats = Beats(tempo_bpm, card.sample_rate)
+        self._grips: dict[str, Grip] = {}  # of hands that have held a target
+        self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
         moved = {mover.target for mover in movers}
         everything = morph is not None or None in moved
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
@@ -235,24 +237,74 @@ class Latents:
 
     def row(self, time: int) -> tuple[float, ...]:
         """Return the latents at one sample."""
-        values = [ramp.value(time) for ramp in self.knobs]
-        if self._morph_end is not None:
-            values = self._way(values, self._morph_end, self.morph(time), self._spans)
-        for mover, left in self._movers:
-            if mover.target is None:
-                values = self._offsets(mover, left, time)
-            elif mover.target != MORPH:
-                values[self._places[mover.target]] += self._offsets(mover, left, time)[0]
+        knobs = self._by_knobs(time)
+        values = self._by_motion(knobs, time) if self._movers else knobs
+        if self._grips:
+            values = [
+                values[index] if grip is None else grip.value(time, knobs[index], values[index])
+                for index, grip in enumerate(map(self._grips.get, self._places))
+            ]
         for index in self._clipped:
             low, high = self._spans[index]
             values[index] = min(max(values[index], low), high)
         return tuple(values)
 
+    def _by_knobs(self, time: int) -> list[float]:
+        """Return the latents where knobs and the morph have them."""
+        values = [ramp.value(time) for ramp in self.knobs]
+        if self._morph_end is not None:
+            values = self._way(values, self._morph_end, self.morph(time), self._spans)
+        return values
+
+    def _by_motion(self, knobs: list[float], time: int) -> list[float]:
+        """Return the latents where motions have them, of where they are without."""
+        values = list(knobs)
+        for mover, left in self._movers:
+            if mover.target is None:
+                values = self._offsets(mover, left, time)
+            elif mover.target != MORPH:
+                values[self._places[mover.target]] += self._offsets(mover, left, time)[0]
+        return values
+
     def turn(self, time: int, target: str, value: float) -> None:
         """Turn the knob of a target from sample ``time`` on; times of turns and clock messages never go back."""
         self.targets[target].move(time, value)
+        if target in self._grips:
+            self._grips[target].turn(time)
         if time <= self._latest_row:
             self._drop(lambda known: known >= time)
+
+    def hold(self, time: int, target: str, down: bool) -> None:
+        """Let a hand take hold of a target from sample ``time`` on, or let it go; times as those of `turn`."""
+        if target not in self.targets:
+            return
+        grip = self._grips.get(target) or Grip(self._rate)
+        if grip.holds == down:
+            return
+        self._grips[target] = grip
+        if target == MORPH:
+            now, knob, moved = self.morph(time), self.targets[MORPH].value(time), self._moved_morph(time)
+        else:
+            place, knobs = self._places[target], self._by_knobs(time)
+            now, knob, moved = self.row(time)[place], knobs[place], self._by_motion(knobs, time)[place]
+        if down:
+            grip.take(time, now, knob)
+        else:
+            grip.let_go(time, now, moved)
+        self._drop(lambda known: known >= time)
+
+    def shares(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+        """Return the part of hands in latents that notes move on their own, [times, n_latents]; None if none held one.
+
+        0 leaves them to the notes, 1 gives them to the hand.
+        """
+        if not self._grips:
+            return None
+        parts = np.zeros((len(times), len(self.knobs)))
+        for target, grip in self._grips.items():
+            if target in self._places:
+                parts[:, self._places[target]] = grip.share.at(times)
+        return parts
 
     def clock(self, event: Clock) -> None:
         """Take a message of the MIDI clock; a start takes the beat back to 0."""
@@ -274,11 +326,18 @@ class Latents:
         """Return how far the preset's morph is at one sample, 0 to 1; 0 if it has none."""
         if self._morph_end is None:
             return 0.0
+        amount = self._moved_morph(time)
+        if MORPH in self._grips:
+            amount = self._grips[MORPH].value(time, self.targets[MORPH].value(time), amount)
+        return min(max(amount, 0.0), 1.0)
+
+    def _moved_morph(self, time: int) -> float:
+        """Return where motions have the preset's morph."""
         amount = self.targets[MORPH].value(time)
         for mover, left in self._movers:
             if mover.target == MORPH:
                 amount += self._offsets(mover, left, time)[0]
-        return min(max(amount, 0.0), 1.0)
+        return amount
 
     def beat(self, time: int) -> float:
         """Return the quarter notes since the start, at one sample."""
@@ -296,6 +355,9 @@ class Latents:
                 ramp.forget(time)
         for mover, _ in self._movers:
             mover.forget(time)
+        self._grips = {target: grip for target, grip in self._grips.items() if not grip.over(time)}
+        for grip in self._grips.values():
+            grip.forget(time)
         self._drop(lambda known: known < time)
 
     def _drop(self, which: Callable[[int], bool]) -> None:

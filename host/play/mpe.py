@@ -24,6 +24,7 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    Hold,
     PitchBend,
     Timing,
     Turn,
@@ -345,7 +346,7 @@ class Zones:
                 return []
             case Timing():
                 return [(None, heard)]
-            case Turn(_, channel) if channel in self._channels:
+            case Turn(_, channel) | Hold(_, channel) if channel in self._channels:
                 return [(channel, heard)]
             case DataEntry(_, channel, True, parameter, "coarse"):
                 if parameter == CONFIGURATION and channel in (LOWER, UPPER):

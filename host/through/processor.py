@@ -11,7 +11,7 @@ from ..audio.output import ROUNDING, Output
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..errors import UserError
-from ..events import AllOff, Clock, Event, NoteOff, NoteOn
+from ..events import AllOff, Clock, Event, Hold, NoteOff, NoteOn
 from ..kinds.table import kind_of
 from ..patch.agreement import check, reach
 from ..patch.library import Patch
@@ -195,4 +195,6 @@ class Processor:
                 self._codes.release_all(time)
             case Clock():
                 self._codes.knobs.clock(Clock(time, event.message))
+            case Hold(_, _, target, down):
+                self._codes.knobs.hold(time, target, down)
         self.knobs.hear(event)

@@ -1,6 +1,6 @@
 """Values of a note's own: by its velocity and its key ([[note]] of a preset), and paths that begin with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -63,16 +63,23 @@ class OwnValues:
 class PathMotion(Beside):
     """The common motion, but for codes: each voice's go along a path from its note-on on."""
 
-    def __init__(self, common: Motion, path: NotePath, onsets: Sequence[int]) -> None:
-        """``onsets`` are the samples at which the voices began."""
+    def __init__(
+        self, common: Motion, path: NotePath, onsets: Sequence[int], held: Callable[[Times], Doubles | None]
+    ) -> None:
+        """``onsets`` are the samples at which the voices began, ``held`` as `Latents.shares`."""
         super().__init__(common)
         self.own_codes = True
-        self._path, self._onsets = path, np.array(onsets, np.int64)
+        self._path, self._onsets, self._held = path, np.array(onsets, np.int64), held
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; knobs have no part in them."""
+        """Return codes, [rows, n_latents]; knobs have no part in them, but for those that a hand holds."""
         onsets = self._onsets[list(voices)]
-        return self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
+        codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
+        held = self._held(times)
+        if held is None:
+            return codes
+        mixed: Array = (codes * (1.0 - held) + self._common.latents(voices, times) * held).astype(np.float32)
+        return mixed
 
 
 class OwnMotion(Beside):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
+from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
 from timbrel.host.live import parent as playing
 from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.parent import play
@@ -145,6 +145,13 @@ def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on
     sent = sounding([READY, *told, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.openings == [(), [knob, turn, pedal, *hands_off()]]
+
+
+def test_hands_that_held_targets_hold_none_in_the_next_process(sounding):
+    hold, turn = Hold(0, 0, "latent.0", True), Turn(0, 0, "latent.0", 0.5)
+    sent = sounding([READY, ("set", [hold, turn]), playing._Lost("the card has gone")], [READY, SHOWN])
+    go(Screen([], [], [], [], []))
+    assert sent.openings[1] == [turn, *hands_off()]
 
 
 def test_what_is_refused_is_said_without_a_warning_in_front(sounding):

@@ -17,6 +17,7 @@ from timbrel.host.events import (
     ChannelPressure,
     Clock,
     ControlChange,
+    Hold,
     KeyPressure,
     NoteOff,
     NoteOn,
@@ -30,6 +31,7 @@ from timbrel.host.midi.record import Recorder
 RATE = 48000
 BYTE = st.integers(0, 127)
 CHANNEL = st.integers(0, 15)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TIME = st.one_of(st.integers(0, 30), st.integers(0, 40_000_000))
 EVENT = st.one_of(
     st.builds(NoteOn, TIME, CHANNEL, st.integers(60, 61), st.integers(1, 127)),
@@ -39,7 +41,8 @@ EVENT = st.one_of(
     st.builds(ChannelPressure, TIME, CHANNEL, BYTE),
     st.builds(KeyPressure, TIME, CHANNEL, BYTE, BYTE),
     st.builds(ProgramChange, TIME, CHANNEL, BYTE),
-    st.builds(Turn, TIME, CHANNEL, st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False)),
+    st.builds(Turn, TIME, CHANNEL, TEXT, st.floats(allow_nan=False, allow_subnormal=False)),
+    st.builds(Hold, TIME, CHANNEL, TEXT, st.booleans()),
     st.builds(Clock, TIME, st.sampled_from(["tick", "start", "continue", "stop"])),
 )
 RATES = st.one_of(st.sampled_from([44100, 48000, 88200, 96000, 176400, 192000]), st.integers(4000, 384_000))

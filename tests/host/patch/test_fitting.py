@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, ProgramChange, Turn
+from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, ProgramChange, Turn
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.player import Player
@@ -127,16 +127,19 @@ def test_a_recording_renders_with_the_preset_alone_to_what_was_played(presets, t
     assert not alike(rendered(timbrel)[0])  # so it is that note by which they are alike
 
 
-def test_what_a_panel_turned_is_recorded_and_renders_to_the_same_samples(presets, timbrel):
-    """Compared with what was played, and with the same recording without the turns."""
-    random, notes = np.random.default_rng(3), performance((0, 4))
-    turns = [
-        Turn(int(time), 0, str(random.choice(["latent.0", "latent.1", "gain", "envelope.release_seconds"])), value)
-        for time, value in zip(random.integers(0, RATE, 200), random.random(200), strict=True)
-    ]
-    Played(Setup("a.toml"), sorted([*notes, *turns], key=lambda event: event.time))
+@pytest.mark.parametrize("left_out", [Turn, Hold])
+def test_what_a_panel_turned_and_held_is_recorded_and_renders_to_the_same_samples(presets, timbrel, left_out):
+    """Compared with what was played, and with the same recording without one of these."""
+    moved = "[[motion]]\nrate_hz = 3.0\npath = [[0.1, 0.9, 0.2], [0.8, 0.2, 0.9], [0.5, 0.5, 0.1]]\n"
+    (presets / "a.toml").write_text(PRESET + moved, encoding="utf-8")
+    random, events = np.random.default_rng(3), performance((0, 4))
+    for target in ("latent.0", "latent.1", "gain", "envelope.release_seconds"):
+        for time in random.integers(0, RATE, 50).tolist():
+            events.append(Turn(time, 0, target, random.random()))
+            events.append(Hold(time, 0, target, bool(random.integers(2))))
+    Played(Setup("a.toml"), sorted(events, key=lambda event: event.time))
     assert alike(rendered(timbrel)[0])
-    kept = [event for event in read_performance(presets / "take.mid", RATE).events if not isinstance(event, Turn)]
+    kept = [event for event in read_performance(presets / "take.mid", RATE).events if not isinstance(event, left_out)]
     with Recorder(presets / "take.mid", RATE, overwrite=True) as recorder:
         recorder.add(kept)
     assert not alike(rendered(timbrel)[0])
