@@ -74,6 +74,10 @@ class EffectChain:
         """Return what can be turned while sound passes: ``effects.N.parameter`` and its range."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
+    def values(self) -> dict[str, float]:
+        """Return where each of `targets` stands, as near as the effect itself keeps it."""
+        return {target: float(getattr(stage.plugins[0], name)) for target, (stage, name) in self._knobs.items()}
+
     def set(self, target: str, value: float) -> None:
         """Turn one parameter, from the next block on.
 

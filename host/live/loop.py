@@ -163,7 +163,7 @@ class Loop:
         self._spare_blocks = 0  # by which the ring is deeper for that
         self._strain = 0.0  # the mean load of late
         self._taken_at = 0.0  # when the card was last seen to take a block
-        self._look_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
+        self._stand_blocks = self._look_blocks = self._blocks(LOOK_SECONDS)
         self._meter_blocks = max(1.0, METER_SECONDS * sink.rate / sink.block)
         self._ending = threading.Event()
 
@@ -186,6 +186,13 @@ class Loop:
         Events keep their delay, where it has a block in hand.
         """
         self._asked_blocks = blocks
+
+    def look(self, seconds: float) -> None:
+        """Look at the code that sounds every so many seconds, for people. Any thread may call this."""
+        self._look_blocks = self._blocks(seconds)
+
+    def _blocks(self, seconds: float) -> int:
+        return max(1, round(seconds * self.sink.rate / self.sink.block))
 
     def stop(self) -> None:
         """End after the block under way. Any thread may call this."""
@@ -211,6 +218,7 @@ class Loop:
                 self._keep_up(part)
                 if self.load.count % self._look_blocks == 0:
                     self.latents = self.player.rack.current_latents(self._shown)
+                if self.load.count % self._stand_blocks == 0:
                     self.standing = self.player.standing
                 self._meter(sound)
                 if self._on_block is not None:

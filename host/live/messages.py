@@ -1,7 +1,7 @@
 """The messages between the process that sounds and its parent: light to import, so that playing starts soon."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..events import Event
@@ -31,6 +31,7 @@ class Setup:
     programs: tuple[str, ...] = ()
     controller: "Controller | None" = None
     recording: bool = False
+    panel: bool = False  # somebody wants to know what comes by MIDI
     before: Sequence[Event] = ()  # what leaves a player where that of a process that has ended was
 
 
@@ -59,8 +60,14 @@ class Status:
     names: Sequence[str] = ()  # of the latents, empty where one has none
     macros: Sequence[tuple[str, float]] = ()  # their names, and where they stand, 0 to 1
     ahead_ms: float | None = None  # by which frames are made ahead, where they follow from one another
+    channel: int = 0  # of the rack, on which the preset that is shown plays
+    values: Mapping[str, float] = field(default_factory=dict)  # of all that it can turn: where its own knobs head
 
 
-# To the process that sounds: "events" with those to play as they come, whatever their times, or "stop" with nothing.
+# To the process that sounds: "events" to play as they come, whatever their times; "pace", the seconds between reports;
+# or "stop", with nothing.
 Command = tuple[str, Any]
-Message = tuple[Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events"], Any]
+# From it. "report" comes at the pace asked; "heard" are the events that came by MIDI since the last one, for a panel.
+Message = tuple[
+    Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "heard"], Any
+]

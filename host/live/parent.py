@@ -42,7 +42,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
     """
     recording.check(overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
-        setup = replace(setup, recording=bool(recording))
+        setup = replace(setup, recording=bool(recording), panel=panel is not None)
         tape: Tape | None = None
         underruns = 0
         came_up = False

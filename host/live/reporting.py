@@ -62,6 +62,8 @@ def report(stage: Stage) -> Status:
         last=last_moved(stage, loop),
         age_ms=player.rack.age_ms,
         ahead_ms=_ahead_ms(patch),
+        channel=place,
+        values=knobs.values() if (knobs := player.rack.knobs.get(place)) is not None else {},
     )
 
 

@@ -31,11 +31,12 @@ from .loop import Loop, Source
 from .messages import Command, Setup
 from .player import Machine, Player
 from .reporting import report
-from .stage import Stage, Without
+from .stage import Overheard, Stage, Without
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
 LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
-REPORT_SECONDS = 0.1  # between reports
+REPORT_SECONDS = 0.1  # between reports, until another pace is asked
+FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 COMMAND_SECONDS = 0.02  # to wait for a command; what is recorded and told goes on its way that often
 MOST_COMMANDS = 64  # that are taken before what is recorded and told goes on its way: a millisecond
 PRIMING_BLOCKS = 8  # of silence before a rack is swapped in: its second and third still decode, all further ones idle
@@ -94,7 +95,10 @@ def _sound(stage: Stage) -> None:
         stage.inputs = _open_inputs(stage)
         sources: list[Source] = [stage.hands]
         if stage.inputs is not None:
-            sources.insert(0, Without(stage.inputs, setup.silent))
+            coming: Source = Without(stage.inputs, setup.silent)
+            if setup.panel:
+                coming = stage.heard = Overheard(coming)
+            sources.insert(0, coming)
         stage.rate = sink.rate
         stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop = Loop(
@@ -185,6 +189,7 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
     loading: threading.Thread | None = None
     wanted: dict[Slot, str] = {}
     standing: Sequence[Event] = ()
+    pace = REPORT_SECONDS
     next_report = next_scan = next_look = time.monotonic()
     while True:
         _flush(stage)
@@ -195,8 +200,10 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
             return
         now = time.monotonic()
         if now >= next_report:
-            next_report = now + REPORT_SECONDS
+            next_report = now + pace
             stage.pipe.send(("report", report(stage)))
+            if stage.heard is not None and (heard := stage.heard.lately()):
+                stage.pipe.send(("heard", heard))
             if stage.loop.standing != standing:
                 standing = stage.loop.standing
                 stage.pipe.send(("set", standing))
@@ -205,11 +212,15 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
             for line in stage.inputs.rescan() if stage.inputs is not None else ():
                 stage.send("say", line)
         wanted |= _programs(stage)
-        for command, what in _commands(stage.pipe):
+        for command, what in _commands(stage.pipe, min(COMMAND_SECONDS, max(0.0, next_report - now))):
             if command == "stop":
                 return
             if command == "events":
                 stage.hands.play(what)
+            if command == "pace":
+                pace = max(FASTEST_PACE, what)
+                stage.loop.look(pace)
+                next_report = min(next_report, now + pace)
         if loading is not None and loading.is_alive():
             continue
         if now >= next_look:
@@ -222,9 +233,9 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
             loading.start()
 
 
-def _commands(pipe: Connection) -> Iterator[Command]:
-    """Yield the commands that are there, after a moment for the first; a stream of them keeps nothing else waiting."""
-    if pipe.poll(COMMAND_SECONDS):
+def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
+    """Yield the commands that are there, waiting so long for the first; a stream of them keeps nothing else waiting."""
+    if pipe.poll(seconds):
         for _ in range(MOST_COMMANDS):
             yield pipe.recv()
             if not pipe.poll(0):

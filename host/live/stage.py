@@ -9,12 +9,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..audio.device import Ear
-from ..events import ControlChange, Event
+from ..events import ControlChange, Event, Timing
 from ..midi.ports import Inputs, Timed
 from ..patch.fitting import Fitting
 from .cast import Cast
 from .loop import Loop, Source
 from .messages import Message, Setup
+
+MOST_HEARD = 1024  # events between two reports: eight knobs that are swept send 40
 
 
 class PassedOn:
@@ -44,6 +46,23 @@ class Without:
         return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
 
 
+class Overheard:
+    """A source, with what came from it lately for whoever asks, for people: of too much, the oldest is forgotten."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._lately = source, deque[Event](maxlen=MOST_HEARD)
+
+    def poll(self) -> list[Timed]:
+        """Return what came in since the last call."""
+        came = self._source.poll()
+        self._lately.extend(timed.event for timed in came if not isinstance(timed.event, Timing))
+        return came
+
+    def lately(self) -> list[Event]:
+        """Return what came since this was asked last, but for the beat; any thread may call this."""
+        return [self._lately.popleft() for _ in range(len(self._lately))]
+
+
 @dataclass
 class Stage:
     """The state that the threads of the process share."""
@@ -55,6 +74,7 @@ class Stage:
     loop: Loop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
+    heard: Overheard | None = None  # what came by MIDI, where somebody wants to know
     device: str = ""
     rate: int = 0
     last: ControlChange | None = None

@@ -17,6 +17,7 @@ from .motion import Latents
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
+EFFECTS = "effects."
 DEFAULT_VOLUME = 100  # CC 7 until a controller sends it (MIDI 1.0, General MIDI level 1)
 
 
@@ -77,7 +78,7 @@ class Dials:
         """Begin with the preset's values.
 
         Args:
-            rests: where targets rest by name, all those of [play] and [envelope], and those of effects that are set.
+            rests: where targets rest by name, all those of [play], [envelope] and effects.
             codes: the preset's latents.
             engine: the ramps of what can be turned in the engine, by target.
             move_effect: called with the sample, the target and the value when an effect is turned.
@@ -90,11 +91,14 @@ class Dials:
         self.motion = CommonMotion(codes, self._gains(), sample_rate)
 
     def present(self, target: str) -> float:
-        """Return where a target is heading; 0 for a parameter of an effect that was neither set nor moved."""
+        """Return where a target is heading; 0 for one that is not here."""
         for ramps in (self.motion.codes.targets, self._engine):
             if target in ramps:
                 return ramps[target].target
         return self._values.get(target, 0.0)
+
+    def __contains__(self, target: str) -> bool:
+        return target in self._values or target in self._engine or target in self.motion.codes.targets
 
     def turn(self, time: int, target: str, value: float) -> None:
         """Send a target to a value."""
@@ -106,7 +110,7 @@ class Dials:
             self._values[target] = value
             if target in ("gain", "pan"):
                 self._set_gain(time)
-            elif target not in PLAY_CONTROLS:
+            elif target.startswith(EFFECTS):  # others are of models that have what this one has not
                 self._move_effect(time, target, value)
 
     def volume(self, time: int, value: int) -> None:

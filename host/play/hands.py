@@ -31,6 +31,7 @@ from ..kinds.spectrum import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.agreement import reach
 from ..patch.library import Patch
+from ..patch.macros import macro_targets
 from ..patch.preset import PROCESS_CONTROLS
 from ..settings import Range
 from ..units import db_to_gain
@@ -58,6 +59,7 @@ class Hands:
         patch: Patch,
         engine: Engine[Any],
         effects: Mapping[str, Range],
+        rests: Mapping[str, float],
         move_effect: Callable[[int, str, float], None],
     ) -> None:
         """Begin with the preset's values; arguments are as `engine_and_hands` has them.
@@ -73,7 +75,7 @@ class Hands:
         common = [motion for motion in preset.motion if motion.start == "play"]
         codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
         self._note_path = NotePath(own_paths[0], card, engine.lookback) if own_paths else None
-        rests = play.values() | preset.envelope.values() | preset.effect_values()
+        rests = {**rests, **play.values(), **preset.envelope.values(), **preset.effect_values()}
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
             rests["envelope.attack_seconds"] = kind.attack_seconds
         self._gesturing = gesturing_of(patch, engine.lookback)
@@ -92,7 +94,8 @@ class Hands:
         makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
         self.voices = keyed(play, kind.keying(preset.of_kind(kind), play), rate, makers)
         spans = reach(preset, card, effects)
-        spans = {target: span for target, span in spans.items() if target not in PROCESS_CONTROLS}
+        here = {*macro_targets(preset.macro), *(target for target in spans if target in self._dials)}
+        spans = {target: span for target, span in spans.items() if target in here}
         macros = Macros(preset.macro, spans, self._dials.present, self._dials.turn)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
@@ -272,6 +275,7 @@ def _no_effect(time: int, target: str, value: float) -> None:
 def engine_and_hands(
     patch: Patch,
     effects: Mapping[str, Range] = MappingProxyType({}),
+    rests: Mapping[str, float] = MappingProxyType({}),
     move_effect: Callable[[int, str, float], None] = _no_effect,
     live: bool = False,
 ) -> tuple[Engine[Any], Hands]:
@@ -279,6 +283,7 @@ def engine_and_hands(
 
     Args:
         effects: the ranges of what can be turned in them, by target.
+        rests: where these targets stand as long as neither the preset nor a knob says it.
         move_effect: called with the sample, the target and the value when a knob moves an effect.
         live: see `Asked`.
 
@@ -291,4 +296,4 @@ def engine_and_hands(
     label = patch.morph and patch.morph.label
     asked = Asked(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
     engine = engine_of(patch.model, asked)
-    return engine, Hands(patch, engine, effects, move_effect)
+    return engine, Hands(patch, engine, effects, rests, move_effect)

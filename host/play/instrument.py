@@ -36,7 +36,8 @@ class Instrument:
         check(patch.preset, card, effects.targets())
         self._elsewhere, self._samples_read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
-        engine, self._hands = engine_and_hands(patch, effects.targets(), self._output.set_effect, live)
+        turned = (effects.targets(), effects.values(), self._output.set_effect)
+        engine, self._hands = engine_and_hands(patch, *turned, live)
         parts = share(0, 1 + len(elsewhere))
         self._synthesis = Synthesis(engine, self._hands, parts=parts, elsewhere=elsewhere)
 

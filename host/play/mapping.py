@@ -100,6 +100,10 @@ class Mapper:
         """Return where targets are heading that knobs or a `Turn` moved."""
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
+    def values(self) -> dict[str, float]:
+        """Return where the own knobs of all targets are heading, and macros."""
+        return {target: self._present(target) for target in self._reach}
+
     def at(self, target: str) -> float:
         """Return where a target's own knob is heading, or a macro."""
         return self._present(target)

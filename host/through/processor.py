@@ -1,7 +1,7 @@
 """Sends a sound through a model block by block, at any rate, and bends its codes on the way."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,27 +32,35 @@ class _Dials:
     """
 
     def __init__(
-        self, patch: Patch, codes: Codes, wet: Ramp, output: Output, rate: int, delays: tuple[int, int]
+        self,
+        patch: Patch,
+        codes: Codes,
+        wet: Ramp,
+        output: Output,
+        effects: Mapping[str, float],
+        rate: int,
+        delays: tuple[int, int],
     ) -> None:
         """Begin with the preset's values.
 
         Args:
             codes, wet, output: what is turned.
+            effects: where what can be turned in them stands, by target.
             rate: the output's.
             delays: from the input to where dry and wet are mixed, in samples at the output's rate; and from the input
                 to the effects, in samples at the model's.
         """
-        self._codes, self._wet, self._output, self._effects = codes, wet, output, patch.preset.effect_values()
+        self._codes, self._wet, self._output, self._effects = codes, wet, output, dict(effects)
         self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
 
     def present(self, target: str) -> float:
-        """Return where a target is heading; 0 for a parameter of an effect that was neither set nor moved."""
+        """Return where a target is heading."""
         if target == WET:
             return self._wet.target
         for ramps in (self._codes.ramps, self._codes.knobs.targets):
             if target in ramps:
                 return ramps[target].target
-        return self._effects.get(target, 0.0)
+        return self._effects[target]
 
     def turn(self, time: int, target: str, value: float) -> None:
         """Send a target to a value."""
@@ -102,7 +110,8 @@ class Processor:
         self._dry = np.zeros(self.latency_samples, np.float32)
         self._now, self._reader = 0, Reader()
         delays = (self.latency_samples, self._silence_samples + latency_of(model.card))
-        dials = _Dials(patch, self._codes, self._wet, self._output, sample_rate, delays)
+        stand = effects.values() | preset.effect_values()
+        dials = _Dials(patch, self._codes, self._wet, self._output, stand, sample_rate, delays)
         known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets(), *macro_targets(preset.macro)}
         spans = reach(preset, model.card, effects.targets())
         spans = {target: span for target, span in spans.items() if target in known}

@@ -3,9 +3,10 @@
 import threading
 import time
 from multiprocessing import Pipe
+from pathlib import Path
 
 import pytest
-from timbrel.host.events import NoteOff, NoteOn, Turn
+from timbrel.host.events import Hold, NoteOff, NoteOn, Turn
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.parent import play
 from timbrel.host.live.tape import Recording
@@ -119,3 +120,23 @@ def test_a_thousand_moves_a_second_let_reports_through_and_all_arrive_in_the_rec
     assert values[-1] == sent[-1].value
     order = iter(turn.value for turn in sent)
     assert all(value in order for value in values)  # those that are there, as they were sent
+
+
+def test_a_panel_is_told_where_knobs_stand_and_what_sounds_under_a_hand_and_after(preset):
+    """On a path that goes round all the time."""
+    moved = "[[motion]]\nrate_hz = 2.0\npath = [[0.125, 0.25, 0.5], [0.875, 0.5, 0.25]]\n"
+    Path(preset).write_text(Path(preset).read_text(encoding="utf-8") + moved, encoding="utf-8")
+
+    def page(panel):
+        panel.pipe.send(("pace", 0.02))
+        first = panel.wait_for(lambda report: report.latents[1] > 0.3)
+        assert panel.wait_for(lambda report: report.latents != first.latents).values == first.values
+        held = [Hold(0, first.channel, "latent.1", True), Turn(0, first.channel, "latent.1", 0.0625)]
+        panel.pipe.send(("events", held))
+        rests = panel.wait_for(lambda report: report.latents[1] == 0.0625)
+        assert rests.values == first.values | {"latent.1": 0.0625}
+        panel.wait_for(lambda report: report.latents[1] == 0.0625 and report.latents[0] != rests.latents[0])
+        panel.pipe.send(("events", [Hold(0, first.channel, "latent.1", False)]))
+        assert panel.wait_for(lambda report: report.latents[1] > 0.3).values == rests.values
+
+    Panel(page).play(Setup(preset, null=True, midi=False))

@@ -15,7 +15,7 @@ from timbrel.host.live import session
 from timbrel.host.live.cast import Cast, by_channel
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.reporting import last_moved, report
-from timbrel.host.live.stage import PassedOn, Stage, Without
+from timbrel.host.live.stage import Overheard, PassedOn, Stage, Without
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting
@@ -166,6 +166,9 @@ class StandingLoop:
 
     standing = ()
 
+    def look(self, seconds):
+        self.looks = seconds
+
     def swap(self, rack, channels):
         self.swapped.append(rack)
         self.replaced = channels
@@ -300,6 +303,36 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
         while not {"report", "events"} <= kinds:
             assert pipe.poll(5)
             kinds.add(pipe.recv()[0])
+
+
+def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
+    monkeypatch.setattr(session, "REPORT_SECONDS", 1000.0)
+    with served(presets[0]) as playing:
+        playing._ours.send(("pace", 0.01))
+        reports = 0
+        while reports < 5:
+            assert playing._ours.poll(5)
+            reports += playing._ours.recv()[0] == "report"
+        assert playing.loop.looks == 0.01
+
+
+def test_what_comes_by_midi_is_heard_once_but_for_the_beat_and_of_too_much_the_oldest_is_forgotten():
+    class Port:
+        def __init__(self, events):
+            self.coming = [Timed(0.5, event) for event in events]
+
+        def poll(self):
+            came, self.coming = self.coming, []
+            return came
+
+    knobs = [ControlChange(0, 0, 20, value % 128) for value in range(3000)]
+    port = Port([Clock(0, "tick"), *knobs])
+    overheard = Overheard(port)
+    assert overheard.poll() == [Timed(0.5, event) for event in (Clock(0, "tick"), *knobs)]
+    lately = overheard.lately()
+    assert lately == knobs[-len(lately) :]
+    assert len(lately) >= 400
+    assert overheard.lately() == []
 
 
 def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
@@ -475,7 +508,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     monkeypatch.setattr(session, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
-    stage = Stage(replace(setup, before=[knob]), None)
+    stage = Stage(replace(setup, before=[knob], panel=True), None)
     sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
     sounding.start()
     assert stage.ready.wait(20)
@@ -490,6 +523,8 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     assert [(event.channel, event.key) for event in heard] == [(3, 62), (4, 64)]
     assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
     assert stage.loop.standing == [knob]
+    assert [event.key for event in stage.heard.lately()] == [62, 64]
+    assert (shown.channel, shown.values["pan"], shown.values["latent.0"]) == (0, 0.0, shown.latents[0])
 
 
 def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import math
 
 import numpy as np
+import pedalboard
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +116,29 @@ def test_a_latent_may_be_turned_as_far_as_the_preset_itself_goes(make_patch):
     for value, stands in ((9.0, [1.5, 3.0]), (-9.0, [0.0, -1.0])):
         rack.process([Turn(rack.played, 0, target, value) for target in ("latent.0", "latent.1")], 100)
         assert rack.latent_values(0) == stands
+
+
+def test_what_can_be_turned_tells_where_it_stands_and_effects_where_they_are_of_themselves(make_patch):
+    effects = [{"plugin": "Reverb", "wet_level": 0.25}, {"plugin": "Gain", "gain_db": -3.0}]
+    macro = {"name": "wide", "value": 0.25, "targets": [{"target": "pan", "low": -1.0, "high": 1.0}]}
+    rack = Rack({0: make_patch(effects=effects, macro=[macro], latent={"values": [0.25, 0.5]})}, RATE)
+    before = rack.knobs[0].values()
+    alone = pedalboard.Reverb()
+    assert before["effects.0.room_size"] == pytest.approx(alone.room_size) != 0
+    assert before["effects.0.damping"] == pytest.approx(alone.damping) != 0
+    expected = {"effects.0.wet_level": 0.25, "effects.1.gain_db": -3.0, "macro.0": 0.25, "pan": 0.0, "latent.1": 0.5}
+    assert {target: before[target] for target in expected} == expected
+    turned = {"effects.0.damping": 0.75, "pan": 0.5, "macro.0": 0.75, "latent.1": 0.125, "gain": -6.0}
+    rack.process([Turn(0, 0, target, value) for target, value in turned.items()], 1000)
+    assert rack.knobs[0].values() == before | turned
+
+
+def test_a_turn_of_what_the_model_does_not_have_is_ignored_beside_effects_too(make_patch):
+    knob = {"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}
+    rack = Rack({0: make_patch(cc=[knob], effects=EFFECTS)}, RATE)
+    for _ in range(3):
+        rack.process([Turn(rack.played, 0, "gesture.amount", 0.5), ControlChange(rack.played, 0, 20, 90)], 1000)
+    assert "gesture.amount" not in rack.knobs[0].values()
 
 
 @given(st.text(max_size=12), FLOAT)
