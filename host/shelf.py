@@ -1,5 +1,6 @@
 """Finds what ships by its name, and the file that a preset's name means; light, as commands ask it first."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
@@ -10,6 +11,15 @@ DEMO = "five-systems"  # what `timbrel demo` plays
 PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
 MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A preset that is no file: the ``text`` of one, read as if it lay in ``folder`` by its ``name``."""
+
+    name: str
+    text: str
+    folder: Path
 
 
 def shipped_presets() -> dict[str, Path]:

@@ -8,6 +8,7 @@ from ..files import Stamp, stamp
 from ..patch.fitting import Fitting
 from ..patch.library import Patch, open_patch
 from ..play.rack import as_played
+from ..shelf import Draft
 
 Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others
 
@@ -18,13 +19,13 @@ class Cast:
     def __init__(self, fitting: Fitting, programs: Sequence[str]) -> None:
         """``fitting`` goes for all of them, ``programs`` are the presets among which program changes choose."""
         self._fitting, self._programs = fitting, programs
-        self.names: dict[Slot, str] = {}  # as they were asked for
+        self.names: dict[Slot, str | Draft] = {}  # as they were asked for
         self.patches: dict[Slot, Patch] = {}
         self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were opened
         self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
         self._banks: dict[Slot, int] = {}
 
-    def opened(self, names: Mapping[Slot, str]) -> dict[Slot, Patch]:
+    def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
         """Return all patches, those of some slots opened anew; to be tried before they are taken.
 
         Raises:
@@ -32,13 +33,13 @@ class Cast:
         """
         return self.patches | {slot: self._fitting.fit(open_patch(name)) for slot, name in names.items()}
 
-    def take(self, names: Mapping[Slot, str], patches: Mapping[Slot, Patch]) -> None:
+    def take(self, names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]) -> None:
         """Let patches that were opened play."""
         self.names |= names
         self.patches = dict(patches)
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
-    def edited(self) -> dict[Slot, str]:
+    def edited(self) -> dict[Slot, str | Draft]:
         """Return the presets of which a file was written, or another took its place, and has stayed so for a look.
 
         A program that saves may empty a file before it writes it: what changes yet is not read.

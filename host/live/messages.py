@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..events import Event
+from ..shelf import Draft
 
 if TYPE_CHECKING:
     from ..patch.controllers import Controller
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 class Setup:
     """The presets to play, and the card and ports to play them on."""
 
-    preset: str
-    channels: tuple[tuple[int, str], ...] = ()  # channels (0 to 15) that have a preset to themselves
+    preset: str | Draft
+    channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) that have a preset to themselves
     silent: tuple[int, ...] = ()  # channels that are not heard
     device: str | None = None
     null: bool = False
@@ -65,7 +66,7 @@ class Status:
 
 
 # To the process that sounds: "events" to play as they come, whatever their times; "pace", the seconds between reports;
-# or "stop", with nothing.
+# "load", presets by slot; or "stop", with nothing.
 Command = tuple[str, Any]
 # From it. "report" comes at the pace asked; "heard" are the events that came by MIDI since the last one, for a panel.
 Message = tuple[

@@ -24,6 +24,7 @@ from ..midi.ports import Inputs
 from ..patch.library import Patch
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices
+from ..shelf import Draft
 from ..stop import SIGNALS
 from ..through.insert import Insert
 from .cast import Slot, by_channel
@@ -86,7 +87,7 @@ def _sound(stage: Stage) -> None:
     """The thread that renders: opens all it needs itself, says that it is ready, and goes on to the end."""
     try:
         setup, cast = stage.setup, stage.cast
-        names: dict[Slot, str] = {None: setup.preset, **dict(setup.channels)}
+        names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
         patches = cast.opened(names)
         cast.take(names, patches)
         sink = _open_sink(stage)
@@ -187,7 +188,7 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
     assert stage.loop is not None
     stage.pipe.send(("ready", report(stage)))
     loading: threading.Thread | None = None
-    wanted: dict[Slot, str] = {}
+    wanted: dict[Slot, str | Draft] = {}
     standing: Sequence[Event] = ()
     pace = REPORT_SECONDS
     next_report = next_scan = next_look = time.monotonic()
@@ -217,6 +218,8 @@ def _serve(stage: Stage, thread: threading.Thread) -> None:
                 return
             if command == "events":
                 stage.hands.play(what)
+            if command == "load":
+                wanted |= what
             if command == "pace":
                 pace = max(FASTEST_PACE, what)
                 stage.loop.look(pace)
@@ -263,7 +266,7 @@ def _programs(stage: Stage) -> dict[Slot, str]:
     return wanted
 
 
-def _load(stage: Stage, wanted: Mapping[Slot, str]) -> None:
+def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
     """Open other presets while these sound, and swap them in; what is no good is told and forgotten."""
     assert stage.loop is not None
     stage.loop.brace(1)
@@ -273,7 +276,7 @@ def _load(stage: Stage, wanted: Mapping[Slot, str]) -> None:
         if isinstance(rack, Rack):
             _prime(rack, stage.loop.sink.block)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
-        named = ", ".join(wanted.values())
+        named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
         stage.send("preset", [*lines, f"{fault}{last}; what was played before goes on"])

@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..events import Hold
 from ..files import check_output
 from ..play.desk import Holds, hands_off
+from ..shelf import Draft
 from .messages import Setup, Status
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class Tape:
                 from ..patch.fitting import Note
 
                 for name in what.values():
-                    self._midi.note(self._samples, Note(loaded=Path(name).stem).text())
+                    stem = name.name if isinstance(name, Draft) else Path(name).stem
+                    self._midi.note(self._samples, Note(loaded=stem).text())
             return
         import numpy as np
 

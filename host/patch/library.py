@@ -1,7 +1,7 @@
 """Finds what a user names, and opens it as a patch: shipped presets and models, files, a bare model's defaults."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..contract.model import Model
 from ..errors import UserError, nearest
 from ..files import Stamp, stamp
 from ..kinds.table import kind_of
-from ..shelf import MADE, preset_file, shipped_models, shipped_presets
+from ..shelf import MADE, Draft, preset_file, shipped_models, shipped_presets
 from .agreement import faults, fitted, gesture_faults, known_effects, strays
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
@@ -79,12 +79,16 @@ class Patch:
             object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, line))))  # a copy is warned once
 
 
-def open_patch(name: str) -> Patch:
+def open_patch(name: str | Draft) -> Patch:
     """Open a shipped preset, a shipped model, a ``.toml`` preset, a folder that holds one, or a ``.onnx`` model.
+
+    Or a draft, whose own file is not watched: there is none.
 
     Raises:
         UserError: nothing of that name, or it cannot be used.
     """
+    if isinstance(name, Draft):
+        return replace(_open_preset(name.folder / f"{name.name}.toml", name.text), name=name.name)
     presets, models = shipped_presets(), shipped_models()
     file, path = preset_file(name), Path(name)
     if file is not None:
@@ -148,9 +152,10 @@ def macro_knobs(card: Card) -> list[CCMap]:
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 
 
-def _open_preset(path: Path) -> Patch:
-    written = stamp(path)
-    preset = read_preset(path)
+def _open_preset(path: Path, text: str | None = None) -> Patch:
+    """Open a preset file, or its text where that is not in it."""
+    written = {path: stamp(path)} if text is None else {}
+    preset = read_preset(path, text)
     model = open_model(model_path(preset.model, path.parent).resolve())
     warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
@@ -160,8 +165,10 @@ def _open_preset(path: Path) -> Patch:
             f"{model.sha256} to accept it"
         )
     if found := [*faults(preset, model.card, known_effects(preset)), *gesture_faults(preset, model)]:
-        raise UserError(*complaints(path, found))
-    warnings += [f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card))]
+        raise UserError(*complaints(path, found, text))
+    warnings += [
+        f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card), text)
+    ]
     of_gestures = ["[gesture]"] * (preset.gesture is not None)
     of_gestures += [f"[[note]] of {note.target}" for note in preset.note if note.target in kind_of(model.card).of_notes]
     if model.gestures is None:
@@ -169,7 +176,7 @@ def _open_preset(path: Path) -> Patch:
         warnings += [f"preset {path.stem!r} has {table}, and {has}" for table in of_gestures]
     preset = fitted(preset, model.card, path.parent)
     name = path.resolve().parent.name if path.name == MADE else path.stem
-    return Patch(name, preset, model, path.parent, tuple(warnings), {path: written, model.path: model.stamp})
+    return Patch(name, preset, model, path.parent, tuple(warnings), {**written, model.path: model.stamp})
 
 
 def _default_patch(path: Path) -> Patch:

@@ -32,13 +32,13 @@ SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
-def read_preset(path: Path) -> Preset:
-    """Read a preset file.
+def read_preset(path: Path, text: str | None = None) -> Preset:
+    """Read a preset file, or its ``text`` where that is not in it yet.
 
     Raises:
         UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each of them.
     """
-    text = _text(path)
+    text = _text(path) if text is None else text
     found: list[Fault] = []
     broken: list[Broken] = []
     try:

@@ -11,6 +11,7 @@ from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.parent import play
 from timbrel.host.live.tape import Recording
 from timbrel.host.play.desk import hands_off
+from timbrel.host.shelf import Draft
 
 REPORT = Status(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
@@ -136,6 +137,13 @@ def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
     sent = sounding([READY, *chosen, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.begun == [("p",), ("q", (1, "organ"))]
+
+
+def test_a_draft_that_was_loaded_plays_on_when_the_card_is_back(sounding):
+    draft = Draft("mine", "format = 1", Path())
+    sent = sounding([READY, ("playing", {None: draft}), playing._Lost("the card has gone")], [READY, SHOWN])
+    go(Screen([], [], [], [], []))
+    assert sent.begun == [("p",), (draft,)]
 
 
 def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on_them(sounding):

@@ -23,6 +23,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
+from timbrel.host.shelf import Draft
 
 SPAN = {"low": 0.0, "high": 1.0}
 
@@ -354,6 +355,25 @@ def test_a_refused_save_is_told_once_and_a_good_one_after_it_is_loaded(served, p
         assert playing.at_rest()
         presets[0].write_text(good, encoding="utf-8")
         assert playing.told() == ["preset 'a' is loaded"]
+
+
+def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(served, presets):
+    """Its model is named by a relative path; the file of what it took the place of is watched no more."""
+    draft = Draft("mine", presets[0].read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", presets[0].parent)
+    with served(presets[0]) as playing:
+        playing._ours.send(("load", {None: draft}))
+        assert playing.told() == ["preset 'mine' is loaded"]
+        assert playing.names() == {None: draft}
+        assert playing.loop.swapped[0].knobs[0].at("gain") == -6.0
+        soften(presets[0])
+        assert playing.at_rest()
+        broken = replace(draft, text=draft.text + "gain_db = 3\n")
+        playing._ours.send(("load", {None: broken}))
+        [line] = playing.told()
+        assert line.endswith("; what was played before goes on")
+        assert "mine.toml" in line
+        playing._ours.send(("load", {None: str(presets[1])}))
+        assert playing.told() == ["preset 'b' is loaded"]
 
 
 def test_a_preset_that_is_being_written_is_not_read_by_halves(presets):
