@@ -2,7 +2,7 @@
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from .events import ProgramChange
 from .midi.file import Performance
 from .patch.library import Patch
 from .play.rack import Rack
+from .play.succession import Succession, Successor
 from .progress import TOO_LOUD, clock, told_if_slow
 
 Array = npt.NDArray[np.float32]
@@ -68,6 +69,7 @@ def render(
     overwrite: bool = False,
     processes: int = 1,
     omni: bool = False,
+    successors: Sequence[Successor] = (),
     progress: Callable[[float], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Path]:
@@ -79,6 +81,7 @@ def render(
         path: ``.wav``, ``.flac`` or ``.ogg``.
         tail_seconds: the longest that sound may go on after the performance; it ends earlier once it is silent.
         omni: the first patch hears channels that have none, as when one preset is played live.
+        successors: patches that take the place of these, in order of time; then one process computes all.
         processes: that share the voices; they do not change the sound.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
         progress: told the part that is done, 0 to 1.
@@ -87,10 +90,13 @@ def render(
     Returns:
         The files written. All appear, or none.
     """
-    names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in patches}
+    channels = {channel for each in (patches, *(later.patches for later in successors)) for channel in each}
+    names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
     shared = worth_sharing(performance, sample_rate)
     with contextlib.ExitStack() as stack:
-        rack = stack.enter_context(contextlib.closing(Rack(patches, sample_rate, processes if shared else 1, omni)))
+        first = Rack(patches, sample_rate, processes if shared and not successors else 1, omni)
+        played = Succession(first, successors, sample_rate) if successors else first
+        rack = stack.enter_context(contextlib.closing(played))
         mix_file = stack.enter_context(sound_writer(path, sample_rate, overwrite=overwrite))
         stem_files = {
             channel: stack.enter_context(sound_writer(name, sample_rate, overwrite=overwrite))
@@ -103,7 +109,7 @@ def render(
             if (bent := limited(mix)) > hardest:
                 hardest, place = bent, done - mix.shape[1]
             for channel, file in stem_files.items():
-                file.write(limit(parts[channel]))
+                file.write(limit(parts.get(channel, np.zeros_like(mix))))
             if progress is not None:
                 progress(min(1.0, done / max(1, performance.length)))
         for file in (mix_file, *stem_files.values()):
@@ -115,7 +121,7 @@ def render(
 
 
 def blocks(
-    rack: Rack, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
+    rack: Rack | Succession, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
     """The sound of a performance in blocks, the rack's latency taken off: (samples done, mix, channels).
 

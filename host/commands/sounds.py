@@ -151,6 +151,7 @@ def render(
     from ..patch.fitting import differences, read_notes
     from ..patch.library import open_patch
     from ..play.rack import as_played
+    from ..play.succession import successors
     from ..play.voices import PARTS
     from ..progress import Display
     from ..render import RATES, remarks, render, worth_sharing
@@ -161,19 +162,22 @@ def render(
     chosen = channel_presets(channel or [])
     ask_for([preset, *filter(None, chosen.values())], trust)
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
-    fitting, loaded = read_notes(performance.notes, str(midi))
+    notes = read_notes(performance.notes, str(midi))
+    fitting = notes.fitting
     default = fitting.fit(open_patch(preset))
     others = {number: fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
     warnings = [*performance.warnings, *remarks(performance, default.name, others, kit=bool(default.preset.keys))]
     if performance.recorded:
         given = {number + 1: patch.name for number, patch in others.items()}
-        warnings += [f"{midi}: {line}" for line in differences(fitting, loaded, default.name, given, rate)]
+        warnings += [f"{midi}: {line}" for line in differences(fitting, notes.loaded, default.name, given, rate)]
     warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     by_channel = {number: others.get(number, default) for number in performance.channels}
+    later = []
     if performance.recorded:  # one preset heard all channels that have no other
         by_channel = as_played(default, others)
+        later = successors(default, others, notes, lambda line: print(f"warning: {midi}: {line}", file=sys.stderr))
     with Display() as display:
         display.stage("rendering")
         files = render(
@@ -186,6 +190,7 @@ def render(
             overwrite=overwrite,
             processes=min(PARTS, free_processors()) if worth_sharing(performance, rate) else 1,
             omni=performance.recorded,
+            successors=later,
             progress=display.update,
             say=lambda line: display.say(f"warning: {line}"),
         )

@@ -21,10 +21,10 @@ from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
 from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
+from ..play.player import Player
 from ..play.rack import Rack
 from .loop import Load, Loop
 from .parent import HUGE_PAGES
-from .player import Player
 from .session import BESIDES, SOUND, hurry
 
 Array = npt.NDArray[np.float32]

@@ -18,7 +18,7 @@ from ..audio.device import SPARE_BLOCKS, Sink
 from ..dsp import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ProgramChange, Timing
 from ..midi.ports import Timed
-from .player import Player
+from ..play.player import Player
 
 if sys.platform == "linux":
     import resource

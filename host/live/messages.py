@@ -70,5 +70,8 @@ class Status:
 Command = tuple[str, Any]
 # From it. "report" comes at the pace asked; "heard" are the events that came by MIDI since the last one, for a panel.
 Message = tuple[
-    Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "heard"], Any
+    Literal[
+        "ready", "report", "playing", "set", "say", "preset", "lost", "error", "heard", "sound", "events", "swapped"
+    ],
+    Any,
 ]

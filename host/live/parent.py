@@ -19,7 +19,7 @@ from ..play.desk import hands_off
 from .advice import advice, bluetooth
 from .mail import Mail, Waiting
 from .messages import Message, Setup, Status
-from .tape import Recording, Tape
+from .tape import RECORDED, Recording, Tape
 from .views import Panel, Screen, Views
 
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
@@ -203,15 +203,13 @@ def _watch(sounding: _Sounding, views: Views, stop: threading.Event, tape: Tape 
             match kind:
                 case "report":
                     views.show(kind, replace(what, underruns=what.underruns + underruns))
-                case "sound" | "events":
+                case _ if kind in RECORDED:
                     if tape is not None:
                         tape.take(kind, what)
                 case _:
                     views.show(kind, what)
-                    if kind == "playing" and tape is not None:
-                        tape.take(kind, what)
     for kind, what in sounding.rest():
-        if tape is not None and kind in ("sound", "events"):
+        if tape is not None and kind in RECORDED:
             tape.take(kind, what)
 
 

@@ -5,12 +5,13 @@ process whose JACK server has died. The parent sends commands and gets reports t
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,7 +22,9 @@ from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import Event, NoteOn
 from ..midi.ports import Inputs
+from ..patch.fitting import Loaded, Swap
 from ..patch.library import Patch
+from ..play.player import Machine, Player
 from ..play.rack import Rack
 from ..progress import HOUSE, Notices
 from ..shelf import Draft
@@ -30,7 +33,6 @@ from ..through.insert import Insert
 from .cast import Slot, by_channel
 from .loop import Loop, Source
 from .messages import Command, Setup
-from .player import Machine, Player
 from .reporting import report
 from .stage import Overheard, Stage, Without
 
@@ -248,12 +250,17 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 def _flush(stage: Stage) -> None:
     """Write what waits to the pipe, what is recorded of many blocks together: each message costs the parent time."""
     waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
-    events = [event for kind, what in waiting if kind == "events" for event in what]
-    sound = b"".join(what for kind, what in waiting if kind == "sound")
-    told = [message for message in waiting if message[0] not in ("events", "sound")]
-    for message in (("events", events), ("sound", sound), *told):
-        if message[1]:
-            stage.pipe.send(message)
+    for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
+        if not block:
+            for message in messages:
+                stage.pipe.send(message)
+            continue
+        found = list(messages)
+        events = [event for kind, what in found if kind == "events" for event in what]
+        if events:
+            stage.pipe.send(("events", events))
+        if sound := b"".join(what for kind, what in found if kind == "sound"):
+            stage.pipe.send(("sound", sound))
 
 
 def _programs(stage: Stage) -> dict[Slot, str]:
@@ -282,7 +289,8 @@ def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
         stage.send("preset", [*lines, f"{fault}{last}; what was played before goes on"])
         stage.loop.brace(0)
         return
-    stage.loop.player.swap(rack, stage.cast.channels(wanted))
+    told = _swap_recorder(stage, wanted, patches) if stage.setup.recording else None
+    stage.loop.player.swap(rack, stage.cast.channels(wanted), told)
     stage.cast.take(wanted, patches)
     stage.send("playing", dict(wanted))
     loaded = [patches[slot] for slot in wanted]
@@ -290,6 +298,19 @@ def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
     stage.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
     time.sleep(SETTLE_SECONDS)
     stage.loop.brace(0)
+
+
+def _swap_recorder(
+    stage: Stage, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
+) -> Callable[[int, int], None]:
+    assert stage.loop is not None
+    outbox, block = stage.outbox, stage.loop.sink.block
+    presets = [Loaded.of(patches[slot], asked, slot) for slot, asked in wanted.items()]
+
+    def note(time: int, primed: int) -> None:
+        outbox.append(("swapped", (time, Swap(presets=presets, primed=primed, block=block))))
+
+    return note
 
 
 def _prime(rack: Rack, block: int) -> None:

@@ -10,7 +10,6 @@ from ..errors import UserError
 from ..events import Hold
 from ..files import check_output
 from ..play.desk import Holds, hands_off
-from ..shelf import Draft
 from .messages import Setup, Status
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 CHANNELS = 2
 MIDI_SUFFIXES = (".mid", ".midi")
 SPILL_SECONDS = 1.0
+RECORDED = ("sound", "events", "swapped")  # messages that are for recordings alone
 
 
 @dataclass
@@ -96,20 +96,19 @@ class Tape:
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
     def take(self, kind: str, what: Any) -> None:
-        """A block of sound, or events, or that other presets play."""
+        """A block of sound, or events, or that other presets play: the sample, and how they came to."""
         if kind == "events":
             if self._midi is not None:
                 self._midi.add(replace(event, time=event.time + self._began) for event in what)
                 for event in what:
                     self._holds.hear(event)
             return
-        if kind == "playing":
+        if kind == "swapped":
             if self._midi is not None:
                 from ..patch.fitting import Note
 
-                for name in what.values():
-                    stem = name.name if isinstance(name, Draft) else Path(name).stem
-                    self._midi.note(self._samples, Note(loaded=stem).text())
+                at, swap = what
+                self._midi.note(at + self._began, Note(swap=swap).text())
             return
         import numpy as np
 

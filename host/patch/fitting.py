@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..contract.card import first_complaint
 from ..errors import UserError
 from ..progress import clock
+from ..shelf import Draft
 from .controllers import Controller, bindings
-from .library import Patch
+from .library import Patch, open_patch
 from .preset import CCMap
 
 TOLD = 3  # presets that were loaded meanwhile, of any number
@@ -53,21 +55,83 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
     ]
 
 
+class Loaded(BaseModel):
+    """A preset that was loaded while it was played, for a channel (1 to 16) or all others, with its text.
+
+    Without a text, its name is that of what has none: a model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    text: str | None = None
+    folder: str = ""
+
+    @classmethod
+    def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "Loaded":
+        """Return what is noted of a patch that was asked for so, for a slot: a channel (0 to 15), or all others."""
+        name = asked if patch.text is None and isinstance(asked, str) else patch.name
+        channel = None if slot is None else slot + 1
+        return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
+
+    @property
+    def slot(self) -> int | None:
+        """Return its channel, 0 to 15; None for all others."""
+        return None if self.channel is None else self.channel - 1
+
+    def open(self) -> Patch:
+        """Open it again.
+
+        Raises:
+            UserError: as `open_patch`.
+        """
+        return open_patch(self.name if self.text is None else Draft(self.name, self.text, Path(self.folder)))
+
+
+class Swap(BaseModel):
+    """Presets that took the place of others, all at once: their rack had played ``primed`` samples of silence.
+
+    ``block`` is that in which it was played.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    presets: Annotated[list[Loaded], Field(min_length=1, max_length=17)]
+    primed: Annotated[int, Field(ge=0, le=1 << 24)]
+    block: Annotated[int, Field(ge=1, le=1 << 16)]
+
+
 class Note(BaseModel):
-    """A note in a recording: how presets were fitted, or that one was loaded meanwhile."""
+    """A note in a recording: how presets were fitted, or that others took their place.
+
+    ``loaded`` is the name alone of one, as recordings have it that do not say more.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fitting: Fitting | None = None
     loaded: str | None = None
+    swap: Swap | None = None
 
     def text(self) -> str:
         """Return the note as it is written into the file."""
         return self.model_dump_json(exclude_defaults=True)
 
 
-def read_notes(notes: Sequence[tuple[int, str]], file: str) -> tuple[Fitting, list[tuple[int, str]]]:
-    """Return how a recording's presets were fitted, and which were loaded meanwhile, with the sample.
+class Notes(NamedTuple):
+    """The notes of a recording: how presets were fitted, and with the sample, what took whose place.
+
+    Of ``loaded`` no more than the name is known.
+    """
+
+    fitting: Fitting
+    loaded: list[tuple[int, str]]
+    swaps: list[tuple[int, Swap]]
+
+
+def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
+    """Return what is noted in a recording.
 
     Args:
         notes: texts of `Note` with their samples, as `host.midi.file.Performance` has them.
@@ -83,7 +147,11 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> tuple[Fitting, li
             f"cannot read {file}: what it says of how it was played is broken: {first_complaint(error)}"
         ) from None
     fittings = [note.fitting for _, note in read if note.fitting is not None]
-    return fittings[-1] if fittings else Fitting(), [(time, note.loaded) for time, note in read if note.loaded]
+    return Notes(
+        fittings[-1] if fittings else Fitting(),
+        [(time, note.loaded) for time, note in read if note.loaded],
+        [(time, note.swap) for time, note in read if note.swap],
+    )
 
 
 def differences(

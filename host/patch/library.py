@@ -19,7 +19,7 @@ from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .motions import Morph
 from .preset import CCMap, Preset
-from .reading import complaints, read_preset
+from .reading import complaints, preset_text, read_preset
 from .resolve import morph_of, process_end
 from .tuning import tuned_keys
 
@@ -34,10 +34,10 @@ class Patch:
     """A preset with its model opened and checked, and what its other files say: ready to play.
 
     All that it names is read once, so that nothing is read while it sounds. ``folder`` is where its relative paths
-    begin. ``files`` are those that were read, with earlier stamps. ``tuning`` is the pitch of each MIDI key that
-    sounds, as `tuned_keys` has it or as its kind of model does; ``morph`` where and how it morphs, None if it does not;
-    ``process_end`` the code to which it leads sounds that go through its model, or None; ``sound`` the end of the sound
-    that its notes go on from, at the model's rate, or None.
+    begin. ``files`` are those that were read, with earlier stamps; ``text`` is the preset's own, None of a model's.
+    ``tuning`` is the pitch of each MIDI key that sounds, as `tuned_keys` has it or as its kind of model does; ``morph``
+    where and how it morphs, None if it does not; ``process_end`` the code to which it leads sounds that go through its
+    model, or None; ``sound`` the end of the sound that its notes go on from, at the model's rate, or None.
 
     Raises:
         UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
@@ -49,6 +49,7 @@ class Patch:
     folder: Path
     warnings: tuple[str, ...] = ()
     files: Mapping[Path, Stamp | None] = field(default_factory=dict)
+    text: str | None = field(repr=False, default=None)
     tuning: Mapping[int, float] = field(init=False, repr=False)
     morph: Morph | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)
@@ -155,6 +156,7 @@ def macro_knobs(card: Card) -> list[CCMap]:
 def _open_preset(path: Path, text: str | None = None) -> Patch:
     """Open a preset file, or its text where that is not in it."""
     written = {path: stamp(path)} if text is None else {}
+    text = preset_text(path) if text is None else text
     preset = read_preset(path, text)
     model = open_model(model_path(preset.model, path.parent).resolve())
     warnings = list(model.warnings)
@@ -176,7 +178,7 @@ def _open_preset(path: Path, text: str | None = None) -> Patch:
         warnings += [f"preset {path.stem!r} has {table}, and {has}" for table in of_gestures]
     preset = fitted(preset, model.card, path.parent)
     name = path.resolve().parent.name if path.name == MADE else path.stem
-    return Patch(name, preset, model, path.parent, tuple(warnings), {**written, model.path: model.stamp})
+    return Patch(name, preset, model, path.parent, tuple(warnings), {**written, model.path: model.stamp}, text)
 
 
 def _default_patch(path: Path) -> Patch:

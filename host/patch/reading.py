@@ -38,7 +38,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
     Raises:
         UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each of them.
     """
-    text = _text(path) if text is None else text
+    text = preset_text(path) if text is None else text
     found: list[Fault] = []
     broken: list[Broken] = []
     try:
@@ -63,13 +63,13 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
     """Return what to tell people of a preset's faults, in the order of the file, with their lines."""
-    lines = _lines(_text(path) if text is None else text)
+    lines = _lines(preset_text(path) if text is None else text)
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
     return [f"preset {path}{f', line {number}' if number else ''}: {fault.what}" for number, fault in placed]
 
 
-def _text(path: Path) -> str:
+def preset_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -32,12 +32,12 @@ from timbrel.host.contract.model import Model
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.loop import Load, Loop
-from timbrel.host.live.player import Player
 from timbrel.host.live.session import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 
 RATE, BLOCK, DEPTH = 48000, 128, 2

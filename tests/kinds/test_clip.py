@@ -22,8 +22,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.kinds.kind import Kind
 from timbrel.host.live import session
-from timbrel.host.live.player import Player
 from timbrel.host.patch.library import open_patch
+from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network

@@ -17,8 +17,8 @@ from timbrel.host.engines.table import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.kinds.kind import Kind
-from timbrel.host.live.player import Player
 from timbrel.host.patch.library import open_patch
+from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network

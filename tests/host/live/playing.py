@@ -1,7 +1,7 @@
 """A player without a device, and performances in blocks of any size."""
 
 import numpy as np
-from timbrel.host.live.player import Player
+from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 
 RATE = 22050

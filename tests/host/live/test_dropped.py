@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.live import player as live
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.player import Player
 from timbrel.host.live.stage import Stage
 from timbrel.host.patch.controllers import read_controller
+from timbrel.host.play import player as live
+from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.through.insert import Insert
 

@@ -21,8 +21,8 @@ from timbrel.host.events import (
 )
 from timbrel.host.live import loop as live
 from timbrel.host.live.loop import Load, Loop, Timeline
-from timbrel.host.live.player import Player
 from timbrel.host.midi.ports import Timed
+from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 
 RATE = 22050

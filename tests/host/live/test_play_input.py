@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from timbrel.host.audio.device import SURE, Ear
 from timbrel.host.live.loop import Loop
-from timbrel.host.live.player import Player
+from timbrel.host.play.player import Player
 from timbrel.host.through.insert import Insert
 
 RATE, BLOCK = 22050, 128

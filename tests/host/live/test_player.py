@@ -16,10 +16,10 @@ from timbrel.host.events import (
     PitchBend,
     Turn,
 )
-from timbrel.host.live.player import NEW_NOTES, Player
 from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.midi.record import Recorder
+from timbrel.host.play.player import NEW_NOTES, Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks
 

@@ -16,8 +16,8 @@ from timbrel.host.events import (
     PitchBend,
     Turn,
 )
-from timbrel.host.live.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.midi.decode import Decoder
+from timbrel.host.play.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.play.rack import Rack
 
 from .playing import LONG_RELEASE, PLAYED, RATE, perform, player_of

@@ -1,6 +1,8 @@
 """What was asked for beside a preset is played, recorded, and heard again from the recording and the preset alone."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,6 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, ProgramChange, Turn
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup, Status
-from timbrel.host.live.player import Player
 from timbrel.host.live.stage import Stage, Without
 from timbrel.host.live.tape import Recording, Tape
 from timbrel.host.midi.file import read_performance
@@ -17,6 +18,8 @@ from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.fitting import Fitting, Note, differences, read_notes
+from timbrel.host.play.player import Player
+from timbrel.host.shelf import Draft
 
 RATE, BLOCK = 48000, 128
 PRESET = """format = 1
@@ -59,10 +62,12 @@ def performance(channels):
 class Played:
     """What was played live, block by block, and its recording: ``take.wav`` and ``take.mid``."""
 
-    def __init__(self, setup, events, seconds=1.5, then=lambda tape: None):
-        stage = Stage(setup, pipe=None)
+    def __init__(self, setup, events, seconds=1.5, then=lambda tape: None, loads=None):
+        """``loads`` are presets by slot, by the number of the block before which they are loaded."""
+        stage = Stage(replace(setup, recording=True), pipe=None, rate=RATE)
         names = {None: setup.preset, **dict(setup.channels)}
         patches = stage.cast.opened(names)
+        stage.cast.take(names, patches)
         rack = session._rack(patches, RATE, None)
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
         source = Without(self, setup.silent)
@@ -70,8 +75,14 @@ class Played:
         with Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:
             for timed in source.poll():
                 player.schedule(timed.event)
-            for _ in range(round(seconds * RATE / BLOCK)):
+            stage.loop = SimpleNamespace(player=player, sink=SimpleNamespace(block=BLOCK), brace=lambda blocks: None)
+            for number in range(round(seconds * RATE / BLOCK)):
+                if number in (loads or {}):
+                    session._load(stage, loads[number])
                 sound, due = player.block(BLOCK)
+                for what in [what for kind, what in stage.outbox if kind == "swapped"]:
+                    tape.take("swapped", what)
+                stage.outbox.clear()
                 tape.take("events", due)
                 tape.take("sound", sound.T.tobytes())
             then(tape)
@@ -163,17 +174,79 @@ def test_a_recording_of_one_preset_says_that_others_are_not_what_was_played(pres
     assert said == "warning: take.mid: it was played without --channel, and sounds different here\n"
 
 
-def test_presets_that_were_loaded_while_it_was_played_are_told_with_their_times(presets, timbrel):
-    def choose(tape):
-        for name in ("warm.toml", "set/pad.toml", "gm-keys", "late", "later"):
-            tape.take("playing", {None: name})
-            tape.take("sound", np.zeros((2 * RATE, 2), np.float32).tobytes())
-
-    Played(Setup("a.toml"), [NoteOn(100, 0, 60, 100), NoteOff(9000, 0, 60)], 1.0, choose)
+def test_presets_of_which_a_recording_has_the_names_alone_are_told_with_their_times(presets, timbrel):
+    with Recorder(presets / "take.mid", RATE) as recorder:
+        recorder.add([NoteOn(100, 0, 60, 100), NoteOff(9000, 0, 60)])
+        for number, name in enumerate(("warm", "pad", "gm-keys", "late", "later")):
+            recorder.note((2 * number + 1) * RATE, Note(loaded=name).text())
     assert rendered(timbrel)[1] == (
         "warning: take.mid: presets were loaded while it was played ('warm' at 0:01, 'pad' at 0:03, 'gm-keys' at 0:05 "
         "and 2 more); a plays all of it here\n"
     )
+
+
+ECHO = """[[effects]]
+plugin = "Delay"
+delay_seconds = 0.11
+feedback = 0.3
+"""
+MOVED = """[[motion]]
+target = "latent.0"
+shape = "saw"
+depth = 0.4
+beats = 0.7
+"""
+
+
+def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(presets, timbrel, monkeypatch):
+    """Drafts, a file that changes and a model, one after the other and on a channel alone: notes ring on in each."""
+    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    drafts = [Draft("one", PRESET + ECHO, presets), Draft("two", PRESET + MOVED, presets)]
+    loads = {
+        50: {None: drafts[0]},
+        90: {2: drafts[1]},
+        131: {None: "b.toml", 2: "m.onnx"},
+        200: {None: drafts[1]},
+        340: {None: drafts[0], 2: drafts[0]},
+    }
+    turns = [Turn(time, 0, "latent.1", time / RATE) for time in range(0, RATE, 1777)]
+    turns += [Hold(20_000, 0, "latent.0", True), Hold(50_000, 0, "latent.0", False)]
+    events = sorted([*performance((0, 2, 5)), *turns], key=lambda event: event.time)
+    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 2.0, loads=loads)
+    (presets / "b.toml").write_text(PRESET, encoding="utf-8")  # as it was begun with; when it was loaded it was soft
+    (presets / "c.toml").write_text(PRESET.replace("voices = 8", "gain_db = -6.0\npan = 0.5"), encoding="utf-8")
+    sound, said = rendered(timbrel, "--channel", "3=c.toml")
+    assert alike(sound)
+    assert "loaded" not in said
+    bare = read_performance(presets / "take.mid", RATE)
+    with Recorder(presets / "take.mid", RATE, overwrite=True) as recorder:
+        recorder.add(bare.events)
+        recorder.spill(bare.length)
+    assert not alike(rendered(timbrel, "--channel", "3=c.toml")[0])
+
+
+def test_what_was_loaded_and_cannot_be_opened_any_more_is_said_and_the_rest_is_heard(presets, timbrel, monkeypatch):
+    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    loads = {50: {None: Draft("one", PRESET.replace("m.onnx", "gone.onnx"), presets)}, 90: {None: "b.toml"}}
+    (presets / "gone.onnx").write_bytes((presets / "m.onnx").read_bytes())
+    Played(Setup("a.toml"), performance((0,)), loads=loads)
+    (presets / "gone.onnx").unlink()
+    said = rendered(timbrel)[1]
+    assert said.startswith(
+        "warning: take.mid: preset 'one', which was loaded while it was played, is not heard again: "
+    )
+    assert len(said.splitlines()) == 1
+
+
+def test_the_channels_of_what_was_loaded_are_stems_that_add_up(presets, timbrel, monkeypatch):
+    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    quiet = PRESET.replace("voices = 8", "gain_db = -40.0")
+    (presets / "a.toml").write_text(quiet, encoding="utf-8")  # which the limiter leaves as it is
+    Played(Setup("a.toml"), performance((0, 2)), loads={100: {2: Draft("one", quiet + ECHO, presets)}})
+    whole, _ = rendered(timbrel, "--stems")
+    stems = [soundfile.read(f"again-ch{number:02d}.wav", dtype="float32")[0].T for number in (1, 3)]
+    assert min(np.abs(stem).max() for stem in stems) > 1e-4
+    assert np.abs(sum(stems) - whole).max() < 1e-4
 
 
 def test_the_keys_that_were_down_when_the_card_went_are_silent_in_a_recording_that_goes_on(presets, timbrel):
@@ -208,11 +281,11 @@ def test_notes_come_back_with_their_samples(presets):
         recorder.add([NoteOff(6000, 0, 60)])
     performance = read_performance(presets / "take.mid", RATE)
     assert performance.events == [NoteOn(100, 0, 60, 100), NoteOff(6000, 0, 60)]
-    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, "Ü")])
+    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, "Ü")], [])
 
 
 def test_a_file_that_says_nothing_was_fitted_with_nothing():
-    assert read_notes([], "take.mid") == (Fitting(), [])
+    assert read_notes([], "take.mid") == (Fitting(), [], [])
     assert differences(Fitting(), [], "a", {}, RATE) == []
 
 

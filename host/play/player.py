@@ -3,7 +3,7 @@
 import bisect
 import itertools
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..dsp import limit
 from ..events import Event, NoteOn, Turn
-from ..play.desk import Desk
-from ..play.mapping import Mapper
+from .desk import Desk
+from .mapping import Mapper
 
 Array = npt.NDArray[np.float32]
 # New notes that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together. Eight
@@ -23,6 +23,7 @@ NOTE_SAMPLES = 32  # of a longer block for each new note that may begin in it
 LEAVING = 3  # racks of earlier presets that may ring on: each costs processor time
 FADE_SECONDS = 0.02  # over which a rack that must end fades out without a click
 RING_SECONDS = 5.0  # for which the effects of an earlier preset may ring on after its last voice
+Told = Callable[[int, int], None] | None
 
 
 class Machine(Protocol):
@@ -89,12 +90,13 @@ class Player:
         self._rate = sample_rate
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats: list[_Seat] = []
-        self._next: deque[tuple[Machine, Collection[int]]] = deque(maxlen=1)
-        self._unready: tuple[Machine, Collection[int]] | None = None  # taken from `_next`, and not ready yet
+        self._next: deque[tuple[Machine, Collection[int], Told]] = deque(maxlen=1)
+        self._unready: tuple[Machine, Collection[int], Told] | None = None  # taken from `_next`, and not ready yet
         self._queue: list[Event] = []
         self._desk = Desk()
         self.now = 0  # samples given
         self.shed = 0  # voices that were stolen for lack of time
+        self.parts: dict[int, Array] = {}
         self._open(rack, before)
 
     @property
@@ -106,6 +108,11 @@ class Player:
     def sounding(self) -> int:
         """Return the number of voices that sound."""
         return sum(seat.rack.sounding for seat in self._seats)
+
+    @property
+    def ringing(self) -> bool:
+        """Return whether racks ring on beside the one that takes new notes."""
+        return len(self._seats) > 1
 
     @property
     def held(self) -> list[int]:
@@ -123,14 +130,17 @@ class Player:
         """Return the events that set another player as controllers left this one; ask for them between two blocks."""
         return self._standing_events(())
 
-    def swap(self, rack: Machine, channels: Collection[int] = range(16)) -> None:
+    def swap(self, rack: Machine, channels: Collection[int] = range(16), told: Told = None) -> None:
         """Let another rack, at the same rate, take new notes from the next block on, once it is ready.
 
         Any thread may call this.
 
-        On ``channels`` (0 to 15) its presets are others than before.
+        Args:
+            rack: it may have played some silence.
+            channels: 0 to 15, on which its presets are others than before.
+            told: called with the sample at which it begins, and how many it had played.
         """
-        self._next.append((rack, channels))
+        self._next.append((rack, channels, told))
 
     def give_up_a_voice(self) -> None:
         """Steal the voice that is missed least: there was no time to compute all of them."""
@@ -140,7 +150,10 @@ class Player:
                 return
 
     def block(self, count: int) -> tuple[Array, list[Event]]:
-        """Return the next ``count`` samples, [2, count], limited; and the events that took effect in them."""
+        """Return the next ``count`` samples, [2, count], limited; and the events that took effect in them.
+
+        ``parts`` are then the same by channel, before the limiter.
+        """
         self._take_seat()
         due = self._due(self.now + count)
         for event in due:
@@ -148,8 +161,12 @@ class Player:
         last = self._seats[-1]
         opening, last.opening = last.opening, ()
         mix, parts = last.rack.process([*opening, *_counted_from(due, last.since)], count)
+        self.parts = parts
         if len(self._seats) > 1:  # the limiter works on the sum, as on one rack
-            mix = limit(sum((self._ring_on(seat, due, count) for seat in self._seats[:-1]), _sum(parts)))
+            ringing = [self._ring_on(seat, due, count) for seat in self._seats[:-1]]
+            mix = limit(sum(map(_sum, ringing), _sum(parts)))
+            for channel, part in (each for seat in ringing for each in seat.items()):
+                self.parts[channel] = self.parts[channel] + part if channel in self.parts else part
             self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._has_faded(seat)]
         self.now += count
         return mix, due
@@ -169,7 +186,9 @@ class Player:
             self._unready = self._next.pop()
         if self._unready is None or not self._unready[0].ready:
             return
-        (rack, channels), self._unready = self._unready, None
+        (rack, channels, told), self._unready = self._unready, None
+        if told is not None:
+            told(self.now, rack.played)
         self._desk.forget_knobs(channels)
         held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
         self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])
@@ -203,17 +222,17 @@ class Player:
         ]
         return self._desk.everything(stood, self.now - self.rack.latency_samples)
 
-    def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> Array:
-        """Return the next block of a rack that takes no more notes, before the limiter, [2, count]."""
+    def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> dict[int, Array]:
+        """Return the next block of a rack that takes no more notes, before the limiter, [2, count] by channel."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
-        sound = _sum(seat.rack.process(_counted_from(kept, seat.since), count)[1])
+        parts = seat.rack.process(_counted_from(kept, seat.since), count)[1]
         seat.silent = 0 if seat.rack.sounding else seat.silent + count
         if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
             seat.fade = self.now + count
         if seat.fade is None or seat.fade >= self.now + count:
-            return sound
+            return parts
         left = np.clip((seat.fade + self._fade - np.arange(self.now, self.now + count)) / self._fade, 0.0, 1.0)
-        return sound * left.astype(np.float32)
+        return {channel: part * left.astype(np.float32) for channel, part in parts.items()}
 
     def _has_faded(self, seat: _Seat) -> bool:
         return seat.fade is not None and self.now >= seat.fade + self._fade

@@ -1,0 +1,121 @@
+"""Racks that follow each other offline at the samples at which they did live: a recording with what was loaded."""
+
+import time as clock
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UserError
+from ..events import Event
+from ..patch.fitting import Notes
+from ..patch.library import Patch
+from .player import Player
+from .rack import Rack, as_played
+
+Array = npt.NDArray[np.float32]
+READY_SECONDS = 0.005  # between looks whether a rack can sound
+PART = 16384  # samples of silence that a rack is given at once
+
+
+class Successor(NamedTuple):
+    """Presets that take the place of others: ``patches`` by channel, of which those of ``channels`` are other ones.
+
+    They take new notes from sample ``time`` on, when they had played ``primed`` samples of silence. What rang on was
+    played in blocks of ``block`` samples, at whose beginnings it faded.
+    """
+
+    time: int
+    patches: Mapping[int, Patch]
+    channels: Collection[int]
+    primed: int
+    block: int
+
+
+def successors(
+    default: Patch,
+    others: Mapping[int, Patch],
+    notes: Notes,
+    say: Callable[[str], None],
+) -> list[Successor]:
+    """Return what took the place of presets while they were played.
+
+    Args:
+        default: that which all channels heard that had no other.
+        others: by channel, 0 to 15.
+        notes: of the recording.
+        say: told of what cannot be opened here; then what played before goes on.
+    """
+    found = []
+    for time, swap in notes.swaps:
+        try:
+            opened = {loaded.slot: notes.fitting.fit(loaded.open()) for loaded in swap.presets}
+        except UserError as error:
+            named = ", ".join(repr(loaded.name) for loaded in swap.presets)
+            say(f"preset {named}, which was loaded while it was played, is not heard again: {error}")
+            continue
+        default = opened.get(None, default)
+        others = {**others, **{slot: patch for slot, patch in opened.items() if slot is not None}}
+        channels = [channel for channel in range(16) if (channel if channel in others else None) in opened]
+        found.append(Successor(time, as_played(default, others), channels, swap.primed, swap.block))
+    return found
+
+
+class Succession:
+    """A rack and its successors, in the place of a `Rack` that is rendered."""
+
+    def __init__(self, rack: Rack, successors: Sequence[Successor], sample_rate: int) -> None:
+        """``successors`` are in order of time."""
+        self._player, self._successors, self._rate = Player(rack, sample_rate), list(successors), sample_rate
+        self._block = 1
+        self.latency_samples, self.pause_seconds = rack.latency_samples, rack.pause_seconds
+
+    @property
+    def played(self) -> int:
+        """See `Rack.played`."""
+        return self._player.now
+
+    @property
+    def sounding(self) -> int:
+        """See `Rack.sounding`."""
+        return self._player.sounding
+
+    def close(self) -> None:
+        """See `Rack.close`: no process shares the work."""
+
+    def hear(self, events: Sequence[Event], until: int) -> None:
+        """See `Rack.hear`."""
+        for event in events:
+            self._player.schedule(event)
+
+    def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
+        """See `Rack.process`."""
+        self.hear(events, self.played + count)
+        end = self.played + count
+        mixes: list[Array] = []
+        parts: list[tuple[int, int, Array]] = []
+        while self.played < end:
+            if self._successors and self._successors[0].time <= self.played:
+                self._follow(self._successors.pop(0))
+            until = min([end, *(successor.time for successor in self._successors[:1])])
+            if self._player.ringing:
+                until = min(until, self.played + self._block - self.played % self._block)
+            start = count - (end - self.played)
+            mix, _ = self._player.block(until - self.played)
+            mixes.append(mix)
+            parts += [(channel, start, part) for channel, part in self._player.parts.items()]
+        whole = {channel: np.zeros((2, count), np.float32) for channel, _, _ in parts}
+        for channel, start, part in parts:
+            whole[channel][:, start : start + part.shape[1]] = part
+        return np.concatenate(mixes, axis=1), whole
+
+    def _follow(self, successor: Successor) -> None:
+        rack = Rack(successor.patches, self._rate, omni=True)
+        while rack.played < successor.primed:
+            rack.process([], min(PART, successor.primed - rack.played))
+        while not rack.ready:
+            clock.sleep(READY_SECONDS)
+        self.pause_seconds = max(self.pause_seconds, rack.pause_seconds)
+        self._block = successor.block
+        self._player.swap(rack, successor.channels)
