@@ -169,7 +169,7 @@ def render(
     warnings = [*performance.warnings, *remarks(performance, default.name, others, kit=bool(default.preset.keys))]
     if performance.recorded:
         given = {number + 1: patch.name for number, patch in others.items()}
-        warnings += [f"{midi}: {line}" for line in differences(fitting, notes.loaded, default.name, given, rate)]
+        warnings += [f"{midi}: {line}" for line in differences(fitting, given)]
     warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

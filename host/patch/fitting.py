@@ -1,6 +1,6 @@
 """Presets as they are played live: with what the player asks for beside them, and what a recording says of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -9,13 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..contract.card import first_complaint
 from ..errors import UserError
-from ..progress import clock
 from ..shelf import Draft
 from .controllers import Controller, bindings
 from .library import Patch, open_patch
 from .preset import CCMap
-
-TOLD = 3  # presets that were loaded meanwhile, of any number
 
 
 class Fitting(BaseModel):
@@ -103,15 +100,11 @@ class Swap(BaseModel):
 
 
 class Note(BaseModel):
-    """A note in a recording: how presets were fitted, or that others took their place.
-
-    ``loaded`` is the name alone of one, as recordings have it that do not say more.
-    """
+    """A note in a recording: how presets were fitted, or that others took their place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fitting: Fitting | None = None
-    loaded: str | None = None
     swap: Swap | None = None
 
     def text(self) -> str:
@@ -120,13 +113,9 @@ class Note(BaseModel):
 
 
 class Notes(NamedTuple):
-    """The notes of a recording: how presets were fitted, and with the sample, what took whose place.
-
-    Of ``loaded`` no more than the name is known.
-    """
+    """The notes of a recording: how presets were fitted, and which took the place of others, with the sample."""
 
     fitting: Fitting
-    loaded: list[tuple[int, str]]
     swaps: list[tuple[int, Swap]]
 
 
@@ -148,29 +137,18 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
         ) from None
     fittings = [note.fitting for _, note in read if note.fitting is not None]
     return Notes(
-        fittings[-1] if fittings else Fitting(),
-        [(time, note.loaded) for time, note in read if note.loaded],
-        [(time, note.swap) for time, note in read if note.swap],
+        fittings[-1] if fittings else Fitting(), [(time, note.swap) for time, note in read if note.swap is not None]
     )
 
 
-def differences(
-    fitting: Fitting, loaded: Collection[tuple[int, str]], preset: str, given: Mapping[int, str], sample_rate: int
-) -> list[str]:
+def differences(fitting: Fitting, given: Mapping[int, str]) -> list[str]:
     """Return what a recording was played with and is not rendered with, a line each.
 
     Args:
-        fitting, loaded: as `read_notes`.
-        preset: the name of the one it is rendered with.
-        given: names of those that have a channel (1 to 16) to themselves.
-        sample_rate: of the samples, Hz.
+        fitting: as `read_notes` has it.
+        given: names of the presets that have a channel (1 to 16) to themselves.
     """
-    lines = []
-    if fitting.presets != dict(given):
-        played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())
-        lines.append(f"it was played {f'with {played}' if played else 'without --channel'}, and sounds different here")
-    if loaded:
-        told = ", ".join(f"{name!r} at {clock(time / sample_rate)}" for time, name in list(loaded)[:TOLD])
-        more = f" and {len(loaded) - TOLD} more" if len(loaded) > TOLD else ""
-        lines.append(f"presets were loaded while it was played ({told}{more}); {preset} plays all of it here")
-    return lines
+    if fitting.presets == dict(given):
+        return []
+    played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())
+    return [f"it was played {f'with {played}' if played else 'without --channel'}, and sounds different here"]

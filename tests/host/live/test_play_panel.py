@@ -5,12 +5,15 @@ import time
 from multiprocessing import Pipe
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from timbrel.host.events import Hold, NoteOff, NoteOn, Turn
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.parent import play
 from timbrel.host.live.tape import Recording
 from timbrel.host.midi.file import read_performance
+from timbrel.host.shelf import Draft
 
 LONGEST_SECONDS = 60.0  # on a machine that does much else
 
@@ -140,3 +143,32 @@ def test_a_panel_is_told_where_knobs_stand_and_what_sounds_under_a_hand_and_afte
         assert panel.wait_for(lambda report: report.latents[1] > 0.3).values == rests.values
 
     Panel(page).play(Setup(preset, null=True, midi=False))
+
+
+def test_a_draft_that_is_loaded_and_a_drag_on_its_path_render_to_what_was_played(preset, tmp_path, timbrel):
+    text = Path(preset).read_text(encoding="utf-8")
+    draft = Draft(
+        "mine", text + "[[motion]]\nrate_hz = 2.0\npath = [[0.125, 0.25, 0.5], [0.875, 0.5, 0.25]]\n", tmp_path
+    )
+
+    def page(panel):
+        panel.pipe.send(("events", [NoteOn(0, 0, 60, 100), NoteOn(0, 0, 67, 100)]))
+        panel.wait_for(lambda report: report.held == [60, 67])
+        panel.pipe.send(("load", {None: draft}))
+        panel.wait_for(lambda report: report.presets == {None: "mine"})
+        panel.pipe.send(("events", [NoteOff(0, 0, 60), NoteOn(0, 0, 48, 100), Hold(0, 0, "latent.1", True)]))
+        for value in (0.5, 0.75, 1.0):
+            panel.pipe.send(("events", [Turn(0, 0, "latent.1", value)]))
+            panel.wait_for(lambda report, value=value: report.values["latent.1"] == value)
+        panel.pipe.send(("events", [Hold(0, 0, "latent.1", False), NoteOff(0, 0, 48), NoteOff(0, 0, 67)]))
+        panel.wait_for(lambda report: report.voices == 0)
+
+    played = {"sound": tmp_path / "take.wav", "midi": tmp_path / "take.mid"}
+    Panel(page).play(Setup(preset, null=True, midi=False), **played)
+    ended = timbrel("render", preset, played["midi"], "-o", tmp_path / "again.wav", "--rate", 48000)
+    assert (ended.status, ended.err) == (0, "")
+    live, again = (soundfile.read(tmp_path / name, dtype="float32")[0] for name in ("take.wav", "again.wav"))
+    length = min(len(live), len(again))
+    assert np.abs(live[length:]).max(initial=0.0) < 1e-4
+    assert np.abs(live).max() > 0.01
+    assert np.array_equal(live[:length], again[:length])

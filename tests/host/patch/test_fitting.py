@@ -17,7 +17,8 @@ from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
 from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.fitting import Fitting, Note, differences, read_notes
+from timbrel.host.patch.fitting import Fitting, Loaded, Note, Swap, differences, read_notes
+from timbrel.host.play import player
 from timbrel.host.play.player import Player
 from timbrel.host.shelf import Draft
 
@@ -174,17 +175,6 @@ def test_a_recording_of_one_preset_says_that_others_are_not_what_was_played(pres
     assert said == "warning: take.mid: it was played without --channel, and sounds different here\n"
 
 
-def test_presets_of_which_a_recording_has_the_names_alone_are_told_with_their_times(presets, timbrel):
-    with Recorder(presets / "take.mid", RATE) as recorder:
-        recorder.add([NoteOn(100, 0, 60, 100), NoteOff(9000, 0, 60)])
-        for number, name in enumerate(("warm", "pad", "gm-keys", "late", "later")):
-            recorder.note((2 * number + 1) * RATE, Note(loaded=name).text())
-    assert rendered(timbrel)[1] == (
-        "warning: take.mid: presets were loaded while it was played ('warm' at 0:01, 'pad' at 0:03, 'gm-keys' at 0:05 "
-        "and 2 more); a plays all of it here\n"
-    )
-
-
 ECHO = """[[effects]]
 plugin = "Delay"
 delay_seconds = 0.11
@@ -201,6 +191,7 @@ beats = 0.7
 def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(presets, timbrel, monkeypatch):
     """Drafts, a file that changes and a model, one after the other and on a channel alone: notes ring on in each."""
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(player, "RING_SECONDS", 0.2)  # so that what rang on fades, too
     drafts = [Draft("one", PRESET + ECHO, presets), Draft("two", PRESET + MOVED, presets)]
     loads = {
         50: {None: drafts[0]},
@@ -212,7 +203,7 @@ def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(preset
     turns = [Turn(time, 0, "latent.1", time / RATE) for time in range(0, RATE, 1777)]
     turns += [Hold(20_000, 0, "latent.0", True), Hold(50_000, 0, "latent.0", False)]
     events = sorted([*performance((0, 2, 5)), *turns], key=lambda event: event.time)
-    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 2.0, loads=loads)
+    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 1.6, loads=loads)
     (presets / "b.toml").write_text(PRESET, encoding="utf-8")  # as it was begun with; when it was loaded it was soft
     (presets / "c.toml").write_text(PRESET.replace("voices = 8", "gain_db = -6.0\npan = 0.5"), encoding="utf-8")
     sound, said = rendered(timbrel, "--channel", "3=c.toml")
@@ -275,24 +266,24 @@ def test_a_note_that_is_broken_is_refused_in_a_line(presets, timbrel, text):
 
 def test_notes_come_back_with_their_samples(presets):
     fitting = Fitting(voices=9, controller=CONTROLLER, presets={2: "gm-pad", 16: "x" * 300})
+    swap = Swap(presets=[Loaded(name="Ü", channel=3, text=PRESET, folder="/")], primed=1024, block=128)
     with Recorder(presets / "take.mid", RATE, note=Note(fitting=fitting).text()) as recorder:
         recorder.add([NoteOn(100, 0, 60, 100)])
-        recorder.note(5000, Note(loaded="Ü").text())
+        recorder.note(5000, Note(swap=swap).text())
         recorder.add([NoteOff(6000, 0, 60)])
     performance = read_performance(presets / "take.mid", RATE)
     assert performance.events == [NoteOn(100, 0, 60, 100), NoteOff(6000, 0, 60)]
-    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, "Ü")], [])
+    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, swap)])
 
 
 def test_a_file_that_says_nothing_was_fitted_with_nothing():
-    assert read_notes([], "take.mid") == (Fitting(), [], [])
-    assert differences(Fitting(), [], "a", {}, RATE) == []
+    assert read_notes([], "take.mid") == (Fitting(), [])
+    assert differences(Fitting(), {}) == []
 
 
 def test_control_characters_in_a_name_do_not_reach_the_terminal():
-    lines = differences(Fitting(presets={1: "\x1b[2J"}), [(0, "\x1b[2J")], "a", {}, RATE)
-    assert len(lines) == 2
-    assert "\x1b" not in "".join(lines)
+    [line] = differences(Fitting(presets={1: "\x1b[2J"}), {})
+    assert "\x1b" not in line
     with pytest.raises(UserError) as refused:
         read_notes([(0, '{"\x1b[2J": 1}')], "take.mid")
     assert "\x1b" not in str(refused.value)
