@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..events import Event
 from ..patch.fitting import Notes
 from ..patch.library import Patch
@@ -53,7 +53,7 @@ def successors(
             opened = {loaded.slot: notes.fitting.fit(loaded.open()) for loaded in swap.presets}
         except UserError as error:
             named = ", ".join(repr(loaded.name) for loaded in swap.presets)
-            say(f"preset {named}, which was loaded while it was played, is not heard again: {error}")
+            say(printable(f"preset {named}, which was loaded while it was played, is not heard again: {error}"))
             continue
         default = opened.get(None, default)
         others = {**others, **{slot: patch for slot, patch in opened.items() if slot is not None}}

@@ -197,13 +197,12 @@ def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(preset
         50: {None: drafts[0]},
         90: {2: drafts[1]},
         131: {None: "b.toml", 2: "m.onnx"},
-        200: {None: drafts[1]},
-        340: {None: drafts[0], 2: drafts[0]},
+        300: {None: drafts[0], 2: drafts[0]},
     }
     turns = [Turn(time, 0, "latent.1", time / RATE) for time in range(0, RATE, 1777)]
     turns += [Hold(20_000, 0, "latent.0", True), Hold(50_000, 0, "latent.0", False)]
     events = sorted([*performance((0, 2, 5)), *turns], key=lambda event: event.time)
-    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 1.6, loads=loads)
+    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 1.2, loads=loads)
     (presets / "b.toml").write_text(PRESET, encoding="utf-8")  # as it was begun with; when it was loaded it was soft
     (presets / "c.toml").write_text(PRESET.replace("voices = 8", "gain_db = -6.0\npan = 0.5"), encoding="utf-8")
     sound, said = rendered(timbrel, "--channel", "3=c.toml")
@@ -220,7 +219,7 @@ def test_what_was_loaded_and_cannot_be_opened_any_more_is_said_and_the_rest_is_h
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
     loads = {50: {None: Draft("one", PRESET.replace("m.onnx", "gone.onnx"), presets)}, 90: {None: "b.toml"}}
     (presets / "gone.onnx").write_bytes((presets / "m.onnx").read_bytes())
-    Played(Setup("a.toml"), performance((0,)), loads=loads)
+    Played(Setup("a.toml"), performance((0,)), 0.4, loads=loads)
     (presets / "gone.onnx").unlink()
     said = rendered(timbrel)[1]
     assert said.startswith(
