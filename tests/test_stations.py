@@ -28,7 +28,7 @@ def modules(*rooms):
 
 def test_no_part_of_an_instrument_below_the_hands_takes_a_whole_preset():
     found = {name for name, text in modules(*BELOW).items() if takes_a_whole_preset(text)}
-    assert found == {"play/rack.py", "play/worker.py", "play/instrument.py", "play/hands.py"}
+    assert found == {"play/succession.py", "play/rack.py", "play/worker.py", "play/instrument.py", "play/hands.py"}
 
 
 def test_only_an_instrument_and_its_hands_ask_again_what_fits_a_preset():
