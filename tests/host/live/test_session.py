@@ -170,7 +170,7 @@ class StandingLoop:
     def look(self, seconds):
         self.looks = seconds
 
-    def swap(self, rack, channels):
+    def swap(self, rack, channels, told):
         self.swapped.append(rack)
         self.replaced = channels
 
