@@ -111,7 +111,7 @@ def told(patch, *events, latents=(0.25,) * 8):
 @pytest.mark.parametrize(
     ("cc", "event", "words"),
     [
-        ({"number": 74, "target": "latent.1"}, (74, 64), "CC 74 = 64 -> latent.1 = 0.25"),
+        ({"number": 74, "target": "latent.1"}, (74, 64), "CC 74 = 64 -> latent.1 (presence) = 0.25"),
         ({"number": 74, "target": "pan"}, (74, 127), "CC 74 = 127 -> pan = 1"),
         ({"number": 74, "target": "pan", "curve": 2.0}, (74, 0), "CC 74 = 0 -> pan = 0"),
         ({"number": 74, "target": "pan", "takeover": "pickup"}, (74, 9), "CC 74 = 9 -> pan"),
@@ -128,7 +128,7 @@ def test_the_last_knob_tells_its_target_and_value(patch, cc, event, words):
 
 def test_a_knob_of_two_targets_tells_both_and_keys_tell_nothing(patch):
     both = patch({"number": 5, "target": "latent.0", **SPAN}, {"number": 5, "target": "gain", **SPAN})
-    assert told(both, ControlChange(0, 0, 5, 0)) == "CC 5 = 0 -> latent.0 = 0.25, gain = 0"
+    assert told(both, ControlChange(0, 0, 5, 0)) == "CC 5 = 0 -> latent.0 (brightness) = 0.25, gain = 0"
     assert told(both, NoteOn(0, 0, 60, 100)) == ""
 
 
