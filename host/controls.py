@@ -10,9 +10,6 @@ import numpy.typing as npt
 
 RAMP_SECONDS = 0.02  # long enough to hide the 128 steps of a knob, short enough to feel immediate
 FEW = 8  # times up to which one after the other is faster than all at once
-# What these controllers do is fixed by the MIDI specification, so no map may take them.
-RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
-NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
 
 
 class _Segment(NamedTuple):

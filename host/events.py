@@ -7,6 +7,10 @@ instruments take events in order of time.
 from dataclasses import dataclass
 from typing import Literal
 
+# What these controllers do is fixed by the MIDI specification, so no map may take them.
+RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
+NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
+
 Part = Literal["coarse", "fine", "up", "down"]  # of data entry: a half of the value, or a step
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..contract.card import Card, first_complaint
-from ..controls import RESERVED_CC
 from ..errors import UserError, nearest
+from ..events import RESERVED_CC
 from ..shelf import PRESETS
 from .preset import CCMap
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ..audio.effects import Effect
 from ..contract.card import Card
-from ..controls import NULL_PARAMETER, RESERVED_CC
 from ..errors import UserError
+from ..events import NULL_PARAMETER, RESERVED_CC
 from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, Part, controls_of
 from .macros import Macros

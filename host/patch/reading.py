@@ -1,7 +1,7 @@
 """A preset file is read, and everything that is wrong with it is told at once: a line each, with its place in the file.
 
 Neither `tomllib` nor `tomlkit` says where a key stands, or what is wrong after the first mistake. So where there is a
-mistake, the file is taken apart into its statements, each of which is TOML by itself and read by `tomllib`.
+mistake, the file is taken apart into its `statements`.
 """
 
 import re
@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,19 +17,11 @@ from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
 from .preset import FORMAT, Preset
+from .statements import DECIMAL_COMMA, LONGEST, Broken, Where, lines_of, statements
 
-Where = tuple[str | int, ...]
-
-MOST_LINES = 400  # of a statement that is taken apart: a long path has a code a line
 MOST_FAULTS = 20  # told of one file
-LONGEST = 60  # characters of a value that a message repeats
-UNFINISHED = "(at end of document)"  # what tomllib says of a statement that goes on in the next line
-KEY = re.compile(r"\s*([\w.\-]+)\s*=\s*(.*?)\s*(?:#.*)?")
-WORD = re.compile(r"[^\W\d][\w .#/\-]*")
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # tables that are there any number of times
 SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
-SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
 def read_preset(path: Path, text: str | None = None) -> Preset:
@@ -63,7 +55,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
     """Return what to tell people of a preset's faults, in the order of the file, with their lines."""
-    lines = _lines(preset_text(path) if text is None else text)
+    lines = lines_of(preset_text(path) if text is None else text)
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
     return [f"preset {path}{f', line {number}' if number else ''}: {fault.what}" for number, fault in placed]
@@ -80,66 +72,6 @@ def preset_text(path: Path) -> str:
         raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"preset {path} is not TOML: {error}") from None
-
-
-class Broken(NamedTuple):
-    """A line that is no TOML, and the key that it seems to give."""
-
-    number: int
-    key: str
-    what: str
-
-
-class Statement(NamedTuple):
-    """A header or a key with its value: its first line, counted from 1, and what it holds."""
-
-    number: int
-    text: str
-    fields: dict[str, Any]
-
-
-def statements(text: str) -> Iterator[Statement | Broken]:
-    """Take TOML apart: its headers and keys with their values, each TOML by itself, and the lines that are none."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    start = 0
-    while start < len(lines):
-        end, trouble = start + 1, ""
-        while True:
-            piece = "\n".join(lines[start:end])
-            try:
-                fields = tomllib.loads(piece)
-                if fields:
-                    yield Statement(start + 1, piece.strip(), fields)
-                break
-            except (ValueError, RecursionError) as error:
-                trouble = trouble or str(error)
-                if not str(error).endswith(UNFINISHED) or end == len(lines) or end - start == MOST_LINES:
-                    yield _broken(start + 1, lines[start], trouble)
-                    end = start + 1
-                    break
-            end += 1
-        start = end
-
-
-def _broken(number: int, line: str, trouble: str) -> Broken:
-    """Return a line that cannot be read, with a hint where it is one of the usual slips."""
-    given = KEY.fullmatch(line)
-    what = re.sub(r" \(at .*\)", "", trouble)
-    if given is None:
-        shown = printable(line.strip())[:LONGEST]
-        hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else what
-        # What follows a header that cannot be read belongs to no table that is known.
-        return Broken(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
-    key, value = given.groups()
-    if value.casefold() in SWITCHES:
-        what = f"write {key} = {SWITCHES[value.casefold()]}"
-    elif WORD.fullmatch(value):
-        what = f'text is written in quotes: {key} = "{value}"'
-    elif DECIMAL_COMMA.fullmatch(value):
-        what = f"decimals have a point: {key} = {value.replace(',', '.')}"
-    elif not value:
-        what = f"{key} has no value; give one, or remove the line"
-    return Broken(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {what}"))
 
 
 def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
@@ -167,54 +99,6 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
             lines[number - 1] = ""
             broken.append(Broken(number, given[:1] if given.startswith("[") else "", f"{given!r}: {what}"))
     return text, {}, broken or [Broken(1, "[", "it nests too deeply, or has a number of too many digits")]
-
-
-def _lines(text: str) -> dict[Where, int]:
-    """Return the line of each table, key and entry of a list, counted from 1."""
-    lines: dict[Where, int] = {}
-    counts: dict[Where, int] = {}
-    table: Where = ()
-    for part in statements(text):
-        if isinstance(part, Broken):
-            continue
-        if part.text.startswith("["):
-            table = _header(part, counts)
-            lines.setdefault(table, part.number)
-            lines.setdefault(table[:-1], part.number)
-        else:
-            for where in _keys(part.fields):
-                lines.setdefault((*table, *where), part.number)
-    return lines
-
-
-def _header(part: Statement, counts: dict[Where, int]) -> Where:
-    """Return the path of a table: of an array's, with the number of the one that begins or goes on here."""
-    keys: list[str] = []
-    inner: Any = part.fields
-    while inner:
-        inner = inner[0] if isinstance(inner, list) else inner
-        if not inner:
-            break
-        (key,) = inner
-        keys.append(key)
-        inner = inner[key]
-    path: Where = ()
-    for place, key in enumerate(keys):
-        path = (*path, key)
-        if place == len(keys) - 1 and part.text.startswith("[["):
-            counts[path] = counts.get(path, 0) + 1
-        if path in counts:
-            path = (*path, counts[path] - 1)
-    return path
-
-
-def _keys(value: Any) -> Iterator[Where]:
-    """The paths of all that a value holds."""
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in inside:
-        yield (key,)
-        for where in _keys(inner):
-            yield (key, *where)
 
 
 def _line(lines: Mapping[Where, int], where: Where) -> int | None:

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from ..controls import NULL_PARAMETER
 from ..events import (
+    NULL_PARAMETER,
     AllOff,
     ChannelPressure,
     ControlChange,

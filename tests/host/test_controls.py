@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.controls import RESERVED_CC, Ramp, knob, nudge
+from timbrel.host.controls import Ramp, knob, nudge
+from timbrel.host.events import RESERVED_CC
 from timbrel.host.patch.preset import PLAY_CONTROLS
 
 VALUES = st.floats(-1000, 1000, allow_subnormal=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import timbrel
 from timbrel.host.contract.card import Card
-from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
+from timbrel.host.events import RESERVED_CC
 from timbrel.host.patch.controllers import bindings, read_controller, shipped_controllers
 
 ROOT = Path(timbrel.__file__).parent

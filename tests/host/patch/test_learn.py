@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
-from timbrel.host.events import Clock, ControlChange, NoteOn, PitchBend
-from timbrel.host.patch.learn import _edit, learn
+from timbrel.host.events import RESERVED_CC, Clock, ControlChange, NoteOn, PitchBend
+from timbrel.host.patch.binding import bound
+from timbrel.host.patch.learn import learn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.reading import read_preset
@@ -315,7 +315,7 @@ def test_a_symbolic_link_stays_one(pad, tmp_path):
     ],
 )
 def test_layouts_of_all_kinds_are_kept(text, edited):
-    assert _edit(text, 9, "pan", (-1.0, 1.0)) == edited
+    assert bound(text, 9, "pan", (-1.0, 1.0))[0] == edited
 
 
 MAPS = st.lists(
@@ -334,7 +334,7 @@ def test_after_any_lesson_the_preset_is_the_same_but_for_one_map(maps, data):
         }
     )
     number, target = data.draw(st.integers(7, 31)), data.draw(st.sampled_from(["latent.0", "pan"]))
-    edited = Preset.model_validate(tomllib.loads(_edit(preset.to_toml(), number, target, (-1.0, 1.0))))
+    edited = Preset.model_validate(tomllib.loads(bound(preset.to_toml(), number, target, (-1.0, 1.0))[0]))
     assert edited.model_dump(exclude={"cc"}) == preset.model_dump(exclude={"cc"})
     assert [entry for entry in edited.cc if entry.target != target] == [e for e in preset.cc if e.target != target]
     [entry] = [entry for entry in edited.cc if entry.target == target]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.audio.effects import Effect
-from timbrel.host.controls import RESERVED_CC
 from timbrel.host.errors import UserError
+from timbrel.host.events import RESERVED_CC
 from timbrel.host.patch.library import find_model, open_patch
 from timbrel.host.patch.preset import PLAY_CONTROLS, CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from timbrel.host.patch.reading import read_preset

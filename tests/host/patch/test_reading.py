@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.reading import _lines, read_preset
+from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.statements import lines_of
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.shelf import MIDI
 
@@ -203,7 +204,7 @@ PLACES = {
 
 @pytest.mark.parametrize("text", PLACES)
 def test_every_key_has_its_line_however_it_is_written(text):
-    lines = _lines(text)
+    lines = lines_of(text)
     for where, line in PLACES[text].items():
         assert lines[where] == line
 
@@ -231,7 +232,7 @@ def test_lines_are_those_in_which_keys_stand_and_all_keys_have_one(entries, tabl
             places[*table, key] = text.count("\n") + 1
             text += f"{key} = {value}\n"
     tomllib.loads(text)
-    lines = _lines(text)
+    lines = lines_of(text)
     assert {where: line for where, line in lines.items() if where in places} == places
 
 

@@ -5,9 +5,9 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.controls import RESERVED_CC, knob
+from timbrel.host.controls import knob
 from timbrel.host.errors import UserError
-from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, Turn
+from timbrel.host.events import RESERVED_CC, ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, Turn
 from timbrel.host.patch.preset import CCMap
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.desk import Reader

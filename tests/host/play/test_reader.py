@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel import host
-from timbrel.host.controls import NULL_PARAMETER
 from timbrel.host.events import (
+    NULL_PARAMETER,
     AllOff,
     Clock,
     ControlChange,

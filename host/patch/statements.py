@@ -1,0 +1,129 @@
+"""TOML is taken apart into its statements, each of which is TOML by itself: what stands where, and what cannot be read.
+
+Light to import: no table of a preset is known here.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..errors import printable
+
+Where = tuple[str | int, ...]
+
+MOST_LINES = 400  # of a statement that is taken apart: a long path has a code a line
+LONGEST = 60  # characters of a value that a message repeats
+UNFINISHED = "(at end of document)"  # what tomllib says of a statement that goes on in the next line
+KEY = re.compile(r"\s*([\w.\-]+)\s*=\s*(.*?)\s*(?:#.*)?")
+WORD = re.compile(r"[^\W\d][\w .#/\-]*")
+SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+class Broken(NamedTuple):
+    """A line that is no TOML, and the key that it seems to give."""
+
+    number: int
+    key: str
+    what: str
+
+
+class Statement(NamedTuple):
+    """A header or a key with its value: its first line, counted from 1, and what it holds."""
+
+    number: int
+    text: str
+    fields: dict[str, Any]
+
+
+def statements(text: str) -> Iterator[Statement | Broken]:
+    """Take TOML apart: its headers and keys with their values, each TOML by itself, and the lines that are none."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    start = 0
+    while start < len(lines):
+        end, trouble = start + 1, ""
+        while True:
+            piece = "\n".join(lines[start:end])
+            try:
+                fields = tomllib.loads(piece)
+                if fields:
+                    yield Statement(start + 1, piece.strip(), fields)
+                break
+            except (ValueError, RecursionError) as error:
+                trouble = trouble or str(error)
+                if not str(error).endswith(UNFINISHED) or end == len(lines) or end - start == MOST_LINES:
+                    yield _broken(start + 1, lines[start], trouble)
+                    end = start + 1
+                    break
+            end += 1
+        start = end
+
+
+def _broken(number: int, line: str, trouble: str) -> Broken:
+    """Return a line that cannot be read, with a hint where it is one of the usual slips."""
+    given = KEY.fullmatch(line)
+    what = re.sub(r" \(at .*\)", "", trouble)
+    if given is None:
+        shown = printable(line.strip())[:LONGEST]
+        hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else what
+        # What follows a header that cannot be read belongs to no table that is known.
+        return Broken(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
+    key, value = given.groups()
+    if value.casefold() in SWITCHES:
+        what = f"write {key} = {SWITCHES[value.casefold()]}"
+    elif WORD.fullmatch(value):
+        what = f'text is written in quotes: {key} = "{value}"'
+    elif DECIMAL_COMMA.fullmatch(value):
+        what = f"decimals have a point: {key} = {value.replace(',', '.')}"
+    elif not value:
+        what = f"{key} has no value; give one, or remove the line"
+    return Broken(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {what}"))
+
+
+def lines_of(text: str) -> dict[Where, int]:
+    """Return the line of each table, key and entry of a list, counted from 1."""
+    lines: dict[Where, int] = {}
+    counts: dict[Where, int] = {}
+    table: Where = ()
+    for part in statements(text):
+        if isinstance(part, Broken):
+            continue
+        if part.text.startswith("["):
+            table = header(part, counts)
+            lines.setdefault(table, part.number)
+            lines.setdefault(table[:-1], part.number)
+        else:
+            for where in _keys(part.fields):
+                lines.setdefault((*table, *where), part.number)
+    return lines
+
+
+def header(part: Statement, counts: dict[Where, int]) -> Where:
+    """Return the path of a table: of an array's, with the number of the one that begins or goes on here."""
+    keys: list[str] = []
+    inner: Any = part.fields
+    while inner:
+        inner = inner[0] if isinstance(inner, list) else inner
+        if not inner:
+            break
+        (key,) = inner
+        keys.append(key)
+        inner = inner[key]
+    path: Where = ()
+    for place, key in enumerate(keys):
+        path = (*path, key)
+        if place == len(keys) - 1 and part.text.startswith("[["):
+            counts[path] = counts.get(path, 0) + 1
+        if path in counts:
+            path = (*path, counts[path] - 1)
+    return path
+
+
+def _keys(value: Any) -> Iterator[Where]:
+    """The paths of all that a value holds."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield (key,)
+        for where in _keys(inner):
+            yield (key, *where)
