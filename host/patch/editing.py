@@ -1,0 +1,352 @@
+"""Edits a preset's text: values, knobs, a path and effects. Comments and layout stay, and nothing else changes.
+
+Every edit is compared with the same change of what the text says; where more would change, it is refused.
+"""
+
+import copy
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tomlkit
+
+from ..errors import UserError
+from .statements import Broken, Where, header, statements
+
+Fields = dict[str, Any]
+GONE = object()  # the value of what is taken out
+
+
+def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[float]) -> str:
+    """Return the text with values set, each by the keys that lead to it: ``("envelope", "sustain")``.
+
+    ``codes`` are the numbers of ``latent.values`` where it has none.
+
+    Raises:
+        UserError: one cannot be set without changing more.
+    """
+    latents = {where: value for where, value in values.items() if where[:2] == ("latent", "values")}
+    if latents and "values" not in tomllib.loads(text).get("latent", {}):
+        text = with_value(text, ("latent", "values"), list(codes))
+    for where, value in values.items():
+        text = with_value(text, where, value)
+    return text
+
+
+def with_value(text: str, where: Where, value: Any) -> str:
+    """Return the text with one value set, by the keys that lead to it; entries of lists are counted from 0.
+
+    Raises:
+        UserError: it cannot be set without changing more.
+    """
+
+    def change(fields: Fields) -> None:
+        inner: Any = fields
+        for key in where[:-1]:
+            inner = inner.setdefault(key, {}) if isinstance(inner, dict) else inner[key]
+        inner[where[-1]] = value
+
+    return _checked(_set(text, where, value), change, text, ".".join(map(str, where)))
+
+
+def without_maps(text: str, target: str) -> str:
+    """Return the text without the knobs of a target; pressure may move it still.
+
+    Raises:
+        UserError: they cannot be taken out without changing more.
+    """
+    fields = tomllib.loads(text)
+    place = target.removeprefix("latent.")
+    knobs = fields.get("knobs", [])
+    if target.startswith("latent.") and place.isdecimal() and int(place) < len(knobs):
+        at = int(place)
+        text = with_value(text, ("knobs",), knobs[:at])
+        for number, knob in enumerate(knobs[at + 1 :], at + 1):  # a list of knobs has no gap
+            text = _appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
+
+    def of_a_knob(place: int, entry: Fields) -> bool:
+        return entry.get("target") == target and "pressure" not in entry
+
+    return _without(text, "cc", of_a_knob)
+
+
+def with_path(text: str, motion: Fields | None) -> str:
+    """Return the text with this [[motion]] in the place of the path or walk of all latents; None takes that away.
+
+    Raises:
+        UserError: it cannot be edited without changing more.
+    """
+    text = _without(text, "motion", lambda place, entry: "target" not in entry)
+    return text if motion is None else _appended(text, "motion", motion)
+
+
+def with_effect(text: str, plugin: str) -> str:
+    """Return the text with one more effect behind the others.
+
+    Raises:
+        UserError: as above.
+    """
+    return _appended(text, "effects", {"plugin": plugin})
+
+
+def passing_effect(text: str, index: int, on: bool) -> str:
+    """Return the text with an effect that works, or that sound passes by.
+
+    Raises:
+        UserError: as above.
+    """
+    return with_value(text, ("effects", index, "on"), on)
+
+
+def without_effect(text: str, index: int) -> str:
+    """Return the text without an effect and without the maps that move it.
+
+    Raises:
+        UserError: as above, or a macro moves nothing else.
+    """
+    own = f"effects.{index}."
+    for number, macro in enumerate(tomllib.loads(text).get("macro", [])):
+        gone = [place for place, entry in enumerate(macro["targets"]) if entry["target"].startswith(own)]
+        if len(gone) == len(macro["targets"]):
+            raise UserError(f"macro {macro['name']!r} moves nothing but this effect; remove the macro first")
+        for place in reversed(gone):
+            text = _without_entry(text, ("macro", number, "targets", place))
+    text = _without(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(own))
+    text = _without(text, "effects", lambda place, entry: place == index)
+    count = len(tomllib.loads(text).get("effects", []))
+    return _renumbered(text, {place + 1: place for place in range(index, count)})
+
+
+def with_effect_moved(text: str, index: int, to: int) -> str:
+    """Return the text with an effect at another place in the row; maps go with it.
+
+    Raises:
+        UserError: as above.
+    """
+    order = list(range(len(tomllib.loads(text).get("effects", []))))
+    order.insert(to, order.pop(index))
+    text = _ordered(text, "effects", order)
+    return _renumbered(text, {old: place for place, old in enumerate(order)})
+
+
+def _without_entry(text: str, where: Where) -> str:
+    """Return the text without an entry of a list."""
+
+    def change(fields: Fields) -> None:
+        inner: Any = fields
+        for key in where[:-1]:
+            inner = inner[key]
+        del inner[where[-1]]
+
+    return _checked(_set(text, where, GONE), change, text, ".".join(map(str, where)))
+
+
+def _renumbered(text: str, places: Mapping[int, int]) -> str:
+    """Return the text with effects called by other numbers in maps and macros."""
+
+    def renamed(target: str) -> str:
+        section, _, rest = target.partition(".")
+        number, _, parameter = rest.partition(".")
+        if section != "effects" or not number.isdecimal():
+            return target
+        return f"effects.{places.get(int(number), int(number))}.{parameter}"
+
+    fields = tomllib.loads(text)
+    named: list[tuple[Where, str]] = [
+        (("cc", place, "target"), entry["target"]) for place, entry in enumerate(fields.get("cc", []))
+    ]
+    for place, macro in enumerate(fields.get("macro", [])):
+        named += [
+            (("macro", place, "targets", number, "target"), entry["target"])
+            for number, entry in enumerate(macro["targets"])
+        ]
+    for where, target in named:
+        if renamed(target) != target:
+            text = with_value(text, where, renamed(target))
+    return text
+
+
+def _without(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
+    """Return the text without some of the tables of a name."""
+    entries = tomllib.loads(text).get(name, [])
+    gone = [place for place, entry in enumerate(entries) if doomed(place, entry)]
+    if not gone:
+        return text
+    spans = _spans(text, name)
+    if spans is None:
+        document = tomlkit.parse(text)
+        for place in reversed(gone):
+            del document[name][place]
+        edited = tomlkit.dumps(document)
+    else:
+        lines = text.split("\n")
+        for place in reversed(gone):
+            start, end = spans[place]
+            while start and not lines[start - 1].strip():
+                start -= 1
+            del lines[start:end]
+        edited = "\n".join(lines)
+
+    def change(fields: Fields) -> None:
+        kept = [entry for place, entry in enumerate(entries) if place not in gone]
+        fields[name] = kept
+        if not kept:
+            del fields[name]
+
+    return _checked(edited, change, text, name)
+
+
+def _appended(text: str, name: str, fresh: Fields) -> str:
+    """Return the text with one more table of a name, behind those that it has."""
+    spans = _spans(text, name)
+    if spans is None:
+        document = tomlkit.parse(text)
+        table = tomlkit.inline_table()
+        table.update(fresh)
+        document[name].append(table)
+        edited = tomlkit.dumps(document)
+    else:
+        lines = text.split("\n")
+        end = spans[-1][1] if spans else len(text.rstrip().split("\n"))
+        written = ["", f"[[{name}]]", *tomlkit.dumps(fresh).rstrip("\n").split("\n")]
+        lines[end:end] = [line + "\r" for line in written] if "\r\n" in text else written
+        edited = "\n".join(lines)
+
+    def change(fields: Fields) -> None:
+        fields[name] = [*fields.get(name, []), fresh]
+
+    return _checked(edited, change, text, name)
+
+
+def _ordered(text: str, name: str, order: Sequence[int]) -> str:
+    """Return the text with its tables of a name in another order: ``order[n]`` is where the new number n was."""
+    spans = _spans(text, name)
+    if spans is None:
+        document = tomlkit.parse(text)
+        tables = [copy.deepcopy(entry) for entry in document[name]]
+        for place, old in enumerate(order):
+            document[name][place] = tables[old]
+        edited = tomlkit.dumps(document)
+    else:
+        lines = text.split("\n")
+        blocks = [lines[start:end] for start, end in spans]
+        for (start, end), old in reversed(list(zip(spans, order, strict=True))):
+            lines[start:end] = blocks[old]
+        edited = "\n".join(lines)
+
+    def change(fields: Fields) -> None:
+        fields[name] = [fields[name][old] for old in order]
+
+    return _checked(edited, change, text, name)
+
+
+def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
+    """Return the lines of each ``[[name]]`` with its own tables, and the comments below that no other header claims.
+
+    None where they are written as one list.
+    """
+    lines = text.split("\n")
+    counts: dict[Where, int] = {}
+    heads: list[tuple[int, Where, bool]] = []  # line, path, and whether a table of the list begins
+    for part in statements(text):
+        if isinstance(part, Broken):
+            continue
+        if part.text.startswith("["):
+            heads.append((part.number - 1, header(part, counts), part.text.startswith("[[")))
+        elif not heads and name in part.fields:
+            return None
+    spans = []
+    for place, (start, path, begins) in enumerate(heads):
+        if path[:1] != (name,) or len(path) != 2 or not begins:
+            continue
+        after = [line for line, other, _ in heads[place + 1 :] if other[:2] != path]
+        spans.append((start, _end(lines, start, after[0] if after else len(lines))))
+    return spans
+
+
+def _end(lines: Sequence[str], start: int, most: int) -> int:
+    """Return the end of a table that begins at a line: its last key, and comments right below that stand apart."""
+    end = start + 1
+    for line in range(start + 1, most):
+        if lines[line].strip() and not lines[line].lstrip().startswith("#"):
+            end = line + 1
+    comments = end
+    while comments < most and lines[comments].lstrip().startswith("#"):
+        comments += 1
+    return comments if comments == len(lines) or not lines[comments].strip() else end
+
+
+def _set(text: str, where: Where, value: Any) -> str:
+    """Return the text with a value set: in its own line, in a line of its table, or in a table of its own."""
+    lines = text.split("\n")
+    counts: dict[Where, int] = {}
+    table: Where = ()
+    last: int | None = None  # the line behind the last key of the table that the value belongs to
+    inside: tuple[slice, Where] | None = None  # a statement that holds what the value belongs to
+    for part in statements(text):
+        if isinstance(part, Broken):
+            continue
+        span = slice(part.number - 1, part.number + part.text.count("\n"))
+        if part.text.startswith("["):
+            table = header(part, counts)
+        elif table == where[: len(table)]:
+            rest = where[len(table) :]
+            if _holds(part.fields, rest):
+                return _edited(lines, span, rest, value)
+            if len(rest) > 1 and _holds(part.fields, rest[:-1]):
+                inside = span, rest
+        if table == where[:-1]:
+            last = span.stop
+    if inside is not None:
+        return _edited(lines, *inside, value)
+    carriage = "\r" if "\r\n" in text else ""
+    line = f"{where[-1]} = {tomlkit.item(value).as_string()}{carriage}"
+    if last is not None:
+        lines[last:last] = [line]
+    else:
+        end = len(text.rstrip().split("\n"))
+        lines[end:end] = [carriage, f"[{where[0]}]{carriage}", line]
+    return "\n".join(lines)
+
+
+def _holds(fields: Any, where: Where) -> bool:
+    """Return whether keys lead to something."""
+    for key in where:
+        if isinstance(key, int):
+            if not isinstance(fields, list) or key >= len(fields):
+                return False
+        elif not isinstance(fields, dict) or key not in fields:
+            return False
+        fields = fields[key]
+    return True
+
+
+def _edited(lines: list[str], span: slice, where: Where, value: Any) -> str:
+    """Return all lines, with a value set in the statement of some."""
+    part = tomlkit.parse("\n".join(lines[span]) + "\n")
+    inner: Any = part
+    for key in where[:-1]:
+        inner = inner[key]
+    if value is GONE:
+        del inner[where[-1]]
+    else:
+        inner[where[-1]] = value
+    lines[span] = tomlkit.dumps(part).removesuffix("\n").split("\n")
+    return "\n".join(lines)
+
+
+def _checked(edited: str, change: Callable[[Fields], None], text: str, what: str) -> str:
+    """Return the edited text, if it says what the text says after the change.
+
+    Raises:
+        UserError: it says more, or less.
+    """
+    fields = tomllib.loads(text)
+    change(fields)
+    try:
+        right = tomllib.loads(edited) == fields
+    except ValueError:
+        right = False
+    if not right:
+        raise UserError(f"cannot edit {what} of the preset without changing more of it; edit its file by hand")
+    return edited
