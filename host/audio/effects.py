@@ -22,11 +22,15 @@ SETTLING_SECONDS = 1.0  # time for a plugin to begin; MP3Compressor holds back 0
 
 
 class Effect(BaseModel):
-    """One effect of a preset: ``plugin`` is a name of `RANGES` or the path of a VST3; other keys are its parameters."""
+    """One effect of a preset: ``plugin`` is a name of `RANGES` or the path of a VST3.
+
+    Where it is not ``on``, sound passes it by. Other keys are its parameters.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     plugin: str
+    on: bool = True
 
 
 class EffectChain:
@@ -39,6 +43,7 @@ class EffectChain:
             UserError: naming the effect and the first thing that is wrong with it.
         """
         self._stages = [_load(index, effect, sample_rate, folder) for index, effect in enumerate(effects)]
+        self._heard = [stage for stage, effect in zip(self._stages, effects, strict=True) if effect.on]
         self._knobs = {
             f"effects.{index}.{name}": (stage, name) for index, stage in enumerate(self._stages) for name in stage.knobs
         }
@@ -49,7 +54,7 @@ class EffectChain:
     @property
     def latency_samples(self) -> int:
         """Samples by which sound comes late: what the effects hold back, and a quantum for each that holds back."""
-        return sum(stage.latency_samples for stage in self._stages)
+        return sum(stage.latency_samples for stage in self._heard)
 
     @property
     def pause_seconds(self) -> float:
@@ -57,11 +62,11 @@ class EffectChain:
 
         Infinite with a plugin's file, which cannot be asked. Where a knob once was counts: its echoes may be under way.
         """
-        return sum(stage.pause_seconds for stage in self._stages)
+        return sum(stage.pause_seconds for stage in self._heard)
 
     def process(self, audio: Array) -> Array:
         """Return the next block, [2, n] in and out; n may be 0."""
-        for stage in self._stages if audio.shape[1] else ():
+        for stage in self._heard if audio.shape[1] else ():
             audio = stage.process(audio)
         return audio
 

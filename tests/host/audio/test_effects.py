@@ -176,6 +176,15 @@ def test_effects_sound_in_the_order_of_the_preset(chain, noise):
     assert np.abs(soft).max() > 2
 
 
+def test_sound_passes_an_effect_by_that_is_not_on_and_what_turns_it_still_does(chain, noise):
+    passed = chain({"plugin": "Distortion", "drive_db": 30.0, "on": False}, {"plugin": "Gain", "gain_db": -6.0})
+    passed.set("effects.0.drive_db", 10.0)
+    passed.set("effects.1.gain_db", -12.0)
+    sound = passed.process(noise)
+    assert np.array_equal(sound, chain({"plugin": "Gain", "gain_db": -12.0}).process(noise))
+    assert passed.values() == {"effects.0.drive_db": 10.0, "effects.1.gain_db": -12.0}
+
+
 def test_a_chain_of_nothing_returns_what_it_gets(chain, noise):
     empty = chain()
     np.testing.assert_array_equal(empty.process(noise), noise)
