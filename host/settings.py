@@ -43,12 +43,13 @@ class Knob(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A number that a knob can turn: its target, its range and its unit."""
+    """A number that a knob can turn: its target, its range and its unit, and what it is called in its table."""
 
     name: str
     low: float
     high: float
     unit: str
+    field: str
 
     def within(self, value: float) -> float:
         """Return the nearest value in its range."""
@@ -69,7 +70,7 @@ def controls_of(table: type[Part], section: str = "") -> dict[str, Control]:
             low = next(float(str(mark.ge)) for mark in marks if isinstance(mark, Ge))
             high = next((float(str(mark.le)) for mark in marks if isinstance(mark, Le)), knob.highest)
             assert high is not None
-            found[name] = Control(name, low, high, knob.unit)
+            found[name] = Control(name, low, high, knob.unit, field)
     return found
 
 

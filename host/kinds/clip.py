@@ -189,6 +189,10 @@ class Clip(Kind):
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
         return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
+    def choices(self, card: Shape) -> Mapping[str, Sequence[str]]:
+        """See `Kind.choices`."""
+        return {LABEL: card.labels} if len(card.labels) > 1 else {}
+
     def faults(self, own: ClipSections, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
         """See `Kind.faults`."""
         settings = own.clip or ClipSettings()

@@ -99,6 +99,10 @@ class Kind:
         """
         return {}
 
+    def choices(self, card: Shape) -> Mapping[str, Sequence[str]]:
+        """Return the targets that choose one of several things by its number, from 0 on, with the names of these."""
+        return {}
+
     def faults(self, own: Any, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
         """Give the faults of a preset's settings for this kind: contradictions among them or with the model.
 

@@ -69,9 +69,6 @@ class Status:
 # "load", presets by slot; or "stop", with nothing.
 Command = tuple[str, Any]
 # From it. "report" comes at the pace asked; "heard" are the events that came by MIDI since the last one, for a panel.
-Message = tuple[
-    Literal[
-        "ready", "report", "playing", "set", "say", "preset", "lost", "error", "heard", "sound", "events", "swapped"
-    ],
-    Any,
-]
+# For it alone are "sheet", what the preset on show is, and "refused": presets by slot that cannot be played, and why.
+Kind = Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"]
+Message = tuple[Kind | Literal["heard", "sheet", "refused"], Any]

@@ -31,6 +31,7 @@ from ..shelf import Draft
 from ..stop import SIGNALS
 from ..through.insert import Insert
 from .cast import Slot, by_channel
+from .describing import sheet_of
 from .loop import Loop, Source
 from .messages import Command, Setup
 from .reporting import report
@@ -103,6 +104,8 @@ def _sound(stage: Stage) -> None:
                 coming = stage.heard = Overheard(coming)
             sources.insert(0, coming)
         stage.rate = sink.rate
+        if setup.panel:
+            stage.send("sheet", sheet_of(names, patches, rack.knobs))
         stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop = Loop(
             Player(rack, sink.rate, setup.before),
@@ -286,13 +289,19 @@ def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
         named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
-        stage.send("preset", [*lines, f"{fault}{last}; what was played before goes on"])
+        why = [*lines, f"{fault}{last}; what was played before goes on"]
+        stage.send("preset", why)
+        if stage.setup.panel:
+            stage.send("refused", (dict(wanted), why))
         stage.loop.brace(0)
         return
+    sheet = sheet_of({**stage.cast.names, **wanted}, patches, rack.knobs) if stage.setup.panel else None
     told = _swap_recorder(stage, wanted, patches) if stage.setup.recording else None
     stage.loop.player.swap(rack, stage.cast.channels(wanted), told)
     stage.cast.take(wanted, patches)
     stage.send("playing", dict(wanted))
+    if sheet is not None:
+        stage.send("sheet", sheet)
     loaded = [patches[slot] for slot in wanted]
     lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
     stage.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])

@@ -104,6 +104,11 @@ class Mapper:
         """Return where the own knobs of all targets are heading, and macros."""
         return {target: self._present(target) for target in self._reach}
 
+    @property
+    def reach(self) -> Mapping[str, Range]:
+        """Return what can be turned, and how far."""
+        return self._reach
+
     def at(self, target: str) -> float:
         """Return where a target's own knob is heading, or a macro."""
         return self._present(target)

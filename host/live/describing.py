@@ -1,0 +1,168 @@
+"""Tells a panel all that it shows of a preset: its controls, each declared once in the tables of presets and kinds."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..contract.card import Card
+from ..contract.model import Model
+from ..errors import printable
+from ..kinds.table import kind_of
+from ..patch.agreement import named
+from ..patch.library import Patch
+from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, PlaySettings, Preset
+from ..play.mapping import Mapper
+from ..settings import Control, controls_of
+from ..shelf import Draft, preset_file, shipped_models
+from .cast import Slot, by_channel
+from .sheet import Dial, Sheet
+
+UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by the end of a name
+
+
+def sheet_of(names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]) -> Sheet:
+    """Return what a panel is told of the preset on show: that of all channels, or the first.
+
+    Args:
+        names: of presets by slot, as they were asked for.
+        patches: what these opened.
+        knobs: of a rack of the patches, by channel, as long as nothing has moved them.
+    """
+    place, patch = next(iter(by_channel(patches).items()))
+    return described(names[place if place in patches else None], patch, place, knobs[place])
+
+
+def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper) -> Sheet:
+    """Return what a panel is told of a preset.
+
+    Args:
+        name: as it was asked for.
+        patch: what that opened.
+        channel: 0 to 15, where it hears in the rack.
+        knobs: its knobs, at rest.
+    """
+    preset, card = patch.preset, patch.model.card
+    file, folder, text = _source(name, patch)
+    keys = [entry.key for entry in preset.keys] or sorted(patch.tuning)
+    return Sheet(
+        name=patch.name,
+        file=file,
+        folder=folder,
+        text=text,
+        channel=channel,
+        model=patch.model.path,
+        model_name=printable(card.name),
+        kind=card.kind,
+        description=printable(card.description),
+        latents=[
+            (printable(latent.name), latent.low, latent.high, latent.default, latent.mean, latent.std)
+            for latent in card.latents
+        ],
+        chroma=None if card.chroma is None else list(card.chroma.trained),
+        card=_card(card),
+        keys=(min(keys, default=0), max(keys, default=127)),
+        dials=list(dials(preset, patch.model, knobs)),
+        warnings=patch.warnings,
+    )
+
+
+def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
+    """Yield the targets that the knobs of a preset turn, in the order in which a panel shows them.
+
+    Those of gestures are left out where the model has none.
+    """
+    card = model.card
+    idle = kind_of(card).of_notes if model.gestures is None else {}
+    reach = {target: span for target, span in knobs.reach.items() if target not in idle}
+    places, titles, choices = _places(preset, card), named(preset, card), kind_of(card).choices(card)
+    for target, (low, high) in sorted(reach.items(), key=lambda entry: _order(entry[0], places)):
+        group, control, place = places.get(target, ("effects", None, _in_effects(target)))
+        yield Dial(
+            target=target,
+            title=titles.get(target) or _title(target, preset),
+            group=group,
+            low=low,
+            high=high,
+            rest=knobs.at(target),
+            unit=_unit(target) if control is None else control.unit,
+            place=place,
+            choices=tuple(choices.get(target, ())),
+            maps=tuple((entry.source, entry.takeover) for entry in preset.cc if entry.target == target),
+        )
+
+
+Place = tuple[str, Control | None, tuple[str | int, ...]]  # a target's group, its declaration, its keys in the file
+
+
+def _places(preset: Preset, card: Card) -> dict[str, Place]:
+    """Return the place of each target that is not an effect's, in the order in which a panel shows them."""
+    kind = kind_of(card)
+    places: dict[str, Place] = {
+        f"latent.{number}": ("latent", None, ("latent", "values", number)) for number in range(len(card.latents))
+    }
+    places |= {f"macro.{number}": ("macro", None, ("macro", number, "value")) for number in range(len(preset.macro))}
+    places[MORPH] = ("morph", None, ())
+    tables = {"play": controls_of(PlaySettings), "envelope": ENVELOPE_CONTROLS, "process": PROCESS_CONTROLS}
+    if kind.sections:
+        tables[kind.sections[0]] = dict(kind.controls)
+    for table, controls in tables.items():
+        places |= {name: (table, control, (table, control.field)) for name, control in controls.items()}
+    for name in kind.choices(card):
+        table, _, field = name.partition(".")
+        places[name] = (table, None, (table, field))
+    return places
+
+
+def _in_effects(target: str) -> tuple[str | int, ...]:
+    section, _, rest = target.partition(".")
+    number, _, parameter = rest.partition(".")
+    return (section, int(number), parameter) if number.isdecimal() else ()
+
+
+def _order(target: str, places: Mapping[str, Place]) -> tuple[int, tuple[str | int, ...]]:
+    if target in places:
+        return list(places).index(target), ()
+    return len(places), _in_effects(target)[1:2]
+
+
+def _title(target: str, preset: Preset) -> str:
+    """Return what people read: a name without its table, its unit and underlines."""
+    name = target.rpartition(".")[2]
+    if target.startswith("latent."):
+        return f"latent {name}"
+    words = name.split("_")
+    return " ".join(words[:-1] if len(words) > 1 and words[-1] in UNITS else words)
+
+
+def _unit(target: str) -> str:
+    return UNITS.get(target.rpartition("_")[2], "") if target.startswith("effects.") else ""
+
+
+def _card(card: Card) -> list[tuple[str, str]]:
+    training = card.training
+    lines = [
+        ("licence", card.license),
+        ("credits", card.credits),
+        ("made", f"{card.created}, recipe {training.recipe}, {training.steps} steps"),
+        ("corpus", f"{training.corpus}: {training.clips} clips, {training.seconds:.0f} s"),
+        *kind_of(card).frames(card),
+    ]
+    return [(label, printable(text)) for label, text in lines if text]
+
+
+def _source(name: str | Draft, patch: Patch) -> tuple[Path | None, Path, str]:
+    """Return a preset's file, where its paths begin, and its text; those that a bare model's file would have here."""
+    if isinstance(name, Draft):
+        return None, name.folder, name.text
+    given = Path(name)
+    file = preset_file(name)
+    if file is None and name not in shipped_models() and given.suffix != ".onnx":
+        file = given
+    if file is not None:
+        return file, file.parent, file.read_bytes().decode()
+    model = name if name in shipped_models() else os.path.relpath(given)
+    return (
+        None,
+        Path(),
+        patch.preset.model_copy(update={"model": model}).to_toml(names=named(patch.preset, patch.model.card)),
+    )

@@ -1,0 +1,54 @@
+"""What a panel shows of a preset: light to import."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Dial:
+    """A target of the preset on show, as a panel draws it.
+
+    ``low``, ``high`` and ``rest`` are in its ``unit``, which may be empty. ``place`` are the keys that lead to its rest
+    in the preset's file; empty where the file has no such place, as of a morph. ``maps`` are the controllers that move
+    it, each with its takeover. Where it chooses one of several things by number, ``choices`` are their names, which the
+    file has in place of numbers.
+    """
+
+    target: str
+    title: str
+    group: str
+    low: float
+    high: float
+    rest: float
+    unit: str
+    place: tuple[str | int, ...]
+    maps: tuple[tuple[str, str], ...]
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a panel is told of the preset on show.
+
+    ``file`` is its file, None for a bare model; ``text`` what that holds, or what a file of it would hold, with paths
+    that begin in ``folder``. ``channel`` (0 to 15) is where it hears. ``latents`` have title, low, high, default, mean
+    and std each; ``card`` are pairs of a label and a text; ``chroma`` are the pitch classes of the training set, if the
+    model knows such; ``keys`` the lowest and the highest key that sounds.
+    """
+
+    name: str
+    file: Path | None
+    folder: Path
+    text: str
+    channel: int
+    model: Path
+    model_name: str
+    kind: str
+    description: str
+    latents: Sequence[tuple[str, float, float, float, float, float]]
+    chroma: Sequence[int] | None
+    card: Sequence[tuple[str, str]]
+    keys: tuple[int, int]
+    dials: Sequence[Dial]
+    warnings: Sequence[str] = ()
