@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..patch.controllers import Controller
     from ..patch.learn import Moment
 from .options import PRESET_HELP, Channels, MidiApi, MidiPort, Overwrite, Trust, channel_presets
+from .serving import served
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -37,6 +38,12 @@ Source = Annotated[
 ]
 Keys = Annotated[
     bool, typer.Option("--keys", help="Play on the computer's keyboard; MIDI is heard if --midi-port names it.")
+]
+
+Panel = Annotated[bool, typer.Option("--panel", help="Show and play it on a page, at the address that is printed.")]
+Lan = Annotated[bool, typer.Option("--lan", help="With --panel: other machines of the network may play, too.")]
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="With --panel: the page's port; one that is free by default.")
 ]
 
 BLOCKS = (16, 8192)  # samples: as host.audio.device has it, which would load numpy
@@ -64,6 +71,9 @@ def play(
     plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
     record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
     record_midi: Annotated[Path | None, typer.Option(help="Write the performance, a .mid for 'render'.")] = None,
+    panel: Panel = False,
+    lan: Lan = False,
+    port: Port = None,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -77,7 +87,9 @@ def play(
     _check(block, rate, device if null else None, source, null, bool(chosen))
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     known = _controller(controller)
-    with _screen(keys, plain) as screen:
+    with served(panel, lan, port) as side, _screen(keys, plain) as screen:
+        if side is not None:
+            side.say = screen.say
         setup = Setup(
             preset=preset,
             channels=tuple((number, name) for number, name in chosen.items() if name is not None),
@@ -96,7 +108,22 @@ def play(
             programs=among,
             controller=known,
         )
-        play(setup, screen, Recording(record, record_midi), overwrite)
+        play(setup, screen, Recording(record, record_midi), overwrite, side)
+
+
+@commands.command()
+def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust = False) -> None:
+    """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
+    from ..live.messages import Setup
+    from ..live.parent import play
+    from ..live.tape import Recording
+    from ..trust import ask_for
+
+    ask_for([preset], trust)
+    with served(True, browse=True) as side, _screen(keys=False, plain=False) as screen:
+        if side is not None:
+            side.say = screen.say
+        play(Setup(preset=preset), screen, Recording(), overwrite=False, panel=side)
 
 
 def _check(

@@ -1,0 +1,70 @@
+"""What the words of pages make of a preset's text."""
+
+import tomllib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..errors import UserError
+from ..live.sheet import Dial
+from ..patch import editing
+from . import showing, words
+from .history import State
+
+EFFECTS = "effects."
+
+
+def baked(state: State, targets: Collection[str], dials: Mapping[str, Dial]) -> str:
+    """Return the text of a state in which these targets rest where they stand, as far as a file has a place for that.
+
+    Args:
+        dials: of the preset on show; an effect that is not in it has its place in the text by its number.
+
+    Raises:
+        UserError: the text cannot be edited without changing more.
+    """
+    moved: dict[tuple[str | int, ...], float | str] = {}
+    for target in targets:
+        value, dial = state.values[target], dials.get(target)
+        place = _in_effects(target) if dial is None else dial.place
+        if place and value != state.rests.get(target, value):
+            moved[place] = dial.choices[round(value)] if dial is not None and dial.choices else value
+    codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
+    return editing.with_values(state.text, moved, codes)
+
+
+def with_path(text: str, word: words.Path, latents: int) -> str:
+    """Return a preset's text with the path of a word."""
+    if word.points is None:
+        return editing.with_path(text, None)
+    if any(len(point) != latents for point in word.points):
+        raise UserError(f"a code of the path needs {latents} numbers, one a latent")
+    motion: dict[str, Any] = {"path": [list(point) for point in word.points]}
+    if word.seconds is None:
+        return editing.with_path(text, motion | {"beats": word.beats})
+    legs = len(word.points) - (not word.loop)
+    motion["times"] = [round(word.seconds * leg / legs, 6) for leg in range(legs + 1)]
+    return editing.with_path(text, motion | ({"loop": True} if word.loop else {}))
+
+
+def with_effect(text: str, word: words.Effect) -> str:
+    """Return a preset's text with its effects as a word wants them."""
+    count = len(tomllib.loads(text).get("effects", []))
+    if word.do == "add":
+        if word.plugin not in showing.available_effects():
+            raise UserError(f"effect {word.plugin!r} cannot be added; choose one of the list")
+        return editing.with_effect(text, word.plugin)
+    if max(word.index, word.to if word.do == "move" else 0) >= count:
+        raise UserError(f"the preset has {count} effects; choose one of them")
+    match word.do:
+        case "remove":
+            return editing.without_effect(text, word.index)
+        case "move":
+            return editing.with_effect_moved(text, word.index, word.to)
+        case _:
+            return editing.passing_effect(text, word.index, word.on)
+
+
+def _in_effects(target: str) -> tuple[str | int, ...]:
+    """Return the keys that lead to a parameter of an effect."""
+    section, number, parameter = [*target.split(".", 2), "", ""][:3]
+    return (section, int(number), parameter) if section == "effects" and number.isdecimal() else ()

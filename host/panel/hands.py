@@ -1,0 +1,98 @@
+"""What the hands of pages hold: keys, the pedal and targets. What one holds, another's letting go does not release."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+
+from ..events import ControlChange, Event, Hold, NoteOff, NoteOn
+
+SUSTAIN = 64
+PANIC = (SUSTAIN, 123, 120)  # the pedal up, all notes off, all sound off
+
+
+class Hands:
+    """Keys that are down, the pedal, and targets that are held, by page."""
+
+    def __init__(self, play: Callable[[Event], None]) -> None:
+        self._play = play
+        self.channel = 0
+        self._keys: dict[Hashable, set[int]] = {}
+        self._pedals: set[Hashable] = set()
+        self._holds: dict[Hashable, dict[str, float]] = {}  # with the value that a target had when it was grabbed
+
+    def key(self, page: Hashable, key: int, velocity: int) -> None:
+        """Press a key, or let it come up with velocity 0."""
+        own = self._keys.setdefault(page, set())
+        if velocity:
+            own.add(key)
+            self._play(NoteOn(0, self.channel, key, velocity))
+        elif key in own:
+            own.remove(key)
+            if not any(key in keys for keys in self._keys.values()):
+                self._play(NoteOff(0, self.channel, key))
+
+    def pedal(self, page: Hashable, down: bool) -> None:
+        """Press the sustain pedal, or let it come up."""
+        before = bool(self._pedals)
+        if down:
+            self._pedals.add(page)
+        else:
+            self._pedals.discard(page)
+        if bool(self._pedals) != before:
+            self._play(ControlChange(0, self.channel, SUSTAIN, 127 * bool(self._pedals)))
+
+    def panic(self) -> None:
+        """End all sound; no page has a key down any more."""
+        self._keys.clear()
+        self._pedals.clear()
+        for number in PANIC:
+            self._play(ControlChange(0, self.channel, number, 0))
+
+    def grab(self, page: Hashable, values: Mapping[str, float]) -> None:
+        """Take hold of targets, which have these values now."""
+        own = self._holds.setdefault(page, {})
+        for target, value in values.items():
+            if not self.held(target):
+                self._play(Hold(0, self.channel, target, True))
+            own.setdefault(target, value)
+
+    def drop(self, page: Hashable, targets: Iterable[str]) -> dict[str, float]:
+        """Let go of targets; return the values that they had when this page grabbed them."""
+        own, before = self._holds.get(page, {}), {}
+        for target in targets:
+            if target in own:
+                before[target] = own.pop(target)
+                if not self.held(target):
+                    self._play(Hold(0, self.channel, target, False))
+        return before
+
+    def leave(self, page: Hashable) -> dict[str, float]:
+        """Let go of all that a page holds; return as `drop` does."""
+        for key in sorted(self._keys.get(page, ())):
+            self.key(page, key, 0)
+        self.pedal(page, False)
+        before = self.drop(page, list(self._holds.get(page, {})))
+        self._keys.pop(page, None)
+        self._holds.pop(page, None)
+        return before
+
+    def holds(self, page: Hashable, target: str) -> bool:
+        """Return whether a page holds a target."""
+        return target in self._holds.get(page, {})
+
+    def held(self, target: str) -> bool:
+        """Return whether any page holds a target."""
+        return any(target in own for own in self._holds.values())
+
+    def again(self, targets: Iterable[str], channel: int) -> None:
+        """Take hold anew of what is held, in another rack that has these targets; what it lacks is let go."""
+        self.channel = channel
+        known = set(targets)
+        for own in self._holds.values():
+            for target in [target for target in own if target not in known]:
+                del own[target]
+        for target in sorted({target for own in self._holds.values() for target in own}):
+            self._play(Hold(0, channel, target, True))
+
+    def forget_keys(self) -> None:
+        """Note that another process sounds, which knows no key that is down."""
+        self._keys.clear()
+        self._pedals.clear()

@@ -1,0 +1,278 @@
+"""The panel's server: its page's files, and a socket for each page, by which all of them share one board."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections import deque
+from collections.abc import Hashable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ... import __version__
+from ..errors import printable
+from ..events import Event, Turn
+from ..shelf import Draft
+from .board import Board
+from .guard import Allowance, Guard, is_token
+from .maps import Map, map_of
+from .post import Post
+from .words import LONGEST_WORD, Hello, read_word
+
+PAGE = Path(__file__).with_name("page")
+HELLO_SECONDS = 5.0  # for the first word
+LEAST_PACKED = 500  # bytes of a file
+MOST_PAGES = 32
+MOST_LINES = 50  # that wait for a page that takes nothing
+CLOSE_BAD, CLOSE_POLICY, CLOSE_STRANGER, CLOSE_FULL = 1007, 1008, 4401, 1013  # RFC 6455, 7.4; our own from 4000 on
+LATEST = ("state", "values", "meters", "presets")  # of which a page is told the newest alone, in this order
+
+
+class Page:
+    """A page: what waits for it. A slow one gets less, and nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, Any]] = {}
+        self._lines: deque[Mapping[str, Any]] = deque(maxlen=MOST_LINES)
+        self._binary: deque[bytes] = deque(maxlen=1)
+        self._news = asyncio.Event()
+
+    def put(self, message: Mapping[str, Any]) -> None:
+        """Leave a message; of values and parts of the state, newer ones take the place of older ones."""
+        kind = message["t"]
+        if "controls" in message.get("state", {}):
+            self._latest.pop("values", None)  # it has newer ones
+        if kind in LATEST:
+            waiting = self._latest.setdefault(kind, {})
+            inner = {key: {**waiting.get(key, {}), **message[key]} for key in ("values", "state") if key in message}
+            waiting.update(message)
+            waiting.update(inner)
+        else:
+            self._lines.append(message)
+        self._news.set()
+
+    def put_bytes(self, data: bytes) -> None:
+        """Leave the frame of the map."""
+        self._binary.append(data)
+        self._news.set()
+
+    async def taken(self) -> list[str | bytes]:
+        """Wait for something to tell, and take all of it."""
+        await self._news.wait()
+        self._news.clear()
+        messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
+        frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
+        frames += self._binary
+        self._lines.clear()
+        self._latest.clear()
+        self._binary.clear()
+        return frames
+
+
+class Server:
+    """Pages and the pipe to the parent, joined by the board."""
+
+    def __init__(self, pipe: Connection, token: str, hosts: Sequence[str]) -> None:
+        self._pipe, self._token = pipe, token
+        self._post = Post(pipe)
+        self._pages: dict[Page, None] = {}
+        self._board = Board(self)
+        self._count = 0
+        self._model: Path | None = None
+        self._map: Map | None = None
+        self._making: set[asyncio.Task[None]] = set()
+        routes = [
+            WebSocketRoute("/socket", self._socket),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
+        ]
+        self.app = Guard(GZipMiddleware(Starlette(routes=routes), LEAST_PACKED), hosts)
+
+    # what the board sends
+
+    def play(self, event: Event) -> None:
+        """See `Out`."""
+        if isinstance(event, Turn):
+            self._post.put(("events", [event]), replaces=event.target)
+        else:
+            self._post.fence()
+            self._post.put(("events", [event]))
+
+    def load(self, preset: str | Draft) -> None:
+        """See `Out`."""
+        self._post.fence()
+        self._post.put(("load", {None: preset}))
+
+    def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
+        """See `Out`."""
+        for each in list(self._pages) if page is None else [page]:
+            if isinstance(each, Page):
+                each.put(message)
+
+    def show_map(self, model: Path) -> None:
+        """See `Out`."""
+        self._model, self._map = model, None
+        task = asyncio.get_running_loop().create_task(self._show_map(model))
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
+
+    async def _show_map(self, model: Path) -> None:
+        made = await map_of(model)
+        if made is not None and model == self._model:  # which may be another by now
+            self._map = made
+            self.tell({"t": "state", "state": {"map": self._map_state()}})
+            for page in self._pages:
+                page.put_bytes(made.frame)
+
+    def _map_state(self) -> dict[str, Any] | None:
+        return None if self._map is None else {"side": self._map.side, "labels": self._map.labels}
+
+    # what pages say
+
+    async def _socket(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        page = Page()
+        with contextlib.suppress(WebSocketDisconnect, OSError):
+            if not await self._knows_token(websocket):
+                await websocket.close(CLOSE_STRANGER)
+                return
+            if len(self._pages) >= MOST_PAGES:
+                await websocket.close(CLOSE_FULL)
+                return
+            self._count += 1
+            self._pages[page] = None
+            teller = asyncio.create_task(self._tell(websocket, page))
+            try:
+                state = self._board.state() | {"map": self._map_state()}
+                page.put({"t": "welcome", "page": self._count, "version": __version__, "state": state})
+                if self._map is not None:
+                    page.put_bytes(self._map.frame)
+                await self._listen(websocket, page)
+            finally:
+                teller.cancel()
+                del self._pages[page]
+                self._board.leave(page)
+
+    async def _knows_token(self, websocket: WebSocket) -> bool:
+        """Return whether the first word is a hello with the token."""
+        try:
+            first = read_word(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
+        except (TimeoutError, ValueError, KeyError):  # KeyError: a binary frame
+            return False
+        return isinstance(first, Hello) and is_token(first.token, self._token)
+
+    async def _listen(self, websocket: WebSocket, page: Page) -> None:
+        allowance = Allowance()
+        while True:
+            try:
+                text = await websocket.receive_text()
+            except KeyError:  # a binary frame
+                await websocket.close(1003)
+                return
+            if not allowance.spend():
+                await websocket.close(CLOSE_POLICY)
+                return
+            try:
+                word = read_word(text)
+            except ValueError as error:
+                self._log(f"a page said what is no word: {error}")
+                await websocket.close(CLOSE_BAD)
+                return
+            if isinstance(word, Hello):
+                await websocket.close(CLOSE_POLICY)
+                return
+            self._board.hear(page, word)
+
+    async def _tell(self, websocket: WebSocket, page: Page) -> None:
+        with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):  # the page has gone
+            while True:
+                for frame in await page.taken():
+                    if isinstance(frame, bytes):
+                        await websocket.send_bytes(frame)
+                    else:
+                        await websocket.send_text(frame)
+
+    # what the parent says
+
+    def take_reports(self, ended: asyncio.Event) -> None:
+        """Take all messages that are there; any more of them come later."""
+        try:
+            while self._pipe.poll(0):
+                kind, what = self._pipe.recv()
+                self._board.take(kind, what)
+        except (EOFError, OSError):
+            ended.set()
+
+    def tick(self) -> None:
+        """Let time go on."""
+        self._board.tick()
+
+    def _log(self, line: str) -> None:
+        self._post.put(("log", printable(line)[:200]))
+
+
+async def serve(pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str]) -> None:
+    """Serve until the parent closes the pipe.
+
+    Args:
+        pipe: to the parent.
+        sockets: that listen.
+        token: what pages must know.
+        hosts: the addresses for which requests are answered, as browsers write them.
+    """
+    server, ended = Server(pipe, token, hosts), asyncio.Event()
+    asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
+    config = uvicorn.Config(
+        server.app,
+        http="h11",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_WORD,
+        ws_max_queue=64,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=256,
+        h11_max_incomplete_event_size=16 << 10,
+        timeout_graceful_shutdown=1,
+    )
+    logging.getLogger("uvicorn").addHandler(_Told(server._log))
+    logging.getLogger("uvicorn").propagate = False
+    running = asyncio.create_task(_Quiet(config).serve(list(sockets)))
+    while not ended.is_set() and not running.done():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), 0.1)
+        server.tick()
+
+
+class _Quiet(uvicorn.Server):
+    """A server that leaves signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+class _Told(logging.Handler):
+    """What the server complains of, a line each, goes to the parent."""
+
+    def __init__(self, say: Any) -> None:
+        super().__init__(logging.ERROR)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        cause = f": {type(error).__name__}: {error}" if error else ""
+        self._say(f"{record.getMessage().splitlines()[0]}{cause}")

@@ -1,0 +1,39 @@
+"""A page without a browser: a socket that says words and waits for answers."""
+
+import json
+
+from websockets.sync.client import connect
+
+SECONDS = 60.0  # the panel lets all else go before it, on a busy machine
+
+
+class Client:
+    """A page that has said hello."""
+
+    def __init__(self, panel, name="127.0.0.1"):
+        host = f"{name}:{panel.port}"
+        self.connection = connect(
+            f"ws://{host}/socket", origin=f"http://{host}", max_size=None, open_timeout=SECONDS, close_timeout=1
+        )
+        self._token = panel.token
+
+    def __enter__(self):
+        self.socket = self.connection.__enter__()
+        self.say("hello", token=self._token)
+        self.welcome = self.wait("welcome")
+        return self
+
+    def __exit__(self, *error):
+        self.connection.__exit__(*error)
+
+    def say(self, t, **fields):
+        self.socket.send(json.dumps({"t": t, **fields}))
+
+    def wait(self, t, true=lambda message: True):
+        """Return the next message of a kind of which something is true."""
+        while True:
+            message = self.socket.recv(timeout=SECONDS)
+            if isinstance(message, str):
+                message = json.loads(message)
+                if message["t"] == t and true(message):
+                    return message

@@ -1,0 +1,49 @@
+"""A panel's own process, with a stand-in for what sounds."""
+
+import time
+
+import pytest
+from timbrel.host.panel.process import PanelProcess
+
+from .client import SECONDS
+from .fakes import RESTS, sheet, status
+
+
+class Parent:
+    """Feeds a panel with reports, as the parent does, and keeps what it asks."""
+
+    def __init__(self, panel, folder):
+        self.panel, self.commands, self.said = panel, [], []
+        panel.say = self.said.append
+        panel.hear("sheet", sheet(folder=folder))
+        panel.hear("ready", status(RESTS))
+
+    def turn(self):
+        """Let a moment pass in which the parent does its part."""
+        self.commands += self.panel.asked()
+        time.sleep(0.005)
+
+    def until(self, true):
+        """Wait until something is true; return what that gave."""
+        until = time.monotonic() + SECONDS
+        while not (found := true()):
+            assert time.monotonic() < until, "it never came"
+            self.turn()
+        return found
+
+    @property
+    def events(self):
+        return [event for command, what in self.commands if command == "events" for event in what]
+
+
+@pytest.fixture(scope="module")
+def panel():
+    """A panel's process that serves; tests of a module share it."""
+    with PanelProcess() as panel:
+        yield panel
+
+
+@pytest.fixture
+def parent(panel, tmp_path):
+    """The parent of that process."""
+    return Parent(panel, tmp_path)

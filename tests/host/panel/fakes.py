@@ -1,0 +1,120 @@
+"""A preset on show and a stand-in for all that lies beyond the board."""
+
+from pathlib import Path
+
+from timbrel.host.live.messages import Status
+from timbrel.host.live.sheet import Dial, Sheet
+
+TEXT = """\
+# my pad
+format = 1
+model = "tiny.onnx"  # beside it
+description = "a pad"
+
+[latent]
+values = [0.25, 0.75]  # dark, open
+
+[envelope]
+sustain = 0.5
+
+[[cc]]
+number = 74
+target = "latent.0"
+low = 0.0
+high = 1.0
+"""
+RESTS = {"latent.0": 0.25, "latent.1": 0.75, "gain": 0.0, "envelope.sustain": 0.5, "morph": 0.0}
+PLACES = {
+    "latent.0": ("latent", "values", 0),
+    "latent.1": ("latent", "values", 1),
+    "gain": ("play", "gain_db"),
+    "envelope.sustain": ("envelope", "sustain"),
+    "morph": (),
+}
+GAIN = (-60.0, 12.0)
+
+
+def sheet(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
+    """The sheet of a preset of two latents; ``more`` are dials of effects."""
+    dials = [
+        Dial(
+            target=target,
+            title=target,
+            group=target.partition(".")[0],
+            low=GAIN[0] if target == "gain" else 0.0,
+            high=GAIN[1] if target == "gain" else 1.0,
+            rest=rest,
+            unit="dB" if target == "gain" else "",
+            place=PLACES[target],
+            maps=(("CC 74", "jump"),) if target == "latent.0" else (),
+        )
+        for target, rest in rests.items()
+    ]
+    return Sheet(
+        name=name,
+        file=folder / f"{name}.toml",
+        folder=folder,
+        text=text,
+        channel=0,
+        model=folder / "tiny.onnx",
+        model_name="tiny",
+        kind="spectrum",
+        description="",
+        latents=[("dark", 0.0, 1.0, 0.5, 0.5, 0.2), ("open", 0.0, 1.0, 0.5, 0.5, 0.2)],
+        chroma=[0, 1],
+        card=[("licence", "MIT")],
+        keys=(0, 127),
+        dials=[*dials, *more],
+    )
+
+
+def status(values=None, **figures):
+    """A report with these values."""
+    usual = {
+        "device": "a card", "rate": 48000, "block": 128, "latency_ms": {"card": 5.0}, "measured_ms": None,
+        "load": (0.1, 0.2), "underruns": 0, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": [],
+        "peak_db": -100.0, "limited": 0.0, "presets": {None: "pad"}, "ports": [], "last": "",
+    }  # fmt: skip
+    return Status(**usual | figures, values=values or {})
+
+
+class Out:
+    """Keeps what a board sends: events and loads to what sounds, messages to pages."""
+
+    def __init__(self):
+        self.events, self.loads, self.told, self.maps = [], [], [], []
+
+    def play(self, event):
+        self.events.append(event)
+
+    def load(self, preset):
+        self.loads.append(preset)
+
+    def tell(self, message, page=None):
+        self.told.append((page, message))
+
+    def show_map(self, model):
+        self.maps.append(model)
+
+    @property
+    def turns(self):
+        """Targets and values in the order in which they were sent."""
+        return [(event.target, event.value) for event in self.events if type(event).__name__ == "Turn"]
+
+    def shown(self, part):
+        """The last state of a part that pages were told."""
+        states = [message["state"] for _, message in self.told if message["t"] == "state" and part in message["state"]]
+        return states[-1][part]
+
+    def said(self, page=None):
+        return [m["line"] for p, m in self.told if m["t"] == "say" and p == page]
+
+    def values(self):
+        """What pages believe of values after all messages."""
+        believed = {}
+        for _, message in self.told:
+            if message["t"] == "values":
+                believed |= message["values"]
+            if message["t"] == "state" and "controls" in message["state"]:
+                believed = {control["target"]: control["value"] for control in message["state"]["controls"]}
+        return believed

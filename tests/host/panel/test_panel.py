@@ -1,0 +1,149 @@
+"""`timbrel play --panel` from its address to its sound."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from .client import Client
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed otherwise there")
+NICE = 10  # of the panel's process, by which it is found
+
+
+class Playing:
+    """A command that plays, with its panel's address."""
+
+    def __init__(self, folder, *options):
+        environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "timbrel", "play", "gm-keys", "--null", "--plain", "--panel", *options],
+            cwd=folder,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        line = next(line for line in self.process.stdout if line.startswith("panel: "))
+        address, self.token = line.removeprefix("panel: http://127.0.0.1:").strip().split("/#")
+        self.port = int(address)
+
+    def page(self):
+        return Client(SimpleNamespace(port=self.port, token=self.token))
+
+    def child(self, panel):
+        """The panel's process, or that which sounds."""
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "resource_tracker" not in " ".join(child.cmdline()) and (child.nice() == NICE) == panel:
+                    return child
+        return None
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        said = self.process.communicate(timeout=60)[0]
+        assert "Traceback" not in said
+        return said
+
+
+@pytest.fixture(scope="module")
+def playing(tmp_path_factory):
+    playing = Playing(tmp_path_factory.mktemp("panel"), "--record-midi", "take.mid")
+    yield playing
+    assert (playing.folder / "take.mid").is_file() or playing.process.poll() is None
+    playing.end()
+    assert (playing.folder / "take.mid").stat().st_size > 0
+
+
+def state(page, part, true=lambda value: True):
+    """The next state of a part of which something is true."""
+    return page.wait("state", lambda message: part in message["state"] and true(message["state"][part]))["state"][part]
+
+
+def sounding(page):
+    """Wait until gm-keys plays, as its file has it."""
+    if not page.welcome["state"]["controls"]:
+        state(page, "controls")
+    page.say("load", name="gm-keys")
+    controls = state(page, "controls")
+    page.wait("meters")
+    return {control["target"]: control["value"] for control in controls}
+
+
+def test_a_key_is_held_while_it_is_down_and_sounds(playing):
+    with playing.page() as page:
+        sounding(page)
+        page.say("note", key=60, velocity=100)
+        meters = page.wait("meters", lambda meters: meters["held"] == [60] and meters["peak_db"] > -60)
+        assert meters["voices"] == 1
+        page.say("note", key=60, velocity=0)
+        page.wait("meters", lambda meters: meters["held"] == [])
+
+
+def test_a_target_that_is_turned_is_where_the_sound_is_and_an_undo_takes_it_back(playing):
+    with playing.page() as page:
+        rest = sounding(page)["latent.2"]
+        page.say("set", values={"latent.2": 0.125})
+        page.wait("meters", lambda meters: abs(meters["code"][2] - 0.125) < 1e-6)
+        page.say("undo")
+        page.wait("meters", lambda meters: abs(meters["code"][2] - rest) < 1e-6)
+
+
+def test_an_effect_is_added_turned_saved_with_the_presets_comments_and_gone_with_another_preset(playing):
+    with playing.page() as page:
+        sounding(page)
+        page.say("effect", do="add", plugin="Reverb")
+        controls = state(page, "controls", lambda controls: any(one["effect"] == 0 for one in controls))
+        wet = next(one for one in controls if one["target"] == "effects.0.wet_level")
+        assert wet["value"] == pytest.approx(0.33)  # where pedalboard begins
+        page.say("set", values={"effects.0.wet_level": 0.5, "latent.1": 0.25})
+        page.say("save", name="hall of mine")
+        state(page, "preset", lambda preset: preset["name"] == "hall of mine" and not preset["dirty"])
+        text = (playing.folder / "hall of mine.toml").read_text()
+        assert text.startswith("# ")
+        fields = tomllib.loads(text)
+        assert fields["effects"] == [{"plugin": "Reverb", "wet_level": 0.5}]
+        assert fields["latent"]["values"][1] == 0.25
+        page.say("presets")
+        names = [one["name"] for one in page.wait("presets")["list"]]
+        assert names[0] == "hall of mine"
+        page.say("load", name="gm-pad")
+        state(page, "preset", lambda preset: preset["name"] == "gm-pad")
+        page.say("save", name="../gm-pad")
+        assert "no name" in page.wait("say", lambda message: message["kind"] == "error")["line"]
+        assert [path.name for path in Path(playing.folder).glob("*.toml")] == ["hall of mine.toml"]
+
+
+def test_a_panel_that_is_killed_leaves_no_note_and_comes_back_with_the_sound_going_on(playing):
+    with playing.page() as page:
+        sounding(page)
+        page.say("note", key=72, velocity=100)
+        page.wait("meters", lambda meters: meters["held"] == [72])
+        sound = playing.child(panel=False)
+        playing.child(panel=True).kill()
+    with playing.page() as page:
+        sounding(page)
+        page.wait("meters", lambda meters: meters["held"] == [])
+        assert playing.child(panel=False) == sound
+
+
+def test_a_sound_that_is_killed_comes_back_where_targets_stood_and_the_page_goes_on(playing):
+    with playing.page() as page:
+        sounding(page)
+        page.say("set", values={"latent.3": 0.375})
+        page.wait("meters", lambda meters: abs(meters["code"][3] - 0.375) < 1e-6)
+        page.wait("meters")
+        playing.child(panel=False).kill()
+        assert state(page, "sound", lambda sound: sound["away"])
+        state(page, "sound", lambda sound: not sound["away"])
+        page.wait("meters", lambda meters: abs(meters["code"][3] - 0.375) < 1e-6)
+        page.say("note", key=60, velocity=100)
+        page.wait("meters", lambda meters: meters["held"] == [60])
