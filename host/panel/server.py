@@ -29,6 +29,7 @@ from .post import Post
 from .words import LONGEST_WORD, Hello, read_word
 
 PAGE = Path(__file__).with_name("page")
+FRAME_SECONDS = 1 / 60  # a screen shows nothing sooner, and what comes meanwhile is told at once
 HELLO_SECONDS = 5.0  # for the first word
 LEAST_PACKED = 500  # bytes of a file
 MOST_PAGES = 32
@@ -199,6 +200,7 @@ class Server:
                         await websocket.send_bytes(frame)
                     else:
                         await websocket.send_text(frame)
+                await asyncio.sleep(FRAME_SECONDS)
 
     # what the parent says
 
