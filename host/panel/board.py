@@ -50,7 +50,7 @@ class Board:
 
     def __init__(self, out: Out) -> None:
         self._out = out
-        self._presets = Presets(None)
+        self._presets = Presets(Path())
         self._hands = Hands(out.play)
         self._learning = Learning(self._bind, lambda: self._tell(learn=self._learn_state()))
         self._sheet: Sheet | None = None
@@ -248,6 +248,10 @@ class Board:
             case "ready":
                 self._hands.forget_keys()
                 self._hands.again(self._dials, what.channel)
+                away = [target for target in self._known(what.values) if what.values[target] != self._values[target]]
+                self._turn(
+                    {target: self._values[target] for target in away}
+                )
                 self._report(what)
             case "report":
                 self._report(what)
@@ -293,7 +297,8 @@ class Board:
         """Show what plays now: another preset, or a text that was asked for."""
         if self._asked is not None and sheet.text != self._asked:
             return  # one that was asked for before
-        own = self._asked is not None or (sheet.text == self._text and not self._anew)
+        asked = self._asked is not None
+        own = asked or (sheet.text == self._text and not self._anew)
         model_stays = self._sheet is not None and self._sheet.model == sheet.model
         self._sheet, self._asked, self._anew, self._text = sheet, None, False, sheet.text
         self._dials = {dial.target: dial for dial in sheet.dials}
@@ -303,12 +308,16 @@ class Board:
             self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._rests.items()}
         else:
             stays = {}
-            self._name, self._kept, self._presets = sheet.name, sheet.text, Presets(sheet.file)
+            self._name, self._kept, self._presets = sheet.name, sheet.text, Presets(sheet.folder)
             self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
             self._defaults = dict(self._rests)
-        self._values = dict(self._rests)
+        stays = {target: value for target, value in stays.items() if value != self._rests.get(target, value)}
         self._hands.again(self._dials, sheet.channel)
-        self._turn({target: value for target, value in stays.items() if value != self._values.get(target, value)})
+        if asked:
+            self._values = dict(self._rests)
+            self._turn(stays)
+        else:  # of another process, which is not ready yet
+            self._values = self._rests | stays
         if self._learning.target not in self._dials:
             self._learning.want(None)
         self._tell(**self.state())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import replacing
-from ..shelf import MADE, shipped_models, shipped_presets
+from ..shelf import MADE, PRESETS, shipped_models, shipped_presets
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # what every file system takes, and no path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
@@ -30,10 +30,10 @@ class Listed:
 class Presets:
     """What ships, and the presets of a folder."""
 
-    def __init__(self, file: Path | None) -> None:
-        """The folder is that of ``file``, or the working directory where that ships or there is none."""
-        shipped = {path.resolve() for path in shipped_presets().values()}
-        self.folder = Path.cwd() if file is None or file.resolve() in shipped else file.resolve().parent
+    def __init__(self, folder: Path) -> None:
+        """Take those of a folder, or of the working directory in place of that of the presets that ship."""
+        folder = folder.resolve()
+        self.folder = Path.cwd() if folder == PRESETS else folder
 
     def listed(self) -> list[Listed]:
         """Return the presets that can be loaded, by name: those of the folder first, then what ships."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import mimetypes
 import socket
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
@@ -230,6 +231,8 @@ async def serve(pipe: Connection, sockets: Sequence[socket.socket], token: str, 
         token: what pages must know.
         hosts: the addresses for which requests are answered, as browsers write them.
     """
+    for suffix in (".js", ".mjs"):  # some systems say that it is plain text, which browsers do not run
+        mimetypes.add_type("text/javascript", suffix)
     server, ended = Server(pipe, token, hosts), asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
     config = uvicorn.Config(

@@ -93,7 +93,7 @@ class JackRig:
             assert time.monotonic() < until, f"no ports {midi}, {audio}: {[p.name for p in self._client.get_ports()]}"
             time.sleep(0.02)
         self._client.connect(self._midi, midi)
-        for name, ear in zip(audio, self._ears, strict=True):
+        for name, ear in zip(audio, self._ears[: len(audio)], strict=True):
             self._client.connect(name, ear)
         settled = time.monotonic() + 2
         while time.monotonic() < settled and (not self.lost or self.now - self.lost[-1] < 24_000):

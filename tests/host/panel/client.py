@@ -1,6 +1,7 @@
 """A page without a browser: a socket that says words and waits for answers."""
 
 import json
+import time
 
 from websockets.sync.client import connect
 
@@ -8,7 +9,7 @@ SECONDS = 60.0  # the panel lets all else go before it, on a busy machine
 
 
 class Client:
-    """A page that has said hello."""
+    """A page that has said hello, and knows the state that it was told."""
 
     def __init__(self, panel, name="127.0.0.1"):
         host = f"{name}:{panel.port}"
@@ -16,11 +17,12 @@ class Client:
             f"ws://{host}/socket", origin=f"http://{host}", max_size=None, open_timeout=SECONDS, close_timeout=1
         )
         self._token = panel.token
+        self.state = {}
 
     def __enter__(self):
         self.socket = self.connection.__enter__()
         self.say("hello", token=self._token)
-        self.welcome = self.wait("welcome")
+        self.wait("welcome")
         return self
 
     def __exit__(self, *error):
@@ -31,9 +33,18 @@ class Client:
 
     def wait(self, t, true=lambda message: True):
         """Return the next message of a kind of which something is true."""
+        until = time.monotonic() + SECONDS
         while True:
+            assert time.monotonic() < until, f"no such {t} came; the state is {self.state}"
             message = self.socket.recv(timeout=SECONDS)
             if isinstance(message, str):
                 message = json.loads(message)
+                self.state |= message.get("state", {})
                 if message["t"] == t and true(message):
                     return message
+
+    def see(self, part, true):
+        """Wait until something is true of a part of the state, and return that part."""
+        while not (part in self.state and true(self.state[part])):
+            self.wait("state")
+        return self.state[part]

@@ -280,12 +280,14 @@ def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_stil
     board, say, out = stage
     say("grab", targets=["latent.0"])
     say("note", key=60, velocity=100)
+    say("set", values={"latent.1": 0.5})
     board.take("lost", "the card has gone")
     assert out.shown("sound")["away"]
     out.events.clear()
     board.take("sheet", sheet(TEXT, folder=board._sheet.folder))
     board.take("ready", status(RESTS))
     assert Hold(0, 0, "latent.0", True) in out.events
+    assert out.turns[-1] == ("latent.1", 0.5)  # which the process that ended had, and this one has not
     assert not out.shown("sound")["away"]
     say("note", key=60, velocity=0)
     assert not any(isinstance(event, NoteOff) for event in out.events)

@@ -47,35 +47,34 @@ class Playing:
                     return child
         return None
 
-    def end(self):
+    def close(self):
+        """End it by Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
         said = self.process.communicate(timeout=60)[0]
         assert "Traceback" not in said
-        return said
 
 
 @pytest.fixture(scope="module")
 def playing(tmp_path_factory):
     playing = Playing(tmp_path_factory.mktemp("panel"), "--record-midi", "take.mid")
     yield playing
-    assert (playing.folder / "take.mid").is_file() or playing.process.poll() is None
-    playing.end()
+    playing.close()
     assert (playing.folder / "take.mid").stat().st_size > 0
 
 
-def state(page, part, true=lambda value: True):
-    """The next state of a part of which something is true."""
-    return page.wait("state", lambda message: part in message["state"] and true(message["state"][part]))["state"][part]
+def named(name):
+    """Whether it is a preset of that name, as its file has it."""
+    return lambda preset: preset["name"] == name and not preset["dirty"]
 
 
 def sounding(page):
-    """Wait until gm-keys plays, as its file has it."""
-    if not page.welcome["state"]["controls"]:
-        state(page, "controls")
+    """Wait until gm-keys plays, as its file has it; return where targets rest."""
+    page.see("controls", bool)
     page.say("load", name="gm-keys")
-    controls = state(page, "controls")
+    page.wait("state", lambda message: "controls" in message["state"])
+    page.see("preset", named("gm-keys"))
     page.wait("meters")
-    return {control["target"]: control["value"] for control in controls}
+    return {control["target"]: control["value"] for control in page.state["controls"]}
 
 
 def test_a_key_is_held_while_it_is_down_and_sounds(playing):
@@ -101,12 +100,12 @@ def test_an_effect_is_added_turned_saved_with_the_presets_comments_and_gone_with
     with playing.page() as page:
         sounding(page)
         page.say("effect", do="add", plugin="Reverb")
-        controls = state(page, "controls", lambda controls: any(one["effect"] == 0 for one in controls))
+        controls = page.see("controls", lambda controls: any(one["effect"] == 0 for one in controls))
         wet = next(one for one in controls if one["target"] == "effects.0.wet_level")
         assert wet["value"] == pytest.approx(0.33)  # where pedalboard begins
         page.say("set", values={"effects.0.wet_level": 0.5, "latent.1": 0.25})
         page.say("save", name="hall of mine")
-        state(page, "preset", lambda preset: preset["name"] == "hall of mine" and not preset["dirty"])
+        page.see("preset", named("hall of mine"))
         text = (playing.folder / "hall of mine.toml").read_text()
         assert text.startswith("# ")
         fields = tomllib.loads(text)
@@ -116,10 +115,31 @@ def test_an_effect_is_added_turned_saved_with_the_presets_comments_and_gone_with
         names = [one["name"] for one in page.wait("presets")["list"]]
         assert names[0] == "hall of mine"
         page.say("load", name="gm-pad")
-        state(page, "preset", lambda preset: preset["name"] == "gm-pad")
+        page.see("preset", named("gm-pad"))
         page.say("save", name="../gm-pad")
         assert "no name" in page.wait("say", lambda message: message["kind"] == "error")["line"]
         assert [path.name for path in Path(playing.folder).glob("*.toml")] == ["hall of mine.toml"]
+
+
+def mapped(control):
+    return {"target": control["target"], "sources": [entry["source"] for entry in control["maps"]]}
+
+
+def test_a_knob_that_is_moved_while_a_target_waits_turns_it_from_then_on(jack_rig, tmp_path):
+    with jack_rig(60.0) as rig:
+        playing = Playing(tmp_path, "--midi-port", "virtual", "--midi-api", "jack")
+        with contextlib.closing(playing), playing.page() as page:
+            sounding(page)
+            rig.connect(audio=())
+            page.say("learn", target="latent.5")
+            page.see("learn", lambda learn: learn["target"] == "latent.5")
+            rig.play([(1000 * step, bytes([0xB0, 21, 8 * step])) for step in range(16)])
+            assert page.see("learn", lambda learn: learn["said"])["said"].startswith("CC 21 moves ")
+            sources = {"target": "latent.5", "sources": ["CC 21"]}
+            page.see("controls", lambda controls: sources in map(mapped, controls))
+            low = next(one["low"] for one in page.state["controls"] if one["target"] == "latent.5")
+            rig.play([(0, bytes([0xB0, 21, 0]))])
+            page.wait("meters", lambda meters: abs(meters["code"][5] - low) < 1e-3)
 
 
 def test_a_panel_that_is_killed_leaves_no_note_and_comes_back_with_the_sound_going_on(playing):
@@ -142,8 +162,8 @@ def test_a_sound_that_is_killed_comes_back_where_targets_stood_and_the_page_goes
         page.wait("meters", lambda meters: abs(meters["code"][3] - 0.375) < 1e-6)
         page.wait("meters")
         playing.child(panel=False).kill()
-        assert state(page, "sound", lambda sound: sound["away"])
-        state(page, "sound", lambda sound: not sound["away"])
+        page.see("sound", lambda sound: sound["away"])
+        page.see("sound", lambda sound: not sound["away"])
         page.wait("meters", lambda meters: abs(meters["code"][3] - 0.375) < 1e-6)
         page.say("note", key=60, velocity=100)
         page.wait("meters", lambda meters: meters["held"] == [60])

@@ -1,5 +1,7 @@
 """The list of presets, and names that try to lead elsewhere."""
 
+from pathlib import Path
+
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.panel.presets import Presets
@@ -11,7 +13,7 @@ from .fakes import TEXT
 @pytest.fixture
 def presets(tmp_path):
     (tmp_path / "pad.toml").write_text(TEXT)
-    return Presets(tmp_path / "pad.toml")
+    return Presets(tmp_path)
 
 
 def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over_what_is_none(presets):
@@ -27,8 +29,8 @@ def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over
 
 def test_what_ships_is_kept_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for file in (shipped_presets()["gm-keys"], None):
-        assert Presets(file).save("mine", TEXT, overwrite=True) == tmp_path / "mine.toml"
+    for folder in (shipped_presets()["gm-keys"].parent, Path()):
+        assert Presets(folder).save("mine", TEXT, overwrite=True) == tmp_path / "mine.toml"
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.toml", " mine ", "Stück 2 + b", "a.b", "Ω"])

@@ -17,7 +17,7 @@ from .fakes import RESTS, status
 
 def test_a_page_is_told_all_at_once_and_what_it_plays_arrives(panel, parent):
     with Client(panel) as page:
-        state = page.welcome["state"]
+        state = page.state
         assert state["preset"]["name"] == "pad"
         assert [control["target"] for control in state["controls"]] == list(RESTS)
         assert state["sound"]["device"] == "a card"
@@ -95,7 +95,7 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
             assert {NoteOff(0, 0, 60), ControlChange(0, 0, 64, 0)} <= set(parent.events)
         parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
-            assert page.welcome["state"]["preset"]["name"] == "pad"
+            assert page.state["preset"]["name"] == "pad"
 
 
 def test_a_panel_ends_when_its_parent_has_gone(tmp_path):
