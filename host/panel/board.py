@@ -249,9 +249,7 @@ class Board:
                 self._hands.forget_keys()
                 self._hands.again(self._dials, what.channel)
                 away = [target for target in self._known(what.values) if what.values[target] != self._values[target]]
-                self._turn(
-                    {target: self._values[target] for target in away}
-                )
+                self._turn({target: self._values[target] for target in away})
                 self._report(what)
             case "report":
                 self._report(what)

@@ -1,0 +1,49 @@
+"""`--panel`, `--lan` and `--port` on the command line."""
+
+import importlib.util
+
+import pytest
+from timbrel.host.commands import serving
+from timbrel.host.errors import UserError
+
+
+@pytest.mark.parametrize(("options", "named"), [({"lan": True}, "--lan"), ({"port": 8000}, "--port 8000")])
+def test_what_is_for_a_panel_alone_is_refused_without_one(options, named):
+    with pytest.raises(UserError, match=f"{named} goes with --panel"), serving.served(False, **options):
+        pass
+
+
+def test_nothing_is_begun_or_printed_where_no_panel_is_asked_for(capsys):
+    with serving.served(False) as panel:
+        assert panel is None
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_not_installed_is_named_with_what_installs_it(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    with pytest.raises(UserError, match=r"uvicorn is not installed.*timbrel\[panel\]"), serving.served(True):
+        pass
+
+
+def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_there_is_a_display(capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(serving.webbrowser, "open", opened.append)
+    monkeypatch.setattr(serving.sys, "platform", "linux")
+    for display in ("", ":0"):
+        monkeypatch.setenv("DISPLAY", display)
+        monkeypatch.setenv("WAYLAND_DISPLAY", "")
+        with serving.served(True, browse=True) as panel:
+            lines = capsys.readouterr().out.splitlines()
+            assert lines == [f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"]
+    assert opened == [panel.url()]
+
+
+def test_on_a_network_it_is_said_who_can_play_and_a_camera_can_read_the_address(capsys, monkeypatch):
+    monkeypatch.setattr("timbrel.host.panel.process._own_addresses", lambda: ["192.0.2.7"])
+    with serving.served(True, lan=True) as panel:
+        first, warning, address, *picture = capsys.readouterr().out.splitlines()
+    assert first == f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"
+    assert "not encrypted" in warning
+    assert address.strip() == f"http://192.0.2.7:{panel.port}/#{panel.token}"
+    assert len(picture) > 10
