@@ -165,7 +165,8 @@ def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
     for host in hosts:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            each = socket.socket(family)
+            # With TCP named, asyncio sends at once (TCP_NODELAY); else an answer may wait 40 ms for an acknowledgement.
+            each = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             if os.name == "posix":  # elsewhere it would let others take the port, too
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
