@@ -104,6 +104,7 @@ class PanelProcess:
                 self._asked.append((command, what))
         except (EOFError, OSError):
             self._end(patience=0.0)
+            self._log("its process has ended; it begins again, and pages come back by themselves")
             if released := self._holds.let_go(()):
                 self._asked.append(("events", released))
         if self._pipe is None and time.monotonic() - self._began >= AGAIN_SECONDS:

@@ -93,6 +93,7 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
             os.kill(panel._process.pid, signal.SIGKILL)
             parent.until(lambda: Hold(0, 0, "latent.0", False) in parent.events)
             assert {NoteOff(0, 0, 60), ControlChange(0, 0, 64, 0)} <= set(parent.events)
+            assert [line for line in parent.said if "begins again" in line] == parent.said != []
         parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
             assert page.state["preset"]["name"] == "pad"
