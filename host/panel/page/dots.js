@@ -1,0 +1,50 @@
+// The still canvas: every dot once, drawn anew only where size, theme, colours or what is lit change.
+
+import { colour, dark } from "./dom.js";
+import { brightness, LEVELS, pitch } from "./colours.js";
+
+/** Draws dots on a canvas; `by` is "note", "brightness" or "none", `lit` a set of labels or null. */
+export function drawDots(canvas, surface, edge, by, lit) {
+  const context = canvas.getContext("2d");
+  const { width, height } = canvas;
+  context.clearRect(0, 0, width, height);
+  const radius = Math.max(width / 600, 1) * (surface.count > 6000 ? 1.5 : 2.4);
+  const grey = colour("--dot");
+  const stamps = new Map();
+  const stamp = (name, size) => {
+    if (!stamps.has(name)) stamps.set(name, disc(name, size));
+    return stamps.get(name);
+  };
+  const last = [];
+  const put = (dot, name, size) => {
+    const image = stamp(name, size);
+    const x = edge + surface.places[2 * dot] * (width - 2 * edge), y = edge + surface.places[2 * dot + 1] * (height - 2 * edge);
+    context.drawImage(image, x - image.width / 2, y - image.height / 2);
+  };
+  for (let dot = 0; dot < surface.count; dot++) {
+    if (lit) {
+      if (lit.has(surface.label[dot])) last.push(dot);
+      else put(dot, grey, radius * 0.8);
+    } else put(dot, dotColour(surface, dot, by) ?? grey, radius);
+  }
+  const light = colour("--lit");
+  for (const dot of last) put(dot, light, radius * 1.6);
+}
+
+export function dotColour(surface, dot, by) {
+  const note = surface.notes[dot];
+  if (by === "note") return note < 0 ? null : pitch(note, dark.matches);
+  if (by === "brightness") return brightness(Math.round(surface.brightness[dot] * (LEVELS - 1)), dark.matches);
+  return null;
+}
+
+function disc(name, radius) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 2 * Math.ceil(radius) + 2;
+  const context = canvas.getContext("2d");
+  context.fillStyle = name;
+  context.beginPath();
+  context.arc(canvas.width / 2, canvas.width / 2, radius, 0, 2 * Math.PI);
+  context.fill();
+  return canvas;
+}

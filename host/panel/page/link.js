@@ -1,0 +1,114 @@
+// The socket to the panel: it says who it is, sends moves no faster than they are heard, and comes back by itself.
+
+const FIRST_WAIT = 250, LONGEST_WAIT = 5000; // milliseconds from one attempt to the next, doubled each time
+const GAP = 8; // milliseconds between frames of moves: 125 a second of the 400 that a page may send
+const WRONG_TOKEN = 4401;
+
+/** Dispatches each message under its `t`, "binary" for arrays, "down" while there is no connection. */
+export class Link extends EventTarget {
+  #socket = null;
+  #wait = FIRST_WAIT;
+  #retry = 0;
+  #held = new Map(); // targets in a hand, with their latest values
+  #moves = new Map();
+  #moved = 0;
+  #timer = 0;
+  up = false;
+
+  constructor(address, token) {
+    super();
+    this.address = address;
+    this.token = token;
+    addEventListener("online", () => this.#soon());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#soon());
+    this.#open();
+  }
+
+  #soon() {
+    if (!this.#retry) return;
+    clearTimeout(this.#retry);
+    this.#open();
+  }
+
+  #open() {
+    this.#retry = 0;
+    const socket = new WebSocket(this.address);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => socket.send(JSON.stringify({ t: "hello", token: this.token }));
+    socket.onmessage = ({ data }) => this.#hear(data);
+    socket.onclose = ({ code }) => this.#lost(code);
+    this.#socket = socket;
+  }
+
+  #hear(data) {
+    if (typeof data !== "string") return this.#say("binary", data);
+    const message = JSON.parse(data);
+    if (message.t === "welcome") {
+      this.up = true;
+      this.#wait = FIRST_WAIT;
+    }
+    this.#say(message.t, message);
+    if (message.t === "welcome" && this.#held.size) {
+      this.send({ t: "grab", targets: [...this.#held.keys()] });
+      const values = Object.fromEntries([...this.#held].filter(([, value]) => value !== null));
+      if (Object.keys(values).length) this.send({ t: "move", values });
+    }
+  }
+
+  #lost(code) {
+    this.up = false;
+    this.#moves.clear();
+    const refused = code === WRONG_TOKEN;
+    this.#say("down", { refused });
+    if (refused) return;
+    this.#retry = setTimeout(() => this.#open(), this.#wait * (0.75 + Math.random() / 2)); // pages do not come back at once
+    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+  }
+
+  #say(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  on(type, listener) {
+    this.addEventListener(type, ({ detail }) => listener(detail));
+  }
+
+  send(message) {
+    if (this.up) this.#socket.send(JSON.stringify(message));
+  }
+
+  grab(targets) {
+    for (const target of targets) this.#held.set(target, null);
+    this.send({ t: "grab", targets });
+  }
+
+  move(values) {
+    for (const [target, value] of Object.entries(values)) {
+      if (this.#held.has(target)) this.#held.set(target, value);
+      this.#moves.set(target, value);
+    }
+    const rest = this.#moved + GAP - performance.now();
+    if (rest <= 0) this.#flush();
+    else this.#timer ||= setTimeout(() => this.#flush(), rest);
+  }
+
+  #flush() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    if (!this.#moves.size) return;
+    this.#moved = performance.now();
+    this.send({ t: "move", values: Object.fromEntries(this.#moves) });
+    this.#moves.clear();
+  }
+
+  drop(targets) {
+    this.#flush();
+    for (const target of targets) this.#held.delete(target);
+    this.send({ t: "drop", targets });
+  }
+
+  set(values) {
+    this.#flush();
+    this.send({ t: "set", values });
+  }
+}

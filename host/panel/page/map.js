@@ -1,0 +1,240 @@
+// The map: a still canvas of dots, and one above it with the point, the path and the ghost of the code that sounds.
+
+import { $, calm, clamp, colour, dark, eachFrame, make, noteClass } from "./dom.js";
+import { brightness, LEVELS, pitch } from "./colours.js";
+import { drawDots } from "./dots.js";
+import { path } from "./path.js";
+import { Surface } from "./surface.js";
+
+const EDGE = 12; // pixels around the plane, so that dots at its rim are whole
+const REACH = { mouse: 10, pen: 14, touch: 22 }; // pixels within which a dot is meant
+const CLICK = 4; // pixels that a click may move, in which it is no drag
+const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
+const STEP = 0.01; // of the plane, that an arrow key moves the point; a fifth with Shift
+
+export function map(state) {
+  const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
+  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, size = 0, keyed = false;
+  const drawing = path(state, () => surface, () => draw());
+
+  const inner = () => size - 2 * EDGE;
+  const toPlane = (event) => {
+    const { left, top: above } = top.getBoundingClientRect();
+    return [(event.clientX - left - EDGE) / inner(), (event.clientY - above - EDGE) / inner()];
+  };
+  const targets = () => state.latents().map((_, index) => `latent.${index}`);
+  const asValues = (code) => Object.fromEntries(code.map((value, index) => {
+    const { low, high } = state.latents()[index];
+    return [`latent.${index}`, clamp(value, low, high)];
+  }));
+
+  const still = eachFrame(() => {
+    const scale = devicePixelRatio || 1;
+    size = Math.floor(Math.min(plane.clientWidth, plane.clientHeight));
+    for (const canvas of [dots, top]) {
+      canvas.width = canvas.height = Math.round(size * scale);
+      canvas.style.width = canvas.style.height = `${size}px`;
+    }
+    if (surface) drawDots(dots, surface, EDGE * scale, $("colour").value, lit);
+    draw();
+  });
+
+  const draw = eachFrame(() => {
+    const context = top.getContext("2d");
+    const scale = top.width / size;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, size, size);
+    if (!surface) return;
+    const at = ([x, y]) => [EDGE + clamp(x, 0, 1) * inner(), EDGE + clamp(y, 0, 1) * inner()];
+    drawing.draw(context, at);
+    if (ghost) ring(context, at(ghost), 9, colour("--ghost"), 2);
+    const [x, y] = at(place);
+    ring(context, [x, y], 11, colour("--ground"), 5);
+    ring(context, [x, y], 11, colour("--point"), 2.5);
+    context.fillStyle = colour("--point");
+    context.beginPath();
+    context.arc(x, y, 3, 0, 2 * Math.PI);
+    context.fill();
+  });
+
+  function ring(context, [x, y], radius, stroke, width) {
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    context.beginPath();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.stroke();
+  }
+
+  /** What a dot is, in words: its label, note and brightness. */
+  function words(dot) {
+    const label = surface.labels[surface.label[dot]] ?? "";
+    const note = surface.notes[dot] < 0 ? "" : noteClass(surface.notes[dot]);
+    return [label, note, `brightness ${Math.round(100 * surface.brightness[dot])} %`].filter(Boolean).join(" · ");
+  }
+
+  function take(dot) {
+    place = surface.dotPlace(dot);
+    state.set(asValues(surface.dotCode(dot)));
+    $("there").textContent = words(dot);
+    draw();
+  }
+
+  // On the grab, the difference between the surface and the code that is there is kept, so that nothing jumps.
+  function grab(from) {
+    const now = state.preset.motion && state.code ? state.code : state.knobs();
+    const under = surface.code(...from);
+    grip = { from, shift: now.map((value, index) => value - under[index]) };
+    state.grab(targets());
+  }
+
+  function follow(to) {
+    place = to.map((at) => clamp(at, 0, 1));
+    state.move(asValues(surface.code(...place).map((value, index) => value + grip.shift[index])));
+    draw();
+  }
+
+  function release() {
+    if (grip) state.drop(targets());
+    grip = null;
+  }
+
+  let finger = null;
+  top.addEventListener("pointerdown", (event) => {
+    if (event.button || finger || !surface) return;
+    top.setPointerCapture(event.pointerId);
+    $("hover").hidden = true;
+    finger = { id: event.pointerId, x: event.clientX, y: event.clientY, dragged: false };
+    if (drawing.on()) drawing.begin(toPlane(event));
+  });
+  top.addEventListener(MOVES, (event) => {
+    if (finger?.id !== event.pointerId) return;
+    if (drawing.on()) return drawing.add(toPlane(event));
+    if (!finger.dragged && Math.hypot(event.clientX - finger.x, event.clientY - finger.y) <= CLICK) return;
+    if (!finger.dragged) grab(toPlane(event));
+    finger.dragged = true;
+    follow(toPlane(event));
+  });
+  top.addEventListener("pointerup", (event) => {
+    if (finger?.id !== event.pointerId) return;
+    const { dragged } = finger;
+    finger = null;
+    if (drawing.on()) return drawing.end();
+    if (dragged) return release();
+    const at = toPlane(event);
+    const dot = surface.nearest(...at, REACH[event.pointerType] / inner());
+    if (dot >= 0) return take(dot);
+    place = at.map((one) => clamp(one, 0, 1));
+    state.set(asValues(surface.code(...place)));
+    $("there").textContent = "between the sounds";
+    draw();
+  });
+  for (const name of ["pointercancel", "lostpointercapture"]) {
+    top.addEventListener(name, () => {
+      if (finger && drawing.on()) drawing.end();
+      finger = null;
+      release();
+    });
+  }
+  addEventListener("blur", () => release());
+  top.addEventListener("pointermove", (event) => {
+    if (finger || event.pointerType === "touch" || !surface) return;
+    const at = toPlane(event);
+    const dot = surface.nearest(...at, REACH.mouse / inner());
+    $("hover").hidden = dot < 0;
+    if (dot < 0) return;
+    $("hover").textContent = words(dot);
+    const [x, y] = surface.dotPlace(dot);
+    const left = top.offsetLeft + EDGE + x * inner();
+    $("hover").style.left = `${clamp(left, $("hover").offsetWidth / 2, plane.clientWidth - $("hover").offsetWidth / 2)}px`;
+    $("hover").style.top = `${top.offsetTop + EDGE + y * inner()}px`;
+    $("hover").classList.toggle("under", y < 0.1);
+  });
+  top.addEventListener("pointerleave", () => ($("hover").hidden = true));
+  top.addEventListener("keydown", (event) => {
+    if (!surface) return;
+    if (event.key === "Enter") return take(surface.nearest(...place, 2, lit));
+    const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    if (!grip) grab(place);
+    keyed = true;
+    follow(place.map((at, axis) => at + step[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
+  });
+  for (const name of ["keyup", "blur"]) {
+    top.addEventListener(name, () => {
+      if (keyed) release();
+      keyed = false;
+    });
+  }
+
+  function search() {
+    const asked = $("search").value.trim().toLowerCase();
+    lit = null;
+    if (surface && asked) {
+      const named = surface.labels.map((label, index) => [label.toLowerCase(), index]);
+      const exact = named.filter(([label]) => label === asked);
+      lit = new Set((exact.length ? exact : named.filter(([label]) => label.includes(asked))).map(([, index]) => index));
+      const count = surface.label.reduce((sum, label) => sum + lit.has(label), 0);
+      const names = [...lit].map((index) => surface.labels[index]);
+      $("there").textContent = count ? `${names.slice(0, 3).join(", ")}${names.length > 3 ? " …" : ""}: ${count} lit` : `no sound is called ${$("search").value.trim()}`;
+    } else $("there").textContent = "";
+    still();
+  }
+  $("search").addEventListener("input", search);
+  $("search").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !surface || !lit?.size) return;
+    const dot = surface.nearest(...place, 2, lit);
+    if (dot >= 0) take(dot);
+  });
+
+  function legend() {
+    const by = $("colour").value;
+    const swatch = (paint, text) => {
+      const box = make("i");
+      box.style.background = paint;
+      return make("span", {}, box, text);
+    };
+    const notes = () => Array.from({ length: 12 }, (_, note) => swatch(pitch(note, dark.matches), noteClass(note)));
+    const levels = () => ["dull ", ...Array.from({ length: 8 }, (_, at) => swatch(brightness((at / 7) * (LEVELS - 1), dark.matches), "")), " bright"];
+    $("key").replaceChildren(...(!surface || by === "none" ? [] : by === "note" ? notes() : levels()));
+  }
+  $("colour").addEventListener("change", () => (legend(), still()));
+  dark.addEventListener("change", () => (legend(), still()));
+
+  state.link.on("binary", (buffer) => {
+    surface = new Surface(buffer, state.map?.labels ?? []);
+    place = surface.find(state.knobs(), place);
+    $("labels").replaceChildren(...[...new Set(surface.labels)].sort().map((value) => make("option", { value })));
+    $("no-map").hidden = true;
+    legend();
+    search();
+  });
+  state.on("map", () => {
+    if (state.map) return;
+    surface = null;
+    $("no-map").hidden = false;
+    legend();
+    still();
+  });
+  // Where another hand moves the knobs, the point goes along.
+  state.on("value", (target) => {
+    if (!surface || grip || !target.startsWith("latent.")) return;
+    moved = true;
+  });
+  let moved = false;
+  state.link.on("meters", () => {
+    if (!surface || !size) return;
+    if (moved && !grip) place = surface.find(state.knobs(), place);
+    const knobs = state.knobs();
+    const apart = state.code?.length === surface.latents && state.code.some((value, index) => Math.abs(value - knobs[index]) > 0.01);
+    const before = ghost;
+    if (apart) {
+      const there = surface.find(state.code, ghost ?? place);
+      ghost = ghost && !calm.matches ? ghost.map((at, axis) => at + (there[axis] - at) * 0.5) : there;
+    } else ghost = null;
+    if (ghost || before || moved) draw();
+    moved = false;
+  });
+  state.on("preset", () => draw());
+  new ResizeObserver(still).observe(plane);
+}

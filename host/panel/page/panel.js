@@ -1,0 +1,67 @@
+// Joins the parts of the page.
+
+import { $, make, press } from "./dom.js";
+import { controls } from "./controls.js";
+import { keyboard } from "./keyboard.js";
+import { learn } from "./learn.js";
+import { Link } from "./link.js";
+import { map } from "./map.js";
+import { meters } from "./meters.js";
+import { Notes } from "./notes.js";
+import { piano } from "./piano.js";
+import { presets } from "./presets.js";
+import { State } from "./state.js";
+
+const READ = 6000; // milliseconds for which a note is shown; warnings and errors stay until they are clicked away
+
+const token = decodeURIComponent(location.hash.slice(1));
+const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`, token);
+const state = new State(link);
+const mode = learn(state);
+const notes = new Notes(link);
+controls(state, mode, $("controls"));
+map(state);
+meters(state);
+presets(state);
+keyboard(state, notes, piano(state, notes, $("piano")), mode);
+
+function line(text, kind) {
+  for (const other of $("lines").children) if (other.dataset.text === text) other.remove();
+  const close = make("button", { textContent: "✕", "aria-label": "Dismiss", onclick: () => element.remove() });
+  const element = make("p", { className: kind }, make("span", { textContent: text }), close);
+  element.dataset.text = text;
+  $("lines").append(element);
+  if (kind === "note") setTimeout(() => element.remove(), READ);
+}
+
+const lost = make("p", { className: "error", hidden: true, id: "lost" });
+const learning = make("p", { className: "note", hidden: true, id: "learning" });
+$("lines").append(lost, learning);
+link.on("down", ({ refused }) => {
+  lost.hidden = false;
+  document.body.classList.add("lost");
+  lost.textContent = refused
+    ? "This address has no or an old token: open the one that timbrel prints."
+    : "No connection to timbrel. Held notes are let go; this page comes back by itself.";
+});
+link.on("welcome", () => {
+  lost.hidden = true;
+  document.body.classList.remove("lost");
+  document.body.dataset.ready = "";
+});
+link.on("say", ({ line: text, kind }) => line(text, kind));
+state.on("preset", () => {
+  for (const warning of state.preset.warnings ?? []) {
+    if (!told.has(warning)) line(warning, "warning");
+    told.add(warning);
+  }
+});
+const told = new Set();
+
+for (const view of ["map", "controls"]) {
+  $(`view-${view}`).addEventListener("click", () => {
+    document.body.dataset.view = view;
+    press($("view-map"), view === "map");
+    press($("view-controls"), view === "controls");
+  });
+}

@@ -1,0 +1,83 @@
+// Paths: drawn on the map, sent as codes, followed by the sound until they are removed.
+
+import { $, colour, press } from "./dom.js";
+
+const POINTS = 24; // codes that a drawing is sent as, evenly along its way
+const NEAR = 0.004; // of the plane: places nearer than this to the last add nothing
+
+export function path(state, surface, redraw) {
+  let places = [], shown = null, sent = "";
+
+  const on = () => $("draw").getAttribute("aria-pressed") === "true";
+  $("draw").addEventListener("click", () => {
+    press($("draw"), !on());
+    $("drawing").hidden = !on();
+    $("point").classList.toggle("draws", on());
+  });
+  $("path-remove").addEventListener("click", () => state.link.send({ t: "path", points: null }));
+  for (const id of ["path-length", "path-unit", "path-loop"]) $(id).addEventListener("change", send);
+
+  function send() {
+    if (!shown?.drawn) return;
+    const typed = Number($("path-length").value.replace(",", "."));
+    const length = typed > 0 ? typed : 8;
+    $("path-length").value = length;
+    const points = shown.places.map((place) => surface().code(...place));
+    sent = JSON.stringify(points);
+    state.link.send({ t: "path", points, [$("path-unit").value]: length, loop: $("path-loop").checked });
+  }
+
+  state.on("preset", () => {
+    const points = state.preset.path;
+    $("path-remove").disabled = !points;
+    if (!points) shown = null;
+    else if (!shown?.drawn && surface() && JSON.stringify(points) !== sent) {
+      let near;
+      shown = { places: points.map((code) => (near = surface().find(code, near))) };
+    }
+  });
+
+  return {
+    on,
+    begin(place) {
+      places = [place];
+    },
+    add(place) {
+      const [x, y] = places.at(-1);
+      if (Math.hypot(place[0] - x, place[1] - y) > NEAR) places.push(place.map((at) => Math.min(Math.max(at, 0), 1)));
+      redraw();
+    },
+    end() {
+      if (places.length > 2) {
+        shown = { places: evenly(places, POINTS), drawn: true };
+        send();
+      }
+      places = [];
+      redraw();
+    },
+    draw(context, at) {
+      const line = places.length ? places : shown?.places;
+      if (!line) return;
+      context.strokeStyle = colour("--ghost");
+      context.lineWidth = 2;
+      context.lineJoin = "round";
+      context.beginPath();
+      for (const place of line) context.lineTo(...at(place));
+      if (!places.length && $("path-loop").checked) context.closePath();
+      context.stroke();
+    },
+  };
+}
+
+/** Places evenly along a line of places, its two ends among them. */
+export function evenly(line, count) {
+  const far = [0];
+  for (let i = 1; i < line.length; i++) far.push(far[i - 1] + Math.hypot(line[i][0] - line[i - 1][0], line[i][1] - line[i - 1][1]));
+  let i = 1;
+  return Array.from({ length: count }, (_, step) => {
+    const goal = (far.at(-1) * step) / (count - 1);
+    while (i < line.length - 1 && far[i] < goal) i++;
+    const part = (goal - far[i - 1]) / (far[i] - far[i - 1] || 1);
+    return line[i].map((at, axis) => line[i - 1][axis] + (at - line[i - 1][axis]) * part);
+  });
+}

@@ -1,0 +1,132 @@
+// The keys on the screen: a piano of two to four octaves or one octave as a row of twelve, for mouse and many fingers.
+
+import { $, clamp, make, noteName, press } from "./dom.js";
+
+const BLACK = new Set([1, 3, 6, 8, 10]);
+const SOFTEST = 24; // the velocity at a key's upper edge; its lower edge gives 127
+const BY_KEYBOARD = 100; // the velocity of Enter and space bar
+const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
+
+export function piano(state, notes, box) {
+  let lowest = 48, chroma = false, octaves = 0, focus = 60, drawn = "", heard = [];
+
+  const width = () => (box.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize)) * 16;
+  const rows = () => (chroma ? 1 : width() < 616 ? 2 : 1); // one octave below another where keys would be too narrow
+
+  function build() {
+    const count = chroma ? 1 : clamp(Math.floor(width() / 308), 2, 4); // of seven white keys, 44 pixels each
+    if (count !== octaves) lowest = clamp(lowest + 12 * Math.trunc((octaves - count) / 2), 0, 120);
+    octaves = count;
+    lowest = Math.min(lowest, 12 * (11 - octaves) > 0 ? 12 * (11 - octaves) : 0);
+    const form = [lowest, chroma, octaves, rows(), state.keys.low, state.keys.high].join();
+    if (form === drawn) return;
+    drawn = form;
+    box.className = chroma ? "row" : rows() === 2 ? "stacked" : "";
+    if (focus < lowest || focus >= lowest + 12 * octaves) focus = lowest;
+    const each = Array.from({ length: octaves }, (_, octave) => {
+      const start = lowest + 12 * octave;
+      const keys = Array.from({ length: 12 }, (_, step) => key(start + step));
+      return make("div", { className: "octave" }, ...keys.filter(Boolean));
+    });
+    box.replaceChildren(...(rows() === 2 ? each.reverse() : each));
+    $("octave").textContent = noteName(lowest);
+    light();
+  }
+
+  function key(number) {
+    if (number > 127) return null;
+    const step = number % 12;
+    const element = make("button", { className: BLACK.has(step) ? "key black" : "key", tabIndex: number === focus ? 0 : -1, "aria-label": noteName(number), "aria-pressed": "false" });
+    element.classList.add(`step-${step}`);
+    element.dataset.key = number;
+    element.disabled = number < state.keys.low || number > state.keys.high;
+    if (step === 0 || chroma) element.append(make("span", { textContent: chroma ? noteName(number).replace(/-?\d+$/, "") : noteName(number) }));
+    return element;
+  }
+
+  function light() {
+    const own = notes.keys();
+    for (const element of box.querySelectorAll(".key")) {
+      const number = Number(element.dataset.key);
+      const down = own.has(number) || heard.includes(number);
+      if (element.classList.contains("on") !== down) {
+        element.classList.toggle("on", down);
+        press(element, down);
+      }
+    }
+    press($("hold"), notes.latched);
+  }
+
+  function under(event) {
+    const element = document.elementFromPoint(event.clientX, event.clientY)?.closest?.("#piano .key");
+    if (!element || element.disabled) return null;
+    const { top, height } = element.getBoundingClientRect();
+    const place = clamp((event.clientY - top) / (height * 0.9), 0, 1);
+    return [Number(element.dataset.key), Math.round(SOFTEST + (127 - SOFTEST) * place)];
+  }
+
+  function touch(event) {
+    const [number, velocity] = under(event) ?? [];
+    if (number === undefined) notes.release(event.pointerId);
+    else notes.press(event.pointerId, number, velocity);
+  }
+
+  const fingers = new Set();
+  box.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    event.preventDefault();
+    event.target.closest(".key")?.focus({ preventScroll: true });
+    box.setPointerCapture(event.pointerId);
+    fingers.add(event.pointerId);
+    touch(event);
+  });
+  box.addEventListener(MOVES, (event) => fingers.has(event.pointerId) && touch(event));
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    box.addEventListener(name, (event) => {
+      fingers.delete(event.pointerId);
+      notes.release(event.pointerId);
+    });
+  }
+  box.addEventListener("contextmenu", (event) => event.preventDefault());
+  box.addEventListener("focusin", ({ target }) => {
+    box.querySelector('.key[tabindex="0"]')?.setAttribute("tabindex", "-1");
+    target.tabIndex = 0;
+    focus = Number(target.dataset.key);
+  });
+  box.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: 12, ArrowDown: -12 }[event.key];
+    if (step) box.querySelector(`[data-key="${focus + step}"]`)?.focus();
+    else if (event.key !== "Enter" && event.key !== " ") return;
+    else if (!event.repeat) notes.press(`focus ${event.key}`, focus, BY_KEYBOARD);
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  box.addEventListener("keyup", (event) => notes.release(`focus ${event.key}`));
+  box.addEventListener("focusout", () => ["Enter", " "].forEach((name) => notes.release(`focus ${name}`)));
+
+  function shift(by) {
+    lowest = clamp(lowest + by, 0, 12 * (11 - octaves));
+    build();
+  }
+  $("octave-down").addEventListener("click", () => shift(-12));
+  $("octave-up").addEventListener("click", () => shift(12));
+  $("chroma").addEventListener("click", () => {
+    chroma = !chroma;
+    press($("chroma"), chroma);
+    build();
+  });
+  $("hold").addEventListener("click", () => notes.sustain({ latched: !notes.latched }));
+  $("panic").addEventListener("click", () => notes.panic());
+  notes.addEventListener("change", light);
+  state.link.on("meters", ({ held }) => {
+    if (String(held) === String(heard)) return;
+    heard = held;
+    light();
+  });
+  state.on("keys", () => {
+    lowest = 12 * Math.floor(state.keys.center / 12) - (octaves > 2 ? 12 : 0);
+    build();
+  });
+  new ResizeObserver(build).observe(box);
+  return { shift, lowest: () => lowest };
+}

@@ -1,0 +1,152 @@
+// One control: a label, a native slider, a number that can be typed, and the badge of the knob that turns it.
+
+import { clamp, make, shown } from "./dom.js";
+
+const FINE = 0.1; // how far the thumb goes with Shift, of the way that the pointer goes
+const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
+
+export class Slider {
+  #grabbed = false;
+  #raw = null; // where the pointer would have the thumb
+  #origin = 0;
+
+  constructor(control, state, learn) {
+    Object.assign(this, { control, state });
+    const name = control.title;
+    this.label = make("label", { htmlFor: `range-${control.target}`, textContent: name, title: control.target });
+    this.range = make("input", { type: "range", id: `range-${control.target}`, min: 0, max: 1, step: "any" });
+    this.number = make("input", { id: `number-${control.target}`, inputMode: "decimal", autocomplete: "off", "aria-label": `${name}, value` });
+    this.unit = make("span", { className: "unit", textContent: control.unit });
+    this.badge = make("button", { className: "badge", onclick: () => learn.pick(control.target) });
+    this.forget = make("button", { className: "forget", textContent: "✕", onclick: () => learn.forget(control.target) });
+    this.ghost = make("i", { className: "ghost", hidden: true });
+    const track = make("span", { className: "track" }, this.range, this.ghost);
+    this.element = make("div", { className: "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit), this.badge, this.forget);
+    this.element.dataset.target = control.target;
+    this.#listen();
+    this.describe(control);
+    this.show(control.value);
+  }
+
+  /** Takes what changed of the control apart from its value. */
+  describe(control) {
+    this.control = control;
+    const [map] = control.maps;
+    const waits = control.maps.some(({ waiting }) => waiting);
+    const sources = control.maps.map(({ source }) => source).join(", ");
+    this.badge.textContent = map ? (waits ? "⇥ " : "") + map.source + (control.maps.length > 1 ? " +" : "") : "＋";
+    this.badge.classList.toggle("bound", Boolean(map));
+    this.badge.classList.toggle("waits", waits);
+    const said = waits ? `${sources} waits until it passes this value (${map.takeover})` : `${sources} turns this`;
+    this.badge.title = map ? `${said}; click to learn another knob` : "Click, then move a knob";
+    this.badge.setAttribute("aria-label", `${control.title}: ${map ? `${said}; learn another` : "learn a knob"}`);
+    this.forget.setAttribute("aria-label", `${control.title}: forget ${sources}`);
+    this.forget.hidden = !map;
+    this.element.classList.toggle("moving", Boolean(control.moving));
+  }
+
+  #place(value) {
+    const { low, high, log } = this.control;
+    if (low === high) return 0;
+    return clamp(log && low > 0 ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low), 0, 1);
+  }
+
+  #value(place) {
+    const { low, high, log } = this.control;
+    if (place <= 0) return low;
+    if (place >= 1) return high;
+    return log && low > 0 ? low * (high / low) ** place : low + (high - low) * place;
+  }
+
+  show(value) {
+    this.value = value;
+    const { low, high, unit } = this.control;
+    const text = shown(value, low, high);
+    this.range.value = this.#place(value);
+    this.range.setAttribute("aria-valuetext", unit ? `${text} ${unit}` : text);
+    this.range.style.setProperty("--at", this.range.value);
+    if (document.activeElement !== this.number) this.number.value = text;
+  }
+
+  /** Shows where the value sounds when motions or gestures carry it away from its knob; null hides it. */
+  sounds(value) {
+    const apart = value !== null && Math.abs(this.#place(value) - this.#place(this.value)) > 0.004;
+    this.ghost.hidden = !apart;
+    if (apart) this.ghost.style.setProperty("--at", this.#place(value));
+  }
+
+  release() {
+    if (!this.#grabbed) return;
+    this.#grabbed = false;
+    this.state.drop([this.control.target]);
+  }
+
+  #grab() {
+    if (this.#grabbed) return;
+    this.#grabbed = true;
+    this.#origin = this.value;
+    this.state.grab([this.control.target]);
+  }
+
+  #move(value) {
+    this.show(value);
+    this.state.move({ [this.control.target]: value });
+  }
+
+  #listen() {
+    const { range, number } = this;
+    let fine = false;
+    range.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      fine = event.shiftKey;
+      this.#raw = fine ? null : undefined;
+      this.#grab();
+    });
+    range.addEventListener("pointermove", (event) => (fine = event.shiftKey));
+    range.addEventListener("input", () => {
+      const raw = range.valueAsNumber;
+      const from = this.#place(this.value);
+      const shift = this.#raw == null ? (this.#raw === null ? 0 : raw - from) : (raw - this.#raw) * (fine ? FINE : 1);
+      this.#raw = raw;
+      const once = !this.#grabbed; // by a reader of the screen, which neither presses nor lets go
+      this.#grab();
+      this.#move(this.#value(clamp(from + shift, 0, 1)));
+      if (once) this.release();
+    });
+    range.addEventListener("pointercancel", () => {
+      // The finger scrolled the page: the slider goes back to where it was.
+      if (this.#grabbed) this.#move(this.#origin);
+      this.release();
+    });
+    for (const name of ["pointerup", "change", "blur", "keyup"]) range.addEventListener(name, () => this.release());
+    range.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const from = this.#place(this.value);
+      const to = { Home: 0, End: 1 }[event.key] ?? (event.key in STEPS ? from + STEPS[event.key] * (event.shiftKey ? FINE : 1) : null);
+      if (to === null) return;
+      event.preventDefault();
+      this.#grab();
+      this.#move(this.#value(clamp(to, 0, 1)));
+    });
+    range.addEventListener("dblclick", () => this.#set(this.control.default));
+    number.addEventListener("focus", () => number.select());
+    number.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") number.value = shown(this.value, this.control.low, this.control.high);
+      if (event.key === "Enter" || event.key === "Escape") number.blur();
+      event.stopPropagation();
+    });
+    number.addEventListener("change", () => {
+      const typed = Number(number.value.replace(",", ".").replace("−", "-"));
+      const { low, high } = this.control;
+      if (number.value.trim() && Number.isFinite(typed)) this.#set(clamp(typed, Math.min(low, high), Math.max(low, high)));
+      else this.show(this.value);
+    });
+    number.addEventListener("blur", () => this.show(this.value));
+  }
+
+  #set(value) {
+    this.release();
+    this.show(value);
+    this.state.set({ [this.control.target]: value });
+  }
+}

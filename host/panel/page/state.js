@@ -1,0 +1,89 @@
+// What the panel says is so, and what this page's hands hold: everything on the page is drawn from here.
+
+const SETTLE = 150; // milliseconds after a hand lets go in which older values may still arrive
+
+export class State extends EventTarget {
+  #n = 0;
+  #hands = new Map(); // targets that a hand of this page holds, or held just now: how many do
+  model = {}; preset = {}; controls = []; effects = []; available_effects = []; map = null;
+  keys = { low: 0, high: 127, center: 60 };
+  learn = { target: null, said: "" };
+  values = new Map(); // by target: what the panel says
+  byTarget = new Map();
+  code = null; // that sounds, one number a latent
+
+  constructor(link) {
+    super();
+    this.link = link;
+    link.on("welcome", ({ state, version }) => {
+      this.#n = 0;
+      this.version = version;
+      this.#take(state);
+    });
+    link.on("state", ({ state }) => this.#take(state));
+    link.on("values", ({ n, values }) => {
+      if (n <= this.#n) return;
+      this.#n = n;
+      for (const [target, value] of Object.entries(values)) {
+        this.values.set(target, value);
+        this.#changed(target);
+      }
+    });
+    link.on("meters", (meters) => {
+      this.code = meters.code?.length ? meters.code : null;
+    });
+  }
+
+  #take(parts) {
+    Object.assign(this, parts);
+    if (parts.controls) {
+      this.byTarget = new Map(parts.controls.map((control) => [control.target, control]));
+      this.values = new Map(parts.controls.map(({ target, value }) => [target, value]));
+    }
+    for (const part of Object.keys(parts)) this.dispatchEvent(new CustomEvent(part));
+  }
+
+  #changed(target) {
+    if (!this.#hands.has(target)) this.dispatchEvent(new CustomEvent("value", { detail: target }));
+  }
+
+  on(parts, listener) {
+    for (const part of parts.split(" ")) this.addEventListener(part, ({ detail }) => listener(detail));
+  }
+
+  /** Takes hold of targets: what others do to them is shown once they are let go. */
+  grab(targets) {
+    for (const target of targets) this.#hands.set(target, (this.#hands.get(target) ?? 0) + 1);
+    this.link.grab(targets);
+  }
+
+  move(values) {
+    this.link.move(values);
+    for (const target of Object.keys(values)) this.dispatchEvent(new CustomEvent("hand", { detail: { target, value: values[target] } }));
+  }
+
+  drop(targets) {
+    this.link.drop(targets);
+    setTimeout(() => {
+      for (const target of targets) {
+        const left = (this.#hands.get(target) ?? 1) - 1;
+        if (left) this.#hands.set(target, left);
+        else this.#hands.delete(target);
+        this.#changed(target);
+      }
+    }, SETTLE);
+  }
+
+  set(values) {
+    this.link.set(values);
+  }
+
+  latents() {
+    return this.model.latents ?? [];
+  }
+
+  /** The code where the knobs are, one number a latent. */
+  knobs() {
+    return this.latents().map((latent, index) => this.values.get(`latent.${index}`) ?? latent.default);
+  }
+}
