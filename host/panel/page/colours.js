@@ -1,7 +1,10 @@
 // Colours of the dots. Notes go round a circle of hues of one lightness; brightness goes along cividis.
 
-// Nine points of cividis, from 0 to 1 (Nuñez, Anderton and Renslow 2018, doi:10.1371/journal.pone.0199239), sRGB.
-const CIVIDIS = [[0, 34, 78], [30, 56, 111], [67, 78, 108], [96, 100, 110], [125, 124, 120], [155, 149, 119], [187, 175, 109], [221, 203, 90], [254, 232, 56]];
+// Seventeen points of cividis, from 0 to 1 (Nuñez, Anderton and Renslow 2018, doi:10.1371/journal.pone.0199239), sRGB.
+const CIVIDIS = [
+  [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109], [97, 101, 111], [111, 112, 115], [125, 124, 120],
+  [140, 136, 120], [155, 148, 118], [171, 160, 114], [188, 174, 108], [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
+];
 
 export function cividis(place) {
   const at = Math.min(Math.max(place, 0), 1) * (CIVIDIS.length - 1);

@@ -37,7 +37,7 @@ export function controls(state, learn, pane) {
     });
     const inside = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
     const body = make("div", { className: "rows" }, ...inside);
-    const details = make("details", { open: open.get(name) ?? true }, make("summary", { textContent: TITLES[name] }), body);
+    const details = make("details", { open: open.get(name) ?? true }, make("summary", {}, make("h2", { textContent: TITLES[name] })), body);
     details.addEventListener("toggle", () => open.set(name, details.open));
     return details;
   }

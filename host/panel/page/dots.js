@@ -1,6 +1,6 @@
 // The still canvas: every dot once, drawn anew only where size, theme, colours or what is lit change.
 
-import { colour, dark } from "./dom.js";
+import { clamp, colour, dark } from "./dom.js";
 import { brightness, LEVELS, pitch } from "./colours.js";
 
 /** Draws dots on a canvas; `by` is "note", "brightness" or "none", `lit` a set of labels or null. */
@@ -8,7 +8,8 @@ export function drawDots(canvas, surface, edge, by, lit) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
-  const radius = Math.max(width / 600, 1) * (surface.count > 6000 ? 1.5 : 2.4);
+  const crowd = Math.sqrt((width * height) / surface.count); // from dot to dot, were they even
+  const radius = clamp(0.2 * crowd, edge / 8, edge / 4);
   const grey = colour("--dot");
   const stamps = new Map();
   const stamp = (name, size) => {

@@ -10,18 +10,22 @@ const EDGE = 12; // pixels around the plane, so that dots at its rim are whole
 const REACH = { mouse: 10, pen: 14, touch: 22 }; // pixels within which a dot is meant
 const CLICK = 4; // pixels that a click may move, in which it is no drag
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 const STEP = 0.01; // of the plane, that an arrow key moves the point; a fifth with Shift
 
 export function map(state) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
-  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, size = 0, keyed = false;
+  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false;
+  let [width, height] = [0, 0]; // of the plane, in pixels
   const drawing = path(state, () => surface, () => draw());
 
-  const inner = () => size - 2 * EDGE;
+  const at = ([x, y]) => [EDGE + clamp(x, 0, 1) * (width - 2 * EDGE), EDGE + clamp(y, 0, 1) * (height - 2 * EDGE)];
   const toPlane = (event) => {
     const { left, top: above } = top.getBoundingClientRect();
-    return [(event.clientX - left - EDGE) / inner(), (event.clientY - above - EDGE) / inner()];
+    return [(event.clientX - left - EDGE) / (width - 2 * EDGE), (event.clientY - above - EDGE) / (height - 2 * EDGE)];
   };
+  /** The dot at a place, no further than some pixels away; -1 where there is none. */
+  const dotAt = (there, pixels) => surface.nearest(...there, width / pixels, height / pixels);
   const targets = () => state.latents().map((_, index) => `latent.${index}`);
   const asValues = (code) => Object.fromEntries(code.map((value, index) => {
     const { low, high } = state.latents()[index];
@@ -30,30 +34,27 @@ export function map(state) {
 
   const still = eachFrame(() => {
     const scale = devicePixelRatio || 1;
-    size = Math.floor(Math.min(plane.clientWidth, plane.clientHeight));
-    for (const canvas of [dots, top]) {
-      canvas.width = canvas.height = Math.round(size * scale);
-      canvas.style.width = canvas.style.height = `${size}px`;
-    }
+    [width, height] = [plane.clientWidth, plane.clientHeight];
+    if (!width || !height) return;
+    for (const canvas of [dots, top]) [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
     if (surface) drawDots(dots, surface, EDGE * scale, $("colour").value, lit);
     draw();
   });
 
   const draw = eachFrame(() => {
     const context = top.getContext("2d");
-    const scale = top.width / size;
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.clearRect(0, 0, size, size);
+    if (!width) return;
+    context.setTransform(top.width / width, 0, 0, top.height / height, 0, 0);
+    context.clearRect(0, 0, width, height);
     if (!surface) return;
-    const at = ([x, y]) => [EDGE + clamp(x, 0, 1) * inner(), EDGE + clamp(y, 0, 1) * inner()];
     drawing.draw(context, at);
-    if (ghost) ring(context, at(ghost), 9, colour("--ghost"), 2);
+    if (ghost) ring(context, at(ghost), 9 * rem(), colour("--ghost"), 2);
     const [x, y] = at(place);
-    ring(context, [x, y], 11, colour("--ground"), 5);
-    ring(context, [x, y], 11, colour("--point"), 2.5);
+    ring(context, [x, y], 11 * rem(), colour("--ground"), 5);
+    ring(context, [x, y], 11 * rem(), colour("--point"), 2.5);
     context.fillStyle = colour("--point");
     context.beginPath();
-    context.arc(x, y, 3, 0, 2 * Math.PI);
+    context.arc(x, y, 3 * rem(), 0, 2 * Math.PI);
     context.fill();
   });
 
@@ -88,14 +89,14 @@ export function map(state) {
   }
 
   function follow(to) {
-    place = to.map((at) => clamp(at, 0, 1));
+    place = to.map((one) => clamp(one, 0, 1));
     state.move(asValues(surface.code(...place).map((value, index) => value + grip.shift[index])));
     draw();
   }
 
   function release() {
     if (grip) state.drop(targets());
-    grip = null;
+    grip = key = null;
   }
 
   let finger = null;
@@ -103,14 +104,14 @@ export function map(state) {
     if (event.button || finger || !surface) return;
     top.setPointerCapture(event.pointerId);
     $("hover").hidden = true;
-    finger = { id: event.pointerId, x: event.clientX, y: event.clientY, dragged: false };
+    finger = { id: event.pointerId, x: event.clientX, y: event.clientY, from: toPlane(event), dragged: false };
     if (drawing.on()) drawing.begin(toPlane(event));
   });
   top.addEventListener(MOVES, (event) => {
     if (finger?.id !== event.pointerId) return;
     if (drawing.on()) return drawing.add(toPlane(event));
     if (!finger.dragged && Math.hypot(event.clientX - finger.x, event.clientY - finger.y) <= CLICK) return;
-    if (!finger.dragged) grab(toPlane(event));
+    if (!finger.dragged) grab(finger.from);
     finger.dragged = true;
     follow(toPlane(event));
   });
@@ -120,10 +121,10 @@ export function map(state) {
     finger = null;
     if (drawing.on()) return drawing.end();
     if (dragged) return release();
-    const at = toPlane(event);
-    const dot = surface.nearest(...at, REACH[event.pointerType] / inner());
+    const there = toPlane(event);
+    const dot = dotAt(there, REACH[event.pointerType]);
     if (dot >= 0) return take(dot);
-    place = at.map((one) => clamp(one, 0, 1));
+    place = there.map((one) => clamp(one, 0, 1));
     state.set(asValues(surface.code(...place)));
     $("there").textContent = "between the sounds";
     draw();
@@ -138,34 +139,31 @@ export function map(state) {
   addEventListener("blur", () => release());
   top.addEventListener("pointermove", (event) => {
     if (finger || event.pointerType === "touch" || !surface) return;
-    const at = toPlane(event);
-    const dot = surface.nearest(...at, REACH.mouse / inner());
+    const dot = dotAt(toPlane(event), REACH.mouse);
     $("hover").hidden = dot < 0;
     if (dot < 0) return;
     $("hover").textContent = words(dot);
-    const [x, y] = surface.dotPlace(dot);
-    const left = top.offsetLeft + EDGE + x * inner();
-    $("hover").style.left = `${clamp(left, $("hover").offsetWidth / 2, plane.clientWidth - $("hover").offsetWidth / 2)}px`;
-    $("hover").style.top = `${top.offsetTop + EDGE + y * inner()}px`;
-    $("hover").classList.toggle("under", y < 0.1);
+    const [x, y] = at(surface.dotPlace(dot));
+    const half = $("hover").offsetWidth / 2;
+    $("hover").style.left = `${clamp(x, half, width - half)}px`;
+    $("hover").style.top = `${y}px`;
+    $("hover").classList.toggle("under", y < 50);
   });
   top.addEventListener("pointerleave", () => ($("hover").hidden = true));
   top.addEventListener("keydown", (event) => {
     if (!surface) return;
-    if (event.key === "Enter") return take(surface.nearest(...place, 2, lit));
+    if (event.key === "Enter") return take(surface.nearest(...place, 1, 1, lit));
     const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;
     event.preventDefault();
-    if (!grip) grab(place);
-    keyed = true;
-    follow(place.map((at, axis) => at + step[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
+    if (!grip) {
+      grab(place);
+      key = event.key;
+    }
+    follow(place.map((one, axis) => one + step[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
   });
-  for (const name of ["keyup", "blur"]) {
-    top.addEventListener(name, () => {
-      if (keyed) release();
-      keyed = false;
-    });
-  }
+  top.addEventListener("keyup", (event) => event.key === key && release());
+  top.addEventListener("blur", () => key && release());
 
   function search() {
     const asked = $("search").value.trim().toLowerCase();
@@ -183,7 +181,7 @@ export function map(state) {
   $("search").addEventListener("input", search);
   $("search").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !surface || !lit?.size) return;
-    const dot = surface.nearest(...place, 2, lit);
+    const dot = surface.nearest(...place, 1, 1, lit);
     if (dot >= 0) take(dot);
   });
 
@@ -217,20 +215,16 @@ export function map(state) {
     still();
   });
   // Where another hand moves the knobs, the point goes along.
-  state.on("value", (target) => {
-    if (!surface || grip || !target.startsWith("latent.")) return;
-    moved = true;
-  });
-  let moved = false;
+  state.on("value controls", (target) => (moved ||= !target || target.startsWith("latent.")));
   state.link.on("meters", () => {
-    if (!surface || !size) return;
+    if (!surface || !width) return;
     if (moved && !grip) place = surface.find(state.knobs(), place);
     const knobs = state.knobs();
     const apart = state.code?.length === surface.latents && state.code.some((value, index) => Math.abs(value - knobs[index]) > 0.01);
     const before = ghost;
     if (apart) {
       const there = surface.find(state.code, ghost ?? place);
-      ghost = ghost && !calm.matches ? ghost.map((at, axis) => at + (there[axis] - at) * 0.5) : there;
+      ghost = ghost && !calm.matches ? ghost.map((one, axis) => one + (there[axis] - one) * 0.5) : there;
     } else ghost = null;
     if (ghost || before || moved) draw();
     moved = false;

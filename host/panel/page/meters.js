@@ -16,7 +16,7 @@ const SHORTER = {
 };
 
 export function meters(state) {
-  let latest = null, peak = FLOOR, peaked = 0, read = 0, underruns = null, second = 0;
+  let latest = null, peak = FLOOR, peaked = 0, read = -READ, underruns = null, second = 0;
   const history = new Array(MINUTE).fill(0);
   const level = (db) => Math.min(Math.max((db - FLOOR) / -FLOOR, 0), 1);
 

@@ -12,6 +12,7 @@ import { piano } from "./piano.js";
 import { presets } from "./presets.js";
 import { State } from "./state.js";
 
+const told = new Set(); // warnings that were shown: each appears once
 const READ = 6000; // milliseconds for which a note is shown; warnings and errors stay until they are clicked away
 
 const token = decodeURIComponent(location.hash.slice(1));
@@ -28,7 +29,7 @@ keyboard(state, notes, piano(state, notes, $("piano")), mode);
 function line(text, kind) {
   for (const other of $("lines").children) if (other.dataset.text === text) other.remove();
   const close = make("button", { textContent: "✕", "aria-label": "Dismiss", onclick: () => element.remove() });
-  const element = make("p", { className: kind }, make("span", { textContent: text }), close);
+  const element = make("p", { className: kind }, make("span", { textContent: text, title: text, onclick: () => element.classList.toggle("open") }), close);
   element.dataset.text = text;
   $("lines").append(element);
   if (kind === "note") setTimeout(() => element.remove(), READ);
@@ -56,8 +57,6 @@ state.on("preset", () => {
     told.add(warning);
   }
 });
-const told = new Set();
-
 for (const view of ["map", "controls"]) {
   $(`view-${view}`).addEventListener("click", () => {
     document.body.dataset.view = view;

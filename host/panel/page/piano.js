@@ -11,7 +11,7 @@ export function piano(state, notes, box) {
   let lowest = 48, chroma = false, octaves = 0, focus = 60, drawn = "", heard = [];
 
   const width = () => (box.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize)) * 16;
-  const rows = () => (chroma ? 1 : width() < 616 ? 2 : 1); // one octave below another where keys would be too narrow
+  const rows = () => (chroma || width() >= 616 ? 1 : 2); // one octave below another where keys would be too narrow
 
   function build() {
     const count = chroma ? 1 : clamp(Math.floor(width() / 308), 2, 4); // of seven white keys, 44 pixels each

@@ -7,6 +7,7 @@ const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0
 
 export class Slider {
   #grabbed = false;
+  #key = null; // of the keyboard, that holds the slider
   #raw = null; // where the pointer would have the thumb
   #origin = 0;
 
@@ -34,7 +35,7 @@ export class Slider {
     const [map] = control.maps;
     const waits = control.maps.some(({ waiting }) => waiting);
     const sources = control.maps.map(({ source }) => source).join(", ");
-    this.badge.textContent = map ? (waits ? "⇥ " : "") + map.source + (control.maps.length > 1 ? " +" : "") : "＋";
+    this.badge.textContent = map ? (waits ? "⇥ " : "") + map.source + (control.maps.length > 1 ? " +" : "") : "+";
     this.badge.classList.toggle("bound", Boolean(map));
     this.badge.classList.toggle("waits", waits);
     const said = waits ? `${sources} waits until it passes this value (${map.takeover})` : `${sources} turns this`;
@@ -58,13 +59,20 @@ export class Slider {
     return log && low > 0 ? low * (high / low) ** place : low + (high - low) * place;
   }
 
+  /** Where the filled part of the slider begins: at zero where the range goes as far to both sides. */
+  #middle() {
+    return this.control.low === -this.control.high ? 0.5 : 0;
+  }
+
   show(value) {
     this.value = value;
-    const { low, high, unit } = this.control;
-    const text = shown(value, low, high);
+    const { unit } = this.control;
+    const text = shown(value, this.control);
     this.range.value = this.#place(value);
     this.range.setAttribute("aria-valuetext", unit ? `${text} ${unit}` : text);
-    this.range.style.setProperty("--at", this.range.value);
+    const at = this.range.valueAsNumber;
+    this.range.style.setProperty("--from", Math.min(at, this.#middle()));
+    this.range.style.setProperty("--to", Math.max(at, this.#middle()));
     if (document.activeElement !== this.number) this.number.value = text;
   }
 
@@ -78,6 +86,7 @@ export class Slider {
   release() {
     if (!this.#grabbed) return;
     this.#grabbed = false;
+    this.#key = null;
     this.state.drop([this.control.target]);
   }
 
@@ -118,20 +127,22 @@ export class Slider {
       if (this.#grabbed) this.#move(this.#origin);
       this.release();
     });
-    for (const name of ["pointerup", "change", "blur", "keyup"]) range.addEventListener(name, () => this.release());
+    for (const name of ["pointerup", "change", "blur"]) range.addEventListener(name, () => this.release());
+    range.addEventListener("keyup", (event) => event.key === this.#key && this.release());
     range.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const from = this.#place(this.value);
       const to = { Home: 0, End: 1 }[event.key] ?? (event.key in STEPS ? from + STEPS[event.key] * (event.shiftKey ? FINE : 1) : null);
       if (to === null) return;
       event.preventDefault();
+      if (!this.#grabbed) this.#key = event.key;
       this.#grab();
       this.#move(this.#value(clamp(to, 0, 1)));
     });
     range.addEventListener("dblclick", () => this.#set(this.control.default));
     number.addEventListener("focus", () => number.select());
     number.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") number.value = shown(this.value, this.control.low, this.control.high);
+      if (event.key === "Escape") number.value = shown(this.value, this.control);
       if (event.key === "Enter" || event.key === "Escape") number.blur();
       event.stopPropagation();
     });

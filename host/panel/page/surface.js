@@ -57,11 +57,11 @@ export class Surface {
     return place;
   }
 
-  /** The dot nearest to a place, no further than `reach`; -1 where there is none. `lit` narrows which count. */
-  nearest(x, y, reach, lit = null) {
-    let best = reach * reach, found = -1;
+  /** The dot nearest to a place where each axis is as long as is said, no further than 1 or, among `lit` labels, at all; -1: none. */
+  nearest(x, y, width, height, lit = null) {
+    let best = lit ? Infinity : 1, found = -1;
     for (let dot = 0; dot < this.count; dot++) {
-      const far = (this.places[2 * dot] - x) ** 2 + (this.places[2 * dot + 1] - y) ** 2;
+      const far = ((this.places[2 * dot] - x) * width) ** 2 + ((this.places[2 * dot + 1] - y) * height) ** 2;
       if (far <= best && (!lit || lit.has(this.label[dot]))) [best, found] = [far, dot];
     }
     return found;

@@ -1,0 +1,162 @@
+"""A browser without a screen, and a host whose side of the socket is played by the test."""
+
+import json
+import shutil
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PAGE = Path(__file__).parents[4] / "host" / "panel" / "page"
+ADDRESS = "http://panel.test"  # nowhere: each request is answered from PAGE
+TOKEN = "a-token"
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'"
+)
+SECONDS = 20  # for what takes some milliseconds on a machine that does nothing else
+LABELS = ["Violin", "Oboe", "Church Organ"]
+SIDE, LATENTS, DOTS = 8, 3, 60
+
+
+def control(target, title, group, low, high, default, unit="", **others):
+    form = {"effect": None, "log": False, "maps": [], "moving": False, "value": default, **others}
+    return dict(target=target, title=title, group=group, low=low, high=high, default=default, unit=unit, **form)
+
+
+def state():
+    latents = [{"title": f"Latent {i}", "low": -1, "high": 1, "default": 0, "mean": 0, "std": 0.5} for i in range(LATENTS)]
+    return {
+        "model": {
+            "name": "small", "kind": "spectrum", "description": "Three latents.", "latents": latents, "pitched": True,
+            "card": [["licence", "MIT"]],
+        },
+        "preset": {
+            "name": "mine", "description": "", "dirty": False, "can_undo": False, "can_redo": False, "side": "A",
+            "warnings": [], "motion": False, "path": None,
+        },
+        "controls": [
+            *(control(f"latent.{i}", f"Latent {i}", "latents", -1, 1, 0) for i in range(LATENTS)),
+            control("gain", "Gain", "play", -60, 12, -6, "dB", maps=[{"source": "CC 7", "takeover": "pickup", "waiting": True}]),
+            control("envelope.attack_seconds", "Attack", "envelope", 0.001, 10, 0.01, "s", log=True),
+            control("effects.0.room_size", "Room size", "effects", 0, 1, 0.5, effect=0),
+        ],
+        "effects": [{"index": 0, "plugin": "Reverb", "title": "Reverb", "on": True}],
+        "available_effects": ["Chorus", "Reverb"],
+        "map": {"side": SIDE, "labels": LABELS},
+        "keys": {"low": 0, "high": 127, "center": 60},
+        "learn": {"target": None, "said": ""},
+    }
+
+
+class Plane:
+    """A map made by hand: a surface that curves, and dots with codes that lie beside it."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        x, y = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
+        self.surface = np.stack([x - 0.5, y - 0.5, np.sin(3 * x * y) / 2], -1).astype("<f4")
+        places = (0.1 + 0.8 * (np.stack([np.arange(DOTS) % 10, np.arange(DOTS) // 10], 1) / (9, 5))).astype("<f4")
+        self.places, self.codes = places, random.uniform(-0.9, 0.9, (DOTS, LATENTS)).astype("<f4")
+        self.labels = np.arange(DOTS, dtype="<i4") % len(LABELS)
+
+    def frame(self):
+        notes, brightness = (np.arange(DOTS) % 12).astype("<f4"), np.linspace(0, 1, DOTS).astype("<f4")
+        parts = [self.surface, self.places, self.codes, notes, brightness, self.labels]
+        return struct.pack("<4I", SIDE, LATENTS, DOTS, 0) + b"".join(part.tobytes() for part in parts)
+
+
+class Host:
+    """A page, the words that it said, and what it is told."""
+
+    def __init__(self, context):
+        self.said, self.troubles, self.sockets, self.elsewhere = [], [], [], []
+        self.plane, self.state, self.refuses, self._number = Plane(), state(), False, 0
+        context.route("**/*", self._answer)
+        context.route_web_socket("**/socket", self._open)
+        self.page = context.new_page()
+        self.page.on("console", lambda said: self.troubles.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+
+    def _answer(self, route):
+        url = route.request.url
+        if not url.startswith(ADDRESS + "/"):
+            self.elsewhere.append(url)
+            route.abort()
+            return
+        path = PAGE / (url.removeprefix(ADDRESS + "/").partition("?")[0] or "index.html")
+        kind = KINDS[path.suffix]
+        route.fulfill(body=path.read_bytes(), headers={"Content-Type": kind, "Content-Security-Policy": POLICY})
+
+    def _open(self, socket):
+        if self.refuses:
+            socket.close(code=1012)
+            return
+        self.sockets.append(socket)
+        socket.on_message(lambda text: self._hear(socket, json.loads(text)))
+
+    def _hear(self, socket, word):
+        self.said.append(word)
+        if word["t"] != "hello":
+            return
+        if word["token"] != TOKEN:
+            socket.close(code=4401)
+            return
+        socket.send(json.dumps({"t": "welcome", "page": 1, "version": "1", "state": self.state}))
+        if self.state["map"]:
+            socket.send(self.plane.frame())
+
+    def open(self, token=TOKEN):
+        self.page.goto(f"{ADDRESS}/#{token}")
+        if token == TOKEN:
+            self.page.wait_for_selector("body[data-ready]")
+        return self.page
+
+    def tell(self, **message):
+        if message["t"] == "values":
+            self._number += 1
+            message["n"] = self._number
+        self.sockets[-1].send(json.dumps(message))
+
+    def meters(self, **others):
+        usual = {"peak_db": -12.0, "load": [0.3, 0.5], "underruns": 0, "voices": 1, "shed": 0, "held": [], "limited": 0.0}
+        self.tell(t="meters", latency={"card": 5.0, "block": 2.5}, measured_ms=9.0, code=[0, 0, 0], **usual | others)
+
+    def words(self, *kinds):
+        """Return what was said of these kinds, in order."""
+        return [word for word in self.said if word["t"] in kinds]
+
+    def until(self, holds):
+        """Wait until something holds."""
+        end = time.monotonic() + SECONDS
+        while not holds():
+            assert time.monotonic() < end, f"the page said {self.said}"
+            self.page.wait_for_timeout(5)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium without a screen."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium-headless-shell")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def host(browser):
+    """A host with a page that is not open yet; no test may leave an error in its console or ask another host."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
+    context.set_default_timeout(1000 * SECONDS)
+    found = Host(context)
+    yield found
+    context.close()
+    assert found.troubles == []
+    assert found.elsewhere == []

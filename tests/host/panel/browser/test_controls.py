@@ -1,0 +1,136 @@
+"""Sliders, typed values, badges and effects: what a hand does reaches the host as the protocol has it."""
+
+import json
+import math
+
+import pytest
+
+
+def slider(page, target):
+    box = page.locator(f'[data-target="{target}"] input[type=range]').bounding_box()
+    return lambda place: (box["x"] + 10 + (box["width"] - 20) * place, box["y"] + box["height"] / 2)
+
+
+def number(page, target):
+    return page.locator(f'[data-target="{target}"] .typed input')
+
+
+def gesture(host, target):
+    """The words of one gesture from its grab to its drop."""
+    host.until(lambda: host.words("drop"))
+    words = host.words("grab", "move", "drop")
+    assert [words[0], words[-1]] == [{"t": "grab", "targets": [target]}, {"t": "drop", "targets": [target]}]
+    return [word["values"][target] for word in words[1:-1]]
+
+
+def test_dragging_a_slider_is_one_gesture_and_ends_where_the_hand_let_go(host):
+    page = host.open()
+    at = slider(page, "latent.1")
+    page.mouse.move(*at(0.5))
+    page.mouse.down()
+    page.mouse.move(*at(0.75), steps=10)
+    page.mouse.up()
+    values = gesture(host, "latent.1")
+    assert values == sorted(values)
+    assert values[-1] == pytest.approx(0.5, abs=0.03)
+    assert float(number(page, "latent.1").input_value()) == pytest.approx(values[-1], abs=0.006)
+
+
+def test_with_shift_the_thumb_goes_a_tenth_of_the_way_and_does_not_jump(host):
+    page = host.open()
+    at = slider(page, "latent.0")
+    page.keyboard.down("Shift")
+    page.mouse.move(*at(0.6))
+    page.mouse.down()
+    page.mouse.move(*at(0.8), steps=10)
+    page.mouse.up()
+    values = gesture(host, "latent.0")
+    assert abs(values[0]) < 0.02
+    assert values[-1] == pytest.approx(0.04, abs=0.01)
+
+
+def test_arrows_move_by_a_hundredth_page_by_a_tenth_and_home_and_end_to_the_ends(host):
+    page = host.open()
+    page.locator("#range-latent\\.0").focus()
+    for key in ("ArrowRight", "Shift+ArrowRight", "PageDown", "End", "Home"):
+        page.keyboard.press(key)
+    host.until(lambda: len(host.words("drop")) == 5)
+    values = [word["values"]["latent.0"] for word in host.words("move")]
+    assert values == pytest.approx([0.02, 0.022, -0.178, 1, -1])
+
+
+def test_double_click_gives_the_default_and_a_typed_value_is_set_within_its_range(host):
+    host.state["controls"][3]["value"] = 3.0
+    page = host.open()
+    page.mouse.dblclick(*slider(page, "gain")(0.2))
+    host.until(lambda: host.words("set"))
+    for typed in ("-3,5", "99", "loud"):
+        number(page, "gain").fill(typed)
+        page.keyboard.press("Enter")
+    host.until(lambda: len(host.words("set")) == 3)
+    assert [word["values"] for word in host.words("set")] == [{"gain": -6}, {"gain": -3.5}, {"gain": 12}]
+    assert number(page, "gain").input_value() == "12.0"
+
+
+def test_the_middle_of_a_logarithmic_slider_is_the_geometric_mean(host):
+    page = host.open()
+    page.mouse.click(*slider(page, "envelope.attack_seconds")(0.5))
+    assert gesture(host, "envelope.attack_seconds")[-1] == pytest.approx(math.sqrt(0.001 * 10), rel=0.1)
+
+
+def test_what_another_hand_moves_is_shown_but_not_under_the_hand_that_holds(host):
+    page = host.open()
+    at = slider(page, "latent.2")
+    host.tell(t="values", values={"latent.2": -0.5, "gain": 0.0})
+    host.until(lambda: number(page, "gain").input_value() == "0.0")
+    assert number(page, "latent.2").input_value() == "-0.50"
+    page.mouse.move(*at(0.8))
+    page.mouse.down()
+    host.tell(t="values", values={"latent.2": 0.1, "gain": 6.0})
+    host.until(lambda: number(page, "gain").input_value() == "6.0")
+    assert float(number(page, "latent.2").input_value()) > 0.5
+    page.mouse.up()
+    host.until(lambda: number(page, "latent.2").input_value() == "0.10")
+
+
+def test_learning_waits_on_the_control_that_is_picked_says_what_came_and_stays_on_until_left(host):
+    page = host.open()
+    badge = page.locator('[data-target="latent.0"] .badge')
+    badge.click()
+    host.until(lambda: host.words("learn") == [{"t": "learn", "target": "latent.0"}])
+    host.tell(t="state", state={"learn": {"target": "latent.0", "said": ""}})
+    page.wait_for_selector('[data-target="latent.0"].waits')
+    assert "Latent 0 waits" in page.inner_text("#learning")
+    controls = json.loads(json.dumps(host.state["controls"]))
+    controls[0]["maps"] = [{"source": "CC 21", "takeover": "jump", "waiting": False}]
+    host.tell(t="state", state={"learn": {"target": None, "said": "CC 21 moves Latent 0"}, "controls": controls})
+    host.until(lambda: badge.inner_text() == "CC 21")
+    assert "CC 21 moves Latent 0" in page.inner_text("#learning")
+    page.click('[data-target="latent.0"] .forget')
+    host.until(lambda: host.words("unlearn") == [{"t": "unlearn", "target": "latent.0"}])
+    page.keyboard.press("Escape")
+    host.until(lambda: host.words("learn")[-1] == {"t": "learn", "target": None})
+    assert page.get_attribute("#learn", "aria-pressed") == "false"
+    assert host.words("panic") == []
+
+
+def test_a_knob_that_waits_for_its_target_says_so(host):
+    page = host.open()
+    badge = page.locator('[data-target="gain"] .badge')
+    assert "waits" in badge.get_attribute("class")
+    assert "waits until it passes this value (pickup)" in badge.get_attribute("aria-label")
+
+
+def test_effects_are_added_switched_moved_and_removed(host):
+    host.state["effects"].append({"index": 1, "plugin": "Chorus", "title": "Chorus", "on": False})
+    page = host.open()
+    page.select_option("#effect-pick", "Chorus")
+    for name in ("#effect-add", "#Switch-1", "#Earlier-1", "#Remove-0"):
+        page.click(name)
+    host.until(lambda: len(host.words("effect")) == 4)
+    assert [{key: word[key] for key in word if key != "t"} for word in host.words("effect")] == [
+        {"do": "add", "plugin": "Chorus"},
+        {"do": "bypass", "index": 1, "on": True},
+        {"do": "move", "index": 1, "to": 0},
+        {"do": "remove", "index": 0},
+    ]

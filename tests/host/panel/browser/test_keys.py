@@ -1,0 +1,127 @@
+"""Notes by mouse, fingers and the computer's keyboard: each ends, whatever happens to the hand that holds it."""
+
+import pytest
+
+
+def notes(host):
+    return [(word["key"], word["velocity"]) for word in host.words("note")]
+
+
+def middle(page, key):
+    box = page.locator(f'#piano [data-key="{key}"]').bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.85
+
+
+def test_a_key_under_the_mouse_sounds_until_it_is_let_go_and_louder_at_its_lower_edge(host):
+    page = host.open()
+    x, y = middle(page, 60)
+    for at in (y, y - 60):
+        page.mouse.move(x, at)
+        page.mouse.down()
+        page.mouse.up()
+    host.until(lambda: len(notes(host)) == 4)
+    (first, loud), off, (second, soft), end = notes(host)
+    assert (first, second, off, end) == (60, 60, (60, 0), (60, 0))
+    assert 127 >= loud > soft >= 1
+
+
+def test_a_mouse_that_slides_over_the_keys_plays_each_alone(host):
+    page = host.open()
+    page.mouse.move(*middle(page, 60))
+    page.mouse.down()
+    page.mouse.move(*middle(page, 64), steps=12)
+    page.mouse.up()
+    host.until(lambda: notes(host)[-1:] == [(64, 0)])
+    keys = [key for key, velocity in notes(host) if velocity]
+    assert keys == [60, 62, 64]
+    assert [key for key, velocity in notes(host) if not velocity] == keys
+
+
+def test_two_fingers_play_two_keys_at_once(host):
+    page = host.open()
+    session = page.context.new_cdp_session(page)
+    points = [dict(zip(("x", "y", "id"), (*middle(page, key), key), strict=True)) for key in (60, 67)]
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points})
+    host.until(lambda: len(notes(host)) == 2)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": points[:1]})
+    host.until(lambda: len(notes(host)) == 3)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": points[1:]})
+    host.until(lambda: len(notes(host)) == 4)
+    assert {key for key, velocity in notes(host)[:2] if velocity} == {60, 67}
+    assert notes(host)[2:] == [(60, 0), (67, 0)]
+
+
+def test_the_computers_keyboard_plays_by_position_and_holding_a_key_repeats_nothing(host):
+    page = host.open()
+    lowest = int(page.locator("#piano .key").first.get_attribute("data-key"))
+    for name in ("KeyZ", "KeyZ", "KeyW"):
+        page.keyboard.down(name)
+    for name in ("KeyZ", "KeyW"):
+        page.keyboard.up(name)
+    host.until(lambda: len(notes(host)) == 4)
+    assert notes(host) == [(lowest, 100), (lowest + 14, 100), (lowest, 0), (lowest + 14, 0)]
+
+
+def test_letters_that_are_typed_into_a_field_play_nothing(host):
+    page = host.open()
+    page.locator("#search").press_sequentially("zebra")
+    page.locator("#panic").focus()
+    page.keyboard.press("KeyX")
+    host.until(lambda: len(notes(host)) == 2)
+
+
+@pytest.mark.parametrize("leave", ["dispatchEvent(new Event('blur'))", "dispatchEvent(new Event('pagehide'))"])
+def test_leaving_the_page_lets_its_notes_and_pedal_go(host, leave):
+    page = host.open()
+    page.keyboard.down("KeyZ")
+    page.keyboard.down("Space")
+    host.until(lambda: host.words("sustain"))
+    page.evaluate(leave)
+    host.until(lambda: notes(host)[-1][1] == 0 and host.words("sustain")[-1] == {"t": "sustain", "down": False})
+
+
+def test_hold_stays_until_it_is_pressed_again_and_panic_ends_it(host):
+    page = host.open()
+    page.click("#hold")
+    host.until(lambda: host.words("sustain") == [{"t": "sustain", "down": True}])
+    assert page.get_attribute("#hold", "aria-pressed") == "true"
+    page.click("#panic")
+    host.until(lambda: host.words("panic"))
+    assert page.get_attribute("#hold", "aria-pressed") == "false"
+
+
+def test_keys_that_others_hold_are_lit(host):
+    page = host.open()
+    host.meters(held=[64])
+    page.wait_for_selector('#piano [data-key="64"][aria-pressed="true"]')
+    host.meters(held=[])
+    page.wait_for_selector('#piano [data-key="64"][aria-pressed="false"]')
+
+
+def test_the_chroma_row_is_one_octave_of_twelve_equal_keys(host):
+    page = host.open()
+    page.click("#chroma")
+    widths = {round(key.bounding_box()["width"]) for key in page.locator("#piano .key").all()}
+    assert page.locator("#piano .key").count() == 12
+    assert max(widths) - min(widths) <= 1
+
+
+def test_the_octave_buttons_move_the_piano_and_the_keyboard_alike(host):
+    page = host.open()
+    page.keyboard.press("KeyZ")
+    page.click("#octave-up")
+    page.keyboard.press("KeyZ")
+    host.until(lambda: len(notes(host)) == 4)
+    assert notes(host)[2][0] - notes(host)[0][0] == 12
+
+
+def test_one_key_held_by_mouse_and_keyboard_ends_with_the_last_of_them(host):
+    page = host.open()
+    lowest = int(page.locator("#piano .key").first.get_attribute("data-key"))
+    page.keyboard.down("KeyZ")
+    page.mouse.move(*middle(page, lowest))
+    page.mouse.down()
+    page.keyboard.up("KeyZ")
+    page.mouse.up()
+    host.until(lambda: (lowest, 0) in notes(host))
+    assert [velocity == 0 for _, velocity in notes(host)] == [False, False, True]

@@ -1,0 +1,147 @@
+"""The map: its dots are exact, its surface has no steps, and a hand that takes hold changes nothing."""
+
+import numpy as np
+import pytest
+
+from .conftest import DOTS, LABELS, LATENTS, SIDE
+
+EDGE = 12  # pixels around the plane
+
+
+def on_map(page):
+    box = page.locator("#point").bounding_box()
+    return lambda x, y: (
+        box["x"] + EDGE + (box["width"] - 2 * EDGE) * float(x),
+        box["y"] + EDGE + (box["height"] - 2 * EDGE) * float(y),
+    )
+
+
+def code(word):
+    return [word["values"][f"latent.{i}"] for i in range(LATENTS)]
+
+
+def pixels(host):
+    """The colour at each dot, as it is drawn."""
+    script = """(places) => {
+        const { width, height } = document.querySelector('#dots');
+        const context = document.querySelector('#dots').getContext('2d');
+        const { data } = context.getImageData(0, 0, width, height);
+        return places.map(([x, y]) => {
+            const [column, row] = [12 + x * (width - 24), 12 + y * (height - 24)].map(Math.floor);
+            return [...data.slice(4 * (row * width + column), 4 * (row * width + column) + 3)];
+        });
+    }"""
+    return host.page.evaluate(script, host.plane.places.tolist())
+
+
+def read(plane, x, y):
+    """The surface at a place, by scipy."""
+    interpolate = pytest.importorskip("scipy.interpolate")
+    axis = np.linspace(0, 1, SIDE)
+    return interpolate.RegularGridInterpolator((axis, axis), plane.surface)([[y, x]])[0]
+
+
+def test_clicking_a_dot_gives_its_stored_code_exactly_and_says_what_it_is(host):
+    page = host.open()
+    for dot in (0, 33, DOTS - 1):
+        page.mouse.click(*on_map(page)(*host.plane.places[dot]))
+        host.until(lambda: host.words("set"))
+        word = host.words("set")[-1]
+        assert code(word) == host.plane.codes[dot].astype(float).tolist()
+        assert page.inner_text("#there").startswith(LABELS[dot % 3])
+        host.said.clear()
+
+
+def test_clicking_between_dots_reads_the_surface_bilinearly(host):
+    page = host.open()
+    x, y = (host.plane.places[22] + host.plane.places[33]) / 2
+    page.mouse.click(*on_map(page)(x, y))
+    host.until(lambda: host.words("set"))
+    assert code(host.words("set")[0]) == pytest.approx(read(host.plane, x, y), abs=0.003)  # half a pixel
+
+
+def test_dragging_keeps_the_difference_that_was_there_so_that_nothing_jumps(host):
+    for control, value in zip(host.state["controls"], (0.4, -0.3, 0.2), strict=False):
+        control["value"] = value
+    page = host.open()
+    at = on_map(page)
+    page.mouse.move(*at(0.3, 0.3))
+    page.mouse.down()
+    page.mouse.move(*at(0.6, 0.45), steps=25)
+    page.mouse.up()
+    host.until(lambda: host.words("drop"))
+    codes = np.array([code(word) for word in host.words("move")])
+    assert np.abs(codes[0] - (0.4, -0.3, 0.2)).max() < 0.03
+    assert np.abs(np.diff(codes, axis=0)).max() < 0.15
+    moved = read(host.plane, 0.6, 0.45) - read(host.plane, 0.3, 0.3)
+    assert codes[-1] - (0.4, -0.3, 0.2) == pytest.approx(moved, abs=0.005)
+    targets = [f"latent.{i}" for i in range(LATENTS)]
+    assert [word["targets"] for word in host.words("grab", "drop")] == [targets, targets]
+
+
+def test_the_arrow_keys_move_the_point_and_enter_goes_to_the_nearest_dot(host):
+    page = host.open()
+    page.locator("#point").focus()
+    page.keyboard.press("ArrowRight")
+    host.until(lambda: host.words("drop"))
+    assert [word["t"] for word in host.words("grab", "move", "drop")] == ["grab", "move", "drop"]
+    page.keyboard.press("Enter")
+    host.until(lambda: host.words("set"))
+    assert code(host.words("set")[0]) in host.plane.codes.astype(float).tolist()
+
+
+def test_a_label_that_is_searched_is_lit_and_counted_and_others_are_not(host):
+    page = host.open()
+    page.fill("#search", "violin")
+    host.until(lambda: page.inner_text("#there") == "Violin: 20 lit")
+    lit = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--lit')").strip()
+    wanted = [int(lit[i : i + 2], 16) for i in (1, 3, 5)]
+    host.until(lambda: pixels(host)[0] == wanted)
+    assert [pixel == wanted for pixel in pixels(host)] == [dot % 3 == 0 for dot in range(DOTS)]
+    page.fill("#search", "tuba")
+    host.until(lambda: page.inner_text("#there") == "no sound is called tuba")
+
+
+def test_hovering_names_the_dot_with_its_note_and_brightness(host):
+    page = host.open()
+    page.mouse.move(*on_map(page)(*host.plane.places[13]))
+    page.wait_for_selector("#hover:not([hidden])")
+    assert page.inner_text("#hover") == f"{LABELS[13 % 3]} · C♯ · brightness 22 %"
+
+
+def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
+    page = host.open()
+    page.click("#draw")
+    page.fill("#path-length", "4")
+    page.select_option("#path-unit", "beats")
+    at = on_map(page)
+    page.mouse.move(*at(0.2, 0.2))
+    page.mouse.down()
+    page.mouse.move(*at(0.8, 0.2), steps=12)
+    page.mouse.up()
+    host.until(lambda: host.words("path"))
+    [word] = host.words("path")
+    assert (word["beats"], word["loop"], "seconds" in word) == (4, True, False)
+    assert word["points"][0] == pytest.approx(read(host.plane, 0.2, 0.2), abs=0.005)
+    assert word["points"][-1] == pytest.approx(read(host.plane, 0.8, 0.2), abs=0.005)
+    steps = np.diff(np.array(word["points"])[:, 0])
+    assert steps == pytest.approx(np.full(len(steps), 0.6 / len(steps)), abs=0.01)
+    assert host.words("grab", "set") == []
+    host.tell(t="state", state={"preset": host.state["preset"] | {"path": word["points"], "motion": True}})
+    page.click("#path-remove")
+    host.until(lambda: host.words("path")[-1] == {"t": "path", "points": None})
+
+
+def test_the_colours_of_brightness_are_those_of_cividis(host):
+    colormaps = pytest.importorskip("matplotlib").colormaps
+    page = host.open()
+    places = np.linspace(0, 1, 41)
+    script = "async (places) => { const { cividis } = await import('./colours.js'); return places.map(cividis) }"
+    drawn = [[int(part) for part in text[4:-1].split()] for text in page.evaluate(script, places.tolist())]
+    assert np.abs(np.array(drawn) - 255 * colormaps["cividis"](places)[:, :3]).max() < 12  # of 255
+
+
+def test_a_model_without_a_map_says_so(host):
+    host.state["map"] = None
+    page = host.open()
+    assert page.is_visible("#no-map")

@@ -1,0 +1,168 @@
+"""The page as a whole: it comes back, it is legible for all, and it asks nobody but its own host."""
+
+import pytest
+
+from .conftest import TOKEN
+
+SIZES = {"phone": (320, 640), "tablet": (1024, 768), "wall": (3840, 2160)}
+
+
+def test_the_page_says_who_it_is_and_shows_what_it_is_told(host):
+    page = host.open()
+    assert host.said[0] == {"t": "hello", "token": TOKEN}
+    assert page.inner_text("#preset-name") == "mine"
+    assert page.locator(".control").count() == len(host.state["controls"])
+    host.tell(t="state", state={"preset": host.state["preset"] | {"dirty": True, "can_undo": True}})
+    page.wait_for_selector("#undo:not([disabled])")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+Shift+z")
+    page.click("#side-b")
+    host.until(lambda: host.words("undo", "redo", "side") == [{"t": "undo"}, {"t": "redo"}, {"t": "side", "side": "B"}])
+    assert page.title() == "* mine – timbrel"
+
+
+def test_a_wrong_token_is_said_and_not_tried_again(host):
+    page = host.open(token="another")
+    page.wait_for_selector("#lost:not([hidden])")
+    assert "open the one that timbrel prints" in page.inner_text("#lost")
+    page.wait_for_timeout(700)
+    assert len(host.sockets) == 1
+
+
+def test_the_page_comes_back_by_itself_and_says_again_what_hands_still_hold(host):
+    page = host.open()
+    box = page.locator("#range-gain").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.keyboard.down("KeyZ")
+    page.keyboard.down("KeyX")
+    page.keyboard.up("KeyX")
+    host.until(lambda: len(host.words("note")) == 3)
+    host.refuses = True
+    host.sockets[0].close(code=1012)
+    page.wait_for_selector("#lost:not([hidden])")
+    assert "comes back by itself" in page.inner_text("#lost")
+    before, host.refuses = len(host.said), False
+    host.until(lambda: len(host.said) >= before + 4)
+    page.wait_for_selector("#lost", state="hidden")
+    again = host.said[before:]
+    assert {word["t"] for word in again} == {"hello", "note", "grab", "move"}
+    assert [word["key"] for word in again if word["t"] == "note"] == [host.words("note")[0]["key"]]
+    page.keyboard.up("KeyZ")
+    page.mouse.up()
+    host.until(lambda: host.words("drop") and host.words("note")[-1]["velocity"] == 0)
+
+
+def test_moves_are_sent_no_more_than_the_host_takes_and_the_last_is_among_them(host):
+    page = host.open()
+    script = """async () => {
+        const { Link } = await import('./link.js');
+        const link = new Link(`ws://${location.host}/socket`, 'a-token');
+        await new Promise((resolve) => link.on('welcome', resolve));
+        link.grab(['gain']);
+        const start = performance.now();
+        let count = 0;
+        while (performance.now() - start < 500) {
+            link.move({ gain: -count++ / 1e6 });
+            await new Promise((resolve) => setTimeout(resolve));
+        }
+        link.drop(['gain']);
+        return count - 1;
+    }"""
+    last = page.evaluate(script)
+    host.until(lambda: host.words("drop"))
+    moves = [word["values"]["gain"] for word in host.words("move")]
+    assert moves[-1] == -last / 1e6
+    assert moves == sorted(moves, reverse=True)
+    assert len(moves) <= 100  # 200 a second: half of what a host takes
+
+
+def test_presets_are_listed_loaded_and_saved_and_a_name_that_is_taken_is_told_in_the_dialog(host):
+    page = host.open()
+    page.click("#preset")
+    host.until(lambda: host.words("presets"))
+    mine = {"name": "<b>mine</b>", "description": "A pad", "model": "small", "shipped": False, "fits": True}
+    host.tell(t="presets", list=[mine, mine | {"name": "gm-hall", "shipped": True}])
+    page.wait_for_selector("#preset-list button")
+    assert page.locator("#preset-list b").all_inner_texts() == ["<b>mine</b>", "gm-hall"]
+    page.fill("#preset-find", "hall")
+    page.click("#preset-list button")
+    page.click("#save")
+    page.fill("#save-name", "mine")
+    page.keyboard.press("Enter")
+    host.until(lambda: host.words("save"))
+    host.tell(t="say", kind="error", line="mine exists")
+    host.until(lambda: page.inner_text("#save-said") == "mine exists")
+    page.check("#save-over")
+    page.click("#save-form .main")
+    host.until(lambda: len(host.words("save")) == 2)
+    assert host.words("load") == [{"t": "load", "name": "gm-hall"}]
+    assert [word["overwrite"] for word in host.words("save")] == [False, True]
+
+
+def test_meters_mark_underruns_and_explain_latency_by_its_parts(host):
+    page = host.open()
+    host.meters(underruns=2)
+    host.meters(underruns=5)
+    host.until(lambda: page.inner_text("#latency") == "7.5 ms")
+    page.wait_for_timeout(300)
+    host.meters(underruns=5)
+    host.until(lambda: page.inner_text("#underruns") == "5")
+    page.click("#meters")
+    said = page.inner_text("#about")
+    assert "5 underruns since the start, 3 in the last minute" in said
+    assert "--block 64" in said
+    assert "licence" in said
+
+
+def violations(axe, page):
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in axe.run(page).response["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing(host, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = host.open()
+    page.emulate_media(color_scheme=scheme)
+    host.state["preset"]["warnings"] = ["the processor saves power"]
+    host.tell(t="state", state={"preset": host.state["preset"]})
+    page.click('[data-target="latent.0"] .badge')
+    assert violations(axe.Axe(), page) == []
+    page.keyboard.press("Escape")
+    for button in ("#preset", "#save", "#meters"):
+        page.click(button)
+        assert violations(axe.Axe(), page) == []
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host, size):
+    page = host.open()
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
+    host.meters()
+    for view in ("map", "controls"):
+        if page.is_visible(f"#view-{view}"):
+            page.click(f"#view-{view}")
+        wide = page.evaluate(
+            """() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('svg'))
+            .filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"""
+        )
+        assert wide == []
+        small = page.evaluate(
+            """() => [...document.querySelectorAll('button, select, summary, input:not([type=checkbox])')]
+            .filter((e) => e.checkVisibility() && !e.matches('.key')).map((e) => [e.id || e.textContent, e.getBoundingClientRect()])
+            .filter(([, { width, height }]) => Math.round(width) < 44 || Math.round(height) < 44).map(([name]) => name)"""
+        )
+        assert small == []
+    keys = [key.bounding_box() for key in page.locator("#piano .key:not(.black)").all()]
+    assert min(key["width"] for key in keys) >= 43
+
+
+def test_all_can_be_reached_by_the_keyboard(host):
+    page = host.open()
+    page.evaluate("() => { window.reached = []; addEventListener('focusin', ({ target }) => reached.push(target.id || target.className)) }")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+    reached = page.evaluate("window.reached")
+    wanted = {"preset", "learn", "side-b", "save", "meters", "search", "colour", "draw", "point", "octave-up", "hold", "panic"}
+    assert wanted | {"range-latent.0", "number-gain", "key", "effect-add"} <= {name.split()[0] for name in reached if name}
