@@ -4,15 +4,14 @@ import { eachFrame, make } from "./dom.js";
 import { effects } from "./effects.js";
 import { Slider } from "./slider.js";
 
-const TITLES = {
-  latents: "Latents", play: "Play", envelope: "Envelope", gesture: "Gesture", grain: "Grain", clip: "Clip", stream: "Stream",
-  process: "Sound that comes in", morph: "Morph", macro: "Macros", effects: "Effects",
-};
+// The groups in their order, and those whose title is not their name.
+const GROUPS = ["latent", "morph", "macro", "play", "envelope", "gesture", "grain", "clip", "stream", "process", "effects"];
+const TITLES = { latent: "Latents", macro: "Macros", process: "Sound that comes in" };
 const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log"];
 
 export function controls(state, learn, pane) {
   const sliders = new Map();
-  const open = new Map([["play", true], ["latents", true]]);
+  const closed = new Set();
   let form = "";
 
   function build() {
@@ -24,7 +23,8 @@ export function controls(state, learn, pane) {
     const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
     const groups = Map.groupBy ? Map.groupBy(state.controls, ({ group }) => group) : grouped(state.controls);
     if (state.available_effects.length && !groups.has("effects")) groups.set("effects", []);
-    pane.replaceChildren(...Object.keys(TITLES).filter((name) => groups.has(name)).map((name) => group(name, groups.get(name))));
+    const names = [...new Set([...GROUPS, ...groups.keys()])].filter((name) => groups.has(name));
+    pane.replaceChildren(...names.map((name) => group(name, groups.get(name))));
     if (focused) document.getElementById(focused)?.focus();
     learn.show();
   }
@@ -37,8 +37,9 @@ export function controls(state, learn, pane) {
     });
     const inside = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
     const body = make("div", { className: "rows" }, ...inside);
-    const details = make("details", { open: open.get(name) ?? true }, make("summary", {}, make("h2", { textContent: TITLES[name] })), body);
-    details.addEventListener("toggle", () => open.set(name, details.open));
+    const title = TITLES[name] ?? name[0].toUpperCase() + name.slice(1);
+    const details = make("details", { open: !closed.has(name) }, make("summary", {}, make("h2", { textContent: title })), body);
+    details.addEventListener("toggle", () => closed[details.open ? "delete" : "add"](name));
     return details;
   }
 

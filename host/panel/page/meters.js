@@ -8,11 +8,9 @@ const MINUTE = 60; // seconds of underruns that are shown, a column each
 const READ = 250; // milliseconds between numbers: faster than this nobody reads
 const SHORTER = {
   card: "of the sound card: ask for a smaller block (--block 64), or a card without a mixer between (JACK, ASIO)",
-  ring: "of blocks made ahead: --depth 1, if the load stays low and no underruns come",
-  block: "of a block: --block 64 halves it",
-  hand: "kept constant so that rhythm stays even: --lowest-latency does without",
-  events: "kept constant so that rhythm stays even: --lowest-latency does without",
-  instrument: "of the instrument itself: its effects and its limiter look ahead; remove an effect to shorten it",
+  ring: "of blocks made ahead: --block 64 halves it, or --depth 1, if the load stays low and no underruns come",
+  timing: "kept constant so that rhythm stays even: --lowest-latency does without",
+  instrument: "of the instrument: its effects look ahead; remove one to shorten it",
 };
 
 export function meters(state) {
@@ -34,7 +32,8 @@ export function meters(state) {
     $("underruns").textContent = latest.underruns;
     const total = Object.values(latest.latency).reduce((sum, part) => sum + part, 0);
     $("latency").textContent = `${total.toFixed(1)} ms`;
-    $("voices").textContent = `${latest.voices} ${latest.voices === 1 ? "voice" : "voices"}${latest.shed ? `, ${latest.shed} stolen` : ""}`;
+    const voices = `${latest.voices} ${latest.voices === 1 ? "voice" : "voices"}${latest.shed ? `, ${latest.shed} stolen` : ""}`;
+    $("voices").textContent = [latest.last, voices].filter(Boolean).join(" · ");
     if ($("about").open) explain();
   });
 

@@ -37,7 +37,9 @@ function line(text, kind) {
 
 const lost = make("p", { className: "error", hidden: true, id: "lost" });
 const learning = make("p", { className: "note", hidden: true, id: "learning" });
-$("lines").append(lost, learning);
+const away = make("p", { className: "error", hidden: true, textContent: "The sound card has gone: playing goes on as soon as it is back." });
+$("lines").append(lost, away, learning);
+state.on("sound", () => (away.hidden = !state.sound?.away));
 link.on("down", ({ refused }) => {
   lost.hidden = false;
   document.body.classList.add("lost");

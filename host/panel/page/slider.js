@@ -2,6 +2,8 @@
 
 import { clamp, make, shown } from "./dom.js";
 
+const LONGEST_UNIT = 3; // characters that have room behind the number; longer ones are said where the pointer rests
+const BEND = 3; // of sliders of seconds that begin at 0: the middle is an eighth of the range
 const FINE = 0.1; // how far the thumb goes with Shift, of the way that the pointer goes
 const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
 
@@ -14,10 +16,10 @@ export class Slider {
   constructor(control, state, learn) {
     Object.assign(this, { control, state });
     const name = control.title;
-    this.label = make("label", { htmlFor: `range-${control.target}`, textContent: name, title: control.target });
+    this.label = make("label", { htmlFor: `range-${control.target}`, textContent: name, title: [control.target, control.unit].filter(Boolean).join(", ") });
     this.range = make("input", { type: "range", id: `range-${control.target}`, min: 0, max: 1, step: "any" });
     this.number = make("input", { id: `number-${control.target}`, inputMode: "decimal", autocomplete: "off", "aria-label": `${name}, value` });
-    this.unit = make("span", { className: "unit", textContent: control.unit });
+    this.unit = make("span", { className: "unit", textContent: control.unit.length > LONGEST_UNIT ? "" : control.unit });
     this.badge = make("button", { className: "badge", onclick: () => learn.pick(control.target) });
     this.forget = make("button", { className: "forget", textContent: "✕", onclick: () => learn.forget(control.target) });
     this.ghost = make("i", { className: "ghost", hidden: true });
@@ -49,14 +51,19 @@ export class Slider {
   #place(value) {
     const { low, high, log } = this.control;
     if (low === high) return 0;
-    return clamp(log && low > 0 ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low), 0, 1);
+    if (log) return clamp(Math.log(value / low) / Math.log(high / low), 0, 1);
+    return clamp((value - low) / (high - low), 0, 1) ** (1 / this.#bend());
   }
 
   #value(place) {
     const { low, high, log } = this.control;
     if (place <= 0) return low;
     if (place >= 1) return high;
-    return log && low > 0 ? low * (high / low) ** place : low + (high - low) * place;
+    return log ? low * (high / low) ** place : low + (high - low) * place ** this.#bend();
+  }
+
+  #bend() {
+    return this.control.unit === "s" && this.control.low === 0 ? BEND : 1;
   }
 
   /** Where the filled part of the slider begins: at zero where the range goes as far to both sides. */

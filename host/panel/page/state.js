@@ -1,5 +1,6 @@
 // What the panel says is so, and what this page's hands hold: everything on the page is drawn from here.
 
+const NOTHING = { model: {}, preset: {} }; // while nothing plays yet
 const SETTLE = 150; // milliseconds after a hand lets go in which older values may still arrive
 
 export class State extends EventTarget {
@@ -35,7 +36,7 @@ export class State extends EventTarget {
   }
 
   #take(parts) {
-    Object.assign(this, parts);
+    for (const [part, value] of Object.entries(parts)) this[part] = value ?? NOTHING[part] ?? null;
     if (parts.controls) {
       this.byTarget = new Map(parts.controls.map((control) => [control.target, control]));
       this.values = new Map(parts.controls.map(({ target, value }) => [target, value]));

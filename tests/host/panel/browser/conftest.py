@@ -39,7 +39,7 @@ def state():
             "warnings": [], "motion": False, "path": None,
         },
         "controls": [
-            *(control(f"latent.{i}", f"Latent {i}", "latents", -1, 1, 0) for i in range(LATENTS)),
+            *(control(f"latent.{i}", f"Latent {i}", "latent", -1, 1, 0) for i in range(LATENTS)),
             control("gain", "Gain", "play", -60, 12, -6, "dB", maps=[{"source": "CC 7", "takeover": "pickup", "waiting": True}]),
             control("envelope.attack_seconds", "Attack", "envelope", 0.001, 10, 0.01, "s", log=True),
             control("effects.0.room_size", "Room size", "effects", 0, 1, 0.5, effect=0),
