@@ -28,19 +28,41 @@ def control(target, title, group, low, high, default, unit="", **others):
 
 
 def state():
-    latents = [{"title": f"Latent {i}", "low": -1, "high": 1, "default": 0, "mean": 0, "std": 0.5} for i in range(LATENTS)]
+    latents = [
+        {"title": f"Latent {i}", "low": -1, "high": 1, "default": 0, "mean": 0, "std": 0.5} for i in range(LATENTS)
+    ]
     return {
         "model": {
-            "name": "small", "kind": "spectrum", "description": "Three latents.", "latents": latents, "pitched": True,
+            "name": "small",
+            "kind": "spectrum",
+            "description": "Three latents.",
+            "latents": latents,
+            "pitched": True,
             "card": [["licence", "MIT"]],
         },
         "preset": {
-            "name": "mine", "description": "", "dirty": False, "can_undo": False, "can_redo": False, "side": "A",
-            "warnings": [], "motion": False, "path": None,
+            "name": "mine",
+            "description": "",
+            "dirty": False,
+            "can_undo": False,
+            "can_redo": False,
+            "side": "A",
+            "warnings": [],
+            "motion": False,
+            "path": None,
         },
         "controls": [
             *(control(f"latent.{i}", f"Latent {i}", "latent", -1, 1, 0) for i in range(LATENTS)),
-            control("gain", "Gain", "play", -60, 12, -6, "dB", maps=[{"source": "CC 7", "takeover": "pickup", "waiting": True}]),
+            control(
+                "gain",
+                "Gain",
+                "play",
+                -60,
+                12,
+                -6,
+                "dB",
+                maps=[{"source": "CC 7", "takeover": "pickup", "waiting": True}],
+            ),
             control("envelope.attack_seconds", "Attack", "envelope", 0.001, 10, 0.01, "s", log=True),
             control("effects.0.room_size", "Room size", "effects", 0, 1, 0.5, effect=0),
         ],
@@ -122,7 +144,15 @@ class Host:
         self.sockets[-1].send(json.dumps(message))
 
     def meters(self, **others):
-        usual = {"peak_db": -12.0, "load": [0.3, 0.5], "underruns": 0, "voices": 1, "shed": 0, "held": [], "limited": 0.0}
+        usual = {
+            "peak_db": -12.0,
+            "load": [0.3, 0.5],
+            "underruns": 0,
+            "voices": 1,
+            "shed": 0,
+            "held": [],
+            "limited": 0.0,
+        }
         self.tell(t="meters", latency={"card": 5.0, "block": 2.5}, measured_ms=9.0, code=[0, 0, 0], **usual | others)
 
     def words(self, *kinds):

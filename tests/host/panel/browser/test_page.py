@@ -150,8 +150,9 @@ def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host, s
         assert wide == []
         small = page.evaluate(
             """() => [...document.querySelectorAll('button, select, summary, input:not([type=checkbox])')]
-            .filter((e) => e.checkVisibility() && !e.matches('.key')).map((e) => [e.id || e.textContent, e.getBoundingClientRect()])
-            .filter(([, { width, height }]) => Math.round(width) < 44 || Math.round(height) < 44).map(([name]) => name)"""
+            .filter((e) => e.checkVisibility() && !e.matches('.key'))
+            .map((e) => [e.id || e.textContent, e.getBoundingClientRect()])
+            .filter(([, box]) => Math.round(box.width) < 44 || Math.round(box.height) < 44).map(([name]) => name)"""
         )
         assert small == []
     keys = [key.bounding_box() for key in page.locator("#piano .key:not(.black)").all()]
@@ -160,9 +161,29 @@ def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host, s
 
 def test_all_can_be_reached_by_the_keyboard(host):
     page = host.open()
-    page.evaluate("() => { window.reached = []; addEventListener('focusin', ({ target }) => reached.push(target.id || target.className)) }")
+    page.evaluate(
+        """() => {
+            window.reached = [];
+            addEventListener('focusin', ({ target }) => reached.push(target.id || target.className));
+        }"""
+    )
     for _ in range(60):
         page.keyboard.press("Tab")
     reached = page.evaluate("window.reached")
-    wanted = {"preset", "learn", "side-b", "save", "meters", "search", "colour", "draw", "point", "octave-up", "hold", "panic"}
-    assert wanted | {"range-latent.0", "number-gain", "key", "effect-add"} <= {name.split()[0] for name in reached if name}
+    wanted = {
+        "preset",
+        "learn",
+        "side-b",
+        "save",
+        "meters",
+        "search",
+        "colour",
+        "draw",
+        "point",
+        "octave-up",
+        "hold",
+        "panic",
+    }
+    assert wanted | {"range-latent.0", "number-gain", "key", "effect-add"} <= {
+        name.split()[0] for name in reached if name
+    }
