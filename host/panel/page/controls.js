@@ -1,6 +1,6 @@
 // The column of controls, by groups; the effects have a place of their own in it.
 
-import { eachFrame, make } from "./dom.js";
+import { capital, eachFrame, make } from "./dom.js";
 import { effects } from "./effects.js";
 import { Slider } from "./slider.js";
 
@@ -21,7 +21,8 @@ export function controls(state, learn, pane) {
     for (const slider of sliders.values()) slider.release();
     sliders.clear();
     const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
-    const groups = Map.groupBy ? Map.groupBy(state.controls, ({ group }) => group) : grouped(state.controls);
+    const groups = new Map();
+    for (const control of state.controls) groups.set(control.group, [...(groups.get(control.group) ?? []), control]);
     if (state.available_effects.length && !groups.has("effects")) groups.set("effects", []);
     const names = [...new Set([...GROUPS, ...groups.keys()])].filter((name) => groups.has(name));
     pane.replaceChildren(...names.map((name) => group(name, groups.get(name))));
@@ -37,7 +38,7 @@ export function controls(state, learn, pane) {
     });
     const inside = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
     const body = make("div", { className: "rows" }, ...inside);
-    const title = TITLES[name] ?? name[0].toUpperCase() + name.slice(1);
+    const title = TITLES[name] ?? capital(name);
     const details = make("details", { open: !closed.has(name) }, make("summary", {}, make("h2", { textContent: title })), body);
     details.addEventListener("toggle", () => closed[details.open ? "delete" : "add"](name));
     return details;
@@ -68,10 +69,4 @@ export function controls(state, learn, pane) {
     for (const [index, value] of (code ?? []).entries()) sliders.get(`latent.${index}`)?.sounds(value);
   });
   addEventListener("blur", () => sliders.forEach((slider) => slider.release()));
-}
-
-function grouped(list) {
-  const groups = new Map();
-  for (const control of list) groups.set(control.group, [...(groups.get(control.group) ?? []), control]);
-  return groups;
 }

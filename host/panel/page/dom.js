@@ -17,6 +17,8 @@ export function make(tag, props = {}, ...children) {
 /** Presses or releases a button that stays down. */
 export const press = (button, down) => button.setAttribute("aria-pressed", String(Boolean(down)));
 
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** A value with as many decimals as a hand can set in its range. */

@@ -35,7 +35,7 @@ export function drawDots(canvas, surface, edge, by, lit) {
 export function dotColour(surface, dot, by) {
   const note = surface.notes[dot];
   if (by === "note") return note < 0 ? null : pitch(note, dark.matches);
-  if (by === "brightness") return brightness(Math.round(surface.brightness[dot] * (LEVELS - 1)), dark.matches);
+  if (by === "brightness") return brightness(Math.round(surface.shade(dot) * (LEVELS - 1)), dark.matches);
   return null;
 }
 

@@ -1,6 +1,6 @@
 // Binding knobs by click: pick a control, move a knob; it stays on until it is left.
 
-import { $, press } from "./dom.js";
+import { $, capital, press } from "./dom.js";
 
 export function learn(state) {
   let on = false;
@@ -31,7 +31,7 @@ export function learn(state) {
       }
       $("learning").hidden = !now;
       const title = state.byTarget.get(state.learn.target)?.title;
-      const said = title ? `${title} waits: move a knob` : "pick a control, then move a knob";
+      const said = title ? `${capital(title)} waits: move a knob` : "pick a control, then move a knob";
       $("learning").textContent = `Learn: ${state.learn.said || said}. Escape or Learn leaves.`;
     },
   };

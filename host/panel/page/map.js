@@ -204,6 +204,7 @@ export function map(state) {
     place = surface.find(state.knobs(), place);
     $("labels").replaceChildren(...[...new Set(surface.labels)].sort().map((value) => make("option", { value })));
     $("no-map").hidden = true;
+    drawing.again();
     legend();
     search();
   });

@@ -7,10 +7,10 @@ const HOLD = 1500; // milliseconds for which a peak is kept
 const MINUTE = 60; // seconds of underruns that are shown, a column each
 const READ = 250; // milliseconds between numbers: faster than this nobody reads
 const SHORTER = {
-  card: "of the sound card: ask for a smaller block (--block 64), or a card without a mixer between (JACK, ASIO)",
-  ring: "of blocks made ahead: --block 64 halves it, or --depth 1, if the load stays low and no underruns come",
-  timing: "kept constant so that rhythm stays even: --lowest-latency does without",
-  instrument: "of the instrument: its effects look ahead; remove one to shorten it",
+  card: "the sound card; a card without a mixer between (JACK, ASIO) and a smaller --block shorten it",
+  ring: "blocks made ahead; --block 64 or --depth 1 shorten it, if no underruns come of it",
+  timing: "added so that rhythm stays even; --lowest-latency does without",
+  instrument: "effects and limiter, which look ahead; removing an effect shortens it",
 };
 
 export function meters(state) {
@@ -73,7 +73,7 @@ export function meters(state) {
   function explain() {
     const parts = Object.entries(latest.latency);
     const total = parts.reduce((sum, [, part]) => sum + part, 0);
-    const rows = parts.map(([name, part]) => [`${part.toFixed(1)} ms`, `${name} ${SHORTER[name] ?? ""}`]);
+    const rows = parts.map(([name, part]) => [`${part.toFixed(1)} ms`, SHORTER[name] ?? name]);
     const measured = latest.measured_ms == null ? "not measured before the first note" : `${latest.measured_ms.toFixed(1)} ms measured from the last event to its sound`;
     const minute = history.reduce((sum, count) => sum + count, 0);
     const sound = state.sound ? [state.sound.device && `Card: ${state.sound.device}, ${state.sound.rate} Hz, blocks of ${state.sound.block}.`, `MIDI ports: ${state.sound.ports?.join(", ") || "none"}.`] : [];

@@ -3,10 +3,11 @@
 import { $, colour, press } from "./dom.js";
 
 const POINTS = 24; // codes that a drawing is sent as, evenly along its way
+const USUAL = 8; // seconds or beats, where none are typed
 const NEAR = 0.004; // of the plane: places nearer than this to the last add nothing
 
 export function path(state, surface, redraw) {
-  let places = [], shown = null, sent = "";
+  let places = [], shown = null, drawn = null, known = "null";
 
   const on = () => $("draw").getAttribute("aria-pressed") === "true";
   $("draw").addEventListener("click", () => {
@@ -18,27 +19,33 @@ export function path(state, surface, redraw) {
   for (const id of ["path-length", "path-unit", "path-loop"]) $(id).addEventListener("change", send);
 
   function send() {
-    if (!shown?.drawn) return;
+    const points = drawn?.map((place) => surface().code(...place)) ?? state.preset.path;
+    if (!points) return;
     const typed = Number($("path-length").value.replace(",", "."));
-    const length = typed > 0 ? typed : 8;
+    const length = typed > 0 ? typed : USUAL;
     $("path-length").value = length;
-    const points = shown.places.map((place) => surface().code(...place));
-    sent = JSON.stringify(points);
     state.link.send({ t: "path", points, [$("path-unit").value]: length, loop: $("path-loop").checked });
   }
 
-  state.on("preset", () => {
+  // What this page drew stays as it was drawn; a path from elsewhere is looked for on the surface, once.
+  function look() {
     const points = state.preset.path;
     $("path-remove").disabled = !points;
-    if (!points) shown = null;
-    else if (!shown?.drawn && surface() && JSON.stringify(points) !== sent) {
-      let near;
-      shown = { places: points.map((code) => (near = surface().find(code, near))) };
-    }
-  });
+    const now = JSON.stringify(points);
+    if (now === known || !surface()) return;
+    known = now;
+    shown = drawn && points ? drawn : (points?.reduce((places, code) => [...places, surface().find(code, places.at(-1))], []) ?? null);
+    drawn = null;
+  }
+  state.on("preset", look);
 
   return {
     on,
+    /** Looks for the path on another surface. */
+    again() {
+      known = "null";
+      look();
+    },
     begin(place) {
       places = [place];
     },
@@ -49,14 +56,14 @@ export function path(state, surface, redraw) {
     },
     end() {
       if (places.length > 2) {
-        shown = { places: evenly(places, POINTS), drawn: true };
+        shown = drawn = evenly(places, POINTS);
         send();
       }
       places = [];
       redraw();
     },
     draw(context, at) {
-      const line = places.length ? places : shown?.places;
+      const line = places.length ? places : shown;
       if (!line) return;
       context.strokeStyle = colour("--ghost");
       context.lineWidth = 2;

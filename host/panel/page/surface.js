@@ -19,6 +19,9 @@ export class Surface {
     this.notes = take(Float32Array, count);
     this.brightness = take(Float32Array, count);
     this.label = take(Int32Array, count);
+    const sorted = this.brightness.toSorted();
+    this.dull = sorted[Math.floor(0.02 * count)];
+    this.bright = sorted[Math.floor(0.98 * count)];
   }
 
   /** The code at a place, x and y from 0 to 1. */
@@ -65,6 +68,11 @@ export class Surface {
       if (far <= best && (!lit || lit.has(this.label[dot]))) [best, found] = [far, dot];
     }
     return found;
+  }
+
+  /** How bright a dot is among the others, 0 to 1: a few that stand out do not make all others alike. */
+  shade(dot) {
+    return Math.min(Math.max((this.brightness[dot] - this.dull) / (this.bright - this.dull || 1), 0), 1);
   }
 
   dotCode(dot) {

@@ -128,6 +128,9 @@ def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
     assert steps == pytest.approx(np.full(len(steps), 0.6 / len(steps)), abs=0.01)
     assert host.words("grab", "set") == []
     host.tell(t="state", state={"preset": host.state["preset"] | {"path": word["points"], "motion": True}})
+    page.fill("#path-length", "6")
+    page.keyboard.press("Tab")
+    host.until(lambda: [word["beats"] for word in host.words("path")] == [4, 6])
     page.click("#path-remove")
     host.until(lambda: host.words("path")[-1] == {"t": "path", "points": None})
 

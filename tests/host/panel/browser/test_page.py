@@ -111,7 +111,7 @@ def test_meters_mark_underruns_and_explain_latency_by_its_parts(host):
     page.click("#meters")
     said = page.inner_text("#about")
     assert "5 underruns since the start, 3 in the last minute" in said
-    assert "--block 64" in said
+    assert "the sound card; a card without a mixer" in said
     assert "licence" in said
 
 

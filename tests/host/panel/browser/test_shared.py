@@ -1,0 +1,62 @@
+"""Pages of a panel's own process: what one does the others show, and all come back after it."""
+
+import os
+import signal
+
+import pytest
+from timbrel.host.events import NoteOff, NoteOn, Turn
+
+from .conftest import SECONDS
+
+
+@pytest.fixture
+def pages(browser, panel, parent):
+    """Two pages of one panel; neither may leave an error in its console or ask another host."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(1000 * SECONDS)
+    asked, troubles = set(), []
+    context.on("request", lambda request: asked.add(request.url.split("/")[2]))
+    context.on("weberror", lambda error: troubles.append(str(error.error)))
+    found = [context.new_page() for _ in range(2)]
+    for page in found:
+        page.goto(panel.url())
+        parent.until(lambda page=page: page.query_selector("body[data-ready]"))
+    yield found
+    context.close()
+    assert troubles == []
+    assert asked == {f"127.0.0.1:{panel.port}"}
+
+
+def value(page, target):
+    return float(page.locator(f'[data-target="{target}"] .typed input').input_value())
+
+
+def turned(parent):
+    return {event.target: event.value for event in parent.events if isinstance(event, Turn)}
+
+
+def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
+    targets = ("latent.0", "gain", "latent.1", "gain", "latent.0")
+    for turn, target in enumerate(targets):
+        slider = pages[turn % 2].locator(f'[data-target="{target}"] input[type=range]')
+        box = slider.bounding_box()
+        pages[turn % 2].mouse.click(box["x"] + box["width"] * (0.2 + 0.15 * turn), box["y"] + box["height"] / 2)
+    parent.until(lambda: {"latent.0", "latent.1", "gain"} <= turned(parent).keys())
+    for target in ("latent.0", "latent.1", "gain"):
+        parent.until(lambda target=target: value(pages[0], target) == value(pages[1], target))
+        assert value(pages[0], target) == pytest.approx(turned(parent)[target], abs=0.06)
+    parent.until(lambda: all(page.is_enabled("#undo") for page in pages))
+    pages[0].click("#undo")
+    parent.until(lambda: value(pages[0], "latent.0") == value(pages[1], "latent.0") < 0.5)
+
+
+def test_after_the_process_is_killed_its_notes_are_let_go_and_its_pages_come_back(pages, panel, parent):
+    pages[0].keyboard.down("KeyZ")
+    parent.until(lambda: any(isinstance(event, NoteOn) for event in parent.events))
+    os.kill(panel._process.pid, signal.SIGKILL)
+    parent.until(lambda: any(isinstance(event, NoteOff) for event in parent.events))
+    parent.until(lambda: all(page.is_visible("#lost") for page in pages))
+    parent.until(lambda: all(page.is_hidden("#lost") for page in pages))
+    parent.until(lambda: isinstance(parent.events[-1], NoteOn))  # the key is still down
+    pages[0].keyboard.up("KeyZ")
+    parent.until(lambda: isinstance(parent.events[-1], NoteOff))
