@@ -24,7 +24,7 @@ export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 /** A value with as many decimals as a hand can set in its range. */
 export function shown(value, { low, high, log, unit }) {
   const span = (log || unit === "s" ? Math.abs(value) : Math.abs(high - low)) || 1;
-  const decimals = clamp(2 - Math.floor(Math.log10(span)), 0, 4);
+  const decimals = clamp(2 - Math.floor(Math.log10(span)), 0, 3);
   const text = value.toFixed(decimals);
   return Number(text) === 0 ? (0).toFixed(decimals) : text; // no minus before zero
 }

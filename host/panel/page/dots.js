@@ -3,13 +3,15 @@
 import { clamp, colour, dark } from "./dom.js";
 import { brightness, LEVELS, pitch } from "./colours.js";
 
+const NAMED = 150; // dots up to which each has its label beside it, as far as there is room
+
 /** Draws dots on a canvas; `by` is "note", "brightness" or "none", `lit` a set of labels or null. */
 export function drawDots(canvas, surface, edge, by, lit) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
   const crowd = Math.sqrt((width * height) / surface.count); // from dot to dot, were they even
-  const radius = clamp(0.2 * crowd, edge / 8, edge / 4);
+  const radius = clamp(0.2 * crowd, edge / 8, edge / 3);
   const grey = colour("--dot");
   const stamps = new Map();
   const stamp = (name, size) => {
@@ -30,13 +32,32 @@ export function drawDots(canvas, surface, edge, by, lit) {
   }
   const light = colour("--lit");
   for (const dot of last) put(dot, light, radius * 1.6);
+  if (surface.count <= NAMED) name(context, surface, edge);
 }
 
 export function dotColour(surface, dot, by) {
   const note = surface.notes[dot];
   if (by === "note") return note < 0 ? null : pitch(note, dark.matches);
-  if (by === "brightness") return brightness(Math.round(surface.shade(dot) * (LEVELS - 1)), dark.matches);
+  if (by === "brightness" && surface.bright > surface.dull) return brightness(Math.round(surface.shade(dot) * (LEVELS - 1)), dark.matches);
   return null;
+}
+
+/** Writes labels beside dots, where they hide no dot's label that is there already. */
+function name(context, surface, edge) {
+  const { width, height } = context.canvas;
+  const size = edge * 1.1, taken = [];
+  context.font = `${size}px system-ui, sans-serif`;
+  context.fillStyle = colour("--dim");
+  for (let dot = 0; dot < surface.count; dot++) {
+    const text = surface.labels[surface.label[dot]] ?? "";
+    const wide = context.measureText(text).width;
+    const right = edge + surface.places[2 * dot] * (width - 2 * edge) + 0.7 * edge;
+    const x = right + wide > width ? right - 1.4 * edge - wide : right;
+    const y = Math.min(Math.max(edge + surface.places[2 * dot + 1] * (height - 2 * edge) + size / 3, size), height - 2);
+    if (taken.some(([left, base, other]) => Math.abs(base - y) < size && left < x + wide + 4 && x < left + other + 4)) continue;
+    taken.push([x, y, wide]);
+    context.fillText(text, x, y);
+  }
 }
 
 function disc(name, radius) {

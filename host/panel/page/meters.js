@@ -4,6 +4,7 @@ import { $, colour, dark, eachFrame, make } from "./dom.js";
 
 const FLOOR = -60; // dB at the left end of the level
 const HOLD = 1500; // milliseconds for which a peak is kept
+const BENT = 0.01; // share of the samples that the limiter bent from which on the level is shown as too high
 const MINUTE = 60; // seconds of underruns that are shown, a column each
 const READ = 250; // milliseconds between numbers: faster than this nobody reads
 const SHORTER = {
@@ -27,7 +28,7 @@ export function meters(state) {
     if (now - read < READ) return;
     read = now;
     $("level").textContent = peak > FLOOR ? `${peak.toFixed(0)} dB` : "silent";
-    $("level-bar").classList.toggle("hot", peak > -1 || latest.limited > 0);
+    $("level-bar").classList.toggle("hot", peak > -1 || latest.limited > BENT);
     $("load").textContent = `${Math.round(100 * latest.load[0])} / ${Math.round(100 * latest.load[1])} %`;
     $("underruns").textContent = latest.underruns;
     const total = Object.values(latest.latency).reduce((sum, part) => sum + part, 0);

@@ -67,11 +67,13 @@ export function path(state, surface, redraw) {
       if (!line) return;
       context.strokeStyle = colour("--ghost");
       context.lineWidth = 2;
+      context.globalAlpha = places.length ? 1 : 0.7;
       context.lineJoin = "round";
       context.beginPath();
       for (const place of line) context.lineTo(...at(place));
       if (!places.length && $("path-loop").checked) context.closePath();
       context.stroke();
+      context.globalAlpha = 1;
     },
   };
 }

@@ -19,7 +19,7 @@ POLICY = (
 )
 SECONDS = 20  # for what takes some milliseconds on a machine that does nothing else
 LABELS = ["Violin", "Oboe", "Church Organ"]
-SIDE, LATENTS, DOTS = 8, 3, 60
+SIDE, LATENTS, COLUMNS, DOTS = 8, 3, 16, 160
 
 
 def control(target, title, group, low, high, default, unit="", **others):
@@ -81,7 +81,9 @@ class Plane:
         random = np.random.default_rng(0)
         x, y = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
         self.surface = np.stack([x - 0.5, y - 0.5, np.sin(3 * x * y) / 2], -1).astype("<f4")
-        places = (0.1 + 0.8 * (np.stack([np.arange(DOTS) % 10, np.arange(DOTS) // 10], 1) / (9, 5))).astype("<f4")
+        places = (0.1 + 0.8 * (np.stack([np.arange(DOTS) % COLUMNS, np.arange(DOTS) // COLUMNS], 1) / (15, 9))).astype(
+            "<f4"
+        )
         self.places, self.codes = places, random.uniform(-0.9, 0.9, (DOTS, LATENTS)).astype("<f4")
         self.labels = np.arange(DOTS, dtype="<i4") % len(LABELS)
 

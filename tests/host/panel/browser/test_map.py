@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .conftest import DOTS, LABELS, LATENTS, SIDE
+from .conftest import COLUMNS, DOTS, LABELS, LATENTS, SIDE
 
 EDGE = 12  # pixels around the plane
 
@@ -54,7 +54,7 @@ def test_clicking_a_dot_gives_its_stored_code_exactly_and_says_what_it_is(host):
 
 def test_clicking_between_dots_reads_the_surface_bilinearly(host):
     page = host.open()
-    x, y = (host.plane.places[22] + host.plane.places[33]) / 2
+    x, y = (host.plane.places[22] + host.plane.places[22 + COLUMNS + 1]) / 2
     page.mouse.click(*on_map(page)(x, y))
     host.until(lambda: host.words("set"))
     assert code(host.words("set")[0]) == pytest.approx(read(host.plane, x, y), abs=0.003)  # half a pixel
@@ -93,7 +93,7 @@ def test_the_arrow_keys_move_the_point_and_enter_goes_to_the_nearest_dot(host):
 def test_a_label_that_is_searched_is_lit_and_counted_and_others_are_not(host):
     page = host.open()
     page.fill("#search", "violin")
-    host.until(lambda: page.inner_text("#there") == "Violin: 20 lit")
+    host.until(lambda: page.inner_text("#there") == "Violin: 54 lit")
     lit = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--lit')").strip()
     wanted = [int(lit[i : i + 2], 16) for i in (1, 3, 5)]
     host.until(lambda: pixels(host)[0] == wanted)
@@ -106,7 +106,7 @@ def test_hovering_names_the_dot_with_its_note_and_brightness(host):
     page = host.open()
     page.mouse.move(*on_map(page)(*host.plane.places[13]))
     page.wait_for_selector("#hover:not([hidden])")
-    assert page.inner_text("#hover") == f"{LABELS[13 % 3]} · C♯ · brightness 22 %"
+    assert page.inner_text("#hover") == f"{LABELS[13 % 3]} · C♯ · brightness 8 %"
 
 
 def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
