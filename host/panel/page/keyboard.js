@@ -5,6 +5,19 @@ const UPPER = ["KeyQ", "Digit2", "KeyW", "Digit3", "KeyE", "KeyR", "Digit5", "Ke
 const STEPS = new Map([...LOWER.map((code, step) => [code, step]), ...UPPER.map((code, step) => [code, step + 12])]);
 const VELOCITY = 100;
 
+let printed = null;
+
+/** What is printed on the key that plays a step above the lowest note, as far as the browser knows; "" where none does. */
+export function letter(step) {
+  const code = step < 12 ? LOWER[step] : UPPER[step - 12];
+  return (printed?.get(code) ?? { Comma: ",", Period: ".", Semicolon: ";", Slash: "/" }[code] ?? code?.replace(/Key|Digit/, "") ?? "").toUpperCase();
+}
+
+/** Asks the browser what is printed on keys, where it tells. */
+export async function readLayout() {
+  printed = (await navigator.keyboard?.getLayoutMap?.().catch(() => null)) ?? null;
+}
+
 const writes = (element) => element.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea");
 
 export function keyboard(state, notes, keys, learn) {

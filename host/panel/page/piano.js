@@ -1,6 +1,7 @@
 // The keys on the screen: a piano of two to four octaves or one octave as a row of twelve, for mouse and many fingers.
 
-import { $, clamp, make, noteName, press } from "./dom.js";
+import { letter, readLayout } from "./keyboard.js";
+import { $, clamp, make, noteClass, noteName, press } from "./dom.js";
 
 const BLACK = new Set([1, 3, 6, 8, 10]);
 const SOFTEST = 24; // the velocity at a key's upper edge; its lower edge gives 127
@@ -40,7 +41,8 @@ export function piano(state, notes, box) {
     element.classList.add(`step-${step}`);
     element.dataset.key = number;
     element.disabled = number < state.keys.low || number > state.keys.high;
-    if (step === 0 || chroma) element.append(make("span", { textContent: chroma ? noteName(number).replace(/-?\d+$/, "") : noteName(number) }));
+    element.append(make("small", { textContent: letter(number - lowest), "aria-hidden": "true" }));
+    if (step === 0 || chroma) element.append(make("span", { textContent: chroma ? noteClass(number) : noteName(number) }));
     return element;
   }
 
@@ -128,5 +130,9 @@ export function piano(state, notes, box) {
     build();
   });
   new ResizeObserver(build).observe(box);
+  readLayout().then(() => {
+    drawn = "";
+    build();
+  });
   return { shift, lowest: () => lowest };
 }
