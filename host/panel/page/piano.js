@@ -51,10 +51,7 @@ export function piano(state, notes, box) {
     for (const element of box.querySelectorAll(".key")) {
       const number = Number(element.dataset.key);
       const down = own.has(number) || heard.includes(number);
-      if (element.classList.contains("on") !== down) {
-        element.classList.toggle("on", down);
-        press(element, down);
-      }
+      if ((element.ariaPressed === "true") !== down) press(element, down);
     }
     press($("hold"), notes.latched);
   }

@@ -45,7 +45,6 @@ export class Slider {
     this.badge.setAttribute("aria-label", `${control.title}: ${map ? `${said}; learn another` : "learn a knob"}`);
     this.forget.setAttribute("aria-label", `${control.title}: forget ${sources}`);
     this.forget.hidden = !map;
-    this.element.classList.toggle("moving", Boolean(control.moving));
   }
 
   #place(value) {

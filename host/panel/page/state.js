@@ -16,9 +16,8 @@ export class State extends EventTarget {
   constructor(link) {
     super();
     this.link = link;
-    link.on("welcome", ({ state, version }) => {
+    link.on("welcome", ({ state }) => {
       this.#n = 0;
-      this.version = version;
       this.#take(state);
     });
     link.on("state", ({ state }) => this.#take(state));
