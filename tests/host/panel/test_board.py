@@ -67,6 +67,18 @@ def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
     assert out.turns[-1] == ("latent.0", 0.6)
 
 
+def test_what_was_undone_is_forgotten_once_something_else_is_done(stage):
+    _board, say, out = stage
+    drag(say, "latent.0", 0.2)
+    say("undo")
+    say("set", values={"latent.1": 0.7})
+    preset = out.shown("preset")
+    assert (preset["can_undo"], preset["can_redo"]) == (True, False)
+    before = dict(out.values())
+    say("redo")
+    assert out.values() == before
+
+
 def test_values_stay_in_range_and_what_is_no_target_is_passed_over(stage):
     _board, say, out = stage
     say("set", values={"gain": 99.0, "latent.9": 1.0, "envelope.sustain": -3.0})
