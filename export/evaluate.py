@@ -39,6 +39,7 @@ def evaluate(
     checkpoint: Literal["best", "last"] = "best",
     classifier: Run | None = None,
     exported: Callable[[], Patch] | None = None,
+    instrument: Path | None = None,
     progress: Progress | None = None,
 ) -> Figures:
     """Measure a run and write ``RUN/report/``: index.html, report.json, pictures and sounds, whole or not at all.
@@ -48,6 +49,8 @@ def evaluate(
         checkpoint: which one; where a run has no best (its latents never varied), the last.
         classifier: a run of a classifier, which judges clips that are made by labels.
         exported: gives the run as an instrument, where notes are to be played; None exports it for as long.
+        instrument: the folder, as its maker typed it, beside whose preset the report is to lie: its page says how both
+            are played together.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Returns:
@@ -61,6 +64,8 @@ def evaluate(
     network, which, step = trained(run, checkpoint)
     row, given = FAMILIES[run.recipe.family], _judged(run, classifier)
     with contextlib.ExitStack() as stack:
+        if row.played:
+            given["instrument"] = instrument
         if row.played and exported is not None:
             given["exported"] = exported
         elif row.played:

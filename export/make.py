@@ -117,7 +117,7 @@ def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], 
         Failure: it has collapsed.
     """
     display.stage("evaluating")
-    found = evaluate(run, exported=exported, progress=display.update)
+    found = evaluate(run, exported=exported, instrument=output, progress=display.update)
     shutil.rmtree(output / "report", ignore_errors=True)
     shutil.move(run.folder / "report", output / "report")
     if found.get("collapsed"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -62,12 +63,14 @@ def report(
     step: int,
     say: Progress,
     exported: Callable[[], Patch] | None = None,
+    instrument: Path | None = None,
 ) -> Report:
     """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them.
 
     Args:
         exported: gives the run's model with its first preset, whose notes are compared with recordings where keys
             choose the note; None leaves that out.
+        instrument: the folder in which the report is to lie, beside a preset; None where it lies by itself.
     """
     say(0.0, "cutting frames")
     work = _prepare(run, network)
@@ -75,14 +78,14 @@ def report(
     found, pictures, sounds = _figures(work, checkpoint, step, say)
     alive = not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
     if exported is None or not (work.folded and network.conditioned and alive):
-        return Report(found, pictures, sounds, page(found, pictures))
+        return Report(found, pictures, sounds, page(found, pictures, instrument))
     notes = _notes(work, exported(), say)
     if notes is None:
         found["notes"] = None
-        return Report(found, pictures, sounds, page(found, pictures))
+        return Report(found, pictures, sounds, page(found, pictures, instrument))
     found["notes"] = notes.found
     pictures, sounds = [*pictures, *notes.pictures], [*sounds, *notes.sounds]
-    return Report(found, pictures, sounds, page(found, pictures, listed(notes.sounds)), notes.pages)
+    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds)), notes.pages)
 
 
 def _notes(work: _Work, patch: Patch, say: Progress) -> Beside | None:

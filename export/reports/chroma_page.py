@@ -1,6 +1,9 @@
 """The page of a report on a run of the chroma family."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -36,8 +39,18 @@ SETS = {
 }
 
 
-def page(found: Figures, pictures: Sequence[Picture], notes: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the page that shows these figures and pictures; ``notes`` are captions of notes' sounds by file."""
+def page(
+    found: Figures,
+    pictures: Sequence[Picture],
+    instrument: Path | None = None,
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return the page that shows these figures and pictures.
+
+    Args:
+        instrument: the folder in which it lies beside a preset, if it does.
+        notes: captions of notes' sounds by file.
+    """
     of = shown(pictures)
     run = found["run"]
     sections = {
@@ -47,7 +60,10 @@ def page(found: Figures, pictures: Sequence[Picture], notes: Mapping[str, str] =
         + likeness(found["spectral_distance"], SETS, "frames"),
         "Notes beside recordings": pages.section(found["notes"], notes, of) if "notes" in found else "",
         "Keys": _keys(found) + of("keys", "square"),
-        "Knobs": knobs.section(found["knobs"]) + _latents(found) + of("embedding", "histograms", "correlation"),
+        "Knobs": knobs.section(found["knobs"])
+        + _latents(found)
+        + _embedding(of, instrument)
+        + of("histograms", "correlation"),
         "Training": of("loss"),
     }
     title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
@@ -120,6 +136,15 @@ def _latents(found: Figures) -> str:
     if variational:
         note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
     return table(header, rows, 4 + variational) + faint(note)
+
+
+def _embedding(of: Callable[..., str], instrument: Path | None) -> str:
+    """The picture whose dots sound when they are pressed on the panel's page; opened as a file, how to get there."""
+    picture = of("embedding")
+    if not picture or instrument is None:
+        return picture
+    command = escape(f"timbrel panel {shlex.quote(str(instrument))}")
+    return picture + f'<p class="faint" id="press">Press its dots to hear them: <code>{command}</code></p>\n'
 
 
 def _share(share: float | None) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from .dots import Dots
+
 WIDTH = 9.0  # inches
 DPI = 140  # 1260 pixels a picture: sharp on a page of 960
 
@@ -60,15 +62,22 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture on the page: ``name`` of its file, a caption that says how to read it, and its width in inches."""
+    """A picture on the page: ``name`` of its file, a caption that says how to read it, and its width in inches.
+
+    ``dots`` are training codes that it shows, where pages are to find them.
+    """
 
     name: str
     caption: str
     draw: Callable[[Theme], Figure]
     width: float = WIDTH
+    dots: Dots | None = None
 
     def save(self, folder: Path) -> None:
-        """Write ``name.png`` and ``name-dark.png``."""
+        """Write ``name.png`` and ``name-dark.png``, and of what has dots ``name.json``, which holds for both."""
         for suffix, theme in THEMES.items():
             with matplotlib.rc_context(theme.settings()):
-                self.draw(theme).savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
+                figure = self.draw(theme)
+                figure.savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
+        if self.dots is not None:
+            (folder / f"{self.name}.json").write_text(self.dots.text(figure), encoding="utf-8")

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ....host.units import PITCH_CLASSES
+from ..dots import Dots
 from ..picture import WIDTH, Picture, Theme
 from ..verdict import percent
 
@@ -173,7 +174,10 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
 
 
 def embedding(latents: Array, pitch_classes: Ints) -> Picture:
-    """Training codes [frames, latents] by pitch class: all pairs of up to three latents, else two components."""
+    """Training codes [frames, latents] by pitch class: all pairs of up to three latents, else two components.
+
+    Its dots are told in a file beside it.
+    """
     n = latents.shape[1]
     if n > 3:
         shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
@@ -182,6 +186,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
 
     pairs = list(combinations(range(shown.shape[1]), 2))
     width, height = (5.6, 4.4) if len(pairs) == 1 else (WIDTH, 3.0)
+    dots = Dots(tuple(shown[:, pair] for pair in pairs), latents, pitch_classes)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((width, height), layout="constrained")
@@ -201,6 +206,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
         "islands of one colour mean that the latents hold the pitch too.",
         draw,
         width,
+        dots,
     )
 
 

@@ -71,7 +71,8 @@ def test_a_page_shows_the_pictures_beside_it_on_light_and_dark_screens_and_twice
     heard = ["source.wav", "remade.wav"]
     assert links.files[:3] == ["report.json", *heard]  # before all pictures
     assert set(links.files) == drawn | {"report.json", *heard}
-    assert {path.name for path in report.iterdir()} == drawn | {"report.json", "index.html", *heard}
+    told = {"embedding.json"} & {f"{name}.json" for name in shown}
+    assert {path.name for path in report.iterdir()} == drawn | told | {"report.json", "index.html", *heard}
     assert not links.open
     assert found["verdict"] in links.words
     for name in names:
