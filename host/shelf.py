@@ -52,6 +52,13 @@ def preset_file(name: str) -> Path | None:
     return path if path.suffix == ".toml" else None
 
 
+def report_beside(name: str) -> Path | None:
+    """Return the folder of the report that `timbrel make` wrote beside a preset of this name, if it did."""
+    file = preset_file(name)
+    folder = None if file is None or file.name != MADE else file.parent.absolute() / "report"
+    return folder if folder is not None and (folder / "index.html").is_file() else None
+
+
 def is_instrument(name: str) -> bool:
     """Return whether a name means a preset or a model, which `timbrel render` takes."""
     return preset_file(name) is not None or name in shipped_models() or Path(name).suffix == ".onnx"

@@ -81,13 +81,14 @@ def play(
     from ..live.messages import Setup
     from ..live.parent import play
     from ..live.tape import Recording
+    from ..shelf import report_beside
     from ..trust import ask_for
 
     chosen, among = channel_presets(channel or []), _set_of(programs)
     _check(block, rate, device if null else None, source, null, bool(chosen))
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     known = _controller(controller)
-    with served(panel, lan, port) as side, _screen(keys, plain) as screen:
+    with served(panel, lan, port, report=report_beside(preset)) as side, _screen(keys, plain) as screen:
         if side is not None:
             side.say = screen.say
         setup = Setup(
@@ -117,10 +118,11 @@ def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust
     from ..live.messages import Setup
     from ..live.parent import play
     from ..live.tape import Recording
+    from ..shelf import report_beside
     from ..trust import ask_for
 
     ask_for([preset], trust)
-    with served(True, browse=True) as side, _screen(keys=False, plain=False) as screen:
+    with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:
         if side is not None:
             side.say = screen.say
         play(Setup(preset=preset), screen, Recording(), overwrite=False, panel=side)

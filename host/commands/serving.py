@@ -6,6 +6,7 @@ import os
 import sys
 import webbrowser
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -18,7 +19,7 @@ NEEDED = ("starlette", "uvicorn", "websockets", "segno")
 
 @contextlib.contextmanager
 def served(
-    asked: bool, lan: bool = False, port: int | None = None, browse: bool = False
+    asked: bool, lan: bool = False, port: int | None = None, browse: bool = False, report: Path | None = None
 ) -> "Iterator[PanelProcess | None]":
     """Give the panel's process, with its address printed; None where none is ``asked`` for.
 
@@ -26,6 +27,7 @@ def served(
         lan: other machines of the network are answered too.
         port: None for one that is free.
         browse: open the page in a browser, where there is one.
+        report: the folder of a report that the page shows, if there is one.
 
     Raises:
         UserError: what it needs is not installed, or the port is taken, or an option is there without a panel.
@@ -40,7 +42,7 @@ def served(
             raise UserError(f"{package} is not installed; install it with: pip install 'timbrel[panel]'")
     from ..panel.process import PanelProcess
 
-    with PanelProcess(lan, port or 0) as panel:
+    with PanelProcess(lan, port or 0, report=report) as panel:
         print(f"panel: {panel.url()}", flush=True)
         if lan:
             _invite(panel)

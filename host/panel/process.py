@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -29,7 +30,9 @@ PACE_SECONDS = 1 / 30  # between reports
 TOKEN_BYTES = 16
 
 
-def run(pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str]) -> None:
+def run(
+    pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str], report: Path | None
+) -> None:
     """The panel's process: it serves pages until its parent closes the pipe."""
     for name in ("SIGINT", "SIGHUP"):  # what stops all processes reaches the parent, which closes the pipe
         if hasattr(signal, name):
@@ -40,20 +43,23 @@ def run(pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: S
 
     from .server import serve
 
-    asyncio.run(serve(pipe, sockets, token, hosts))
+    asyncio.run(serve(pipe, sockets, token, hosts, report))
     os._exit(0)
 
 
 class PanelProcess:
     """The panel's process, and what it asks of the one that sounds."""
 
-    def __init__(self, lan: bool = False, port: int = 0, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, lan: bool = False, port: int = 0, say: Callable[[str], None] = print, report: Path | None = None
+    ) -> None:
         """Listen, so that the address is known and stays, whatever process serves it.
 
         Args:
             lan: other machines of the network are answered too.
             port: 0 for one that is free.
             say: told what goes wrong, a line each; may be another from any time on.
+            report: the folder of a report that pages show, if there is one.
 
         Raises:
             UserError: the port is taken.
@@ -65,6 +71,7 @@ class PanelProcess:
         names = [*LOOPBACK, "localhost", *self.addresses]
         self._hosts = [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
         self.say, self._next_line = say, 0.0
+        self._report = report
         self._holds = Holds()
         self._kept: dict[str, Any] = {}  # what another process must be told of first, by kind
         self._asked: deque[Command] = deque()
@@ -132,7 +139,8 @@ class PanelProcess:
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=run, args=(theirs, self._sockets, self.token, self._hosts), name="panel")
+        given = theirs, self._sockets, self.token, self._hosts, self._report
+        self._process = context.Process(target=run, args=given, name="panel")
         self._process.start()
         theirs.close()
         self._began = time.monotonic()

@@ -27,6 +27,7 @@ from .board import Board
 from .guard import Allowance, Guard, is_token
 from .maps import Map, map_of
 from .post import Post
+from .report import Report
 from .words import LONGEST_WORD, Hello, read_word
 
 PAGE = Path(__file__).with_name("page")
@@ -85,8 +86,9 @@ class Page:
 class Server:
     """Pages and the pipe to the parent, joined by the board."""
 
-    def __init__(self, pipe: Connection, token: str, hosts: Sequence[str]) -> None:
+    def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], report: Path | None) -> None:
         self._pipe, self._token = pipe, token
+        self._report = Report(report, token)
         self._post = Post(pipe)
         self._pages: dict[Page, None] = {}
         self._board = Board(self)
@@ -96,9 +98,10 @@ class Server:
         self._making: set[asyncio.Task[None]] = set()
         routes = [
             WebSocketRoute("/socket", self._socket),
-            Mount("/", StaticFiles(directory=PAGE, html=True)),
+            *self._report.routes,
+            Mount("/", GZipMiddleware(StaticFiles(directory=PAGE, html=True), LEAST_PACKED)),
         ]
-        self.app = Guard(GZipMiddleware(Starlette(routes=routes), LEAST_PACKED), hosts)
+        self.app = Guard(Starlette(routes=routes), hosts)
 
     # what the board sends
 
@@ -124,6 +127,7 @@ class Server:
     def show_map(self, model: Path) -> None:
         """See `Out`."""
         self._model, self._map = model, None
+        self.tell({"t": "state", "state": {"report": self._report.tells_of(model)}})
         task = asyncio.get_running_loop().create_task(self._show_map(model))
         self._making.add(task)
         task.add_done_callback(self._making.discard)
@@ -155,7 +159,7 @@ class Server:
             self._pages[page] = None
             teller = asyncio.create_task(self._tell(websocket, page))
             try:
-                state = self._board.state() | {"map": self._map_state()}
+                state = self._board.state() | {"map": self._map_state(), "report": self._report.tells_of(self._model)}
                 page.put({"t": "welcome", "page": self._count, "version": __version__, "state": state})
                 if self._map is not None:
                     page.put_bytes(self._map.frame)
@@ -224,7 +228,9 @@ class Server:
         self._post.put(("log", printable(line)[:200]))
 
 
-async def serve(pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str]) -> None:
+async def serve(
+    pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str], report: Path | None
+) -> None:
     """Serve until the parent closes the pipe.
 
     Args:
@@ -232,10 +238,11 @@ async def serve(pipe: Connection, sockets: Sequence[socket.socket], token: str, 
         sockets: that listen.
         token: what pages must know.
         hosts: the addresses for which requests are answered, as browsers write them.
+        report: the folder of a report that pages show, if there is one.
     """
     for suffix in (".js", ".mjs"):  # some systems say that it is plain text, which browsers do not run
         mimetypes.add_type("text/javascript", suffix)
-    server, ended = Server(pipe, token, hosts), asyncio.Event()
+    server, ended = Server(pipe, token, hosts, report), asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
     config = uvicorn.Config(
         server.app,

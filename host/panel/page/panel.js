@@ -10,6 +10,7 @@ import { meters } from "./meters.js";
 import { Notes } from "./notes.js";
 import { piano } from "./piano.js";
 import { presets } from "./presets.js";
+import { report } from "./report.js";
 import { State } from "./state.js";
 
 const told = new Set(); // warnings that were shown: each appears once
@@ -24,6 +25,7 @@ controls(state, mode, $("controls"));
 map(state);
 meters(state);
 presets(state);
+report(state, notes, token);
 keyboard(state, notes, piano(state, notes, $("piano")), mode);
 
 function line(text, kind) {

@@ -1,0 +1,84 @@
+"""The report that lies beside an instrument: its files, for a page that has shown that it knows the token.
+
+A frame cannot say the token with each file that it asks for, so a page says it once and gets a cookie. That is not the
+token itself, but made of it: a browser gives cookies to other ports of this machine, too, where others may serve.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from .guard import is_token
+
+PATH = "/report"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+TYPES = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".wav": "audio/wav"}
+# The one script that runs is that of the page of A, B and X: export/fidelity/abx.py.
+SCRIPT = "sha256-0jBClFWJyT/tzTs3tVL+7Y2Paq5x6t5gJgCZWyS674U="
+POLICY = {
+    "Content-Security-Policy": f"default-src 'none'; script-src '{SCRIPT}'; style-src 'unsafe-inline'; "
+    "img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+
+
+class Report:
+    """What is answered below `PATH`."""
+
+    def __init__(self, folder: Path | None, token: str) -> None:
+        """``folder`` holds index.html; None where there is no report."""
+        self._folder, self._token = folder, token
+        self._cookie = hmac.new(token.encode(), PATH.encode(), hashlib.sha256).hexdigest()
+        self.routes = [
+            Route(PATH, self._enter, methods=["POST"]),
+            Route(PATH + "/{name}", self._give, methods=["GET"]),
+        ]
+
+    def tells_of(self, model: Path | None) -> bool:
+        """Return whether it lies beside this model."""
+        if self._folder is None or model is None:
+            return False
+        return self._folder.parent.resolve() == model.parent.resolve()
+
+    async def _enter(self, request: Request) -> Response:
+        """Give the cookie for the token."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        own = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
+        if not own or scheme != "Bearer" or not is_token(given, self._token):
+            return _refused()
+        answer = Response(status_code=204)
+        answer.set_cookie(_cookie_name(request), self._cookie, path=PATH, httponly=True, samesite="strict")
+        return answer
+
+    async def _give(self, request: Request) -> Response:
+        """Give a file for the cookie."""
+        if not is_token(request.cookies.get(_cookie_name(request), ""), self._cookie):
+            return _refused()
+        path = self._file(request.path_params["name"])
+        if path is None:
+            return PlainTextResponse("the report has no such file\n", 404)
+        return FileResponse(path, media_type=TYPES[path.suffix], headers=POLICY)
+
+    def _file(self, name: str) -> Path | None:
+        """Return a file of the report; None for what is of another type or lies elsewhere, be it by a link."""
+        if self._folder is None or not NAME.fullmatch(name):
+            return None
+        path = self._folder / name
+        if path.suffix not in TYPES or path.is_symlink() or self._folder.is_symlink():
+            return None
+        return path if path.is_file() and os.access(path, os.R_OK) else None
+
+
+def _refused() -> Response:
+    return PlainTextResponse("open the report from the panel's page\n", 403)
+
+
+def _cookie_name(request: Request) -> str:
+    """Return a name of the panel's own: one at another port has the same host, and so the same cookies."""
+    return f"report-{request.headers['host'].rpartition(':')[2]}"
