@@ -43,8 +43,11 @@ def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
         pages[turn % 2].mouse.click(box["x"] + box["width"] * (0.2 + 0.15 * turn), box["y"] + box["height"] / 2)
     parent.until(lambda: {"latent.0", "latent.1", "gain"} <= turned(parent).keys())
     for target in ("latent.0", "latent.1", "gain"):
-        parent.until(lambda target=target: value(pages[0], target) == value(pages[1], target))
-        assert value(pages[0], target) == pytest.approx(turned(parent)[target], abs=0.06)
+        parent.until(
+            lambda target=target: (
+                value(pages[0], target) == value(pages[1], target) == pytest.approx(turned(parent)[target], abs=0.06)
+            )
+        )
     parent.until(lambda: all(page.is_enabled("#undo") for page in pages))
     pages[0].click("#undo")
     parent.until(lambda: value(pages[0], "latent.0") == value(pages[1], "latent.0") < 0.5)
