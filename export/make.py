@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -333,7 +334,7 @@ def _share(corpus: Corpus) -> str:
 
 
 def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
-    notes = found.get("notes")
+    notes, folder = found.get("notes"), shlex.quote(str(output))
     return "\n".join(
         [
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.verdict}",
@@ -341,7 +342,7 @@ def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
             *([f"notes:    {in_short(notes)}", *dynamics_line(notes)] if notes else []),
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
-            f"play it:  timbrel render {output} YOUR.mid -o OUT.wav",
-            f"further:  timbrel make -o {output} --more-minutes {MINUTES:g}",
+            f"play it:  timbrel panel {folder}, or timbrel render {folder} YOUR.mid -o OUT.wav",
+            f"further:  timbrel make -o {folder} --more-minutes {MINUTES:g}",
         ]
     )
