@@ -17,20 +17,19 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import psutil
 from jack_rig import CARD, RATE, Stalls, beside, jack_server, may_hurry, need
-from panel_rig import DOTS, LATENTS, Playing, Socket, browser, drag, page_of, preset_in, run, skew
+from panel_rig import DOTS, LATENTS, Command, Playing, Socket, age, browser, drag, page_of, preset_in, run, skew
 from timbrel.host.live.messages import Setup
-from timbrel.host.panel.process import PanelProcess
 
 PAGE = Path(__file__).parents[2] / "host" / "panel" / "page"
 ROUNDS = 9
 BLOCK = 128
-HAND_SECONDS = 10.0
+HAND_SECONDS, HAND_RATE = 10.0, 60.0  # a second
 MOVES_A_SECOND = 1000
 MOVERS = 4  # pages: one may say 400 words a second
 SETTLING_SECONDS = 2.0
 PIECE_SECONDS = 60.0
+CLOCKS_SECONDS = 0.005  # by which the two clocks may differ after all
 LOST_SECONDS = 1.0  # after which a move that was sent was replaced by a later one on its way
 
 
@@ -57,12 +56,15 @@ def fetched(port, path):
     return body
 
 
-def start():
-    """Seconds from the beginning of a panel's process to its page."""
-    began = time.perf_counter()
-    with PanelProcess() as panel:
-        fetched(panel.port, "")
-        return time.perf_counter() - began
+def port_of(url):
+    return int(url.split("/")[2].split(":")[1])
+
+
+def start(preset):
+    """Seconds from the beginning of the panel's process to its page."""
+    with Command(preset) as playing:
+        fetched(port_of(playing.url), "")
+        return age(playing.process())
 
 
 def assets(port):
@@ -105,39 +107,40 @@ def flood(playing):
 
 
 def waits(noted, received, ahead):
-    """Seconds from each pointer event to the turn that a frame after it brought; turns on their way may be replaced."""
+    """Seconds from pointer events to the frame that the page sent after each, and on to the turn that it brought.
+
+    Turns may be replaced by later ones on their way: then that of the next frame is waited for. [events, 2]
+    """
     found, events, next_turn = [], [], 0
     for moment, value in noted:
         moment = moment / 1000 - ahead
         if value is None:
-            events.append(moment)
+            events.append([moment, None])
             continue
+        events = [[event, sent or moment] for event, sent in events]
         for turn in range(next_turn, len(received)):
             if received[turn, 0] > moment + LOST_SECONDS:
                 break
-            if received[turn, 1] == value and received[turn, 0] >= moment - 0.005:
-                found += [received[turn, 0] - event for event in events]
+            if received[turn, 1] == value and received[turn, 0] >= moment - CLOCKS_SECONDS:
+                found += [(sent - event, received[turn, 0] - sent) for event, sent in events]
                 next_turn, events = turn + 1, []
                 break
     return np.array(found)
 
 
-def sockets(playing):
-    """What needs no browser: sizes, memory, processor time, a flood of moves."""
-    row("own assets", assets(int(playing.url.split("/")[2].split(":")[1])), "60 kB")
-    process = psutil.Process(playing.panel)
-    run([Socket(playing.url)], SETTLING_SECONDS)  # the map is made
-    row("memory, with a page", memory(process), "45 MB")
-    rest = share(process, lambda: run([Socket(playing.url)], HAND_SECONDS))
-    move = Socket(playing.url, range(LATENTS), 60.0, together=True)
-    moved = share(process, lambda: run([move], HAND_SECONDS))
-    row(
-        "processor time",
-        f"a page at rest {rest:.1%}, {len(move.sent) / HAND_SECONDS:.0f} moves a second {moved:.1%}",
-        "5 %",
-    )
-    flood(playing)
-    row("memory after that", memory(process))
+def command(preset):
+    """The command itself: its start, sizes, memory, processor time."""
+    starts = [start(preset) for _ in range(ROUNDS)]
+    row("panel up", f"median {median(starts):.2f} s, slowest {max(starts):.2f}", ".5 s")
+    with Command(preset) as playing:
+        row("own assets", assets(port_of(playing.url)), "60 kB")
+        run([Socket(playing.url)], SETTLING_SECONDS)  # the map is made
+        process, move = playing.process(), Socket(playing.url, range(LATENTS), HAND_RATE, together=True)
+        row("memory, a page open", memory(process), "45 MB")
+        rest = share(process, lambda: run([Socket(playing.url)], HAND_SECONDS))
+        moved = share(process, lambda: run([move], HAND_SECONDS))
+        rate = len(move.sent) / HAND_SECONDS
+        row("processor time", f"a page at rest {rest:.1%}, {rate:.0f} moves a second {moved:.1%}", "5 %")
 
 
 def hand(chromium, playing):
@@ -160,11 +163,9 @@ def hand(chromium, playing):
     )
     found = waits(noted, playing.received(), ahead)
     events = sum(value is None for _, value in noted)
-    row(
-        "pointer to the process that sounds",
-        f"{spread(found, 50, 95, 99)}, {len(found)} of {events} events ({events / HAND_SECONDS:.0f} a second)",
-        "p95 10 ms",
-    )
+    row("pointer to the process that sounds", f"{spread(found.sum(1), 50, 95, 99)}", "p95 10 ms")
+    row("", f"of that in the page {spread(found[:, 0], 50, 95)}, then {spread(found[:, 1], 50, 95)}")
+    row("", f"{len(found)} of {events} events came, {events / HAND_SECONDS:.0f} a second")
 
 
 def piece(preset, chromium, moving):
@@ -179,7 +180,7 @@ def piece(preset, chromium, moving):
         if page is not None:
             drag(page, PIECE_SECONDS)
         elif moving:
-            run([Socket(playing.url, range(LATENTS), 60.0, together=True)], PIECE_SECONDS)
+            run([Socket(playing.url, range(LATENTS), HAND_RATE, together=True)], PIECE_SECONDS)
         else:
             time.sleep(PIECE_SECONDS)
         missed = playing.report()[1][known:]
@@ -191,14 +192,13 @@ def main():
     parser.add_argument("--minutes", type=int, default=10, help="with a page and as many without, for underruns")
     minutes = parser.parse_args().minutes
     row("machine", f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the beginning")
-    starts = [start() for _ in range(ROUNDS)]
-    row("panel up", f"median {median(starts):.3f} s, slowest {max(starts):.3f}", ".5 s")
     with tempfile.TemporaryDirectory() as folder:
         still, moving = preset_in(folder), preset_in(folder, moving=True)
         receipts = Path(folder, "receipts")
         receipts.touch()
+        command(still)
         with Playing(Setup(preset=still, null=True, midi=False), receipts=receipts) as playing:
-            sockets(playing)
+            flood(playing)
             with browser() as chromium:
                 if chromium is None:
                     row("in a browser", "left out: install chromium-headless-shell and playwright")

@@ -8,17 +8,22 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
+import psutil
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import METADATA_KEY
 from timbrel.host.events import Turn
 from timbrel.host.live import parent, stage
 from timbrel.host.live.tape import Recording
 from timbrel.host.maps.make import map_of
-from timbrel.host.panel.process import PanelProcess
+from timbrel.host.panel.process import NICE, PanelProcess
 from timbrel.host.patch.models import open_model
 from timbrel.host.shelf import shipped_models
 
@@ -70,9 +75,41 @@ def preset_in(folder, moving=False):
     onnx.save(graph, str(Path(folder, "dots.onnx")))
     motion = '\n[[motion]]\ntarget = "latent.{}"\nshape = "sine"\nrate_hz = {}\ndepth = 0.3\n'
     motions = [motion.format(number, 0.5 + number / 16) for number in range(LATENTS)] if moving else []
-    path = Path(folder, "dots.toml")
+    path = Path(folder, "moving.toml" if moving else "still.toml")
     path.write_text(f'format = 1\nmodel = "dots.onnx"\n[play]\nvoices = {VOICES}\n{"".join(motions)}', encoding="utf-8")
     return str(path)
+
+
+class Command:
+    """The command `timbrel play --panel`, to nowhere, and its panel's process."""
+
+    def __init__(self, preset):
+        command = [sys.executable, "-m", "timbrel", "play", preset, "--null", "--plain", "--panel"]
+        # Libraries are compiled when they are installed, and timbrel is when it first runs.
+        compiling = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self._command = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=compiling
+        )
+        line = next(line for line in self._command.stdout if line.startswith("panel: "))
+        self.url = line.removeprefix("panel: ").strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._command.send_signal(signal.SIGINT)
+        self._command.communicate(timeout=PATIENCE_SECONDS)
+
+    def process(self):
+        """The panel's process, which lets others go first; it serves already."""
+        children = psutil.Process(self._command.pid).children()
+        return next(child for child in children if child.nice() == NICE)
+
+
+def age(process):
+    """Seconds since a process began."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 class Playing:
@@ -86,7 +123,7 @@ class Playing:
         self._process = context.Process(target=_play, args=(theirs, setup, panel, receipts))
         self._process.start()
         theirs.close()
-        self.url, self.panel = self._pipe.recv()
+        self.url = self._pipe.recv()
 
     def __enter__(self):
         until = time.monotonic() + PATIENCE_SECONDS
@@ -148,10 +185,11 @@ class _Screen:
 
 
 def _play(pipe, setup, panel, receipts):
+    sys.modules["__main__"] = types.ModuleType("__main__")  # else what begins here would import the bench, and numpy
     if receipts is not None:
         parent._sound = functools.partial(_sound, receipts)
     with PanelProcess() if panel else contextlib.nullcontext() as side:
-        pipe.send((side.url(), side._process.pid) if panel else (None, None))
+        pipe.send(side.url() if panel else None)
         if panel:
             side.say = lambda line: None
         parent.play(setup, _Screen(pipe), Recording(), False, side)
