@@ -100,7 +100,8 @@ def _places(preset: Preset, card: Card) -> dict[str, Place]:
     places: dict[str, Place] = {
         f"latent.{number}": ("latent", None, ("latent", "values", number)) for number in range(len(card.latents))
     }
-    places |= {f"macro.{number}": ("macro", None, ("macro", number, "value")) for number in range(len(preset.macro))}
+    # Neither has a place in the file: a macro that rested where it stands would no longer add what it adds.
+    places |= {f"macro.{number}": ("macro", None, ()) for number in range(len(preset.macro))}
     places[MORPH] = ("morph", None, ())
     tables = {"play": controls_of(PlaySettings), "envelope": ENVELOPE_CONTROLS, "process": PROCESS_CONTROLS}
     if kind.sections:
