@@ -1,10 +1,10 @@
 """The panel: its start, size, memory and processor time, hands on its map, a thousand moves a second, and underruns.
 
-Each row ends with what issue 21 asks. A model plays whose map has 20 000 dots that lie anywhere. What needs a browser
-wants chromium-headless-shell and playwright, and what is told of underruns wants JACK. A pointer event has reached the
-process that sounds when that has a turn which the page sent after it: times are the browser's own of the event, and
-the system's clock there, whose difference is measured. The rows of underruns are from minutes in turns, in each of
-which all voices sound and all latents move; in half of them a page is open, and a hand drags on its map.
+Rows end with what is asked of the panel. The map of the model that plays has 20 000 dots, which lie anywhere. What
+needs a browser wants chromium-headless-shell and playwright, and what is told of underruns wants JACK. A pointer event
+has reached the process that sounds when that has a turn which the page sent after it: times are the browser's own of
+the event, and the system's clock there, whose difference is measured. The rows of underruns are of minutes in turns, in
+each of which all voices sound and all latents move; in every other one a page is open, and a hand drags on its map.
 """
 
 import argparse
@@ -74,10 +74,10 @@ def assets(port):
     return f"{sum(path.stat().st_size for path in files) / 1000:.0f} kB on disk, {sent / 1000:.0f} kB sent"
 
 
-def share(process, work):
-    """How much of a core a process takes while something is done."""
+def share(process, page):
+    """How much of a core a process takes while a page is there."""
     before, began = process.cpu_times(), time.perf_counter()
-    work()
+    run([page], HAND_SECONDS)
     after, seconds = process.cpu_times(), time.perf_counter() - began
     return (after.user + after.system - before.user - before.system) / seconds
 
@@ -135,12 +135,14 @@ def command(preset):
     with Command(preset) as playing:
         row("own assets", assets(port_of(playing.url)), "60 kB")
         run([Socket(playing.url)], SETTLING_SECONDS)  # the map is made
-        process, move = playing.process(), Socket(playing.url, range(LATENTS), HAND_RATE, together=True)
+        process = playing.process()
         row("memory, a page open", memory(process), "45 MB")
-        rest = share(process, lambda: run([Socket(playing.url)], HAND_SECONDS))
-        moved = share(process, lambda: run([move], HAND_SECONDS))
-        rate = len(move.sent) / HAND_SECONDS
-        row("processor time", f"a page at rest {rest:.1%}, {rate:.0f} moves a second {moved:.1%}", "5 %")
+        row("processor time, a page at rest", f"{share(process, Socket(playing.url)):.1%} of a core")
+        for count in (1, LATENTS):
+            move = Socket(playing.url, range(count), HAND_RATE, together=True)
+            taken = share(process, move)
+            rate = f"{len(move.sent) / HAND_SECONDS:.0f} moves a second of {count}"
+            row("", f"{taken:.1%} with {rate} latent{'s' * (count > 1)}", "5 %")
 
 
 def hand(chromium, playing):
