@@ -257,7 +257,7 @@ def quick(monkeypatch, small_model):
     """All that follows training takes no time: `small_model` is what any run exports."""
     done = []
 
-    def evaluate(run, progress, exported):
+    def evaluate(run, progress, exported, instrument):
         (run.folder / "report").mkdir(exist_ok=True)
         (run.folder / "report" / "index.html").write_text("figures", encoding="utf-8")
         done.append("evaluate")
