@@ -63,6 +63,7 @@ class Status:
     ahead_ms: float | None = None  # by which frames are made ahead, where they follow from one another
     channel: int = 0  # of the rack, on which the preset that is shown plays
     values: Mapping[str, float] = field(default_factory=dict)  # of all that it can turn: where its own knobs head
+    waiting: Mapping[tuple[str, str], float] = field(default_factory=dict)  # see `Mapper.waiting`
 
 
 # To the process that sounds: "events" to play as they come, whatever their times; "pace", the seconds between reports;

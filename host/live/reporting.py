@@ -8,6 +8,7 @@ from ..kinds.table import kind_of
 from ..patch.agreement import named, titled
 from ..patch.library import Patch
 from ..patch.preset import CCMap
+from ..play.mapping import Mapper
 from ..units import gain_to_db
 from .loop import Loop
 from .messages import Status
@@ -39,7 +40,7 @@ def report(stage: Stage) -> Status:
         del parts["timing"]
     p50, p99 = loop.load.percentiles(50, 99)
     place, patch = stage.cast.heard_by(stage.cast.place)
-    names = named(patch.preset, patch.model.card)
+    names, knobs = named(patch.preset, patch.model.card), player.rack.knobs.get(place)
     return Status(
         device=stage.device,
         rate=sink.rate,
@@ -54,7 +55,7 @@ def report(stage: Stage) -> Status:
         latents=loop.latents,
         spans=[(latent.low, latent.high) for latent in patch.model.card.latents],
         names=[names.get(f"latent.{number}", "") for number in range(len(patch.model.card.latents))],
-        macros=_macros(patch, loop, place),
+        macros=_macros(patch, knobs),
         peak_db=gain_to_db(peak),
         limited=loop.limited,
         presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
@@ -63,12 +64,12 @@ def report(stage: Stage) -> Status:
         age_ms=player.rack.age_ms,
         ahead_ms=_ahead_ms(patch),
         channel=place,
-        values=knobs.values() if (knobs := player.rack.knobs.get(place)) is not None else {},
+        values={} if knobs is None else knobs.values(),
+        waiting={} if knobs is None else knobs.waiting(),
     )
 
 
-def _macros(patch: Patch, loop: Loop, place: int) -> list[tuple[str, float]]:
-    knobs = loop.player.rack.knobs.get(place)
+def _macros(patch: Patch, knobs: Mapper | None) -> list[tuple[str, float]]:
     if knobs is None:
         return []
     return [(macro.name, knobs.at(f"macro.{number}")) for number, macro in enumerate(patch.preset.macro)]

@@ -61,6 +61,7 @@ class Board:
         self._anew = True  # what plays next is another preset, or the same from its file
         self._values: dict[str, float] = {}
         self._defaults: dict[str, float] = {}
+        self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: where that stands
         self._in_flight: dict[str, tuple[float, float]] = {}  # what hands sent, and until when reports may not know it
         self._histories = {"A": History(), "B": History()}
         self._side: Literal["A", "B"] = "A"
@@ -289,6 +290,9 @@ class Board:
                     values[target] = status.values[target]
         if self._asked is None:
             self._show(values)
+        if (waiting := showing.waiting(status)) != self._waiting:
+            self._waiting = waiting
+            self._tell(waiting=waiting)
         self._out.tell(showing.meters(status))
 
     def _take_sheet(self, sheet: Sheet) -> None:
@@ -310,6 +314,7 @@ class Board:
             self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
             self._defaults = dict(self._rests)
         stays = {target: value for target, value in stays.items() if value != self._rests.get(target, value)}
+        self._waiting = {}
         self._hands.again(self._dials, sheet.channel)
         if asked:
             self._values = dict(self._rests)
@@ -348,6 +353,7 @@ class Board:
                 showing.control(dial, self._values[target], self._defaults[target], target in moving)
                 for target, dial in self._dials.items()
             ],
+            "waiting": self._waiting,
             "effects": showing.effects(fields),
             "available_effects": showing.available_effects(),
             "keys": {"low": 0, "high": 127, "center": 60} if sheet is None else showing.keys(sheet),

@@ -51,7 +51,7 @@ def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str,
         "value": value,
         "unit": dial.unit,
         "log": dial.group not in EVEN and dial.low > 0 and dial.high / dial.low >= LOG_RATIO,
-        "maps": [{"source": source, "takeover": takeover, "waiting": False} for source, takeover in dial.maps],
+        "maps": [{"source": source, "takeover": takeover} for source, takeover in dial.maps],
         "choices": [printable(choice) for choice in dial.choices],
         "moving": moving,
     }
@@ -102,6 +102,14 @@ def meters(status: Status) -> dict[str, Any]:
         "age_ms": status.age_ms,
         "ahead_ms": status.ahead_ms,
     }
+
+
+def waiting(status: Status) -> dict[str, dict[str, float]]:
+    """Return, by target and source, where controllers stand that have yet to meet their targets."""
+    found: dict[str, dict[str, float]] = {}
+    for (target, source), stands in status.waiting.items():
+        found.setdefault(target, {})[source] = stands
+    return found
 
 
 def sound(status: Status | None, away: bool) -> dict[str, Any]:

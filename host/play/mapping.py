@@ -91,6 +91,7 @@ class Mapper:
         self._pressed_keys: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
         self._knob_targets: set[str] = set()  # targets of knobs; those of pressures come to rest by themselves
         self._moved_targets: set[str] = set()
+        self._careful: list[_Binding] = []  # those that do not jump
         for entry in entries:
             self._knob_targets |= {entry.target} if entry.pressure is None else set()
             for channel in CHANNELS if entry.channel is None else (entry.channel - 1,):
@@ -103,6 +104,17 @@ class Mapper:
     def values(self) -> dict[str, float]:
         """Return where the own knobs of all targets are heading, and macros."""
         return {target: self._present(target) for target in self._reach}
+
+    def waiting(self) -> dict[tuple[str, str], float]:
+        """Return the values at which controllers stand that have yet to meet their targets, by target and source.
+
+        What has not been heard is left out: nobody knows where it stands.
+        """
+        return {
+            (binding.entry.target, binding.entry.source): binding.stood
+            for binding in self._careful
+            if binding.stood is not None and binding.stood != self._present(binding.entry.target)
+        }
 
     @property
     def reach(self) -> Mapping[str, Range]:
@@ -126,6 +138,8 @@ class Mapper:
             source = self._key_pressures.setdefault(channel, _Knob())
             self._pressed_keys[channel] = {}
         source.bindings.append(_Binding(entry))
+        if entry.takeover != "jump":
+            self._careful.append(source.bindings[-1])
 
     def hear(self, event: Event) -> bool:
         """Take an event; return whether the preset maps it: then it has no other meaning."""

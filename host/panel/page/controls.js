@@ -54,6 +54,13 @@ export function controls(state, learn, pane) {
     flush();
   }
 
+  let waited = []; // targets of knobs that waited
+  state.on("waiting", () => {
+    const targets = Object.keys(state.waiting);
+    for (const target of new Set([...waited, ...targets])) sliders.get(target)?.wait();
+    waited = targets;
+  });
+
   const touched = new Set();
   const flush = eachFrame(() => {
     for (const target of touched) if (state.values.has(target)) sliders.get(target)?.show(state.values.get(target));

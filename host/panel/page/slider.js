@@ -23,7 +23,8 @@ export class Slider {
     this.badge = make("button", { className: "badge", onclick: () => learn.pick(control.target) });
     this.forget = make("button", { className: "forget", textContent: "✕", onclick: () => learn.forget(control.target) });
     this.ghost = make("i", { className: "ghost", hidden: true });
-    const track = make("span", { className: "track" }, this.range, this.ghost);
+    this.stands = make("i", { className: "stands", hidden: true });
+    const track = make("span", { className: "track" }, this.range, this.ghost, this.stands);
     this.element = make("div", { className: "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit), this.badge, this.forget);
     this.element.dataset.target = control.target;
     this.#listen();
@@ -34,17 +35,33 @@ export class Slider {
   /** Takes what changed of the control apart from its value. */
   describe(control) {
     this.control = control;
-    const [map] = control.maps;
-    const waits = control.maps.some(({ waiting }) => waiting);
-    const sources = control.maps.map(({ source }) => source).join(", ");
-    this.badge.textContent = map ? (waits ? "⇥ " : "") + map.source + (control.maps.length > 1 ? " +" : "") : "+";
+    this.forget.setAttribute("aria-label", `${control.title}: forget ${this.#sources()}`);
+    this.forget.hidden = !control.maps.length;
+    this.wait();
+  }
+
+  #sources() {
+    return this.control.maps.map(({ source }) => source).join(", ");
+  }
+
+  /** Shows which knob turns it; of one that has yet to meet the value, also where it stands. */
+  wait() {
+    const { maps, target, title } = this.control;
+    const waiting = this.state.waiting[target] ?? {};
+    const waits = maps.find(({ source }) => source in waiting);
+    const map = waits ?? maps[0];
+    this.badge.textContent = map ? (waits ? "⇥ " : "") + map.source + (maps.length > 1 ? " +" : "") : "+";
     this.badge.classList.toggle("bound", Boolean(map));
-    this.badge.classList.toggle("waits", waits);
-    const said = waits ? `${sources} waits until it passes this value (${map.takeover})` : `${sources} turns this`;
+    this.badge.classList.toggle("waits", Boolean(waits));
+    let said = `${this.#sources()} turns this`;
+    if (waits) {
+      const until = waits.takeover === "scale" ? "turns this by a part of its way until both meet" : "waits until it passes this value";
+      said = `${map.source} stands at ${shown(waiting[map.source], this.control)} and ${until} (${map.takeover})`;
+      this.stands.style.setProperty("--at", this.#place(waiting[map.source]));
+    }
+    this.stands.hidden = !waits;
     this.badge.title = map ? `${said}; click to learn another knob` : "Click, then move a knob";
-    this.badge.setAttribute("aria-label", `${control.title}: ${map ? `${said}; learn another` : "learn a knob"}`);
-    this.forget.setAttribute("aria-label", `${control.title}: forget ${sources}`);
-    this.forget.hidden = !map;
+    this.badge.setAttribute("aria-label", `${title}: ${map ? `${said}; learn another` : "learn a knob"}`);
   }
 
   #place(value) {

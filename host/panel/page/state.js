@@ -9,6 +9,7 @@ export class State extends EventTarget {
   model = {}; preset = {}; controls = []; effects = []; available_effects = []; map = null;
   keys = { low: 0, high: 127, center: 60 };
   learn = { target: null, said: "" };
+  waiting = {}; // by target and source: where knobs stand that have yet to meet their targets
   values = new Map(); // by target: what the panel says
   byTarget = new Map();
   code = null; // that sounds, one number a latent

@@ -153,6 +153,18 @@ def test_a_knob_that_moves_is_seen_but_not_while_a_hand_holds_the_target_nor_bef
     assert out.values()["latent.0"] == 0.2
 
 
+def test_a_knob_that_waits_is_told_where_it_stands_until_it_has_met_its_target(stage):
+    board, _say, out = stage
+    assert board.state()["waiting"] == {}
+    board.take("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
+    assert out.shown("waiting") == board.state()["waiting"] == {"gain": {"CC 7": -20.0, "CC 8": -3.0}}
+    told = len(out.told)
+    board.take("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
+    assert [message["t"] for _, message in out.told[told:]] == ["meters"]
+    board.take("report", status(RESTS))
+    assert out.shown("waiting") == {}
+
+
 def test_the_other_side_begins_as_a_copy_and_each_keeps_its_values_and_steps(stage):
     _board, say, out = stage
     drag(say, "latent.0", 0.6)

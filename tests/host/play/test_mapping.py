@@ -315,6 +315,16 @@ def test_scaled_takeover_covers_the_part_of_its_way_that_the_knob_covers_of_its_
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_knob_waits_from_its_first_word_until_it_meets_its_target_and_says_where_it_stands():
+    player = Player({"number": 20, "takeover": "pickup"}, {"number": 21}, present={"x": 0.5})
+    waits = []
+    for number, value in [(21, 0), (20, 127), (20, 0), (21, 127), (20, 0), (20, 127)]:
+        player.cc(number, value)
+        waits.append(player.mapper.waiting())
+    stands = {("x", "CC 20"): 1.0}
+    assert waits == [{}, stands, {}, {("x", "CC 20"): 0.0}, {("x", "CC 20"): 0.0}, {}]
+
+
 @given(VALUE, VALUE, VALUE, st.floats(0.1, 8), st.lists(BYTE, max_size=20), st.sampled_from(["pickup", "scale"]))
 def test_no_takeover_leaves_the_span_of_its_range_and_the_value_it_began_at(low, high, present, curve, values, how):
     entry = {"number": 20, "takeover": how, "low": low, "high": high, "curve": curve}

@@ -116,7 +116,7 @@ def test_learning_waits_on_the_control_that_is_picked_says_what_came_and_stays_o
     page.wait_for_selector('[data-target="latent.0"].waits')
     assert "Latent 0 waits" in page.inner_text("#learning")
     controls = json.loads(json.dumps(host.state["controls"]))
-    controls[0]["maps"] = [{"source": "CC 21", "takeover": "jump", "waiting": False}]
+    controls[0]["maps"] = [{"source": "CC 21", "takeover": "jump"}]
     host.tell(t="state", state={"learn": {"target": None, "said": "CC 21 moves Latent 0"}, "controls": controls})
     host.until(lambda: badge.inner_text() == "CC 21")
     assert "CC 21 moves Latent 0" in page.inner_text("#learning")
@@ -128,11 +128,17 @@ def test_learning_waits_on_the_control_that_is_picked_says_what_came_and_stays_o
     assert host.words("panic") == []
 
 
-def test_a_knob_that_waits_for_its_target_says_so(host):
+def test_a_knob_that_waits_for_its_target_says_where_it_stands_until_it_has_met_it(host):
+    host.state["waiting"] = {"gain": {"CC 7": 12.0}}
     page = host.open()
-    badge = page.locator('[data-target="gain"] .badge')
+    badge, mark = page.locator('[data-target="gain"] .badge'), page.locator('[data-target="gain"] .stands')
     assert "waits" in badge.get_attribute("class")
-    assert "waits until it passes this value (pickup)" in badge.get_attribute("aria-label")
+    assert "stands at 12.0 and waits until it passes this value (pickup)" in badge.get_attribute("aria-label")
+    box = mark.bounding_box()
+    assert box["x"] + box["width"] / 2 == pytest.approx(slider(page, "gain")(1)[0], abs=2)
+    host.tell(t="state", state={"waiting": {}})
+    mark.wait_for(state="hidden")
+    assert "CC 7 turns this" in badge.get_attribute("aria-label")
 
 
 def test_effects_are_added_switched_moved_and_removed(host):
