@@ -4,6 +4,8 @@ import { clamp, make, shown } from "./dom.js";
 
 const LONGEST_UNIT = 3; // characters that have room behind the number; longer ones are said where the pointer rests
 const BEND = 3; // of sliders of seconds that begin at 0: the middle is an eighth of the range
+const DOUBLE_CLICK = 500; // milliseconds: the longest that systems take for one
+const CLICK = 4; // pixels that the pointer may go in a click
 const FINE = 0.1; // how far the thumb goes with Shift, of the way that the pointer goes
 const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
 
@@ -12,6 +14,7 @@ export class Slider {
   #key = null; // of the keyboard, that holds the slider
   #raw = null; // where the pointer would have the thumb
   #origin = 0;
+  #timer = 0; // runs while a click may become a double click
 
   constructor(control, state, learn) {
     Object.assign(this, { control, state });
@@ -106,7 +109,14 @@ export class Slider {
     if (apart) this.ghost.style.setProperty("--at", this.#place(value));
   }
 
+  /** Lets go of a click only when no second one can follow: all that a double click does is one step. */
+  #releaseLater() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.release(), DOUBLE_CLICK);
+  }
+
   release() {
+    clearTimeout(this.#timer);
     if (!this.#grabbed) return;
     this.#grabbed = false;
     this.#key = null;
@@ -128,13 +138,19 @@ export class Slider {
   #listen() {
     const { range, number } = this;
     let fine = false;
+    let pressed = null; // where a click began, until it is a drag
     range.addEventListener("pointerdown", (event) => {
       if (event.button) return;
+      clearTimeout(this.#timer);
+      pressed = event.clientX;
       fine = event.shiftKey;
       this.#raw = fine ? null : undefined;
       this.#grab();
     });
-    range.addEventListener("pointermove", (event) => (fine = event.shiftKey));
+    range.addEventListener("pointermove", (event) => {
+      fine = event.shiftKey;
+      if (Math.abs(event.clientX - pressed) > CLICK) pressed = null;
+    });
     range.addEventListener("input", () => {
       const raw = range.valueAsNumber;
       const from = this.#place(this.value);
@@ -150,10 +166,11 @@ export class Slider {
       if (this.#grabbed) this.#move(this.#origin);
       this.release();
     });
-    for (const name of ["pointerup", "change", "blur"]) range.addEventListener(name, () => this.release());
+    for (const name of ["pointerup", "change"]) range.addEventListener(name, () => (pressed === null ? this.release() : this.#releaseLater()));
+    range.addEventListener("blur", () => this.release());
     range.addEventListener("keyup", (event) => event.key === this.#key && this.release());
     range.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.ctrlKey || event.metaKey || event.altKey) return this.release(); // before it undoes
       const from = this.#place(this.value);
       const to = { Home: 0, End: 1 }[event.key] ?? (event.key in STEPS ? from + STEPS[event.key] * (event.shiftKey ? FINE : 1) : null);
       if (to === null) return;
@@ -162,7 +179,11 @@ export class Slider {
       this.#grab();
       this.#move(this.#value(clamp(to, 0, 1)));
     });
-    range.addEventListener("dblclick", () => this.#set(this.control.default));
+    range.addEventListener("dblclick", () => {
+      this.#grab();
+      this.#move(this.control.default);
+      this.release();
+    });
     number.addEventListener("focus", () => number.select());
     number.addEventListener("keydown", (event) => {
       if (event.key === "Escape") number.value = shown(this.value, this.control);

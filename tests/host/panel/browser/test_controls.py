@@ -72,16 +72,36 @@ def test_arrows_move_by_a_hundredth_page_by_a_tenth_and_home_and_end_to_the_ends
     assert values == pytest.approx([0.02, 0.022, -0.178, 1, -1])
 
 
-def test_double_click_gives_the_default_and_a_typed_value_is_set_within_its_range(host):
+@pytest.mark.parametrize("place", [0.2, 0.875], ids=["beside the thumb", "on the thumb"])
+def test_double_click_gives_the_default_and_is_one_gesture(host, place):
     host.state["controls"][3]["value"] = 3.0
     page = host.open()
-    page.mouse.dblclick(*slider(page, "gain")(0.2))
-    host.until(lambda: host.words("set"))
+    page.mouse.dblclick(*slider(page, "gain")(place))
+    assert gesture(host, "gain")[-1] == -6
+    assert number(page, "gain").input_value() == "-6.0"
+    page.wait_for_timeout(600)  # longer than a click waits for a second one
+    assert len(host.words("grab")) == len(host.words("drop")) == 1
+    assert host.words("set") == []
+
+
+def test_what_is_done_after_a_click_comes_after_it(host):
+    page = host.open()
+    page.mouse.click(*slider(page, "latent.0")(0.8))
+    page.keyboard.press("Control+z")
+    page.mouse.click(*slider(page, "latent.1")(0.2))
+    page.mouse.click(*slider(page, "latent.2")(0.2))
+    host.until(lambda: len(host.words("drop")) == 3)
+    order = [*(word.get("targets", ["undo"])[0] for word in host.words("drop", "undo"))]
+    assert order == ["latent.0", "undo", "latent.1", "latent.2"]
+
+
+def test_a_typed_value_is_set_within_its_range(host):
+    page = host.open()
     for typed in ("-3,5", "99", "loud"):
         number(page, "gain").fill(typed)
         page.keyboard.press("Enter")
-    host.until(lambda: len(host.words("set")) == 3)
-    assert [word["values"] for word in host.words("set")] == [{"gain": -6}, {"gain": -3.5}, {"gain": 12}]
+    host.until(lambda: len(host.words("set")) == 2)
+    assert [word["values"] for word in host.words("set")] == [{"gain": -3.5}, {"gain": 12}]
     host.tell(t="values", values={"gain": 12.0})
     host.until(lambda: number(page, "gain").input_value() == "12.0")
 
