@@ -5,7 +5,7 @@ What pages say comes in as `words`, what the process that sounds reports as mess
 
 import time
 import tomllib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -30,6 +30,10 @@ class Out(Protocol):
 
     def play(self, event: Event) -> None:
         """Play an event."""
+        ...
+
+    def turn(self, turns: Sequence[Turn]) -> None:
+        """Turn targets; of those of one target that wait, only the last counts."""
         ...
 
     def load(self, preset: str | Draft) -> None:
@@ -136,12 +140,14 @@ class Board:
 
     def _turn(self, values: Values) -> None:
         """Send targets to values, each kept in its range."""
-        reached = {}
+        reached: dict[str, float] = {}
+        until = time.monotonic() + IN_FLIGHT_SECONDS
         for target, value in values.items():
             dial = self._dials[target]
             reached[target] = min(max(value, dial.low), dial.high)
-            self._in_flight[target] = reached[target], time.monotonic() + IN_FLIGHT_SECONDS
-            self._out.play(Turn(0, self._hands.channel, target, reached[target]))
+            self._in_flight[target] = reached[target], until
+        if reached:
+            self._out.turn([Turn(0, self._hands.channel, target, value) for target, value in reached.items()])
         self._show(reached)
 
     def _show(self, values: Values) -> None:
@@ -270,10 +276,6 @@ class Board:
                 self._say(what, "warning")
                 self._tell(sound=showing.sound(self._status, self._away))
 
-    def tick(self) -> None:
-        """Let time go on: a knob that rests has been moved."""
-        self._learning.hear(time.monotonic(), None)
-
     def _report(self, status: Status) -> None:
         before = showing.sound(self._status, self._away)
         self._status, self._away = status, False
@@ -281,6 +283,7 @@ class Board:
         if showing.sound(status, self._away) != before:
             self._tell(sound=showing.sound(status, self._away))
         now = time.monotonic()
+        self._learning.hear(now, None)  # a knob that rests has been moved
         values = {}
         for target in self._known(status.values):
             value, until = self._in_flight.get(target, (None, 0.0))

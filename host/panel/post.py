@@ -1,39 +1,46 @@
-"""Sends messages through a pipe from a thread of its own, so that nobody waits for a reader who is slow."""
+"""Sends messages through a pipe so that nobody waits for a reader who is slow: at once, or from a thread of its own."""
 
 import contextlib
+import os
+import select
 import threading
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 MOST_WAITING = 4096  # messages for a reader who does not read; the oldest go
+LONGEST_AT_ONCE = 16 << 10  # bytes: a socket that can be written to has room for a hundred thousand
 
 
 class Post:
-    """Messages on their way through a pipe, in order; one that takes an earlier one's place is sent once."""
+    """Messages on their way through a pipe, in order, as lists of those that wait together.
+
+    One that takes an earlier one's place is sent once.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._room = _Room(pipe)
         self._waiting: deque[list[Any]] = deque()
         self._latest: dict[Hashable, list[Any]] = {}  # those that wait and may be replaced
         self._news = threading.Condition()
-        self._closed = False
+        self._sending = self._closed = False
         self._thread = threading.Thread(target=self._run, name="post", daemon=True)
         self._thread.start()
 
     def put(self, message: Any, replaces: Hashable = None) -> None:
         """Send a message; with ``replaces``, in the place of one that still waits and was put with the same."""
+        self.put_all([(message, replaces)])
+
+    def put_all(self, messages: Sequence[tuple[Any, Hashable]]) -> None:
+        """Send messages, each as `put` does."""
         with self._news:
-            if replaces is not None and replaces in self._latest:
-                self._latest[replaces][0] = message
+            if not self._waiting and not self._sending and self._sent([message for message, _ in messages]):
                 return
-            if len(self._waiting) == MOST_WAITING:
-                self._forget(self._waiting.popleft())
-            entry = [message, replaces]
-            self._waiting.append(entry)
-            if replaces is not None:
-                self._latest[replaces] = entry
+            for message, replaces in messages:
+                self._keep(message, replaces)
             self._news.notify()
 
     def fence(self) -> None:
@@ -47,17 +54,54 @@ class Post:
             self._closed = True
             self._news.notify()
 
+    def _keep(self, message: Any, replaces: Hashable) -> None:
+        if replaces is not None and replaces in self._latest:
+            self._latest[replaces][0] = message
+            return
+        if len(self._waiting) == MOST_WAITING:
+            self._forget(self._waiting.popleft())
+        entry = [message, replaces]
+        self._waiting.append(entry)
+        if replaces is not None:
+            self._latest[replaces] = entry
+
+    def _sent(self, messages: list[Any]) -> bool:
+        """Send messages if the pipe takes them at once; return whether it did."""
+        if self._closed or not self._room:
+            return False
+        data = ForkingPickler.dumps(messages)
+        if len(data) > LONGEST_AT_ONCE:
+            return False
+        with contextlib.suppress(OSError, ValueError):  # the reader has gone: who waits for it notices
+            self._pipe.send_bytes(data)
+        return True
+
     def _run(self) -> None:
         while True:
             with self._news:
+                self._sending = False
                 self._news.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                entry = self._waiting.popleft()
-                self._forget(entry)
+                messages = [message for message, _ in self._waiting]
+                self._waiting.clear()
+                self._latest.clear()
+                self._sending = True
             with contextlib.suppress(OSError, ValueError):  # the reader has gone: who waits for it notices
-                self._pipe.send(entry[0])
+                self._pipe.send(messages)
 
     def _forget(self, entry: list[Any]) -> None:
         if self._latest.get(entry[1]) is entry:
             del self._latest[entry[1]]
+
+
+class _Room:
+    """Whether a pipe can be written to, where that can be known."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._poll = select.poll() if os.name == "posix" else None
+        if self._poll is not None:
+            self._poll.register(pipe.fileno(), select.POLLOUT)
+
+    def __bool__(self) -> bool:
+        return self._poll is not None and bool(self._poll.poll(0))

@@ -101,14 +101,14 @@ class PanelProcess:
         """See `Panel`; a process that has ended is begun again, and what its pages held is let go."""
         try:
             while self._pipe is not None and self._pipe.poll(0):
-                command, what = self._pipe.recv()
-                if command == "log":
-                    self._log(what)
-                    continue
-                if command == "events":
-                    for event in what:
-                        self._holds.hear(event)
-                self._asked.append((command, what))
+                for command, what in self._pipe.recv():
+                    if command == "log":
+                        self._log(what)
+                        continue
+                    if command == "events":
+                        for event in what:
+                            self._holds.hear(event)
+                    self._asked.append((command, what))
         except (EOFError, OSError):
             self._end(patience=0.0)
             self._log("its process has ended; it begins again, and pages come back by themselves")

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import mimetypes
 import socket
+import time
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -31,7 +33,7 @@ from .report import Report
 from .words import LONGEST_WORD, Hello, read_word
 
 PAGE = Path(__file__).with_name("page")
-FRAME_SECONDS = 1 / 60  # a screen shows nothing sooner, and what comes meanwhile is told at once
+FRAME_SECONDS = 0.03  # between frames to a page, a little less than between reports: these are told as they come
 HELLO_SECONDS = 5.0  # for the first word
 LEAST_PACKED = 500  # bytes of a file
 PING_SECONDS = 2.0  # between looks whether a page is still there: a tablet may leave the network with keys down
@@ -49,7 +51,7 @@ class Page:
         self._latest: dict[str, dict[str, Any]] = {}
         self._lines: deque[Mapping[str, Any]] = deque(maxlen=MOST_LINES)
         self._binary: deque[bytes] = deque(maxlen=1)
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()  # set while something waits
 
     def put(self, message: Mapping[str, Any]) -> None:
         """Leave a message; of values and parts of the state, newer ones take the place of older ones."""
@@ -63,17 +65,16 @@ class Page:
             waiting.update(inner)
         else:
             self._lines.append(message)
-        self._news.set()
+        self.news.set()
 
     def put_bytes(self, data: bytes) -> None:
         """Leave the frame of the map."""
         self._binary.append(data)
-        self._news.set()
+        self.news.set()
 
-    async def taken(self) -> list[str | bytes]:
-        """Wait for something to tell, and take all of it."""
-        await self._news.wait()
-        self._news.clear()
+    def taken(self) -> list[str | bytes]:
+        """Take all that waits."""
+        self.news.clear()
         messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
         frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
         frames += self._binary
@@ -107,11 +108,12 @@ class Server:
 
     def play(self, event: Event) -> None:
         """See `Out`."""
-        if isinstance(event, Turn):
-            self._post.put(("events", [event]), replaces=event.target)
-        else:
-            self._post.fence()
-            self._post.put(("events", [event]))
+        self._post.fence()
+        self._post.put(("events", [event]))
+
+    def turn(self, turns: Sequence[Turn]) -> None:
+        """See `Out`."""
+        self._post.put_all([(("events", [turn]), turn.target) for turn in turns])
 
     def load(self, preset: str | Draft) -> None:
         """See `Out`."""
@@ -200,29 +202,30 @@ class Server:
             self._board.hear(page, word)
 
     async def _tell(self, websocket: WebSocket, page: Page) -> None:
+        told = 0.0
         with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):  # the page has gone
             while True:
-                for frame in await page.taken():
+                await page.news.wait()
+                if (rest := told + FRAME_SECONDS - time.monotonic()) > 0:
+                    await asyncio.sleep(rest)
+                told = time.monotonic()
+                for frame in page.taken():
                     if isinstance(frame, bytes):
                         await websocket.send_bytes(frame)
                     else:
                         await websocket.send_text(frame)
-                await asyncio.sleep(FRAME_SECONDS)
 
     # what the parent says
 
     def take_reports(self, ended: asyncio.Event) -> None:
-        """Take all messages that are there; any more of them come later."""
+        """Take what came together; while there is more, this is called again."""
         try:
-            while self._pipe.poll(0):
-                kind, what = self._pipe.recv()
-                self._board.take(kind, what)
+            messages = self._pipe.recv()
         except (EOFError, OSError):
             ended.set()
-
-    def tick(self) -> None:
-        """Let time go on."""
-        self._board.tick()
+            return
+        for kind, what in messages:
+            self._board.take(kind, what)
 
     def _log(self, line: str) -> None:
         self._post.put(("log", printable(line)[:200]))
@@ -264,11 +267,9 @@ async def serve(
     )
     logging.getLogger("uvicorn").addHandler(_Told(server._log))
     logging.getLogger("uvicorn").propagate = False
-    running = asyncio.create_task(_Quiet(config).serve(list(sockets)))
-    while not ended.is_set() and not running.done():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), 0.1)
-        server.tick()
+    tasks = [asyncio.create_task(_Quiet(config).serve(list(sockets))), asyncio.create_task(ended.wait())]
+    gc.freeze()  # what is loaded stays: it need not be looked through again and again
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 class _Quiet(uvicorn.Server):

@@ -87,6 +87,9 @@ class Out:
     def play(self, event):
         self.events.append(event)
 
+    def turn(self, turns):
+        self.events += turns
+
     def load(self, preset):
         self.loads.append(preset)
 

@@ -256,10 +256,10 @@ def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else
     for value in range(0, 128, 16):
         now[0] += 0.02
         board.take("heard", [NoteOn(0, 0, 60, 9), ControlChange(0, 0, 74, value)])
-    board.tick()
+    board.take("report", status(RESTS))
     assert out.loads == []
     now[0] += 1.0
-    board.tick()
+    board.take("report", status(RESTS))
     assert out.shown("learn") == {"target": None, "said": "CC 74 moves latent.1, and latent.0 as before"}
     maps = [(entry["number"], entry["target"]) for entry in tomllib.loads(played(out).text)["cc"]]
     assert maps == [(74, "latent.0"), (74, "latent.1")]
