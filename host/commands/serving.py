@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import sys
+import tempfile
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +47,22 @@ def served(
         print(f"panel: {panel.url()}", flush=True)
         if lan:
             _invite(panel)
-        if browse and _has_display():
-            webbrowser.open(panel.url())
-        yield panel
+        with _browsed(panel.url()) if browse and _has_display() else contextlib.nullcontext():
+            yield panel
+
+
+@contextlib.contextmanager
+def _browsed(url: str) -> Iterator[None]:
+    """Open an address in a browser by a file that only this user can read, which goes away at the end.
+
+    On the browser's command line, other users of the machine would see the token.
+    """
+    with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:  # of mode 700
+        page = Path(folder, "panel.html")
+        page.touch(0o600)
+        page.write_text(f'<!doctype html><title>timbrel</title><meta http-equiv="refresh" content="0; url={url}">\n')
+        webbrowser.open(page.as_uri())
+        yield
 
 
 def _invite(panel: "PanelProcess") -> None:

@@ -1,6 +1,11 @@
 """`--panel`, `--lan` and `--port` on the command line."""
 
 import importlib.util
+import re
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from timbrel.host.commands import serving
@@ -28,7 +33,13 @@ def test_what_is_not_installed_is_named_with_what_installs_it(monkeypatch):
 
 def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_there_is_a_display(capsys, monkeypatch):
     opened = []
-    monkeypatch.setattr(serving.webbrowser, "open", opened.append)
+
+    def look(address):
+        file = Path(url2pathname(urlsplit(address).path))
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file)]
+        opened.append((address, file, modes, re.search(r"url=(.*)\"", file.read_text())[1]))
+
+    monkeypatch.setattr(serving.webbrowser, "open", look)
     monkeypatch.setattr(serving.sys, "platform", "linux")
     for display in ("", ":0"):
         monkeypatch.setenv("DISPLAY", display)
@@ -36,7 +47,11 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
         with serving.served(True, browse=True) as panel:
             lines = capsys.readouterr().out.splitlines()
             assert lines == [f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"]
-    assert opened == [panel.url()]
+    [(address, file, modes, leads_to)] = opened
+    assert leads_to == panel.url()
+    assert panel.token not in address  # which stands on a command line, for all to see
+    assert modes == [0o700, 0o600]
+    assert not file.parent.exists()
 
 
 def test_on_a_network_it_is_said_who_can_play_and_a_camera_can_read_the_address(capsys, monkeypatch):
