@@ -3,6 +3,7 @@
 import { letter, readLayout } from "./keyboard.js";
 import { $, clamp, make, noteClass, noteName, press } from "./dom.js";
 
+const COLUMNS = [1, 9, 13, 21, 25, 37, 45, 49, 57, 61, 69, 73]; // of an octave's 84, where its keys begin
 const BLACK = new Set([1, 3, 6, 8, 10]);
 const SOFTEST = 24; // the velocity at a key's upper edge; its lower edge gives 127
 const BY_KEYBOARD = 100; // the velocity of Enter and space bar
@@ -38,7 +39,7 @@ export function piano(state, notes, box) {
     if (number > 127) return null;
     const step = number % 12;
     const element = make("button", { className: BLACK.has(step) ? "key black" : "key", tabIndex: number === focus ? 0 : -1, "aria-label": noteName(number), "aria-pressed": "false" });
-    element.classList.add(`step-${step}`);
+    element.style.setProperty("--column", COLUMNS[step]);
     element.dataset.key = number;
     element.disabled = number < state.keys.low || number > state.keys.high;
     element.append(make("small", { textContent: letter(number - lowest), "aria-hidden": "true" }));
