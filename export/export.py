@@ -156,16 +156,20 @@ def _write_decoder(
             "loudness_lufs": round(loudness(model), 2),
         }
     )
-    about = {METADATA_KEY: card.model_dump_json()}
-    if (gestures := graphs.gestures(model)) is not None:
-        about[GESTURE_KEY] = gestures.model_dump_json(exclude_defaults=True)
-    notes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
-    about[MAP_KEY] = text_of(model, codes.latents, codes.labels, notes)
-    save(graph, file, about)
+    save(graph, file, {METADATA_KEY: card.model_dump_json()} | _beside_the_card(graphs, model))
     verdict = Model(file).verify()
     if not verdict.passed:
         raise Failure(f"{final}: the file does not give its own reference (off by {verdict.difference:.2g})")
     return card
+
+
+def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
+    """Return the other metadata of a model: its gestures, if it has any, and its map."""
+    codes, about = graphs.codes, {}
+    if (gestures := graphs.gestures(model)) is not None:
+        about[GESTURE_KEY] = gestures.model_dump_json(exclude_defaults=True)
+    notes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
+    return about | {MAP_KEY: text_of(model, codes.latents, codes.labels, notes)}
 
 
 def _training(run: Run, step: int) -> Training:

@@ -115,9 +115,13 @@ def render(
         for file in (mix_file, *stem_files.values()):
             file.finish()
     if say is not None and hardest >= TOO_LOUD:
-        at = clock(place / sample_rate)
-        say(f"{path} is too loud: at {at} the limiter bends {hardest:.0%} of the samples; lower its presets' gain_db")
+        say(_too_loud(path, hardest, place / sample_rate))
     return [path, *(names[channel] for channel in stem_files)]
+
+
+def _too_loud(path: Path, part: float, seconds: float) -> str:
+    at = clock(seconds)
+    return f"{path} is too loud: at {at} the limiter bends {part:.0%} of the samples; lower its presets' gain_db"
 
 
 def blocks(

@@ -133,6 +133,11 @@ def morph(
     print(morphed.summary)
 
 
+def _warn(*lines: str) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+
+
 @commands.command()
 def render(
     preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
@@ -163,21 +168,19 @@ def render(
     ask_for([preset, *filter(None, chosen.values())], trust)
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
     notes = read_notes(performance.notes, str(midi))
-    fitting = notes.fitting
-    default = fitting.fit(open_patch(preset))
-    others = {number: fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
+    default = notes.fitting.fit(open_patch(preset))
+    others = {number: notes.fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
     warnings = [*performance.warnings, *remarks(performance, default.name, others, kit=bool(default.preset.keys))]
     if performance.recorded:
         given = {number + 1: patch.name for number, patch in others.items()}
-        warnings += [f"{midi}: {line}" for line in differences(fitting, given)]
+        warnings += [f"{midi}: {line}" for line in differences(notes.fitting, given)]
     warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _warn(*warnings)
     by_channel = {number: others.get(number, default) for number in performance.channels}
     later = []
     if performance.recorded:  # one preset heard all channels that have no other
         by_channel = as_played(default, others)
-        later = successors(default, others, notes, lambda line: print(f"warning: {midi}: {line}", file=sys.stderr))
+        later = successors(default, others, notes, lambda line: _warn(f"{midi}: {line}"))
     with Display() as display:
         display.stage("rendering")
         files = render(
@@ -194,5 +197,4 @@ def render(
             progress=display.update,
             say=lambda line: display.say(f"warning: {line}"),
         )
-    for file in files:
-        print(file)
+    print(*files, sep="\n")

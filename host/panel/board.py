@@ -13,8 +13,8 @@ from ..errors import TimbrelError
 from ..events import Event, Turn
 from ..live.messages import Status
 from ..live.sheet import Dial, Sheet
-from ..patch import editing
-from ..patch.binding import bound
+from ..patch.text import editing
+from ..patch.text.binding import bound
 from ..shelf import Draft
 from . import edits, showing, words
 from .hands import Hands

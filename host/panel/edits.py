@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..live.sheet import Dial
-from ..patch import editing
+from ..patch.text import editing
 from . import showing, words
 from .history import State
 

@@ -13,11 +13,11 @@ from ..files import check_output, replacing
 from ..settings import Range
 from ..shelf import preset_file, shipped_models, shipped_presets
 from .agreement import ANY_RATE, check, named, ranges, titled
-from .binding import bound
 from .library import Patch, open_patch
 from .moved import MovedKnob
 from .preset import MORPH, NO_MORPH
 from .reading import read_preset
+from .text.binding import bound
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
 

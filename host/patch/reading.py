@@ -17,7 +17,7 @@ from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
 from .preset import FORMAT, Preset
-from .statements import DECIMAL_COMMA, LONGEST, Broken, Where, lines_of, statements
+from .text.statements import DECIMAL_COMMA, LONGEST, Broken, Where, lines_of, statements
 
 MOST_FAULTS = 20  # told of one file
 SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # tables that are there any number of times

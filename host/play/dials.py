@@ -12,7 +12,7 @@ from ..controls import RAMP_SECONDS, Ramp
 from ..patch.preset import PLAY_CONTROLS
 from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
-from .motion import Latents
+from .motions.motion import Latents
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]

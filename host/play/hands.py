@@ -41,7 +41,7 @@ from .gestures.own import OwnMotion, OwnValues, PathMotion, nothing
 from .gestures.player import GestureMotion, Gesturing
 from .keying import Solo, keyed
 from .mapping import Macros, Mapper
-from .motion import Latents, NotePath
+from .motions.motion import Latents, NotePath
 from .mpe import Wheel, fingers_of
 from .voices import Makers, Voice, no_gesture
 

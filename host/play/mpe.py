@@ -32,7 +32,7 @@ from ..events import (
 )
 from ..patch.preset import MpeSettings
 from .desk import BEND_RANGE, CONFIGURATION, LOWER, MOST_MEMBERS, SLIDE, UPPER, Reader, bend_range, resized, zone_of
-from .motion import Beside
+from .motions.motion import Beside
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ from ..contract.card import Card
 from ..controls import RAMP_SECONDS, Ramp
 from ..errors import UserError
 from ..patch.library import Patch
-from ..play.motion import Latents
+from ..play.motions.motion import Latents
 from .codes import Times, hop_of
 
 Doubles = npt.NDArray[np.float64]

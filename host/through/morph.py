@@ -21,7 +21,7 @@ from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
 from ..picture import check_picture
 from ..pitch import sounding_note
-from ..play.motion import Latents
+from ..play.motions.motion import Latents
 from ..render import render
 from ..units import note_name
 from .latent_map import draw_way

@@ -29,7 +29,7 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.dials import CommonMotion
 from timbrel.host.play.instrument import Instrument
-from timbrel.host.play.motion import Latents
+from timbrel.host.play.motions.motion import Latents
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...engines.protocol import Motion
 from ...patch.notes import NoteSettings
-from ..motion import Beside, NotePath
+from ..motions.motion import Beside, NotePath
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from ...contract.model import Model
 from ...controls import Ramp
 from ...engines.protocol import Motion
 from ...kinds.spectrum import CONTROLS, GestureSettings
-from ..motion import Beside
+from ..motions.motion import Beside
 from .blend import Ways, scale_of
 from .heard import decibels
 from .way import Common, Gesture, Pace

@@ -8,8 +8,8 @@ from timbrel.host.events import Turn
 from timbrel.host.live.describing import described
 from timbrel.host.panel.board import Board
 from timbrel.host.panel.words import read_word
-from timbrel.host.patch.editing import with_value
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.text.editing import with_value
 from timbrel.host.play.rack import Rack
 from timbrel.host.shelf import Draft, shipped_presets
 

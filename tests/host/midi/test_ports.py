@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import threading
 import time
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ jack = pytest.importorskip(
 
 
 SETTLED = 0.3  # seconds
+PATIENCE = 30.0  # seconds, for a server to let a client go
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,14 @@ def client_of(name, tries=5):
     return jack.Client(name, no_start_server=True)
 
 
+def left(client):
+    """Leave the server; one that hangs, as a server may that was kept waiting, fails a test and not all of them."""
+    leaving = threading.Thread(target=client.close, daemon=True)
+    leaving.start()
+    leaving.join(PATIENCE)
+    assert not leaving.is_alive(), "the JACK server does not let its client go"
+
+
 @contextlib.contextmanager
 def controller(name):
     """A JACK client with one MIDI output, and a function that sends bytes from it."""
@@ -57,8 +67,7 @@ def controller(name):
     try:
         yield waiting.append
     finally:
-        client.deactivate()
-        client.close()
+        left(client)
 
 
 class Hands:
@@ -70,8 +79,7 @@ class Hands:
         return self
 
     def __exit__(self, *error):
-        self._client.deactivate()
-        self._client.close()
+        left(self._client)
 
     def connect(self, sender, to):
         self._client.connect(sender, to)

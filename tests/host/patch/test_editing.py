@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.patch import editing
+from timbrel.host.patch.text import editing
 from timbrel.host.shelf import shipped_presets
 
 TEXT = """\

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.patch.statements import lines_of
+from timbrel.host.patch.text.statements import lines_of
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.shelf import MIDI
 

@@ -1,7 +1,7 @@
 """Latents that presets move."""
 
 import pytest
-from timbrel.host.play.motion import Latents
+from timbrel.host.play.motions.motion import Latents
 
 from .motions import RATE
 

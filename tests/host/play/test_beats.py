@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.events import Clock
-from timbrel.host.play.beats import Beats
+from timbrel.host.play.motions.beats import Beats
 
 from .motions import PATH, RAMP, RATE, SHAPES, lfo, path_of, ticks
 

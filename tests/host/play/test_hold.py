@@ -12,8 +12,8 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.motions import Morph
 from timbrel.host.play import hands
 from timbrel.host.play.desk import Desk, Holds
-from timbrel.host.play.grip import RETURN_SECONDS
-from timbrel.host.play.motion import Latents
+from timbrel.host.play.motions.grip import RETURN_SECONDS
+from timbrel.host.play.motions.motion import Latents
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
 from timbrel.host.through.processor import Processor

@@ -13,8 +13,8 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.motions import Morph
 from timbrel.host.patch.reading import read_preset
 from timbrel.host.patch.resolve import morph_of
-from timbrel.host.play.motion import Latents
-from timbrel.host.play.ways import great_circle, straight
+from timbrel.host.play.motions.motion import Latents
+from timbrel.host.play.motions.ways import great_circle, straight
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

@@ -14,7 +14,7 @@ from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
-from timbrel.host.play.ways import great_circle
+from timbrel.host.play.motions.ways import great_circle
 from timbrel.host.through.latent_map import Plane, draw_way
 from timbrel.host.through.morph import dense_way, morph
 

@@ -20,7 +20,7 @@ from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.reading import read_preset
-from timbrel.host.play.motion import Latents
+from timbrel.host.play.motions.motion import Latents
 from timbrel.host.shelf import shipped_models
 from timbrel.host.through.recover import recover
 from timbrel.host.through.simplified import SAME, simplified

@@ -5,10 +5,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..contract.card import Card
-from ..controls import RAMP_SECONDS
-from ..dsp import white_noise
-from ..patch.motions import MotionSettings
+from ...contract.card import Card
+from ...controls import RAMP_SECONDS
+from ...dsp import white_noise
+from ...patch.motions import MotionSettings
 from .walk import Walk
 from .ways import WAYS, Code, Spans
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..errors import printable
+from ...errors import printable
 
 Where = tuple[str | int, ...]
 

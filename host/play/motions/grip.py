@@ -1,6 +1,6 @@
 """A hand on a target that motions move: while it holds, the target goes where it is turned, and no motion moves it."""
 
-from ..controls import RAMP_SECONDS, Ramp
+from ...controls import RAMP_SECONDS, Ramp
 
 RETURN_SECONDS = 0.5  # in which a motion takes its target back: heard as a way, while a knob's 20 ms would be a leap
 

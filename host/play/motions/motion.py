@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import Card
-from ..controls import RAMP_SECONDS, Ramp
-from ..engines.protocol import Motion
-from ..events import Clock
-from ..patch.motions import TEMPO_BPM, Morph, MotionSettings
-from ..patch.preset import MORPH
+from ...contract.card import Card
+from ...controls import RAMP_SECONDS, Ramp
+from ...engines.protocol import Motion
+from ...events import Clock
+from ...patch.motions import TEMPO_BPM, Morph, MotionSettings
+from ...patch.preset import MORPH
 from .beats import Beats
 from .grip import Grip
 from .movers import Course, Mover, make_mover

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import Card
-from ..dsp import white_noise
-from ..patch.motions import WalkSettings
+from ...contract.card import Card
+from ...dsp import white_noise
+from ...patch.motions import WalkSettings
 from .ways import Code, straight
 
 Doubles = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomlkit
 
-from ..errors import UserError
+from ...errors import UserError
 from .statements import Broken, Where, header, statements
 
 Fields = dict[str, Any]

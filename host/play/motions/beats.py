@@ -2,8 +2,8 @@
 
 from collections import deque
 
-from ..controls import Ramp
-from ..events import Clock
+from ...controls import Ramp
+from ...events import Clock
 
 FOR_EVER = 2.0**50  # samples: 700 years, and a power of two, so that dividing by it rounds nothing
 TICKS_A_BEAT = 24  # of the MIDI clock, in a quarter note

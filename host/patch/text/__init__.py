@@ -1,0 +1,1 @@
+"""The text of presets: statements, knobs and values, edited in place."""
