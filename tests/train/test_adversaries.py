@@ -480,6 +480,7 @@ class Clipped(Adversaries):
     }
 
 
+@pytest.mark.slow  # test_turns.py has two processes of several turns
 def test_two_processes_train_adversaries_and_clip_the_slopes_that_they_have_together(rains, tmp_path):
     (tmp_path / "contest.toml").write_text(RECIPE, encoding="utf-8")
     (tmp_path / "two.py").write_text(TWO_PROCESSES, encoding="utf-8")

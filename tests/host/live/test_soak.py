@@ -87,6 +87,7 @@ def resident():
     return int(pages) * 4096
 
 
+@pytest.mark.slow
 def test_a_minute_of_random_playing_keeps_no_more_than_half_a_minute(tiny, make_preset):
     patch = Patch("tiny", make_preset(play={"voices": 8}, cc=CC), tiny(), Path())
     player, rng = Player(Rack({0: patch}, RATE, omni=True), RATE), np.random.default_rng(3)

@@ -31,9 +31,9 @@ class Client:
     def say(self, t, **fields):
         self.socket.send(json.dumps({"t": t, **fields}))
 
-    def wait(self, t, true=lambda message: True):
+    def wait(self, t, true=lambda message: True, seconds=SECONDS):
         """Return the next message of a kind of which something is true."""
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + seconds
         while True:
             assert time.monotonic() < until, f"no such {t} came; the state is {self.state}"
             message = self.socket.recv(timeout=SECONDS)
@@ -43,8 +43,8 @@ class Client:
                 if message["t"] == t and true(message):
                     return message
 
-    def see(self, part, true):
+    def see(self, part, true, seconds=SECONDS):
         """Wait until something is true of a part of the state, and return that part."""
         while not (part in self.state and true(self.state[part])):
-            self.wait("state")
+            self.wait("state", seconds=seconds)
         return self.state[part]
