@@ -1,4 +1,4 @@
-"""Where the dots of a picture lie: written beside it, so that a page can find which one is pressed."""
+"""Tells where the dots of a picture lie: written beside it, so that a page can find which one is pressed."""
 
 import json
 from dataclasses import dataclass

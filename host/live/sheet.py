@@ -1,4 +1,4 @@
-"""What a panel shows of a preset: light to import."""
+"""The sheet of a preset, which a panel shows: light to import."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Dial:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a panel is told of the preset on show.
+    """The preset on show, as a panel is told of it.
 
     ``file`` is its file, None for a bare model; ``text`` what that holds, or what a file of it would hold, with paths
     that begin in ``folder``. ``channel`` (0 to 15) is where it hears. ``latents`` have title, low, high, default, mean

@@ -1,4 +1,4 @@
-"""What codes sound like, as few numbers: levels in bands of frequency."""
+"""Tells what codes sound like, as few numbers: levels in bands of frequency."""
 
 import numpy as np
 import numpy.typing as npt

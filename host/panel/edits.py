@@ -1,4 +1,4 @@
-"""What the words of pages make of a preset's text."""
+"""Edits a preset's text as the words of pages ask."""
 
 import tomllib
 from collections.abc import Collection, Mapping

@@ -79,7 +79,7 @@ def is_token(given: str, token: str) -> bool:
 
 
 class Allowance:
-    """How much a page may say: so many words a second on average, and so many at once after a pause."""
+    """The words that a page may say: so many a second on average, and so many at once after a pause."""
 
     def __init__(self, rate: float = WORDS_A_SECOND, most: float = MOST_AT_ONCE) -> None:
         self._rate, self._most = rate, most

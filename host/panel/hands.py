@@ -1,4 +1,4 @@
-"""What the hands of pages hold: keys, the pedal and targets. What one holds, another's letting go does not release."""
+"""Keeps the keys, the pedal and the targets that pages hold: what one holds, another's letting go does not release."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What a player did with a preset, to be undone: on each side of a comparison by itself."""
+"""Keeps what a player did with a preset, to be undone: on each side of a comparison by itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

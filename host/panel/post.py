@@ -96,7 +96,7 @@ class Post:
 
 
 class _Room:
-    """Whether a pipe can be written to, where that can be known."""
+    """Return whether a pipe can be written to, where that can be known."""
 
     def __init__(self, pipe: Connection) -> None:
         self._poll = select.poll() if os.name == "posix" else None

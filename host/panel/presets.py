@@ -28,7 +28,7 @@ class Listed:
 
 
 class Presets:
-    """What ships, and the presets of a folder."""
+    """The presets that ship, and those of a folder."""
 
     def __init__(self, folder: Path) -> None:
         """Take those of a folder, or of the working directory in place of that of the presets that ship."""

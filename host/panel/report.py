@@ -29,7 +29,7 @@ POLICY = {
 
 
 class Report:
-    """What is answered below `PATH`."""
+    """The answers below `PATH`."""
 
     def __init__(self, folder: Path | None, token: str) -> None:
         """``folder`` holds index.html; None where there is no report."""

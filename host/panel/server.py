@@ -281,7 +281,7 @@ class _Quiet(uvicorn.Server):
 
 
 class _Told(logging.Handler):
-    """What the server complains of, a line each, goes to the parent."""
+    """A handler by which the server's complaints, a line each, go to the parent."""
 
     def __init__(self, say: Any) -> None:
         super().__init__(logging.ERROR)
