@@ -99,6 +99,10 @@ class JackRig:
         while time.monotonic() < settled and (not self.lost or self.now - self.lost[-1] < 24_000):
             time.sleep(0.05)  # a server is late while its clients come
 
+    def midi_inputs(self):
+        """The names of timbrel's MIDI inputs, of whichever processes: of several, later ones have a number."""
+        return {port.name for port in self._client.get_ports("timbrel-midi-in", is_midi=True)}
+
     def _present(self, name):
         return any(port.name == name for port in self._client.get_ports())
 

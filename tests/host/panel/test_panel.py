@@ -21,13 +21,13 @@ NICE = 10  # of the panel's process, by which it is found
 class Playing:
     """A command that plays, with its panel's address."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, **environs):
         environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "timbrel", "play", "gm-keys", "--null", "--plain", "--panel", *options],
             cwd=folder,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env=environment | {"OMP_NUM_THREADS": "1"} | environs,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -56,7 +56,9 @@ class Playing:
 
 @pytest.fixture(scope="module")
 def playing(tmp_path_factory):
-    playing = Playing(tmp_path_factory.mktemp("panel"), "--record-midi", "take.mid")
+    # Without MIDI: another's knobs would turn this one's, and its ports stand in the way of another's.
+    nowhere = {"JACK_DEFAULT_SERVER": "timbrel_there_is_none", "JACK_NO_START_SERVER": "1"}
+    playing = Playing(tmp_path_factory.mktemp("panel"), "--record-midi", "take.mid", **nowhere)
     yield playing
     playing.close()
     assert (playing.folder / "take.mid").stat().st_size > 0
@@ -127,10 +129,12 @@ def mapped(control):
 
 def test_a_knob_that_is_moved_while_a_target_waits_turns_it_from_then_on(jack_rig, tmp_path):
     with jack_rig(60.0) as rig:
+        others = rig.midi_inputs()  # of tests before this one
         playing = Playing(tmp_path, "--midi-port", "virtual", "--midi-api", "jack")
         with contextlib.closing(playing), playing.page() as page:
             sounding(page)
-            rig.connect(audio=())
+            [own] = rig.midi_inputs() - others
+            rig.connect(midi=own, audio=())
             page.say("learn", target="latent.5")
             page.see("learn", lambda learn: learn["target"] == "latent.5")
             for _ in range(5):  # a JACK server that is kept waiting drops what is sent
