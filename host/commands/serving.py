@@ -1,6 +1,7 @@
 """Opens the door to a panel: its address is printed before the screen begins, for other machines as a QR code too."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 import sys
@@ -47,21 +48,23 @@ def served(
         print(f"panel: {panel.url()}", flush=True)
         if lan:
             _invite(panel)
-        with _browsed(panel.url()) if browse and _has_display() else contextlib.nullcontext():
+        with _browsed(panel) if browse and _has_display() else contextlib.nullcontext():
             yield panel
 
 
 @contextlib.contextmanager
-def _browsed(url: str) -> Iterator[None]:
-    """Open an address in a browser by a file that only this user can read, which goes away at the end.
+def _browsed(panel: "PanelProcess") -> Iterator[None]:
+    """Open the page in a browser once it has something to show, by a file that only this user can read.
 
-    On the browser's command line, other users of the machine would see the token.
+    It goes away at the end. On the browser's command line, other users of the machine would see the token.
     """
+    leads = f'<meta http-equiv="refresh" content="0; url={panel.url()}">'
     with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:  # of mode 700
         page = Path(folder, "panel.html")
         page.touch(0o600)
-        page.write_text(f'<!doctype html><title>timbrel</title><meta http-equiv="refresh" content="0; url={url}">\n')
-        webbrowser.open(page.as_uri())
+        page.write_text(f"<!doctype html><title>timbrel</title>{leads}\n")
+        address = page.as_uri()
+        panel.begun = functools.partial(webbrowser.open, address)
         yield
 
 

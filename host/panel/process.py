@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ class PanelProcess:
         self._hosts = [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
         self.say, self._next_line = say, 0.0
         self._report = report
+        self.begun: Callable[[], object] | None = None  # called once, by a thread of its own, when the preset plays
         self._holds = Holds()
         self._kept: dict[str, Any] = {}  # what another process must be told of first, by kind
         self._asked: deque[Command] = deque()
@@ -126,6 +128,9 @@ class PanelProcess:
             self._kept["report"] = what
         if kind == "sheet":
             self._kept["sheet"] = what
+        if kind == "ready" and self.begun is not None:
+            threading.Thread(target=self.begun, name="begun", daemon=True).start()
+            self.begun = None
         if self._post is not None:
             self._post.put((kind, what), replaces="report" if kind == "report" else None)
 

@@ -76,13 +76,13 @@ class Panic(_Word):
 
 
 class Undo(_Word):
-    """What was done last is undone."""
+    """Undo: the last step is taken back."""
 
     t: Literal["undo"]
 
 
 class Redo(_Word):
-    """What was undone last is done again."""
+    """Redo: the step that was undone last is done again."""
 
     t: Literal["redo"]
 

@@ -75,7 +75,7 @@ def assets(port):
 
 
 def share(process, page):
-    """How much of a core a process takes while a page is there."""
+    """Measure how much of a core a process takes while a page is there."""
     before, began = process.cpu_times(), time.perf_counter()
     run([page], HAND_SECONDS)
     after, seconds = process.cpu_times(), time.perf_counter() - began

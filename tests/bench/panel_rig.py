@@ -113,7 +113,7 @@ def age(process):
 
 
 class Playing:
-    """What plays, in a process of its own, as `timbrel play` does it; a panel, if it has one; and what reached it."""
+    """A player, in a process of its own, as `timbrel play` does it; a panel, if it has one; and what reached it."""
 
     def __init__(self, setup, panel=True, receipts=None):
         """``receipts``: a file for the time of each turn of the first latent as the process that sounds gets it."""

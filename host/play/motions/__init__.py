@@ -1,1 +1,1 @@
-"""What moves latents as time goes on: cycles, paths and walks, and hands that hold them."""
+"""Motions of latents as time goes on: cycles, paths and walks, and hands that hold them."""

@@ -1,4 +1,4 @@
-"""What a panel is told of presets: each control once, from the tables that presets and kinds have anyway."""
+"""A panel is told of presets: each control once, from the tables that presets and kinds have anyway."""
 
 import tomllib
 from pathlib import Path

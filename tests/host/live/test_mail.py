@@ -1,4 +1,4 @@
-"""What is sent to a process that does not read keeps nobody waiting, and of many moves only the last goes."""
+"""Mail to a process that does not read keeps nobody waiting, and of many moves only the last goes."""
 
 import random
 import threading

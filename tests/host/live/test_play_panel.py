@@ -1,4 +1,4 @@
-"""What a panel asks of a whole player without a card: parent, sounding process, recording."""
+"""A panel asks things of a whole player without a card: parent, sounding process, recording."""
 
 import threading
 import time

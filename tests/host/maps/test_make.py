@@ -20,13 +20,13 @@ def scroll(count, latents, rng):
 
 
 def reach(plane, codes):
-    """How far codes lie from the plane, in deviations, the median."""
+    """Return the median distance of codes from the plane, in deviations."""
     found = plane.code_at(*plane.place_of(codes).T)
     return float(np.median(np.sqrt(np.square((found - codes) * plane.scale).sum(1))))
 
 
 def flat_reach(codes):
-    """How far codes lie from the flat plane of their two widest directions, the median."""
+    """Return the median distance of codes from the flat plane of their two widest directions."""
     apart = codes - codes.mean(0)
     return float(np.median(np.abs(apart @ np.linalg.eigh(apart.T @ apart)[1][:, 0])))
 

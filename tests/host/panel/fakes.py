@@ -113,7 +113,7 @@ class Out:
         return [m["line"] for p, m in self.told if m["t"] == "say" and p == page]
 
     def values(self):
-        """What pages believe of values after all messages."""
+        """Return the values that pages believe after all messages."""
         believed = {}
         for _, message in self.told:
             if message["t"] == "values":

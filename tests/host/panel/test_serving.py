@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import stat
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -10,6 +11,7 @@ from urllib.request import url2pathname
 import pytest
 from timbrel.host.commands import serving
 from timbrel.host.errors import UserError
+from timbrel.host.panel.process import PanelProcess
 
 
 @pytest.mark.parametrize(("options", "named"), [({"lan": True}, "--lan"), ({"port": 8000}, "--port 8000")])
@@ -47,11 +49,26 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
         with serving.served(True, browse=True) as panel:
             lines = capsys.readouterr().out.splitlines()
             assert lines == [f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"]
+            assert not opened  # a preset that cannot be played has no page
+            if display:
+                panel.begun()
     [(address, file, modes, leads_to)] = opened
     assert leads_to == panel.url()
     assert panel.token not in address  # which stands on a command line, for all to see
     assert modes == [0o700, 0o600]
     assert not file.parent.exists()
+
+
+def test_what_waits_for_the_sound_is_called_once_it_is_there_and_no_second_time():
+    panel, called = PanelProcess(), threading.Semaphore(0)
+    panel.begun = called.release
+    panel.hear("say", "a line")
+    assert not called.acquire(blocking=False)
+    panel.hear("ready", None)
+    assert called.acquire(timeout=60)
+    panel.hear("ready", None)
+    assert panel.begun is None
+    panel.__exit__()
 
 
 def test_on_a_network_it_is_said_who_can_play_and_a_camera_can_read_the_address(capsys, monkeypatch):

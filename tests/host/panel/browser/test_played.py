@@ -16,7 +16,7 @@ RATE = 48000  # of --null
 
 @pytest.fixture
 def playing(tmp_path):
-    """What plays, the address of its page, and the file that it will leave."""
+    """A player, the address of its page, and the file that it will leave."""
     take = tmp_path / "take.mid"
     command = [
         sys.executable,
