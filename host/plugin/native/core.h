@@ -1,0 +1,59 @@
+/* The core: what the plugin formats share. Each wraps these calls in its own way, and nothing else knows the server. */
+#ifndef TIMBREL_CORE_H
+#define TIMBREL_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct core core;
+
+/* What a wrapper is told, in a thread of the core's own: it must only note it. Any may be null. */
+typedef struct {
+	void *self;
+	void (*parameters_changed)(void *self); /* names and rests: see core_parameter */
+	void (*latency_changed)(void *self);    /* may also be called by core_run, in the thread of sound */
+	void (*state_changed)(void *self);      /* what core_save returns is another */
+	void (*say)(void *self, const char *line);
+} core_listener;
+
+/* `folder` is that of the plugin's binary, in which the file `interpreter` names the Python to use. Never fails but for
+ * lack of memory (null): without an interpreter it is silent, and has said so once. The server is started at once. */
+core *core_new(const char *folder, const core_listener *listener);
+void core_free(core *); /* its server has ended when this returns, within half a second */
+
+/* Not in the thread of sound. `block` is what the host will ask for at once, as far as it has said; 0 if it has not. */
+void core_activate(core *, double rate, uint32_t block);
+void core_deactivate(core *);
+
+/* In the thread of sound: first the events of a block in order of `offset`, then core_run for its samples. */
+void core_offline(core *, bool offline);
+void core_midi(core *, uint32_t offset, const uint8_t *bytes, uint32_t count);
+void core_set(core *, uint32_t offset, uint32_t parameter, float value);
+void core_tempo(core *, uint32_t offset, double bpm);
+void core_transport(core *, uint32_t offset, bool rolling, bool from_the_beginning);
+void core_run(core *, float *left, float *right, uint32_t count);
+
+/* Any thread. */
+uint32_t core_latency(const core *); /* samples, the rack's own included */
+uint64_t core_late(const core *);    /* blocks that were late, wholly or in part, since activation */
+float core_get(const core *, uint32_t parameter); /* where it stands: what the host set, else where it rests */
+void core_parameter(const core *, uint32_t parameter, wire_parameter *told);
+uint32_t core_presets(const core *);                               /* how many there are */
+bool core_preset_name(const core *, uint32_t number, char told[64]); /* from 1 on */
+
+/* Not in the thread of sound. */
+size_t core_save(core *, void **bytes); /* to be freed by the caller; 0 where there is no memory */
+bool core_load(core *, const void *bytes, size_t count); /* false: these are no state; nothing has changed */
+bool core_load_preset(core *, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
