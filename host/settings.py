@@ -7,8 +7,6 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-Range = tuple[float, float]
-
 
 class Misplaced(ValueError):
     """A part of a preset that does not go with another, and where it is."""

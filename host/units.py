@@ -2,6 +2,7 @@
 
 import math
 
+Range = tuple[float, float]  # the lowest and the highest value
 A4_HZ = 440.0
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 

@@ -16,7 +16,7 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from ..panel.process import PanelProcess
 
-NEEDED = ("starlette", "uvicorn", "websockets", "segno")
+NEEDED = ("starlette", "uvicorn", "websockets", "msgspec", "segno")
 
 
 @contextlib.contextmanager

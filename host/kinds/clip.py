@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..dsp import medoid
 from ..errors import nearest
-from ..settings import Fault, Knob, Misplaced, Part, Range, controls_of
+from ..settings import Fault, Knob, Misplaced, Part, controls_of
+from ..units import Range
 from .drums import drum_key
 from .kind import Keying, Kind, Shape
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Fault, Knob, Part, Range, controls_of
+from ..settings import Fault, Knob, Part, controls_of
+from ..units import Range
 from .kind import Keying, Kind, Shape
 
 DENSITY = 100.0  # grains a second where a preset gives none: of 45 ms, about four sound at a time

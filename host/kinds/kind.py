@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from ..settings import Control, Fault, Range
+from ..settings import Control, Fault
+from ..units import Range
 
 
 class Shape(Protocol):

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ..settings import Knob, Part, Range, controls_of
+from ..settings import Knob, Part, controls_of
+from ..units import Range
 from .kind import Kind, Shape
 
 

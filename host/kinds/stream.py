@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Fault, Knob, Part, Range, controls_of
+from ..settings import Fault, Knob, Part, controls_of
+from ..units import Range
 from .kind import Kind, Shape
 
 FED = "previous"  # the state that is the frame before, as the decoder takes it

@@ -9,8 +9,9 @@ from ..contract.card import Card, Latent
 from ..contract.model import Model
 from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS, kind_of
-from ..settings import Fault, Range
+from ..settings import Fault
 from ..trust import PLUGINS
+from ..units import Range
 from .macros import macro_targets
 from .motions import MotionSettings
 from .notes import NoteSettings

@@ -10,8 +10,8 @@ from ..audio.effects import EffectChain
 from ..errors import Failure, UserError, nearest
 from ..events import Event
 from ..files import check_output, replacing
-from ..settings import Range
 from ..shelf import preset_file, shipped_models, shipped_presets
+from ..units import Range
 from .agreement import ANY_RATE, check, named, ranges, titled
 from .library import Patch, open_patch
 from .moved import MovedKnob

@@ -33,8 +33,7 @@ from ..patch.agreement import reach
 from ..patch.library import Patch
 from ..patch.macros import macro_targets
 from ..patch.preset import PROCESS_CONTROLS
-from ..settings import Range
-from ..units import db_to_gain
+from ..units import Range, db_to_gain
 from .desk import BEND_RANGE
 from .dials import Dials
 from .gestures.own import OwnMotion, OwnValues, PathMotion, nothing

@@ -18,7 +18,7 @@ from ..events import (
 )
 from ..patch.macros import MacroSettings, MacroTarget, macro_targets
 from ..patch.preset import CCMap
-from ..settings import Range
+from ..units import Range
 from .desk import RESTS
 
 CHANNELS = range(16)

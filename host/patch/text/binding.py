@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Array
 
-from ...settings import Range
+from ...units import Range
 from .statements import Statement, statements
 
 OF_A_KNOB = ("number", "bits", "nrpn", "channel")  # what a map says of the knob itself
