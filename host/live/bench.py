@@ -25,7 +25,7 @@ from ..play.player import Player
 from ..play.rack import Rack
 from .loop import Load, Loop
 from .parent import HUGE_PAGES
-from .session import BESIDES, SOUND, hurry
+from .realtime import BESIDES, SOUND, hurry
 
 Array = npt.NDArray[np.float32]
 

@@ -1,8 +1,5 @@
 """Keeps the card's ring full: waits, renders, follows the card's clock, and tells how it goes."""
 
-import contextlib
-import ctypes
-import gc
 import sys
 import threading
 import time
@@ -19,14 +16,12 @@ from ..dsp import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ProgramChange, Timing
 from ..midi.ports import Timed
 from ..play.player import Player
+from .realtime import undisturbed
 
 if sys.platform == "linux":
     import resource
 
 Array = npt.NDArray[np.float32]
-# How long another Python thread may keep the interpreter from the one that renders. Who waits for it wakes that often:
-# at 5 us the waiter, before all others, left the one that holds it no time to go on, and a busy machine stood still.
-SWITCH_SECONDS = 5e-5
 TIGHT = 0.85  # of a block's time: rendering that takes more, over `STRAIN_BLOCKS` or so, costs a voice
 STRAIN_BLOCKS = 8
 LONGEST_PART = 2.0  # blocks that one counts at most: no voice is to blame where the machine stood still for twenty
@@ -36,10 +31,6 @@ OFTEN = 0.05  # of the blocks waited for long: a busy thread makes a tenth and m
 OFTEN_BLOCKS = 256  # over which that is counted
 SETTLED_SECONDS = 0.0005  # after the card took a block, events stamped with its beginning have come, nearly always
 SURELY_SECONDS = 0.001  # the same, where there is the time to wait for it: with a block in the ring to spare
-# A block's arrays come and go. What the C library gives back to the system in between comes again page by page, each of
-# which takes as long as a thousand of its numbers; arrays that are larger than a block's go back as before.
-BLOCK_BYTES, KEPT_BYTES = 1 << 22, 1 << 26
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # by the numbers that glibc has for mallopt
 POLL_SECONDS = 0.0001  # between looks at the ring when a block is about to be taken
 EARLY = 0.8  # of a period: how long to sleep after the card took a block
 PATIENCE_BLOCKS = 4  # without one being taken, before it is asked whether the card is still there
@@ -200,7 +191,7 @@ class Loop:
 
     def run(self) -> None:
         """Render until stopped or until the card has gone; on the thread that is to make the sound."""
-        with _undisturbed():
+        with undisturbed():
             self.sink.start()
             while not self._ending.is_set() and self.sink.alive:
                 if not self._wait():
@@ -328,30 +319,3 @@ def _settled(sink: Sink) -> float:
 
 def _selects_bank(event: Event) -> bool:
     return isinstance(event, ControlChange) and event.number in (0, 32)
-
-
-class _undisturbed:
-    """While sound is made: no collector, no new memory, and no other thread keeps the interpreter for long."""
-
-    def __enter__(self) -> None:
-        _keep_memory()
-        self._interval, self._collected = sys.getswitchinterval(), gc.isenabled()
-        sys.setswitchinterval(SWITCH_SECONDS)
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        sys.setswitchinterval(self._interval)
-        gc.unfreeze()
-        if self._collected:
-            gc.enable()
-
-
-def _keep_memory() -> None:
-    """Have freed memory kept for what comes next, from now on, where the C library is glibc."""
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(MMAP_THRESHOLD, BLOCK_BYTES)
-            mallopt(TRIM_THRESHOLD, KEPT_BYTES)

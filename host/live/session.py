@@ -34,11 +34,11 @@ from .cast import Slot, by_channel
 from .describing import sheet_of
 from .loop import Loop, Source
 from .messages import Command, Setup
+from .realtime import BESIDES, SOUND, hurry
 from .reporting import report
 from .stage import Overheard, Stage, Without
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
-LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
 REPORT_SECONDS = 0.1  # between reports, until another pace is asked
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 COMMAND_SECONDS = 0.02  # to wait for a command; what is recorded and told goes on its way that often
@@ -51,7 +51,6 @@ LOOK_SECONDS = 0.25  # between looks at the files of what plays: an edit is read
 NULL_RATE = 48000
 WARM_KEYS = range(36, 84, 4)  # played unheard, so that the first key finds everything loaded
 WARM_BLOCKS = 60
-BESIDES, SOUND = 1, 2  # realtime priorities: lower than those that cards' own threads have
 
 
 def run(pipe: Connection, setup: Setup) -> None:
@@ -164,20 +163,6 @@ def _warm_up(patches: Mapping[Slot, Patch], rate: int, block: int, ear: Ear | No
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []
         rack.process([NoteOn(count * block, channel, key, 1) for key in keys for channel in channels], block)
-
-
-def hurry(priority: int) -> None:
-    """Ask the system to run this thread, and those that it starts, before all others, where that is allowed."""
-    if sys.platform != "linux":
-        return
-    import resource
-
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    except PermissionError:
-        return
-    # Whatever goes wrong in a process that goes before all others, the machine stays usable.
-    resource.setrlimit(resource.RLIMIT_RTTIME, (LONGEST_SPIN, LONGEST_SPIN))
 
 
 def _recorder(stage: Stage) -> Any:

@@ -32,7 +32,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.loop import Load, Loop
-from timbrel.host.live.session import BESIDES, SOUND, hurry
+from timbrel.host.live.realtime import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch, open_patch

@@ -24,7 +24,7 @@ from timbrel.host.audio.device import NullSink
 from timbrel.host.engines.streams.maker import Maker, Step
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.loop import Load, Loop
-from timbrel.host.live.session import BESIDES, SOUND, hurry
+from timbrel.host.live.realtime import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player

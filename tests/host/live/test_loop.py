@@ -21,6 +21,7 @@ from timbrel.host.events import (
 )
 from timbrel.host.live import loop as live
 from timbrel.host.live.loop import Load, Loop, Timeline
+from timbrel.host.live.realtime import SWITCH_SECONDS
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
@@ -257,14 +258,14 @@ def test_while_a_loop_runs_nothing_is_collected_and_afterwards_all_is_as_before(
     before = gc.isenabled(), sys.getswitchinterval()
     loop.run()
     assert [collects for collects, _ in seen] == [False] * 3
-    assert all(interval == pytest.approx(live.SWITCH_SECONDS) for _, interval in seen)
+    assert all(interval == pytest.approx(SWITCH_SECONDS) for _, interval in seen)
     assert (gc.isenabled(), sys.getswitchinterval()) == before
 
 
 PAGES = """
 import resource
 import numpy as np
-from timbrel.host.live.loop import _undisturbed
+from timbrel.host.live.realtime import undisturbed
 
 def taken():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -275,7 +276,7 @@ def taken():
 
 taken()
 before = taken()
-with _undisturbed():
+with undisturbed():
     taken()
     print(before, taken())
 """
