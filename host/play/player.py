@@ -23,6 +23,7 @@ NOTE_SAMPLES = 32  # of a longer block for each new note that may begin in it
 LEAVING = 3  # racks of earlier presets that may ring on: each costs processor time
 FADE_SECONDS = 0.02  # over which a rack that must end fades out without a click
 RING_SECONDS = 5.0  # for which the effects of an earlier preset may ring on after its last voice
+LOOK_SAMPLES = 4096  # offline, between looks whether an earlier preset still sounds: they must not depend on blocks
 Told = Callable[[int, int], None] | None
 
 
@@ -85,9 +86,15 @@ class Player:
     pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
     """
 
-    def __init__(self, rack: Machine, sample_rate: int, before: Sequence[Event] = ()) -> None:
-        """``before`` is the `standing` of another player."""
-        self._rate = sample_rate
+    def __init__(self, rack: Machine, sample_rate: int, before: Sequence[Event] = (), patient: bool = False) -> None:
+        """Let a rack take new notes.
+
+        Args:
+            before: the `standing` of another player.
+            patient: it is driven offline, where all notes begin in time and all racks ring on. While it is `ringing`,
+                a block must end at each multiple of `LOOK_SAMPLES`; then any blocks give the same samples.
+        """
+        self._rate, self._patient = sample_rate, patient
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._seats: list[_Seat] = []
         self._next: deque[tuple[Machine, Collection[int], Told]] = deque(maxlen=1)
@@ -175,7 +182,7 @@ class Player:
         """Return the events before sample ``end``; of more new notes than there is time for, the later ones wait."""
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
-        most = max(NEW_NOTES, (end - self.now) // NOTE_SAMPLES)
+        most = count if self._patient else max(NEW_NOTES, (end - self.now) // NOTE_SAMPLES)
         cut = next(itertools.islice(notes, most, None), count)
         due = [event if event.time >= self.now else replace(event, time=self.now) for event in self._queue[:cut]]
         del self._queue[:cut]
@@ -193,8 +200,9 @@ class Player:
         held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
         self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
-        for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
-            seat.fade = self.now
+        if not self._patient:
+            for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
+                seat.fade = self.now
         for seat in self._seats[:-1]:
             if seat.rack.listens and seat.fade is None:  # until the new one is heard, which fades in
                 seat.fade = self.now + self.rack.latency_samples
@@ -226,7 +234,11 @@ class Player:
         """Return the next block of a rack that takes no more notes, before the limiter, [2, count] by channel."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
         parts = seat.rack.process(_counted_from(kept, seat.since), count)[1]
-        seat.silent = 0 if seat.rack.sounding else seat.silent + count
+        passed = count
+        if self._patient:
+            passed = LOOK_SAMPLES if (self.now + count) % LOOK_SAMPLES == 0 else 0
+        if passed:
+            seat.silent = 0 if seat.rack.sounding else seat.silent + passed
         if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
             seat.fade = self.now + count
         if seat.fade is None or seat.fade >= self.now + count:

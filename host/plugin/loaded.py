@@ -1,0 +1,69 @@
+"""A preset that a plugin has loaded, and the racks that play it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..events import Event, Turn
+from ..patch.library import Patch
+from ..play.rack import Rack
+from .slots import Slot, slots_of
+
+CHANNEL = 0  # of the rack, on which the preset hears all that comes
+READY_SECONDS = 0.002  # between looks whether a rack can sound
+PRIMING_BLOCKS, PRIMING_SAMPLES = 8, 128  # of silence before a rack plays live: its first blocks take longest
+
+
+class Mode(NamedTuple):
+    """How a rack is to play: the sampling rate in Hz, and whether it bounces."""
+
+    rate: int
+    offline: bool
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A patch with the plugin's parameters for it, the targets that hands on a panel have turned, and their values.
+
+    ``shipped`` is the name by which it ships; None if it does not.
+    """
+
+    patch: Patch
+    slots: Sequence[Slot]
+    shipped: str | None = None
+    turned: dict[str, float] = field(default_factory=dict)
+
+    def rests(self, time: int) -> list[Event]:
+        """Return the events that take back what the host has turned."""
+        kept = [slot for slot in self.slots if slot.target not in self.turned]
+        return [*(Turn(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
+
+    def turns(self, time: int) -> list[Event]:
+        """Return the events that set a fresh rack as hands have turned it."""
+        return [Turn(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
+
+
+def rack_of(patch: Patch, mode: Mode) -> Rack:
+    """Return a rack that can sound at once.
+
+    Raises:
+        UserError: the patch does not fit its model or its effects, or cannot be made in real time.
+    """
+    if patch.preset.play.phase == "best":
+        raise UserError(
+            f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it in a plugin"
+        )
+    rack = Rack({CHANNEL: patch}, mode.rate, omni=True, live=not mode.offline)
+    if not mode.offline:
+        while not rack.ready:
+            time.sleep(READY_SECONDS)
+        for _ in range(PRIMING_BLOCKS):
+            rack.process([], PRIMING_SAMPLES)
+    return rack
+
+
+def loaded(patch: Patch, rack: Rack, shipped: str | None = None) -> Loaded:
+    """Return a patch as loaded, with the parameters that its rack, which has played nothing, has."""
+    return Loaded(patch, slots_of(patch, rack.knobs[CHANNEL]), shipped)

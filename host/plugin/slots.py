@@ -1,0 +1,45 @@
+"""The sixteen parameters of a plugin: the macros of a preset, or what else it can turn, each from 0 to 1."""
+
+import math
+from typing import NamedTuple
+
+from ..events import Turn
+from ..live.describing import dials
+from ..patch.library import Patch
+from ..patch.macros import macro_targets
+from ..play.mapping import Mapper
+from .wire import MACROS
+
+OWN_GAIN = "gain"  # a target that gets no parameter: plugins have a gain, which they apply themselves
+
+
+class Slot(NamedTuple):
+    """A parameter of the plugin: 0 to 1 goes evenly from ``low`` to ``high`` of a target, which rests at ``rest``."""
+
+    name: str
+    target: str
+    low: float
+    high: float
+    rest: float
+
+    def turn(self, time: int, place: float) -> Turn:
+        """Return the event that sends it to a place, 0 to 1; what lies beyond them counts as the nearer."""
+        place = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.0
+        return Turn(time, 0, self.target, self.low + place * (self.high - self.low))
+
+    def place(self, value: float) -> float:
+        """Return the place of a value of the target, 0 to 1."""
+        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+
+
+def slots_of(patch: Patch, knobs: Mapper) -> list[Slot]:
+    """Return the parameters of a patch, at most `MACROS`: its macros; without any, its latents and then other targets.
+
+    ``knobs`` are those of its rack, which nothing has moved yet.
+    """
+    if macros := patch.preset.macro:
+        targets = macro_targets(macros)
+        return [Slot(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)]
+    turned = [dial for dial in dials(patch.preset, patch.model, knobs) if dial.high > dial.low]
+    kept = [dial for dial in turned if dial.target != OWN_GAIN]
+    return [Slot(dial.title, dial.target, dial.low, dial.high, dial.rest) for dial in kept[:MACROS]]
