@@ -1,6 +1,7 @@
 """Finds what ships by its name, and the file that a preset's name means; light, as commands ask it first."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
@@ -15,11 +16,15 @@ MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that 
 
 @dataclass(frozen=True)
 class Draft:
-    """A preset that is no file: the ``text`` of one, read as if it lay in ``folder`` by its ``name``."""
+    """A preset that is no file: the ``text`` of one, read as if it lay in ``folder`` by its ``name``.
+
+    ``files`` are those beside it that are none either: their bytes, by the names by which the text calls them.
+    """
 
     name: str
     text: str
     folder: Path
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
 
 def shipped_presets() -> dict[str, Path]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,19 @@ class Effect(BaseModel):
 class EffectChain:
     """Effects in a row, for stereo sound that comes in blocks of any size."""
 
-    def __init__(self, effects: Sequence[Effect], sample_rate: int, folder: Path) -> None:
-        """Load the effects; paths are relative to ``folder``, that of the preset.
+    def __init__(
+        self,
+        effects: Sequence[Effect],
+        sample_rate: int,
+        folder: Path,
+        files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Load the effects; paths are relative to ``folder``, that of the preset, but for ``files`` of a `Draft`.
 
         Raises:
             UserError: naming the effect and the first thing that is wrong with it.
         """
-        self._stages = [_load(index, effect, sample_rate, folder) for index, effect in enumerate(effects)]
+        self._stages = [_load(index, effect, sample_rate, folder, files) for index, effect in enumerate(effects)]
         self._heard = [stage for stage, effect in zip(self._stages, effects, strict=True) if effect.on]
         self._knobs = {
             f"effects.{index}.{name}": (stage, name) for index, stage in enumerate(self._stages) for name in stage.knobs
@@ -239,7 +246,7 @@ def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
                     yield key, str(error)
 
 
-def _load(index: int, effect: Effect, rate: int, folder: Path) -> _Stage:
+def _load(index: int, effect: Effect, rate: int, folder: Path, files: Mapping[str, bytes]) -> _Stage:
     """Return the stage of one effect, its parameters checked and set."""
     name, given = effect.plugin, effect.model_extra or {}
     where = f"[[effects]] {index + 1} ({name})"
@@ -247,10 +254,12 @@ def _load(index: int, effect: Effect, rate: int, folder: Path) -> _Stage:
         return _load_file(where, folder / name, given, rate)
     for _, what in effect_faults(effect):
         raise UserError(f"{where}: {what}")
-    return _load_named(where, name, given, rate, folder)
+    return _load_named(where, name, given, rate, folder, files)
 
 
-def _load_named(where: str, name: str, given: Mapping[str, Any], rate: int, folder: Path) -> _Stage:
+def _load_named(
+    where: str, name: str, given: Mapping[str, Any], rate: int, folder: Path, files: Mapping[str, bytes]
+) -> _Stage:
     """One of pedalboard's own effects."""
     import pedalboard
 
@@ -266,7 +275,8 @@ def _load_named(where: str, name: str, given: Mapping[str, Any], rate: int, fold
         elif limits is bool:
             arguments[key] = _choice(what, value, {False: False, True: True})
         else:
-            arguments[key], arguments["sample_rate"] = read_sound(folder / _text(what, value))
+            file = _text(what, value)
+            arguments[key], arguments["sample_rate"] = read_sound(folder / file, files.get(file))
     if name == "Convolution" and "sample_rate" not in arguments:
         raise UserError(f"{where}: impulse_response_filename is missing; name a sound file")
     try:

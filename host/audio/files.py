@@ -1,6 +1,7 @@
 """Sound files: written as they are made, read whole."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -161,29 +162,34 @@ class SoundReader:
 
 
 @contextlib.contextmanager
-def sound_reader(path: Path) -> Iterator[SoundReader]:
+def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]:
     """Open a sound file of any format that libsndfile knows, to be read once, in memory that its length does not move.
+
+    Or its ``data``, where these are no file.
 
     Raises:
         UserError: the file is missing or no sound.
     """
-    if path.is_dir():
+    if data is None and path.is_dir():
         raise UserError(f"cannot read {path}: it is a folder; give a sound file")
     with _refusing(path):
-        path.open("rb").close()  # says why it cannot be read, which libsndfile does not
+        if data is None:
+            path.open("rb").close()  # says why it cannot be read, which libsndfile does not
         with hushed():  # libmpg123 tells of every broken frame
-            file = soundfile.SoundFile(path)
+            file = soundfile.SoundFile(path if data is None else io.BytesIO(data))
     with file:
         yield SoundReader(path, file)
 
 
-def read_sound(path: Path) -> tuple[Array, int]:
+def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
     """Read any format that libsndfile knows: samples [channels, n] and their rate in Hz.
+
+    Or ``data`` that are no file.
 
     Raises:
         UserError: the file is missing, no sound, cut off, empty, or holds samples that are not finite.
     """
-    with sound_reader(path) as reader:
+    with sound_reader(path, data) as reader:
         return np.concatenate(list(reader), axis=1), reader.sample_rate
 
 

@@ -18,13 +18,13 @@ LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyo
 
 
 @contextlib.contextmanager
-def opened(sound: Path) -> Iterator[SoundReader]:
-    """Open a sound file, as `sound_reader`.
+def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
+    """Open a sound file, or its ``data``, as `sound_reader`.
 
     Raises:
         UserError: also for a rate below `LOWEST_RATE`.
     """
-    with sound_reader(sound) as reader:
+    with sound_reader(sound, data) as reader:
         if reader.sample_rate < LOWEST_RATE:
             raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
         yield reader
@@ -40,14 +40,16 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
         yield resampler.flush()[0]
 
 
-def end_of(sound: Path, rate: int, most: int) -> Array:
+def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
     """Return the last ``most`` samples of a sound at a rate, or all there are, [n]; no more is held in memory.
+
+    Of ``data`` that are no file, where they are given.
 
     Raises:
         UserError: the sound cannot be read.
     """
     kept: deque[Array] = deque()
-    with opened(sound) as reader:
+    with opened(sound, data) as reader:
         for block in mono(reader, rate):
             kept.append(block)
             while sum(map(len, kept)) - len(kept[0]) >= most:

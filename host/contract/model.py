@@ -49,15 +49,20 @@ class Model:
     same beside a busy machine. Rows of a batch do not influence each other, to the bit.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
         """Open and check a model.
+
+        Args:
+            path: of its file.
+            data: what would be in the file, where there is none; then ``path`` is but a name.
 
         Raises:
             UserError: missing, unreadable, not ONNX, without card, or with a graph, gestures or map that do not fit it.
         """
-        self.path = path
-        self.stamp = stamp(path)  # taken before the file is read, so that a change meanwhile is noticed
-        self.session = open_session(path)
+        self.path, self._data = path, data
+        # Taken before the file is read, so that a change meanwhile is noticed.
+        self.stamp = stamp(path) if data is None else None
+        self.session = open_session(path, data=data)
         about = metadata(self.session, path)
         text = about.get(METADATA_KEY)
         if text is None:
@@ -74,19 +79,23 @@ class Model:
         plane = about.get(MAP_KEY)
         self.map: CodeMap | None = None if plane is None else read_map(plane, self.card, str(path))
 
-    def __reduce__(self) -> tuple[type["Model"], tuple[Path]]:
+    def __reduce__(self) -> tuple[type["Model"], tuple[Path, bytes | None]]:
         """A copy in another process opens the file anew."""
-        return Model, (self.path,)
+        return Model, (self.path, self._data)
+
+    def read_bytes(self) -> bytes:
+        """Return the bytes of the file."""
+        return self.path.read_bytes() if self._data is None else self._data
 
     @functools.cached_property
     def sha256(self) -> str:
         """Return the SHA-256 of the file in hex, as presets carry it."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return hashlib.sha256(self.read_bytes()).hexdigest()
 
     @functools.cached_property
     def graph_sha256(self) -> str:
         """Return the SHA-256 of the graph alone, in hex: another card leaves it as it is."""
-        return hashlib.sha256(graph_of(self.path.read_bytes())).hexdigest()
+        return hashlib.sha256(graph_of(self.read_bytes())).hexdigest()
 
     def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
         """Return the frames of a batch, [voice, frame_width], of a model without state; otherwise as `step`."""
@@ -197,13 +206,16 @@ def _card_warnings(card: Card, path: Path) -> tuple[str, ...]:
     )
 
 
-def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession":
-    """Open an ONNX file for steady real-time use; it must hold all its weights itself.
+def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "onnxruntime.InferenceSession":
+    """Open an ONNX file, or its ``data``, for steady real-time use; it must hold all its weights itself.
 
     Raises:
         UserError: missing, a folder, unreadable, not ONNX, or with weights in other files.
     """
-    _check_file(path)
+    if data is None:
+        _check_file(path)
+    else:
+        _check_bytes(path, data)
     import onnxruntime
 
     _bound_memory()
@@ -218,7 +230,7 @@ def open_session(path: Path, threads: int = 1) -> "onnxruntime.InferenceSession"
     options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the suffix: as it was checked
     try:
         # Without its fallback, which prints on standard output and tries the same again.
-        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
+        return onnxruntime.InferenceSession(data or str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime raises a class of its own for each way a file can be broken
         raise _not_onnx(path, _reason(error)) from None
 
@@ -302,8 +314,13 @@ def _check_file(path: Path) -> None:
         raise UserError(f"model {path} cannot be read: no right to read it")
     if not path.is_file() or path.stat().st_size > FILE_BYTES:
         raise _not_onnx(path, f"it is no file of at most {FILE_BYTES >> 30} GiB")
+    _check_bytes(path, path.read_bytes())
+
+
+def _check_bytes(path: Path, data: bytes) -> None:
+    """Refuse what is no ONNX file, or has weights in other files."""
     try:
-        elsewhere = leads_out(path.read_bytes())
+        elsewhere = leads_out(data)
     except NotONNX as problem:
         raise _not_onnx(path, str(problem)) from None
     if elsewhere:

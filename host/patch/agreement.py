@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ..audio.effects import EffectChain, effect_faults
 from ..audio.parameters import RANGES
@@ -84,11 +85,12 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
                 yield Fault(("cc", index, end), what)
 
 
-def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
+def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
     """Return the preset with ``knobs`` as maps, and with the targets' own ends where maps leave theirs out.
 
     Args:
         folder: where a preset's plugins lie; one is loaded only if a map leaves out how far it turns one of its knobs.
+        files: of a `Draft`.
 
     Raises:
         UserError: the plugin cannot be used, or has no such knob.
@@ -98,7 +100,7 @@ def fitted(preset: Preset, card: Card, folder: Path) -> Preset:
     known = ranges(preset, card) | known_effects(preset)
     open_ends = [entry for entry in cc if None in (entry.low, entry.high)]
     if any(known.get(entry.target) is None for entry in open_ends):
-        known |= EffectChain(preset.effects, ANY_RATE, folder).targets()
+        known |= EffectChain(preset.effects, ANY_RATE, folder, files).targets()
     return preset.model_copy(update={"cc": [_with_ends(entry, known) for entry in cc], "knobs": []})
 
 

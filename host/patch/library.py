@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,8 @@ class Patch:
     """A preset with its model opened and checked, and what its other files say: ready to play.
 
     All that it names is read once, so that nothing is read while it sounds. ``folder`` is where its relative paths
-    begin. ``files`` are those that were read, with earlier stamps; ``text`` is the preset's own, None of a model's.
+    begin. ``files`` are those that were read, with earlier stamps; ``text`` is the preset's own, None of a model's;
+    ``kept`` are the files of a `Draft`.
     ``tuning`` is the pitch of each MIDI key that sounds, as `tuned_keys` has it or as its kind of model does; ``morph``
     where and how it morphs, None if it does not; ``process_end`` the code to which it leads sounds that go through its
     model, or None; ``sound`` the end of the sound that its notes go on from, at the model's rate, or None.
@@ -50,6 +52,7 @@ class Patch:
     warnings: tuple[str, ...] = ()
     files: Mapping[Path, Stamp | None] = field(default_factory=dict)
     text: str | None = field(repr=False, default=None)
+    kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)
     tuning: Mapping[int, float] = field(init=False, repr=False)
     morph: Morph | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)
@@ -58,10 +61,10 @@ class Patch:
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
         try:
-            kind, tuned = kind_of(card), tuned_keys(preset.tuning, self.folder)
+            kind, tuned = kind_of(card), tuned_keys(preset.tuning, self.folder, self.kept)
             object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned))
-            object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder))
-            object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder))
+            object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.kept))
+            object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.kept))
             if (sound := kind.sound(preset.of_kind(kind))) is not None:
                 self._hear(sound, kind.sound_samples(card))
         except UserError as error:
@@ -70,7 +73,7 @@ class Patch:
     def _hear(self, name: str, samples: int) -> None:
         """Read the sound that notes go on from, and warn where it is longer than so many samples."""
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
-        sound = end_of(self.folder / name, rate, most + 1)
+        sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])
         if len(sound) > most:
             line = (
@@ -89,7 +92,7 @@ def open_patch(name: str | Draft) -> Patch:
         UserError: nothing of that name, or it cannot be used.
     """
     if isinstance(name, Draft):
-        return replace(_open_preset(name.folder / f"{name.name}.toml", name.text), name=name.name)
+        return replace(_open_preset(name.folder / f"{name.name}.toml", name.text, name.files), name=name.name)
     presets, models = shipped_presets(), shipped_models()
     file, path = preset_file(name), Path(name)
     if file is not None:
@@ -153,12 +156,15 @@ def macro_knobs(card: Card) -> list[CCMap]:
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 
 
-def _open_preset(path: Path, text: str | None = None) -> Patch:
-    """Open a preset file, or its text where that is not in it."""
+def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] = MappingProxyType({})) -> Patch:
+    """Open a preset file, or its text where that is not in it, with the files of a draft."""
     written = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
     preset = read_preset(path, text)
-    model = open_model(model_path(preset.model, path.parent).resolve())
+    if preset.model in kept:
+        model = open_model(Path(preset.model), kept[preset.model])
+    else:
+        model = open_model(model_path(preset.model, path.parent).resolve())
     warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
         warnings.append(
@@ -176,9 +182,10 @@ def _open_preset(path: Path, text: str | None = None) -> Patch:
     if model.gestures is None:
         has = f"model {model.path} has no gestures: it does nothing"
         warnings += [f"preset {path.stem!r} has {table}, and {has}" for table in of_gestures]
-    preset = fitted(preset, model.card, path.parent)
+    preset = fitted(preset, model.card, path.parent, kept)
     name = path.resolve().parent.name if path.name == MADE else path.stem
-    return Patch(name, preset, model, path.parent, tuple(warnings), {**written, model.path: model.stamp}, text)
+    read = written if preset.model in kept else {**written, model.path: model.stamp}
+    return Patch(name, preset, model, path.parent, tuple(warnings), read, text, dict(kept))
 
 
 def _default_patch(path: Path) -> Patch:

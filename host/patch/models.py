@@ -27,8 +27,13 @@ def model_path(name: str, folder: Path) -> Path:
     return path
 
 
-def open_model(path: Path) -> Model:
-    """Return the model of a file, opened once; anew when the file was written since."""
+def open_model(path: Path, data: bytes | None = None) -> Model:
+    """Return the model of a file, opened once; anew when the file was written since.
+
+    Or of ``data`` that are no file, which are opened anew each time.
+    """
+    if data is not None:
+        return Model(path, data)
     model = _models.pop(path, None)
     if model is None or model.stamp != stamp(path):
         model = Model(path)

@@ -1,6 +1,8 @@
 """The codes to which a preset leads: given in it, of landmarks, or those at which other presets rest."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,8 +15,11 @@ from .models import model_path, open_model
 from .motions import Morph, MorphSettings
 from .reading import read_preset
 
+Files = Mapping[str, bytes]  # of a `Draft`
+NO_FILES: Files = MappingProxyType({})
 
-def morph_of(settings: MorphSettings | None, card: Card, folder: Path) -> Morph | None:
+
+def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> Morph | None:
     """Return what the [morph] of a preset in ``folder`` comes to on the model of ``card``; None if it has none.
 
     Raises:
@@ -23,12 +28,12 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path) -> Morph 
     if settings is None:
         return None
     if settings.to is not None:
-        values, label = _rest_of(settings.to, card, folder, "morph.to")
+        values, label = _rest_of(settings.to, card, folder, "morph.to", files)
         return Morph(values, settings.shape, label)
     return Morph(_checked(settings.values or [], card, "morph.values"), settings.shape)
 
 
-def process_end(name: str | None, card: Card, folder: Path) -> list[float] | None:
+def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
     """Return the code to which a preset in ``folder`` leads sounds, on the model of ``card``; None if to none.
 
     ``name`` is its ``process.to``. Where that is a label of landmarks, the code is the medoid of theirs; where it names
@@ -43,8 +48,8 @@ def process_end(name: str | None, card: Card, folder: Path) -> list[float] | Non
     if codes:
         return codes[medoid(np.array(codes))]
     presets = shipped_presets()
-    if name in presets or preset_file(str(folder / name)) is not None:
-        return code_of(name, card, folder, "process.to")
+    if name in files or name in presets or preset_file(str(folder / name)) is not None:
+        return _rest_of(name, card, folder, "process.to", files)[0]
     known = sorted({mark.label for mark in card.landmarks} | set(presets))
     raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")
 
@@ -57,16 +62,23 @@ def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
     Raises:
         UserError: the preset cannot be used, or its code has another number of latents.
     """
-    return _rest_of(name, card, folder, key)[0]
+    return _rest_of(name, card, folder, key, NO_FILES)[0]
 
 
-def _rest_of(name: str, card: Card, folder: Path, key: str) -> tuple[list[float], str | None]:
-    """Return the code of a preset as `code_of` does, and its label if the model of ``card`` has that too."""
+def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
+    """Return the code of a preset as `code_of` does, and its label if the model of ``card`` has that too.
+
+    A preset of ``files`` says its code itself.
+    """
     given = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:
-        other = read_preset(path)
-        values = other.latent_values(open_model(model_path(other.model, path.parent).resolve()).card)
+        if name in files:
+            other = read_preset(folder / name, files[name].decode(errors="replace"))
+            values = other.latent_values(card)
+        else:
+            other = read_preset(path)
+            values = other.latent_values(open_model(model_path(other.model, path.parent).resolve()).card)
     except UserError as error:
         raise UserError(f"{given}: {error}") from None
     kind = kind_of(card)

@@ -7,8 +7,9 @@ keys its entries come again, moved by the degree that it calls the formal octave
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import UserError
@@ -29,13 +30,16 @@ WHOLE = r"\d{1,9}"
 HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 
 
-def tuned_keys(settings: TuningSettings, folder: Path) -> dict[int, float]:
+def tuned_keys(
+    settings: TuningSettings, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})
+) -> dict[int, float]:
     """Return the pitch of each MIDI key that sounds, in equal-tempered semitones, real, where 69 is 440 Hz.
 
     Keys that a keyboard map leaves out, and those that a scale takes below 1 Hz or above 30 kHz, are left out.
 
     Args:
         folder: where the paths of scale and keyboard map begin.
+        files: of a `Draft`.
 
     Raises:
         UserError: a file cannot be read or is not of its format (it names file and line), or no key is left.
@@ -44,12 +48,12 @@ def tuned_keys(settings: TuningSettings, folder: Path) -> dict[int, float]:
     if settings.scale is None:
         return {key: key + concert for key in KEYS}
     path = folder / settings.scale
-    scale = read_scale(path)
+    scale = read_scale(path, files.get(settings.scale))
     if settings.keymap is None:
         tuned = {key: FIRST_KEY + concert + scale.pitch(key - FIRST_KEY) for key in KEYS}
     else:
         path = folder / settings.keymap
-        tuned = read_keymap(path).tune(scale)
+        tuned = read_keymap(path, files.get(settings.keymap)).tune(scale)
     lowest, highest = hz_to_midi(LOWEST_HZ), hz_to_midi(HIGHEST_HZ)
     heard = {key: pitch for key, pitch in tuned.items() if lowest <= pitch <= highest}
     if not heard:
@@ -111,25 +115,25 @@ class Keymap(NamedTuple):
         return None if degree is None else repeats * scale.pitch(self.octave or len(scale.notes)) + scale.pitch(degree)
 
 
-def read_scale(path: Path) -> Scale:
-    """Read a Scala scale, .scl.
+def read_scale(path: Path, data: bytes | None = None) -> Scale:
+    """Read a Scala scale, .scl, or its ``data`` where these are no file.
 
     Raises:
         UserError: it cannot be read, or what is wrong in which line.
     """
-    lines = _Lines(path, "scale")
+    lines = _Lines(path, "scale", data)
     lines.next("a description", blank=True)
     count = lines.whole("the number of notes", 1, LONGEST_FILE)
     return Scale([_note(lines, lines.next(f"note {place} of {count}")) for place in range(1, count + 1)])
 
 
-def read_keymap(path: Path) -> Keymap:
-    """Read a Scala keyboard map, .kbm.
+def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
+    """Read a Scala keyboard map, .kbm, or its ``data`` where these are no file.
 
     Raises:
         UserError: it cannot be read, or what is wrong in which line.
     """
-    lines, most = _Lines(path, "keymap"), 10**9 - 1
+    lines, most = _Lines(path, "keymap", data), 10**9 - 1
     size = lines.whole("the size of the map", 0, most)
     first = lines.whole("the first key", 0, KEYS[-1])
     last = lines.whole("the last key", first, KEYS[-1])
@@ -151,21 +155,26 @@ def read_keymap(path: Path) -> Keymap:
 class _Lines:
     """The first words of a Scala file's lines, in turn, without comments; what follows the first word is a remark."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        """``key``: the preset's, for messages."""
-        if not path.is_file():
-            raise UserError(f"tuning.{key}: {path} is no file; give a path relative to the preset")
-        try:
-            with path.open("rb") as file:
-                data = file.read(LONGEST_FILE + 1)
-        except OSError as error:
-            raise UserError(f"tuning.{key}: {path} cannot be read: {error.strerror or error}") from None
+    def __init__(self, path: Path, key: str, data: bytes | None) -> None:
+        """``key``: the preset's, for messages; ``data``: of the file, where there is none."""
+        data = self._read(path, key) if data is None else data
         if len(data) > LONGEST_FILE:
             raise UserError(f"tuning.{key}: {path} is longer than {LONGEST_FILE >> 20} MiB, so it is no Scala file")
         texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()  # the mark that some editors put before UTF-8
         self._path, self._line = path, 0
         self._lines = [(number, text) for number, text in enumerate(texts, 1) if not text.startswith(b"!")]
         self._lines.reverse()
+
+    @staticmethod
+    def _read(path: Path, key: str) -> bytes:
+        """Return a file's bytes, one more than are allowed at most."""
+        if not path.is_file():
+            raise UserError(f"tuning.{key}: {path} is no file; give a path relative to the preset")
+        try:
+            with path.open("rb") as file:
+                return file.read(LONGEST_FILE + 1)
+        except OSError as error:
+            raise UserError(f"tuning.{key}: {path} cannot be read: {error.strerror or error}") from None
 
     @property
     def left(self) -> bool:

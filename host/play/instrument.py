@@ -32,7 +32,7 @@ class Instrument:
             UserError: the preset does not fit the model or its effects.
         """
         card = patch.model.card
-        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder)
+        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.kept)
         check(patch.preset, card, effects.targets())
         self._elsewhere, self._samples_read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
