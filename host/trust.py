@@ -30,6 +30,12 @@ def may_run(plugin: Path) -> bool:
     return kept is not None and kept == digest(plugin)
 
 
+def may_run_by_name(name: str) -> Path | None:
+    """Return a plugin of this file name that the user has let run, wherever it lies; None if there is none."""
+    known = (Path(path) for path in sorted(_remembered()))
+    return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
+
+
 def let_run(plugin: Path) -> None:
     """Remember that a plugin may run.
 

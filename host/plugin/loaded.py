@@ -1,7 +1,7 @@
 """A preset that a plugin has loaded, and the racks that play it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +9,9 @@ from ..errors import UserError
 from ..events import Event, Turn
 from ..patch.library import Patch
 from ..play.rack import Rack
+from .keep import Kept, kept
 from .slots import Slot, slots_of
+from .state import State
 
 CHANNEL = 0  # of the rack, on which the preset hears all that comes
 READY_SECONDS = 0.002  # between looks whether a rack can sound
@@ -25,15 +27,22 @@ class Mode(NamedTuple):
 
 @dataclass(eq=False)
 class Loaded:
-    """A patch with the plugin's parameters for it, the targets that hands on a panel have turned, and their values.
+    """A patch with the plugin's parameters for it, and what a project keeps of it.
 
-    ``shipped`` is the name by which it ships; None if it does not.
+    ``shipped`` is the name by which it ships; None if it does not. ``turned`` are the targets that hands on a panel
+    have turned, and where to.
     """
 
     patch: Patch
     slots: Sequence[Slot]
+    kept: Kept
     shipped: str | None = None
     turned: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """Return what a project saves of it."""
+        return State(self.kept, self.shipped, dict(self.turned))
 
     def rests(self, time: int) -> list[Event]:
         """Return the events that take back what the host has turned."""
@@ -64,6 +73,10 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
     return rack
 
 
-def loaded(patch: Patch, rack: Rack, shipped: str | None = None) -> Loaded:
-    """Return a patch as loaded, with the parameters that its rack, which has played nothing, has."""
-    return Loaded(patch, slots_of(patch, rack.knobs[CHANNEL]), shipped)
+def loaded(patch: Patch, rack: Rack, shipped: str | None, turned: Mapping[str, float]) -> Loaded:
+    """Return a patch as loaded, with the parameters that its rack has, which has played nothing.
+
+    Raises:
+        UserError: as `kept`.
+    """
+    return Loaded(patch, slots_of(patch, rack.knobs[CHANNEL]), kept(patch), shipped, dict(turned))

@@ -5,7 +5,9 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import TimbrelError, UserError
 from ..live.realtime import BESIDES, hurry
@@ -14,10 +16,11 @@ from ..play.rack import Rack
 from ..shelf import KEYS, shipped_presets
 from .loaded import Loaded, Mode, loaded, rack_of
 from .sounding import Sounding
+from .state import opened, pack, unpack
 from .talk import Message, Talk
 from .wire import Memory, ToPlugin, ToServer
 
-Opened = Callable[[], tuple[Patch, str | None]]  # opens a patch; the name by which it ships, if it does
+Opening = Callable[[], "Opened"]
 Tried = tuple[Loaded, Mode, Rack]  # what can be played, and a rack of it that can play in a mode
 FIRST_MODE = Mode(48000, offline=False)  # in which presets are tried before a host has said how it plays
 
@@ -40,6 +43,14 @@ def serve(memory: int, socket: int) -> None:
         os._exit(0)  # whatever other threads do
 
 
+class Opened(NamedTuple):
+    """A patch that was opened, the name by which it ships if it does, and targets that hands have turned in it."""
+
+    patch: Patch
+    shipped: str | None = None
+    turned: Mapping[str, float] = MappingProxyType({})
+
+
 class Server:
     """What a plugin has loaded, and the threads that load and sound."""
 
@@ -55,7 +66,7 @@ class Server:
         self._loads = 0  # messages to load that have been obeyed
         self._obeyed = threading.Condition()
         self._names = list(shipped_presets())
-        self._loaded, *_ = self._tried(open_patch(KEYS), KEYS)
+        self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS))
         self._jobs.put(self._greet)
         for work, name in ((self._work, "loads"), (self._sound, "sound")):
             threading.Thread(target=work, name=name, daemon=True).start()
@@ -63,8 +74,12 @@ class Server:
     def hear(self, message: Message) -> None:
         """Obey a message after those before it; one that is not known is passed over."""
         match message.kind:
+            case ToServer.LOAD_STATE:
+                self._jobs.put(lambda: self._obey(lambda: self._saved(message.data)))
             case ToServer.LOAD_PRESET:
                 self._jobs.put(lambda: self._obey(lambda: self._named(message.data)))
+            case ToServer.SAVE:
+                self._jobs.put(lambda: self._tell_state(message.number))
 
     # what the thread that sounds asks: see `Keeper`
 
@@ -89,11 +104,11 @@ class Server:
 
     def choose(self, number: int) -> None:
         """See `Keeper`."""
-        self._jobs.put(lambda: self._offer(lambda: self._numbered(number)))
+        self._jobs.put(lambda: self._choose(number))
 
     def say(self, line: str) -> None:
         """See `Keeper`."""
-        self._talk.say(line)
+        self._jobs.put(lambda: self._talk.say(line))
 
     def open_panel(self) -> None:
         """See `Keeper`."""
@@ -119,62 +134,81 @@ class Server:
     def _greet(self) -> None:
         self._talk.send(ToPlugin.READY)
         self._talk.tell_presets(self._names)
-        self._tell()
+        self._talk.tell_parameters(self._loaded.slots)
 
-    def _obey(self, opened: Opened) -> None:
+    def _obey(self, opening: Opening) -> None:
         """Do as a message to load asks; it counts as obeyed, whatever comes of it."""
+        offered = False
         try:
-            self._offer(opened)
+            offered = self._offer(opening)
         finally:
             with self._obeyed:
                 self._loads += 1
                 self._obeyed.notify_all()
+        if offered:
+            self._tell()
 
-    def _offer(self, opened: Opened) -> None:
-        """Open a preset and let it play; if it cannot, what plays goes on."""
-        tried = self._try(opened)
+    def _choose(self, number: int) -> None:
+        """Do as the preset parameter says."""
+        if self._offer(lambda: self._numbered(number)):
+            self._tell()
+
+    def _offer(self, opening: Opening) -> bool:
+        """Open a preset and let it play; if it cannot, what plays goes on. Return whether it can."""
+        tried = self._try(opening)
         if tried is not None:
             self._loaded, mode, rack = tried
             self._sounding.offer(mode, self._loaded, rack)
-            self._tell()
+        return tried is not None
 
-    def _try(self, opened: Opened) -> Tried | None:
+    def _try(self, opening: Opening) -> Tried | None:
         """Return what was opened; None, and said why, if it cannot be played."""
         try:
-            return self._tried(*opened())
+            return self._tried(opening())
         except UserError as error:
             *lines, last = map(str, error.args)
             for line in (*lines, f"{last}; what was played before goes on"):
                 self._talk.say(line)
             return None
 
-    def _tried(self, patch: Patch, shipped: str | None) -> Tried:
+    def _tried(self, opened: Opened) -> Tried:
         """Return a patch as loaded, with a rack of it that can play as the host plays now.
 
         Raises:
-            UserError: as `rack_of`.
+            UserError: as `rack_of` and `loaded`.
         """
         mode = self._sounding.mode or FIRST_MODE
-        rack = rack_of(patch, mode)
-        for warning in patch.warnings:
+        rack = rack_of(opened.patch, mode)
+        tried = loaded(opened.patch, rack, opened.shipped, opened.turned)
+        for warning in opened.patch.warnings:
             self._talk.say(warning)
-        return loaded(patch, rack, shipped), mode, rack
+        return tried, mode, rack
 
-    def _named(self, data: bytes) -> tuple[Patch, str | None]:
+    def _saved(self, data: bytes) -> Opened:
+        """Open what a project has saved."""
+        state = unpack(data)
+        return Opened(opened(state.kept, self._talk.say), state.shipped, state.turned)
+
+    def _named(self, data: bytes) -> Opened:
         """Open a preset by its name or its path."""
         try:
             name = data.decode()
         except UnicodeDecodeError:
             raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
-        return open_patch(name), name if name in self._names else None
+        return Opened(open_patch(name), name if name in self._names else None)
 
-    def _numbered(self, number: int) -> tuple[Patch, str | None]:
+    def _numbered(self, number: int) -> Opened:
         """Open a preset by its number among those that ship, from 1 on."""
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} does not exist; the numbers are 1 to {len(self._names)}")
         name = self._names[number - 1]
-        return open_patch(name), name
+        return Opened(open_patch(name), name)
 
     def _tell(self) -> None:
         """Tell the plugin of what is loaded."""
         self._talk.tell_parameters(self._loaded.slots)
+        self._tell_state(0)
+
+    def _tell_state(self, number: int) -> None:
+        """Tell the plugin what a project is to save, as the answer to its question of this number, or unasked: 0."""
+        self._talk.send(ToPlugin.STATE, pack(self._loaded.state), number)

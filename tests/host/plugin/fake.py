@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -64,7 +65,7 @@ class FakePlugin:
         self.socket = ours
         ours.settimeout(PATIENCE_SECONDS)
         self.said, self.states, self.parameters, self.presets, self.ready = [], {}, [], [], 0
-        self.epoch = self.loads = 0
+        self.epoch = self.loads = self.saves = 0
         self.position = self.asked = 0
 
     # time
@@ -143,7 +144,8 @@ class FakePlugin:
         while Position.of(self.memory.made) < Position(self.epoch, samples):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"made {Position.of(self.memory.made)} of {samples}: {self.logged()}")
-            time.sleep(0.0002)
+            if select.select([self.socket], [], [], 0.0002)[0]:  # who is not listened to waits
+                self._take()
 
     def bounce(self, events, length, blocks, **how):
         """Return a performance, [2, length], asked for in blocks of these sizes in turn, each with its events."""
@@ -175,6 +177,13 @@ class FakePlugin:
         self.loads += 1
         kind = ToServer.LOAD_STATE if isinstance(what, bytes) else ToServer.LOAD_PRESET
         self.say(kind, self.loads, what if isinstance(what, bytes) else str(what).encode())
+
+    def save(self):
+        """Return the state."""
+        self.saves += 1
+        self.say(ToServer.SAVE, self.saves)
+        self.listen(lambda: self.saves in self.states)
+        return self.states[self.saves]
 
     def say(self, kind, number=0, data=b""):
         """Send a message."""

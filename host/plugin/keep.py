@@ -1,0 +1,166 @@
+"""What a project keeps of a preset: its text, and the files beside it that it needs to sound the same elsewhere."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..audio.parameters import SETTINGS
+from ..errors import Failure, UserError
+from ..files import replacing
+from ..kinds.table import kind_of
+from ..patch.agreement import named
+from ..patch.library import Patch
+from ..patch.models import open_model
+from ..patch.preset import Preset
+from ..shelf import shipped_models
+from ..trust import PLUGINS
+
+LARGE_BYTES = 6_000_000  # from here on a file is not kept whole: a host may save its project every few minutes
+
+
+class Kept(NamedTuple):
+    """A preset as a project keeps it.
+
+    ``files`` are those beside it, by the names by which the text calls them, none of which has a folder. A model that
+    ships, or is large, is not among them: `model_bytes` finds it by its name or its SHA-256, in hex.
+    """
+
+    name: str
+    text: str
+    files: Mapping[str, bytes]
+    model_name: str
+    model_sha256: str
+
+
+def kept(patch: Patch) -> Kept:
+    """Return what a project keeps of a patch, read from its files now.
+
+    Raises:
+        UserError: a file has gone since the patch was opened, or is too large.
+    """
+    preset, model = patch.preset, patch.model
+    text = patch.text
+    if text is None:  # a bare model, which is called by its path
+        preset = preset.model_copy(update={"model": model.path.name})
+        text = preset.to_toml(names=named(preset, model.card))
+    flat: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for name, data in _beside(patch, preset):
+        flat.setdefault(name, _flat(name, flat.values()))
+        if data is not None:
+            files[flat[name]] = data
+    for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
+        flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
+    moved = {name: other for name, other in flat.items() if name != other}
+    return Kept(patch.name, _renamed(text, moved) if moved else text, files, flat[preset.model], model.sha256)
+
+
+def ships(name: str, sha256: str) -> bool:
+    """Return whether the model of this name and SHA-256 ships."""
+    path = shipped_models().get(name)
+    return path is not None and open_model(path).sha256 == sha256
+
+
+def model_bytes(name: str, sha256: str) -> bytes:
+    """Return the bytes of a model that is not among the files of a `Kept`.
+
+    Raises:
+        UserError: it is not here.
+    """
+    shipped = shipped_models()
+    for path in (*filter(None, [shipped.get(name)]), _aside(sha256), *shipped.values()):
+        if path.is_file() and open_model(path).sha256 == sha256:
+            return path.read_bytes()
+    raise UserError(
+        f"model {name!r} is too large for a project, and not here; copy {_aside(sha256)} from the machine that saved it"
+    )
+
+
+def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
+    """Yield what a preset names, with its bytes; of a model that is found otherwise, None."""
+    yield preset.model, _model(patch)
+    sounds = [kind_of(patch.model.card).sound(preset.of_kind(kind_of(patch.model.card)))]
+    for effect in preset.effects:
+        settings = SETTINGS.get(effect.plugin, {})
+        sounds += [(effect.model_extra or {}).get(key) for key, what in settings.items() if what is Path]
+    for name in (preset.tuning.scale, preset.tuning.keymap, *sounds):
+        if name is not None:
+            yield name, _read(patch, name)
+    if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
+        yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label)
+    end, marks = patch.process_end, patch.model.card.landmarks
+    if preset.process.to is not None and end is not None and preset.process.to not in [mark.label for mark in marks]:
+        yield preset.process.to, _code(patch, end, None)
+
+
+def _model(patch: Patch) -> bytes | None:
+    """Return the bytes of a patch's model; None of one that ships, and of a large one, which is laid aside."""
+    model = patch.model
+    if model.path in shipped_models().values():
+        return None
+    data = model.read_bytes()
+    if len(data) < LARGE_BYTES:
+        return data
+    path = _aside(model.sha256)
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path, overwrite=True) as file:
+                file.write_bytes(data)
+        except OSError as error:
+            raise Failure(f"cannot keep model {model.path} in {path.parent}: {error.strerror}") from None
+    return None
+
+
+def _aside(sha256: str) -> Path:
+    """Return where a large model is kept for projects."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "timbrel" / "models" / f"{sha256}.onnx"
+
+
+def _read(patch: Patch, name: str) -> bytes:
+    if name in patch.kept:
+        return patch.kept[name]
+    path = patch.folder / name
+    try:
+        if path.stat().st_size >= LARGE_BYTES:
+            raise UserError(f"{path} has {LARGE_BYTES / 1e6:g} MB or more, too much for a project; give a shorter one")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
+    """Return a preset that rests at a code, and with a label."""
+    tables = kind_of(patch.model.card).tables(label, False) if label is not None else {}
+    fields = {
+        "format": 1,
+        "model": _flat(patch.preset.model, ()),
+        "latent": {"values": [float(value) for value in code]},
+        **tables,
+    }
+    return Preset.model_validate(fields).to_toml().encode()
+
+
+def _flat(name: str, taken: Collection[str]) -> str:
+    """Return a name without folders that is not taken."""
+    flat = name.replace("\\", "/").rpartition("/")[2] or "file"
+    while flat in taken:
+        flat = f"other-{flat}"
+    return flat
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return the text of a preset that calls files by other names."""
+    import tomlkit  # imported late: few presets name files in folders
+
+    document: Any = tomlkit.parse(text)
+    places = [(document, "model"), *((document.get("tuning", {}), key) for key in ("scale", "keymap"))]
+    places += [(document.get(table, {}), "to") for table in ("morph", "process")]
+    places += [(document.get("stream", {}), "seed_sound")]
+    places += [(effect, key) for effect in document.get("effects", []) for key in effect]
+    for table, key in places:
+        if isinstance(value := table.get(key), str) and value in names:
+            table[key] = names[value]
+    return tomlkit.dumps(document)

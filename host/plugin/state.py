@@ -1,0 +1,192 @@
+"""The state of a plugin as a project saves it: bytes with a digest, which hold a preset and all that it needs.
+
+    magic, 8 bytes | version, 4 | SHA-256 of what follows, 32 | deflated: length of the head, 4 | head, JSON | files
+
+Numbers are little-endian. Nothing in it is run but what is in a preset and in a model, whoever made it.
+"""
+
+import hashlib
+import struct
+import tomllib
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import UserError
+from ..patch.library import Patch, open_patch
+from ..shelf import Draft
+from ..trust import PLUGINS, may_run_by_name
+from .keep import LARGE_BYTES, Kept, model_bytes, ships
+
+MAGIC, VERSION = b"timbrel\0", 1
+BEGIN = struct.Struct("<8sI32s")
+LENGTH = struct.Struct("<I")
+LEVEL = 1  # of deflating: a model is hardly smaller at a higher one, and takes longer
+LARGEST = 64 << 20  # bytes, unpacked
+MOST_FILES = 64
+MOST_TURNED = 512
+PROJECT = Path("project")  # what lies in no folder is said to lie here
+NOTHING = {"target": "gain", "low": 0.0, "high": 0.0}  # what a macro moves that has nothing left to move
+PLACEHOLDER = "Gain"  # an effect of pedalboard's, off, in the place of a missing one: others keep their numbers
+
+
+class State(NamedTuple):
+    """What is saved: a preset, the name by which it ships if it does, and targets that hands have turned."""
+
+    kept: Kept
+    shipped: str | None
+    turned: Mapping[str, float]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    size: Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(max_length=255, pattern=r"^[^/\\\x00]+$")]
+    text: str
+    model_name: str
+    model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    files: Annotated[list[_File], Field(max_length=MOST_FILES)]
+    shipped: str | None
+    turned: Annotated[dict[str, float], Field(max_length=MOST_TURNED)]
+
+
+def pack(state: State) -> bytes:
+    """Return the bytes of a state; a model that ships is among them, unless it is large.
+
+    Raises:
+        UserError: the model that ships has gone, or all is more than a project takes.
+    """
+    kept = state.kept
+    files = dict(kept.files)
+    if kept.model_name not in files:
+        model = model_bytes(kept.model_name, kept.model_sha256)
+        files |= {kept.model_name: model} if len(model) < LARGE_BYTES else {}
+    head = _Head(
+        name=kept.name,
+        text=kept.text,
+        model_name=kept.model_name,
+        model_sha256=kept.model_sha256,
+        files=[_File(name=name, size=len(data)) for name, data in files.items()],
+        shipped=state.shipped,
+        turned=dict(state.turned),
+    )
+    written = head.model_dump_json().encode()
+    whole = b"".join([LENGTH.pack(len(written)), written, *files.values()])
+    if len(whole) > LARGEST:
+        raise UserError(f"preset {kept.name!r} takes {len(whole) >> 20} MiB, a project holds {LARGEST >> 20}")
+    packed = zlib.compress(whole, LEVEL)
+    return BEGIN.pack(MAGIC, VERSION, hashlib.sha256(packed).digest()) + packed
+
+
+def unpack(data: bytes) -> State:
+    """Return the state of bytes, whoever made them.
+
+    Raises:
+        UserError: they are no state, damaged, or of a newer version.
+    """
+    if len(data) < BEGIN.size or not data.startswith(MAGIC):
+        raise _damaged("it does not begin as one")
+    _, version, digest = BEGIN.unpack_from(data)
+    if version > VERSION:
+        raise UserError(f"the project's state has version {version}, this timbrel reads {VERSION}; update timbrel")
+    packed = memoryview(data)[BEGIN.size :]
+    if hashlib.sha256(packed).digest() != digest:
+        raise _damaged("its digest is another")
+    try:
+        inflating = zlib.decompressobj()
+        whole = inflating.decompress(packed, LARGEST + 1)
+        if len(whole) > LARGEST or not inflating.eof or len(whole) < LENGTH.size:
+            raise _damaged("it is too long or too short")
+        (length,) = LENGTH.unpack_from(whole)
+        head = _Head.model_validate_json(whole[LENGTH.size : LENGTH.size + length])
+    except (zlib.error, ValidationError) as error:
+        raise _damaged(str(error).splitlines()[0]) from None
+    at, files = LENGTH.size + length, dict[str, bytes]()
+    for file in head.files:
+        files[file.name] = whole[at : at + file.size]
+        at += file.size
+    if at != len(whole):
+        raise _damaged("its files have other sizes")
+    kept = Kept(head.name, head.text, files, head.model_name, head.model_sha256)
+    return State(kept, head.shipped, head.turned)
+
+
+def opened(kept: Kept, say: Callable[[str], None]) -> Patch:
+    """Open a preset that a project has kept.
+
+    Args:
+        kept: of the project.
+        say: told of effects that are left out, since their plugins are not here.
+
+    Raises:
+        UserError: the preset cannot be used, or its model is not here.
+    """
+    files = dict(kept.files)
+    if ships(kept.model_name, kept.model_sha256):
+        files.pop(kept.model_name, None)  # the same, which need not be in memory
+    elif kept.model_name not in files:
+        files[kept.model_name] = model_bytes(kept.model_name, kept.model_sha256)
+    plugins = _plugins(kept.text)
+    if not plugins:
+        return open_patch(Draft(kept.name, kept.text, PROJECT, files))
+    patch = open_patch(Draft(kept.name, _with_plugins(kept.text, plugins, say), PROJECT, files))
+    return replace(patch, text=kept.text)
+
+
+def _plugins(text: str) -> dict[int, str]:
+    """Return the plugin files that the effects of a preset name, by the number of the effect from 0 on."""
+    try:
+        effects = tomllib.loads(text).get("effects", [])
+        names = {number: effect.get("plugin") for number, effect in enumerate(effects)}
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        return {}  # who opens it says what is wrong
+    return {number: name for number, name in names.items() if isinstance(name, str) and name.endswith(PLUGINS)}
+
+
+def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], None]) -> str:
+    """Return the text with its plugins' paths on this machine, and without those that may not run here."""
+    import tomlkit  # imported late: few presets have such effects
+
+    fields = tomllib.loads(text)
+    for number, name in plugins.items():
+        path = may_run_by_name(Path(name).name)
+        if path is not None:
+            fields["effects"][number]["plugin"] = str(path)
+            continue
+        say(
+            f"[[effects]] {number + 1}: {name} is not here, or has not been let run; it is left out. Install it, and "
+            "play a preset with it once by 'timbrel play', which asks"
+        )
+        fields["effects"][number] = {"plugin": PLACEHOLDER, "on": False}
+        _without(fields, f"effects.{number}.")
+    return tomlkit.dumps(fields)
+
+
+def _without(fields: dict[str, Any], section: str) -> None:
+    """Take the targets of a section out of the maps and the macros of a preset; macros keep their numbers."""
+    try:
+        if "cc" in fields:
+            fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]
+        for macro in fields.get("macro", []):
+            left = [entry for entry in macro["targets"] if not entry["target"].startswith(section)]
+            macro["targets"] = left or [NOTHING]
+    except (AttributeError, KeyError, TypeError):
+        return  # who opens it says what is wrong
+
+
+def _damaged(why: str) -> UserError:
+    return UserError(
+        f"the project's state of timbrel is damaged ({why}); load a preset, or an earlier version of the project"
+    )
