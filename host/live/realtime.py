@@ -55,6 +55,13 @@ class undisturbed:
             gc.enable()
 
 
+def let_memory_go() -> None:
+    """Give what is freed by now back to the system, where the C library is glibc: opening a model takes much memory."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def _keep_memory() -> None:
     """Have freed memory kept for what comes next, from now on, where the C library is glibc."""
     if sys.platform == "linux":

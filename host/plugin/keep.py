@@ -1,5 +1,6 @@
 """What a project keeps of a preset: its text, and the files beside it that it needs to sound the same elsewhere."""
 
+import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -133,14 +134,15 @@ def _read(patch: Patch, name: str) -> bytes:
 
 def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
     """Return a preset that rests at a code, and with a label."""
-    tables = kind_of(patch.model.card).tables(label, False) if label is not None else {}
-    fields = {
-        "format": 1,
-        "model": _flat(patch.preset.model, ()),
-        "latent": {"values": [float(value) for value in code]},
-        **tables,
-    }
-    return Preset.model_validate(fields).to_toml().encode()
+    tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
+    lines = ["format = 1", f"model = {json.dumps(_flat(patch.preset.model, ()))}"]
+    for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
+        told = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
+        lines += [
+            f"[{name}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in told.items()),
+        ]  # TOML writes them so, too
+    return "\n".join(lines).encode()
 
 
 def _flat(name: str, taken: Collection[str]) -> str:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import TimbrelError, UserError
-from ..live.realtime import BESIDES, hurry
+from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
 from ..shelf import KEYS, shipped_presets
@@ -67,6 +67,7 @@ class Server:
         self._obeyed = threading.Condition()
         self._names = list(shipped_presets())
         self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS))
+        let_memory_go()
         self._jobs.put(self._greet)
         for work, name in ((self._work, "loads"), (self._sound, "sound")):
             threading.Thread(target=work, name=name, daemon=True).start()
