@@ -174,6 +174,8 @@ class SpectrumEngine:
             self._prepared_hop = hop
             shared = not motion.own_codes and self._knobs_shared(streams, motion, hop)
             self._classes = self._all_classes(streams) if shared else []
+        elif motion.own_codes:  # since a moment ago: the first voice's knobs are no longer those of all
+            self._classes = []
         if self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
             latents = motion.latents([0] * len(classes), np.full(len(classes), self._prepared_hop))

@@ -344,6 +344,16 @@ def test_knobs_turn_gestures_of_notes_to_come(make_instrument, play, gestured):
     assert np.array_equal(sound, plain)
 
 
+@pytest.mark.parametrize("notes", [[], TUNE[:1]])
+def test_gestures_may_come_in_while_frames_are_prepared_for_notes_to_come(make_instrument, gestured, notes):
+    turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
+    for block in range(1, 20):  # within a hop of 256, whose frames are decoded a few classes at a time
+        instrument = make_instrument(RATE, gestured(), cc=turned, gesture={"amount": 0.0})
+        instrument.hear([*notes, ControlChange(512 + 8 * block, 0, 20, 127)], 2000)
+        sound = np.concatenate([instrument.read(8) for _ in range(200)], axis=1)
+        assert sound.any() == bool(notes)
+
+
 def test_a_rack_of_gestures_is_the_same_in_two_processes(make_patch, moving):
     sounds = []
     for processes in (1, 2):
