@@ -1,0 +1,106 @@
+/* The core's own parts, which its files share: no wrapper includes this. */
+#ifndef TIMBREL_INSIDE_H
+#define TIMBREL_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core.h"
+#include "gain.h"
+#include "post.h"
+#include "server.h"
+
+#define MACRO_DEFAULT 0.5f
+
+/* An event of the block that the host fills, and where its parameter stood before it. */
+typedef struct {
+	wire_event event; /* its time: the offset */
+	float before;
+	bool had_moved;
+} noted_event;
+
+/* What the thread of sound alone knows, but for core_activate and core_deactivate, which never run beside it. */
+typedef struct {
+	server *server; /* that it plays; null while there is none */
+	bool active, offline;
+	bool begins; /* the next block begins an epoch */
+	bool lost;   /* events did not fit into the memory */
+	double rate;
+	uint32_t block; /* samples that the host asks for at once, as far as is known */
+	uint16_t epoch;
+	uint64_t position; /* samples since the reset: of the next block's beginning */
+	uint32_t rack_latency;
+	double tempo, told_tempo; /* as the server knows it, and as the host last said; 0: unknown */
+	bool rolling, told_rolling;
+	gain gain;
+	uint32_t noted, taken; /* events of this block, and how many of these have been sent */
+	noted_event events[WIRE_EVENTS];
+} sound;
+
+enum patch_kind { PATCH_DEFAULT, PATCH_STATE, PATCH_PRESET };
+
+/* What the plugin plays, as a server can be told. */
+typedef struct {
+	enum patch_kind kind;
+	void *bytes; /* a STATE's, or a preset's name */
+	size_t length;
+} patch;
+
+/* What the keeper's thread and the host's other threads share, under `mutex`. */
+typedef struct {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t answer; /* to a question, or that there will be none */
+	int wake;              /* an eventfd that the keeper sleeps on */
+	_Atomic bool quits;
+	server *server;
+	outbox out;
+	inbox in; /* the keeper's own */
+	bool ready;
+	uint32_t asked, answered; /* questions, by number */
+	uint32_t settled;         /* the question after the last load: what a server says before its answer is old */
+	patch patch;
+	wire_parameter parameters[WIRE_MACROS];
+	char *presets; /* names, each ended by a zero byte */
+	size_t presets_length;
+	/* The keeper's own: */
+	char log_path[512];
+	int log;
+	int64_t started; /* ms, of the last server */
+	int failures;    /* servers that ended before they were of use */
+	uint64_t lost;   /* events, as far as has been said */
+} keeper;
+
+struct core {
+	core_listener listener;
+	_Atomic float values[WIRE_PARAMETER_COUNT];
+	_Atomic float rests[WIRE_MACROS];
+	_Atomic uint32_t moved;   /* a bit for each macro that does not rest where the preset has it */
+	_Atomic bool chooses;     /* a preset has been chosen that no server has been told */
+	_Atomic uint32_t latency;
+	_Atomic uint64_t late, lost;
+	_Atomic(server *) offered; /* by the keeper, until the thread of sound takes it */
+	_Atomic(server *) retired; /* by the thread of sound, until the keeper frees it */
+	_Atomic uint32_t news;     /* the keeper adds 1 where there is any, and wakes who waits */
+	_Atomic bool coming;       /* there is a server, or there will be */
+	_Atomic bool reloaded;     /* another patch: an epoch begins with it */
+	sound sound;
+	keeper keeper;
+	char folder[]; /* the plugin's */
+};
+
+/* keeper.c */
+bool keeper_start(core *);
+void keeper_stop(core *);
+void keeper_wake(core *);
+void keeper_load(core *, patch); /* takes the bytes of the patch, which is not the default; with the mutex held */
+
+/* sound.c */
+float sound_allowed(uint32_t parameter, float value); /* the nearest that it may have */
+
+/* futex.c */
+int64_t now_ms(void);
+void futex_wait(_Atomic uint32_t *word, uint32_t value, int milliseconds); /* while it has the value */
+void futex_wake(_Atomic uint32_t *word);
+
+#endif

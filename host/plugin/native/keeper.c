@@ -1,0 +1,327 @@
+/* The keeper: a thread that starts the server, exchanges messages with it, and starts another where it ends. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "inside.h"
+
+#define BETWEEN_STARTS 3000 /* ms: what fails at once does not keep the machine busy */
+#define USEFUL 10000        /* ms: a server that has been ready and lived as long was no failure */
+#define FAILURES 3          /* in a row: then no other is started */
+#define LOOK_ROUND 500      /* ms: how soon nonsense in the memory has an end */
+#define FAREWELL 250        /* ms: for a server to end by itself */
+#define LONGEST_LINE 1000u  /* bytes: what is said beyond it is cut */
+#define LONGEST_SAYING 65536u
+#define AT_ONCE 64          /* messages: then there may be others than the server to hear */
+
+static void say(core *c, const char *form, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(core *c, const char *form, ...)
+{
+	char line[LONGEST_LINE + 2];
+	va_list arguments;
+	va_start(arguments, form);
+	vsnprintf(line, sizeof line - 1, form, arguments);
+	va_end(arguments);
+	if (c->listener.say) c->listener.say(c->listener.self, line);
+	size_t length = strlen(line);
+	line[length++] = '\n';
+	if (c->keeper.log >= 0) (void)!write(c->keeper.log, line, length);
+}
+
+static void tell_sound(core *c)
+{
+	c->news += 1;
+	futex_wake(&c->news);
+}
+
+static void collect(core *c) { server_free(atomic_exchange(&c->retired, NULL)); }
+
+/* ---- starting and ending; the keeper's thread */
+
+/* The first line of the file `interpreter` in the plugin's folder. */
+static bool read_interpreter(const core *c, char *line, int size)
+{
+	char path[4096];
+	int length = snprintf(path, sizeof path, "%s/interpreter", c->folder);
+	FILE *file = length < (int)sizeof path ? fopen(path, "re") : NULL;
+	bool is = file && fgets(line, size, file);
+	if (file) fclose(file);
+	if (is) line[strcspn(line, "\r\n")] = 0;
+	return is && line[0];
+}
+
+static void give_up(core *c)
+{
+	c->coming = false;
+	tell_sound(c);
+}
+
+static void start(core *c)
+{
+	keeper *k = &c->keeper;
+	char interpreter[4096], why[256] = "";
+	k->started = now_ms();
+	if (!read_interpreter(c, interpreter, sizeof interpreter)) {
+		say(c, "timbrel is silent: no Python is named in %s/interpreter; `timbrel plugin install` writes it", c->folder);
+		give_up(c);
+		return;
+	}
+	server *one = server_new(interpreter, k->log, why, sizeof why);
+	if (!one) {
+		say(c, "timbrel is silent: %s does not start: %s; `timbrel plugin install` names another", interpreter, why);
+		give_up(c);
+		return;
+	}
+	pthread_mutex_lock(&k->mutex);
+	k->server = one;
+	k->ready = false;
+	patch again = k->patch;
+	k->patch = (patch){.kind = PATCH_DEFAULT};
+	if (again.kind != PATCH_DEFAULT) keeper_load(c, again);
+	pthread_mutex_unlock(&k->mutex);
+	collect(c);
+	server_free(atomic_exchange(&c->offered, one)); /* one that the thread of sound has never taken */
+	tell_sound(c);
+}
+
+static void describe_end(int status, char *text, size_t size)
+{
+	if (status != -1 && WIFEXITED(status)) snprintf(text, size, "status %d", WEXITSTATUS(status));
+	else if (status != -1 && WIFSIGNALED(status)) snprintf(text, size, "signal %d", WTERMSIG(status));
+	else snprintf(text, size, "unknown status");
+}
+
+static void end(core *c, int patience)
+{
+	keeper *k = &c->keeper;
+	server *one = k->server;
+	pthread_mutex_lock(&k->mutex);
+	k->server = NULL;
+	outbox_empty(&k->out);
+	pthread_cond_broadcast(&k->answer);
+	pthread_mutex_unlock(&k->mutex);
+	inbox_empty(&k->in);
+	bool nonsense = one->nonsense;
+	char how[32];
+	describe_end(server_end(one, patience), how, sizeof how);
+	collect(c);
+	one->ended = true; /* from here on it is the thread of sound that lets it go, or the next offer */
+	futex_wake(&one->memory->plugin_bell);
+	if (k->quits) return;
+	if (k->ready && !nonsense && now_ms() - k->started > USEFUL) k->failures = 0;
+	if (++k->failures == FAILURES) {
+		say(c, "timbrel is silent: its server has ended %d times (%s); see %s", FAILURES, how,
+		    k->log >= 0 ? k->log_path : "a terminal: there is no log");
+		give_up(c);
+	} else if (k->ready) say(c, "timbrel's server has ended (%s)%s; it starts again", how, nonsense ? " after a fault" : "");
+}
+
+/* ---- messages */
+
+static void keep_patch(core *c, uint32_t number, const void *bytes, size_t length, bool *changed)
+{
+	keeper *k = &c->keeper;
+	if (number > k->asked) return;
+	if (number > k->answered) k->answered = number;
+	/* What the server said before it came to the last load is not what the host has loaded. */
+	if (k->answered < k->settled) return;
+	bool known = k->patch.kind != PATCH_DEFAULT; /* what plays from the beginning is no change */
+	bool same = k->patch.kind == PATCH_STATE && k->patch.length == length
+	            && (!length || memcmp(k->patch.bytes, bytes, length) == 0);
+	void *copy = same ? NULL : malloc(length ? length : 1);
+	if (copy) {
+		if (length) memcpy(copy, bytes, length);
+		free(k->patch.bytes);
+		k->patch = (patch){PATCH_STATE, copy, length};
+		*changed = known && number == 0;
+	}
+	pthread_cond_broadcast(&k->answer);
+}
+
+static bool keep_parameters(core *c, const unsigned char *bytes, size_t length)
+{
+	wire_parameter told[WIRE_MACROS];
+	if (length != sizeof told) return false;
+	memcpy(told, bytes, sizeof told);
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) {
+		if (!(told[i].rest >= 0 && told[i].rest <= 1) || !memchr(told[i].name, 0, sizeof told[i].name)) return false;
+		c->rests[i] = told[i].rest;
+	}
+	memcpy(c->keeper.parameters, told, sizeof told);
+	return true;
+}
+
+static bool keep_presets(core *c, const unsigned char *bytes, size_t length)
+{
+	if (length && bytes[length - 1] != 0) return false;
+	char *copy = malloc(length ? length : 1);
+	if (!copy) return true; /* the host shows what it knew before */
+	if (length) memcpy(copy, bytes, length);
+	free(c->keeper.presets);
+	c->keeper.presets = copy;
+	c->keeper.presets_length = length;
+	return true;
+}
+
+static bool pass_on(core *c, const unsigned char *bytes, size_t length)
+{
+	char line[LONGEST_LINE + 1];
+	if (length > LONGEST_SAYING || (length && memchr(bytes, 0, length))) return false;
+	if (length > LONGEST_LINE)
+		for (length = LONGEST_LINE; length && (bytes[length] & 0xc0) == 0x80;) --length; /* between two characters */
+	for (size_t i = 0; i < length; ++i) line[i] = bytes[i] < ' ' || bytes[i] == 0x7f ? ' ' : (char)bytes[i];
+	line[length] = 0;
+	say(c, "%s", line);
+	return true;
+}
+
+/* False where a message is not as the wire has it. */
+static bool obey(core *c, const inbox *in)
+{
+	keeper *k = &c->keeper;
+	const core_listener *l = &c->listener;
+	bool right = true, changed = false, parameters = false;
+	if (in->head.kind == WIRE_SAY) return pass_on(c, in->bytes, in->head.length);
+	pthread_mutex_lock(&k->mutex);
+	switch (in->head.kind) {
+	case WIRE_READY: k->ready = true; break;
+	case WIRE_STATE: keep_patch(c, in->head.number, in->bytes, in->head.length, &changed); break;
+	case WIRE_PARAMETERS: parameters = right = keep_parameters(c, in->bytes, in->head.length); break;
+	case WIRE_PRESETS: parameters = right = keep_presets(c, in->bytes, in->head.length); break;
+	default: break; /* a kind that a later server knows */
+	}
+	pthread_mutex_unlock(&k->mutex);
+	if (parameters && l->parameters_changed) l->parameters_changed(l->self);
+	if (changed && l->state_changed) l->state_changed(l->self);
+	return right;
+}
+
+/* False where the server is gone, or talks nonsense. */
+static bool exchange(core *c)
+{
+	keeper *k = &c->keeper;
+	pthread_mutex_lock(&k->mutex);
+	bool there = outbox_send(&k->out, k->server->socket);
+	pthread_mutex_unlock(&k->mutex);
+	for (int i = 0; i < AT_ONCE; ++i) {
+		enum inbox_answer answer = inbox_take(&k->in, k->server->socket);
+		if (answer == INBOX_WAITS) break;
+		if (answer == INBOX_ENDED) return false;
+		if (!obey(c, &k->in)) {
+			k->server->nonsense = true;
+			return false;
+		}
+	}
+	return there;
+}
+
+/* ---- the thread */
+
+static void rest(core *c)
+{
+	keeper *k = &c->keeper;
+	pthread_mutex_lock(&k->mutex);
+	struct pollfd on[2] = {{.fd = k->wake, .events = POLLIN}, {.fd = -1}};
+	int patience = -1;
+	if (k->server) {
+		on[1] = (struct pollfd){.fd = k->server->socket, .events = POLLIN | (k->out.first ? POLLOUT : 0)};
+		patience = LOOK_ROUND;
+	} else if (c->coming) {
+		int64_t left = k->started + BETWEEN_STARTS - now_ms();
+		patience = left > 0 ? (int)left : 0;
+	}
+	pthread_mutex_unlock(&k->mutex);
+	poll(on, 2, patience);
+	uint64_t count;
+	(void)!read(k->wake, &count, sizeof count);
+}
+
+static void *keep(void *self)
+{
+	core *c = self;
+	keeper *k = &c->keeper;
+	k->log = server_log(k->log_path, sizeof k->log_path);
+	start(c);
+	for (;;) {
+		rest(c);
+		if (k->quits) break;
+		if (!k->server && c->coming && now_ms() - k->started >= BETWEEN_STARTS) start(c);
+		if (k->server && (!exchange(c) || k->server->nonsense)) end(c, k->server->nonsense ? 0 : FAREWELL);
+		if (c->lost != k->lost) {
+			say(c, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
+			k->lost = c->lost;
+		}
+	}
+	if (k->server) end(c, FAREWELL);
+	if (k->log >= 0) close(k->log);
+	return NULL;
+}
+
+bool keeper_start(core *c)
+{
+	keeper *k = &c->keeper;
+	pthread_condattr_t clock;
+	k->log = -1;
+	c->coming = true;
+	k->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (k->wake < 0) return false;
+	pthread_mutex_init(&k->mutex, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&k->answer, &clock);
+	pthread_condattr_destroy(&clock);
+	/* The host's signals are for the host's threads. */
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int wrong = pthread_create(&k->thread, NULL, keep, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (wrong) close(k->wake);
+	return !wrong;
+}
+
+void keeper_stop(core *c)
+{
+	keeper *k = &c->keeper;
+	k->quits = true;
+	keeper_wake(c);
+	pthread_join(k->thread, NULL);
+	close(k->wake);
+	pthread_cond_destroy(&k->answer);
+	pthread_mutex_destroy(&k->mutex);
+	free(k->patch.bytes);
+	free(k->presets);
+}
+
+void keeper_load(core *c, patch loaded)
+{
+	keeper *k = &c->keeper;
+	free(k->patch.bytes);
+	k->patch = loaded;
+	if (!k->server) return; /* the next one is told when it starts */
+	/* A load that nobody has read yet gives its place and its number to this one. */
+	if (!outbox_withdraw(&k->out, WIRE_LOAD_STATE, WIRE_LOAD_PRESET)) k->server->loads += 1;
+	uint32_t kind = loaded.kind == PATCH_STATE ? WIRE_LOAD_STATE : WIRE_LOAD_PRESET;
+	bool put = outbox_put(&k->out, kind, k->server->loads, loaded.bytes, loaded.length);
+	k->settled = ++k->asked;
+	put = put && outbox_put(&k->out, WIRE_SAVE, k->settled, NULL, 0);
+	if (!put) k->server->nonsense = true; /* no memory: the next server gets it */
+	keeper_wake(c);
+}
+
+void keeper_wake(core *c)
+{
+	uint64_t one = 1;
+	(void)!write(c->keeper.wake, &one, sizeof one);
+}

@@ -1,0 +1,350 @@
+/* The thread of sound: a block's events are noted, then sent, and what the server has made is given out. Nothing here
+ * allocates, locks or, but in a bounce, waits. */
+#include <math.h>
+#include <string.h>
+
+#include "inside.h"
+
+#define LONGEST_LATENCY (WIRE_RING / 2) /* samples; the ring has room for as many again to be made */
+#define LONGEST_RACK_LATENCY (1u << 20) /* samples: no effect is as late; more is nonsense */
+#define SHORT_BLOCK 256u /* samples: below it a server that has one block's time is held up by the scheduler too often */
+#define OPENING 64u      /* events: room for what an epoch begins with, or for what ends notes whose ends were lost */
+#define PATIENCE 30000   /* ms that a bounce waits for a server that makes nothing, such as while a model loads */
+#define NAP 100          /* ms: that long a waiter goes without looking whether the server has ended */
+#define LEAST_TEMPO 1.0  /* quarter notes a minute */
+#define MOST_TEMPO 1000.0
+#define SAME_TEMPO 1e-3
+
+static bool usable(const server *one) { return !one->ended && !one->nonsense; }
+
+static bool plays(const sound *s) { return s->server && !s->begins && usable(s->server); }
+
+static void new_latency(core *c)
+{
+	const sound *s = &c->sound;
+	uint32_t blocks = s->block < SHORT_BLOCK ? 2 : 1, own = s->offline ? 0 : blocks * s->block;
+	uint32_t latency = (own < LONGEST_LATENCY ? own : LONGEST_LATENCY) + s->rack_latency;
+	if (atomic_exchange(&c->latency, latency) != latency && c->listener.latency_changed)
+		c->listener.latency_changed(c->listener.self);
+}
+
+void core_activate(core *c, double rate, uint32_t block)
+{
+	sound *s = &c->sound;
+	s->rate = rate;
+	s->block = block;
+	s->active = s->begins = true;
+	s->noted = s->taken = 0;
+	s->told_tempo = s->tempo;
+	s->told_rolling = s->rolling;
+	c->late = 0;
+	new_latency(c);
+}
+
+void core_deactivate(core *c) { c->sound.active = false; }
+
+void core_offline(core *c, bool offline)
+{
+	sound *s = &c->sound;
+	if (s->offline == offline) return;
+	s->offline = offline;
+	s->begins = true;
+	new_latency(c);
+}
+
+/* ---- a block's events are noted */
+
+static void note(core *c, uint32_t offset, noted_event one)
+{
+	sound *s = &c->sound;
+	if (!s->active) return;
+	if (s->noted == WIRE_EVENTS) {
+		s->lost = true;
+		c->lost += 1;
+		return;
+	}
+	uint64_t before = s->noted ? s->events[s->noted - 1].event.time : 0;
+	one.event.time = offset > before ? offset : before;
+	s->events[s->noted++] = one;
+}
+
+void core_midi(core *c, uint32_t offset, const uint8_t *bytes, uint32_t count)
+{
+	if (count < 1 || bytes[0] < 0x80 || bytes[0] >= 0xf0) return; /* messages of a channel alone */
+	bool two = bytes[0] >= 0xc0 && bytes[0] < 0xe0;
+	if (count != (two ? 2 : 3) || bytes[1] > 0x7f || (!two && bytes[2] > 0x7f)) return;
+	noted_event one = {.event = {.kind = WIRE_MIDI, .number = (uint16_t)count}};
+	memcpy(one.event.data, bytes, count);
+	note(c, offset, one);
+}
+
+float sound_allowed(uint32_t parameter, float value)
+{
+	float low = parameter == WIRE_GAIN ? -60.0f : 0.0f;
+	float high = parameter == WIRE_GAIN ? 12.0f : parameter == WIRE_PRESET ? 65535.0f : 1.0f;
+	if (parameter >= WIRE_PRESET) value = roundf(value);
+	return value < low ? low : value > high ? high : value;
+}
+
+void core_set(core *c, uint32_t offset, uint32_t parameter, float value)
+{
+	if (parameter >= WIRE_PARAMETER_COUNT || !isfinite(value)) return;
+	value = sound_allowed(parameter, value);
+	uint32_t bit = parameter < WIRE_MACROS ? 1u << parameter : 0, moved = c->moved;
+	float before = atomic_exchange(&c->values[parameter], value);
+	if (bit ? !(moved & bit) && value == MACRO_DEFAULT : value == before) return;
+	if (bit) atomic_fetch_or(&c->moved, bit);
+	if (parameter == WIRE_PRESET && value > 0) {
+		/* It sounds as it was made, whatever was moved before. */
+		c->moved = 0;
+		for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
+		if (!c->sound.active || !plays(&c->sound)) {
+			c->chooses = true; /* what no server hears now is said when an epoch begins */
+			return;
+		}
+	}
+	note(c, offset,
+	     (noted_event){.event = {.kind = WIRE_PARAMETER, .number = (uint16_t)parameter, .value = value},
+	                   .before = before,
+	                   .had_moved = (moved & bit) != 0});
+}
+
+void core_tempo(core *c, uint32_t offset, double bpm)
+{
+	sound *s = &c->sound;
+	if (!(bpm >= LEAST_TEMPO && bpm <= MOST_TEMPO) || fabs(bpm - s->told_tempo) < SAME_TEMPO) return;
+	s->told_tempo = bpm;
+	note(c, offset, (noted_event){.event = {.kind = WIRE_TEMPO, .value = (float)bpm}});
+}
+
+void core_transport(core *c, uint32_t offset, bool rolling, bool from_the_beginning)
+{
+	sound *s = &c->sound;
+	if (rolling == s->told_rolling && !(rolling && from_the_beginning)) return;
+	s->told_rolling = rolling;
+	uint16_t number = !rolling ? 0 : from_the_beginning ? 1 : 2;
+	note(c, offset, (noted_event){.event = {.kind = WIRE_TRANSPORT, .number = number}});
+}
+
+/* ---- and sent */
+
+static uint32_t room(const sound *s)
+{
+	const wire_memory *m = s->server->memory;
+	uint64_t waiting = m->event_head - m->event_tail;
+	if (waiting > WIRE_EVENTS) s->server->nonsense = true;
+	return waiting > WIRE_EVENTS ? 0 : WIRE_EVENTS - (uint32_t)waiting;
+}
+
+/* The caller knows that there is room. */
+static void send_event(sound *s, uint64_t time, wire_event event)
+{
+	wire_memory *m = s->server->memory;
+	uint64_t head = m->event_head;
+	event.time = time;
+	m->events[head % WIRE_EVENTS] = event;
+	m->event_head = head + 1;
+}
+
+/* Where a parameter stood before this block, and whether a macro had moved. */
+static float stood(const core *c, uint32_t parameter, bool *moved)
+{
+	const sound *s = &c->sound;
+	for (uint32_t i = 0; i < s->noted; ++i)
+		if (s->events[i].event.kind == WIRE_PARAMETER && s->events[i].event.number == parameter) {
+			*moved = s->events[i].had_moved;
+			return s->events[i].before;
+		}
+	*moved = parameter < WIRE_MACROS && (c->moved >> parameter & 1);
+	return c->values[parameter];
+}
+
+static void send_moved(core *c, uint64_t time)
+{
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) {
+		bool moved;
+		float value = stood(c, i, &moved);
+		if (moved)
+			send_event(&c->sound, time, (wire_event){.kind = WIRE_PARAMETER, .number = (uint16_t)i, .value = value});
+	}
+}
+
+/* False where the memory has no room: then the next block tries again. */
+static bool begin_epoch(core *c)
+{
+	sound *s = &c->sound;
+	if (room(s) < OPENING) return false;
+	s->epoch = s->epoch == UINT16_MAX ? 1 : s->epoch + 1; /* never 0, which new memory holds */
+	s->position = 0;
+	s->begins = s->lost = false;
+	send_event(s, 0, (wire_event){.kind = WIRE_RESET, .value = (float)s->rate, .number = s->offline ? WIRE_OFFLINE : 0,
+	                              .epoch = s->epoch, .loads = s->server->loads, .block = s->block});
+	if (atomic_exchange(&c->chooses, false))
+		send_event(s, 0, (wire_event){.kind = WIRE_PARAMETER, .number = WIRE_PRESET, .value = c->values[WIRE_PRESET]});
+	send_moved(c, 0);
+	bool moved;
+	gain_start(&s->gain, s->rate, stood(c, WIRE_GAIN, &moved));
+	if (s->tempo > 0) send_event(s, 0, (wire_event){.kind = WIRE_TEMPO, .value = (float)s->tempo});
+	if (s->rolling) send_event(s, 0, (wire_event){.kind = WIRE_TRANSPORT, .number = 2});
+	return true;
+}
+
+/* The notes whose ends were lost end, pedals come up, and macros go where they should stand. */
+static void make_good(core *c, uint64_t time)
+{
+	sound *s = &c->sound;
+	for (uint8_t channel = 0; channel < 16; ++channel)
+		for (uint32_t i = 0; i < 2; ++i)
+			send_event(s, time, (wire_event){.kind = WIRE_MIDI, .number = 3, .data = {0xb0 | channel, i ? 123 : 64, 0}});
+	send_moved(c, time);
+	s->lost = false;
+}
+
+/* Sends the events from sample `from` of the block on, for `count` samples. Returns for how many they are: fewer where
+ * those of a bounce do not fit at once. Without a server only what an epoch begins with is kept in mind. */
+static uint32_t send_events(core *c, uint32_t from, uint32_t count, bool last)
+{
+	sound *s = &c->sound;
+	bool heard = plays(s);
+	for (; s->taken < s->noted; ++s->taken) {
+		const wire_event *e = &s->events[s->taken].event;
+		uint32_t offset = e->time < from + count ? (uint32_t)e->time - from : count - (count > 0);
+		if (!last && e->time >= from + count) break;
+		uint64_t time = s->position + offset;
+		if (heard && e->kind == WIRE_PARAMETER && e->number == WIRE_GAIN) {
+			if (time == 0) gain_start(&s->gain, s->rate, e->value);
+			else gain_set(&s->gain, (int64_t)time + s->rack_latency, e->value);
+			continue;
+		}
+		if (heard && room(s) > 0) send_event(s, time, *e);
+		else if (heard && s->offline && offset > 0) return offset;
+		else if (heard) {
+			s->lost = true;
+			c->lost += 1;
+		}
+		if (e->kind == WIRE_TEMPO) s->tempo = e->value;
+		if (e->kind == WIRE_TRANSPORT) s->rolling = e->number != 0;
+	}
+	if (heard && s->lost && room(s) >= OPENING) make_good(c, s->position + count);
+	return count;
+}
+
+/* ---- samples */
+
+/* How many samples of this epoch are made. */
+static uint64_t made(const sound *s)
+{
+	uint64_t position = s->server->memory->made;
+	if (WIRE_EPOCH(position) != s->epoch) return 0;
+	uint32_t rack = s->server->memory->rack_latency;
+	if (WIRE_SAMPLES(position) > s->position || rack > LONGEST_RACK_LATENCY) s->server->nonsense = true;
+	return s->server->nonsense ? 0 : WIRE_SAMPLES(position);
+}
+
+static void ring(_Atomic uint32_t *bell, _Atomic uint32_t *sleeps)
+{
+	*bell += 1;
+	if (*sleeps) futex_wake(bell);
+}
+
+/* Until all samples are made that have been asked for, the server ends, or it has made none for too long. */
+static void wait_until_made(sound *s)
+{
+	wire_memory *m = s->server->memory;
+	uint64_t so_far = made(s);
+	int64_t since = now_ms();
+	while (so_far < s->position && plays(s)) {
+		uint32_t bell = m->plugin_bell;
+		m->plugin_sleeps = 1;
+		uint64_t more = made(s);
+		if (more > so_far) since = now_ms();
+		else if (now_ms() - since > PATIENCE) s->server->nonsense = true;
+		else futex_wait(&m->plugin_bell, bell, NAP);
+		so_far = more;
+	}
+	m->plugin_sleeps = 0;
+}
+
+/* The block's end is at `position` already. */
+static void give_out(core *c, float *left, float *right, uint32_t count)
+{
+	sound *s = &c->sound;
+	const wire_memory *m = s->server->memory;
+	if (s->offline) wait_until_made(s);
+	uint64_t there = made(s);
+	bool begun = WIRE_EPOCH(m->made) == s->epoch;
+	if (begun && m->rack_latency != s->rack_latency) {
+		s->rack_latency = m->rack_latency;
+		new_latency(c);
+	}
+	int64_t first = (int64_t)s->position - count - (c->latency - s->rack_latency);
+	for (uint32_t i = 0; i < count; ++i) {
+		int64_t sample = first + i;
+		bool is = sample >= 0 && (uint64_t)sample < there;
+		float l = is ? m->sound[0][sample % WIRE_RING] : 0.0f, r = is ? m->sound[1][sample % WIRE_RING] : 0.0f;
+		left[i] = isfinite(l) ? l : 0.0f;
+		right[i] = isfinite(r) ? r : 0.0f;
+	}
+	if (begun && first + count > (int64_t)there) c->late += 1;
+	gain_apply(&s->gain, first, left, right, count);
+}
+
+/* ---- the server that plays */
+
+/* Takes the server that the keeper offers, in place of one that has ended. */
+static void take_server(core *c)
+{
+	sound *s = &c->sound;
+	if (s->server && s->server->ended) {
+		c->retired = s->server;
+		s->server = NULL;
+	}
+	if (!s->server) s->server = atomic_exchange(&c->offered, NULL);
+}
+
+static void wait_for_server(core *c)
+{
+	int64_t since = now_ms();
+	for (;;) {
+		uint32_t news = c->news;
+		take_server(c);
+		if ((c->sound.server && usable(c->sound.server)) || !c->coming || now_ms() - since > PATIENCE) return;
+		futex_wait(&c->news, news, NAP);
+	}
+}
+
+void core_run(core *c, float *left, float *right, uint32_t count)
+{
+	sound *s = &c->sound;
+	if (!s->active) {
+		memset(left, 0, count * sizeof *left);
+		memset(right, 0, count * sizeof *right);
+		return;
+	}
+	server *before = s->server;
+	if (s->offline) wait_for_server(c);
+	else take_server(c);
+	s->begins |= atomic_exchange(&c->reloaded, false) || s->server != before;
+	if (count > s->block && !s->offline) {
+		s->block = count;
+		s->begins = true;
+		new_latency(c);
+	}
+	if (s->begins && s->server && usable(s->server)) begin_epoch(c);
+	uint32_t done = 0;
+	do {
+		uint32_t part = count - done < WIRE_LONGEST_BLOCK ? count - done : WIRE_LONGEST_BLOCK;
+		part = send_events(c, done, part, done + part == count);
+		if (plays(s)) {
+			s->position += part;
+			s->server->memory->complete = WIRE_POSITION(s->epoch, s->position);
+			ring(&s->server->memory->server_bell, &s->server->memory->server_sleeps);
+			give_out(c, left + done, right + done, part);
+		} else {
+			memset(left + done, 0, part * sizeof *left);
+			memset(right + done, 0, part * sizeof *right);
+		}
+		done += part;
+	} while (done < count);
+	s->noted = s->taken = 0;
+}

@@ -1,0 +1,204 @@
+"""The plugin's native core as Python calls it, and the server that answers it in tests."""
+
+import contextlib
+import ctypes
+import json
+import mmap
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NATIVE = Path(__file__).parents[3] / "host" / "plugin" / "native"
+HERE = Path(__file__).parent
+MACROS, GAIN, PRESET, PANEL, PARAMETERS = 16, 16, 17, 18, 19
+LONG = 20  # seconds: what has not happened then will not
+
+NOTED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+SAID = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+
+
+def make(target, build, *settings):
+    """Builds a target of the native Makefile into a folder; the test is skipped where there is no compiler."""
+    for tool in ("cc", "make"):
+        if not shutil.which(tool):
+            pytest.skip(f"needs {tool}")
+    done = subprocess.run(
+        ["make", "-s", "-C", str(NATIVE), target, f"BUILD={build}", *settings],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class Listener(ctypes.Structure):
+    """core_listener."""
+
+    _fields_ = (
+        ("self", ctypes.c_void_p),
+        ("parameters_changed", NOTED),
+        ("latency_changed", NOTED),
+        ("state_changed", NOTED),
+        ("say", SAID),
+    )
+
+
+class Told(ctypes.Structure):
+    """wire_parameter."""
+
+    _fields_ = (("name", ctypes.c_char * 64), ("rest", ctypes.c_float), ("used", ctypes.c_uint32))
+
+
+def library(path):
+    """The core's library, with the types of its functions."""
+    lib = ctypes.CDLL(str(path))
+    core, u32, block = ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(ctypes.c_float)
+    for name, result, arguments in (
+        ("core_new", core, [ctypes.c_char_p, ctypes.POINTER(Listener)]),
+        ("core_free", None, [core]),
+        ("core_activate", None, [core, ctypes.c_double, u32]),
+        ("core_deactivate", None, [core]),
+        ("core_offline", None, [core, ctypes.c_bool]),
+        ("core_midi", None, [core, u32, ctypes.c_char_p, u32]),
+        ("core_set", None, [core, u32, u32, ctypes.c_float]),
+        ("core_tempo", None, [core, u32, ctypes.c_double]),
+        ("core_transport", None, [core, u32, ctypes.c_bool, ctypes.c_bool]),
+        ("core_run", None, [core, block, block, u32]),
+        ("core_latency", u32, [core]),
+        ("core_late", ctypes.c_uint64, [core]),
+        ("core_get", ctypes.c_float, [core, u32]),
+        ("core_parameter", None, [core, u32, ctypes.POINTER(Told)]),
+        ("core_presets", u32, [core]),
+        ("core_preset_name", ctypes.c_bool, [core, u32, ctypes.c_char_p]),
+        ("core_save", ctypes.c_size_t, [core, ctypes.POINTER(ctypes.c_void_p)]),
+        ("core_load", ctypes.c_bool, [core, ctypes.c_char_p, ctypes.c_size_t]),
+        ("core_load_preset", ctypes.c_bool, [core, ctypes.c_char_p]),
+    ):
+        getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
+    return lib
+
+
+def until(true, what):
+    """Waits for something to become true."""
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.002)
+
+
+class Folder:
+    """A plugin's folder whose interpreter is the server of these tests."""
+
+    def __init__(self, path, **behaviour):
+        self.path = path
+        path.mkdir(exist_ok=True)
+        self.behave(**behaviour)
+        (path / "heard").touch()
+        (path / "progress").write_bytes(bytes(16))
+        with (path / "progress").open("r+b") as file:
+            self._progress = mmap.mmap(file.fileno(), 16)
+        start = path / "start"
+        start.write_text(
+            f'#!/bin/sh\nls -l /proc/$$/fd > "{path}/descriptors"\ncat /proc/$$/status > "{path}/status"\n'
+            f'env -0 > "{path}/environment"\nprintf "%s " "$@" > "{path}/arguments"\n'
+            f'exec "{sys.executable}" -I "{HERE / "fake_server.py"}" "{path}"\n'
+        )
+        start.chmod(0o755)
+        self.name(start)
+
+    def name(self, interpreter):
+        (self.path / "interpreter").write_text(f"{interpreter}\n")
+
+    def behave(self, **behaviour):
+        (self.path / "behaviour.json").write_text(json.dumps(behaviour))
+
+    def hold(self, holds):
+        (self.path / "hold").touch() if holds else (self.path / "hold").unlink()
+
+    def heard(self, what=None):
+        """What servers have heard, in order."""
+        lines = [json.loads(line) for line in (self.path / "heard").read_text().splitlines()]
+        return [line for line in lines if what in (None, line["what"])]
+
+    @property
+    def made(self):
+        """The epoch and the samples of it that are made."""
+        position = struct.unpack_from("<Q", self._progress)[0]
+        return position >> 48, position & (1 << 48) - 1
+
+    @property
+    def process(self):
+        return struct.unpack_from("<I", self._progress, 8)[0]
+
+
+class Core:
+    """A core, as a host has it; what it says is in `said`."""
+
+    def __init__(self, lib, folder):
+        self.lib, self.said, self.changes = lib, [], []
+        noted = {
+            name: NOTED(lambda _, name=name: self.changes.append(name))
+            for name in ("parameters_changed", "latency_changed", "state_changed")
+        }
+        self._listener = Listener(None, *noted.values(), SAID(lambda _, line: self.said.append(line.decode())))
+        self.core = lib.core_new(os.fsencode(folder.path), ctypes.byref(self._listener))
+        self.folder, self.position = folder, 0
+
+    def __getattr__(self, name):
+        call = getattr(self.lib, f"core_{name}")
+        return lambda *arguments: call(self.core, *arguments)
+
+    def wait(self):
+        """Until there is a server; its first samples are those of the next block."""
+        until(lambda: self.folder.heard("began"), "a server")
+
+    def run(self, count):
+        """A block: the two channels, [2, count]."""
+        sound = np.full((2, count), np.nan, np.float32)
+        sides = [side.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for side in sound]
+        self.lib.core_run(self.core, *sides, count)
+        self.position += count
+        return sound
+
+    def play(self, blocks):
+        """Blocks in live time, each when the server has made the one before: what comes out, [2, samples]."""
+        parts = []
+        for block in blocks:
+            parts.append(self.run(block))
+            self.caught_up()
+        return np.concatenate(parts, axis=1)
+
+    def caught_up(self):
+        until(lambda: self.folder.made[1] == self.position, f"{self.position} samples made")
+
+    def save(self):
+        where = ctypes.c_void_p()
+        count = self.lib.core_save(self.core, ctypes.byref(where))
+        state = ctypes.string_at(where, count)
+        ctypes.CDLL(None).free(where)
+        return state
+
+    def load(self, state):
+        return self.lib.core_load(self.core, state, len(state))
+
+    def close(self):
+        if self.core:
+            self.lib.core_free(self.core)
+            self.core = None
+
+
+@contextlib.contextmanager
+def opened(lib, folder):
+    """A core that is closed in the end."""
+    core = Core(lib, folder)
+    try:
+        yield core
+    finally:
+        core.close()
