@@ -45,7 +45,8 @@ def run(tmp_path):
 
 
 def packages():
-    [line] = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("SYSTEM")]
+    lines = (ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines()
+    [line] = [line for line in lines if line.startswith("SYSTEM")]
     return line.partition(":=")[2].split()
 
 
