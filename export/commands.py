@@ -57,10 +57,13 @@ class Weights(StrEnum):
 
 @commands.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The model, ending in .onnx; its encoder lies beside.")
+    source: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder; with --nn alone also a model file or a shipped model.")
     ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The model, ending in .onnx; its encoder lies beside.")
+    ] = None,
+    nn: Annotated[Path | None, typer.Option("--nn", help="A file for nn~ in Max and Pd, ending in .ts.")] = None,
     checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
     weights: Annotated[Weights, typer.Option(help="float16 is half the file.")] = Weights.float16,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
@@ -69,19 +72,14 @@ def export(
     credits: Annotated[str | None, typer.Option(help="Who made the sounds.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model that any host can play, and prove that it gives what was trained."""
-    from ..host.contract.encoder import encoder_path
-    from ..train.run import Run
+    """Write a model that any host can play, or a file for Max and Pd, and prove that it gives what was trained."""
     from .export import Labels
-    from .export import export as write
+    from .nn.files import written
 
     labels = Labels(name, description, license, credits)
-    card = write(
-        Run.open(run), output, labels=labels, which=checkpoint.value, weights=weights.value, overwrite=overwrite
-    )
-    print(f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch")
-    if encoder_path(output).exists():
-        print(f"{encoder_path(output)}: its encoder")
+    how: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
+    for line in written(source, output, nn, labels=labels, **how):
+        print(line)
 
 
 @commands.command()

@@ -136,7 +136,7 @@ class GrainEngine:
         default = np.array([[latent.default for latent in card.latents]], np.float32)
         even = np.ones(card.frame_length, np.float32)
         at_default = self._source.power(model.decode(default, np.zeros(0, np.intp))[0], 1.0, even)
-        self._highest_power = max(loudest**2, at_default)
+        self.highest_power = max(loudest**2, at_default)  # of a grain
         self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._decoded: dict[bytes, Array] = {}  # what was decoded last, by code
         self._no_chroma = np.zeros(0, np.intp)
@@ -243,8 +243,8 @@ class GrainEngine:
             due, frames, cuts, sounds, windows, sides, strict=True
         ):
             power = self._source.power(frame, cut.ratio, window)
-            if power > self._highest_power:
-                window = window * np.float32(math.sqrt(self._highest_power / power))
+            if power > self.highest_power:
+                window = window * np.float32(math.sqrt(self.highest_power / power))
             self._place(stream, grain.onset, sound * window, gains, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:

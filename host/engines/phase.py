@@ -19,8 +19,8 @@ STRIDE = 29  # frames between the places where successive voices begin; odd, so 
 
 
 @functools.lru_cache(maxsize=4)  # presets that are loaded while others sound share it
-def _phases(frame_length: int, hop_length: int) -> Spectrum:
-    """Return the spectra of the loop of noise, all magnitudes 1, [frames, bins]."""
+def noise_phases(frame_length: int, hop_length: int) -> Spectrum:
+    """Return the spectra of the loop of noise, all magnitudes 1, [`LOOP_FRAMES`, bins]."""
     loop = white_noise(LOOP_FRAMES * hop_length)
     wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
     spectra = stft(wrapped, frame_length, hop_length)
@@ -46,7 +46,7 @@ class NoisePhase:
     """
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
-        self._table = _phases(frame_length, hop_length)
+        self._table = noise_phases(frame_length, hop_length)
         self._voices_begun = 0
 
     def begin(self) -> PhaseState:
@@ -74,7 +74,12 @@ class NoisePhase:
 
 
 class NoiseVoicing:
-    """Makes frames for the engine: spectra as they are decoded, moved as a whole, with stored noise phases."""
+    """Makes frames for the engine: spectra as they are decoded, moved as a whole, with stored noise phases.
+
+    Attributes:
+        window: by which frames are multiplied, [frame_length]; overlapped, they add up to the sound.
+        leakage: the part of bin 1 that the window spreads to 0 Hz.
+    """
 
     delay = 0
     channels = 1
@@ -90,9 +95,9 @@ class NoiseVoicing:
         self._phase = NoisePhase(self.frame_length, self.hop_length)
         shape = window(card.window, self.frame_length)
         overlap = np.square(shape).sum() / self.hop_length
-        self._window: Array = (shape / np.float32(overlap)).astype(np.float32)
+        self.window: Array = (shape / np.float32(overlap)).astype(np.float32)
         turn = 2 * np.pi * np.arange(self.frame_length) / self.frame_length
-        self._leakage = -2 * float(shape @ np.cos(turn) / shape.sum())
+        self.leakage = -2 * float(shape @ np.cos(turn) / shape.sum())
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)
 
     def begin(self) -> PhaseState:
@@ -114,7 +119,7 @@ class NoiseVoicing:
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0
         if self._lowest_bin == 1:
-            spectra[:, 0] = self._leakage * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
+            spectra[:, 0] = self.leakage * spectra[:, 1].real  # takes back what the window spreads from bin 1 to 0 Hz
         frames: Array = np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
-        frames *= self._window
+        frames *= self.window
         return frames[:, np.newaxis]

@@ -1,0 +1,176 @@
+"""Reads a file as nn~ does, in Python: what this refuses, nn~ refuses, or ends with Max or Pd."""
+
+import re
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Array = npt.NDArray[np.float32]
+
+BOOL, INT, FLOAT, STRING = range(4)  # the types of attributes' values, as ``NAME_params`` numbers them
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # at the beginning of a word, as C++ reads it
+
+
+class Refused(Exception):
+    """Raised, with the reason, where nn~ would not play a file, or would end with it."""
+
+
+class Backend:
+    """A file that is open in nn~."""
+
+    def __init__(self, path: Path) -> None:
+        """Load a file.
+
+        Raises:
+            Refused: it is no TorchScript, or has no method to play.
+        """
+        try:
+            with quiet():
+                self._module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise Refused(f"it does not load ({str(error).splitlines()[0]})") from None
+        if not self.methods():
+            raise Refused("it has no method with METHOD_params")
+
+    def methods(self) -> list[str]:
+        """Return the methods that can play: those that it lists, or else all that have parameters."""
+        if self._has("get_methods"):
+            return [str(name) for name in self._module.get_methods()]
+        names: list[str] = self._module._c._method_names()
+        return [name for name in names if hasattr(self._module, f"{name}_params")]
+
+    def attributes(self) -> list[str]:
+        """Return the attributes that messages can set: those that it lists, or else all that have parameters."""
+        if self._has("get_attributes"):
+            return [str(name) for name in self._module.get_attributes()]
+        names = {name for name, _ in (*self._module.named_buffers(), *self._module.named_parameters())}
+        return sorted(name.removesuffix("_params") for name in names if name.endswith("_params"))
+
+    def params(self, method: str) -> tuple[int, int, int, int]:
+        """Return a method's channels in, ratio in, channels out and ratio out.
+
+        Raises:
+            Refused: it is no method to play, or its parameters are not four numbers.
+        """
+        if method not in self.methods():
+            raise Refused(f"it has no method {method!r}")
+        channels_in, ratio_in, channels_out, ratio_out = self._numbers(f"{method}_params", 4)
+        return channels_in, ratio_in, channels_out, ratio_out
+
+    def labels(self, method: str) -> tuple[list[str], list[str]]:
+        """Return the names of a method's inlets and outlets; those that nn~ gives where the file has none."""
+        channels_in, _, channels_out, _ = self.params(method)
+        found = []
+        for way, count in (("input", channels_in), ("output", channels_out)):
+            given = getattr(self._module, f"{method}_{way}_labels", [])
+            plain = [f"(signal) model {way} {place}" for place in range(count)]
+            found.append([*given[:count], *plain[len(given) :]])
+        return found[0], found[1]
+
+    def get(self, name: str) -> str:
+        """Return an attribute's values as nn~ prints them, with spaces between them.
+
+        Raises:
+            Refused: there is no getter or there are no types, or they do not go with what is got.
+        """
+        types = self._types(name)
+        values = self._call(f"get_{name}")
+        if not isinstance(values, list | tuple) or len(values) < len(types):
+            raise Refused(f"get_{name} gives {values!r}, no list of {len(types)}")
+        return " ".join(_printed(value, kind) for value, kind in zip(values, types, strict=False))
+
+    def set(self, name: str, *words: str) -> None:
+        """Set an attribute from a message's words.
+
+        Raises:
+            Refused: there is no setter or there are no types, they do not go with the words, or it does not give 0.
+        """
+        types = self._types(name)
+        if len(words) != len(types):
+            raise Refused(f"{name} takes {len(types)} values, {len(words)} were given")
+        given = self._call(f"set_{name}", *(_read(word, kind) for word, kind in zip(words, types, strict=True)))
+        if isinstance(given, bool) or given != 0:
+            raise Refused(f"set_{name} gives {given!r} in place of 0")
+
+    def set_sample_rate(self, rate: int) -> None:
+        """Tell the file at which rate it sounds, in Hz, where it wants to know."""
+        if self._has("set_sample_rate"):
+            self._call("set_sample_rate", rate)
+
+    def perform(self, signals: Array, method: str = "forward") -> Array:
+        """Return the sound of a block.
+
+        Args:
+            signals: [batch, channels in, samples].
+
+        Returns:
+            [batch, channels out, samples].
+
+        Raises:
+            Refused: the method fails, or gives another shape.
+        """
+        channels_in, ratio_in, channels_out, ratio_out = self.params(method)
+        batch, _, count = signals.shape
+        if count % ratio_in:
+            raise Refused(f"blocks of {count} samples are no multiple of its ratio {ratio_in}")
+        with torch.inference_mode():
+            given = torch.from_numpy(np.ascontiguousarray(signals[:, :channels_in], np.float32))
+            given = given.reshape(batch, channels_in, count // ratio_in, ratio_in)[..., -1]
+            found = self._call(method, given)
+            if not isinstance(found, torch.Tensor) or found.numel() * ratio_out != batch * channels_out * count:
+                raise Refused(f"{method} does not give {channels_out} channels of {count} samples")
+            held = found.repeat_interleave(ratio_out).reshape(batch, channels_out, count)
+        made: Array = held.numpy()
+        return made
+
+    def _has(self, method: str) -> bool:
+        return method in self._module._c._method_names()
+
+    def _call(self, method: str, *given: Any) -> Any:
+        if not self._has(method):
+            raise Refused(f"it has no {method}")
+        try:
+            return getattr(self._module, method)(*given)
+        except RuntimeError as error:
+            raise Refused(f"{method} fails ({str(error).strip().splitlines()[-1]})") from None
+
+    def _types(self, name: str) -> list[int]:
+        types = self._numbers(f"{name}_params")
+        for kind in types:
+            if kind not in (BOOL, INT, FLOAT, STRING):
+                raise Refused(f"{name}_params has the unknown type {kind}")
+        return types
+
+    def _numbers(self, name: str, count: int | None = None) -> list[int]:
+        found = getattr(self._module, name, None)
+        if not isinstance(found, torch.Tensor) or found.ndim != 1 or count not in (None, len(found)):
+            raise Refused(f"it has no {name}, or not as numbers in a row")
+        return [int(number) for number in found]
+
+
+def quiet() -> AbstractContextManager[object]:
+    """Return a block in which torch does not say that TorchScript is to be given up: it is what nn~ reads."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def _printed(value: Any, kind: int) -> str:
+    python = (bool, int, float, str)[kind]
+    if type(value) is not python:
+        raise Refused(f"a getter gives {value!r} where its type is {python.__name__}")
+    return f"{value:.6f}" if kind == FLOAT else str(value).lower() if kind == BOOL else str(value)
+
+
+def _read(word: str, kind: int) -> bool | int | float | str:
+    if kind == STRING:
+        return word
+    if kind == BOOL:
+        return word.lower() == "true"
+    number = NUMBER.match(word)
+    if number is None:
+        raise Refused(f"{word!r} is no number")
+    return int(float(number[0])) if kind == INT else float(np.float32(number[0]))

@@ -1,0 +1,261 @@
+"""Textures of models that give grains: what `GrainEngine` sounds where a preset asks for nothing, in TorchScript.
+
+Grains begin on the same samples, have the same random numbers, and are cut from the same frames or the same noise.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ...host.contract.model import Model
+from ...host.dsp import gaussian_noise
+from ...host.engines.grain import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
+from ...host.engines.protocol import MIDDLE_C
+from ...host.engines.source import PRIMES, TRIED
+from ...host.kinds.grain import CONTROLS, DENSITY, GrainSettings
+from .player import FLOAT, Attribute, Player
+
+
+def _own() -> list[Attribute]:
+    """Return the attributes that grains have: numbers of a preset's [grain]."""
+    rest = GrainSettings(density=DENSITY)
+    controls = [(name, CONTROLS[f"grain.{name}"]) for name in ("density", "jitter", "spread")]
+    return [Attribute(name, FLOAT, span.low, span.high, getattr(rest, name)) for name, span in controls]
+
+
+class GrainPlayer(Player):
+    """Voices that begin grain after grain, each where chance puts it in the time to the next."""
+
+    noise: Tensor
+    phasors: Tensor
+    waiting: list[list[tuple[int, int, float]]]
+    origins: list[float]
+    densities: list[float]
+    placed: list[int]
+    drawn: list[int]
+    keys: list[int]
+    primes: list[int]
+
+    def __init__(self, model: Model, decoder: nn.Module, highest_power: float) -> None:
+        """Make the tables.
+
+        Args:
+            decoder: gives frames, [rows, frame_width], of latents and of a chroma that it does not hear.
+            highest_power: of a grain, as `GrainEngine.highest_power`.
+        """
+        card = model.card
+        super().__init__(card, ["(signal) left", "(signal) right"], _own())
+        self.decoder = decoder
+        self.frame_length, self.bins = card.frame_length, card.frame_length // 2 + 1
+        self.envelope_points = card.envelope_points
+        self.of_noise, self.polar = card.domain == "magnitude", card.domain == "magnitude_phase"
+        longest = math.ceil(CONTROLS["grain.length"].high * card.sample_rate)
+        noise = gaussian_noise(1 << longest.bit_length() if self.of_noise else 1)
+        self.register_buffer("noise", torch.from_numpy(noise.copy()))
+        self.register_buffer("phasors", torch.from_numpy(noise / abs(noise)))
+        self.highest_power = highest_power
+        self.seconds = GrainSettings().values(card)["grain.length"]
+        self.middle, self.furthest, self.fill, self.tried = float(MIDDLE_C), FURTHEST, FILL, TRIED
+        self.columns, self.when, self.side, self.noises = COLUMNS, WHEN, SIDE, NOISE
+        self.primes = list(PRIMES)
+        self.waiting, self.origins, self.densities = [[(0, 0, 0.0)]], [0.0], [1.0]
+        self.placed, self.drawn, self.keys = [0], [0], [0]
+
+    def longest(self) -> int:
+        """See `Player.longest`."""
+        return math.ceil(self.seconds * self.values[2])
+
+    def begin_rows(self, rows: int, device: torch.device) -> None:
+        """See `Player.begin_rows`."""
+        nothing: list[tuple[int, int, float]] = []
+        self.waiting = [nothing.copy() for _ in range(rows)]
+        self.origins, self.densities = [0.0] * rows, [1.0] * rows
+        self.placed, self.drawn, self.keys = [0] * rows, [0] * rows, [0] * rows
+
+    def begin_note(self, row: int, number: int) -> None:
+        """See `Player.begin_note`: a grain, and those before it that overlap it, as `GrainEngine` schedules them."""
+        on, density = self.onsets[row], self.density()
+        self.keys[row] = int(mixed(mixed(torch.zeros(1, dtype=torch.int64)) + (number + 1)))
+        self.waiting[row].clear()
+        self.drawn[row] = 0
+        self.origins[row], self.densities[row], self.placed[row] = float(on), density, 1
+        self.schedule(row, float(on), density, 0.0)
+        length = self.seconds * self.values[2]
+        if density * length > 1.0:
+            spaced = min(density, self.fill / length)
+            for before in range(1, math.ceil(spaced * length) + 1):
+                self.schedule(row, on - before / spaced, spaced, self.values[4])
+
+    def density(self) -> float:
+        """Return the density in grains a sample."""
+        return self.values[3] / self.values[2]
+
+    def schedule(self, row: int, place: float, density: float, jitter: float) -> None:
+        """Let a grain wait for its onset."""
+        number = self.drawn[row]
+        self.drawn[row] += 1
+        late = self.chances(row, number)[self.when] * jitter / density
+        self.waiting[row].append((math.floor(place + late + 0.5), number, density))
+
+    def chances(self, row: int, number: int) -> list[float]:
+        """Return the random numbers on [0, 1) of a grain of a row's note: `timbrel.host.dsp.uniforms`."""
+        places = torch.arange(number * self.columns, (number + 1) * self.columns, dtype=torch.int64)
+        drawn: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
+        return drawn
+
+    def keep(self, codes: Tensor) -> None:
+        """See `Player.keep`: nothing."""
+
+    def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
+        """See `Player.add`: grains, each of the code on its first sample."""
+        self.place(row, end)
+        later: list[tuple[int, int, float]] = []
+        due: list[tuple[int, int, float]] = []
+        for grain in self.waiting[row]:
+            (due if grain[0] < end else later).append(grain)
+        self.waiting[row] = later
+        if len(due) == 0:
+            return
+        times = [max(grain[0], self.onsets[row]) for grain in due]
+        frames = self.decode(codes[:, [time - self.now for time in times]].T)
+        for number, frame in enumerate(frames):
+            onset, drawn, density = due[number]
+            chance = self.chances(row, drawn)
+            semitones = self.note_at(pitch, times[number]) - self.middle
+            ratio = 2.0 ** (min(max(semitones, -self.furthest), self.furthest) / 12.0)
+            sound = self.sound(frame, ratio, density, chance)
+            angle = math.pi / 4 * (1.0 + self.values[5] * (2.0 * chance[self.side] - 1.0))
+            begin = max(onset, times[number])
+            part = sound[begin - onset :]
+            at = begin - self.now
+            pending[0, at : at + part.shape[0]] += part * math.cos(angle)
+            pending[1, at : at + part.shape[0]] += part * math.sin(angle)
+
+    def place(self, row: int, end: int) -> None:
+        """Schedule the grains whose places in the grid are before sample ``end``."""
+        density = self.density()
+        if density != self.densities[row]:  # from here on the time to the next goes by at another pace
+            start = float(max(self.now, self.onsets[row]))
+            left = self.placed[row] - (start - self.origins[row]) * self.densities[row]
+            self.origins[row], self.densities[row], self.placed[row] = start + left / density, density, 0
+        while self.origins[row] + self.placed[row] / density < end:
+            self.schedule(row, self.origins[row] + self.placed[row] / density, density, self.values[4])
+            self.placed[row] += 1
+
+    def sound(self, frame: Tensor, ratio: float, density: float, chance: list[float]) -> Tensor:
+        """Return a grain under its window, at the level of its texture, [length].
+
+        Args:
+            frame: [frame_width].
+            ratio: of its pitch to that of the frame.
+            density: of the grains around it, in grains a sample.
+        """
+        rate = self.values[2] / self.model_rate
+        length = max(2, math.floor(self.seconds * self.values[2] + 0.5))
+        if not self.of_noise:
+            length = min(length, max(2, math.floor(self.frame_length * rate / ratio)))
+        turn = 2 * math.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length
+        blackman = 0.5 - 0.5 * torch.cos(turn) - 0.08 * (1 - torch.cos(2 * turn))
+        window = blackman.to(frame.device, frame.dtype)
+        level = math.sqrt(2.0 / max(1.0, density * float(torch.dot(window, window))))
+        power = self.power(frame, ratio, window)
+        if power > self.highest_power:
+            level *= math.sqrt(self.highest_power / power)
+        if self.of_noise:
+            made = self.of_table(frame, length, ratio / rate, chance) * math.sqrt(rate)
+        else:
+            made = self.cut(frame, length, ratio / rate)
+        sound: Tensor = made * window * level
+        return sound
+
+    def power(self, frame: Tensor, ratio: float, window: Tensor) -> float:
+        """Return the mean square of such grains, as the power of the sources of `GrainEngine`."""
+        if not self.of_noise and not self.polar:
+            return float(frame.square().mean())
+        heard = self.bins if self.polar else min(self.bins, math.ceil(self.bins / ratio))
+        power = float(frame[:heard].square().sum()) * 2 / self.frame_length**2
+        if self.polar or self.envelope_points == 0:
+            return power if self.polar else power * ratio
+        places = torch.linspace(0, window.shape[0] - 1, self.envelope_points, dtype=torch.float64).round().long()
+        weights = window[places.to(window.device)].square()
+        return power * ratio * float((weights * frame[self.bins :].square()).sum() / weights.sum())
+
+    def of_table(self, frame: Tensor, length: int, ratio: float, chance: list[float]) -> Tensor:
+        """Return noise with the frame as its spectrum and under its envelope, [length]; see `Noise`."""
+        whole = self.fast_length(length)
+        bins = whole // 2 + 1
+        room = self.noise.shape[0] - bins
+        first, then = int(chance[self.noises] * room), int(chance[self.noises + 1] * room)
+        cycles = torch.arange(bins, dtype=torch.float64) / whole
+        places = cycles * self.frame_length / ratio
+        gain = math.sqrt(whole / self.frame_length) * (places <= self.frame_length / 2).double()
+        gain[0] *= math.sqrt(2.0)
+        gain[-1] *= math.sqrt(2.0)
+        heard = between(frame[: self.bins], places, gain)
+        spectrum = self.noise[first : first + bins] * self.phasors[then : then + bins] * heard
+        sound: Tensor = torch.fft.irfft(spectrum, whole)[:length]
+        if self.envelope_points == 0:
+            return sound
+        along = torch.linspace(0.0, self.envelope_points - 1.0, length, dtype=torch.float64)
+        return sound * between(frame[self.bins :], along, torch.ones_like(along))
+
+    def fast_length(self, length: int) -> int:
+        """Return the least even length from ``length`` on that has no prime factor but those that transform fast."""
+        candidate = length + length % 2
+        while self.without_primes(candidate) > 1:
+            candidate += 2
+        return candidate
+
+    def without_primes(self, number: int) -> int:
+        """Return what is left of a number without those prime factors."""
+        for prime in self.primes:
+            while number % prime == 0:
+                number = number // prime
+        return number
+
+    def cut(self, frame: Tensor, length: int, ratio: float) -> Tensor:
+        """Return the middle of a frame of samples, moved in pitch, [length]; see `Samples`."""
+        if self.polar:
+            frame = torch.fft.irfft(torch.polar(frame[: self.bins], frame[self.bins :]), self.frame_length)
+        whole = self.frame_length
+        if ratio != 1.0:
+            lengths = torch.arange(whole, whole + self.tried, dtype=torch.float64)
+            resampled = torch.round(lengths / ratio).clamp_min(2.0)
+            best = int(torch.argmin(torch.abs(resampled * ratio / lengths - 1.0)))
+            padded, moved = int(lengths[best]), int(resampled[best])
+            gains = torch.full([min(padded, moved) // 2 + 1], moved / padded, device=frame.device)
+            if min(padded, moved) % 2 == 0 and moved != padded:
+                gains[-1] *= 2.0 if moved < padded else 0.5
+            frame = torch.fft.irfft(torch.fft.rfft(frame, padded)[: gains.shape[0]] * gains, moved)
+            whole = math.floor(whole * moved / padded + 0.5)
+        first = max(0, (whole - length) // 2)
+        return frame[first : first + length]
+
+    @torch.jit.export
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the frames of codes, [rows, latents]: [rows, frame_width]."""
+        unheard = torch.zeros(codes.shape[0], 12, dtype=codes.dtype, device=codes.device)
+        frames: Tensor = self.decoder(codes, unheard)
+        return frames
+
+
+def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
+    """Return values at places between them, times a gain, [places]."""
+    below = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
+    part = places - below
+    first = values[below.to(values.device)] * (gain * (1.0 - part)).to(values.device, values.dtype)
+    return first + values[(below + 1).to(values.device)] * (gain * part).to(values.device, values.dtype)
+
+
+def shifted(value: Tensor, by: int) -> Tensor:
+    """Return unsigned 64-bit numbers, kept in signed ones, shifted to the right."""
+    return (value >> by) & ((1 << (64 - by)) - 1)
+
+
+def mixed(counters: Tensor) -> Tensor:
+    """Return a random number for each counter: `timbrel.host.dsp.splitmix64`, whose factors are unsigned."""
+    value = counters * -7046029254386353131  # 0x9E3779B97F4A7C15
+    value = (value ^ shifted(value, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    value = (value ^ shifted(value, 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    return value ^ shifted(value, 31)

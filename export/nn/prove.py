@@ -1,0 +1,109 @@
+"""Compares a file for nn~ with its model: it gives the frames that onnxruntime gives, and sounds as the host does."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...host.contract.model import Model
+from ...host.engines.protocol import Engine, Times
+from ...host.engines.table import VOICE_LUFS, Asked, engine_of
+from ...host.errors import Failure
+from ...host.patch.preset import PlaySettings
+from ...host.units import db_to_gain
+from .backend import Backend, Refused
+
+Array = npt.NDArray[np.float32]
+
+BATCHES = (1, 2, 7, 64)  # rows for which frames are compared: one, few, an odd number, many
+FRAMES = 2e-5  # of the frames' range: single precision, in which the two libraries add up in another order
+SOUND = 1e-5  # of full scale: -100 dB
+BLOCK = 1000  # samples at a time, no power of two
+NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # not on a key, so that pitches move; with silence before it
+
+
+class Given:
+    """Codes of one voice, [latents, samples], as engines read them."""
+
+    own_codes = True
+
+    def __init__(self, codes: Array) -> None:
+        self._codes = codes
+
+    def latents(self, voices: list[int], times: Times, own_times: Times | None = None) -> Array:
+        """See `Motion.latents`."""
+        return np.ascontiguousarray(self._codes[:, times].T)
+
+    def bend_semitones(self, voices: list[int], times: Times) -> npt.NDArray[np.float64]:
+        """See `Motion.bend_semitones`."""
+        return np.zeros(len(times))
+
+
+def engine_of_notes(model: Model) -> Engine[Any]:
+    """Return the host's engine that sounds a model as its file for nn~ does: spectra have the phases of noise."""
+    rest = [knob.default for knob in model.card.latents]
+    return engine_of(model, Asked(rest, PlaySettings(phase="noise"), None, 0.0))
+
+
+def prove(model: Model, file: Path) -> None:
+    """Compare a file with its model.
+
+    Raises:
+        Refused: nn~ would not take it.
+        Failure: it gives other frames, or another sound.
+    """
+    backend = Backend(file)
+    for name in backend.attributes():
+        before = backend.get(name)
+        backend.set(name, *before.split())
+        if backend.get(name) != before:
+            raise Refused(f"attribute {name} is {backend.get(name)} where {before} was set")
+    expected, found = _frames(model, file)
+    relative = float(np.abs(found - expected).max()) / max(float(np.ptp(expected)), 1e-9)
+    if not relative <= FRAMES:
+        raise Failure(f"{model.path}: rebuilt, its frames differ by {relative:.2g} of their range; no file was kept")
+    signals, sound = _note(model)
+    blocks = [backend.perform(signals[:, :, start : start + BLOCK]) for start in range(0, signals.shape[2], BLOCK)]
+    apart = float(np.abs(np.concatenate(blocks, axis=2)[0] - sound).max())
+    if not apart <= SOUND * max(1.0, float(np.abs(sound).max())):
+        raise Failure(f"{model.path}: in nn~ a note would differ from the host's by {apart:.2g}; no file was kept")
+
+
+def _frames(model: Model, file: Path) -> tuple[Array, Array]:
+    """Return frames of codes from anywhere in the knobs' spans, by the model and by the file, [rows, width] both."""
+    rng, expected, found = np.random.default_rng(0), [], []
+    low, high = ([getattr(knob, end) for knob in model.card.latents] for end in ("low", "high"))
+    decoder = torch.jit.load(str(file)).eval().decoder  # type: ignore[no-untyped-call]
+    for batch in BATCHES:
+        codes = rng.uniform(low, high, (batch, len(low))).astype(np.float32)
+        classes = rng.integers(12, size=batch)
+        expected.append(model.decode(codes, classes))
+        found.append(decoder(torch.from_numpy(codes), torch.eye(12)[classes]).numpy())
+    return np.concatenate(expected), np.concatenate(found)
+
+
+def _note(model: Model) -> tuple[Array, Array]:
+    """Return signals of a note, and what the host's engine makes of it.
+
+    Its knobs go from one end to the other, each at its own time.
+
+    Returns:
+        [1, latents + 2, samples] and [channels, samples].
+    """
+    card = model.card
+    on, count = (round(seconds * card.sample_rate) for seconds in (SILENCE, SECONDS))
+    rest, low, high = (
+        np.array([[getattr(knob, of)] for knob in card.latents], np.float32) for of in ("default", "low", "high")
+    )
+    turns = np.linspace(0.0, np.arange(1, len(rest) + 1), count, axis=1)
+    offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * turns)) - rest).astype(np.float32)
+    level = (np.arange(count) >= on).astype(np.float32)
+    signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
+    engine, motion = engine_of_notes(model), Given(np.clip(offsets + rest, low, high))
+    stream = engine.begin(NOTE, on, round(NOTE))
+    starts = range(0, count, BLOCK)
+    blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]  # type: ignore[arg-type]
+    sound = np.concatenate(blocks, axis=1) * np.float32(db_to_gain(VOICE_LUFS - card.loudness_lufs))
+    return signals, sound

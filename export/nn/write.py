@@ -1,0 +1,96 @@
+"""Writes a model as a file for nn~, and proves it: it is read as nn~ reads it, and sounds as the host does."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...host.contract.card import METADATA_KEY
+from ...host.contract.model import Model
+from ...host.engines.grain import GrainEngine
+from ...host.errors import Failure, UserError
+from ...host.files import check_output, replacing
+from ...host.kinds.grain import Grain
+from ...host.kinds.spectrum import Spectrum
+from .backend import Refused, quiet
+from .grain import GrainPlayer
+from .graph import Graph
+from .player import Player, script
+from .prove import engine_of_notes, prove
+from .spectrum import SpectrumPlayer
+
+FOLDER = "timbrel"  # in the archive; its name means nothing
+
+
+class Decoder(nn.Module):
+    """A model's graph, given latents and a chroma whether it wants one or not."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.graph, self.conditioned = Graph(model.path), model.card.chroma is not None
+
+    def forward(self, latent: Tensor, chroma: Tensor) -> Tensor:
+        """Return the frames, [voice, width]."""
+        frames: Tensor = self.graph(latent, chroma) if self.conditioned else self.graph(latent)
+        return frames
+
+
+def _grain(model: Model, decoder: nn.Module) -> Player:
+    engine = engine_of_notes(model)
+    assert isinstance(engine, GrainEngine)
+    return GrainPlayer(model, decoder, engine.highest_power)
+
+
+# How each kind plays that can be asked for sound sample by sample, of knobs that move.
+PLAYERS: dict[str, Callable[[Model, nn.Module], Player]] = {Spectrum.name: SpectrumPlayer, Grain.name: _grain}
+
+
+def check_name(path: Path, overwrite: bool = False) -> None:
+    """Refuse a name for a file before any work is done for it.
+
+    Raises:
+        UserError: it does not end in .ts, or cannot be written.
+    """
+    if path.suffix != ".ts":
+        raise UserError(f"--nn {path} must end in .ts, such as {path.with_suffix('.ts').name}")
+    check_output(path, overwrite)
+
+
+def write(model: Model, path: Path, overwrite: bool = False) -> None:
+    """Write ``path``, or nothing.
+
+    Raises:
+        UserError: as `check_name`, or the model cannot play there.
+        Failure: the file does not give what the model gives.
+    """
+    check_name(path, overwrite)
+    card = model.card
+    if card.kind not in PLAYERS:
+        raise UserError(
+            f"{model.path} is a model of kind {card.kind}, and nn~ plays {' and '.join(PLAYERS)} alone; "
+            "render its notes to sound files, and play these there"
+        )
+    with replacing(path, overwrite) as file, torch.no_grad(), quiet():
+        example = torch.zeros(3, len(card.latents)), torch.eye(12)[:3]
+        decoder = torch.jit.trace(Decoder(model).eval(), example)  # type: ignore[no-untyped-call]
+        scripted = script(PLAYERS[card.kind](model, decoder).eval())
+        torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})
+        _pack_anew(file)
+        try:
+            prove(model, file)
+        except Refused as reason:
+            raise Failure(f"nn~ would not play what was written of {model.path}: {reason}; no file was kept") from None
+
+
+def _pack_anew(file: Path) -> None:
+    """Leave out of a file where each line of its code stood on this machine, and the file's temporary name."""
+    kept = {}
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            if not name.endswith(".debug_pkl"):
+                kept[name.partition("/")[2]] = archive.read(name)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}"), content)
