@@ -1,6 +1,6 @@
 // The least that a host does: it opens a model of spectra, reads its card, decodes one code and writes the magnitudes.
 //
-//     c++ -std=c++17 host.cpp -lonnxruntime -o host
+//     c++ -std=c++17 host.cpp $(pkg-config --cflags --libs libonnxruntime) -o host
 //     ./host gm-chroma-8.onnx 9 > a.f32                  the knobs at rest, pitch class 9 (A)
 //     ./host gm-chroma-8.onnx 9 0.8 0.1 > b.f32          with the first two knobs turned
 #include <onnxruntime_c_api.h>

@@ -64,7 +64,7 @@ def prove(model: Model, file: Path) -> None:
     relative = float(np.abs(found - expected).max()) / max(float(np.ptp(expected)), 1e-9)
     if not relative <= FRAMES:
         raise Failure(f"{model.path}: rebuilt, its frames differ by {relative:.2g} of their range; no file was kept")
-    signals, sound = _note(model)
+    signals, sound = note(model, SECONDS)
     blocks = [backend.perform(signals[:, :, start : start + BLOCK]) for start in range(0, signals.shape[2], BLOCK)]
     apart = float(np.abs(np.concatenate(blocks, axis=2)[0] - sound).max())
     if not apart <= SOUND * max(1.0, float(np.abs(sound).max())):
@@ -84,16 +84,16 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
     return np.concatenate(expected), np.concatenate(found)
 
 
-def _note(model: Model) -> tuple[Array, Array]:
+def note(model: Model, seconds: float) -> tuple[Array, Array]:
     """Return signals of a note, and what the host's engine makes of it.
 
-    Its knobs go from one end to the other, each at its own time.
+    Its knobs go from one end to the other and back, each at a pace of its own.
 
     Returns:
         [1, latents + 2, samples] and [channels, samples].
     """
     card = model.card
-    on, count = (round(seconds * card.sample_rate) for seconds in (SILENCE, SECONDS))
+    on, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
     rest, low, high = (
         np.array([[getattr(knob, of)] for knob in card.latents], np.float32) for of in ("default", "low", "high")
     )
@@ -101,9 +101,10 @@ def _note(model: Model) -> tuple[Array, Array]:
     offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * turns)) - rest).astype(np.float32)
     level = (np.arange(count) >= on).astype(np.float32)
     signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
-    engine, motion = engine_of_notes(model), Given(np.clip(offsets + rest, low, high))
+    engine = engine_of_notes(model)
+    motion: Any = Given(np.clip(offsets + rest, low, high))  # of a `Motion`, what engines of these kinds ask for
     stream = engine.begin(NOTE, on, round(NOTE))
     starts = range(0, count, BLOCK)
-    blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]  # type: ignore[arg-type]
+    blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]
     sound = np.concatenate(blocks, axis=1) * np.float32(db_to_gain(VOICE_LUFS - card.loudness_lufs))
     return signals, sound

@@ -125,7 +125,7 @@ def test_a_file_that_differs_is_not_kept(shipped, tmp_path, monkeypatch, spoil, 
 
 def test_the_proof_moves_every_knob_through_its_whole_span(shipped):
     model = shipped("gm-chroma-8")
-    signals, sound = prove._note(model)
+    signals, sound = prove.note(model, prove.SECONDS)
     knobs = model.card.latents
     codes = signals[0, : len(knobs)] + np.array([[knob.default] for knob in knobs])
     assert codes.min(1) == pytest.approx([knob.low for knob in knobs], abs=1e-5)
