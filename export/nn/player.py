@@ -37,7 +37,11 @@ class Attribute(NamedTuple):
 
 
 def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
-    """Return the attributes of a model's file: those that all have, its kind's ``own``, and a row for each knob."""
+    """Return the attributes of a model's file, in the order of `Player.values`.
+
+    The first three are of all files: gain (0), the pitch of A4 (1) and the sample rate (2). Then come a kind's ``own``,
+    from 3 on, and the knobs.
+    """
     found = [
         Attribute("gain_db", FLOAT, -90.0, 24.0, 0.0),
         Attribute("a4_hz", FLOAT, 380.0, 500.0, A4_HZ),  # from below a baroque 392 to above the sharpest of organs
