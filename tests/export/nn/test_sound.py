@@ -36,7 +36,7 @@ def apart(sound, expected):
 
 
 def test_one_note_is_the_host_s_in_any_blocks(model, in_nn):
-    count, on = 24000, 1500
+    count, on = 18000, 1500
     offsets = wandering(model.card, count)
     pitch = (57 + 14 * np.sin(np.arange(count) / 4000)).astype(np.float32)
     level = np.where(np.arange(count) < on, 0, 0.7).astype(np.float32)
@@ -129,7 +129,7 @@ def centroid(sound, rate, highest):
 def test_grains_are_as_loud_at_another_rate(shipped, in_nn):
     model = shipped("lakeside-10")
     levels = []
-    for rate in (22050, 44100, 96000):
+    for rate in (22050, 96000):
         backend = in_nn(model)
         backend.set("sample_rate", str(rate))
         sound = play(backend, signals(still(model.card, 4 * rate), 60.0, 1.0), (4096,))
@@ -184,18 +184,18 @@ def test_the_level_multiplies_the_sound_and_gain_db_too_without_a_step(keys, in_
 
 @pytest.mark.parametrize("name", ["gm-chroma-8", "lakeside-10"])
 def test_what_is_no_number_is_not_heard_and_ends(shipped, in_nn, name):
-    model, count = shipped(name), 9000
+    model, count = shipped(name), 6500
     sent = signals(still(model.card, count), 60.0, 1.0)
     backend = in_nn(model)
     wild = sent.copy()
-    wild[0, :, 1000:3000] = np.random.default_rng(0).choice(
-        [np.nan, np.inf, -np.inf, 1e30, -1e30], wild[0, :, 1000:3000].shape
+    wild[0, :, 1000:2000] = np.random.default_rng(0).choice(
+        [np.nan, np.inf, -np.inf, 1e30, -1e30], wild[0, :, 1000:2000].shape
     )
     sound = play(backend, wild, (512,))
     assert np.all(np.isfinite(sound))
     assert np.abs(sound).max() < 10
     after = play(backend, sent, (512,))
-    assert 0.1 < np.abs(after[:, :, 5000:]).max() / np.abs(play(in_nn(model), sent)[:, :, 5000:]).max() < 10
+    assert 0.1 < np.abs(after[:, :, 4500:]).max() / np.abs(play(in_nn(model), sent)[:, :, 4500:]).max() < 10
 
 
 def test_grains_come_as_often_as_density_says(of_samples, in_nn):
