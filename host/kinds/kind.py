@@ -63,6 +63,7 @@ class Kind:
     sections: ClassVar[tuple[str, ...]] = ()  # the tables of a preset that are for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # keys of [play] that are for this kind alone
     controls: ClassVar[Mapping[str, Control]] = {}  # what knobs can turn in its section, by target
+    sound_key: ClassVar[tuple[str, str] | None] = None  # the table and the key of a preset that name its `sound`
     of_notes: ClassVar[Mapping[str, Control]] = {}  # of these, what a note reads when it begins and [[note]] can move
     decodes_notes: ClassVar[bool] = True  # a note's first sound is decoded at its note-on, by a code of its own
     instead: ClassVar[str] = ""  # words for messages: what it has in place of other kinds' keys of [play]

@@ -64,6 +64,7 @@ class Stream(Kind):
     name = "stream"
     moved = "sound in pitch"
     sections = ("stream",)
+    sound_key = ("stream", "seed_sound")
     controls = CONTROLS
     decodes_notes = False
     instead = " ([stream] has what streams can do)"

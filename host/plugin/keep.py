@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..audio.parameters import SETTINGS
 from ..errors import Failure, UserError
 from ..files import replacing
-from ..kinds.table import kind_of
+from ..kinds.table import KINDS, kind_of
 from ..patch.agreement import named
 from ..patch.library import Patch
 from ..patch.models import open_model
@@ -160,7 +160,7 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
     document: Any = tomlkit.parse(text)
     places = [(document, "model"), *((document.get("tuning", {}), key) for key in ("scale", "keymap"))]
     places += [(document.get(table, {}), "to") for table in ("morph", "process")]
-    places += [(document.get("stream", {}), "seed_sound")]
+    places += [(document.get(kind.sound_key[0], {}), kind.sound_key[1]) for kind in KINDS.values() if kind.sound_key]
     places += [(effect, key) for effect in document.get("effects", []) for key in effect]
     for table, key in places:
         if isinstance(value := table.get(key), str) and value in names:
