@@ -1,0 +1,30 @@
+/* Bytes that a host's stream gives in pieces. */
+#ifndef TIMBREL_BYTES_H
+#define TIMBREL_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "wire.h"
+
+typedef struct {
+	uint8_t *at;
+	size_t count, room;
+} bytes;
+
+/* Where `more` bytes can be added; null where memory ends, or where it is too much for a state. */
+static inline void *bytes_room(bytes *bytes, size_t more)
+{
+	if (bytes->count + more > bytes->room) {
+		size_t room = 2 * bytes->room + more;
+		uint8_t *at = bytes->count <= WIRE_LONGEST_MESSAGE ? realloc(bytes->at, room) : NULL;
+		if (!at)
+			return NULL;
+		bytes->at = at;
+		bytes->room = room;
+	}
+	return bytes->at + bytes->count;
+}
+
+#endif

@@ -1,0 +1,156 @@
+#define _GNU_SOURCE /* dladdr */
+#include "instance.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parameters.h"
+
+static void note(instance *instance, uint32_t change)
+{
+	atomic_fetch_or(&instance->changes, change);
+	if (instance->changed)
+		instance->changed(instance->host);
+}
+
+static void parameters_changed(void *self)
+{
+	note(self, CHANGED_PARAMETERS);
+}
+
+static void latency_changed(void *self)
+{
+	note(self, CHANGED_LATENCY);
+}
+
+static void state_changed(void *self)
+{
+	note(self, CHANGED_STATE);
+}
+
+static void say(void *self, const char *line)
+{
+	instance *instance = self;
+	if (instance->say)
+		instance->say(instance->host, line);
+}
+
+/* The folder of the binary that this function is in. */
+static bool find_folder(char folder[PATH_MAX])
+{
+	Dl_info info;
+	if (!dladdr((void *)(intptr_t)find_folder, &info) || !realpath(info.dli_fname, folder))
+		return false;
+	*strrchr(folder, '/') = 0;
+	return true;
+}
+
+bool instance_start(instance *instance)
+{
+	char folder[PATH_MAX];
+	core_listener listener = {instance, parameters_changed, latency_changed, state_changed, say};
+	instance->core = core_new(find_folder(folder) ? folder : "", &listener);
+	return instance->core != NULL;
+}
+
+void instance_end(instance *instance)
+{
+	instance_deactivate(instance);
+	if (instance->core)
+		core_free(instance->core);
+	instance->core = NULL;
+}
+
+bool instance_activate(instance *instance, double rate, uint32_t block, bool offline)
+{
+	instance_deactivate(instance);
+	float sample[2];
+	core_offline(instance->core, offline);
+	core_activate(instance->core, rate, block);
+	instance->active = true;
+	if (offline) {
+		/* Once it has made a sample the core knows how late the rack is; then it begins anew. */
+		core_run(instance->core, &sample[0], &sample[1], 1);
+		core_activate(instance->core, rate, block);
+	}
+	uint32_t latency = core_latency(instance->core);
+	for (int channel = 0; channel < 2; channel++) {
+		instance->waiting[channel] = calloc(latency + 1, sizeof(float));
+		if (!instance->waiting[channel]) {
+			instance_deactivate(instance);
+			return false;
+		}
+	}
+	atomic_store(&instance->latency, latency);
+	instance->wait = instance->at = 0;
+	return true;
+}
+
+void instance_deactivate(instance *instance)
+{
+	if (instance->active)
+		core_deactivate(instance->core);
+	instance->active = false;
+	for (int channel = 0; channel < 2; channel++) {
+		free(instance->waiting[channel]);
+		instance->waiting[channel] = NULL;
+	}
+}
+
+uint32_t instance_take(instance *instance)
+{
+	uint32_t changes = atomic_exchange(&instance->changes, 0);
+	bool longer = instance->active && core_latency(instance->core) > atomic_load(&instance->latency);
+	return longer ? changes : changes & ~(uint32_t)CHANGED_LATENCY;
+}
+
+/* Lets sound wait where the core's latency is smaller than the one that the host knows. */
+static void keep_latency(instance *instance, float *left, float *right, uint32_t count)
+{
+	uint32_t told = atomic_load(&instance->latency), is = core_latency(instance->core);
+	uint32_t wait = told > is ? told - is : 0;
+	float *sound[2] = {left, right};
+	if (wait != instance->wait) {
+		memset(instance->waiting[0], 0, told * sizeof(float));
+		memset(instance->waiting[1], 0, told * sizeof(float));
+		instance->wait = wait;
+		instance->at = 0;
+	}
+	for (uint32_t i = 0; wait && i < count; i++) {
+		for (int channel = 0; channel < 2; channel++) {
+			float then = instance->waiting[channel][instance->at];
+			instance->waiting[channel][instance->at] = sound[channel][i];
+			sound[channel][i] = then;
+		}
+		instance->at = instance->at + 1 < wait ? instance->at + 1 : 0;
+	}
+}
+
+void instance_run(instance *instance, float *left, float *right, uint32_t count)
+{
+	if (!instance->active || !left || !right || !count)
+		return;
+	core_run(instance->core, left, right, count);
+	keep_latency(instance, left, right, count);
+}
+
+void instance_midi(instance *instance, uint32_t offset, const uint8_t bytes[3])
+{
+	uint8_t kind = bytes[0] & 0xf0;
+	core_midi(instance->core, offset, bytes, kind == 0xc0 || kind == 0xd0 ? 2 : 3);
+}
+
+bool key_message(uint8_t bytes[3], uint8_t status, int channel, int key, double value)
+{
+	if (channel < 0 || channel > 15 || key < 0 || key > 127)
+		return false;
+	bytes[0] = (uint8_t)(status | channel);
+	bytes[1] = (uint8_t)key;
+	bytes[2] = (uint8_t)lround(parameter_within(value, 0, 1) * 127);
+	if (status == 0x90 && !bytes[2])
+		bytes[2] = 1; /* in MIDI a note-on of velocity 0 is a note-off */
+	return true;
+}

@@ -1,0 +1,52 @@
+/* What instances of CLAP and VST3 share: a core, and a latency that stays what the host was told.
+ *
+ * A host asks for a latency when it activates the plugin, and may go from playing to a bounce without doing so again.
+ * The core's latency is shorter then: sound waits here for the difference.
+ */
+#ifndef TIMBREL_INSTANCE_H
+#define TIMBREL_INSTANCE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core.h"
+
+enum instance_change {
+	CHANGED_PARAMETERS = 1, /* names and rests, and names of presets */
+	CHANGED_LATENCY = 2,    /* it has become longer than the host was told, who must activate the plugin anew */
+	CHANGED_STATE = 4
+};
+
+typedef struct {
+	core *core;
+	void *host;                                /* these three are set before instance_start */
+	void (*changed)(void *host);               /* called in any thread, when there are changes to take; may be null */
+	void (*say)(void *host, const char *line); /* called in any thread; may be null */
+
+	_Atomic uint32_t changes; /* instance_change, not yet taken */
+	bool active;
+	_Atomic uint32_t latency; /* as the host was told, in samples */
+	float *waiting[2];        /* rings of `latency` samples, in which sound waits */
+	uint32_t wait, at;        /* how long it does, and where the rings are written */
+} instance;
+
+bool instance_start(instance *); /* false: no memory */
+void instance_end(instance *);
+
+/* Not in the thread of sound. The latency is the same from then on, until the instance is activated again. */
+bool instance_activate(instance *, double rate, uint32_t block, bool offline);
+void instance_deactivate(instance *);
+
+uint32_t instance_take(instance *); /* the changes that were noted, which are no longer */
+
+/* In the thread of sound, after the block's events. Where a channel is null time stands still. */
+void instance_run(instance *, float *left, float *right, uint32_t count);
+
+/* A channel's message of two or three bytes. */
+void instance_midi(instance *, uint32_t offset, const uint8_t bytes[3]);
+
+/* Makes a message about a key, `status` without the channel, with a value from 0 to 1; false: MIDI has no such key. */
+bool key_message(uint8_t bytes[3], uint8_t status, int channel, int key, double value);
+
+#endif

@@ -1,0 +1,106 @@
+#include "parameters.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AS_SAVED "as saved"
+#define NONE "none"
+
+bool parameter_range_of(uint32_t parameter, parameter_range *told)
+{
+	*told = (parameter_range){0, 1, parameter > WIRE_GAIN};
+	if (parameter == WIRE_GAIN)
+		*told = (parameter_range){-60, 12, false};
+	if (parameter == WIRE_PRESET)
+		told->high = PARAMETER_PRESETS;
+	return parameter < WIRE_PARAMETER_COUNT;
+}
+
+bool parameter_describe(const core *core, uint32_t parameter, char name[64], double *rest)
+{
+	wire_parameter is = {0};
+	core_parameter(core, parameter, &is);
+	if (is.name[0])
+		snprintf(name, 64, "%.63s", is.name);
+	else
+		snprintf(name, 64, "Macro %u", parameter + 1);
+	*rest = parameter < WIRE_MACROS ? parameter_within(is.rest, 0, 1) : 0;
+	return is.used != 0;
+}
+
+double parameter_within(double value, double low, double high)
+{
+	return value > low ? (value < high ? value : high) : low;
+}
+
+/* A number with a point whatever the locale, so that a project's texts mean the same everywhere. */
+static void write_number(char *told, size_t size, double value, int places, const char *unit)
+{
+	long scale = 1;
+	for (int i = 0; i < places; i++)
+		scale *= 10;
+	long parts = lround(fabs(value) * (double)scale);
+	snprintf(told, size, "%s%ld.%0*ld%s", value < 0 && parts ? "-" : "", parts / scale, places, parts % scale, unit);
+}
+
+static bool read_number(const char *text, double *told)
+{
+	text += strspn(text, " \t");
+	bool negative = *text == '-';
+	text += *text == '-' || *text == '+';
+	double value = 0, place = 1;
+	bool any = false, fraction = false;
+	for (; (*text >= '0' && *text <= '9') || (!fraction && (*text == '.' || *text == ',')); text++) {
+		if (*text == '.' || *text == ',') {
+			fraction = true;
+			continue;
+		}
+		any = true;
+		value = value * 10 + (*text - '0');
+		place *= fraction ? 10 : 1;
+	}
+	*told = (negative ? -value : value) / place;
+	return any;
+}
+
+bool parameter_text(const core *core, uint32_t parameter, double value, char *told, size_t size)
+{
+	parameter_range is;
+	char name[64];
+	if (!size || !parameter_range_of(parameter, &is))
+		return false;
+	value = parameter_within(value, is.low, is.high);
+	if (parameter == WIRE_GAIN)
+		write_number(told, size, value, 2, " dB");
+	else if (parameter == WIRE_PANEL)
+		snprintf(told, size, "%s", value >= 1 ? "on" : "off");
+	else if (parameter != WIRE_PRESET)
+		write_number(told, size, value, 3, "");
+	else if (value < 1)
+		snprintf(told, size, AS_SAVED);
+	else
+		snprintf(told, size, "%s", core_preset_name(core, (uint32_t)value, name) ? name : NONE);
+	return true;
+}
+
+bool parameter_value(const core *core, uint32_t parameter, const char *text, double *told)
+{
+	parameter_range is;
+	char choice[64];
+	if (!parameter_range_of(parameter, &is))
+		return false;
+	if (is.stepped) {
+		for (double value = is.low; value <= is.high; value++) {
+			if (parameter_text(core, parameter, value, choice, sizeof choice) && strcmp(choice, text) == 0 &&
+			    strcmp(choice, NONE) != 0) {
+				*told = value;
+				return true;
+			}
+		}
+	}
+	if (!read_number(text, told))
+		return false;
+	*told = parameter_within(is.stepped ? floor(*told) : *told, is.low, is.high);
+	return true;
+}

@@ -1,0 +1,33 @@
+/* The parameters as a host sees them: names, ranges and texts, which CLAP and VST3 share. */
+#ifndef TIMBREL_PARAMETERS_H
+#define TIMBREL_PARAMETERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core.h"
+
+/* Choices of the preset parameter besides 0. There are as many whatever is installed, for a host reads them before the
+ * server has told how many presets there are, and automation keeps its meaning where presets are added. */
+#define PARAMETER_PRESETS 127
+
+typedef struct {
+	double low, high; /* in the parameter's own unit */
+	bool stepped;     /* whole numbers only */
+} parameter_range;
+
+bool parameter_range_of(uint32_t parameter, parameter_range *told); /* false: there is no such parameter */
+
+/* The name of one that there is, UTF-8, and where it rests; false if it is a macro that moves nothing. */
+bool parameter_describe(const core *, uint32_t parameter, char name[64], double *rest);
+
+/* Text of a value, UTF-8, cut to `size` bytes with the zero at its end; false if there is no such parameter. */
+bool parameter_text(const core *, uint32_t parameter, double value, char *told, size_t size);
+
+/* The value of a text, within the range; false if it is none. */
+bool parameter_value(const core *, uint32_t parameter, const char *text, double *told);
+
+double parameter_within(double value, double low, double high); /* `low` for what is no number */
+
+#endif

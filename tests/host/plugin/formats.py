@@ -1,0 +1,54 @@
+"""Builds a plugin's format for tests: over the fake core, with the compiler's sanitizers, beside a host of its own."""
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+NATIVE = HERE.parents[2] / "host" / "plugin" / "native"
+DPF = Path("/usr/share/dpf/distrho/src")
+FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fPIC"]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def need():
+    """Skip where there is no compiler, or not the headers of both formats."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler (Debian: gcc)")
+    if not (DPF / "clap").is_dir():
+        pytest.skip("no headers of CLAP and VST3 (Debian: dpf-source)")
+
+
+def machine():
+    """The folder of a VST3 bundle that has the binary for this machine."""
+    return f"{platform.machine()}-linux"
+
+
+def compile_c(to, *sources, extra=()):
+    """Compile files of the plugin, or of these tests, into one program or library."""
+    include = ["-I", str(NATIVE), "-isystem", str(DPF), '-DTIMBREL_VERSION="test"', "-fms-extensions"]
+    paths = [str(next(folder / name for folder in (NATIVE, HERE) if (folder / name).exists())) for name in sources]
+    command = ["cc", *FLAGS, *include, *extra, "-o", str(to), *paths, "-lm", "-ldl", "-lpthread"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return to
+
+
+def calls(folder):
+    """What the wrapper asked of the fake core, a line each, without how often it said what the core passes over."""
+    lines, rolling, bpm = [], "0", None
+    for line in (folder / "calls").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if words[0] == "transport":
+            if words[2] == rolling and words[2:] != ["1", "1"]:
+                continue
+            rolling = words[2]
+        if words[0] == "tempo":
+            if words[2] == bpm:
+                continue
+            bpm = words[2]
+        lines.append(line)
+    return lines

@@ -1,0 +1,230 @@
+"""The CLAP instrument over a core that writes down what it is asked, in a host of ours."""
+
+import random
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from .formats import SANITIZED, calls, compile_c, need
+
+BLOCK = 64
+USED, UNUSED = 32, 36  # flags: automatable; and hidden too
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the plugin and the host."""
+    need()
+    folder = tmp_path_factory.mktemp("clap")
+    wrapper = ("clap.c", "instance.c", "parameters.c", "fake_core.c")
+    compile_c(folder / "timbrel.clap", *wrapper, extra=["-shared", *SANITIZED])
+    compile_c(folder / "host", "clap_host.c", extra=SANITIZED)
+    return folder
+
+
+@pytest.fixture
+def clap(built, tmp_path):
+    """Play events, a line each, and return what the host printed, the core's calls and the sound [samples, 2]."""
+    shutil.copy(built / "timbrel.clap", tmp_path)
+
+    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), **options):
+        (tmp_path / "events").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
+        (tmp_path / "calls").unlink(missing_ok=True)
+        words = [f"{name}={value}" for name, value in options.items()]
+        words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={tmp_path / 'events'}"]
+        command = [built / "host", tmp_path / "timbrel.clap", tmp_path / "out", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        sound = np.fromfile(tmp_path / "out", np.float32).reshape(-1, 2)
+        return done.stdout.splitlines(), calls(tmp_path), sound
+
+    return play
+
+
+def middle(lines):
+    """The calls between activation and deactivation."""
+    return [line for line in lines if line.split()[0] in ("midi", "set", "tempo", "transport", "offline")]
+
+
+def test_a_session_begins_and_ends_the_core_once(clap):
+    _, asked, _ = clap(samples=100, rate=44100)
+    assert asked == ["new", "activate 44100 64", "deactivate", "free"]
+
+
+def test_events_reach_the_core_on_their_samples_and_in_their_order_in_any_blocks(clap):
+    rng = random.Random(0)
+    times = sorted(rng.randrange(4000) for _ in range(300))
+    words = [f"midi {0x90 + rng.randrange(16):x} {rng.randrange(128):02x} {rng.randrange(128):02x}" for _ in times]
+    words = [word if rng.random() < 0.5 else f"set {rng.randrange(16)} {rng.randrange(64) / 64:g}" for word in words]
+    events = [f"{time} {word}" for time, word in zip(times, words, strict=True)]
+    asked = [f"{word.split()[0]} {time} {word.split(' ', 1)[1]}" for time, word in zip(times, words, strict=True)]
+    for blocks in [(64,), (1, 127, 1024, 333), (4000,)]:
+        assert middle(clap(*events, samples=4000, blocks=blocks)[1]) == asked
+
+
+def test_every_value_of_a_block_is_set_at_its_sample(clap):
+    events = [f"{sample} set 3 {sample / 64}" for sample in range(0, 64, 4)]
+    said, _, sound = clap(*events, samples=128)
+    late = int(said[-1].split()[1])
+    expected = np.zeros(128, np.float32)
+    expected[late : late + 64 : 4] = np.arange(0, 64, 4) / 64 / 64
+    np.testing.assert_array_equal(sound[:, 1], expected)
+
+
+def test_messages_of_two_bytes_are_two_bytes(clap):
+    _, asked, _ = clap("0 midi c2 05 00", "0 midi d3 40 00", "1 midi e4 00 40")
+    assert middle(asked) == ["midi 0 c2 05", "midi 0 d3 40", "midi 1 e4 00 40"]
+
+
+def test_notes_of_claps_own_become_midi(clap):
+    _, asked, _ = clap(
+        "1 on 2 60 1", "2 on 2 61 0.5", "3 on 2 62 0", "4 off 2 60 0.25", "5 pressure 2 61 0.5", "6 choke 2 61 1"
+    )
+    assert middle(asked) == [
+        "midi 1 92 3c 7f",
+        "midi 2 92 3d 40",
+        "midi 3 92 3e 01",  # velocity 0 is a note all the same
+        "midi 4 82 3c 20",
+        "midi 5 a2 3d 40",
+        "midi 6 82 3d 00",
+    ]
+
+
+def test_a_note_off_for_all_keys_or_channels_lets_them_all_go(clap):
+    _, asked, _ = clap("0 off 3 -1 0", "1 choke 3 -1 0", "2 off -1 60 0")
+    everywhere = [f"midi 2 8{channel:x} 3c 00" for channel in range(16)]
+    assert middle(asked) == ["midi 0 b3 7b 00", "midi 1 b3 78 00", *everywhere]
+
+
+def test_keys_and_channels_that_midi_does_not_have_are_passed_over(clap):
+    assert (
+        middle(clap("0 on 16 60 1", "0 on 0 128 1", "0 on -1 60 1", "0 on 0 -1 1", "0 off -2 60 1", "0 off 17 -1 1")[1])
+        == []
+    )
+
+
+def test_the_transport_is_told_with_tempo_and_where_it_starts(clap):
+    _, asked, _ = clap("0 tempo 90", "64 play 0", "192 stop", "256 play 2", samples=400)
+    assert middle(asked) == ["tempo 0 90", "transport 64 1 1", "transport 192 0 0", "transport 256 1 0"]
+
+
+def test_a_reset_ends_all_sound_before_what_follows(clap):
+    _, asked, _ = clap("64 reset", "64 midi 90 3c 64")
+    silence = [f"midi 64 b{channel:x} {number} 00" for channel in range(16) for number in ("78", "79")]
+    assert middle(asked) == [*silence, "midi 64 90 3c 64"]
+
+
+def test_a_bounce_is_told_before_the_core_is_active_and_has_no_latency(clap):
+    said, asked, sound = clap("7 midi 90 3c 64", offline="")
+    activated = ["activate 48000 64", "activate 48000 64 again"]  # anew, once it is known how late the rack is
+    assert asked == ["new", "offline 1", *activated, "midi 7 90 3c 64", "deactivate", "free"]
+    assert said == ["latency 0"]
+    assert np.flatnonzero(sound[:, 0]).tolist() == [7]
+
+
+def test_a_bounce_has_the_latency_of_its_rack_from_the_beginning(clap, tmp_path):
+    (tmp_path / "later").write_bytes(b"fake rack=9")
+    said, asked, sound = clap("7 midi 90 3c 64", load=tmp_path / "later", offline="")
+    assert [line for line in said if line.startswith("latency") and line != "latency changed"] == ["latency 9"]
+    assert "midi 7 90 3c 64" in asked
+    assert np.flatnonzero(sound[:, 0]).tolist() == [7 + 9]
+
+
+def test_the_latency_told_is_that_of_the_sound(clap):
+    for blocks in [(64,), (128,), (64, 1024)]:
+        said, _, sound = clap("7 midi 90 3c 64", samples=4096, blocks=blocks)
+        assert said == ["latency changed", f"latency {max(blocks)}"]
+        assert np.flatnonzero(sound[:, 0]).tolist() == [7 + max(blocks)]
+
+
+def test_a_bounce_that_begins_in_the_midst_keeps_the_latency_that_was_told(clap):
+    events = ["7 midi 90 3c 64", "640 offline", "650 midi 90 3c 64", "1280 realtime", "1300 midi 90 3c 64"]
+    for blocks in [(64,), (64, 256)]:
+        said, asked, sound = clap(*events, samples=2048, blocks=blocks)
+        late = max(blocks)
+        assert said == ["latency changed", f"latency {late}"]
+        assert np.flatnonzero(sound[:, 0]).tolist() == [7 + late, 650 + late, 1300 + late]
+        assert [line for line in asked if "offline" in line] == ["offline 1", "offline 0"]
+
+
+def test_a_state_comes_back_through_streams_that_take_little_at_once(clap, tmp_path):
+    state = b"fake rack=0" + bytes(i * i % 251 for i in range(200_003))
+    (tmp_path / "state").write_bytes(state)
+    for piece in (1000, 65536, 65537, 1 << 20):
+        said, asked, _ = clap(load=tmp_path / "state", save=tmp_path / "again", piece=piece)
+        assert "load taken" in said
+        assert f"load {len(state)} good" in asked
+        assert (tmp_path / "again").read_bytes() == state
+
+
+def test_what_is_no_state_is_refused(clap, tmp_path):
+    for no_state in (b"", b"\0", b"fak", bytes(100_000)):
+        (tmp_path / "state").write_bytes(no_state)
+        said, _, _ = clap(load=tmp_path / "state", save=tmp_path / "again")
+        assert "load refused" in said
+        assert (tmp_path / "again").read_bytes() == b"fake rack=0"
+
+
+def test_a_state_larger_than_any_is_refused_before_memory_is_full_of_it(clap, tmp_path):
+    with (tmp_path / "state").open("wb") as file:
+        file.write(b"fake ")
+        file.truncate(150 << 20)
+    said, asked, _ = clap(load=tmp_path / "state")
+    assert "load refused" in said
+    assert not any(line.startswith("load") for line in asked)
+
+
+def test_a_load_is_told_to_the_host_in_its_main_thread(clap, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake ")
+    said, _, _ = clap(load=tmp_path / "state")
+    assert said == ["log a state is loaded", "load taken", "rescan 7", "dirty", "latency changed", "latency 64"]
+
+
+def test_a_rack_that_is_later_than_was_told_asks_for_a_restart(clap, tmp_path):
+    (tmp_path / "later").write_bytes(b"fake rack=9")
+    said, asked, sound = clap("64 midi 90 3c 64", f"640 load {tmp_path / 'later'}", "832 midi 90 3c 64", samples=2048)
+    assert said == [
+        "latency changed",
+        "latency 64",
+        "log a state is loaded",
+        "load taken",
+        "rescan 7",
+        "dirty",
+        "restart",
+        "latency changed",
+        "latency 73",
+    ]
+    assert asked.count("activate 48000 64") == 2
+    assert np.flatnonzero(sound[:, 0]).tolist() == [64 + 64, 832 + 73]
+
+
+def test_parameters_have_names_ranges_and_texts(clap):
+    said, _, _ = clap("0 set 16 -6", "0 set 17 2", "0 set 2 0.125", describe="")
+    told = [line.split(" ", 1)[1].split("|") for line in said if line.startswith("parameter")]
+    assert [line[0] for line in told] == [str(number) for number in range(19)]
+    assert told[0] == ["0", "Macro 1", str(UNUSED), "0.000", "1.000", "0.000", "0", "0"]
+    assert told[2] == ["2", "Macro 3", str(UNUSED), "0.000", "1.000", "0.125", "0", "0.125"]
+    assert told[16] == ["16", "Gain", str(USED), "-60.00 dB", "12.00 dB", "-6.00 dB", "0", "-6"]
+    assert told[17] == ["17", "Preset", str(USED + 1), "as saved", "none", "pad", "0", "2"]
+    assert told[18] == ["18", "Open panel", "1", "off", "on", "off", "0", "0"]
+
+
+def test_a_gain_just_below_nothing_is_no_negative_nothing(clap):
+    said, _, _ = clap("0 set 16 -0.001", describe="")
+    assert "|0.00 dB|" in next(line for line in said if line.startswith("parameter 16|"))
+
+
+def test_a_macro_that_a_preset_names_has_its_name_and_rest(clap, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake ")
+    said, _, _ = clap(load=tmp_path / "state", describe="")
+    assert next(line for line in said if line.startswith("parameter 0|")).split("|")[1:7:5] == ["Brightness", "0.25"]
+    assert f"|{USED}|" in next(line for line in said if line.startswith("parameter 0|"))
+
+
+def test_presets_are_loaded_by_name(clap):
+    assert clap(preset="keys")[0][0] == "preset taken"
+    said, asked, _ = clap(preset="/no/such.toml")
+    assert said[0] == "preset refused"
+    assert "preset /no/such.toml" in asked
