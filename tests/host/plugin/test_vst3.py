@@ -1,0 +1,265 @@
+"""The VST3 instrument over a core that writes down what it is asked, in a host of ours."""
+
+import random
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from .formats import SANITIZED, calls, compile_c, need
+
+BLOCK = 64
+LATENCY, VALUES_AND_TITLES = 8, 4 + 16  # flags of restartComponent
+UNSET = 2.0**-20
+WRAPPER = ("vst3.c", "vst3_controller.c", "vst3_events.c", "utf16.c", "instance.c", "parameters.c", "fake_core.c")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the plugin's binary and the host."""
+    need()
+    folder = tmp_path_factory.mktemp("vst3")
+    compile_c(folder / "timbrel.so", *WRAPPER, extra=["-shared", *SANITIZED])
+    compile_c(folder / "host", "vst3_host.c", extra=SANITIZED)
+    return folder
+
+
+@pytest.fixture
+def vst3(built, tmp_path):
+    """Play events, a line each, and return what the host printed, the core's calls and the sound [samples, 2]."""
+    shutil.copy(built / "timbrel.so", tmp_path)
+
+    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), **options):
+        (tmp_path / "events").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
+        (tmp_path / "calls").unlink(missing_ok=True)
+        words = [f"{name}={value}" for name, value in options.items()]
+        words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={tmp_path / 'events'}"]
+        command = [built / "host", tmp_path / "timbrel.so", tmp_path / "out", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        sound = np.fromfile(tmp_path / "out", np.float32).reshape(-1, 2)
+        return done.stdout.splitlines(), calls(tmp_path), sound
+
+    return play
+
+
+def middle(lines):
+    """The calls between activation and deactivation."""
+    return [line for line in lines if line.split()[0] in ("midi", "set", "tempo", "transport", "offline")]
+
+
+def table(said, word):
+    """The lines that describe one kind of thing, split."""
+    return [line.split(" ", 1)[1].split("|") for line in said if line.startswith(f"{word} ")]
+
+
+def test_a_session_begins_and_ends_the_core_once(vst3):
+    _, asked, _ = vst3(samples=100, rate=44100)
+    assert asked == ["new", "activate 44100 64", "deactivate", "free"]
+
+
+def test_every_message_of_midi_arrives_as_it_was_sent(vst3):
+    sent = [
+        f"b{channel:x} {number:02x} {value:02x}"
+        for channel in (0, 15)
+        for number in (0, 7, 64, 127)
+        for value in range(128)
+    ]
+    sent += [
+        f"e{channel:x} {low:02x} {high:02x}" for channel in (0, 9) for high in range(0, 128, 3) for low in (0, 1, 127)
+    ]
+    sent += [f"{kind}{channel:x} {value:02x}" for kind in "cd" for channel in (0, 7) for value in range(128)]
+    sent += [f"{kind}3 {key:02x} {value:02x}" for kind in "89a" for key in (0, 127) for value in range(1, 128)]
+    random.Random(0).shuffle(sent)
+    _, asked, _ = vst3(
+        *(f"{time} midi {message}" for time, message in enumerate(sent)), samples=len(sent), blocks=(64, 333)
+    )
+    assert middle(asked) == [f"midi {time} {message}" for time, message in enumerate(sent)]
+
+
+def test_what_lies_on_one_sample_stays_in_order_controllers_before_notes(vst3):
+    events = [
+        "9 midi 90 3c 64",
+        "9 midi 80 3c 00",
+        "9 midi 90 3c 50",
+        "9 midi b0 40 7f",
+        "9 midi e0 00 40",
+        "5 midi 90 40 01",
+    ]
+    _, asked, _ = vst3(*sorted(events, key=lambda event: int(event[0])))
+    expected = ["5 90 40 01", "9 b0 40 7f", "9 e0 00 40", "9 90 3c 64", "9 80 3c 00", "9 90 3c 50"]
+    assert middle(asked) == [f"midi {line}" for line in expected]
+
+
+def test_a_crowded_block_is_merged_as_a_stable_sort_does(vst3):
+    rng = random.Random(1)
+    notes = [
+        (rng.randrange(1024), f"{rng.choice('89')}0 {rng.randrange(128):02x} {rng.randrange(1, 128):02x}")
+        for _ in range(500)
+    ]
+    bends = sorted((rng.randrange(1024), f"e1 {rng.randrange(128):02x} {rng.randrange(128):02x}") for _ in range(400))
+    knobs = sorted((rng.randrange(1024), f"b2 4a {rng.randrange(128):02x}") for _ in range(400))
+    rng.shuffle(notes)  # a host may give its list of notes in any order
+    events = [f"0 midi {bends[0][1]}", f"0 midi {knobs[0][1]}"]  # which queue is the first
+    merged = sorted([(0, bends[0][1]), *bends, (0, knobs[0][1]), *knobs, *notes], key=lambda event: event[0])
+    events += [f"{time} midi {message}" for time, message in [*bends, *knobs, *notes]]
+    _, asked, _ = vst3(*events, samples=1024, blocks=(1024,))
+    assert middle(asked) == [f"midi {time} {message}" for time, message in merged]
+
+
+def test_every_value_of_a_block_is_set_at_its_sample(vst3):
+    said, _, sound = vst3(*(f"{sample} set 3 {sample / 64}" for sample in range(0, 64, 4)), samples=128)
+    late = int(said[-1].split()[1])
+    expected = np.zeros(128, np.float32)
+    expected[late : late + 64 : 4] = np.arange(0, 64, 4) / 64 / 64
+    np.testing.assert_array_equal(sound[:, 1], expected)
+
+
+def test_values_reach_the_core_in_their_own_unit(vst3):
+    zero = np.float32(60 / 72)  # hosts keep floats: 0 dB must come back as exactly that
+    _, asked, _ = vst3(
+        "0 set 16 0",
+        "1 set 16 1",
+        f"2 set 16 {zero:.9g}",
+        *(f"{n} set 17 {np.float32(n / 127):.9g}" for n in range(3, 60)),
+    )
+    assert middle(asked) == ["set 0 16 -60", "set 1 16 12", "set 2 16 0", *(f"set {n} 17 {n}" for n in range(3, 60))]
+
+
+def test_what_a_host_gives_back_as_it_found_it_moves_nothing(vst3):
+    said, _, _ = vst3(describe="")
+    found = {line[0]: float(line[7]) for line in table(said, "parameter")}
+    events = [
+        f"{time} set {number} {np.float32(value):.9g}"
+        for time, (number, value) in enumerate(found.items())
+        if int(number) > 15
+    ]
+    events += [f"0 set {number} {np.float32(found[str(number)]):.9g}" for number in range(16)]
+    events.sort(key=lambda event: int(event.split()[0]))
+    _, asked, _ = vst3(*events, samples=len(found), blocks=(64,))
+    assert [line.split()[2] for line in middle(asked)] == ["16", "17", "18"]
+    assert middle(asked)[0].endswith("16 0")
+
+
+def test_a_macro_set_to_an_end_of_its_range_is_set(vst3):
+    assert middle(vst3("0 set 0 0", "1 set 0 1", "2 set 0 0.5")[1]) == ["set 0 0 0", "set 1 0 1", "set 2 0 0.5"]
+
+
+def test_parameters_that_there_are_not_move_nothing(vst3):
+    assert middle(vst3("0 set 19 0.5", "0 set 4095 0.5", "0 set 6192 0.5", "0 set 4294967295 0.5")[1]) == []
+
+
+def test_values_without_samples_arrive_before_the_next_block(vst3):
+    assert middle(vst3("0 set 0 0.25", "0 flush", "1 midi 90 3c 64")[1]) == ["set 0 0 0.25", "midi 1 90 3c 64"]
+
+
+def test_the_transport_is_told_with_tempo_and_where_it_starts(vst3):
+    _, asked, _ = vst3("0 tempo 90", "64 play 0", "192 stop", "256 play 2", samples=400)
+    assert middle(asked) == ["tempo 0 90", "transport 64 1 1", "transport 192 0 0", "transport 256 1 0"]
+
+
+def test_a_bounce_is_told_before_the_core_is_active_and_has_no_latency(vst3):
+    said, asked, sound = vst3("7 midi 90 3c 64", offline="")
+    activated = ["activate 48000 64", "activate 48000 64 again"]  # anew, once it is known how late the rack is
+    assert asked == ["new", "offline 1", *activated, "midi 7 90 3c 64", "deactivate", "free"]
+    assert said == ["latency 0"]
+    assert np.flatnonzero(sound[:, 0]).tolist() == [7]
+
+
+def test_a_host_that_asks_too_early_for_the_latency_is_told_the_true_one(vst3, tmp_path):
+    said, _, _ = vst3(samples=1024, early="")
+    assert said == ["latency 0", f"restart {LATENCY}", "latency 64"]
+    (tmp_path / "later").write_bytes(b"fake rack=9")
+    said, _, _ = vst3("64 midi 90 3c 64", load=tmp_path / "later", samples=1024, offline="", early="")
+    assert [line for line in said if line.startswith("latency")] == ["latency 0", "latency 9"]
+
+
+def test_a_bounce_has_the_latency_of_its_rack_from_the_beginning(vst3, tmp_path):
+    (tmp_path / "later").write_bytes(b"fake rack=9")
+    said, asked, sound = vst3("7 midi 90 3c 64", load=tmp_path / "later", offline="")
+    assert [line for line in said if line.startswith("latency") and line != "latency changed"] == ["latency 9"]
+    assert "midi 7 90 3c 64" in asked
+    assert np.flatnonzero(sound[:, 0]).tolist() == [7 + 9]
+
+
+def test_the_latency_told_is_that_of_the_sound(vst3):
+    for blocks in [(64,), (128,), (64, 1024)]:
+        said, _, sound = vst3("7 midi 90 3c 64", samples=4096, blocks=blocks)
+        assert said[0] == f"latency {max(blocks)}"
+        assert np.flatnonzero(sound[:, 0]).tolist() == [7 + max(blocks)]
+
+
+def test_a_bounce_that_begins_in_the_midst_keeps_the_latency_that_was_told(vst3):
+    said, asked, sound = vst3("7 midi 90 3c 64", "640 offline", "650 midi 90 3c 64", samples=2048, blocks=(64, 256))
+    assert said == ["latency 256"]
+    assert np.flatnonzero(sound[:, 0]).tolist() == [7 + 256, 650 + 256]
+    assert "offline 1" in asked
+
+
+def test_a_state_comes_back_through_streams_that_take_little_at_once(vst3, tmp_path):
+    state = b"fake rack=0" + bytes(i * i % 251 for i in range(200_003))
+    (tmp_path / "state").write_bytes(state)
+    for piece in (1000, 65536, 65537, 1 << 20):
+        said, asked, _ = vst3(load=tmp_path / "state", save=tmp_path / "again", piece=piece)
+        assert "load taken" in said
+        assert f"load {len(state)} good" in asked
+        assert (tmp_path / "again").read_bytes() == state
+
+
+def test_what_is_no_state_is_refused(vst3, tmp_path):
+    for no_state in (b"", b"\0", b"fak", bytes(100_000)):
+        (tmp_path / "state").write_bytes(no_state)
+        said, _, _ = vst3(load=tmp_path / "state", save=tmp_path / "again")
+        assert "load refused" in said
+        assert (tmp_path / "again").read_bytes() == b"fake rack=0"
+
+
+def test_a_load_is_told_to_the_host_in_its_main_thread_once(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake ")
+    said, _, _ = vst3(f"64 load {tmp_path / 'state'}", samples=1024)
+    assert said == ["latency 64", "load taken", "programs 1 -1", "dirty 1", f"restart {VALUES_AND_TITLES}"]
+
+
+def test_each_of_two_loads_is_told(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake ")
+    said, _, _ = vst3(f"64 load {tmp_path / 'state'}", f"512 load {tmp_path / 'state'}", samples=1024)
+    assert said.count(f"restart {VALUES_AND_TITLES}") == 2
+
+
+def test_a_rack_that_is_later_than_was_told_asks_for_a_restart(vst3, tmp_path):
+    (tmp_path / "later").write_bytes(b"fake rack=9")
+    said, asked, sound = vst3("64 midi 90 3c 64", f"640 load {tmp_path / 'later'}", "832 midi 90 3c 64", samples=2048)
+    assert f"restart {LATENCY + VALUES_AND_TITLES}" in said
+    assert said[-1] == "latency 73"
+    assert asked.count("activate 48000 64") == 2
+    assert np.flatnonzero(sound[:, 0]).tolist() == [64 + 64, 832 + 73]
+
+
+def test_parameters_have_names_ranges_and_texts(vst3):
+    said, _, _ = vst3("0 set 16 0.75", f"0 set 17 {2 / 127}", "0 set 2 0.125", describe="")
+    told = table(said, "parameter")
+    assert told[0] == ["0", "Macro 1", "1", "0", "0.000", "1.000", "0.000", f"{UNSET:.9g}", "0"]
+    assert told[2] == ["2", "Macro 3", "1", "0", "0.000", "1.000", "0.125", "0.125", "0.125"]
+    assert told[16][1:7] == ["Gain", "1", "0", "-60.00 dB", "12.00 dB", "-6.00 dB"]
+    assert told[17][1:7] == ["Preset", str(1 + 8 + (1 << 15)), "127", "as saved", "none", "pad"]
+    assert told[18][1:7] == ["Open panel", "0", "1", "off", "on", "off"]
+    assert len({line[0] for line in told}) == len(told) == 20 + 16 * 131
+    assert all(int(line[2]) & 16 and line[1].startswith("MIDI CC ") for line in told[19:])
+
+
+def test_what_a_preset_has_put_to_rest_is_shown_at_rest(vst3):
+    said, _, _ = vst3("0 set 2 0.125", f"1 set 17 {1 / 127}", describe="")
+    assert table(said, "parameter")[2][6] == "0.000"
+
+
+def test_programs_are_the_presets_by_their_names(vst3):
+    programs = table(vst3(describe="")[0], "program")
+    assert [line[1] for line in programs[:5]] == ["as saved", "keys", "pad", "Caf<00e9> <d83c><dfb9>", "none"]
+    assert len(programs) == 128
+
+
+def test_a_macro_that_a_preset_names_has_its_name_and_rest(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake ")
+    first = table(vst3(load=tmp_path / "state", describe="")[0], "parameter")[0]
+    assert (first[1], first[7]) == ("Brightness", "0.25")
