@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell \
-	gcc libc6-dev pkg-config lv2-dev liblilv-dev lilv-utils sordi
+	gcc libc6-dev pkg-config lv2-dev liblilv-dev lilv-utils sordi dpf-source
 
 .PHONY: demo test lint types tests slow realtime bench mutants fuzz ab system clean
 

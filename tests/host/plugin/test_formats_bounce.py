@@ -1,0 +1,144 @@
+"""A bounce by a host of CLAP or VST3 is what `timbrel render` makes, to the bit, as late as the plugin says."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pedalboard
+import pytest
+import timbrel
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, Tempo
+from timbrel.host.shelf import shipped_presets
+
+from .formats import compile_c, machine, need
+from .native import make
+from .test_bounce import LENGTH, MOVED, RATE, in_order, rendered, turned
+
+PRESET = "gm-keys"  # what a new instance plays
+BLOCK = 64
+PLAYED = [
+    ControlChange(0, 0, 74, 90),
+    NoteOn(100, 0, 60, 100),
+    NoteOn(100, 1, 36, 90),
+    PitchBend(64 * BLOCK, 0, -5000),
+    ControlChange(94 * BLOCK, 0, 1, 77),
+    NoteOff(7000, 0, 60),
+    NoteOn(7000, 0, 60, 40),
+    ChannelPressure(148 * BLOCK, 0, 99),
+    NoteOn(20000, 0, 64, 64),
+]
+START = """#!/bin/sh
+exec '{python}' -I -c 'import runpy, sys; sys.path.insert(0, "{root}"); \\
+runpy.run_module("timbrel.host.plugin", run_name="__main__")'
+"""
+
+
+def message(event):
+    """An event as MIDI's bytes."""
+    match event:
+        case NoteOn(_, channel, key, velocity):
+            return bytes([0x90 | channel, key, velocity])
+        case NoteOff(_, channel, key):
+            return bytes([0x80 | channel, key, 0])
+        case ControlChange(_, channel, number, value):
+            return bytes([0xB0 | channel, number, value])
+        case ChannelPressure(_, channel, value):
+            return bytes([0xD0 | channel, value])
+        case PitchBend(_, channel, value):
+            return bytes([0xE0 | channel, (value + 8192) & 127, (value + 8192) >> 7])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with both plugins, whose server is that of this tree, and their hosts."""
+    need()
+    folder = tmp_path_factory.mktemp("formats")
+    start = folder / "start"
+    start.write_text(START.format(python=sys.executable, root=Path(timbrel.__file__).parents[1]))
+    start.chmod(0o755)
+    for name in ("clap", "vst3"):
+        make(name, folder)
+        compile_c(folder / f"{name}_host", f"{name}_host.c")
+    for plugin in (folder / "timbrel.clap", binary(folder)):
+        (plugin.parent / "interpreter").write_text(f"{start}\n")
+    return folder
+
+
+def binary(folder):
+    """The binary in the bundle of VST3."""
+    return folder / "timbrel.vst3" / "Contents" / machine() / "timbrel.so"
+
+
+@pytest.fixture
+def play(built, tmp_path):
+    """Play lines of events in a host of ours: the latency that it was told last, and the sound [2, samples]."""
+
+    def played(name, lines, samples, *words, blocks=(1024,)):
+        (tmp_path / "events").write_text("".join(f"{line}\n" for line in lines))
+        plugin = built / "timbrel.clap" if name == "clap" else binary(built)
+        words = [*words, f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={tmp_path / 'events'}"]
+        command = [built / f"{name}_host", plugin, tmp_path / "out", *words]
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        told = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("latency ")]
+        return int([word for word in told if word != "changed"][-1]), np.fromfile(tmp_path / "out", np.float32).reshape(
+            -1, 2
+        ).T
+
+    return played
+
+
+def lines(events, moves):
+    """Events and moves of macros in their order, as hosts of ours read them."""
+    said = [(event.time, f"{event.time} midi {message(event).hex(' ')}") for event in events]
+    said += [(time, f"{time} set {macro} {value!r}") for time, macro, value in moves]
+    return [text for _, text in sorted(said, key=lambda one: one[0])]
+
+
+@pytest.mark.parametrize(
+    ("name", "divisions"),
+    [("clap", [(64,), (128,), (1024,), (1, 777, 4096, 16384, 3)]), ("vst3", [(1, 777, 1024)])],
+)
+def test_a_bounce_is_what_render_makes_in_any_blocks(play, name, divisions):
+    expected, latency = rendered(PRESET, in_order([Tempo(0, 93.0), *PLAYED, *turned(PRESET, MOVED)]))
+    for blocks in divisions:
+        told, sound = play(name, ["0 tempo 93", *lines(PLAYED, MOVED)], LENGTH, "offline", blocks=blocks)
+        assert told == latency
+        np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
+
+
+@pytest.mark.parametrize("name", ["clap", "vst3"])
+def test_a_bounce_in_the_midst_of_playing_has_the_latency_that_was_told(play, name):
+    expected, latency = rendered(PRESET, PLAYED)
+    start = 100 * BLOCK
+    late = [replace(event, time=event.time + start) for event in PLAYED]
+    told, sound = play(name, [f"{start} offline", *lines(late, [])], start + LENGTH, blocks=(BLOCK,))
+    begin = start + told
+    assert told >= latency
+    np.testing.assert_array_equal(sound[:, begin:], expected[:, : LENGTH - told])
+
+
+@pytest.mark.parametrize("name", ["clap", "vst3"])
+def test_a_project_that_is_opened_again_sounds_the_same(play, name, tmp_path):
+    moves = [(0, macro, value) for macro, value in {macro: value for _, macro, value in MOVED}.items()]
+    expected, latency = rendered("gm-hall", in_order([*PLAYED, *turned("gm-hall", moves)]))
+    number = list(shipped_presets()).index("gm-hall") + 1
+    chosen = f"0 set 17 {number if name == 'clap' else number / 127}"
+    play(name, [chosen, *lines([], moves)], 4096, "offline", f"save={tmp_path / 'state'}")
+    told, sound = play(name, lines(PLAYED, []), LENGTH, "offline", f"load={tmp_path / 'state'}")
+    assert told == latency
+    np.testing.assert_array_equal(sound[:, told:], expected[:, : LENGTH - told])
+
+
+def test_pedalboard_bounces_what_render_makes(built, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    expected, latency = rendered(PRESET, PLAYED)
+    plugin = pedalboard.load_plugin(str(built / "timbrel.vst3"))
+    # Its host takes controllers at the beginnings of blocks alone, and cuts times off.
+    messages = [(message(event), (event.time + 0.01) / RATE) for event in PLAYED]
+    sound = plugin.process(messages, duration=LENGTH / RATE, sample_rate=RATE, num_channels=2, buffer_size=BLOCK)
+    np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
