@@ -1,6 +1,7 @@
 """Offline: a performance through a rack into files, time counted."""
 
 import contextlib
+import functools
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ def render(
     sample_rate: int,
     tail_seconds: float = 30.0,
     stems: bool = False,
+    as_float: bool = False,
     overwrite: bool = False,
     processes: int = 1,
     omni: bool = False,
@@ -84,6 +86,7 @@ def render(
         successors: patches that take the place of these, in order of time; then one process computes all.
         processes: that share the voices; they do not change the sound.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
+        as_float: as 32-bit float, to the bit as the rack gives it; ``.wav`` alone.
         progress: told the part that is done, 0 to 1.
         say: told that the limiter had to work hard, and where it worked hardest.
 
@@ -97,11 +100,9 @@ def render(
         first = Rack(patches, sample_rate, processes if shared and not successors else 1, omni)
         played = Succession(first, successors, sample_rate) if successors else first
         rack = stack.enter_context(contextlib.closing(played))
-        mix_file = stack.enter_context(sound_writer(path, sample_rate, overwrite=overwrite))
-        stem_files = {
-            channel: stack.enter_context(sound_writer(name, sample_rate, overwrite=overwrite))
-            for channel, name in (names.items() if stems else ())
-        }
+        writer = functools.partial(sound_writer, sample_rate=sample_rate, overwrite=overwrite, as_float=as_float)
+        mix_file = stack.enter_context(writer(path))
+        stem_files = {channel: stack.enter_context(writer(name)) for channel, name in (names.items() if stems else ())}
         hardest, place = 0.0, 0
         stack.enter_context(told_if_slow(lambda: rack.played / sample_rate))
         for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):

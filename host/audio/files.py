@@ -19,6 +19,8 @@ Array = npt.NDArray[np.float32]
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
 LOUDEST = 1e10  # of full scale: above what is taken for float in any file, and its square is still a number
+FLOAT = "FLOAT"  # the encoding whose samples are those of the sound itself: 32-bit, in WAV alone
+PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk holds the time of day
 PIECE = 16_384  # frames a call: libsndfile's Vorbis encoder puts a call's frames on the stack, and hears its ends
 WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
 
@@ -33,10 +35,11 @@ class SoundWriter:
         self._piece = np.empty((file.channels, PIECE), np.float32)
         self._filled = 0
         self._frames = 0
-        self._longest = WAV_BYTES // (3 * file.channels) if file.format == "WAV" else None
+        sample_bytes = 4 if file.subtype == FLOAT else 3
+        self._longest = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
 
     def write(self, block: Array) -> None:
-        """Append samples, [channels, n]; what lies outside [-1, 1] is clipped.
+        """Append samples, [channels, n]; what lies outside [-1, 1] is clipped, but not in 32-bit float.
 
         Raises:
             Failure: a sample is not finite, or the disk is full.
@@ -48,7 +51,10 @@ class SoundWriter:
             raise Failure(f"cannot write {self._path}: its sound is not finite; nothing was kept of it")
         self._frames += block.shape[1]
         if self._longest is not None and self._frames > self._longest:
-            raise UserError(f"cannot write {self._path}: a WAV file holds at most 4 GiB; give a name ending in .flac")
+            instead = "leave out --float, and " if self._file.subtype == FLOAT else ""
+            raise UserError(
+                f"cannot write {self._path}: a WAV file holds at most 4 GiB; {instead}give a name ending in .flac"
+            )
         while block.shape[1]:
             taken = block[:, : PIECE - self._filled]
             self._piece[:, self._filled : self._filled + taken.shape[1]] = taken
@@ -91,14 +97,19 @@ class SoundWriter:
 
 
 @contextlib.contextmanager
-def sound_writer(path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False) -> Iterator[SoundWriter]:
+def sound_writer(
+    path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False, as_float: bool = False
+) -> Iterator[SoundWriter]:
     """Open a sound file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix.
 
     The file appears when the block ends well, and not otherwise. The same samples give the same bytes in WAV and FLAC,
     and the same sound in Ogg, in whatever blocks they come.
 
+    Args:
+        as_float: a WAV of 32-bit float, which holds the samples as they are.
+
     Raises:
-        UserError: another suffix, a rate beyond 8 to 192 kHz, or as `host.files.check_output`.
+        UserError: another suffix, one that holds no float, a rate beyond 8 to 192 kHz, or as `host.files.check_output`.
         Failure: the disk is full, or the file cannot be written for another reason.
     """
     if path.suffix.lower() not in FORMATS:
@@ -107,12 +118,18 @@ def sound_writer(path: Path, sample_rate: int, channels: int = 2, overwrite: boo
     if not RATES[0] <= sample_rate <= RATES[1]:
         raise UserError(f"cannot write {path} at {sample_rate} Hz; give {RATES[0]} to {RATES[1]} Hz")
     container, encoding = FORMATS[path.suffix.lower()]
+    if as_float:
+        if container != "WAV":
+            raise UserError(f"cannot write {path} as 32-bit float: {path.suffix} has none; give a name ending in .wav")
+        encoding = FLOAT
     with replacing(path, overwrite) as temporary, temporary.open("w+b") as raw:
         sink = _Sink(raw)
         file: soundfile.SoundFile | None = None
         try:
             with held():
                 file = soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container)
+                if as_float:
+                    soundfile._snd.sf_command(file._file, PEAK_CHUNK, soundfile._ffi.NULL, 0)
             writer = SoundWriter(path, file, sink)
             yield writer
             writer.finish()

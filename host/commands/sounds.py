@@ -147,6 +147,7 @@ def render(
     channel: Channels = None,
     tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
     stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
+    as_float: Annotated[bool, typer.Option("--float", help="A .wav of 32-bit float: the samples as they are.")] = False,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -164,8 +165,7 @@ def render(
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
-    chosen = channel_presets(channel or [])
-    ask_for([preset, *filter(None, chosen.values())], trust)
+    ask_for([preset, *filter(None, (chosen := channel_presets(channel or [])).values())], trust)
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
     notes = read_notes(performance.notes, str(midi))
     default = notes.fitting.fit(open_patch(preset))
@@ -174,8 +174,7 @@ def render(
     if performance.recorded:
         given = {number + 1: patch.name for number, patch in others.items()}
         warnings += [f"{midi}: {line}" for line in differences(notes.fitting, given)]
-    warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
-    _warn(*warnings)
+    _warn(*warnings, *(warning for patch in (default, *others.values()) for warning in patch.warnings))
     by_channel = {number: others.get(number, default) for number in performance.channels}
     later = []
     if performance.recorded:  # one preset heard all channels that have no other
@@ -190,6 +189,7 @@ def render(
             sample_rate=rate,
             tail_seconds=tail,
             stems=stems,
+            as_float=as_float,
             overwrite=overwrite,
             processes=min(PARTS, free_processors()) if worth_sharing(performance, rate) else 1,
             omni=performance.recorded,

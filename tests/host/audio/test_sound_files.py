@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ def noise():
     return np.random.default_rng(7).uniform(-0.9, 0.9, (2, 3 * 65536 + 17)).astype(np.float32)
 
 
-def write(path, audio, *, blocks=(), rate=RATE, overwrite=False):
-    with sound_writer(path, rate, audio.shape[0], overwrite) as writer:
+def write(path, audio, *, blocks=(), rate=RATE, overwrite=False, as_float=False):
+    with sound_writer(path, rate, audio.shape[0], overwrite, as_float) as writer:
         for block in np.split(audio, blocks, axis=1):
             writer.write(block)
 
@@ -45,6 +46,27 @@ def test_scipy_reads_the_wav_and_finds_the_channels_in_order(tmp_path, noise):
     rate, samples = scipy.io.wavfile.read(tmp_path / "sound.wav")  # 24 bits at the top of 32
     assert rate == RATE
     assert np.abs(samples.T / 2.0**31 - noise).max() <= STEP_24
+
+
+def test_a_wav_of_floats_holds_every_bit_of_what_was_written_beyond_full_scale_too(tmp_path, noise):
+    noise[:, :3] = [[1e-38, -3.5, 0.1], [1 + 2.0**-23, -1, -0.0]]
+    write(tmp_path / "sound.wav", noise, blocks=[0, 1, 65, 8193], as_float=True)
+    with warnings.catch_warnings(action="ignore"):  # scipy passes the count of samples over, and says so
+        rate, samples = scipy.io.wavfile.read(tmp_path / "sound.wav")
+    assert (rate, samples.dtype) == (RATE, np.float32)
+    assert samples.T.tobytes() == noise.tobytes()
+
+
+def test_a_wav_of_floats_tells_nothing_of_the_time_it_was_written_at(tmp_path, noise):
+    write(tmp_path / "sound.wav", noise, as_float=True)
+    assert b"PEAK" not in (tmp_path / "sound.wav").read_bytes()[:200]
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg"])
+def test_a_format_without_floats_is_refused_and_nothing_is_made(tmp_path, noise, suffix):
+    with pytest.raises(UserError, match=rf"as 32-bit float: \{suffix} has none; give a name ending in \.wav$"):
+        write(tmp_path / f"sound{suffix}", noise, as_float=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("rate", [44100, 48000, 96000])
@@ -124,6 +146,13 @@ def test_a_wav_is_refused_where_its_sizes_would_overflow(tmp_path, noise, monkey
         write(tmp_path / "sound.wav", noise, blocks=[50_000, 100_000])
     write(tmp_path / "fits.wav", noise[:, :100_000])
     assert [path.name for path in tmp_path.iterdir()] == ["fits.wav"]
+
+
+def test_a_wav_of_floats_is_refused_where_its_own_sizes_would_overflow(tmp_path, noise, monkeypatch):
+    monkeypatch.setattr(files, "WAV_BYTES", 8 * 100_000)
+    with pytest.raises(UserError, match=r"leave out --float, and give a name ending in \.flac"):
+        write(tmp_path / "sound.wav", noise[:, :100_001], as_float=True)
+    write(tmp_path / "fits.wav", noise[:, :100_000], as_float=True)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])

@@ -49,6 +49,15 @@ def test_the_command_renders_and_names_its_files(timbrel, preset, song, tmp_path
     assert soundfile.info(tmp_path / "out.wav").samplerate == 48000
 
 
+def test_the_command_writes_floats_where_it_is_asked_to_and_only_then(timbrel, preset, song, tmp_path):
+    for name, asked, subtype in (("float", ["--float"], "FLOAT"), ("plain", [], "PCM_24")):
+        assert timbrel("render", preset, song, "-o", tmp_path / f"{name}.wav", *asked).status == 0
+        assert soundfile.info(tmp_path / f"{name}.wav").subtype == subtype
+    ended = timbrel("render", preset, song, "-o", tmp_path / "out.flac", "--float")
+    assert ended.status == 2
+    assert "out.flac as 32-bit float: .flac has none; give a name ending in .wav" in ended.err
+
+
 def test_the_command_warns_of_what_is_too_loud(timbrel, preset, song, tmp_path, monkeypatch):
     monkeypatch.setattr(render_module, "limited", lambda mix: 0.34)
     result = timbrel("render", preset, song, "-o", tmp_path / "out.wav")

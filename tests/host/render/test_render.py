@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import timbrel.host.render as render_module
 from timbrel.host import progress
+from timbrel.host.dsp import limited
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange
 from timbrel.host.midi.file import Performance
@@ -74,6 +75,17 @@ def test_an_independent_process_renders_the_same_bytes(rendered, make_patch, tin
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
     assert (tmp_path / "other.wav").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("gain_db", [-12.0, 24.0], ids=["soft", "bent by the limiter"])
+def test_a_file_of_floats_holds_the_racks_samples_to_the_bit(rendered, make_patch, gain_db):
+    patch = make_patch(effects=[{"plugin": "Gain", "gain_db": gain_db}])
+    mix, path = rendered({0: patch}, TUNE, as_float=True, stems=True)
+    sound = np.concatenate([mix for _, mix, _ in blocks(Rack({0: patch}, RATE), TUNE, 30.0, RATE)], axis=1)
+    assert soundfile.info(path).subtype == "FLOAT"
+    assert (limited(sound) > 0.01) == (gain_db > 0)
+    assert mix.tobytes() == sound.tobytes()
+    assert path.with_name("out-ch01.wav").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("rate", [44100, 48000, 96000])
