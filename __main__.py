@@ -13,7 +13,7 @@ import typer
 from . import __version__
 from .export import commands as exporting
 from .host import stop
-from .host.commands import live, models, sounds
+from .host.commands import live, models, plugin, sounds
 from .host.errors import TimbrelError, printable
 from .train import commands as training
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn recordings into playable instruments.",
 )
-for room in (sounds, live, models, training, exporting):
+for room in (sounds, live, plugin, models, training, exporting):
     app.add_typer(room.commands)
 
 

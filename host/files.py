@@ -122,6 +122,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror}; make {path.parent} writable or copy it") from None
 
 
+def remove_at_once(path: Path) -> None:
+    """Remove a folder, or a link to one: its name is free at once, even where a stop comes before all in it is gone.
+
+    Raises:
+        Failure: it cannot be removed.
+    """
+    try:
+        with _temporary(path, _new_folder, _remove_folder) as temporary, held():
+            path.rename(temporary / "old")
+    except OSError as error:
+        raise Failure(f"cannot remove {path}: {error.strerror}; make {path.parent} writable") from error
+
+
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
     """Make something, and remove it after the block, whatever ends it; a stop finds it made and known, or not made."""

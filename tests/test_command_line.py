@@ -34,6 +34,9 @@ COMMANDS = [
     ("devices",),
     ("learn",),
     ("bench",),
+    ("plugin",),
+    ("plugin", "install"),
+    ("plugin", "status"),
 ]
 HEAVY = ["torch", "onnxruntime", "onnx", "pedalboard", "numpy", "scipy", "librosa", "matplotlib", "soundfile", "rich"]
 HEAVY += ["sounddevice", "rtmixer", "rtmidi"]

@@ -1,0 +1,46 @@
+"""The commands that make timbrel an instrument in a DAW."""
+
+import sys
+
+import typer
+
+commands = typer.Typer(rich_markup_mode=None)
+plugin_commands = typer.Typer(rich_markup_mode=None, help="Play timbrel in a DAW, as an LV2, VST3 or CLAP instrument.")
+commands.add_typer(plugin_commands, name="plugin")
+
+
+@plugin_commands.command()
+def install() -> None:
+    """Put the plugins into your own plugin folders: ~/.lv2, ~/.vst3 and ~/.clap."""
+    from ..plugin.bundles import bundles, how_to_build
+    from ..plugin.install import install
+
+    installed = install()
+    for bundle in installed:
+        print(f"{bundle.format:<5} {bundle.installed}")
+    for bundle in bundles():
+        if bundle not in installed:
+            print(f"warning: no {bundle.format} plugin is built: {how_to_build()}", file=sys.stderr)
+    print("next: let your DAW look for new plugins; timbrel is among the instruments")
+
+
+@plugin_commands.command()
+def uninstall() -> None:
+    """Take the plugins away that 'timbrel plugin install' put there."""
+    from ..plugin.install import uninstall
+
+    removed = uninstall()
+    for bundle in removed:
+        print(f"{bundle.format:<5} {bundle.installed} is removed")
+    if not removed:
+        print("no plugin was installed by 'timbrel plugin install'")
+
+
+@plugin_commands.command()
+def status() -> None:
+    """Say what is built and installed, whether the plugins' Python works, and what they said last."""
+    from ..errors import printable
+    from ..plugin.status import status
+
+    for line in status():
+        print(printable(line))

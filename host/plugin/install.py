@@ -1,0 +1,60 @@
+"""Puts the compiled plugins where hosts look for them, and takes them away."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from ..errors import Failure, UserError
+from ..files import remove_at_once, replacing_folder
+from .bundles import INTERPRETER, Bundle, bundles, how_to_build
+
+
+def install() -> list[Bundle]:
+    """Copy every plugin that is built into the user's folder of its format; return those.
+
+    Each folder appears whole, in the place of the one before. A host that has loaded the old binary keeps it.
+
+    Raises:
+        UserError: no plugin is built, or another thing has the name of one and stays.
+        Failure: a folder cannot be written.
+    """
+    built = [bundle for bundle in bundles() if bundle.built_binary.is_file()]
+    if not built:
+        raise UserError(f"no plugin is built that could be installed: {how_to_build()}")
+    for bundle in built:
+        _check_place(bundle)
+    for bundle in built:
+        _install(bundle)
+    return built
+
+
+def uninstall() -> list[Bundle]:
+    """Remove the plugins that `install` put there, and nothing else; return those.
+
+    Raises:
+        Failure: one cannot be removed.
+    """
+    ours = [bundle for bundle in bundles() if bundle.is_ours]
+    for bundle in ours:
+        remove_at_once(bundle.installed)
+    return ours
+
+
+def _check_place(bundle: Bundle) -> None:
+    place = bundle.installed
+    if (place.exists() or place.is_symlink()) and not bundle.is_ours:
+        raise UserError(f"{place} was not put there by 'timbrel plugin install'; remove it, or give it another name")
+
+
+def _install(bundle: Bundle) -> None:
+    try:
+        bundle.installed.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"cannot make {bundle.installed.parent}: {error.strerror}; nothing was put there") from None
+    with replacing_folder(bundle.installed) as folder:
+        if bundle.built.is_dir():
+            shutil.copytree(bundle.built, folder, copy_function=shutil.copy, dirs_exist_ok=True)
+        else:
+            shutil.copy(bundle.built, folder)
+        interpreter = Path(sys.executable).absolute()  # not resolved: a virtual environment is known by its own link
+        (folder / bundle.binary).with_name(INTERPRETER).write_text(f"{interpreter}\n", encoding="utf-8")
