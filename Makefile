@@ -5,13 +5,22 @@ PYTHON := $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell \
-	gcc libc6-dev pkg-config lv2-dev liblilv-dev lilv-utils sordi dpf-source
+	$(COMPILED) pkg-config liblilv-dev lilv-utils sordi jalv
 
-.PHONY: demo test lint types tests slow realtime bench mutants fuzz ab system clean
+.PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab system clean
 
 demo: .venv/base.done
 	@$(BIN)/python -m timbrel demo
+
+# The plugins for DAWs, which 'timbrel plugin install' installs.
+plugin:
+	@echo "== compiling the plugins"
+	@$(MAKE) --no-print-directory --keep-going -C host/plugin/native || { \
+		missing=; for p in $(COMPILED); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+		echo "not all plugins could be compiled; $${missing:+not installed, as Debian calls them:}$${missing:-see above}" >&2; \
+		exit 2; }
 
 test: lint types tests
 

@@ -44,14 +44,16 @@ def run(tmp_path):
     return start
 
 
-def packages():
-    lines = (ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines()
-    [line] = [line for line in lines if line.startswith("SYSTEM")]
-    return line.partition(":=")[2].split()
+def packages(run, stand_in):
+    """The packages that are missing where none is installed, in order."""
+    stand_in("dpkg", "exit 1")
+    stand_in("id", "echo 1000")
+    named = run("make", "system").stdout.removeprefix("not installed: ").partition(";")[0]
+    return named.split()
 
 
 def test_a_system_package_that_cannot_be_had_leaves_the_others_installed(run, stand_in, tmp_path):
-    first, absent, *others = packages()
+    first, absent, *others = packages(run, stand_in)
     stand_in("id", "echo 0")
     stand_in("dpkg", f'[ "$2" = {first} ]')
     stand_in("apt-get", f'case "$*" in *{absent}*) exit 100;; *install*) echo "$*" >> installed;; esac')
@@ -63,6 +65,24 @@ def test_a_system_package_that_cannot_be_had_leaves_the_others_installed(run, st
     ]
     installed = [line.split()[-1] for line in (tmp_path / "installed").read_text().splitlines()]
     assert installed == others
+
+
+@pytest.mark.parametrize("installed", ["gcc", "all"])
+def test_what_cannot_be_compiled_is_told_with_the_packages_that_are_missing(run, stand_in, tmp_path, installed):
+    stand_in("dpkg", f'[ "$2" = {installed} ] || [ {installed} = all ]')
+    native = tmp_path / "host/plugin/native"
+    native.mkdir(parents=True)
+    (native / "Makefile").write_text("all: lv2 clap\nlv2:\n\tfalse\nclap:\n\ttouch timbrel.clap\n")
+    done = run("make", "plugin")
+    assert done.returncode == 2
+    told = {
+        "gcc": "not all plugins could be compiled; not installed, as Debian calls them: lv2-dev dpf-source",
+        "all": "not all plugins could be compiled; see above",
+    }
+    assert told[installed] in done.stdout.splitlines()
+    assert (native / "timbrel.clap").exists()
+    (native / "Makefile").write_text("all:\n")
+    assert run("make", "plugin").returncode == 0
 
 
 def test_torchs_size_is_told_before_anything_is_fetched_and_once(run, stand_in, tmp_path):

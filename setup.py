@@ -1,0 +1,38 @@
+"""Builds wheels: with the compiled plugins where these can be compiled, and then for this platform alone."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+
+NATIVE = Path(__file__).resolve().parent / "host/plugin/native"
+
+
+class Wheel(bdist_wheel):
+    """Compiles the plugins first. They need no Python of their own, so any Python 3 takes the wheel."""
+
+    def run(self) -> None:
+        """Build the wheel; without a compiler, or what it needs, it carries no plugins, and suits every platform."""
+        if sys.platform == "linux":
+            _compile()
+        self.root_is_pure = not any((NATIVE / "build").glob("timbrel.*"))
+        super().run()
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return for which Pythons, interfaces and platforms the wheel is."""
+        python, interface, platform = super().get_tag()
+        return (python, interface, platform) if self.root_is_pure else ("py3", "none", platform)
+
+
+def _compile() -> None:
+    make = shutil.which("make")
+    failed = make is None or subprocess.run([make, "--keep-going", "-C", str(NATIVE)]).returncode != 0
+    if failed:
+        print("warning: not all plugins could be built; 'timbrel plugin status' says what is missing", file=sys.stderr)
+
+
+# The root is the package, and this script no module of it: setuptools leaves it out where it knows its name.
+setup(script_name="setup.py", cmdclass={"bdist_wheel": Wheel})
