@@ -76,7 +76,7 @@ def test_what_cannot_be_compiled_is_told_with_the_packages_that_are_missing(run,
     done = run("make", "plugin")
     assert done.returncode == 2
     told = {
-        "gcc": "not all plugins could be compiled; not installed, as Debian calls them: lv2-dev dpf-source",
+        "gcc": "not all plugins could be compiled; not installed, as Debian calls them: libc6-dev lv2-dev dpf-source",
         "all": "not all plugins could be compiled; see above",
     }
     assert told[installed] in done.stdout.splitlines()
