@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import Failure, UserError
 from ..files import remove_at_once, replacing_folder
 from .bundles import INTERPRETER, Bundle, bundles, how_to_build
+from .lv2_presets import add_presets
 
 
 def install() -> list[Bundle]:
@@ -58,3 +59,5 @@ def _install(bundle: Bundle) -> None:
             shutil.copy(bundle.built, folder)
         interpreter = Path(sys.executable).absolute()  # not resolved: a virtual environment is known by its own link
         (folder / bundle.binary).with_name(INTERPRETER).write_text(f"{interpreter}\n", encoding="utf-8")
+        if bundle.format == "LV2":
+            add_presets(folder)

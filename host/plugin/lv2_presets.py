@@ -1,0 +1,37 @@
+"""The shipped presets as LV2 presets, which a host lists, and loads as the plugin's state."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+from ..patch.reading import read_preset
+from ..shelf import shipped_presets
+
+PLUGIN = "urn:timbrel:instrument"  # as native/manifest.ttl has it
+NAME = f"{PLUGIN}#preset"  # the property by which native/lv2.c is told the name of a preset
+PREFIXES = """
+@prefix lv2: <http://lv2plug.in/ns/lv2core#> .
+@prefix pset: <http://lv2plug.in/ns/ext/presets#> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+@prefix state: <http://lv2plug.in/ns/ext/state#> .
+"""
+
+
+def add_presets(bundle: Path) -> None:
+    """Add the shipped presets to an LV2 bundle: each to its manifest, and all to a file of their own."""
+    names, told = [PREFIXES], [PREFIXES]
+    for name, path in shipped_presets().items():
+        subject = f"<urn:timbrel:preset:{quote(name)}>"
+        names.append(f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:seeAlso <presets.ttl> .\n")
+        told.append(
+            f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:label {_text(name)} ;\n"
+            f"\trdfs:comment {_text(read_preset(path).description)} ;\n\tstate:state [ <{NAME}> {_text(name)} ] .\n"
+        )
+    with (bundle / "manifest.ttl").open("a", encoding="utf-8") as manifest:
+        manifest.write("\n".join(names))
+    (bundle / "presets.ttl").write_text("\n".join(told), encoding="utf-8")
+
+
+def _text(text: str) -> str:
+    """Return a literal of Turtle, whose escapes are JSON's."""
+    return json.dumps(text, ensure_ascii=False)
