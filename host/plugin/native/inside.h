@@ -11,6 +11,7 @@
 #include "server.h"
 
 #define MACRO_DEFAULT 0.5f
+#define EARLY 1024u /* messages: all controllers of some channels, which hosts send before they play */
 
 /* An event of the block that the host fills, and where its parameter stood before it. */
 typedef struct {
@@ -25,6 +26,9 @@ typedef struct {
 	bool active, offline;
 	bool begins; /* the next block begins an epoch */
 	bool lost;   /* events did not fit into the memory */
+	bool rolled; /* the transport has rolled in this epoch, or did when it began */
+	uint32_t early_heard;
+	wire_event early[EARLY]; /* the last MIDI of a bounce that has not rolled */
 	double rate;
 	uint32_t block; /* samples that the host asks for at once, as far as is known */
 	uint16_t epoch;

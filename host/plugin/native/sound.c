@@ -177,6 +177,8 @@ static bool begin_epoch(core *c)
 	s->epoch = s->epoch == UINT16_MAX ? 1 : s->epoch + 1; /* never 0, which new memory holds */
 	s->position = 0;
 	s->begins = s->lost = false;
+	s->rolled = s->rolling;
+	s->early_heard = 0;
 	send_event(s, 0, (wire_event){.kind = WIRE_RESET, .value = (float)s->rate, .number = s->offline ? WIRE_OFFLINE : 0,
 	                              .epoch = s->epoch, .loads = s->server->loads, .block = s->block});
 	if (atomic_exchange(&c->chooses, false))
@@ -187,6 +189,31 @@ static bool begin_epoch(core *c)
 	if (s->tempo > 0) send_event(s, 0, (wire_event){.kind = WIRE_TEMPO, .value = (float)s->tempo});
 	if (s->rolling) send_event(s, 0, (wire_event){.kind = WIRE_TRANSPORT, .number = 2});
 	return true;
+}
+
+static bool starts_to_roll(const sound *s)
+{
+	for (uint32_t i = 0; i < s->noted && s->events[i].event.time == 0; ++i)
+		if (s->events[i].event.kind == WIRE_TRANSPORT) return s->events[i].event.number != 0;
+	return false;
+}
+
+/* A host may run a bounce for a while before it plays: Ardour for some hundred blocks, now more and now fewer. So that
+ * all bounces begin alike, an epoch begins where the transport starts. There the host is ahead by the latency that it
+ * makes up for: that much of the epoch has passed, and with it the notes of that time. Controllers stand as they were
+ * set. */
+static void begin_where_it_rolls(core *c)
+{
+	sound *s = &c->sound;
+	uint64_t ahead = s->position < s->rack_latency ? s->position : s->rack_latency, from = s->position - ahead;
+	uint32_t heard = s->early_heard;
+	if (!begin_epoch(c)) return;
+	for (uint32_t i = heard > EARLY ? heard - EARLY : 0; i < heard && room(s) > 0; ++i) {
+		const wire_event *e = &s->early[i % EARLY];
+		bool note = e->data[0] < 0xa0;
+		if (!note || e->time >= from) send_event(s, e->time > from ? e->time - from : 0, *e);
+	}
+	s->position = ahead;
 }
 
 /* The notes whose ends were lost end, pedals come up, and macros go where they should stand. */
@@ -216,6 +243,10 @@ static uint32_t send_events(core *c, uint32_t from, uint32_t count, bool last)
 			else gain_set(&s->gain, (int64_t)time + s->rack_latency, e->value);
 			continue;
 		}
+		if (heard && s->offline && !s->rolled && e->kind == WIRE_MIDI) {
+			s->early[s->early_heard % EARLY] = *e;
+			s->early[s->early_heard++ % EARLY].time = time;
+		}
 		if (heard && room(s) > 0) send_event(s, time, *e);
 		else if (heard && s->offline && offset > 0) return offset;
 		else if (heard) {
@@ -224,6 +255,7 @@ static uint32_t send_events(core *c, uint32_t from, uint32_t count, bool last)
 		}
 		if (e->kind == WIRE_TEMPO) s->tempo = e->value;
 		if (e->kind == WIRE_TRANSPORT) s->rolling = e->number != 0;
+		s->rolled |= s->rolling;
 	}
 	if (heard && s->lost && room(s) >= OPENING) make_good(c, s->position + count);
 	return count;
@@ -331,6 +363,7 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 		new_latency(c);
 	}
 	if (s->begins && s->server && usable(s->server)) begin_epoch(c);
+	else if (s->offline && s->position > 0 && !s->rolled && plays(s) && starts_to_roll(s)) begin_where_it_rolls(c);
 	uint32_t done = 0;
 	do {
 		uint32_t part = count - done < WIRE_LONGEST_BLOCK ? count - done : WIRE_LONGEST_BLOCK;

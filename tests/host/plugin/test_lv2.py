@@ -55,6 +55,25 @@ def test_ports_and_positions_become_events(plugin):
     assert [(one["time"], one["number"], one["value"]) for one in heard("parameter")] == [(300, 2, 0.25), (600, 18, 1)]
 
 
+@pytest.mark.parametrize("before", [400, 1900])
+def test_a_bounce_begins_where_the_transport_starts_however_long_the_host_runs_before(plugin, before):
+    plugin.server.behave(rack_latency=30)
+    early = [(50, "b0 4a 20"), (before - 31, "90 3c 40"), (before - 30, "90 3e 40"), (before - 10, "b0 4a 21")]
+    events = ["0 position 120 0 0", *(f"{when} midi {said}" for when, said in early)]
+    events += [f"{before} position 120 1 0", f"{before} midi 90 3f 40", f"{before + 70} midi 90 40 40"]
+    played = plugin.play(events, before + 500, "freewheel", blocks=(100,))
+    last = max(one["epoch"] for one in plugin.server.heard())
+    heard = [(one["time"], *one["data"][:2]) for one in plugin.server.heard("midi") if one["epoch"] == last]
+    assert heard == [(0, 0xB0, 0x4A), (0, 0x90, 0x3E), (20, 0xB0, 0x4A), (30, 0x90, 0x3F), (100, 0x90, 0x40)]
+    assert (played.sound[0, before:] == np.arange(30, 530) + 1).all()
+    assert np.flatnonzero(played.sound[1, before:]).tolist() == [0, 70]
+
+
+def test_a_transport_that_stops_and_starts_again_in_a_bounce_does_not_begin_it_anew(plugin):
+    events = ["0 position 120 1 0", "100 position 120 0 100", "300 position 120 1 100"]
+    assert (plugin.play(events, 500, "freewheel", blocks=(100,)).sound[0] == np.arange(500) + 1).all()
+
+
 def test_a_project_brings_its_sound_and_its_knobs_back(plugin, tmp_path):
     events = ["0 control preset 2", "0 control macro_1 0.75", "0 control gain -6", "0 control panel 1"]
     before = plugin.play(events, 2000, "freewheel", f"save={tmp_path}/saved/state.ttl")
