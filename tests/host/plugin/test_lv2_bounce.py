@@ -1,0 +1,83 @@
+"""An LV2 host's bounce is what `timbrel render` makes, to the bit, and so is that of a project that is opened again."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timbrel
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
+
+from .lv2 import URI, Lv2, build
+from .test_bounce import LENGTH, MOVED, in_order, rendered, turned
+
+PLAYED = [
+    ControlChange(0, 0, 74, 90),
+    NoteOn(100, 0, 60, 100),
+    NoteOn(100, 1, 36, 90),
+    PitchBend(4097, 0, -5000),
+    ControlChange(6000, 0, 1, 77),
+    NoteOff(7000, 0, 60),
+    NoteOn(7000, 0, 60, 40),
+    ChannelPressure(9500, 0, 99),
+    NoteOn(20000, 0, 64, 64),
+]
+MIXED = (1, 777, 4096, 16384, 3, 64)
+START = """#!/bin/sh
+exec '{python}' -I -c 'import runpy, sys; sys.path.insert(0, "{root}"); \\
+runpy.run_module("timbrel.host.plugin", run_name="__main__")'
+"""
+
+
+def line(event):
+    """An event as lilv_host.c reads it."""
+    match event:
+        case NoteOn(_, channel, key, velocity):
+            message = (0x90 | channel, key, velocity)
+        case NoteOff(_, channel, key):
+            message = (0x80 | channel, key, 0)
+        case ControlChange(_, channel, number, value):
+            message = (0xB0 | channel, number, value)
+        case ChannelPressure(_, channel, value):
+            message = (0xD0 | channel, value)
+        case PitchBend(_, channel, value):
+            message = (0xE0 | channel, (value + 8192) & 127, (value + 8192) >> 7)
+    return event.time, f"{event.time} midi {' '.join(f'{byte:02x}' for byte in message)}"
+
+
+def lines(events, moves):
+    """Events and moves of macros in their order."""
+    moved = [(time, f"{time} control macro_{macro + 1} {value!r}") for time, macro, value in moves]
+    return [text for _, text in sorted([*map(line, events), *moved], key=lambda one: one[0])]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder that the bundle and the host are built into."""
+    return build(tmp_path_factory.mktemp("lv2"))
+
+
+@pytest.fixture
+def plugin(built, tmp_path):
+    """A bundle whose server is that of this tree."""
+    one = Lv2(built, tmp_path)
+    start = tmp_path / "start"
+    start.write_text(START.format(python=sys.executable, root=Path(timbrel.__file__).parents[1]))
+    start.chmod(0o755)
+    (one.bundle / "interpreter").write_text(f"{start}\n")
+    return one
+
+
+@pytest.mark.parametrize(("preset", "divisions"), [("gm-keys", [(64,), (128,), (1024,), MIXED]), ("gm-hall", [MIXED])])
+def test_a_bounce_is_what_render_makes_in_any_blocks(plugin, preset, divisions, tmp_path):
+    expected, latency = rendered(preset, in_order([*PLAYED, *turned(preset, MOVED)]))
+    state = plugin.state("named", f'<{URI}#preset> "{preset}"')
+    words = ["freewheel", f"load={state}", f"save={tmp_path}/saved/state.ttl"]
+    for blocks in divisions:
+        played = plugin.play(lines(PLAYED, MOVED), LENGTH, *words, blocks=blocks)
+        assert played.latency == latency
+        np.testing.assert_array_equal(played.sound[:, latency:], expected[:, : LENGTH - latency])
+    moved = [(0, macro, value) for macro, value in {macro: value for _, macro, value in MOVED}.items()]
+    expected, _ = rendered(preset, in_order([*PLAYED, *turned(preset, moved)]))
+    again = plugin.play(lines(PLAYED, []), LENGTH, "freewheel", f"load={tmp_path}/saved/state.ttl")
+    np.testing.assert_array_equal(again.sound[:, latency:], expected[:, : LENGTH - latency])
