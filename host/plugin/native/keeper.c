@@ -18,7 +18,7 @@
 #define BETWEEN_STARTS 3000 /* ms: what fails at once does not keep the machine busy */
 #define USEFUL 10000        /* ms: a server that has been ready and lived as long was no failure */
 #define FAILURES 3          /* in a row: then no other is started */
-#define LOOK_ROUND 500      /* ms: how soon nonsense in the memory has an end */
+#define LOOK_ROUND 500      /* ms: how soon nonsense in the memory is seen, and an end that the socket does not tell */
 #define FAREWELL 250        /* ms: for a server to end by itself */
 #define LONGEST_LINE 1000u  /* bytes: what is said beyond it is cut */
 #define LONGEST_SAYING 65536u
@@ -257,7 +257,7 @@ static void *keep(void *self)
 		rest(c);
 		if (k->quits) break;
 		if (!k->server && c->coming && now_ms() - k->started >= BETWEEN_STARTS) start(c);
-		if (k->server && (!exchange(c) || k->server->nonsense)) end(c, k->server->nonsense ? 0 : FAREWELL);
+		if (k->server && (!exchange(c) || k->server->nonsense || server_has_ended(k->server))) end(c, k->server->nonsense ? 0 : FAREWELL);
 		if (c->lost != k->lost) {
 			say(c, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
 			k->lost = c->lost;

@@ -268,8 +268,7 @@ static uint64_t made(const sound *s)
 {
 	uint64_t position = s->server->memory->made;
 	if (WIRE_EPOCH(position) != s->epoch) return 0;
-	uint32_t rack = s->server->memory->rack_latency;
-	if (WIRE_SAMPLES(position) > s->position || rack > LONGEST_RACK_LATENCY) s->server->nonsense = true;
+	if (WIRE_SAMPLES(position) > s->position) s->server->nonsense = true;
 	return s->server->nonsense ? 0 : WIRE_SAMPLES(position);
 }
 
@@ -305,8 +304,10 @@ static void give_out(core *c, float *left, float *right, uint32_t count)
 	if (s->offline) wait_until_made(s);
 	uint64_t there = made(s);
 	bool begun = WIRE_EPOCH(m->made) == s->epoch;
-	if (begun && m->rack_latency != s->rack_latency) {
-		s->rack_latency = m->rack_latency;
+	uint32_t rack = begun ? m->rack_latency : s->rack_latency;
+	if (rack > LONGEST_RACK_LATENCY) s->server->nonsense = true;
+	else if (rack != s->rack_latency) {
+		s->rack_latency = rack;
 		new_latency(c);
 	}
 	int64_t first = (int64_t)s->position - count - (c->latency - s->rack_latency);
@@ -327,7 +328,7 @@ static void give_out(core *c, float *left, float *right, uint32_t count)
 static void take_server(core *c)
 {
 	sound *s = &c->sound;
-	if (s->server && s->server->ended) {
+	if (s->server && s->server->ended && !c->retired) { /* else when the keeper has freed the one before */
 		c->retired = s->server;
 		s->server = NULL;
 	}

@@ -1,4 +1,4 @@
-"""A server that follows wire.h without a rack, as a script: python -I fake_server.py FOLDER.
+"""A server that follows wire.h without a rack, as a script: python -I fake_server.py FOLDER ARGUMENTS.
 
 Its sound is known: left the number of the sample, from 1 on; right the number of each key, on the sample where it goes
 down. What it hears goes into FOLDER/heard, a line of JSON each; how far it is, into FOLDER/progress. While there is a
@@ -7,6 +7,7 @@ file FOLDER/hold it makes nothing; FOLDER/behaviour.json says what else is odd a
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -71,11 +72,13 @@ class Server:
 
     def obey(self, kind, number, content):
         self.hear("message", kind=kind, number=number, length=len(content), content=content[:64].hex())
-        if kind in (LOAD_STATE, LOAD_PRESET):
+        if self.behaviour.get("stuck"):  # it still says what it played before
+            self.send(STATE, 0, self.state)
+        elif kind in (LOAD_STATE, LOAD_PRESET):
             self.state = content if kind == LOAD_STATE else b"preset:" + content
             self.loads = number
             self.send(STATE, 0, self.state)
-        elif kind == SAVE and not self.behaviour.get("never_saves"):
+        elif kind == SAVE:
             self.send(STATE, number, self.state)
 
     def read_messages(self):
@@ -159,15 +162,14 @@ class Server:
 
     def begin(self):
         """Say what this process was given."""
-        child = subprocess.Popen(["sleep", "60"]).pid if self.behaviour.get("child") else None
+        child = None
+        if self.behaviour.get("child"):  # which keeps the socket open
+            child = subprocess.Popen(["sleep", "60"], pass_fds=(4,)).pid
         blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-        self.hear(
-            "began",
-            descriptors=self.descriptors,
-            blocked=blocked,
-            hangup=int(signal.getsignal(signal.SIGHUP)),
-            child=child,
-        )
+        about = {"hangup": int(signal.getsignal(signal.SIGHUP)), "child": child, "arguments": sys.argv[2:]}
+        about["sealed"] = bool(fcntl.fcntl(3, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+        about["environment"] = sorted(os.environ)
+        self.hear("began", descriptors=self.descriptors, blocked=blocked, **about)
 
     def run(self):
         self.begin()

@@ -96,6 +96,7 @@ static void messages(int count)
 			size_t length = sizeof head + really;
 			if (below(20) == 0) length = damage(bytes, length, sizeof bytes);
 			check(send(sockets[1], bytes, length, MSG_NOSIGNAL) >= 0 || errno == EPIPE, "not sent");
+			if (below(3) == 0) core_load_preset(c, "a preset that is asked for meanwhile");
 			if (!exchange(c)) break;
 			char name[64];
 			wire_parameter told;
@@ -118,6 +119,7 @@ static void messages(int count)
 typedef struct {
 	pthread_mutex_t mutex;
 	server *server;
+	bool diligent;  /* takes events */
 	uint32_t steps; /* until it ends; 0 while nothing is wrong */
 	bool ends;
 	uint64_t chance;
@@ -133,8 +135,9 @@ static void *scribble(void *self)
 			wire_memory *m = s->server->memory;
 			s->chance = s->chance * 6364136223846793005ULL + 1442695040888963407ULL;
 			uint32_t draw = (uint32_t)(s->chance >> 33);
-			m->event_tail = m->event_head;
+			if (s->diligent) m->event_tail = m->event_head;
 			m->made = m->complete;
+			m->rack_latency = draw / 32 % 5;
 			if (draw % 512 == 0) {
 				((_Atomic uint32_t *)m)[draw / 512 % 48] = (uint32_t)s->chance;
 				s->steps = s->steps ? s->steps : 20;
@@ -153,6 +156,7 @@ static void serve(scribe *s, server *one)
 {
 	pthread_mutex_lock(&s->mutex);
 	s->server = one;
+	s->diligent = below(4) > 0;
 	s->steps = 0;
 	pthread_mutex_unlock(&s->mutex);
 }
@@ -173,13 +177,17 @@ static void events(int count)
 			uint8_t bytes[4] = {(uint8_t)below(256), (uint8_t)below(256), (uint8_t)below(128), 0};
 			uint32_t offset = below(4) ? below(600) : below(UINT32_MAX);
 			float values[] = {(float)below(100) / 50, -1e30f, INFINITY, NAN, 1e30f};
-			switch (below(8)) {
+			switch (below(10)) {
 			case 0: core_offline(c, below(2)); break;
 			case 1: core_set(c, offset, below(25), values[below(5)]); break;
 			case 2: core_tempo(c, offset, values[below(5)] * 100); break;
 			case 3: core_transport(c, offset, below(2), below(2)); break;
-			case 4:
-				for (uint32_t n = below(50) ? 3 : 9000; n-- > 0;) core_midi(c, offset, bytes, below(4));
+			case 4: core_midi(c, offset, bytes, below(4)); break;
+			case 5:
+				for (uint32_t n = below(20) ? 1 : 9000; n-- > 0;) core_midi(c, offset, (const uint8_t[]){0x90, 60, 64}, 3);
+				break;
+			case 6:
+				if (below(20) == 0) core_deactivate(c);
 				break;
 			default: {
 				uint32_t length = below(100) ? below(500) : below(70000);

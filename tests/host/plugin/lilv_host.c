@@ -1,15 +1,15 @@
 /* An LV2 host for tests: plays a list of events into one plugin, and writes down what comes out.
  *
- *     lilv_host URI RATE BLOCKS SAMPLES EVENTS OUTPUT [freewheel | live] [load=FILE.ttl] [save=FILE.ttl]
+ *     lilv_host URI RATE BLOCKS SAMPLES EVENTS OUTPUT [freewheel] [live=N] [load=FILE.ttl] [save=FILE.ttl]
  *
  * BLOCKS are lengths, such as 64,128,1000, which take turns. EVENTS is a text file, its lines in order of time:
  *
  *     SAMPLE midi BYTE BYTE BYTE         hexadecimal
  *     SAMPLE control SYMBOL VALUE        a block begins there
- *     SAMPLE position BPM SPEED FRAME    as a transport says it
+ *     SAMPLE position BPM SPEED FRAME    as a transport says it; BPM may be left out: -
  *
- * OUTPUT gets both channels interleaved, 32-bit float. `freewheel` sets that port; `live` keeps to the clock. At the end
- * it says `latency N` and `late N`, from the plugin's ports, on its own output.
+ * OUTPUT gets both channels interleaved, 32-bit float. `freewheel` sets that port; `live` keeps to a clock that goes N times
+ * slower than time does. At the end it says `latency N` and `late N`, from the plugin's ports, on its own output.
  */
 #define _GNU_SOURCE
 #include <lilv/lilv.h>
@@ -122,8 +122,10 @@ static void forge_event(LV2_Atom_Forge *forge, const line *l, long offset)
 	} else if (!strcmp(l->kind, "position")) {
 		LV2_Atom_Forge_Frame frame;
 		lv2_atom_forge_object(forge, &frame, 0, map(NULL, LV2_TIME__Position));
-		lv2_atom_forge_key(forge, map(NULL, LV2_TIME__beatsPerMinute));
-		lv2_atom_forge_float(forge, strtof(l->a, NULL));
+		if (strcmp(l->a, "-")) {
+			lv2_atom_forge_key(forge, map(NULL, LV2_TIME__beatsPerMinute));
+			lv2_atom_forge_float(forge, strtof(l->a, NULL));
+		}
 		lv2_atom_forge_key(forge, map(NULL, LV2_TIME__speed));
 		lv2_atom_forge_float(forge, strtof(l->b, NULL));
 		lv2_atom_forge_key(forge, map(NULL, LV2_TIME__frame));
@@ -142,18 +144,20 @@ static bool reads(LilvWorld *world, const LilvPort *one, const char *class)
 
 int main(int count, char **arguments)
 {
-	if (count < 7) die("arguments: URI RATE BLOCKS SAMPLES EVENTS OUTPUT [freewheel | live] [load=FILE] [save=FILE]");
+	if (count < 7) die("arguments: URI RATE BLOCKS SAMPLES EVENTS OUTPUT [freewheel] [live=N] [load=FILE] [save=FILE]");
 	double rate = atof(arguments[2]);
 	long samples = atol(arguments[4]);
-	bool freewheel = false, live = false;
+	bool freewheel = false;
+	double slower = 0;
 	const char *load = NULL, *save = NULL;
 	for (int i = 7; i < count; ++i) {
 		freewheel |= !strcmp(arguments[i], "freewheel");
-		live |= !strcmp(arguments[i], "live");
+		if (!strncmp(arguments[i], "live=", 5)) slower = atof(arguments[i] + 5);
 		if (!strncmp(arguments[i], "load=", 5)) load = arguments[i] + 5;
 		if (!strncmp(arguments[i], "save=", 5)) save = arguments[i] + 5;
 	}
-	int32_t blocks[64], shortest = 1, longest = 0;
+	const int32_t shortest = 1, most = LONGEST; /* more than it ever asks for, as some hosts say */
+	int32_t blocks[64], longest = 0;
 	uint32_t turns = 0;
 	for (char *at = strtok(arguments[3], ","); at && turns < 64; at = strtok(NULL, ",")) {
 		blocks[turns] = atoi(at);
@@ -178,7 +182,7 @@ int main(int count, char **arguments)
 	float rate_option = (float)rate;
 	const LV2_Options_Option options[] = {
 	    {LV2_OPTIONS_INSTANCE, 0, map(NULL, LV2_BUF_SIZE__minBlockLength), sizeof shortest, is_int, &shortest},
-	    {LV2_OPTIONS_INSTANCE, 0, map(NULL, LV2_BUF_SIZE__maxBlockLength), sizeof longest, is_int, &longest},
+	    {LV2_OPTIONS_INSTANCE, 0, map(NULL, LV2_BUF_SIZE__maxBlockLength), sizeof most, is_int, &most},
 	    {LV2_OPTIONS_INSTANCE, 0, map(NULL, LV2_BUF_SIZE__nominalBlockLength), sizeof longest, is_int, &longest},
 	    {LV2_OPTIONS_INSTANCE, 0, map(NULL, LV2_PARAMETERS__sampleRate), sizeof rate_option, map(NULL, LV2_ATOM__Float),
 	     &rate_option},
@@ -237,8 +241,8 @@ int main(int count, char **arguments)
 		}
 		fwrite(both, 2 * sizeof(float), (size_t)length, output);
 		at += length;
-		if (live) {
-			next.tv_nsec += (long)(1e9 * (double)length / rate);
+		if (slower > 0) {
+			next.tv_nsec += (long)(1e9 * slower * (double)length / rate);
 			next.tv_sec += next.tv_nsec / 1000000000;
 			next.tv_nsec %= 1000000000;
 			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);

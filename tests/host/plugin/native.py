@@ -104,11 +104,12 @@ class Folder:
         (path / "progress").write_bytes(bytes(16))
         with (path / "progress").open("r+b") as file:
             self._progress = mmap.mmap(file.fileno(), 16)
-        start = path / "start"
+        # No shell stands between: it would have signals and descriptors its own way.
+        python, start, server = path / "python", path / "start", str(HERE / "fake_server.py")
+        python.symlink_to(sys.executable)
         start.write_text(
-            f'#!/bin/sh\nls -l /proc/$$/fd > "{path}/descriptors"\ncat /proc/$$/status > "{path}/status"\n'
-            f'env -0 > "{path}/environment"\nprintf "%s " "$@" > "{path}/arguments"\n'
-            f'exec "{sys.executable}" -I "{HERE / "fake_server.py"}" "{path}"\n'
+            f"#!{python} -I\nimport runpy, sys\nsys.argv = [{server!r}, {str(path)!r}, *sys.argv[1:]]\n"
+            f"runpy.run_path({server!r}, run_name='__main__')\n"
         )
         start.chmod(0o755)
         self.name(start)

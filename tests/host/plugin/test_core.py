@@ -100,6 +100,10 @@ def test_a_bounce_waits_and_has_no_latency(core, blocks):
 
 def test_what_comes_late_is_silence_in_its_place(core, folder):
     core.activate(48000, 256)
+    core.offline(True)
+    assert core.run(70000).any()  # the memory is full of it from here on
+    core.offline(False)
+    core.position = 0
     before = core.play([256] * 4)
     assert before.any()
     assert core.late() == 0
@@ -355,7 +359,7 @@ def test_a_state_of_megabytes_goes_both_ways(core):
 
 
 def test_a_server_that_gives_no_answer_does_not_lose_the_state(lib, tmp_path):
-    folder = Folder(tmp_path / "plugin", never_saves=True)
+    folder = Folder(tmp_path / "plugin", stuck=True)
     with opened(lib, folder) as core:
         until(lambda: core.get(3) == 3 / 16, "rests")
         core.load_preset(b"mine")
@@ -393,23 +397,30 @@ def test_names_are_as_the_server_tells_them(core):
     assert not core.preset_name(0, name)
 
 
-def test_a_server_that_is_killed_comes_back_with_its_state(core, folder, log):
-    core.activate(48000, 128)
-    core.load_preset(b"mine")
-    core.set(0, 7, 0.875)
-    first = alive(core)
-    assert core.save().endswith(b"preset:mine")
-    os.kill(first, signal.SIGKILL)
-    until(lambda: not core.run(128).any(), "silence")
-    until(lambda: (core.run(128), folder.process)[1] != first, "another server")
-    assert alive(core) != first
-    assert core.save().endswith(b"preset:mine")
-    told = [one for one in folder.heard() if one["pid"] == folder.process and one["what"] in ("message", "parameter")]
-    assert told[0]["kind"] == 1
-    assert bytes.fromhex(told[0]["content"]) == b"preset:mine"
-    assert [(one["time"], one["number"], one["value"]) for one in told if one["what"] == "parameter"] == [(0, 7, 0.875)]
-    assert core.said == ["timbrel's server has ended (signal 9); it starts again"]
-    assert core.said[0] in log.read_text()
+def test_a_server_that_is_killed_comes_back_with_its_state(lib, folder, log):
+    folder.behave(child=True)  # which holds the socket open after it
+    with opened(lib, folder) as core:
+        core.wait()
+        core.activate(48000, 128)
+        core.load_preset(b"mine")
+        core.set(0, 7, 0.875)
+        first = alive(core)
+        assert core.save().endswith(b"preset:mine")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not core.run(128).any(), "silence")
+        until(lambda: (core.run(128), folder.process)[1] != first, "another server")
+        assert alive(core) != first
+        assert core.save().endswith(b"preset:mine")
+        told = [
+            one for one in folder.heard() if one["pid"] == folder.process and one["what"] in ("message", "parameter")
+        ]
+        assert told[0]["kind"] == 1
+        assert bytes.fromhex(told[0]["content"]) == b"preset:mine"
+        assert [(one["time"], one["number"], one["value"]) for one in told if one["what"] == "parameter"] == [
+            (0, 7, 0.875)
+        ]
+        assert core.said == ["timbrel's server has ended (signal 9); it starts again"]
+        assert core.said[0] in log.read_text()
 
 
 def test_without_an_interpreter_there_is_silence_and_one_line(lib, folder, log):
@@ -466,13 +477,13 @@ def test_the_server_inherits_nothing_that_is_not_its_own(lib, folder, monkeypatc
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGHUP, ignored)
         os.close(leak)
-    assert (folder.path / "arguments").read_text().split() == ["-I", "-m", "timbrel.host.plugin"]
-    environment = (folder.path / "environment").read_text().split("\0")
-    assert "TIMBREL_TEST=kept" in environment
-    assert not [one for one in environment if one.startswith(("PYTHON", "LD_"))]
     about = folder.heard("began")[0]
+    assert about["arguments"] == ["-I", "-m", "timbrel.host.plugin"]
+    assert "TIMBREL_TEST" in about["environment"]
+    assert not [name for name in about["environment"] if name.startswith(("PYTHON", "LD_"))]
     assert about["blocked"] == []
     assert about["hangup"] == int(signal.SIG_DFL)
+    assert about["sealed"]  # a memory that a server shortens would end the host where it reads on
     files = about["descriptors"]
     assert set(files) == {"0", "1", "2", "3", "4"}
     assert files["0"] == "/dev/null"
@@ -576,6 +587,7 @@ def test_a_memory_that_cannot_be_is_the_end_of_a_server(lib, tmp_path, what):
         process = folder.heard("began")[0]["pid"]
         until(lambda: (core.midi(0, NOTE, 3), core.run(128), ended(process))[2], "its end")
         assert not core.run(128).any()
+        assert core.latency() == 256
 
 
 def test_no_sound_is_not_a_number(lib, tmp_path):

@@ -38,7 +38,7 @@ def test_the_latency_that_the_port_tells_is_that_of_the_sound(plugin, block, lat
     notes = {1 + count: 2000 + 300 * count for count in range(30)}
     events = ["1024 control freewheel 0"]  # a bounce waits until there is a server
     events += [f"{when} midi 90 {key:x} 40" for key, when in notes.items()]
-    played = plugin.play(events, 12000, "freewheel", "live", blocks=(block,))
+    played = plugin.play(events, 12000, "freewheel", "live=4", blocks=(block,))
     heard = np.flatnonzero(played.sound[1])
     assert played.latency == latency
     assert len(heard)
@@ -47,11 +47,16 @@ def test_the_latency_that_the_port_tells_is_that_of_the_sound(plugin, block, lat
 
 def test_ports_and_positions_become_events(plugin):
     events = ["10 position 120 0 0", "20 position 120 1 0", "300 control macro_3 0.25", "600 control panel 1"]
-    events += ["700 position 90 0 5000", "800 position 90 1 5000"]
+    events += ["700 position 90 0 5000", "800 position 90 1 5000", "900 position - 0 5100"]
     plugin.play(events, 1000, "freewheel", blocks=(128,))
     heard = plugin.server.heard
     assert [(one["time"], one["value"]) for one in heard("tempo")] == [(10, 120), (700, 90)]
-    assert [(one["time"], one["number"]) for one in heard("transport")] == [(20, 1), (700, 0), (800, 2)]
+    assert [(one["time"], one["number"]) for one in heard("transport")] == [
+        (20, 1),
+        (700, 0),
+        (800, 2),
+        (900, 0),
+    ]
     assert [(one["time"], one["number"], one["value"]) for one in heard("parameter")] == [(300, 2, 0.25), (600, 18, 1)]
 
 
