@@ -1,0 +1,20 @@
+-- Makes a session of Ardour: lua FOLDER NAME RATE PRESET…, a track with an instance of timbrel's LV2 for each preset.
+local rate = tonumber(arg[3])
+local backend = AudioEngine:set_backend("None (Dummy)", "", "")
+backend:set_sample_rate(rate)
+backend:set_buffer_size(1024)
+local session = create_session(arg[1], arg[2], rate)
+assert(session, "no session")
+for i = 4, #arg do
+	local plugin = ARDOUR.LuaAPI.new_plugin_info("urn:timbrel:instrument", ARDOUR.PluginType.LV2)
+	assert(not plugin:isnil(), "Ardour does not find the plugin")
+	local midi, stereo = ARDOUR.DataType("midi"), ARDOUR.DataType("audio")
+	local tracks = session:new_midi_track(ARDOUR.ChanCount(midi, 1), ARDOUR.ChanCount(stereo, 2), true, plugin, nil, nil,
+		1, arg[i], ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+	local instance = tracks:front():to_track():nth_plugin(0):to_insert():plugin(0)
+	local preset = instance:preset_by_label(arg[i])
+	assert(preset and instance:load_preset(preset), "no preset " .. arg[i])
+end
+session:save_state("")
+close_session()
+quit()

@@ -1,0 +1,125 @@
+"""Two instances in a session of Ardour, exported twice without its window: what comes out is what render makes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host.plugin.lv2_presets import add_presets
+from timbrel.host.render import SILENCE
+
+from .lv2 import needs
+from .native import HERE, make
+
+TOOLS = ("ardour7-lua", "ardour7-export")
+RATE = 48000
+SECONDS = 6.0
+SUPERCLOCKS = 282_240_000  # a second, as Ardour counts
+TICKS = 480  # a beat; at 120 BPM 50 samples each, so that none is rounded
+BEATS = 2.0  # a second
+KNOB = 74
+TRIES = 4  # of Ardour, whose own ports are not always there in time
+KEYS = {"gm-keys": (60, 64, 67), "gm-pad": (48, 55, 72)}  # that each preset plays
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="needs Ardour 7: Debian's ardour"),
+]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """What Ardour runs with: a home of its own, and the plugin as `timbrel plugin install` leaves it."""
+    needs("lv2")
+    make("lv2", tmp_path / "build")
+    bundle = tmp_path / "lv2/timbrel.lv2"
+    shutil.copytree(tmp_path / "build/timbrel.lv2", bundle)
+    (bundle / "interpreter").write_text(f"{sys.executable}\n")
+    add_presets(bundle)
+    here = {"HOME": str(tmp_path), "LV2_PATH": f"{bundle.parent}:/usr/lib/lv2"}
+    return {name: value for name, value in os.environ.items() if not name.startswith("XDG_")} | here
+
+
+def song(path, keys):
+    """A tune of some keys and a knob, on times that fall on samples in Ardour too."""
+    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=round(1e6 / BEATS))])
+    for place, key in enumerate(keys):
+        track.append(mido.Message("note_on", note=key, velocity=60 + 10 * place, time=37))
+        track.append(mido.Message("control_change", control=KNOB, value=100 - 20 * place, time=111))
+        track.append(mido.Message("note_off", note=key, time=480))
+    mido.MidiFile(tracks=[track], ticks_per_beat=TICKS).save(path)
+    return path
+
+
+def put_tunes(session, tunes):
+    """Put a MIDI file on each track of a saved session, and mark what is to be exported."""
+    file = session / f"{session.name}.ardour"
+    tree = ElementTree.parse(file)
+    root = tree.getroot()
+    numbers = iter(range(int(root.get("id-counter")), 1 << 30))
+
+    def add(place, kind, **fields):
+        known = {name.replace("_", "-"): value for name, value in fields.items()}
+        ElementTree.SubElement(root.find(place), kind, id=str(next(numbers)), **known)
+
+    ticks = round(SECONDS * BEATS * 1920)  # Ardour's own, of which a beat has as many
+    for track, tune in enumerate(tunes, start=1):
+        shutil.copy(tune, session / "interchange" / session.name / "midifiles" / tune.name)
+        source = str(next(numbers))
+        named = {"name": tune.name, "type": "midi", "flags": "", "take-id": "", "origin": "", "natural-position": "a0"}
+        told = ElementTree.SubElement(root.find("Sources"), "Source", named | {"id": source})
+        # Else Ardour leads a controller from each of its values to the next, as no MIDI file says.
+        ElementTree.SubElement(told, "InterpolationStyle", parameter=f"midicc-0-{KNOB}", style="Discrete")
+        region = {"name": tune.stem, "type": "midi", "start": "b0", "length": f"b{ticks}@b0", "channels": "1"}
+        region |= {"source_0": source, "master_source_0": source, "first_edit": "nothing", "layering_index": "0"}
+        add("Regions", "Region", whole_file="1", **region)
+        add(f"Playlists/Playlist[{track}]", "Region", whole_file="0", **region)
+    end = f"a{round(SECONDS * SUPERCLOCKS)}"
+    add("Locations", "Location", name="session", start="a0", end=end, flags="IsSessionRange", locked="0")
+    root.set("id-counter", str(next(numbers)))
+    tree.write(file)
+
+
+def run(made, environment, *command):
+    """Run a tool of Ardour's that makes a file or folder; again where it ends for want of its own ports."""
+    for _ in range(TRIES):
+        shutil.rmtree(made, ignore_errors=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+        said = done.stdout + done.stderr
+        if "Failed to register port" not in said:
+            break
+    assert done.returncode == 0, said
+    assert "Error" not in said
+
+
+def exported(session, path, environment):
+    """The samples of a session as Ardour exports them, as 32-bit floats, [samples, 2]."""
+    run(path, environment, "ardour7-export", "-b", "float", "-o", path, session, session.name)
+    assert soundfile.info(path).subtype == "FLOAT"
+    return soundfile.read(path, dtype="float32")[0]
+
+
+def test_two_exports_of_two_instances_are_the_same_samples_and_those_of_render(environment, timbrel, tmp_path):
+    session = tmp_path / "song"
+    run(session, environment, "ardour7-lua", HERE / "ardour_session.lua", session, session.name, str(RATE), *KEYS)
+    tunes = [song(tmp_path / f"{name}.mid", keys) for name, keys in KEYS.items()]
+    put_tunes(session, tunes)
+    first, second = (exported(session, tmp_path / f"{name}.wav", environment) for name in ("first", "second"))
+    assert len(first) == SECONDS * RATE
+    assert np.abs(first).max() > 0.05
+    assert first.tobytes() == second.tobytes()
+    parts, ends = np.zeros_like(first), []
+    for preset, tune in zip(KEYS, tunes, strict=True):
+        out = tmp_path / f"{preset}.wav"
+        assert timbrel("render", preset, tune, "-o", out, "--float", "--rate", RATE).status == 0
+        sound = soundfile.read(out, dtype="float32")[0]
+        parts[: len(sound)] += sound
+        ends.append(len(sound))
+    assert min(ends) > 1.5 * RATE
+    np.testing.assert_array_equal(first[: min(ends)], parts[: min(ends)])
+    assert np.abs(first - parts).max() < len(KEYS) * SILENCE  # render leaves out what comes after
