@@ -2,21 +2,17 @@
 
 import contextlib
 import functools
-import importlib.util
-import os
 import sys
-import tempfile
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..panel.door import has_display, leading_to, missing
 
 if TYPE_CHECKING:
     from ..panel.process import PanelProcess
-
-NEEDED = ("starlette", "uvicorn", "websockets", "msgspec", "segno")
 
 
 @contextlib.contextmanager
@@ -39,33 +35,18 @@ def served(
             raise UserError(f"{'--lan' if lan else f'--port {port}'} goes with --panel; add that")
         yield None
         return
-    for package in NEEDED:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"{package} is not installed; install it with: pip install 'timbrel[panel]'")
+    if (line := missing()) is not None:
+        raise UserError(line)
     from ..panel.process import PanelProcess
 
     with PanelProcess(lan, port or 0, report=report) as panel:
         print(f"panel: {panel.url()}", flush=True)
         if lan:
             _invite(panel)
-        with _browsed(panel) if browse and _has_display() else contextlib.nullcontext():
+        with leading_to(panel.url()) if browse and has_display() else contextlib.nullcontext() as address:
+            if address is not None:  # opened once the page has something to show
+                panel.begun = functools.partial(webbrowser.open, address)
             yield panel
-
-
-@contextlib.contextmanager
-def _browsed(panel: "PanelProcess") -> Iterator[None]:
-    """Open the page in a browser once it has something to show, by a file that only this user can read.
-
-    It goes away at the end. On the browser's command line, other users of the machine would see the token.
-    """
-    leads = f'<meta http-equiv="refresh" content="0; url={panel.url()}">'
-    with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:  # of mode 700
-        page = Path(folder, "panel.html")
-        page.touch(0o600)
-        page.write_text(f"<!doctype html><title>timbrel</title>{leads}\n")
-        address = page.as_uri()
-        panel.begun = functools.partial(webbrowser.open, address)
-        yield
 
 
 def _invite(panel: "PanelProcess") -> None:
@@ -80,7 +61,3 @@ def _invite(panel: "PanelProcess") -> None:
         print(f"  {panel.url(address)}")
     segno.make(panel.url(panel.addresses[0]), micro=False).terminal(compact=True)
     sys.stdout.flush()
-
-
-def _has_display() -> bool:
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,6 +1,7 @@
 """Gathers what people are shown of the sound that plays: figures, and what a knob did."""
 
 import statistics
+from collections.abc import Sequence
 
 from ..controls import knob
 from ..events import ControlChange
@@ -62,7 +63,7 @@ def report(stage: Stage) -> Status:
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=last_moved(stage, loop),
         age_ms=player.rack.age_ms,
-        ahead_ms=_ahead_ms(patch),
+        ahead_ms=ahead_ms(patch),
         channel=place,
         values={} if knobs is None else knobs.values(),
         waiting={} if knobs is None else knobs.waiting(),
@@ -75,7 +76,8 @@ def _macros(patch: Patch, knobs: Mapper | None) -> list[tuple[str, float]]:
     return [(macro.name, knobs.at(f"macro.{number}")) for number, macro in enumerate(patch.preset.macro)]
 
 
-def _ahead_ms(patch: Patch) -> float | None:
+def ahead_ms(patch: Patch) -> float | None:
+    """Return by how much a patch's frames are made ahead, where they follow from one another."""
     card, preset = patch.model.card, patch.preset
     kind = kind_of(card)
     seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
@@ -94,11 +96,14 @@ def last_moved(stage: Stage, loop: Loop) -> str:
     """Return the knob that was moved last, and what it did."""
     moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
     stage.last = next(moved, stage.last)
-    event = stage.last
-    if event is None:
+    if stage.last is None:
         return ""
-    place, patch = stage.cast.heard_by(event.channel)
-    values = loop.player.rack.latent_values(place)
+    place, patch = stage.cast.heard_by(stage.last.channel)
+    return what_it_did(stage.last, patch, loop.player.rack.latent_values(place))
+
+
+def what_it_did(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
+    """Return what a knob did to a patch whose latents are heading to these values."""
     did = [
         _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
         for entry in patch.preset.cc
@@ -108,7 +113,7 @@ def last_moved(stage: Stage, loop: Loop) -> str:
     return f"CC {event.number} = {event.value} -> {', '.join(did) or USUAL.get(event.number, 'nothing')}"
 
 
-def _effect(entry: CCMap, event: ControlChange, latents: list[float], name: str) -> str:
+def _effect(entry: CCMap, event: ControlChange, latents: Sequence[float], name: str) -> str:
     """Return a target by name, and where it is heading, as far as the knob alone tells."""
     kind, _, rest = entry.target.partition(".")
     if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in

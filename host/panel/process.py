@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..live.messages import Command
+from ..live.realtime import hurry_no_more
 from ..play.desk import Holds
 from .post import Post
 
@@ -38,6 +39,7 @@ def run(
     for name in ("SIGINT", "SIGHUP"):  # what stops all processes reaches the parent, which closes the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    hurry_no_more()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
     import asyncio
@@ -45,6 +47,8 @@ def run(
     from .server import serve
 
     asyncio.run(serve(pipe, sockets, token, hosts, report))
+    for helper in multiprocessing.active_children():  # that makes a map, which nobody will see
+        helper.kill()
     os._exit(0)
 
 

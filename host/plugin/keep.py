@@ -78,6 +78,12 @@ def model_bytes(name: str, sha256: str) -> bytes:
     )
 
 
+def own_folder(name: str) -> Path:
+    """Return the folder of this user's for what belongs to plugins and to no project; it may not be there yet."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "timbrel" / name
+
+
 def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
     """Yield what a preset names, with its bytes; of a model that is found otherwise, None."""
     yield preset.model, _model(patch)
@@ -116,8 +122,7 @@ def _model(patch: Patch) -> bytes | None:
 
 def _aside(sha256: str) -> Path:
     """Return where a large model is kept for projects."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "timbrel" / "models" / f"{sha256}.onnx"
+    return own_folder("models") / f"{sha256}.onnx"
 
 
 def _read(patch: Patch, name: str) -> bytes:

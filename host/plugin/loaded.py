@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..events import Event, Turn
+from ..live.describing import described
+from ..live.sheet import Sheet
 from ..patch.library import Patch
 from ..play.rack import Rack
+from ..shelf import Draft
 from .keep import Kept, kept
 from .slots import Slot, slots_of
 from .state import State
@@ -27,13 +30,14 @@ class Mode(NamedTuple):
 
 @dataclass(eq=False)
 class Loaded:
-    """A patch with the plugin's parameters for it, and what a project keeps of it.
+    """A patch with what a panel shows of it, the plugin's parameters for it, and what a project keeps of it.
 
     ``shipped`` is the name by which it ships; None if it does not. ``turned`` are the targets that hands on a panel
     have turned, and where to.
     """
 
     patch: Patch
+    sheet: Sheet
     slots: Sequence[Slot]
     kept: Kept
     shipped: str | None = None
@@ -73,10 +77,17 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
     return rack
 
 
-def loaded(patch: Patch, rack: Rack, shipped: str | None, turned: Mapping[str, float]) -> Loaded:
-    """Return a patch as loaded, with the parameters that its rack has, which has played nothing.
+def loaded(patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]) -> Loaded:
+    """Return a patch as loaded, with the parameters that its rack has, which has played nothing but silence.
+
+    Args:
+        patch: what was opened.
+        rack: of the patch.
+        name: by which it was opened.
+        shipped, turned: see `Loaded`.
 
     Raises:
         UserError: as `kept`.
     """
-    return Loaded(patch, slots_of(patch, rack.knobs[CHANNEL]), kept(patch), shipped, dict(turned))
+    sheet = described(name, patch, CHANNEL, rack.knobs[CHANNEL])
+    return Loaded(patch, sheet, slots_of(patch.preset, sheet.dials), kept(patch), shipped, dict(turned))

@@ -5,20 +5,25 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import TimbrelError, UserError
+from ..events import Event, Turn
 from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
-from ..shelf import KEYS, shipped_presets
+from ..shelf import KEYS, Draft, shipped_presets
 from .loaded import Loaded, Mode, loaded, rack_of
 from .sounding import Sounding
-from .state import opened, pack, unpack
+from .state import PROJECT, opened, pack, unpack
 from .talk import Message, Talk
 from .wire import Memory, ToPlugin, ToServer
+
+if TYPE_CHECKING:
+    from .window import Window
 
 Opening = Callable[[], "Opened"]
 Tried = tuple[Loaded, Mode, Rack]  # what can be played, and a rack of it that can play in a mode
@@ -28,6 +33,7 @@ FIRST_MODE = Mode(48000, offline=False)  # in which presets are tried before a h
 def serve(memory: int, socket: int) -> None:
     """Serve the plugin at these descriptors until it has gone; with that the process ends."""
     talk = Talk(socket)
+    server: Server | None = None
     try:
         hurry(BESIDES)  # all threads: one that is kept waiting while it holds the interpreter keeps the sound waiting
         # The first model is opened before other threads begin: that has numbers too small to be heard count as 0 on
@@ -38,15 +44,18 @@ def serve(memory: int, socket: int) -> None:
     except TimbrelError as error:
         talk.say(str(error))
     finally:
+        if server is not None:
+            server.close()
         for helper in multiprocessing.active_children():  # those that just begin would only notice later
             helper.kill()
         os._exit(0)  # whatever other threads do
 
 
 class Opened(NamedTuple):
-    """A patch that was opened, the name by which it ships if it does, and targets that hands have turned in it."""
+    """A patch, by what it was opened, the name by which it ships if it does, and targets that hands have turned."""
 
     patch: Patch
+    name: str | Draft
     shipped: str | None = None
     turned: Mapping[str, float] = MappingProxyType({})
 
@@ -66,7 +75,8 @@ class Server:
         self._loads = 0  # messages to load that have been obeyed
         self._obeyed = threading.Condition()
         self._names = list(shipped_presets())
-        self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS))
+        self._window: Window | None = None
+        self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
         self._jobs.put(self._greet)
         for work, name in ((self._work, "loads"), (self._sound, "sound")):
@@ -81,6 +91,11 @@ class Server:
                 self._jobs.put(lambda: self._obey(lambda: self._named(message.data)))
             case ToServer.SAVE:
                 self._jobs.put(lambda: self._tell_state(message.number))
+
+    def close(self) -> None:
+        """End the panel."""
+        if self._window is not None:
+            self._window.close()
 
     # what the thread that sounds asks: see `Keeper`
 
@@ -113,6 +128,28 @@ class Server:
 
     def open_panel(self) -> None:
         """See `Keeper`."""
+        self._jobs.put(self._open_panel)
+
+    # what the panel's thread asks: see `Instance`
+
+    def play(self, events: Iterable[Event]) -> None:
+        """See `Instance`. A bounce is as the project has it: hands on the panel play when it is over."""
+        mode, loaded = self._sounding.mode, self._loaded
+        if mode is not None and mode.offline:
+            return
+        events = list(events)
+        known = {dial.target for dial in loaded.sheet.dials}
+        turns = [event for event in events if isinstance(event, Turn) and event.target in known]
+        loaded.turned.update({turn.target: turn.value for turn in turns})
+        self._sounding.play(events)
+
+    def load(self, preset: str | Draft) -> None:
+        """See `Instance`."""
+        self._jobs.put(lambda: self._load(preset))
+
+    def tell_state(self) -> None:
+        """See `Instance`."""
+        self._jobs.put(lambda: self._tell_state(0))
 
     def _sound(self) -> None:
         try:
@@ -154,22 +191,46 @@ class Server:
         if self._offer(lambda: self._numbered(number)):
             self._tell()
 
-    def _offer(self, opening: Opening) -> bool:
-        """Open a preset and let it play; if it cannot, what plays goes on. Return whether it can."""
-        tried = self._try(opening)
+    def _load(self, preset: str | Draft) -> None:
+        """Do as the panel asks."""
+        if self._offer(lambda: self._shown(preset), preset):
+            self._tell()
+
+    def _open_panel(self) -> None:
+        """Begin the panel, or open the one that is there."""
+        from ..panel.door import missing  # imported late, as `Window`: few instances ever have a panel
+
+        if (line := missing()) is not None:
+            self._talk.say(f"panel: {line}")
+        elif self._window is not None and not self._window.ended:
+            self._window.open()
+        else:
+            from .window import Window
+
+            self._window = Window(self, self._sounding, self._loaded)
+
+    def _offer(self, opening: Opening, wanted: str | Draft | None = None) -> bool:
+        """Open a preset and let it play; if it cannot, what plays goes on. Return whether it can.
+
+        ``wanted`` is what the panel has asked for.
+        """
+        tried = self._try(opening, wanted)
         if tried is not None:
             self._loaded, mode, rack = tried
             self._sounding.offer(mode, self._loaded, rack)
         return tried is not None
 
-    def _try(self, opening: Opening) -> Tried | None:
+    def _try(self, opening: Opening, wanted: str | Draft | None = None) -> Tried | None:
         """Return what was opened; None, and said why, if it cannot be played."""
         try:
             return self._tried(opening())
         except UserError as error:
             *lines, last = map(str, error.args)
-            for line in (*lines, f"{last}; what was played before goes on"):
+            why = [*lines, f"{last}; what was played before goes on"]
+            for line in why:
                 self._talk.say(line)
+            if self._window is not None:
+                self._window.refuse(wanted, why)
             return None
 
     def _tried(self, opened: Opened) -> Tried:
@@ -180,7 +241,7 @@ class Server:
         """
         mode = self._sounding.mode or FIRST_MODE
         rack = rack_of(opened.patch, mode)
-        tried = loaded(opened.patch, rack, opened.shipped, opened.turned)
+        tried = loaded(opened.patch, rack, opened.name, opened.shipped, opened.turned)
         for warning in opened.patch.warnings:
             self._talk.say(warning)
         return tried, mode, rack
@@ -188,7 +249,17 @@ class Server:
     def _saved(self, data: bytes) -> Opened:
         """Open what a project has saved."""
         state = unpack(data)
-        return Opened(opened(state.kept, self._talk.say), state.shipped, state.turned)
+        patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, Path())
+        return Opened(patch, name, state.shipped, state.turned)
+
+    def _shown(self, preset: str | Draft) -> Opened:
+        """Open what the panel asks for: of what a project has kept, another text with the same files."""
+        if isinstance(preset, str):
+            return Opened(open_patch(preset), preset, preset if preset in self._names else None)
+        if self._loaded.patch.folder != PROJECT:
+            return Opened(open_patch(preset), preset)
+        kept = self._loaded.kept._replace(name=preset.name, text=preset.text)
+        return Opened(opened(kept, self._talk.say), preset)
 
     def _named(self, data: bytes) -> Opened:
         """Open a preset by its name or its path."""
@@ -196,18 +267,21 @@ class Server:
             name = data.decode()
         except UnicodeDecodeError:
             raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
-        return Opened(open_patch(name), name if name in self._names else None)
+        return Opened(open_patch(name), name, name if name in self._names else None)
 
     def _numbered(self, number: int) -> Opened:
         """Open a preset by its number among those that ship, from 1 on."""
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} does not exist; the numbers are 1 to {len(self._names)}")
         name = self._names[number - 1]
-        return Opened(open_patch(name), name)
+        return Opened(open_patch(name), name, name)
 
     def _tell(self) -> None:
-        """Tell the plugin of what is loaded."""
-        self._talk.tell_parameters(self._loaded.slots)
+        """Tell the plugin, and the panel, of what is loaded."""
+        loaded = self._loaded
+        self._talk.tell_parameters(loaded.slots)
+        if self._window is not None:
+            self._window.follow(loaded)
         self._tell_state(0)
 
     def _tell_state(self, number: int) -> None:

@@ -1,13 +1,13 @@
 """The sixteen parameters of a plugin: the macros of a preset, or what else it can turn, each from 0 to 1."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..events import Turn
-from ..live.describing import dials
-from ..patch.library import Patch
+from ..live.sheet import Dial
 from ..patch.macros import macro_targets
-from ..play.mapping import Mapper
+from ..patch.preset import Preset
 from .wire import MACROS
 
 OWN_GAIN = "gain"  # a target that gets no parameter: plugins have a gain, which they apply themselves
@@ -32,14 +32,13 @@ class Slot(NamedTuple):
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
-def slots_of(patch: Patch, knobs: Mapper) -> list[Slot]:
-    """Return the parameters of a patch, at most `MACROS`: its macros; without any, its latents and then other targets.
+def slots_of(preset: Preset, dials: Iterable[Dial]) -> list[Slot]:
+    """Return the parameters of a preset with these dials, at most `MACROS`.
 
-    ``knobs`` are those of its rack, which nothing has moved yet.
+    They are its macros; without any, its latents and then other targets.
     """
-    if macros := patch.preset.macro:
+    if macros := preset.macro:
         targets = macro_targets(macros)
         return [Slot(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)]
-    turned = [dial for dial in dials(patch.preset, patch.model, knobs) if dial.high > dial.low]
-    kept = [dial for dial in turned if dial.target != OWN_GAIN]
+    kept = [dial for dial in dials if dial.high > dial.low and dial.target != OWN_GAIN]
     return [Slot(dial.title, dial.target, dial.low, dial.high, dial.rest) for dial in kept[:MACROS]]

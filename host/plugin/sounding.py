@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -31,6 +31,7 @@ HOPELESS_SECONDS = 0.5
 TIGHT = 0.85  # of the time there is: live rendering that takes more, over some blocks, costs a voice
 STRAIN_BLOCKS = 8
 LONGEST_PART = 2.0  # blocks that one counts at most: no voice is to blame where the machine stood still
+MOST_BY_HAND = 4096  # events of a panel that wait while the host asks for no sound; the oldest go
 
 
 class Keeper(Protocol):
@@ -64,6 +65,22 @@ class Keeper(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Whoever watches what is made. Nothing here may wait."""
+
+    def see(
+        self, loaded: Loaded, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
+    ) -> None:
+        """See what was made of what is loaded.
+
+        Args:
+            sound: the block, [2, n].
+            events: the host's in it.
+            part: the share of the block's time that making it took.
+        """
+        ...
+
+
 class Sounding:
     """Events in, samples out, as the plugin's time goes on.
 
@@ -75,7 +92,7 @@ class Sounding:
     def __init__(self, memory: Memory, keeper: Keeper) -> None:
         self._memory, self._keeper = memory, keeper
         self._waiting: deque[Told] = deque()  # the events of this epoch that have not been heard
-        self._by_hand: deque[Event] = deque()  # events of a panel, to be played as they come
+        self._by_hand: deque[Event] = deque(maxlen=MOST_BY_HAND)  # events of a panel, to be played as they come
         self._offered: deque[tuple[Mode, Loaded, Rack]] = deque()
         self._epoch = 0
         self._made = 0  # samples of this epoch
@@ -85,6 +102,7 @@ class Sounding:
         self.mode: Mode | None = None  # None before the first reset
         self.player: Player | None = None  # None where nothing can be played, and before the first reset
         self.playing: Loaded | None = None
+        self.watcher: Watcher | None = None
         self._bpm: float | None = None  # that the host has told in this epoch
 
     def run(self) -> None:
@@ -121,7 +139,10 @@ class Sounding:
         self._offered.append((mode, loaded, rack))
 
     def play(self, events: Iterable[Event]) -> None:
-        """Play events live as they come, whatever their times; any thread may call this."""
+        """Play events live as they come, whatever their times; any thread may call this.
+
+        Those that come before an epoch are not heard in it: it begins as what it plays has been turned by then.
+        """
         self._by_hand.extend(events)
 
     def _begin(self, reset: Told) -> None:
@@ -136,6 +157,7 @@ class Sounding:
         self._epoch, self._made, self._skipped = reset.epoch, 0, 0
         self._bpm, self._strain = None, 0.0
         self._offered.clear()
+        self._by_hand.clear()
         self.player = self.playing = None
         try:
             self._open(loaded, rack_of(loaded.patch, self.mode))
@@ -178,18 +200,17 @@ class Sounding:
         if end - self._made > HOPELESS_SECONDS * self.mode.rate:
             self._skip(end)
             return
-        while self._by_hand and self.player is not None and self.playing is not None:
-            event = replace(self._by_hand.popleft(), time=self.player.now)
-            if isinstance(event, Turn):
-                self.playing.turned[event.target] = event.value
-            self.player.schedule(event)
-        began, count = time.perf_counter(), min(end - self._made, MOST_LIVE)
-        self._make(self._made + count)
-        self._keep_up((time.perf_counter() - began) * self.mode.rate / count)
+        while self._by_hand and self.player is not None:
+            self.player.schedule(replace(self._by_hand.popleft(), time=self.player.now))
+        self._keep_up(self._make(min(end, self._made + MOST_LIVE)))
 
-    def _make(self, end: int) -> None:
-        """Make the samples before ``end``; offline those before another preset begins, if that is sooner."""
-        due: list[Event] = []
+    def _make(self, end: int) -> float:
+        """Make the samples before ``end``; offline those before another preset begins, if that is sooner.
+
+        Return the share of their time that making them took.
+        """
+        assert self.mode is not None
+        began, due = time.perf_counter(), list[Event]()
         while self._waiting and self._waiting[0].time < end:
             if self._changes_preset(self._waiting[0]):
                 if self._waiting[0].time > self._made:
@@ -208,6 +229,10 @@ class Sounding:
         self._memory.put(self._made, sound)
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
+        part = (time.perf_counter() - began) * self.mode.rate / sound.shape[1]
+        if (watcher := self.watcher) is not None and self.player is not None and self.playing is not None:
+            watcher.see(self.playing, self.mode, self.player, sound, due, part)
+        return part
 
     def _skip(self, end: int) -> None:
         """Leave the samples before ``end`` silent; what they would have left behind is there at the next one."""

@@ -28,7 +28,7 @@ def test_nothing_is_begun_or_printed_where_no_panel_is_asked_for(capsys):
 
 def test_what_is_not_installed_is_named_with_what_installs_it(monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     with pytest.raises(UserError, match=r"uvicorn is not installed.*timbrel\[panel\]"), serving.served(True):
         pass
 

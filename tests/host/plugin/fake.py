@@ -29,13 +29,19 @@ from timbrel.host.plugin.wire import EventKind, Parameter, Position, ToPlugin, T
 
 PATIENCE_SECONDS = 60.0
 # As `python -I -m timbrel.host.plugin`, where the package may also lie in a checkout that is not installed.
-PROGRAM = "import runpy, sys; sys.path.append({root!r}); runpy.run_module('timbrel.host.plugin', run_name='__main__')"
+PROGRAM = """
+import runpy, sys
+{first}
+sys.path.append({root!r})
+runpy.run_module("timbrel.host.plugin", run_name="__main__")
+"""
 
 
 class FakePlugin:
     """One instance with its server."""
 
-    def __init__(self, interpreter=sys.executable):
+    def __init__(self, interpreter=sys.executable, first="pass", **environment):
+        """Begin the server with these variables set, which runs the statement ``first`` before all others."""
         ours, theirs = socket.socketpair()
         memory = os.memfd_create("timbrel")
         os.ftruncate(memory, wire.ctypes.sizeof(wire.WireMemory))
@@ -51,12 +57,13 @@ class FakePlugin:
             os.dup2(held[1], 4)
 
         self.process = subprocess.Popen(
-            [interpreter, "-I", "-c", PROGRAM.format(root=root)],
+            [interpreter, "-I", "-c", PROGRAM.format(root=root, first=first)],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
             preexec_fn=place,
             pass_fds=(3, 4),
+            env=os.environ | environment,
             start_new_session=True,
         )
         for each in (*held, memory):

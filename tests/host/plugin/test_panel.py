@@ -1,0 +1,253 @@
+"""The panel of an instance: opened by a parameter, it plays what the host plays, and a project keeps what it turns."""
+
+import os
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from timbrel.host.plugin.state import unpack
+from timbrel.host.plugin.wire import EventKind, Parameter
+
+from ..panel.client import Client
+from .fake import FakePlugin
+
+RATE = 48000
+GONE_SECONDS = 60.0  # the map of a model may be under way, which lets all else go before it
+
+
+def press(plugin, down=1.0):
+    """Move the parameter that opens the panel, and let the host go on."""
+    plugin.put(plugin.position, EventKind.PARAMETER, number=Parameter.PANEL, value=down)
+    plugin.block(256)
+
+
+def opened(plugin):
+    """Open the panel; return where it is, as a client takes it."""
+    plugin.said.clear()
+    press(plugin)
+    plugin.listen(lambda: plugin.said)
+    [line] = plugin.said
+    begin, _, token = line.partition("/#")
+    assert begin.startswith("panel: http://127.0.0.1:")
+    return SimpleNamespace(port=int(begin.rpartition(":")[2]), token=token)
+
+
+def told(plugin, true=lambda state: True):
+    """The first state that the plugin is told unasked from now on and of which something is true."""
+    plugin.states.pop(0, None)
+    plugin.listen(lambda: 0 in plugin.states and true(unpack(plugin.states[0])))
+    return unpack(plugin.states[0])
+
+
+def alive(processes):
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_until_gone(processes):
+    until = time.monotonic() + GONE_SECONDS
+    while alive(processes):
+        assert time.monotonic() < until, alive(processes)
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A plugin in real time that has its panel open, and a page of that."""
+    folder = tmp_path_factory.mktemp("shown")
+    look = folder / "browser"
+    look.write_text(f'#!/bin/sh\necho "$1" $(cat "${{1#file://}}") $(ps -o cls= -p $$) >> {folder}/opened\n')
+    look.chmod(0o700)
+    plugin = FakePlugin(XDG_DATA_HOME=str(folder), DISPLAY=":0", BROWSER=str(look))
+    plugin.listen(lambda: plugin.ready and plugin.presets and plugin.parameters)
+    assert len(psutil.Process(plugin.process.pid).children(recursive=True)) == 0
+    plugin.reset(offline=False)
+    plugin.block(256)
+    where = opened(plugin)
+    with Client(where) as page:
+        yield plugin, page, where, folder
+    helpers = psutil.Process(plugin.process.pid).children(recursive=True)
+    assert helpers
+    assert plugin.close() == 0
+    wait_until_gone(helpers)
+    assert plugin.logged() == ""
+
+
+def load(plugin, page, name):
+    page.say("load", name=name)
+    told(plugin, lambda state: state.kept.name == name and not state.turned)
+    page.see("preset", lambda preset: preset["name"] == name)
+
+
+def test_the_address_is_said_and_a_browser_of_no_haste_opens_it(shown):
+    plugin, _, where, folder = shown
+    until = time.monotonic() + 60
+    while not (folder / "opened").exists() or not (folder / "opened").read_text().endswith("\n"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    file, *text = (folder / "opened").read_text().split("\n")[0].split(" ")
+    assert file.startswith("file://")
+    assert where.token not in file
+    assert f"http://127.0.0.1:{where.port}/#{where.token}" in " ".join(text)
+    assert text[-1] == "TS"
+    panel = psutil.Process(plugin.process.pid).children()[1:]
+    assert {os.sched_getscheduler(one.pid) for one in panel} == {os.SCHED_OTHER}
+
+
+def test_opened_again_it_is_the_same_panel(shown):
+    plugin, page, where, _ = shown
+
+    def begun():
+        return [one for one in psutil.Process(plugin.process.pid).children() if one.name() != "browser"]
+
+    before = begun()
+    press(plugin, 1.0)  # it stands there already
+    press(plugin, 0.0)
+    assert opened(plugin) == where
+    assert begun() == before
+    with Client(where) as other:
+        assert other.state["preset"]["name"] == page.state["preset"]["name"]
+
+
+def test_the_page_sees_and_hears_what_the_host_plays(shown):
+    plugin, page, _, _ = shown
+    load(plugin, page, "gm-keys")
+    plugin.midi(plugin.position, 0x90, 60, 100)
+    plugin.midi(plugin.position, 0xB0, 77, 90)
+    plugin.block(512)
+    meters = page.wait("meters", lambda meters: meters["voices"] == 1 and meters["peak_db"] > -60)
+    assert meters["held"] == [60]
+    assert meters["last"].startswith("CC 77 = 90 ->")
+    assert len(meters["code"]) == 8
+    assert (page.state["sound"]["rate"], page.state["sound"]["block"]) == (RATE, 512)
+    macro = next(one for one in page.state["controls"] if one["group"] == "macro")
+    plugin.turn(plugin.position, 0, 0.75)
+    plugin.block(512)
+    page.wait("values", lambda values: values["values"].get(macro["target"]) == 0.75)
+    page.say("learn", target="macro.1")
+    page.see("learn", lambda learn: learn["target"] == "macro.1")
+    for value in range(20, 100, 10):
+        plugin.midi(plugin.position, 0xB0, 85, value)
+        plugin.block(512)
+    told(plugin, lambda state: "number = 85" in state.kept.text)
+
+
+def test_keys_of_the_page_sound_in_the_next_block(shown):
+    plugin, page, _, _ = shown
+    load(plugin, page, "gm-keys")
+    plugin.reset(offline=False)
+    assert not plugin.block(256).any()
+    page.say("note", key=60, velocity=100)
+    until = time.monotonic() + 60
+    while not plugin.block(256).any():
+        assert time.monotonic() < until
+    page.say("note", key=60, velocity=0)
+    while page.wait("meters")["held"]:
+        plugin.block(256)
+
+
+def test_what_is_turned_on_the_page_is_told_once_the_hand_rests_and_saved_and_sounds_elsewhere(shown, plugin):
+    mine, page, _, _ = shown
+    load(mine, page, "gm-pad")
+    plain = unpack(mine.save())
+    for value in np.linspace(0.1, 0.5, 9):
+        page.say("set", values={"latent.0": value, "gain": -3.0})
+    state = told(mine, lambda state: state.turned)
+    assert state.turned == {"latent.0": 0.5, "gain": -3.0}
+    assert state._replace(turned={}) == plain
+    assert state.shipped == "gm-pad"
+    saved = mine.save()
+    assert unpack(saved) == state
+    sounds = []
+    for one, what in ((mine, None), (plugin, saved), (plugin, "gm-pad")):
+        if what is not None:
+            one.load(what)
+        one.reset()
+        one.midi(0, 0x90, 60, 100)
+        sounds.append(one.block(8192))
+    np.testing.assert_array_equal(sounds[0], sounds[1])
+    assert (sounds[1] != sounds[2]).any()
+    mine.reset(offline=False)
+    plugin.settle()
+
+
+def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it(shown):
+    plugin, page, _, _ = shown
+    load(plugin, page, "gm-keys")
+    for value in (0.2, 0.4, 0.6, 0.8):
+        plugin.reset(offline=False)
+        page.say("set", values={"latent.1": value})
+        page.say("note", key=60, velocity=100)
+        while not plugin.block(64).any():
+            pass
+        assert unpack(plugin.save()).turned == {"latent.1": value}
+        page.say("note", key=60, velocity=0)
+
+
+def test_hands_do_nothing_in_a_bounce(shown):
+    plugin, page, _, _ = shown
+    load(plugin, page, "gm-keys")
+    before = plugin.save()
+    plugin.reset(offline=True)
+    plugin.block(256)
+    page.say("note", key=60, velocity=100)
+    page.say("set", values={"latent.1": 0.9})
+    page.wait("values", lambda values: values["values"].get("latent.1", 0.9) != 0.9)  # it does not stay there
+    assert not plugin.block(9000).any()
+    assert plugin.save() == before
+    page.say("note", key=60, velocity=0)
+    plugin.reset(offline=False)
+    assert not plugin.block(1024).any()
+
+
+def test_what_the_page_edits_is_in_the_project_and_so_is_an_edit_of_what_a_project_brought(shown):
+    plugin, page, _, _ = shown
+    load(plugin, page, "gm-pad")
+    page.say("effect", do="add", plugin="Chorus")
+    once = told(plugin, lambda state: state.shipped is None)
+    assert once.kept.text.rstrip().endswith('[[effects]]\nplugin = "Chorus"')
+    data = plugin.save()
+    load(plugin, page, "gm-keys")
+    plugin.load(data)
+    told(plugin, lambda state: state == once)
+    page.see("effects", lambda effects: len(effects) == 1)
+    page.say("effect", do="add", plugin="Gain")
+    told(plugin, lambda state: state.kept.text.count("[[effects]]") == 2)
+    page.say("undo")
+    told(plugin, lambda state: state.kept.text.count("[[effects]]") == 1)
+    page.say("save", name="mine")
+    assert told(plugin, lambda state: state.kept.name == "mine").kept.text == once.kept.text
+    assert "Chorus" in (shown[3] / "timbrel" / "presets" / "mine.toml").read_text()
+
+
+def test_what_cannot_be_played_is_said_on_the_page(shown):
+    plugin, page, _, _ = shown
+    plugin.load("gm-kees")
+    page.wait("say", lambda said: "did you mean 'gm-keys'?; what was played before goes on" in said["line"])
+    plugin.settle()
+
+
+def test_a_panel_goes_with_a_server_that_is_killed():
+    plugin = FakePlugin()
+    plugin.listen(lambda: plugin.presets)
+    plugin.reset(offline=False)
+    opened(plugin)
+    server = psutil.Process(plugin.process.pid)
+    while not (helpers := server.children(recursive=True)):
+        time.sleep(0.01)
+    plugin.process.kill()
+    plugin.process.wait()
+    wait_until_gone(helpers)
+    plugin.socket.close()
+
+
+def test_without_what_serves_it_a_panel_says_what_to_install():
+    plugin = FakePlugin(first="sys.modules['uvicorn'] = None")
+    plugin.listen(lambda: plugin.presets)
+    plugin.reset(offline=False)
+    press(plugin)
+    plugin.listen(lambda: plugin.said)
+    assert plugin.said == ["panel: uvicorn is not installed; install it with: pip install 'timbrel[panel]'"]
+    assert plugin.close() == 0
+    assert plugin.logged() == ""
