@@ -48,7 +48,7 @@ realtime: .venv/dev.done system
 
 bench: .venv/dev.done
 	@for name in engine gesture grain clip live latency offline process training gan busy startup sound pitch phase texture \
-		stream mesh map panel nn; do \
+		stream mesh map panel nn plugin; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 
 # Breaks the code in many places, one at a time, and says which breaks no test notices.

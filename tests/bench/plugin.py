@@ -1,0 +1,195 @@
+"""The plugin in a host: eight instances, what a block costs the host, and minutes over JACK's dummy driver.
+
+Rows end with what is asked. Instances play gm-keys. The waits are of the core's own call for a block, in a host that
+asks for it when its time comes, while eight notes are held and all macros move. Over JACK jalv plays LV2 plugins by
+turns: timbrel, and one of a few lines that makes a tone: what that one misses is the machine's.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from jack_rig import RATE, SERVER_PRIORITY, Rig, jack_server, may_hurry, need
+from timbrel.host.live.realtime import hurry, hurry_no_more
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "host" / "plugin"))
+from native import MACROS, library, make, opened  # noqa: E402
+
+INSTANCES = 8
+NOTES = range(48, 72, 3)
+WAIT_SECONDS = 120.0
+SETTLING_SECONDS = 2.0
+KINDS = ((128, 2), (256, 1))  # samples of a block, and the blocks of latency that the plugin takes there
+CLIENT = "hosted"
+BARE = "urn:timbrel:bare"
+
+
+class Bundle:
+    """A plugin's folder whose interpreter is this one."""
+
+    def __init__(self, path):
+        self.path = path
+        path.mkdir(exist_ok=True)
+        (path / "interpreter").write_text(f"{sys.executable}\n")
+
+
+def row(name, figures, asked=""):
+    """Print a row as the documents have them."""
+    print(f"    {name:<36}{figures}{f'   (asked: {asked})' if asked else ''}".rstrip(), flush=True)
+
+
+def wait_for(happens, what):
+    """Wait until something is so."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not happens():
+        if time.monotonic() > until:
+            sys.exit(f"{what} within {WAIT_SECONDS:g} s: that has not happened")
+        time.sleep(0.002)
+
+
+def servers():
+    """The processes of servers that this one has begun."""
+    return [child for child in psutil.Process().children() if "timbrel.host.plugin" in child.cmdline()]
+
+
+def instances(lib, bundle):
+    """Eight of them: ready, in memory, and closed."""
+    with contextlib.ExitStack() as stack:
+        began = time.perf_counter()
+        cores = [stack.enter_context(opened(lib, bundle)) for _ in range(INSTANCES)]
+        wait_for(lambda: all(core.presets() for core in cores), "eight instances ready")
+        row(f"{INSTANCES} instances ready", f"{time.perf_counter() - began:.2f} s", "5 s together")
+        for core in cores:
+            core.activate(float(RATE), 256)
+        for _ in range(round(SETTLING_SECONDS * RATE / 256)):
+            for core in cores:
+                core.run(256)
+            time.sleep(256 / RATE)
+        sizes = [server.memory_full_info().pss / 1e6 for server in servers()]
+        row("memory of an instance (PSS)", f"{max(sizes):.0f} MB at most, {sum(sizes):.0f} MB together", "70 MB each")
+        began = time.perf_counter()
+    took = time.perf_counter() - began
+    row(f"{INSTANCES} instances closed", f"{took:.2f} s, {len(servers())} processes left", "0.5 s, none")
+
+
+def waits(lib, bundle, block, blocks, seconds):
+    """What a block costs the host, and how many come late."""
+    with opened(lib, bundle) as core:
+        wait_for(core.presets, "an instance ready")
+        core.activate(float(RATE), block)
+        if may_hurry():
+            hurry(SERVER_PRIORITY)  # as a host's thread of sound has it
+        first, last = (round(one * RATE / block) for one in (SETTLING_SECONDS, SETTLING_SECONDS + seconds))
+        sides, took, late = [(ctypes.c_float * block)() for _ in range(2)], [], 0
+        due = time.perf_counter()
+        for number in range(last):
+            if number == 1:
+                for note in NOTES:
+                    core.midi(0, bytes([0x90, note, 90]), 3)
+            if number == first:
+                took, late = [], core.late()
+            for macro in range(MACROS):
+                core.set(0, macro, 0.5 + 0.4 * np.sin(0.01 * number + macro))
+            began = time.perf_counter()
+            core.lib.core_run(core.core, *sides, block)
+            took.append(time.perf_counter() - began)
+            due = max(due + block / RATE, time.perf_counter() - block / RATE)
+            time.sleep(max(0.0, due - time.perf_counter()))
+        late = core.late() - late
+    hurry_no_more()
+    at = ", ".join(f"p{one} {1e6 * np.percentile(took, one):.0f}" for one in (50, 99, 99.9))
+    row(f"{block} samples, {blocks} ahead: waits", f"{at} µs", "p99.9 50 µs")
+    row(f"{block} samples, {blocks} ahead: late", f"{late} of {len(took)} blocks, {late / len(took):.3%}")
+
+
+def bare(folder):
+    """Compile the plugin that makes a tone, as LV2."""
+    bundle = folder / "bare.lv2"
+    bundle.mkdir()
+    source = Path(__file__).with_name("bare.c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", bundle / "bare.so", source, "-lm"], check=True)
+    names = "@prefix lv2: <http://lv2plug.in/ns/lv2core#> .\n@prefix atom: <http://lv2plug.in/ns/ext/atom#> .\n"
+    events = 'a lv2:InputPort, atom:AtomPort ; atom:bufferType atom:Sequence ; lv2:index 0 ; lv2:symbol "events" ; '
+    events += "atom:supports <http://lv2plug.in/ns/ext/midi#MidiEvent>"
+    sides = (f'a lv2:OutputPort, lv2:AudioPort ; lv2:index {i} ; lv2:symbol "out{i}" ; lv2:name "{i}"' for i in (1, 2))
+    ports = " ] , [ ".join((f'{events} ; lv2:name "events"', *sides))
+    told = f'<{BARE}> a lv2:Plugin ; lv2:binary <bare.so> ; <http://usefulinc.com/ns/doap#name> "bare" ; '
+    (bundle / "manifest.ttl").write_text(f"{names}{told}lv2:port [ {ports} ] .\n")
+
+
+def hosted(uri, folder, seconds):
+    """Let jalv play a plugin for so long; return the xruns of the server, and the blocks that the plugin calls late."""
+    environment = os.environ | {"LV2_PATH": f"{folder}:/usr/lib/lv2", "XDG_STATE_HOME": str(folder)}
+    command = ["jalv", "-p", "-x", "-n", CLIENT, uri]
+    notes = [(RATE + 100 * number, bytes([0x90, note, 90])) for number, note in enumerate(NOTES)]
+    moves = [(2 * RATE + n * RATE // 50, bytes([0xB0, 70 + n % 8, n % 128])) for n in range(round(50 * seconds))]
+    with (folder / "said").open("w+") as said:
+        host = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            with Rig(notes + moves) as rig:
+                rig.ports(CLIENT, is_audio=True, is_output=True)
+                time.sleep(SETTLING_SECONDS + 3)
+                before, known = rig.xruns, len(late_of(said))
+                rig.start(CLIENT, CLIENT)
+                time.sleep(seconds)
+                xruns, told = rig.xruns - before, late_of(said)
+        finally:
+            host.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                host.wait(WAIT_SECONDS)
+            host.kill()
+    return xruns, (told[-1] if told else 0) - (told[known - 1] if known else 0)
+
+
+def late_of(said):
+    """The counts of late blocks that a host has printed, in order."""
+    said.seek(0)
+    return [int(float(line.partition("=")[2])) for line in said.read().splitlines() if line.startswith("late =")]
+
+
+def over_jack(folder, seconds):
+    """Late blocks and xruns of the plugin, and xruns of the bare one, for each size of block."""
+    for block, blocks in KINDS:
+        with jack_server(block, may_hurry()):
+            theirs, _ = hosted(BARE, folder, seconds)
+            ours, late = hosted("urn:timbrel:instrument", folder, seconds)
+        count = seconds * RATE / block
+        name = f"{block} samples, {blocks} ahead, {seconds:g} s:"
+        row(f"{name} late", f"{late} of {count:.0f} blocks, {late / count:.4%}", "0.01 %")
+        row(f"{name} xruns", f"{ours}, {theirs} of a bare plugin", "10 more at most")
+
+
+def main():
+    """Run it all."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=600.0, help="over JACK, for each plugin and size of block")
+    parser.add_argument("--paced", type=float, default=60.0, help="seconds for which the host's waits are measured")
+    options = parser.parse_args()
+    need("cc", "make")
+    with tempfile.TemporaryDirectory(prefix="timbrel-") as name:
+        folder = Path(name)
+        make("core", folder / "build")
+        lib, bundle = library(folder / "build" / "core" / "libcore.so"), Bundle(folder / "plugin")
+        instances(lib, bundle)
+        for block, blocks in KINDS:
+            waits(lib, bundle, block, blocks, options.paced)
+        need("jackd", "jalv")
+        make("lv2", folder / "build")
+        shutil.copytree(folder / "build" / "timbrel.lv2", folder / "timbrel.lv2")
+        Bundle(folder / "timbrel.lv2")
+        bare(folder)
+        over_jack(folder, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
