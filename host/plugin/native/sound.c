@@ -92,7 +92,7 @@ void core_set(core *c, uint32_t offset, uint32_t parameter, float value)
 	value = sound_allowed(parameter, value);
 	uint32_t bit = parameter < WIRE_MACROS ? 1u << parameter : 0, moved = c->moved;
 	float before = atomic_exchange(&c->values[parameter], value);
-	if (bit ? !(moved & bit) && value == MACRO_DEFAULT : value == before) return;
+	if (!bit && value == before) return;
 	if (bit) atomic_fetch_or(&c->moved, bit);
 	if (parameter == WIRE_PRESET && value > 0) {
 		/* It sounds as it was made, whatever was moved before. */

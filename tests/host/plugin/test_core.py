@@ -211,17 +211,16 @@ def test_a_macro_rests_where_the_preset_has_it_until_it_is_moved(core, folder):
     until(lambda: core.get(3) == 3 / 16, "rests")
     core.activate(48000, 100)
     core.offline(True)
-    core.set(0, 3, 0.5)  # its default, which hosts send unasked
     core.run(100)
     assert core.get(3) == 3 / 16
     assert not folder.heard("parameter")
-    core.set(10, 3, 0.25)
-    core.run(100)
-    core.set(10, 3, 0.5)
+    core.set(10, 3, 0.5)  # where it would stand if no preset said else
     core.run(100)
     assert core.get(3) == 0.5
+    core.set(10, 3, 0.25)
+    core.run(100)
     told = [(one["time"], one["number"], one["value"]) for one in folder.heard("parameter")]
-    assert told == [(110, 3, 0.25), (210, 3, 0.5)]
+    assert told == [(110, 3, 0.5), (210, 3, 0.25)]
 
 
 def test_an_epoch_begins_with_what_was_moved_before_it(core, folder):
