@@ -43,7 +43,7 @@ def run(corpus, tmp_path_factory):
     return Run.open(folder)
 
 
-@pytest.fixture(scope="module", params=["float32", "float16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def model(request, run, tmp_path_factory):
     file = tmp_path_factory.mktemp("models") / "m.onnx"
     with pytest.MonkeyPatch.context() as patched:

@@ -97,6 +97,7 @@ def test_every_turn_moves_weights_and_the_terms_of_all_are_logged(train):
     assert {"mean_square", "adjudication", "adversarial", "total"} <= set(run.logged()[-1])
 
 
+@pytest.mark.slow
 def test_two_processes_train_networks_of_several_turns(train):
     """In each turn only some weights have a part, which must not leave the processes waiting for each other."""
     outcome, run = train("training.steps=6", options=Options("cpu", devices=2))

@@ -133,7 +133,7 @@ def test_its_generator_stays_as_it_was_when_the_generators_run_goes_on(inverted,
     assert torch.equal(before.generator.decode(codes, rows), after.generator.decode(codes, rows))
 
 
-@pytest.mark.parametrize("name", ["plain", "labelled"])
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "labelled"])
 def test_it_is_exported_as_its_generators_encoder_with_the_spectrogram_inside(inverted, inverted_model, name):
     path = inverted_model(name)
     model, network = Model(path), network_of(inverted(name))

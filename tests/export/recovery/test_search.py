@@ -75,7 +75,7 @@ def correlation(found, code, card):
     return np.corrcoef((found - low) / (high - low), (code - low) / (high - low))[0, 1]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "gm-drums")) for n in MODELS])
 def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
     model = opened(name)
     codes, labels, frames = decoded(model, 1 if name == "gm-drums" else 3)  # whose clips are long

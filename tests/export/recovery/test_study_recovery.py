@@ -112,6 +112,7 @@ def spoken(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_model_that_is_there_has_its_tables_and_our_search_finds_its_codes(spoken, words, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "EVALUATIONS", 60)
     model = Model(shipped_models()["digits-spoken"])

@@ -297,7 +297,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(SETTINGS, EVENTS, st.lists(st.integers(1, 700), min_size=3, max_size=6))
 def test_any_division_into_blocks_gives_the_same_bytes(sound, keys, events, sizes):
     events.sort(key=lambda event: event.time)
