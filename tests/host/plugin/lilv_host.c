@@ -9,7 +9,7 @@
  *     SAMPLE position BPM SPEED FRAME    as a transport says it; BPM may be left out: -
  *
  * OUTPUT gets both channels interleaved, 32-bit float. `freewheel` sets that port; `live` keeps to a clock that goes N times
- * slower than time does. At the end it says `latency N` and `late N`, from the plugin's ports, on its own output.
+ * slower than time does, and stops for a while after each silent block. At the end it says `latency N` and `late N`, from the plugin's ports, on its own output.
  */
 #define _GNU_SOURCE
 #include <lilv/lilv.h>
@@ -242,7 +242,9 @@ int main(int count, char **arguments)
 		fwrite(both, 2 * sizeof(float), (size_t)length, output);
 		at += length;
 		if (slower > 0) {
-			next.tv_nsec += (long)(1e9 * slower * (double)length / rate);
+			bool silent = true;
+			for (long i = 0; i < 2 * length; ++i) silent = silent && both[i] == 0;
+			next.tv_nsec += (long)(1e9 * slower * (double)length / rate) + (silent ? 200000000 : 0);
 			next.tv_sec += next.tv_nsec / 1000000000;
 			next.tv_nsec %= 1000000000;
 			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
