@@ -76,6 +76,7 @@ class Server:
         self._obeyed = threading.Condition()
         self._names = list(shipped_presets())
         self._window: Window | None = None
+        self._unplayed: bytes | None = None  # what a project holds and cannot be played here: it keeps that
         self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
         self._jobs.put(self._greet)
@@ -86,7 +87,7 @@ class Server:
         """Obey a message after those before it; one that is not known is passed over."""
         match message.kind:
             case ToServer.LOAD_STATE:
-                self._jobs.put(lambda: self._obey(lambda: self._saved(message.data)))
+                self._jobs.put(lambda: self._restore(message.data))
             case ToServer.LOAD_PRESET:
                 self._jobs.put(lambda: self._obey(lambda: self._named(message.data)))
             case ToServer.SAVE:
@@ -115,6 +116,7 @@ class Server:
         if tried is None:
             return None
         self._loaded, _, rack = tried
+        self._unplayed = None
         self._jobs.put(self._tell)
         return self._loaded, rack
 
@@ -186,6 +188,11 @@ class Server:
         if offered:
             self._tell()
 
+    def _restore(self, data: bytes) -> None:
+        """Play what a project holds; where that cannot be, saving the project changes nothing of it."""
+        self._unplayed = data
+        self._obey(lambda: self._saved(data))
+
     def _choose(self, number: int) -> None:
         """Do as the preset parameter says."""
         if self._offer(lambda: self._numbered(number)):
@@ -217,6 +224,7 @@ class Server:
         tried = self._try(opening, wanted)
         if tried is not None:
             self._loaded, mode, rack = tried
+            self._unplayed = None
             self._sounding.offer(mode, self._loaded, rack)
         return tried is not None
 
@@ -286,4 +294,5 @@ class Server:
 
     def _tell_state(self, number: int) -> None:
         """Tell the plugin what a project is to save, as the answer to its question of this number, or unasked: 0."""
-        self._talk.send(ToPlugin.STATE, pack(self._loaded.state), number)
+        state = pack(self._loaded.state) if self._unplayed is None else self._unplayed
+        self._talk.send(ToPlugin.STATE, state, number)
