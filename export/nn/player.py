@@ -1,4 +1,4 @@
-"""What every file for nn~ has: signals in and out, attributes that messages set, and a level.
+"""The base of every file for nn~: signals in and out, attributes that messages set, and a level.
 
 nn~ reads a TorchScript file by names. A method plays where there is ``METHOD_params``, [channels in, ratio in, channels
 out, ratio out]: it is given signals, [batch, channels, samples / ratio], and gives as many samples back. What

@@ -38,7 +38,7 @@ class Bundle:
 
     @property
     def is_ours(self) -> bool:
-        """Whether what is installed there was installed by `timbrel plugin install`."""
+        """Return whether what is installed there was installed by `timbrel plugin install`."""
         return self.interpreter.is_file()
 
 

@@ -1,4 +1,4 @@
-"""What a project keeps of a preset: its text, and the files beside it that it needs to sound the same elsewhere."""
+"""Keeps a preset in a project: its text, and the files beside it that it needs to sound the same elsewhere."""
 
 import json
 import os

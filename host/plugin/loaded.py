@@ -22,7 +22,7 @@ PRIMING_BLOCKS, PRIMING_SAMPLES = 8, 128  # of silence before a rack plays live:
 
 
 class Mode(NamedTuple):
-    """How a rack is to play: the sampling rate in Hz, and whether it bounces."""
+    """The way a rack is to play: the sampling rate in Hz, and whether it bounces."""
 
     rate: int
     offline: bool

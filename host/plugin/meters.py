@@ -1,4 +1,4 @@
-"""What a panel is told of how a plugin's sound goes."""
+"""Measures how a plugin's sound goes, for its panel."""
 
 from collections import deque
 from collections.abc import Sequence

@@ -61,7 +61,7 @@ class Opened(NamedTuple):
 
 
 class Server:
-    """What a plugin has loaded, and the threads that load and sound."""
+    """Keeps what a plugin has loaded, and runs the threads that load and sound."""
 
     def __init__(self, talk: Talk, memory: Memory) -> None:
         """Load the first preset, and begin.

@@ -35,7 +35,7 @@ PLACEHOLDER = "Gain"  # an effect of pedalboard's, off, in the place of a missin
 
 
 class State(NamedTuple):
-    """What is saved: a preset, the name by which it ships if it does, and targets that hands have turned."""
+    """The saved parts: a preset, the name by which it ships if it does, and targets that hands have turned."""
 
     kept: Kept
     shipped: str | None

@@ -83,7 +83,7 @@ def instances(lib, bundle):
 
 
 def waits(lib, bundle, block, blocks, seconds):
-    """What a block costs the host, and how many come late."""
+    """Measure what a block costs the host, and how many come late."""
     with opened(lib, bundle) as core:
         wait_for(core.presets, "an instance ready")
         core.activate(float(RATE), block)
