@@ -207,6 +207,9 @@ class ClipEngine:
             ramp.forget(end)
         return list(sounds)
 
+    def prepare(self, streams: Sequence[ClipStream], motion: Motion, now: int) -> None:
+        """See `Engine.prepare`: clips are decoded ahead on another thread."""
+
     def _goes_on(self, voice: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
         """Return whether all that a stream has in a block lies straight ahead, as what came before."""
         if end > stream.until or start <= stream.on or (stream.end is not None and end > stream.end):

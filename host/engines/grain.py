@@ -171,6 +171,9 @@ class GrainEngine:
             ramp.forget(end)
         return [self._read_block(stream, start, count) for stream in streams]
 
+    def prepare(self, streams: Sequence[GrainStream], motion: Motion, now: int) -> None:
+        """See `Engine.prepare`: grains are made as they come."""
+
     def _density(self, time: int) -> float:
         """Return the density in grains a sample."""
         if "grain.density" in self.targets:

@@ -118,3 +118,10 @@ class Engine(Protocol[Kept]):
         What is returned is good until the next call.
         """
         ...
+
+    def prepare(self, streams: Sequence[Kept], motion: Motion, now: int) -> None:
+        """Do a step of what will be due after sample ``now``, before which all is rendered; it changes no sample.
+
+        Live, this is the time after a block was handed over: what is done in it keeps no sound waiting.
+        """
+        ...

@@ -76,9 +76,9 @@ class SpectrumEngine:
 
     A voice's frames begin a hop apart. On note-on, the frames that overlap it are made at once: the first sample has
     the full overlap, and the envelope shapes the attack. Voices are due in groups, one batch each, and the groups are
-    spread over the hop; short blocks decode ahead, so that the load of a block stays near the mean. Knobs are read once
-    a hop of the model, at the same moment for all voices: voices that share them need at most twelve decoder rows a
-    hop.
+    spread over the hop; after short blocks it decodes ahead, so that the load of each stays near the mean. Knobs are
+    read once a hop of the model, at the same moment for all voices: voices that share them need at most twelve decoder
+    rows a hop.
     """
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
@@ -100,6 +100,7 @@ class SpectrumEngine:
         self._room = self._frame_length + max_block  # how far a stream's buffer is played before it is moved up
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._voices_begun = 0
+        self._spare = False  # after the last block there is time to prepare
         self._prepared_hop = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
         self._classes: list[int] = []
         self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
@@ -149,9 +150,7 @@ class SpectrumEngine:
         if due:
             self._add(due, motion)
         crowded = 2 * count > self._hop or len(streams) > self._voicing.together  # frames are due in every block
-        spare = not due or (self._delay > 0 and crowded)
-        if spare and count < self._knob_hop:
-            self._prepare(streams, motion, start + count)
+        self._spare = count < self._knob_hop and (not due or (self._delay > 0 and crowded))
         return [
             stream.pending[:, start - stream.origin : start - stream.origin + count]
             if stream.on <= start
@@ -159,12 +158,14 @@ class SpectrumEngine:
             for stream in streams
         ]
 
-    def _prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
-        """Decode what will be due next, as far as its knobs are known.
+    def prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
+        """Decode what will be due next, as far as its knobs are known; see `Engine.prepare`.
 
         That is all pitch classes where the first voice's knobs are, in silence too: keys may be pressed soon, and a
         note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
         """
+        if not self._spare:
+            return
         if self._unfinished is not None:
             rows, self._unfinished = self._unfinished, None
             self._advance(*rows)

@@ -177,6 +177,9 @@ class StreamEngine:
             ramp.forget(end)
         return sounds
 
+    def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
+        """See `Engine.prepare`: frames are made ahead on another thread."""
+
     def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, out: Array) -> None:
         """Add a stream's samples from ``first`` to ``last`` to ``out``."""
         if stream.now is None:

@@ -202,6 +202,7 @@ class Loop:
                     self._ear.listen()
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
+                self.player.prepare()
                 seconds = time.perf_counter() - began
                 self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
                 part = seconds * self.sink.rate / self.sink.block

@@ -163,6 +163,7 @@ def _warm_up(patches: Mapping[Slot, Patch], rate: int, block: int, ear: Ear | No
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []
         rack.process([NoteOn(count * block, channel, key, 1) for key in keys for channel in channels], block)
+        rack.prepare()
 
 
 def _recorder(stage: Stage) -> Any:
@@ -311,6 +312,7 @@ def _prime(rack: Rack, block: int) -> None:
     """Have a rack play unheard until it has decoded what its first keys need: its first blocks would take too long."""
     for _ in range(PRIMING_BLOCKS):
         rack.process([], block)
+        rack.prepare()
 
 
 def _stopped(stage: Stage) -> bool:

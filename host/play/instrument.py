@@ -102,6 +102,10 @@ class Instrument:
         self._samples_read += count
         return self._output.read(count, self._synthesis.process)
 
+    def prepare(self) -> None:
+        """Do a step of what the samples after those that were read will need; see `Engine.prepare`."""
+        self._synthesis.prepare()
+
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Hear the events of the next ``count`` samples, and read these."""
         self.hear(events, self._samples_read + count)

@@ -67,6 +67,8 @@ class Machine(Protocol):
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]: ...
 
+    def prepare(self) -> None: ...
+
 
 @dataclass
 class _Seat:
@@ -177,6 +179,11 @@ class Player:
             self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._has_faded(seat)]
         self.now += count
         return mix, due
+
+    def prepare(self) -> None:
+        """Do a step of what the next block will need, once the last one has been handed over; it changes no sample."""
+        for seat in self._seats:
+            seat.rack.prepare()
 
     def _due(self, end: int) -> list[Event]:
         """Return the events before sample ``end``; of more new notes than there is time for, the later ones wait."""

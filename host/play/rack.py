@@ -158,6 +158,11 @@ class Rack:
         with self._crew.working() if self._crew else contextlib.nullcontext():
             return self._process(events, count)
 
+    def prepare(self) -> None:
+        """Do a step of what the next samples will need; see `Engine.prepare`."""
+        for instrument in self._instruments.values():
+            instrument.prepare()
+
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         self._samples_given += count
         self.hear(events, self._samples_given)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
 from .hands import Hands
-from .voices import PARTS
+from .voices import PARTS, Voice
 
 Array = npt.NDArray[np.float32]
 
@@ -109,6 +109,11 @@ class Synthesis:
         self.forget()
         return stereo
 
+    def prepare(self) -> None:
+        """See `Engine.prepare`: for its own parts, after the samples that `process` gave last."""
+        voices = self._own_voices()
+        self._engine.prepare([voice.stream for voice in voices], self._hands.motion_of(voices), self._now)
+
     def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
         """Do as `process`, where another process leaves its parts to this one within the block."""
         end = min(other.end for other in self._elsewhere if other.end is not None)
@@ -125,7 +130,7 @@ class Synthesis:
 
     def streams(self) -> list[VoiceSound]:
         """Return the streams of its own parts' voices, as they are at the next sample."""
-        return [voice.stream for voice in self._voices if voice.part in self._parts]
+        return [voice.stream for voice in self._own_voices()]
 
     def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
         """Return the next samples of each of its own parts that sounds, before volume and pan, [channels, count].
@@ -138,7 +143,7 @@ class Synthesis:
         steal = self._voices.steal_samples
         for voice in self._voices:
             voice.stream.end = voice.end(steal)
-        voices = [voice for voice in self._voices if voice.part in self._parts]
+        voices = self._own_voices()
         motion = self._hands.motion_of(voices)
         streams = self._engine.render([voice.stream for voice in voices], motion, start, count)
         sums: dict[int, Array] = {}
@@ -151,6 +156,9 @@ class Synthesis:
         self._now = start + count
         self._voices.retire(self._now)
         return sums
+
+    def _own_voices(self) -> list[Voice]:
+        return [voice for voice in self._voices if voice.part in self._parts]
 
     def forget(self) -> None:
         """Drop what only matters before the next sample."""

@@ -74,6 +74,7 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
             time.sleep(READY_SECONDS)
         for _ in range(PRIMING_BLOCKS):
             rack.process([], PRIMING_SAMPLES)
+            rack.prepare()
     return rack
 
 

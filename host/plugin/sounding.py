@@ -229,6 +229,8 @@ class Sounding:
         self._memory.put(self._made, sound)
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
+        if self.player is not None and not self.mode.offline:
+            self.player.prepare()
         part = (time.perf_counter() - began) * self.mode.rate / sound.shape[1]
         if (watcher := self.watcher) is not None and self.player is not None and self.playing is not None:
             watcher.see(self.playing, self.mode, self.player, sound, due, part)

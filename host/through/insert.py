@@ -70,6 +70,9 @@ class Insert:
         """Return False: there is nothing to give up."""
         return False
 
+    def prepare(self) -> None:
+        """Do nothing: what comes next has not been heard yet."""
+
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Return the next ``count`` samples, [2, count], and the same as the part of the first channel."""
         sound = self._ear.heard

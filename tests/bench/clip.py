@@ -174,6 +174,9 @@ class Bare:
     def shed(self, time):
         return False
 
+    def prepare(self):
+        pass
+
     def process(self, events, count):
         self._blocks += 1
         taps = self._windows[self._places + BLOCK * (self._blocks % 400)]

@@ -86,6 +86,9 @@ class ClipEngine:
             self._ask(motion.latents([0], np.array([start + count - 1]))[0])
         return [self._sound(number, stream, motion, start, count) for number, stream in enumerate(streams)]
 
+    def prepare(self, streams, motion, now):
+        pass
+
     def _ask(self, code):
         if self._asked is None or not np.array_equal(code, self._asked):
             self._asked = code

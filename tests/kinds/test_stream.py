@@ -65,6 +65,9 @@ class StreamEngine:
     def render(self, streams, motion, start, count):
         return [self._sound(number, stream, motion, start, count) for number, stream in enumerate(streams)]
 
+    def prepare(self, streams, motion, now):
+        pass
+
     def _sound(self, number, stream, motion, start, count):
         pieces, scaling = [stream.pending], self._model.card.scaling
         while stream.made < start + count:

@@ -60,12 +60,19 @@ class Counting:
         return self.model.decode(latent, chroma)
 
 
+def sounding(engine, streams, motion, start, count):
+    """The sound of a block, copied; then what comes next is prepared."""
+    sound = np.array([row[0].copy() for row in engine.render(streams, motion, start, count)])
+    engine.prepare(streams, motion, start + count)
+    return sound
+
+
 def sound_of(engine, streams, motion, count, sizes=(BLOCK,), start=0):
-    """Samples ``start`` to ``count``, [streams, count - start], copied block by block."""
+    """Samples ``start`` to ``count``, [streams, count - start]."""
     blocks, at, turn = [], start, 0
     while at < count:
         size = min(sizes[turn % len(sizes)], count - at)
-        blocks.append(np.array([row[0].copy() for row in engine.render(streams, motion, at, size)]))
+        blocks.append(sounding(engine, streams, motion, at, size))
         at, turn = at + size, turn + 1
     return np.concatenate(blocks, axis=1)
 
@@ -179,7 +186,7 @@ def test_the_frames_and_the_decoding_of_many_voices_are_spread_over_the_blocks(e
     frames, decoded = [], []
     for block in range(64, 128):
         made.clear(), model.calls.clear()
-        engine.render(streams, Apart(), 128 * block, 128)
+        sounding(engine, streams, Apart(), 128 * block, 128)
         frames.append(sum(made)), decoded.append(sum(model.calls))
     hops = 64 * 128 // 1024
     assert 16 * hops <= sum(decoded) <= (16 + 12) * hops  # and those of keys that may be pressed
@@ -193,7 +200,7 @@ def test_still_knobs_decode_nothing_new(engine_of, tiny):
     streams = [engine.begin(48 + i, 0) for i in range(16)]
     sound_of(engine, streams, Still(), 4096)
     assert sum(model.calls) == 12
-    engine.render(streams, Still(), 4096, BLOCK)
+    sounding(engine, streams, Still(), 4096, BLOCK)
     assert sum(model.calls) == 12
 
 
@@ -206,7 +213,7 @@ def test_64_voices_that_share_turning_knobs_need_at_most_twelve_rows_a_hop(engin
     model.calls.clear()
     hops = 40
     for block in range(20 * 4, (20 + hops) * 4):
-        engine.render(streams, Turning(), block * hop // 4, hop // 4)
+        sounding(engine, streams, Turning(), block * hop // 4, hop // 4)
     assert 0 < sum(model.calls) <= 12 * (hops + 1)  # knobs may be read a hop before what they shape
 
 
@@ -216,7 +223,7 @@ def test_all_voices_that_are_due_are_decoded_in_one_run(engine_of, tiny):
     streams = [engine.begin(48 + i, 0) for i in range(8)]
     sound_of(engine, streams, Apart(), 4096)
     model.calls.clear()
-    engine.render(streams, Apart(), 4096, model.card.hop_length)
+    sounding(engine, streams, Apart(), 4096, model.card.hop_length)
     assert model.calls == [8]
 
 
@@ -335,7 +342,7 @@ def test_a_stream_makes_no_frame_that_begins_after_its_end(engine_of, tiny):
     engine = engine_of(counting, 16384)
     stream = engine.begin(60, 0)
     stream.end = 1
-    engine.render([stream], Turning(), 0, 16384)
+    sounding(engine, [stream], Turning(), 0, 16384)
     overlapping = -(-counting.card.frame_length // counting.card.hop_length)
     assert sum(counting.calls) <= overlapping
 
@@ -345,11 +352,11 @@ def test_a_key_beside_others_finds_its_frames_decoded_while_knobs_turn(engine_of
     engine = engine_of(counting, 16384)
     streams, motion, block = [engine.begin(60, 0)], Turning(), 64
     for start in range(0, 5 * 1024 + 800, block):
-        engine.render(streams, motion, start, block)
+        sounding(engine, streams, motion, start, block)
     counting.calls.clear()
     start += block
     streams.append(engine.begin(67, start))
-    engine.render(streams, motion, start, block)
+    sounding(engine, streams, motion, start, block)
     assert counting.calls == []
 
 
@@ -362,9 +369,9 @@ def test_the_first_keys_after_silence_find_their_frames_decoded(engine_of, tiny,
     for start in range(0, at, block):
         if start == 4 * hop:
             model.calls.clear()
-        engine.render([], knobs, start, block)
+        sounding(engine, [], knobs, start, block)
     foreseen = sum(model.calls)
-    engine.render([engine.begin(key, at) for key in range(60, 72)], knobs, at, block)
+    sounding(engine, [engine.begin(key, at) for key in range(60, 72)], knobs, at, block)
     assert sum(model.calls) == foreseen == (0 if type(knobs) is Still else 1 if settings else 12)
 
 
@@ -386,7 +393,7 @@ def test_knobs_are_read_from_a_note_on_and_its_own_codes_from_before_it(tiny, on
     hop, noting = engine._knob_hop, Noting()
     stream = engine.begin(60.0, on, 60)
     for start in range(on - on % 512, on + 6 * hop, 512):
-        engine.render([stream], noting, start, 512)
+        sounding(engine, [stream], noting, start, 512)
     first = on - on % hop
     assert all(knobs == max(own, first) for knobs, own in noting.read)
     assert min(own for _, own in noting.read) < on - hop // 2

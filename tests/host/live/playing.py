@@ -20,7 +20,7 @@ PLAYED = {
 
 
 def perform(player, events, count, sizes):
-    """Drive a player: each event is scheduled before the block in which it is due, as it would arrive."""
+    """Drive a player live: each event is scheduled before the block in which it is due, as it would arrive."""
     sounds, played, at, turn = [], [], 0, 0
     waiting = list(events)
     while at < count:
@@ -29,7 +29,8 @@ def perform(player, events, count, sizes):
             player.schedule(waiting.pop(0))
         sound, due = player.block(size)
         assert sound.shape == (2, size)
-        sounds.append(sound)
+        sounds.append(sound.copy())
+        player.prepare()
         played += due
         at, turn = at + size, turn + 1
     return np.concatenate(sounds, axis=1), played

@@ -232,6 +232,14 @@ def test_a_loop_gives_the_samples_of_its_player_and_tells_each_block(make_patch,
     assert loop.peak == pytest.approx(np.abs(sound).max())
 
 
+def test_a_block_is_handed_over_before_the_next_one_is_prepared(make_patch, hours, monkeypatch):
+    loop, sink, _ = looped(make_patch, hours, [])
+    written = []
+    monkeypatch.setattr(loop.player, "prepare", lambda: written.append(len(sink.sounds)))
+    loop.run()
+    assert written == list(range(1, 401))
+
+
 def test_a_loop_ends_when_told_and_when_its_card_has_gone(make_patch, hours):
     loop, sink, _ = looped(make_patch, hours, [], blocks=7)
     loop.run()

@@ -52,6 +52,19 @@ def test_held_notes_go_on_as_if_nothing_had_been_swapped(make_patch):
     assert np.array_equal(pair.sound(events, 4000, 15_000), pair.sound(events, 15_000, 15_000))
 
 
+def test_racks_that_ring_on_are_prepared_too(make_patch):
+    racks = [Rack({0: make_patch(**LONG_RELEASE)}, RATE, omni=True) for _ in range(2)]
+    player = Player(racks[0], RATE)
+    perform(player, [NoteOn(0, 0, 60, 100)], 1000, [100])
+    player.swap(racks[1])
+    player.block(100)
+    prepared = []
+    for rack in racks:
+        rack.prepare = lambda rack=rack: prepared.append(rack)
+    player.prepare()
+    assert prepared == racks
+
+
 def test_new_notes_sound_on_the_new_rack_alone_as_if_it_had_played_from_its_start(make_patch):
     second = {"latent": {"values": [0.9, 0.1]}, **LONG_RELEASE}
     pair = Swapped(make_patch, LONG_RELEASE, second)
@@ -267,6 +280,9 @@ class Standing:
     def process(self, events, count):
         self.heard += events
         return np.zeros((2, count), np.float32), {0: np.zeros((2, count), np.float32)}
+
+    def prepare(self):
+        pass
 
 
 @pytest.mark.parametrize("listens", [False, True])

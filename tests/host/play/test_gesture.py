@@ -350,7 +350,11 @@ def test_gestures_may_come_in_while_frames_are_prepared_for_notes_to_come(make_i
     for block in range(1, 20):  # within a hop of 256, whose frames are decoded a few classes at a time
         instrument = make_instrument(RATE, gestured(), cc=turned, gesture={"amount": 0.0})
         instrument.hear([*notes, ControlChange(512 + 8 * block, 0, 20, 127)], 2000)
-        sound = np.concatenate([instrument.read(8) for _ in range(200)], axis=1)
+        blocks = []
+        for _ in range(200):
+            blocks.append(instrument.read(8))
+            instrument.prepare()
+        sound = np.concatenate(blocks, axis=1)
         assert sound.any() == bool(notes)
 
 
