@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell \
-	$(COMPILED) pkg-config liblilv-dev lilv-utils sordi jalv
+	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv
 
 .PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab system clean
 
@@ -92,6 +92,8 @@ system:
 		echo "   torch is large: on Linux PyPI's brings 5 GB of libraries for GPUs with it; a wheel for the processor"; \
 		echo "   alone does without them: put it into a folder, and PIP_FIND_LINKS=FOLDER make test takes it"; fi
 	@$(PIP) --editable '.[dev]'
+	@$(PIP) --only-binary dawdreamer dawdreamer 2>/dev/null \
+		|| echo "could not install dawdreamer: tests in this host of plugins are skipped"
 	@touch $@ .venv/base.done
 
 .types/timbrel:

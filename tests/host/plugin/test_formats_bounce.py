@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import mido
 import numpy as np
 import pedalboard
 import pytest
@@ -134,11 +135,49 @@ def test_a_project_that_is_opened_again_sounds_the_same(play, name, tmp_path):
     np.testing.assert_array_equal(sound[:, told:], expected[:, : LENGTH - told])
 
 
-def test_pedalboard_bounces_what_render_makes(built, tmp_path, monkeypatch):
+@pytest.fixture
+def vst3(built, tmp_path, monkeypatch):
+    """The bundle of VST3, for hosts that play in this process."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    expected, latency = rendered(PRESET, PLAYED)
-    plugin = pedalboard.load_plugin(str(built / "timbrel.vst3"))
-    # Its host takes controllers at the beginnings of blocks alone, and cuts times off.
-    messages = [(message(event), (event.time + 0.01) / RATE) for event in PLAYED]
-    sound = plugin.process(messages, duration=LENGTH / RATE, sample_rate=RATE, num_channels=2, buffer_size=BLOCK)
+    return str(built / "timbrel.vst3")
+
+
+def by_the_block(events, block):
+    """Events as hosts play them that give controllers at the beginnings of blocks alone."""
+    notes = (NoteOn, NoteOff)
+    return in_order([e if isinstance(e, notes) else replace(e, time=e.time - e.time % block) for e in events])
+
+
+@pytest.mark.parametrize("block", [64, 128, 1024])
+def test_pedalboard_bounces_what_render_makes(vst3, block):
+    events = by_the_block(PLAYED, block)
+    expected, latency = rendered(PRESET, events)
+    plugin = pedalboard.load_plugin(vst3)
+    messages = [(message(event), (event.time + 0.01) / RATE) for event in events]  # its host cuts times off
+    sound = plugin.process(messages, duration=LENGTH / RATE, sample_rate=RATE, num_channels=2, buffer_size=block)
     np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
+
+
+@pytest.mark.parametrize("block", [64, 128, 1024])
+def test_dawdreamer_bounces_what_render_makes(vst3, tmp_path, block):
+    dawdreamer = pytest.importorskip("dawdreamer", reason="no dawdreamer (PyPI)")
+    events = by_the_block(PLAYED, block)
+    # A tick is half a sample, and all is one later: its host cuts times off.
+    track, now = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=250_000)]), -1
+    for event in events:
+        track.append(mido.Message.from_bytes(message(event), time=2 * event.time - now))
+        now = 2 * event.time
+    mido.MidiFile(tracks=[track], ticks_per_beat=RATE // 2).save(tmp_path / "played.mid")
+    moves = [(LENGTH // 2, 0, 0.25), (LENGTH // 2, 1, 1.0)]
+    moves = [(time - time % block, macro, value) for time, macro, value in moves]
+    rests = [(0, macro, 0.5) for _, macro, _ in moves]
+    expected, latency = rendered(PRESET, in_order([Tempo(0, 120.0), *events, *turned(PRESET, [*rests, *moves])]))
+    engine = dawdreamer.RenderEngine(RATE, block)
+    plugin = engine.make_plugin_processor("timbrel", vst3)
+    plugin.load_midi(str(tmp_path / "played.mid"), beats=False, all_events=True)
+    for time, macro, value in moves:
+        plugin.set_automation(macro, np.where(np.arange(LENGTH) < time, 0.5, value).astype(np.float32))
+    engine.load_graph([(plugin, [])])
+    engine.render(LENGTH / RATE)
+    sound = engine.get_audio()
+    np.testing.assert_array_equal(sound[:, latency:LENGTH], expected[:, : LENGTH - latency])
