@@ -1,15 +1,20 @@
 """The plugin in a host: eight instances, what a block costs the host, and minutes over JACK's dummy driver.
 
 Rows end with what is asked. Instances play gm-keys. The waits are of the core's own call for a block, in a host that
-asks for it when its time comes, while eight notes are held and all macros move. Over JACK jalv plays LV2 plugins by
+asks for it when its time comes, while eight notes are held and all macros move; beside them, what it costs to wake a
+process that does nothing. Over JACK jalv plays LV2 plugins by
 turns: timbrel, and one of a few lines that makes a tone: what that one misses is the machine's.
 """
 
 import argparse
 import contextlib
 import ctypes
+import functools
+import mmap
 import os
+import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 from jack_rig import RATE, SERVER_PRIORITY, Rig, jack_server, may_hurry, need
-from timbrel.host.live.realtime import hurry, hurry_no_more
+from timbrel.host.live.realtime import SOUND, hurry, hurry_no_more
+from timbrel.host.plugin.wire import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "host" / "plugin"))
@@ -82,33 +88,68 @@ def instances(lib, bundle):
     row(f"{INSTANCES} instances closed", f"{took:.2f} s, {len(servers())} processes left", "0.5 s, none")
 
 
+class Sleeper:
+    """A process that sleeps on a futex as a server does, and does nothing when it is woken."""
+
+    def __init__(self):
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        word = ctypes.c_uint32.from_buffer(self._memory)
+        number, self._word = SYS_FUTEX[platform.machine()], ctypes.byref(word)
+        self._futex = functools.partial(ctypes.CDLL(None).syscall, ctypes.c_long(number), self._word)
+        self._process = os.fork()
+        while self._process == 0:
+            if may_hurry():
+                hurry(SOUND)
+            self._futex(FUTEX_WAIT, ctypes.c_uint32(0), None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+
+    def wake(self):
+        """Wake it."""
+        self._futex(FUTEX_WAKE, 1)
+
+
+def timed(call):
+    """Return the microseconds that a call takes."""
+    began = time.perf_counter()
+    call()
+    return 1e6 * (time.perf_counter() - began)
+
+
 def waits(lib, bundle, block, blocks, seconds):
     """Measure what a block costs the host, and how many come late."""
-    with opened(lib, bundle) as core:
+    with opened(lib, bundle) as core, Sleeper() as sleeper:
         wait_for(core.presets, "an instance ready")
         core.activate(float(RATE), block)
         if may_hurry():
             hurry(SERVER_PRIORITY)  # as a host's thread of sound has it
         first, last = (round(one * RATE / block) for one in (SETTLING_SECONDS, SETTLING_SECONDS + seconds))
-        sides, took, late = [(ctypes.c_float * block)() for _ in range(2)], [], 0
+        sides, took, wakes, late = [(ctypes.c_float * block)() for _ in range(2)], [], [], 0
+        run = functools.partial(core.lib.core_run, core.core, *sides, block)
         due = time.perf_counter()
         for number in range(last):
             if number == 1:
                 for note in NOTES:
                     core.midi(0, bytes([0x90, note, 90]), 3)
             if number == first:
-                took, late = [], core.late()
+                took, wakes, late = [], [], core.late()
             for macro in range(MACROS):
                 core.set(0, macro, 0.5 + 0.4 * np.sin(0.01 * number + macro))
-            began = time.perf_counter()
-            core.lib.core_run(core.core, *sides, block)
-            took.append(time.perf_counter() - began)
+            pair = [(took, run), (wakes, sleeper.wake)]
+            for times, call in pair if number % 2 else reversed(pair):  # the first finds the processor half asleep
+                times.append(timed(call))
             due = max(due + block / RATE, time.perf_counter() - block / RATE)
             time.sleep(max(0.0, due - time.perf_counter()))
         late = core.late() - late
     hurry_no_more()
-    at = ", ".join(f"p{one} {1e6 * np.percentile(took, one):.0f}" for one in (50, 99, 99.9))
-    row(f"{block} samples, {blocks} ahead: waits", f"{at} µs", "p99.9 50 µs")
+    for name, times, asked in (("waits", took, "p99.9 50 µs"), ("a bare wake", wakes, "")):
+        at = ", ".join(f"p{one} {np.percentile(times, one):.0f}" for one in (50, 99, 99.9))
+        row(f"{block} samples, {blocks} ahead: {name}", f"{at} µs", asked)
     row(f"{block} samples, {blocks} ahead: late", f"{late} of {len(took)} blocks, {late / len(took):.3%}")
 
 
