@@ -1,5 +1,6 @@
 """The presets that play live: one for all channels, others for some, and those that come in their place."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ..patch.fitting import Fitting
 from ..patch.library import Patch, open_patch
 from ..play.rack import as_played
 from ..shelf import Draft
+from .programs import Programs
 
 Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others
 
@@ -23,7 +25,7 @@ class Cast:
         self.patches: dict[Slot, Patch] = {}
         self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were opened
         self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
-        self._banks: dict[Slot, int] = {}
+        self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
 
     def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
         """Return all patches, those of some slots opened anew; to be tried before they are taken.
@@ -58,12 +60,12 @@ class Cast:
         wanted: dict[Slot, str] = {}
         lines: list[str] = []
         for event in events:
-            if isinstance(event, ControlChange):
-                slot, bank = self._slot(event.channel), self._banks.get(self._slot(event.channel), 0)
-                self._banks[slot] = event.value * 128 if event.number == 0 else bank // 128 * 128 + event.value
-            elif isinstance(event, ProgramChange) and self._programs:
-                slot = self._slot(event.channel)
-                number = self._banks.get(slot, 0) * 128 + event.program
+            if not isinstance(event, ControlChange | ProgramChange):
+                continue
+            slot = self._slot(event.channel)
+            self._counted[slot].hear(event)
+            if isinstance(event, ProgramChange) and self._programs:
+                number = self._counted[slot].number(event.program)
                 if number < len(self._programs):
                     wanted[slot] = self._programs[number]
                 else:

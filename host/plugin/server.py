@@ -194,8 +194,8 @@ class Server:
         self._obey(lambda: self._saved(data))
 
     def _choose(self, number: int) -> None:
-        """Do as the preset parameter says."""
-        if self._offer(lambda: self._numbered(number)):
+        """Do as the preset parameter or a program change says."""
+        if not self.has(number) and self._offer(lambda: self._numbered(number)):
             self._tell()
 
     def _load(self, preset: str | Draft) -> None:
@@ -280,7 +280,7 @@ class Server:
     def _numbered(self, number: int) -> Opened:
         """Open a preset by its number among those that ship, from 1 on."""
         if not 0 < number <= len(self._names):
-            raise UserError(f"preset {number} does not exist; the numbers are 1 to {len(self._names)}")
+            raise UserError(f"preset {number} asked for, but there are {len(self._names)}")
         name = self._names[number - 1]
         return Opened(open_patch(name), name, name)
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UserError
-from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Turn
+from ..events import Clock, Event, NoteOff, NoteOn, ProgramChange, Tempo, Turn
+from ..live.programs import Programs
 from ..live.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from ..midi.decode import channel_event
 from ..play.player import LOOK_SAMPLES, Player
@@ -23,6 +24,7 @@ Array = npt.NDArray[np.float32]
 
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have
 SLOWEST_BPM, FASTEST_BPM = 1.0, 1000.0
+PROGRAM_CHANGE = 0xC0  # with the channel in its lower half (MIDI 1.0)
 FROM_THE_BEGINNING = 1  # what a host's transport does, as native/wire.h has it
 MOST_LIVE = 2048  # samples made at once live: a reset or a preset that waits comes in after them
 # By so much live sound may be late and is still made up for, faster than it passes; of more, the making would take so
@@ -53,7 +55,10 @@ class Keeper(Protocol):
         ...
 
     def choose(self, number: int) -> None:
-        """Have what the preset parameter means by a number loaded, and offered to `Sounding`."""
+        """Have what the preset parameter means by a number loaded, and offered to `Sounding`.
+
+        After all that it was to load before, and not if that has loaded it.
+        """
         ...
 
     def say(self, line: str) -> None:
@@ -98,6 +103,8 @@ class Sounding:
         self._made = 0  # samples of this epoch
         self._skipped = 0  # of these, the samples that the player has not played
         self._panel_open = False
+        self._programs = Programs()
+        self._moved: dict[int, float] = {}  # the macros that the host has moved in this epoch, and where to
         self._strain = 0.0  # the share of the time there is that live rendering has taken of late
         self.mode: Mode | None = None  # None before the first reset
         self.player: Player | None = None  # None where nothing can be played, and before the first reset
@@ -156,6 +163,8 @@ class Sounding:
             hurry(SOUND)
         self._epoch, self._made, self._skipped = reset.epoch, 0, 0
         self._bpm, self._strain = None, 0.0
+        self._programs = Programs()
+        self._moved.clear()
         self._offered.clear()
         self._by_hand.clear()
         self.player = self.playing = None
@@ -180,10 +189,11 @@ class Sounding:
             self._set(loaded, rack)
 
     def _set(self, loaded: Loaded, rack: Rack) -> None:
-        """Turn what a rack plays as hands have turned it."""
+        """Turn what a rack plays as hands have turned it, and then the host: so the next epoch begins, too."""
         assert self.player is not None
         now = self.player.now
-        for turn in loaded.turns(now):
+        moved = [loaded.slots[macro].turn(now, at) for macro, at in self._moved.items() if macro < len(loaded.slots)]
+        for turn in (*loaded.turns(now), *moved):
             self.player.schedule(turn)
         if self._bpm is not None:
             self.player.schedule(Tempo(now, self._bpm))
@@ -201,8 +211,16 @@ class Sounding:
             self._skip(end)
             return
         while self._by_hand and self.player is not None:
-            self.player.schedule(replace(self._by_hand.popleft(), time=self.player.now))
+            self._play_by_hand(self._by_hand.popleft(), self.player)
         self._keep_up(self._make(min(end, self._made + MOST_LIVE)))
+
+    def _play_by_hand(self, event: Event, player: Player) -> None:
+        """Play an event of a panel; a macro that it turns no longer stands where the host has moved it."""
+        player.schedule(replace(event, time=player.now))
+        if isinstance(event, Turn) and self.playing is not None:
+            for macro, slot in enumerate(self.playing.slots):
+                if slot.target == event.target:
+                    self._moved.pop(macro, None)
 
     def _make(self, end: int) -> float:
         """Make the samples before ``end``; offline those before another preset begins, if that is sooner.
@@ -257,15 +275,25 @@ class Sounding:
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
 
+    def _chosen(self, told: Told) -> int:
+        """Return what an event chooses, by its number in the preset parameter; 0 of what chooses none."""
+        if told.kind == EventKind.PARAMETER and told.number == Parameter.PRESET:
+            return max(0, _whole(told.value))
+        if told.kind == EventKind.MIDI and told.status & 0xF0 == PROGRAM_CHANGE:
+            return 1 + self._programs.number(told.first & 127)
+        return 0
+
     def _changes_preset(self, told: Told) -> bool:
         """Return whether an event is a change of preset that must be heard on its sample."""
         assert self.mode is not None
-        chooses = told.kind == EventKind.PARAMETER and told.number == Parameter.PRESET and _whole(told.value) > 0
-        return chooses and self.mode.offline and not self._keeper.has(_whole(told.value))
+        number = self._chosen(told)
+        return self.mode.offline and number > 0 and not self._keeper.has(number)
 
     def _change_preset(self, told: Told) -> bool:
         """Play another preset from the next sample on; return False if it cannot be played."""
-        taken = self._keeper.take(_whole(told.value))
+        if told.kind == EventKind.PARAMETER:
+            self._moved.clear()  # as the plugin does
+        taken = self._keeper.take(self._chosen(told))
         if taken is not None:
             self._follow(*taken)
         return taken is not None
@@ -274,9 +302,12 @@ class Sounding:
         """Return what an event of the plugin means to a rack, in the time of the player."""
         at = told.time - self._skipped
         match told.kind:
-            case EventKind.MIDI:
-                of_channel = 0x80 <= told.status < 0xF0
-                return [channel_event(at, told.status, told.first & 127, told.second & 127)] if of_channel else []
+            case EventKind.MIDI if 0x80 <= told.status < 0xF0:
+                event = channel_event(at, told.status, told.first & 127, told.second & 127)
+                self._programs.hear(event)
+                if isinstance(event, ProgramChange):
+                    self._keeper.choose(self._chosen(told))
+                return [event]
             case EventKind.TEMPO if SLOWEST_BPM <= told.value <= FASTEST_BPM:
                 self._bpm = told.value
                 return [Tempo(at, told.value)]
@@ -285,14 +316,15 @@ class Sounding:
                 bpm = self._bpm or self.playing.patch.preset.tempo_bpm
                 return [Clock(at, "start"), Tempo(at, bpm)]
             case EventKind.PARAMETER if told.number < MACROS:
+                self._moved[told.number] = told.value
                 slots = () if self.playing is None else self.playing.slots
                 return [slots[told.number].turn(at, told.value)] if told.number < len(slots) else []
             case EventKind.PARAMETER if told.number == Parameter.PRESET:
-                number = _whole(told.value)
-                if self._keeper.has(number):  # who chooses a preset gets it as it was made
-                    return [] if self.playing is None else self.playing.rests(at)
-                if number > 0:
+                if (number := self._chosen(told)) > 0:
+                    self._moved.clear()  # as the plugin does: who chooses a preset by it gets it as it was made
                     self._keeper.choose(number)
+                    if self._keeper.has(number) and self.playing is not None:
+                        return self.playing.rests(at)
             case EventKind.PARAMETER if told.number == Parameter.PANEL:
                 before, self._panel_open = self._panel_open, told.value >= 0.5
                 if self._panel_open and not before:

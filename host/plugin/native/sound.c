@@ -73,6 +73,9 @@ void core_midi(core *c, uint32_t offset, const uint8_t *bytes, uint32_t count)
 	if (count < 1 || bytes[0] < 0x80 || bytes[0] >= 0xf0) return; /* messages of a channel alone */
 	bool two = bytes[0] >= 0xc0 && bytes[0] < 0xe0;
 	if (count != (two ? 2 : 3) || bytes[1] > 0x7f || (!two && bytes[2] > 0x7f)) return;
+	/* The server does what a program change asks. The parameter goes to what the project has: else a host could not choose
+	 * by it what it chose before. */
+	if ((bytes[0] & 0xf0) == 0xc0 && !c->chooses) c->values[WIRE_PRESET] = 0;
 	noted_event one = {.event = {.kind = WIRE_MIDI, .number = (uint16_t)count}};
 	memcpy(one.event.data, bytes, count);
 	note(c, offset, one);

@@ -82,7 +82,7 @@ enum wire_to_plugin {
 	WIRE_READY = 101, /* after the first patch is loaded; bytes: none */
 	WIRE_STATE,       /* number: of the question, or 0 where the server says it unasked: after each load; bytes: the state */
 	WIRE_PARAMETERS,  /* bytes: WIRE_MACROS of wire_parameter */
-	WIRE_PRESETS,     /* bytes: names of what the preset parameter chooses from 1 on, each ended by a zero byte */
+	WIRE_PRESETS,     /* bytes: names of what the preset parameter chooses from 1 on, MIDI from program 0; each ended by a zero byte */
 	WIRE_SAY          /* bytes: a line for the host's log, UTF-8, no zero byte */
 };
 

@@ -131,6 +131,10 @@ class FakePlugin:
         """Move the preset parameter."""
         self.put(when, EventKind.PARAMETER, number=Parameter.PRESET, value=number)
 
+    def program(self, when, number, channel=0):
+        """Send a program change, 0 to 127."""
+        self.midi(when, 0xC0 | channel, number)
+
     def ask(self, count):
         """Ask for the next samples of the epoch, which nobody waits for yet."""
         self.asked += count

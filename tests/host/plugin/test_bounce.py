@@ -202,4 +202,4 @@ def test_what_cannot_be_loaded_is_said_and_what_plays_goes_on(plugin, tmp_path):
     assert missing.startswith(f"preset {tmp_path}/missing.toml does not exist")
     assert "model = 3 should be a valid string" in broken
     assert misspelt == f"no preset, model or file is named 'gm-kees'; did you mean 'gm-keys'?{ON}"
-    assert number == f"preset 99 does not exist; the numbers are 1 to 13{ON}"
+    assert number == f"preset 99 asked for, but there are 13{ON}"

@@ -250,6 +250,29 @@ def test_a_preset_that_is_chosen_puts_the_macros_where_it_has_them(core, folder)
     assert core.save().endswith(b"chosen:2")
 
 
+def test_after_a_program_change_the_preset_parameter_may_choose_what_it_chose_before(core, folder):
+    core.activate(48000, 100)
+    core.offline(True)
+    core.set(0, PRESET, 2)
+    core.run(100)
+    core.midi(7, bytes((0xC3, 4)), 2)
+    core.set(9, PRESET, 2)
+    core.run(100)
+    heard = [(one["what"], one["time"]) for one in folder.heard() if one["what"] in ("midi", "parameter")]
+    assert heard == [("parameter", 0), ("midi", 107), ("parameter", 109)]
+    core.midi(0, bytes((0xC3, 4)), 2)
+    core.run(100)
+    assert core.get(PRESET) == 0  # as the project has it
+
+
+def test_a_program_change_while_nothing_plays_leaves_what_the_parameter_has_chosen(core, folder):
+    core.set(0, PRESET, 2)
+    core.midi(0, bytes((0xC0, 4)), 2)
+    core.activate(48000, 100)
+    core.play([100])
+    assert [one["value"] for one in folder.heard("parameter")] == [2]
+
+
 def test_the_gain_ramps_by_samples_alone_and_is_nothing_at_0_db(lib, tmp_path):
     sounds = []
     for number, blocks in enumerate(((1000,), MIXED)):

@@ -95,6 +95,7 @@ def test_many_events_that_mean_nothing_are_passed_over(plugin):
         value = float(chance.choice([0.0, -1.0, 1e30, np.nan, np.inf, 0.5]))
         plugin.put(0, kind, number, value, chance.integers(0, 256, 3).tolist())
     assert np.isfinite(plugin.block(4096)).all()
+    plugin.load("gm-keys")  # some of the bytes were program changes
     plugin.reset()
     plugin.midi(0, 0x90, 60, 100)
     assert np.abs(plugin.block(4096)).max() > 0.01
