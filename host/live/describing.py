@@ -32,7 +32,7 @@ def sheet_of(names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], k
     return described(names[place if place in patches else None], patch, place, knobs[place])
 
 
-def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper) -> Sheet:
+def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> Sheet:
     """Return what a panel is told of a preset.
 
     Args:
@@ -40,9 +40,10 @@ def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper) -> S
         patch: what that opened.
         channel: 0 to 15, where it hears in the rack.
         knobs: its knobs, at rest.
+        home: the folder in which the preset of a bare model would lie.
     """
     preset, card = patch.preset, patch.model.card
-    file, folder, text = _source(name, patch)
+    file, folder, text = _source(name, patch, home)
     keys = [entry.key for entry in preset.keys] or sorted(patch.tuning)
     return Sheet(
         name=patch.name,
@@ -151,8 +152,8 @@ def _card(card: Card) -> list[tuple[str, str]]:
     return [(label, printable(text)) for label, text in lines if text]
 
 
-def _source(name: str | Draft, patch: Patch) -> tuple[Path | None, Path, str]:
-    """Return a preset's file, where its paths begin, and its text; those that a bare model's file would have here."""
+def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, Path, str]:
+    """Return a preset's file, where its paths begin, and its text; of a bare model what its preset would have."""
     if isinstance(name, Draft):
         return None, name.folder, name.text
     given = Path(name)
@@ -161,9 +162,9 @@ def _source(name: str | Draft, patch: Patch) -> tuple[Path | None, Path, str]:
         file = given
     if file is not None:
         return file, file.parent, file.read_bytes().decode()
-    model = name if name in shipped_models() else os.path.relpath(given)
+    model = name if name in shipped_models() else os.path.relpath(given, home)
     return (
         None,
-        Path(),
+        home,
         patch.preset.model_copy(update={"model": model}).to_toml(names=named(patch.preset, patch.model.card)),
     )

@@ -52,9 +52,10 @@ class Out(Protocol):
 class Board:
     """The preset on show and all that pages do to it; a page is any hashable object."""
 
-    def __init__(self, out: Out) -> None:
-        self._out = out
-        self._presets = Presets(Path())
+    def __init__(self, out: Out, home: Path) -> None:
+        """``home`` is the folder of presets where the one on show has none of its own."""
+        self._out, self._home = out, home
+        self._presets = Presets(home, home)
         self._hands = Hands(out.play)
         self._learning = Learning(self._bind, lambda: self._tell(learn=self._learn_state()))
         self._sheet: Sheet | None = None
@@ -313,7 +314,7 @@ class Board:
             self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._rests.items()}
         else:
             stays = {}
-            self._name, self._kept, self._presets = sheet.name, sheet.text, Presets(sheet.folder)
+            self._name, self._kept, self._presets = sheet.name, sheet.text, Presets(sheet.folder, self._home)
             self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
             self._defaults = dict(self._rests)
         stays = {target: value for target, value in stays.items() if value != self._rests.get(target, value)}

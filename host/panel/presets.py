@@ -30,10 +30,10 @@ class Listed:
 class Presets:
     """The presets that ship, and those of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take those of a folder, or of the working directory in place of that of the presets that ship."""
+    def __init__(self, folder: Path, home: Path) -> None:
+        """Take those of a folder, or of ``home`` in place of that of the presets that ship."""
         folder = folder.resolve()
-        self.folder = Path.cwd() if folder == PRESETS else folder
+        self.folder = home.resolve() if folder == PRESETS else folder
 
     def listed(self) -> list[Listed]:
         """Return the presets that can be loaded, by name: those of the folder first, then what ships."""

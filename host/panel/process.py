@@ -33,7 +33,12 @@ TOKEN_BYTES = 16
 
 
 def run(
-    pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str], report: Path | None
+    pipe: Connection,
+    sockets: Sequence[socket.socket],
+    token: str,
+    hosts: Sequence[str],
+    home: Path,
+    report: Path | None,
 ) -> None:
     """The panel's process: it serves pages until its parent closes the pipe."""
     for name in ("SIGINT", "SIGHUP"):  # what stops all processes reaches the parent, which closes the pipe
@@ -46,7 +51,7 @@ def run(
 
     from .server import serve
 
-    asyncio.run(serve(pipe, sockets, token, hosts, report))
+    asyncio.run(serve(pipe, sockets, token, hosts, home, report))
     for helper in multiprocessing.active_children():  # that makes a map, which nobody will see
         helper.kill()
     os._exit(0)
@@ -56,7 +61,12 @@ class PanelProcess:
     """The panel's process, and what it asks of the one that sounds."""
 
     def __init__(
-        self, lan: bool = False, port: int = 0, say: Callable[[str], None] = print, report: Path | None = None
+        self,
+        lan: bool = False,
+        port: int = 0,
+        say: Callable[[str], None] = print,
+        home: Path = Path(),
+        report: Path | None = None,
     ) -> None:
         """Listen, so that the address is known and stays, whatever process serves it.
 
@@ -64,6 +74,7 @@ class PanelProcess:
             lan: other machines of the network are answered too.
             port: 0 for one that is free.
             say: told what goes wrong, a line each; may be another from any time on.
+            home: the folder where pages list and save presets while one plays that has no folder of its own.
             report: the folder of a report that pages show, if there is one.
 
         Raises:
@@ -76,7 +87,7 @@ class PanelProcess:
         names = [*LOOPBACK, "localhost", *self.addresses]
         self._hosts = [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
         self.say, self._next_line = say, 0.0
-        self._report = report
+        self._home, self._report = home, report
         self.begun: Callable[[], object] | None = None  # called once, by a thread of its own, when the preset plays
         self._holds = Holds()
         self._kept: dict[str, Any] = {}  # what another process must be told of first, by kind
@@ -148,7 +159,7 @@ class PanelProcess:
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        given = theirs, self._sockets, self.token, self._hosts, self._report
+        given = theirs, self._sockets, self.token, self._hosts, self._home, self._report
         self._process = context.Process(target=run, args=given, name="panel")
         self._process.start()
         theirs.close()

@@ -87,12 +87,12 @@ class Page:
 class Server:
     """Pages and the pipe to the parent, joined by the board."""
 
-    def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], report: Path | None) -> None:
+    def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
         self._report = Report(report, token)
         self._post = Post(pipe)
         self._pages: dict[Page, None] = {}
-        self._board = Board(self)
+        self._board = Board(self, home)
         self._count = 0
         self._model: Path | None = None
         self._map: Map | None = None
@@ -232,7 +232,12 @@ class Server:
 
 
 async def serve(
-    pipe: Connection, sockets: Sequence[socket.socket], token: str, hosts: Sequence[str], report: Path | None
+    pipe: Connection,
+    sockets: Sequence[socket.socket],
+    token: str,
+    hosts: Sequence[str],
+    home: Path,
+    report: Path | None,
 ) -> None:
     """Serve until the parent closes the pipe.
 
@@ -241,11 +246,12 @@ async def serve(
         sockets: that listen.
         token: what pages must know.
         hosts: the addresses for which requests are answered, as browsers write them.
+        home: the folder of presets for one that has none of its own.
         report: the folder of a report that pages show, if there is one.
     """
     for suffix in (".js", ".mjs"):  # some systems say that it is plain text, which browsers do not run
         mimetypes.add_type("text/javascript", suffix)
-    server, ended = Server(pipe, token, hosts, report), asyncio.Event()
+    server, ended = Server(pipe, token, hosts, home, report), asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
     config = uvicorn.Config(
         server.app,

@@ -12,7 +12,7 @@ from ..live.sheet import Sheet
 from ..patch.library import Patch
 from ..play.rack import Rack
 from ..shelf import Draft
-from .keep import Kept, kept
+from .keep import Kept, kept, own_folder
 from .slots import Slot, slots_of
 from .state import State
 
@@ -90,5 +90,5 @@ def loaded(patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, tur
     Raises:
         UserError: as `kept`.
     """
-    sheet = described(name, patch, CHANNEL, rack.knobs[CHANNEL])
+    sheet = described(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
     return Loaded(patch, sheet, slots_of(patch.preset, sheet.dials), kept(patch), shipped, dict(turned))

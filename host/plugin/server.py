@@ -6,7 +6,6 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
 from ..shelf import KEYS, Draft, shipped_presets
+from .keep import own_folder
 from .loaded import Loaded, Mode, loaded, rack_of
 from .sounding import Sounding
 from .state import PROJECT, opened, pack, unpack
@@ -257,7 +257,7 @@ class Server:
     def _saved(self, data: bytes) -> Opened:
         """Open what a project has saved."""
         state = unpack(data)
-        patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, Path())
+        patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, own_folder("presets"))
         return Opened(patch, name, state.shipped, state.turned)
 
     def _shown(self, preset: str | Draft) -> Opened:

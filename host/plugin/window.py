@@ -1,7 +1,6 @@
 """The panel of a plugin's instance, on a thread of its own: it is imported when somebody asks for it."""
 
 import contextlib
-import os
 import threading
 import time
 import traceback
@@ -89,11 +88,10 @@ class Window:
 
     def _run(self) -> None:
         try:
-            with contextlib.suppress(OSError):  # what is saved without a folder of its own is saved there
-                folder = own_folder("presets")
-                folder.mkdir(parents=True, exist_ok=True)
-                os.chdir(folder)
-            with PanelProcess(say=self._instance.say) as panel, leading_to(panel.url()) as address:
+            home = own_folder("presets")
+            with contextlib.suppress(OSError):  # who saves there is told
+                home.mkdir(parents=True, exist_ok=True)
+            with PanelProcess(say=self._instance.say, home=home) as panel, leading_to(panel.url()) as address:
                 self._sounding.watcher = self._meters
                 self._serve(panel, address)
         except TimbrelError as error:

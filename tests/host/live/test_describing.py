@@ -77,7 +77,7 @@ def test_what_a_macro_adds_is_still_heard_when_an_edit_plays():
 
     rack, sheet = opened("gm-keys")
     rest, out = heard(rack, []), Out()
-    board = Board(out)
+    board = Board(out, Path())
     board.take("sheet", sheet)
     board.take("ready", status(rack.knobs[0].values()))
     board.hear("page", read_word('{"t": "set", "values": {"macro.0": 0.9}}'))

@@ -15,7 +15,7 @@ from .fakes import RESTS, TEXT, Out, sheet, status
 def stage(tmp_path):
     """A board that shows a preset of a folder, a function that lets a page say something, and the ways out."""
     out = Out()
-    board = Board(out)
+    board = Board(out, tmp_path)
     (tmp_path / "pad.toml").write_text(TEXT)
     board.take("sheet", sheet(folder=tmp_path))
     board.take("ready", status(RESTS))

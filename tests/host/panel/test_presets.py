@@ -13,7 +13,7 @@ from .fakes import TEXT
 @pytest.fixture
 def presets(tmp_path):
     (tmp_path / "pad.toml").write_text(TEXT)
-    return Presets(tmp_path)
+    return Presets(tmp_path, tmp_path)
 
 
 def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over_what_is_none(presets):
@@ -27,10 +27,13 @@ def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over
     assert all(one.shipped and one.fits for one in listed[1:])
 
 
-def test_what_ships_is_kept_in_the_working_directory(tmp_path, monkeypatch):
+def test_what_ships_is_kept_at_home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in (shipped_presets()["gm-keys"].parent, Path()):
-        assert Presets(folder).save("mine", TEXT, overwrite=True) == tmp_path / "mine.toml"
+    shipped = shipped_presets()["gm-keys"].parent
+    for folder, home in ((shipped, tmp_path), (shipped, Path()), (Path(), tmp_path.parent)):
+        assert Presets(folder, home).save("mine", TEXT, overwrite=True) == tmp_path / "mine.toml"
+    (tmp_path / "home").mkdir()
+    assert Presets(shipped, tmp_path / "home").save("mine", TEXT, overwrite=False) == tmp_path / "home" / "mine.toml"
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.toml", " mine ", "Stück 2 + b", "a.b", "Ω"])
