@@ -64,6 +64,7 @@ def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home
         keys=(min(keys, default=0), max(keys, default=127)),
         dials=list(dials(preset, patch.model, knobs)),
         warnings=patch.warnings,
+        files=patch.kept,
     )
 
 

@@ -1,7 +1,7 @@
 """The sheet of a preset, which a panel shows: light to import."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -32,9 +32,10 @@ class Sheet:
     """The preset on show, as a panel is told of it.
 
     ``file`` is its file, None for a bare model; ``text`` what that holds, or what a file of it would hold, with paths
-    that begin in ``folder``. ``channel`` (0 to 15) is where it hears. ``latents`` have title, low, high, default, mean
-    and std each; ``card`` are pairs of a label and a text; ``chroma`` are the pitch classes of the training set, if the
-    model knows such; ``keys`` the lowest and the highest key that sounds.
+    that begin in ``folder``; ``files`` are those that lie nowhere, by the names by which the text calls them.
+    ``channel`` (0 to 15) is where it hears. ``latents`` have title, low, high, default, mean and std each; ``card`` are
+    pairs of a label and a text; ``chroma`` are the pitch classes of the training set, if the model knows such; ``keys``
+    the lowest and the highest key that sounds.
     """
 
     name: str
@@ -52,3 +53,4 @@ class Sheet:
     keys: tuple[int, int]
     dials: Sequence[Dial]
     warnings: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)

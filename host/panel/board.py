@@ -130,7 +130,7 @@ class Board:
             case words.Unlearn(target=target):
                 self._edit(editing.without_maps(self._now(), target))
             case words.Save(name=name, overwrite=overwrite):
-                self._save(name, overwrite)
+                self._save(name, overwrite, sheet.files)
             case words.Path():
                 self._edit(edits.with_path(self._now(), word, len(sheet.latents)))
             case words.Effect():
@@ -225,9 +225,14 @@ class Board:
         kept = {target for target in state.values if not (numbers_change and target.startswith(edits.EFFECTS))}
         return edits.baked(state, kept, self._dials)
 
-    def _save(self, name: str, overwrite: bool) -> None:
+    def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
         text = self._now()
-        path = self._presets.save(name, text, overwrite)
+        path, saved = self._presets.save(name, text, overwrite, files)
+        if saved != text:  # it calls files by other names: what was done before cannot be undone in it
+            self._asked = None
+            self._out.load(str(path))
+            self._say(f"saved as {path}")
+            return
         self._kept = self._text = self._asked = text
         self._rests = self._defaults = dict(self._values)
         self._name = path.stem

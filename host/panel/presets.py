@@ -1,12 +1,17 @@
 """The presets that a panel offers and keeps: what ships, and one folder, which no name leads out of."""
 
+import contextlib
+import itertools
+import os
 import re
 import tomllib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import replacing
+from ..patch.text.editing import with_words, words_in
 from ..shelf import MADE, PRESETS, shipped_models, shipped_presets
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # what every file system takes, and no path
@@ -59,8 +64,11 @@ class Presets:
                 return entry.path
         raise UserError(f"no preset of the list is named {name!r}; choose one of them")
 
-    def save(self, name: str, text: str, overwrite: bool) -> Path:
-        """Write a preset into the folder, whole or not at all, and return its file.
+    def save(self, name: str, text: str, overwrite: bool, files: Mapping[str, bytes]) -> tuple[Path, str]:
+        """Write a preset into the folder, whole or not at all; return its file, and the text that is in it.
+
+        ``files`` lie nowhere yet: those that the text names are laid beside it, and the text calls each by the name
+        that it has there. None takes the place of another file.
 
         Raises:
             UserError: the name is none, or belongs to what ships, or the file is there and must be kept.
@@ -69,9 +77,36 @@ class Presets:
         path = self.place(name)
         if path.exists() and not overwrite:
             raise UserError(f"{name!r} exists in {self.folder}; give another name, or replace it")
-        with replacing(path, overwrite) as temporary:
-            temporary.write_bytes(text.encode())
-        return path
+        laid: dict[Path, bytes] = {}
+        names: dict[str, str] = {}  # where another than that of the text
+        model, own = tomllib.loads(text).get("model"), files.keys() - shipped_presets().keys()
+        for file in sorted(words_in(text) & own, key=lambda file: (file != model, file)):  # others name the model, too
+            data = _calling(files[file], names)
+            place = self._place_beside(file, data, {path, *laid})
+            laid[place] = data
+            if place.name != file:
+                names[file] = place.name
+        text = with_words(text, names)
+        with contextlib.ExitStack() as written:
+            written.enter_context(replacing(path, overwrite)).write_bytes(text.encode())
+            for place, data in laid.items():
+                if not place.exists():
+                    written.enter_context(replacing(place)).write_bytes(data)
+        return path, text
+
+    def _place_beside(self, name: str, data: bytes, taken: Collection[Path]) -> Path:
+        """Return where a file is laid, or lies with the same bytes: by its name, or with a number where that is taken.
+
+        A name that a project brings may be any: what could lead elsewhere is not used.
+        """
+        if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
+            name = "file"
+        if name in shipped_models():  # another one of that name, which would be found in its place
+            name = f"{name}.onnx"
+        stem, suffix = Path(name).stem, Path(name).suffix
+        places = (self.folder / (name if number == 1 else f"{stem}-{number}{suffix}") for number in itertools.count(1))
+        free = (place for place in places if not os.path.lexists(place) or _has(place, data))
+        return next(place for place in free if place not in taken)
 
     def place(self, name: str) -> Path:
         """Return the file of a name in the folder.
@@ -85,6 +120,22 @@ class Presets:
         if name in shipped_presets() or name in shipped_models():
             raise UserError(f"{name!r} ships and is never changed; give another name")
         return self.folder / f"{name}.toml"
+
+
+def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
+    """Return the bytes of a file, which calls others by new names if it is a preset, as the other end of a morph is."""
+    try:
+        return with_words(data.decode(), names).encode()
+    except ValueError:
+        return data
+
+
+def _has(path: Path, data: bytes) -> bool:
+    """Return whether a file has these bytes."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _listed(path: Path, name: str, shipped: bool) -> Listed | None:

@@ -4,16 +4,17 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..audio.parameters import SETTINGS
 from ..errors import Failure, UserError
 from ..files import replacing
-from ..kinds.table import KINDS, kind_of
+from ..kinds.table import kind_of
 from ..patch.agreement import named
 from ..patch.library import Patch
 from ..patch.models import open_model
 from ..patch.preset import Preset
+from ..patch.text.editing import with_words
 from ..shelf import shipped_models
 from ..trust import PLUGINS
 
@@ -54,7 +55,7 @@ def kept(patch: Patch) -> Kept:
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
         flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
     moved = {name: other for name, other in flat.items() if name != other}
-    return Kept(patch.name, _renamed(text, moved) if moved else text, files, flat[preset.model], model.sha256)
+    return Kept(patch.name, with_words(text, moved), files, flat[preset.model], model.sha256)
 
 
 def ships(name: str, sha256: str) -> bool:
@@ -156,18 +157,3 @@ def _flat(name: str, taken: Collection[str]) -> str:
     while flat in taken:
         flat = f"other-{flat}"
     return flat
-
-
-def _renamed(text: str, names: Mapping[str, str]) -> str:
-    """Return the text of a preset that calls files by other names."""
-    import tomlkit  # imported late: few presets name files in folders
-
-    document: Any = tomlkit.parse(text)
-    places = [(document, "model"), *((document.get("tuning", {}), key) for key in ("scale", "keymap"))]
-    places += [(document.get(table, {}), "to") for table in ("morph", "process")]
-    places += [(document.get(kind.sound_key[0], {}), kind.sound_key[1]) for kind in KINDS.values() if kind.sound_key]
-    places += [(effect, key) for effect in document.get("effects", []) for key in effect]
-    for table, key in places:
-        if isinstance(value := table.get(key), str) and value in names:
-            table[key] = names[value]
-    return tomlkit.dumps(document)

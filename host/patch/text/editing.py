@@ -5,7 +5,7 @@ Every edit is compared with the same change of what the text says; where more wo
 
 import copy
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tomlkit
@@ -47,6 +47,23 @@ def with_value(text: str, where: Where, value: Any) -> str:
         inner[where[-1]] = value
 
     return _checked(_set(text, where, value), change, text, ".".join(map(str, where)))
+
+
+def words_in(text: str) -> set[str]:
+    """Return the words that are values in the text, but for its description: names of models and files among them."""
+    return {word for _, word in _words(tomllib.loads(text))}
+
+
+def with_words(text: str, words: Mapping[str, str]) -> str:
+    """Return the text with other words for some of `words_in` it, wherever they are.
+
+    Raises:
+        UserError: one cannot be set without changing more.
+    """
+    for where, word in _words(tomllib.loads(text)):
+        if word in words:
+            text = with_value(text, where, words[word])
+    return text
 
 
 def without_maps(text: str, target: str) -> str:
@@ -127,6 +144,15 @@ def with_effect_moved(text: str, index: int, to: int) -> str:
     order.insert(to, order.pop(index))
     text = _ordered(text, "effects", order)
     return _renumbered(text, {old: place for place, old in enumerate(order)})
+
+
+def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
+    """Yield the words that are values, each behind the keys that lead to it."""
+    for key, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
+        if isinstance(value, str) and (*where, key) != ("description",):
+            yield (*where, key), value
+        elif isinstance(value, dict | list):
+            yield from _words(value, (*where, key))
 
 
 def _without_entry(text: str, where: Where) -> str:

@@ -31,14 +31,14 @@ def test_what_ships_is_kept_at_home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shipped = shipped_presets()["gm-keys"].parent
     for folder, home in ((shipped, tmp_path), (shipped, Path()), (Path(), tmp_path.parent)):
-        assert Presets(folder, home).save("mine", TEXT, overwrite=True) == tmp_path / "mine.toml"
+        assert Presets(folder, home).save("mine", TEXT, True, {}) == (tmp_path / "mine.toml", TEXT)
     (tmp_path / "home").mkdir()
-    assert Presets(shipped, tmp_path / "home").save("mine", TEXT, overwrite=False) == tmp_path / "home" / "mine.toml"
+    assert Presets(shipped, tmp_path / "home").save("mine", TEXT, False, {})[0] == tmp_path / "home" / "mine.toml"
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.toml", " mine ", "Stück 2 + b", "a.b", "Ω"])
 def test_a_name_is_a_file_in_the_folder(presets, name):
-    path = presets.save(name, TEXT, overwrite=False)
+    path, _ = presets.save(name, TEXT, False, {})
     assert path.parent == presets.folder
     assert path.suffix == ".toml"
     assert path.read_text() == TEXT
@@ -54,22 +54,65 @@ def test_a_name_is_a_file_in_the_folder(presets, name):
 def test_no_name_leads_out_of_the_folder_or_means_something_to_a_system(presets, name):
     before = sorted(presets.folder.parent.rglob("*"))
     with pytest.raises(UserError, match="is no name"):
-        presets.save(name, TEXT, overwrite=True)
+        presets.save(name, TEXT, True, {})
     assert sorted(presets.folder.parent.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["gm-keys", "gm-chroma-8"])
 def test_what_ships_is_never_replaced_nor_hidden(presets, name):
     with pytest.raises(UserError, match="ships"):
-        presets.save(name, TEXT, overwrite=True)
+        presets.save(name, TEXT, True, {})
 
 
 def test_a_file_that_is_there_is_replaced_only_where_that_was_said_and_a_link_is_not_followed(presets, tmp_path):
     with pytest.raises(UserError, match="exists"):
-        presets.save("pad", "format = 1", overwrite=False)
+        presets.save("pad", "format = 1", False, {})
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     elsewhere.write_text("mine")
     (tmp_path / "link.toml").symlink_to(elsewhere)
-    presets.save("link", TEXT, overwrite=True)
+    presets.save("link", TEXT, True, {})
     assert elsewhere.read_text() == "mine"
     assert (tmp_path / "link.toml").read_text() == TEXT
+
+
+def text_of(*names):
+    """A preset that names a model, and other files of an effect each."""
+    effects = "".join(f'[[effects]]\nplugin = "Convolution"\nimpulse = "{name}" # {name}\n' for name in names[1:])
+    return f'format = 1\ndescription = "{names[0]}"\nmodel = "{names[0]}"\n{effects}'
+
+
+def test_what_lies_nowhere_is_laid_beside_and_takes_no_other_files_place(presets, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"another")
+    (tmp_path / "hall.wav").write_bytes(b"hall")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "nowhere")
+    files = {"model.onnx": b"mine", "hall.wav": b"hall", "far.toml": b"far", "link.wav": b"link", "unnamed": b"unnamed"}
+    before = {path.name for path in tmp_path.iterdir()}
+    path, text = presets.save("far", text_of("model.onnx", "hall.wav", "far.toml", "link.wav"), False, files)
+    assert text.startswith('format = 1\ndescription = "model.onnx"\nmodel = "model-2.onnx"\n')
+    assert '"hall.wav" # hall.wav\n' in text
+    assert '"far-2.toml" # far.toml\n' in text
+    assert path.read_text() == text
+    laid = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name not in before | {"far.toml"}}
+    assert laid == {"model-2.onnx": b"mine", "far-2.toml": b"far", "link-2.wav": b"link"}
+    assert (tmp_path / "model.onnx").read_bytes() == b"another"
+    assert not (tmp_path / "nowhere").exists()
+    again = presets.save("far", text_of("model.onnx"), True, {"model.onnx": b"mine"})
+    assert again == (path, text_of("model.onnx").replace('model = "model.onnx"', 'model = "model-2.onnx"'))
+
+
+def test_a_file_whose_name_leads_elsewhere_or_is_a_model_that_ships_gets_another(presets, tmp_path):
+    names = {"../out.onnx": "file", "a/b": "file-2", ".hidden": "file-3", "nul": "file-4"}
+    names |= {"gm-chroma-8": "gm-chroma-8.onnx"}
+    for name, laid in names.items():
+        _, text = presets.save("mine", text_of(name), True, {name: name.encode()})
+        assert f'\nmodel = "{laid}"\n' in text
+        assert (tmp_path / laid).read_bytes() == name.encode()
+    assert {one.parent for one in tmp_path.parent.rglob("out*")} <= {tmp_path}
+
+
+def test_where_the_preset_cannot_be_written_nothing_is_laid_beside(presets, tmp_path):
+    (tmp_path / "mine.toml").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="is a folder"):
+        presets.save("mine", text_of("model.onnx"), True, {"model.onnx": b"mine"})
+    assert sorted(tmp_path.iterdir()) == before

@@ -155,3 +155,11 @@ def test_what_ships_can_be_edited_and_only_that_changes(name):
     assert read(edited) == wanted
     lines = edited.splitlines()
     assert all(line in lines for line in text.splitlines() if line.startswith("#"))
+
+
+def test_other_words_take_the_place_of_values_alone():
+    text = 'description = "tiny.onnx"\n' + TEXT.replace('"Reverb"', '"tiny.onnx"')
+    assert editing.words_in(text) > {"tiny.onnx"}
+    edited = editing.with_words(text, {"tiny.onnx": "other.onnx", "# large": "small"})
+    assert edited == text.replace('model = "tiny', 'model = "other').replace('plugin = "tiny', 'plugin = "other')
+    assert editing.words_in(edited) == editing.words_in(text) - {"tiny.onnx"} | {"other.onnx"}

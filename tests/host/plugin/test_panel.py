@@ -1,15 +1,18 @@
 """The panel of an instance: opened by a parameter, it plays what the host plays, and a project keeps what it turns."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import mido
 import numpy as np
 import psutil
 import pytest
 from timbrel.host.plugin.state import unpack
 from timbrel.host.plugin.wire import EventKind, Parameter
+from timbrel.host.shelf import MODELS
 
 from ..panel.client import Client
 from .fake import FakePlugin
@@ -223,6 +226,35 @@ def test_what_the_page_edits_is_in_the_project_and_so_is_an_edit_of_what_a_proje
     page.say("save", name="mine")
     assert told(plugin, lambda state: state.kept.name == "mine").kept.text == once.kept.text
     assert "Chorus" in (shown[3] / "timbrel" / "presets" / "mine.toml").read_text()
+
+
+def test_a_preset_that_is_saved_from_a_project_plays_without_it(shown, plugin, timbrel, tmp_path):
+    """Its model and its other end lie beside it, by names that no other file there had."""
+    mine, page, _, folder = shown
+    home = folder / "timbrel" / "presets"
+    (tmp_path / "model.onnx").write_bytes((MODELS / "lakeside-10.onnx").read_bytes())
+    text = 'format = 1\nmodel = "model.onnx"\n'
+    (tmp_path / "far.toml").write_text(f"{text}[latent]\nvalues = {[0.1] * 10}\n")
+    (tmp_path / "preset.toml").write_text(f'{text}[morph]\nto = "far.toml"\n')
+    (home / "model.onnx").write_bytes(b"of another preset")
+    plugin.load(tmp_path / "preset.toml")
+    project = plugin.save()
+    shutil.rmtree(tmp_path)
+    mine.load(project)
+    told(mine, lambda state: "model.onnx" in state.kept.files)
+    page.see("preset", lambda preset: preset["name"] == tmp_path.name)
+    page.say("effect", do="add", plugin="Chorus")
+    told(mine, lambda state: "Chorus" in state.kept.text)
+    page.say("save", name="from project")
+    state = told(mine, lambda state: state.kept.name == "from project")
+    assert 'model = "model-2.onnx"' in state.kept.text
+    page.see("preset", lambda preset: (preset["name"], preset["can_undo"]) == ("from project", False))
+    assert (home / "model.onnx").read_bytes() == b"of another preset"
+    tune, out = folder / "tune.mid", folder / "out.wav"
+    notes = [mido.Message("note_on", note=60, time=0), mido.Message("note_off", note=60, time=99)]
+    mido.MidiFile(tracks=[notes]).save(tune)
+    done = timbrel("render", home / "from project.toml", tune, "-o", out)
+    assert (done.status, out.stat().st_size > 10_000) == (0, True)
 
 
 def test_a_panel_leaves_its_server_where_the_host_is(shown):
