@@ -14,18 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import timbrel
-from timbrel.host.events import (
-    ChannelPressure,
-    Clock,
-    ControlChange,
-    KeyPressure,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    Tempo,
-)
+from timbrel.host.events import Clock, Tempo
 from timbrel.host.plugin import wire
 from timbrel.host.plugin.wire import EventKind, Parameter, Position, ToPlugin, ToServer
+
+from .bounces import message
 
 PATIENCE_SECONDS = 60.0
 # As `python -I -m timbrel.host.plugin`, where the package may also lie in a checkout that is not installed.
@@ -100,18 +93,8 @@ class FakePlugin:
         """Write an event as a host has it; what is none of timbrel's own is the move of a macro."""
         when = event.time
         match event:
-            case NoteOn(_, channel, key, velocity):
-                self.midi(when, 0x90 | channel, key, velocity)
-            case NoteOff(_, channel, key):
-                self.midi(when, 0x80 | channel, key, 0)
-            case ControlChange(_, channel, number, value):
-                self.midi(when, 0xB0 | channel, number, value)
-            case PitchBend(_, channel, value):
-                self.midi(when, 0xE0 | channel, (value + 8192) & 127, (value + 8192) >> 7)
-            case ChannelPressure(_, channel, value):
-                self.midi(when, 0xD0 | channel, value)
-            case KeyPressure(_, channel, key, value):
-                self.midi(when, 0xA0 | channel, key, value)
+            case _ if (data := message(event)) is not None:
+                self.midi(when, *data)
             case Tempo(_, bpm):
                 self.put(when, EventKind.TEMPO, value=bpm)
             case Clock(_, "start"):

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[2] / "host" / "plugin" / "native"
 DPF = Path("/usr/share/dpf/distrho/src")
 FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fPIC"]
+BLOCK = 64  # samples, where a test says none
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -52,3 +54,29 @@ def calls(folder):
             bpm = words[2]
         lines.append(line)
     return lines
+
+
+def middle(lines):
+    """The calls between activation and deactivation."""
+    return [line for line in lines if line.split()[0] in ("midi", "set", "tempo", "transport", "offline")]
+
+
+def playing(built, binary, folder):
+    """A function that plays events, a line each, in the host beside a binary over the fake core.
+
+    It returns what the host printed, the core's calls and the sound [samples, 2]. The binary is copied into the folder.
+    """
+    shutil.copy(built / binary, folder)
+
+    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), **options):
+        (folder / "events").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
+        (folder / "calls").unlink(missing_ok=True)
+        words = [f"{name}={value}" for name, value in options.items()]
+        words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={folder / 'events'}"]
+        command = [built / "host", folder / binary, folder / "out", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        sound = np.fromfile(folder / "out", np.float32).reshape(-1, 2)
+        return done.stdout.splitlines(), calls(folder), sound
+
+    return play

@@ -1,15 +1,12 @@
 """The CLAP instrument over a core that writes down what it is asked, in a host of ours."""
 
 import random
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
-from .formats import SANITIZED, calls, compile_c, need
+from .formats import SANITIZED, compile_c, middle, need, playing
 
-BLOCK = 64
 USED, UNUSED = 32, 36  # flags: automatable; and hidden too
 
 
@@ -26,26 +23,8 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def clap(built, tmp_path):
-    """Play events, a line each, and return what the host printed, the core's calls and the sound [samples, 2]."""
-    shutil.copy(built / "timbrel.clap", tmp_path)
-
-    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), **options):
-        (tmp_path / "events").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
-        (tmp_path / "calls").unlink(missing_ok=True)
-        words = [f"{name}={value}" for name, value in options.items()]
-        words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={tmp_path / 'events'}"]
-        command = [built / "host", tmp_path / "timbrel.clap", tmp_path / "out", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        sound = np.fromfile(tmp_path / "out", np.float32).reshape(-1, 2)
-        return done.stdout.splitlines(), calls(tmp_path), sound
-
-    return play
-
-
-def middle(lines):
-    """The calls between activation and deactivation."""
-    return [line for line in lines if line.split()[0] in ("midi", "set", "tempo", "transport", "offline")]
+    """A function that plays events: see `playing`."""
+    return playing(built, "timbrel.clap", tmp_path)
 
 
 def test_a_session_begins_and_ends_the_core_once(clap):

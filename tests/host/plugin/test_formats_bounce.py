@@ -2,18 +2,16 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import mido
 import numpy as np
 import pedalboard
 import pytest
-import timbrel
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, Tempo
 from timbrel.host.shelf import shipped_presets
 
+from .bounces import message, starter
 from .formats import compile_c, machine, need
 from .native import make
 from .test_bounce import LENGTH, MOVED, RATE, in_order, rendered, turned
@@ -31,25 +29,6 @@ PLAYED = [
     ChannelPressure(148 * BLOCK, 0, 99),
     NoteOn(20000, 0, 64, 64),
 ]
-START = """#!/bin/sh
-exec '{python}' -I -c 'import runpy, sys; sys.path.insert(0, "{root}"); \\
-runpy.run_module("timbrel.host.plugin", run_name="__main__")'
-"""
-
-
-def message(event):
-    """An event as MIDI's bytes."""
-    match event:
-        case NoteOn(_, channel, key, velocity):
-            return bytes([0x90 | channel, key, velocity])
-        case NoteOff(_, channel, key):
-            return bytes([0x80 | channel, key, 0])
-        case ControlChange(_, channel, number, value):
-            return bytes([0xB0 | channel, number, value])
-        case ChannelPressure(_, channel, value):
-            return bytes([0xD0 | channel, value])
-        case PitchBend(_, channel, value):
-            return bytes([0xE0 | channel, (value + 8192) & 127, (value + 8192) >> 7])
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +36,7 @@ def built(tmp_path_factory):
     """A folder with both plugins, whose server is that of this tree, and their hosts."""
     need()
     folder = tmp_path_factory.mktemp("formats")
-    start = folder / "start"
-    start.write_text(START.format(python=sys.executable, root=Path(timbrel.__file__).parents[1]))
-    start.chmod(0o755)
+    start = starter(folder)
     for name in ("clap", "vst3"):
         make(name, folder)
         compile_c(folder / f"{name}_host", f"{name}_host.c")

@@ -1,13 +1,10 @@
 """An LV2 host's bounce is what `timbrel render` makes, to the bit, and so is that of a project that is opened again."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-import timbrel
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
 
+from .bounces import message, starter
 from .lv2 import URI, Lv2, build
 from .test_bounce import LENGTH, MOVED, in_order, rendered, turned
 
@@ -23,32 +20,13 @@ PLAYED = [
     NoteOn(20000, 0, 64, 64),
 ]
 MIXED = (1, 777, 4096, 16384, 3, 64)
-START = """#!/bin/sh
-exec '{python}' -I -c 'import runpy, sys; sys.path.insert(0, "{root}"); \\
-runpy.run_module("timbrel.host.plugin", run_name="__main__")'
-"""
-
-
-def line(event):
-    """An event as lilv_host.c reads it."""
-    match event:
-        case NoteOn(_, channel, key, velocity):
-            message = (0x90 | channel, key, velocity)
-        case NoteOff(_, channel, key):
-            message = (0x80 | channel, key, 0)
-        case ControlChange(_, channel, number, value):
-            message = (0xB0 | channel, number, value)
-        case ChannelPressure(_, channel, value):
-            message = (0xD0 | channel, value)
-        case PitchBend(_, channel, value):
-            message = (0xE0 | channel, (value + 8192) & 127, (value + 8192) >> 7)
-    return event.time, f"{event.time} midi {' '.join(f'{byte:02x}' for byte in message)}"
 
 
 def lines(events, moves):
-    """Events and moves of macros in their order."""
-    moved = [(time, f"{time} control macro_{macro + 1} {value!r}") for time, macro, value in moves]
-    return [text for _, text in sorted([*map(line, events), *moved], key=lambda one: one[0])]
+    """Events and moves of macros in their order, as lilv_host.c reads them."""
+    said = [(event.time, f"{event.time} midi {message(event).hex(' ')}") for event in events]
+    said += [(time, f"{time} control macro_{macro + 1} {value!r}") for time, macro, value in moves]
+    return [text for _, text in sorted(said, key=lambda one: one[0])]
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +39,7 @@ def built(tmp_path_factory):
 def plugin(built, tmp_path):
     """A bundle whose server is that of this tree."""
     one = Lv2(built, tmp_path)
-    start = tmp_path / "start"
-    start.write_text(START.format(python=sys.executable, root=Path(timbrel.__file__).parents[1]))
-    start.chmod(0o755)
-    (one.bundle / "interpreter").write_text(f"{start}\n")
+    (one.bundle / "interpreter").write_text(f"{starter(tmp_path)}\n")
     return one
 
 

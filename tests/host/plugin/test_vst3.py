@@ -1,15 +1,12 @@
 """The VST3 instrument over a core that writes down what it is asked, in a host of ours."""
 
 import random
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
-from .formats import SANITIZED, calls, compile_c, need
+from .formats import SANITIZED, compile_c, middle, need, playing
 
-BLOCK = 64
 LATENCY, VALUES_AND_TITLES = 8, 4 + 16  # flags of restartComponent
 UNSET = 2.0**-20
 WRAPPER = ("vst3.c", "vst3_controller.c", "vst3_events.c", "utf16.c", "instance.c", "parameters.c", "fake_core.c")
@@ -27,26 +24,8 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def vst3(built, tmp_path):
-    """Play events, a line each, and return what the host printed, the core's calls and the sound [samples, 2]."""
-    shutil.copy(built / "timbrel.so", tmp_path)
-
-    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), **options):
-        (tmp_path / "events").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
-        (tmp_path / "calls").unlink(missing_ok=True)
-        words = [f"{name}={value}" for name, value in options.items()]
-        words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={tmp_path / 'events'}"]
-        command = [built / "host", tmp_path / "timbrel.so", tmp_path / "out", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        sound = np.fromfile(tmp_path / "out", np.float32).reshape(-1, 2)
-        return done.stdout.splitlines(), calls(tmp_path), sound
-
-    return play
-
-
-def middle(lines):
-    """The calls between activation and deactivation."""
-    return [line for line in lines if line.split()[0] in ("midi", "set", "tempo", "transport", "offline")]
+    """A function that plays events: see `playing`."""
+    return playing(built, "timbrel.so", tmp_path)
 
 
 def table(said, word):

@@ -6,8 +6,8 @@ import numpy as np
 import pedalboard
 import pytest
 
-from .formats import calls, compile_c, machine, need
-from .test_vst3 import WRAPPER, middle
+from .formats import calls, compile_c, machine, middle, need
+from .test_vst3 import WRAPPER
 
 RATE = 48000
 
