@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import timbrel
-from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, PitchBend
+from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, PitchBend, ProgramChange
 
 START = """#!/bin/sh
 exec '{python}' -I -c 'import runpy, sys; sys.path.insert(0, "{root}"); \\
@@ -31,6 +31,8 @@ def message(event):
             return bytes([0xA0 | channel, key, value])
         case ControlChange(_, channel, number, value):
             return bytes([0xB0 | channel, number, value])
+        case ProgramChange(_, channel, program):
+            return bytes([0xC0 | channel, program])
         case ChannelPressure(_, channel, value):
             return bytes([0xD0 | channel, value])
         case PitchBend(_, channel, value):

@@ -8,13 +8,14 @@ import mido
 import numpy as np
 import pedalboard
 import pytest
-from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, Tempo
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange, Tempo
 from timbrel.host.shelf import shipped_presets
 
 from .bounces import message, starter
 from .formats import compile_c, machine, need
 from .native import make
 from .test_bounce import LENGTH, MOVED, RATE, in_order, rendered, turned
+from .test_programs import AT, NOTES, changed
 
 PRESET = "gm-keys"  # what a new instance plays
 BLOCK = 64
@@ -110,6 +111,15 @@ def test_a_project_that_is_opened_again_sounds_the_same(play, name, tmp_path):
     told, sound = play(name, lines(PLAYED, []), LENGTH, "offline", f"load={tmp_path / 'state'}")
     assert told == latency
     np.testing.assert_array_equal(sound[:, told:], expected[:, : LENGTH - told])
+
+
+@pytest.mark.parametrize("name", ["clap", "vst3"])
+def test_a_program_change_is_heard_on_its_sample(play, name):
+    change = ProgramChange(AT, 0, list(shipped_presets()).index("gm-pad"))
+    notes = [NoteOn(time, 0, key, 100) for time, key in NOTES]
+    _, sound = play(name, lines(in_order([change, *notes]), []), LENGTH, "offline", blocks=(1, 777, 1024))
+    expected = changed(PRESET, "gm-pad")
+    np.testing.assert_array_equal(sound[:, : expected.shape[1]], expected)
 
 
 @pytest.fixture
