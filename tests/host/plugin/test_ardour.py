@@ -79,6 +79,12 @@ def put_tunes(session, tunes):
         region |= {"source_0": source, "master_source_0": source, "first_edit": "nothing", "layering_index": "0"}
         add("Regions", "Region", whole_file="1", **region)
         add(f"Playlists/Playlist[{track}]", "Region", whole_file="0", **region)
+    # A port that is connected to a card is 16 samples later once Ardour has heard of the connection. Where it hears of
+    # it after it has prepared an export and before that begins, all that it exports is 16 samples early.
+    for port in root.iter("Port"):
+        for connection in port.findall("Connection"):
+            if connection.get("other", "").startswith("system:"):
+                port.remove(connection)
     end = f"a{round(SECONDS * SUPERCLOCKS)}"
     add("Locations", "Location", name="session", start="a0", end=end, flags="IsSessionRange", locked="0")
     root.set("id-counter", str(next(numbers)))
