@@ -11,6 +11,8 @@
 #include "server.h"
 
 #define MACRO_DEFAULT 0.5f
+#define LONGEST_RACK_LATENCY (1u << 20) /* samples: no effect is as late; more is nonsense */
+#define FASTEST_RATE 1000000u /* Hz: no host has a higher sampling rate; of one that had, no latency is kept */
 #define EARLY 1024u /* messages: all controllers of some channels, which hosts send before they play */
 
 /* An event of the block that the host fills, and where its parameter stood before it. */
@@ -82,6 +84,9 @@ struct core {
 	_Atomic uint32_t moved;   /* a bit for each macro that does not rest where the preset has it */
 	_Atomic bool chooses;     /* a preset has been chosen that no server has been told */
 	_Atomic uint32_t latency;
+	/* How late the rack is, as was last told or loaded, so that a host knows before there is a server: the sampling rate
+	 * in Hz << 32 | samples at that rate. A rate of 0: unknown. */
+	_Atomic uint64_t kept_latency;
 	_Atomic uint64_t late, lost;
 	_Atomic(server *) offered; /* by the keeper, until the thread of sound takes it */
 	_Atomic(server *) retired; /* by the thread of sound, until the keeper frees it */

@@ -6,7 +6,6 @@
 #include "inside.h"
 
 #define LONGEST_LATENCY (WIRE_RING / 2) /* samples; the ring has room for as many again to be made */
-#define LONGEST_RACK_LATENCY (1u << 20) /* samples: no effect is as late; more is nonsense */
 #define SHORT_BLOCK 256u /* samples: below it a server that has one block's time is held up by the scheduler too often */
 #define OPENING 64u      /* events: room for what an epoch begins with, or for what ends notes whose ends were lost */
 #define PATIENCE 30000   /* ms that a bounce waits for a server that makes nothing, such as while a model loads */
@@ -28,10 +27,25 @@ static void new_latency(core *c)
 		c->listener.latency_changed(c->listener.self);
 }
 
+/* The sampling rate in Hz; 0 where it is none for which a latency is kept. */
+static uint32_t whole_rate(const sound *s)
+{
+	return s->rate >= 1 && s->rate <= FASTEST_RATE ? (uint32_t)lround(s->rate) : 0;
+}
+
+/* Until a server tells how late the rack is, it is taken to be as late as it was before, at the same rate. */
+static void expect_rack_latency(core *c)
+{
+	sound *s = &c->sound;
+	uint64_t kept = c->kept_latency;
+	if (kept >> 32 && kept >> 32 == whole_rate(s)) s->rack_latency = (uint32_t)kept;
+}
+
 void core_activate(core *c, double rate, uint32_t block)
 {
 	sound *s = &c->sound;
 	s->rate = rate;
+	expect_rack_latency(c);
 	s->block = block;
 	s->active = s->begins = true;
 	s->noted = s->taken = 0;
@@ -309,9 +323,12 @@ static void give_out(core *c, float *left, float *right, uint32_t count)
 	bool begun = WIRE_EPOCH(m->made) == s->epoch;
 	uint32_t rack = begun ? m->rack_latency : s->rack_latency;
 	if (rack > LONGEST_RACK_LATENCY) s->server->nonsense = true;
-	else if (rack != s->rack_latency) {
-		s->rack_latency = rack;
-		new_latency(c);
+	else if (begun) {
+		c->kept_latency = (uint64_t)whole_rate(s) << 32 | rack;
+		if (rack != s->rack_latency) {
+			s->rack_latency = rack;
+			new_latency(c);
+		}
 	}
 	int64_t first = (int64_t)s->position - count - (c->latency - s->rack_latency);
 	for (uint32_t i = 0; i < count; ++i) {
@@ -360,7 +377,12 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 	server *before = s->server;
 	if (s->offline) wait_for_server(c);
 	else take_server(c);
-	s->begins |= atomic_exchange(&c->reloaded, false) || s->server != before;
+	if (atomic_exchange(&c->reloaded, false)) {
+		s->begins = true;
+		expect_rack_latency(c);
+		new_latency(c);
+	}
+	s->begins |= s->server != before;
 	if (count > s->block && !s->offline) {
 		s->block = count;
 		s->begins = true;

@@ -1,5 +1,5 @@
-/* The state that a host keeps: where the parameters stand, then the patch as the server gave it. Numbers are little
- * endian, so that a project may go to another machine. */
+/* The state that a host keeps: where the parameters stand, how late the rack is, then the patch as the server gave it.
+ * Numbers are little endian, so that a project may go to another machine. */
 #define _GNU_SOURCE
 #include <endian.h>
 #include <errno.h>
@@ -11,11 +11,22 @@
 #include "inside.h"
 
 #define STATE_MAGIC 0x53424d54u /* "TMBS" */
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
+#define WITHOUT_LATENCY 1u /* the version before, whose head ends where the rack's latency begins */
 #define ANSWER_MS 2000 /* that long a host that saves waits for the server */
 #define LONGEST_NAME 4096u /* bytes of a preset's name or path */
 
-enum { MAGIC, VERSION, KIND, LENGTH, MOVED, VALUES, WORDS = VALUES + WIRE_PARAMETER_COUNT };
+enum {
+	MAGIC,
+	VERSION,
+	KIND,
+	LENGTH,
+	MOVED,
+	VALUES,
+	RATE = VALUES + WIRE_PARAMETER_COUNT, /* Hz, at which the rack is as late as the next word says; 0: unknown */
+	RACK_LATENCY,
+	WORDS
+};
 
 typedef uint32_t head[WORDS];
 
@@ -41,6 +52,7 @@ size_t core_save(core *c, void **bytes)
 	keeper *k = &c->keeper;
 	pthread_mutex_lock(&k->mutex);
 	ask(c);
+	uint64_t kept = c->kept_latency;
 	size_t count = sizeof(head) + k->patch.length;
 	unsigned char *all = malloc(count);
 	if (all) {
@@ -49,6 +61,8 @@ size_t core_save(core *c, void **bytes)
 			float value = i == WIRE_PANEL ? 0.0f : c->values[i]; /* a project that is opened opens no panel */
 			memcpy(&h[VALUES + i], &value, sizeof value);
 		}
+		h[RATE] = (uint32_t)(kept >> 32);
+		h[RACK_LATENCY] = (uint32_t)kept;
 		for (uint32_t i = 0; i < WORDS; ++i) h[i] = htole32(h[i]);
 		memcpy(all, h, sizeof h);
 		if (k->patch.length) memcpy(all + sizeof h, k->patch.bytes, k->patch.length);
@@ -77,24 +91,40 @@ static bool load(core *c, enum patch_kind kind, const void *bytes, size_t length
 	return true;
 }
 
+/* Reads the head that a state begins with, of either version. Returns how many bytes it has; 0 where there is none. */
+static size_t read_head(head h, const void *bytes, size_t count)
+{
+	uint32_t version, words;
+	memset(h, 0, sizeof(head));
+	if (count < sizeof(uint32_t) * RATE) return 0;
+	memcpy(&version, (const char *)bytes + sizeof version * VERSION, sizeof version);
+	words = le32toh(version) == WITHOUT_LATENCY ? RATE : WORDS;
+	if (count < sizeof(uint32_t) * words) return 0;
+	memcpy(h, bytes, sizeof(uint32_t) * words);
+	for (uint32_t i = 0; i < words; ++i) h[i] = le32toh(h[i]);
+	bool is = h[MAGIC] == STATE_MAGIC && (h[VERSION] == STATE_VERSION || h[VERSION] == WITHOUT_LATENCY);
+	return is ? sizeof(uint32_t) * words : 0;
+}
+
 bool core_load(core *c, const void *bytes, size_t count)
 {
 	head h;
 	float values[WIRE_PARAMETER_COUNT];
-	if (count < sizeof h) return false;
-	memcpy(h, bytes, sizeof h);
-	for (uint32_t i = 0; i < WORDS; ++i) h[i] = le32toh(h[i]);
+	size_t size = read_head(h, bytes, count);
+	if (!size) return false;
 	memcpy(values, &h[VALUES], sizeof values);
-	const char *body = (const char *)bytes + sizeof h;
-	if (h[MAGIC] != STATE_MAGIC || h[VERSION] != STATE_VERSION || h[KIND] > PATCH_PRESET || h[MOVED] >> WIRE_MACROS
-	    || h[LENGTH] != count - sizeof h || h[LENGTH] > WIRE_LONGEST_MESSAGE
-	    || (h[KIND] == PATCH_DEFAULT && h[LENGTH]) || (h[KIND] == PATCH_PRESET && !is_name(body, h[LENGTH])))
+	const char *body = (const char *)bytes + size;
+	if (h[KIND] > PATCH_PRESET || h[MOVED] >> WIRE_MACROS || h[LENGTH] != count - size
+	    || h[LENGTH] > WIRE_LONGEST_MESSAGE || (h[KIND] == PATCH_DEFAULT && h[LENGTH])
+	    || (h[KIND] == PATCH_PRESET && !is_name(body, h[LENGTH])) || h[RATE] > FASTEST_RATE
+	    || h[RACK_LATENCY] > LONGEST_RACK_LATENCY)
 		return false;
 	for (uint32_t i = 0; i < WIRE_PARAMETER_COUNT; ++i)
 		if (sound_allowed(i, values[i]) != values[i]) return false;
 	if (!load(c, h[KIND], body, h[LENGTH])) return false;
 	for (uint32_t i = 0; i < WIRE_PARAMETER_COUNT; ++i) c->values[i] = values[i];
 	c->moved = h[MOVED];
+	if (h[KIND] != PATCH_DEFAULT) c->kept_latency = (uint64_t)h[RATE] << 32 | h[RACK_LATENCY];
 	c->chooses = false;
 	c->reloaded = true;
 	return true;
@@ -106,6 +136,7 @@ bool core_load_preset(core *c, const char *name)
 	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
 	c->values[WIRE_PRESET] = 0;
 	c->moved = 0;
+	c->kept_latency = 0;
 	c->chooses = false;
 	c->reloaded = true;
 	return true;

@@ -6,6 +6,7 @@
  * end it where an access or a number is wrong. */
 #include "keeper.c"
 
+#include <endian.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -36,6 +37,13 @@ static size_t damage(unsigned char *bytes, size_t count, size_t most)
 	return count;
 }
 
+/* Where a state says at which rate the rack is how late, both little endian. */
+static void say_latency(unsigned char *bytes, uint32_t rate, uint32_t latency)
+{
+	const uint32_t told[] = {htole32(rate), htole32(latency)};
+	memcpy(bytes + 4 * 24, told, sizeof told);
+}
+
 static void states(const char *folder, int count)
 {
 	core *c = core_new(folder, NULL);
@@ -50,8 +58,16 @@ static void states(const char *folder, int count)
 		size_t length = core_save(c, &saved);
 		check(length > 0, "nothing is saved");
 		memcpy(bytes, saved, length);
+		const double rates[] = {8000.0 + below(500000), 44100.4, NAN, -1, INFINITY, 1e30};
+		double rate = rates[below(6)];
+		if (below(2)) say_latency(bytes, rate > 0 && rate < 1e9 ? (uint32_t)rate : below(UINT32_MAX), below(1u << 21));
 		core_load(c, bytes, damage(bytes, length, sizeof bytes));
 		free(saved);
+		float sides[2][64];
+		core_activate(c, rate, below(3) ? below(3000) : below(UINT32_MAX));
+		check(core_latency(c) <= LONGEST_RACK_LATENCY + WIRE_RING / 2, "a latency that no rack has");
+		core_run(c, sides[0], sides[1], 64);
+		check(core_latency(c) <= LONGEST_RACK_LATENCY + WIRE_RING / 2, "a latency that no rack has in a block");
 		length = core_save(c, &saved);
 		check(core_load(c, saved, length), "what was saved is no state");
 		free(saved);

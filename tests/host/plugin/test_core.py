@@ -15,6 +15,7 @@ from .native import GAIN, HERE, LONG, MACROS, PANEL, PRESET, Folder, Told, libra
 
 MIXED = (64, 1, 1000, 17, 512, 256, 63)
 NOTE = bytes((0x90, 60, 100))
+FIRST_HEAD, HEAD = 4 * 24, 4 * 26  # bytes of a state before its patch: as version 1 had them, and now
 
 
 @pytest.fixture(scope="module")
@@ -354,6 +355,84 @@ def test_a_state_brings_all_back(lib, tmp_path):
     assert [(one["number"], one["value"]) for one in second.heard("parameter")] == [(0, 0.25), (15, 1.0)]
 
 
+@pytest.fixture
+def late_state(lib, tmp_path):
+    """The state of a core whose rack is 100 samples late at 48 kHz."""
+    with opened(lib, Folder(tmp_path / "late", rack_latency=100)) as core:
+        core.wait()
+        core.activate(48000, 256)
+        alive(core)
+        assert core.latency() == 256 + 100
+        return core.save()
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_a_state_says_how_late_the_rack_is_before_a_server_does(lib, folder, late_state, active):
+    folder.behave(rack_latency=100)
+    folder.hold(True)
+    with opened(lib, folder) as core:
+        if active:
+            core.activate(48000, 256)
+        assert core.load(late_state)
+        core.activate(48000, 256) if not active else core.run(256)
+        assert core.latency() == 256 + 100
+        assert core.save() == late_state
+        core.changes.clear()
+        core.wait()
+        folder.hold(False)
+        alive(core)
+        assert "latency_changed" not in core.changes
+
+
+def test_at_another_rate_the_rack_is_as_late_as_the_server_tells(lib, folder, late_state):
+    folder.behave(rack_latency=70)
+    with opened(lib, folder) as core:
+        assert core.load(late_state)
+        core.activate(44100, 256)
+        assert core.latency() == 256
+        alive(core)
+        assert core.latency() == 256 + 70
+        core.activate(48000, 256)  # of which it has told nothing: what was last told counts
+        assert core.latency() == 256 + 70
+
+
+def test_a_server_that_tells_another_latency_than_the_state_is_right(lib, folder, late_state):
+    folder.behave(rack_latency=30)
+    with opened(lib, folder) as core:
+        assert core.load(late_state)
+        core.activate(48000, 256)
+        core.changes.clear()
+        alive(core)
+        assert core.latency() == 256 + 30
+        assert "latency_changed" in core.changes
+        kept = core.save()[FIRST_HEAD:HEAD]
+    assert struct.unpack("<II", kept) == (48000, 30)
+
+
+def test_another_preset_is_not_as_late_as_the_one_before(lib, folder, late_state):
+    folder.hold(True)
+    with opened(lib, folder) as core:
+        assert core.load(late_state)
+        assert core.load_preset(b"other")
+        assert struct.unpack("<II", core.save()[FIRST_HEAD:HEAD]) == (0, 0)
+        core.activate(48000, 256)
+        assert core.latency() == 256
+
+
+def test_a_state_of_version_1_is_loaded_without_a_latency(lib, folder, late_state):
+    first = late_state[:4] + struct.pack("<I", 1) + late_state[8:FIRST_HEAD] + late_state[HEAD:]
+    folder.hold(True)
+    with opened(lib, folder) as core:
+        core.set(0, 2, 0.75)
+        assert core.load(first)
+        core.activate(48000, 256)
+        assert core.latency() == 256
+        assert core.get(2) != 0.75
+        assert core.save() == late_state[:FIRST_HEAD] + bytes(8) + late_state[HEAD:]
+        for count in range(len(first)):
+            assert not core.load(first[:count])
+
+
 def test_loads_are_obeyed_before_the_sound_that_follows(core, folder):
     core.activate(48000, 128)
     core.offline(True)
@@ -372,7 +451,7 @@ def test_loads_are_obeyed_before_the_sound_that_follows(core, folder):
 def test_a_state_of_megabytes_goes_both_ways(core):
     state = core.save()
     large = np.random.default_rng(1).bytes(12_000_000)
-    assert core.load(state[:12] + struct.pack("<I", len(large)) + state[16 : 4 * 24] + large)
+    assert core.load(state[:12] + struct.pack("<I", len(large)) + state[16:HEAD] + large)
     assert core.save().endswith(large)
     core.activate(48000, 128)
     core.offline(True)
@@ -399,7 +478,8 @@ def test_what_is_no_state_changes_nothing(core, state):
 def test_damage_to_a_state_is_noticed(core):
     state = core.save()
     assert core.load(state)
-    for at, value in ((0, 0), (4, 9), (8, 3), (12, 255), (18, 1), (23, 0x7F), (4 * 21 + 3, 0x7F)):
+    damage = [(0, 0), (4, 0), (4, 1), (4, 9), (8, 3), (12, 255), (18, 1), (23, 0x7F), (4 * 21 + 3, 0x7F)]
+    for at, value in (*damage, (FIRST_HEAD + 2, 255), (FIRST_HEAD + 6, 255)):
         assert not core.load(state[:at] + bytes((value,)) + state[at + 1 :]), at
     assert not core.load(state[:-1])
     assert not core.load(state + b"x")

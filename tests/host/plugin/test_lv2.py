@@ -94,6 +94,15 @@ def test_a_project_brings_its_sound_and_its_knobs_back(plugin, tmp_path):
     assert "base64Binary" in saved[0]
 
 
+def test_a_project_says_how_late_its_sound_is_before_its_server_is_there(plugin, tmp_path):
+    plugin.server.behave(rack_latency=30)
+    assert plugin.play([], 500, "freewheel", f"save={tmp_path}/saved/state.ttl").latency == 30
+    plugin.server.hold(True)
+    live, state = ["0 control freewheel 0"], f"load={tmp_path}/saved/state.ttl"
+    assert plugin.play(live, 256, state, blocks=(256,)).latency == 256 + 30
+    assert plugin.play(live, 256, state, blocks=(256,), rate=44100).latency == 256
+
+
 def test_a_preset_of_the_format_names_one_of_ours(plugin):
     state = plugin.state("named", f'<{URI}#preset> "gm-keys"')
     plugin.play(["500 control preset 1"], 1000, "freewheel", f"load={state}")
