@@ -5,6 +5,7 @@ backend:set_sample_rate(rate)
 backend:set_buffer_size(1024)
 local session = create_session(arg[1], arg[2], rate)
 assert(session, "no session")
+local outputs = {}
 for i = 4, #arg do
 	local plugin = ARDOUR.LuaAPI.new_plugin_info("urn:timbrel:instrument", ARDOUR.PluginType.LV2)
 	assert(not plugin:isnil(), "Ardour does not find the plugin")
@@ -14,6 +15,16 @@ for i = 4, #arg do
 	local instance = tracks:front():to_track():nth_plugin(0):to_insert():plugin(0)
 	local preset = instance:preset_by_label(arg[i])
 	assert(preset and instance:load_preset(preset), "no preset " .. arg[i])
+	table.insert(outputs, tracks:front():output())
+end
+-- Ardour connects tracks to the master bus in a thread of its own: one that is saved before that is silent.
+for _, output in ipairs(outputs) do
+	local waits = 3000
+	while not (output:audio(0):connected() and output:audio(1):connected()) do
+		assert(waits > 0, "a track stays without a connection")
+		waits = waits - 1
+		ARDOUR.LuaAPI.usleep(10000)
+	end
 end
 session:save_state("")
 close_session()
