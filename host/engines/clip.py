@@ -316,9 +316,6 @@ class ClipEngine:
                 stream.until = min(stream.until, stream.over - self._fade)
             if self._playing.gated:
                 stream.until = min(stream.until, begin + 1 + (stream.turn - begin - 1) % self._grid)
-        if count <= MOST_AT_ONCE:
-            self._ask(stream, step, begin, out, asks)
-            return
         for first in range(0, count, MOST_AT_ONCE):
             there = step if isinstance(step, int) else step[first : first + MOST_AT_ONCE]
             self._ask(stream, there, begin + first, out[first : first + MOST_AT_ONCE], asks)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..events import ControlChange, Event, ProgramChange
 from ..files import Stamp, stamp
+from ..midi.programs import Programs
 from ..patch.fitting import Fitting
 from ..patch.library import Patch, open_patch
 from ..play.rack import as_played
 from ..shelf import Draft
-from .programs import Programs
 
 Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others
 

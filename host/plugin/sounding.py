@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, ProgramChange, Tempo, Turn
-from ..live.programs import Programs
 from ..live.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from ..midi.decode import channel_event
+from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
 from .loaded import Loaded, Mode, rack_of
