@@ -3,7 +3,8 @@
 Rows end with what is asked. Instances play gm-keys. The waits are of the core's own call for a block, in a host that
 asks for it when its time comes, while eight notes are held and all macros move; beside them, what it costs to wake a
 process that does nothing. Over JACK jalv plays LV2 plugins by
-turns: timbrel, and one of a few lines that makes a tone: what that one misses is the machine's.
+turns: timbrel, and one of a few lines that makes a tone: what that one misses is the machine's. Late blocks are counted
+several times a second, and those told apart that came soon after a moment at which the machine stood still.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import functools
 import mmap
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from jack_rig import RATE, SERVER_PRIORITY, Rig, jack_server, may_hurry, need
+from jack_rig import RATE, SERVER_PRIORITY, Rig, Stalls, beside, jack_server, may_hurry, need
 from timbrel.host.live.realtime import SOUND, hurry, hurry_no_more
 from timbrel.host.plugin.wire import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX
 
@@ -37,6 +39,8 @@ WAIT_SECONDS = 120.0
 SETTLING_SECONDS = 2.0
 KINDS = ((128, 2), (256, 1))  # samples of a block, and the blocks of latency that the plugin takes there
 CLIENT = "hosted"
+COUNT_SECONDS = 0.1  # between looks at how many blocks came late
+STALL_SECONDS = 0.001
 BARE = "urn:timbrel:bare"
 
 
@@ -51,7 +55,7 @@ class Bundle:
 
 def row(name, figures, asked=""):
     """Print a row as the documents have them."""
-    print(f"    {name:<36}{figures}{f'   (asked: {asked})' if asked else ''}".rstrip(), flush=True)
+    print(f"    {name:<40}{figures}{f'   (asked: {asked})' if asked else ''}".rstrip(), flush=True)
 
 
 def wait_for(happens, what):
@@ -169,7 +173,12 @@ def bare(folder):
 
 
 def hosted(uri, folder, seconds):
-    """Let jalv play a plugin for so long; return the xruns of the server, and the blocks that the plugin calls late."""
+    """Let jalv play a plugin for so long.
+
+    Returns:
+        The xruns of the server; the moments, by time.perf_counter, at which blocks had come late that the plugin
+        counts, one a block; and those at which the machine had stood still.
+    """
     environment = os.environ | {"LV2_PATH": f"{folder}:/usr/lib/lv2", "XDG_STATE_HOME": str(folder)}
     command = ["jalv", "-n", CLIENT, uri]
     notes = [(RATE + 100 * number, bytes([0x90, note, 90])) for number, note in enumerate(NOTES)]
@@ -180,42 +189,47 @@ def hosted(uri, folder, seconds):
             with Rig(notes + moves) as rig:
                 rig.ports(CLIENT, is_audio=True, is_output=True)
                 time.sleep(SETTLING_SECONDS + 3)
-                before = rig.xruns
-                ask_for_outputs(host)
+                before, watch = rig.xruns, Stalls(STALL_SECONDS)
+                asked = [ask_for_outputs(host)]
                 rig.start(CLIENT, CLIENT)
-                time.sleep(seconds)
-                xruns = rig.xruns - before
-                ask_for_outputs(host)
+                while asked[-1] < asked[0] + seconds:
+                    time.sleep(COUNT_SECONDS)
+                    asked.append(ask_for_outputs(host))
+                xruns, stalls = rig.xruns - before, watch.end()
         finally:
             host.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 host.wait(WAIT_SECONDS)
             host.kill()
         told = late_of(said)
-    return xruns, told[-1] - told[0] if told else 0
+    # The bare plugin counts nothing, and what was asked last may be cut off by the end.
+    late = [moment for moment, new in zip(asked[1:], np.diff(told), strict=False) for _ in range(new)]
+    return xruns, late, stalls
 
 
 def ask_for_outputs(host):
-    """Have jalv print what the plugin's output ports say; that comes when it ends at the latest."""
+    """Have jalv print what the plugin's output ports say, which comes when it ends at the latest; return when."""
     host.stdin.write(b"monitors\n")
     host.stdin.flush()
+    return time.perf_counter()
 
 
 def late_of(said):
     """The counts of late blocks that a host has printed, in order."""
     said.seek(0)
-    return [int(float(line.partition("=")[2])) for line in said.read().splitlines() if line.startswith("late =")]
+    return [int(float(count)) for count in re.findall(r"^late = ([0-9.]+)$", said.read(), re.MULTILINE)]
 
 
 def over_jack(folder, seconds):
     """Late blocks and xruns of the plugin, and xruns of the bare one, for each size of block."""
     for block, blocks in KINDS:
         with jack_server(block, may_hurry()):
-            theirs, _ = hosted(BARE, folder, seconds)
-            ours, late = hosted("urn:timbrel:instrument", folder, seconds)
+            theirs, _, _ = hosted(BARE, folder, seconds)
+            ours, late, stalls = hosted("urn:timbrel:instrument", folder, seconds)
         count = seconds * RATE / block
         name = f"{block} samples, {blocks} ahead, {seconds:g} s:"
-        row(f"{name} late", f"{late} of {count:.0f} blocks, {late / count:.4%}", "0.01 %")
+        row(f"{name} late", f"{len(late)} of {count:.0f} blocks, {len(late) / count:.4%}", "0.01 %")
+        row(f"{name} of these", f"{beside(late, stalls)} soon after one of {len(stalls)} stalls of the machine")
         row(f"{name} xruns", f"{ours}, {theirs} of a bare plugin", "10 more at most")
 
 
