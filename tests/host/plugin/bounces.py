@@ -1,4 +1,4 @@
-"""What bounces in hosts share: a program that begins the server of this tree, and events as MIDI's bytes."""
+"""Begins the server of this tree for bounces in hosts, and gives events as MIDI's bytes."""
 
 import sys
 from pathlib import Path

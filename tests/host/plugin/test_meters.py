@@ -1,4 +1,4 @@
-"""What a panel is told of a plugin's sound is of the preset that plays, from its first block on."""
+"""A panel is told of the preset that plays, from its first block on."""
 
 import pytest
 from timbrel.host.events import NoteOn, Turn

@@ -16,7 +16,7 @@ NOTES = [(0, 60), (AT, 67), (AT + 3000, 72)]
 
 
 def bounced(plugin, preset, events, division=(1024,)):
-    """What a bounce of notes makes that begins with a preset; each event is a sample and what happens there."""
+    """Return a bounce of the notes that begins with a preset; each event is a sample and what happens there."""
     plugin.load(preset)
     plugin.reset(rate=RATE)
     notes = [(time, lambda time=time, key=key: plugin.midi(time, 0x90, key, 100)) for time, key in NOTES]
@@ -32,7 +32,7 @@ def bounced(plugin, preset, events, division=(1024,)):
 
 
 def changed(first, second):
-    """What a player makes of the notes in which another preset takes over, each half of them in blocks of its own."""
+    """Return the notes as a player sounds them when another preset takes over, each half in blocks of its own."""
     player = Player(Rack({0: open_patch(first)}, RATE, omni=True), RATE, patient=True)
     for time, key in NOTES:
         player.schedule(NoteOn(time, 0, key, 100))
