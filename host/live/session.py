@@ -20,12 +20,13 @@ import numpy as np
 from ..audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
 from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
-from ..events import Event, NoteOn
+from ..events import Event
 from ..midi.ports import Inputs
 from ..patch.fitting import Loaded, Swap
 from ..patch.library import Patch
 from ..play.player import Machine, Player
 from ..play.rack import Rack
+from ..play.warming import prime, warm_up
 from ..progress import HOUSE, Notices
 from ..shelf import Draft
 from ..stop import SIGNALS
@@ -43,14 +44,11 @@ REPORT_SECONDS = 0.1  # between reports, until another pace is asked
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 COMMAND_SECONDS = 0.02  # to wait for a command; what is recorded and told goes on its way that often
 MOST_COMMANDS = 64  # that are taken before what is recorded and told goes on its way: a millisecond
-PRIMING_BLOCKS = 8  # of silence before a rack is swapped in: its second and third still decode, all further ones idle
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
 READY_SECONDS = 0.005  # between looks whether a rack can sound
 RESCAN_SECONDS = 1.0  # between looks for ports that came or went
 LOOK_SECONDS = 0.25  # between looks at the files of what plays: an edit is read when two have seen it
 NULL_RATE = 48000
-WARM_KEYS = range(36, 84, 4)  # played unheard, so that the first key finds everything loaded
-WARM_BLOCKS = 60
 
 
 def run(pipe: Connection, setup: Setup) -> None:
@@ -94,7 +92,9 @@ def _sound(stage: Stage) -> None:
         cast.take(names, patches)
         sink = _open_sink(stage)
         rack = _rack(patches, sink.rate, stage.ear)
-        _warm_up(patches, sink.rate, sink.block, stage.ear)
+        if stage.ear is not None:
+            stage.ear.heard = white_noise(sink.block)
+        warm_up(_rack(patches, sink.rate, stage.ear), sink.block, by_channel(patches))
         stage.inputs = _open_inputs(stage)
         sources: list[Source] = [stage.hands]
         if stage.inputs is not None:
@@ -154,16 +154,6 @@ def _open_inputs(stage: Stage) -> Inputs | None:
             raise
         stage.send("say", f"{error}; playing on without MIDI")
         return None
-
-
-def _warm_up(patches: Mapping[Slot, Patch], rate: int, block: int, ear: Ear | None) -> None:
-    if ear is not None:
-        ear.heard = white_noise(block)
-    rack, channels = _rack(patches, rate, ear), by_channel(patches)
-    for count in range(WARM_BLOCKS):
-        keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []
-        rack.process([NoteOn(count * block, channel, key, 1) for key in keys for channel in channels], block)
-        rack.prepare()
 
 
 def _recorder(stage: Stage) -> Any:
@@ -270,7 +260,7 @@ def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
         patches = stage.cast.opened(wanted)
         rack = _rack(patches, stage.rate, stage.ear)
         if isinstance(rack, Rack):
-            _prime(rack, stage.loop.sink.block)
+            prime(rack, stage.loop.sink.block)
     except Exception as error:  # whatever is wrong with it, what sounds goes on
         named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
@@ -306,13 +296,6 @@ def _swap_recorder(
         outbox.append(("swapped", (time, Swap(presets=presets, primed=primed, block=block))))
 
     return note
-
-
-def _prime(rack: Rack, block: int) -> None:
-    """Have a rack play unheard until it has decoded what its first keys need: its first blocks would take too long."""
-    for _ in range(PRIMING_BLOCKS):
-        rack.process([], block)
-        rack.prepare()
 
 
 def _stopped(stage: Stage) -> bool:

@@ -11,6 +11,7 @@ from ..live.describing import described
 from ..live.sheet import Sheet
 from ..patch.library import Patch
 from ..play.rack import Rack
+from ..play.warming import prime, warm_up
 from ..shelf import Draft
 from .keep import Kept, kept, own_folder
 from .slots import Slot, slots_of
@@ -18,7 +19,7 @@ from .state import State
 
 CHANNEL = 0  # of the rack, on which the preset hears all that comes
 READY_SECONDS = 0.002  # between looks whether a rack can sound
-PRIMING_BLOCKS, PRIMING_SAMPLES = 8, 128  # of silence before a rack plays live: its first blocks take longest
+BLOCK_SAMPLES = 128  # of what a rack plays unheard before it plays live
 
 
 class Mode(NamedTuple):
@@ -72,10 +73,17 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
     if not mode.offline:
         while not rack.ready:
             time.sleep(READY_SECONDS)
-        for _ in range(PRIMING_BLOCKS):
-            rack.process([], PRIMING_SAMPLES)
-            rack.prepare()
+        prime(rack, BLOCK_SAMPLES)
     return rack
+
+
+def warm_up_for(patch: Patch, mode: Mode) -> None:
+    """Have this thread find all at hand that notes of a patch need.
+
+    Raises:
+        UserError: as `rack_of`.
+    """
+    warm_up(rack_of(patch, mode), BLOCK_SAMPLES, [CHANNEL])
 
 
 def loaded(patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]) -> Loaded:

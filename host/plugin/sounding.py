@@ -17,7 +17,7 @@ from ..midi.decode import channel_event
 from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
-from .loaded import Loaded, Mode, rack_of
+from .loaded import Loaded, Mode, rack_of, warm_up_for
 from .wire import MACROS, OFFLINE, RING, EventKind, Memory, Parameter, Position, Told
 
 Array = npt.NDArray[np.float32]
@@ -106,6 +106,7 @@ class Sounding:
         self._programs = Programs()
         self._moved: dict[int, float] = {}  # the macros that the host has moved in this epoch, and where to
         self._strain = 0.0  # the share of the time there is that live rendering has taken of late
+        self._warm: Loaded | None = None  # what this thread has played unheard
         self.mode: Mode | None = None  # None before the first reset
         self.player: Player | None = None  # None where nothing can be played, and before the first reset
         self.playing: Loaded | None = None
@@ -169,6 +170,9 @@ class Sounding:
         self._by_hand.clear()
         self.player = self.playing = None
         try:
+            if not self.mode.offline and loaded is not self._warm:
+                warm_up_for(loaded.patch, self.mode)
+                self._warm = loaded
             self._open(loaded, rack_of(loaded.patch, self.mode))
         except UserError as error:  # such as an effect that does not know this rate
             self._keeper.say(f"{error}; nothing is heard")
@@ -247,8 +251,8 @@ class Sounding:
         self._memory.put(self._made, sound)
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
-        if self.player is not None and not self.mode.offline:
-            self.player.prepare()
+        if self.player is not None and not self.mode.offline and self._memory.complete.samples <= end:
+            self.player.prepare()  # the host waits for nothing yet
         part = (time.perf_counter() - began) * self.mode.rate / sound.shape[1]
         if (watcher := self.watcher) is not None and self.player is not None and self.playing is not None:
             watcher.see(self.playing, self.mode, self.player, sound, due, part)
