@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float32]
 # New notes that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together. Eight
 # in each block of 128 samples took all of its time on a slow processor, four leave a quarter; ten fingers need three.
 NEW_NOTES = 4
-NOTE_SAMPLES = 32  # of a longer block for each new note that may begin in it
+NOTE_SAMPLES = 64  # of a longer block for each new note that may begin in it
 LEAVING = 3  # racks of earlier presets that may ring on: each costs processor time
 FADE_SECONDS = 0.02  # over which a rack that must end fades out without a click
 RING_SECONDS = 5.0  # for which the effects of an earlier preset may ring on after its last voice
@@ -102,6 +102,7 @@ class Player:
         self._next: deque[tuple[Machine, Collection[int], Told]] = deque(maxlen=1)
         self._unready: tuple[Machine, Collection[int], Told] | None = None  # taken from `_next`, and not ready yet
         self._queue: list[Event] = []
+        self._strained = self._put_off = False
         self._desk = Desk()
         self.now = 0  # samples given
         self.shed = 0  # voices that were stolen for lack of time
@@ -158,6 +159,14 @@ class Player:
                 self.shed += 1
                 return
 
+    def put_off(self) -> None:
+        """Let new notes wait for the block after the next, if the next is short: the last has taken more than its time.
+
+        Together they cost less than one by one. Not in two blocks in succession: where all of them take too long, notes
+        begin nonetheless.
+        """
+        self._strained = True
+
     def block(self, count: int) -> tuple[Array, list[Event]]:
         """Return the next ``count`` samples, [2, count], limited; and the events that took effect in them.
 
@@ -189,11 +198,16 @@ class Player:
         """Return the events before sample ``end``; of more new notes than there is time for, the later ones wait."""
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
-        most = count if self._patient else max(NEW_NOTES, (end - self.now) // NOTE_SAMPLES)
-        cut = next(itertools.islice(notes, most, None), count)
+        cut = count if self._patient else next(itertools.islice(notes, self._most_notes(end - self.now), None), count)
         due = [event if event.time >= self.now else replace(event, time=self.now) for event in self._queue[:cut]]
         del self._queue[:cut]
         return due
+
+    def _most_notes(self, samples: int) -> int:
+        """Return how many notes may begin in a block."""
+        self._put_off = self._strained and not self._put_off and samples < NEW_NOTES * NOTE_SAMPLES
+        self._strained = False
+        return 0 if self._put_off else max(NEW_NOTES, samples // NOTE_SAMPLES)
 
     def _take_seat(self) -> None:
         if self._next:

@@ -251,8 +251,11 @@ class Sounding:
         self._memory.put(self._made, sound)
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
-        if self.player is not None and not self.mode.offline and self._memory.complete.samples <= end:
-            self.player.prepare()  # the host waits for nothing yet
+        if self.player is not None and not self.mode.offline:
+            if self._memory.complete.samples > end:  # the next block is asked for by now
+                self.player.put_off()
+            else:
+                self.player.prepare()
         part = (time.perf_counter() - began) * self.mode.rate / sound.shape[1]
         if (watcher := self.watcher) is not None and self.player is not None and self.playing is not None:
             watcher.see(self.playing, self.mode, self.player, sound, due, part)
