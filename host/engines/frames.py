@@ -21,13 +21,15 @@ AHEAD = 8  # rows decoded at a time before they are due: two batches hold the tw
 INAUDIBLE_HZ = 20.0  # below this nothing is synthesized: no DC, no rumble
 SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB at 2049 bins, and more than 64 voices need at a time
+UNREADY = 4 * AHEAD  # of these, decoded frames that have not been made ready for synthesis: they wait for a block
 
 
 class RowCache:
     """A cache of the rows last computed, by key, first in, first out."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED) -> None:
         self._rows: dict[Hashable, Array] = {}
+        self._remembered = remembered
         self.computed = 0  # rows so far
 
     def missing(self, keys: Sequence[Hashable]) -> list[int]:
@@ -50,7 +52,7 @@ class RowCache:
         self.computed += len(new)
         place = {keys[position]: row for row, position in enumerate(new)}
         self._rows.update(zip(place, fresh, strict=True))
-        for key in list(itertools.islice(self._rows, max(0, len(self._rows) - REMEMBERED))):
+        for key in list(itertools.islice(self._rows, max(0, len(self._rows) - self._remembered))):
             del self._rows[key]
         if known:
             return _joined([fresh[place[key]] if key in place else known[key] for key in keys])
@@ -84,7 +86,7 @@ class Decoder:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._decoded, self._prepared = RowCache(), RowCache()
+        self._decoded, self._prepared = RowCache(UNREADY), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
         """Return each row's frame as ``ready`` makes it, [rows, width], not to be written to.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..errors import UserError
 from ..events import Event, Turn
 from ..live.describing import described
+from ..live.realtime import let_memory_go
 from ..live.sheet import Sheet
 from ..patch.library import Patch
 from ..play.rack import Rack
@@ -84,6 +85,7 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
         UserError: as `rack_of`.
     """
     warm_up(rack_of(patch, mode), BLOCK_SAMPLES, [CHANNEL])
+    let_memory_go()
 
 
 def loaded(patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]) -> Loaded:

@@ -81,12 +81,16 @@ def instances(lib, bundle):
         row(f"{INSTANCES} instances ready", f"{time.perf_counter() - began:.2f} s", "5 s together")
         for core in cores:
             core.activate(float(RATE), 256)
-        for _ in range(round(SETTLING_SECONDS * RATE / 256)):
+        for what, notes, asked in (("silent", (), "70 MB each"), ("eight notes", NOTES, "")):
             for core in cores:
-                core.run(256)
-            time.sleep(256 / RATE)
-        sizes = [server.memory_full_info().pss / 1e6 for server in servers()]
-        row("memory of an instance (PSS)", f"{max(sizes):.0f} MB at most, {sum(sizes):.0f} MB together", "70 MB each")
+                for note in notes:
+                    core.midi(0, bytes([0x90, note, 90]), 3)
+            for _ in range(round(SETTLING_SECONDS * RATE / 256)):
+                for core in cores:
+                    core.run(256)
+                time.sleep(256 / RATE)
+            sizes = [server.memory_full_info().pss / 1e6 for server in servers()]
+            row(f"memory (PSS), {what}", f"{max(sizes):.0f} MB at most, {sum(sizes):.0f} MB together", asked)
         began = time.perf_counter()
     took = time.perf_counter() - began
     row(f"{INSTANCES} instances closed", f"{took:.2f} s, {len(servers())} processes left", "0.5 s, none")
