@@ -54,3 +54,8 @@ class Sheet:
     dials: Sequence[Dial]
     warnings: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def model_data(self) -> bytes | None:
+        """Return the bytes of the model, where it lies nowhere."""
+        return self.files.get(self.model.name)

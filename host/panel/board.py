@@ -44,8 +44,8 @@ class Out(Protocol):
         """Tell a page, or all of them."""
         ...
 
-    def show_map(self, model: Path) -> None:
-        """Show the map of a model, when it is made; until then, none."""
+    def show_map(self, model: Path, data: bytes | None) -> None:
+        """Show the map of a model's file, or of its ``data``, when it is made; until then, none."""
         ...
 
 
@@ -310,7 +310,8 @@ class Board:
             return  # one that was asked for before
         asked = self._asked is not None
         own = asked or (sheet.text == self._text and not self._anew)
-        model_stays = self._sheet is not None and self._sheet.model == sheet.model
+        before, model = self._sheet, (sheet.model, sheet.model_data)
+        model_stays = before is not None and (before.model, before.model_data) == model
         self._sheet, self._asked, self._anew, self._text = sheet, None, False, sheet.text
         self._dials = {dial.target: dial for dial in sheet.dials}
         self._rests = {dial.target: dial.rest for dial in sheet.dials}
@@ -335,7 +336,7 @@ class Board:
         self._tell(**self.state())
         if not model_stays:
             self._tell(map=None)
-            self._out.show_map(sheet.model)
+            self._out.show_map(*model)
 
     def _refused(self, wanted: Mapping[Any, Any], lines: Iterable[str]) -> None:
         """Go back to what plays on: what was asked for cannot be played."""

@@ -18,11 +18,11 @@ class Map(NamedTuple):
     labels: tuple[str, ...]
 
 
-async def map_of(model: Path) -> Map | None:
-    """Return the map of a model's file; None where it has none and none can be made, or the file is gone."""
+async def map_of(model: Path, data: bytes | None) -> Map | None:
+    """Return the map of a model's file, or of its ``data``; None where none can be made, or the file is gone."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_make, args=(theirs, model), name="map", daemon=True)
+    process = context.Process(target=_make, args=(theirs, model, data), name="map", daemon=True)
     process.start()
     theirs.close()
     try:
@@ -38,7 +38,7 @@ async def map_of(model: Path) -> Map | None:
     return made
 
 
-def _make(pipe: Connection, model: Path) -> None:
+def _make(pipe: Connection, model: Path, data: bytes | None) -> None:
     """Make the map of a model, and send it; None for a file that has none, or is no model any more."""
     from ..errors import TimbrelError, printable
     from ..maps.make import map_of
@@ -46,7 +46,7 @@ def _make(pipe: Connection, model: Path) -> None:
 
     with pipe, contextlib.suppress(BrokenPipeError):  # who wanted it may have gone
         try:
-            plane = map_of(open_model(model))
+            plane = map_of(open_model(model, data))
         except TimbrelError:  # the process that sounds has it open, and tells what is wrong with it
             plane = None
         pipe.send(plane and Map(plane.message(), len(plane.surface), tuple(map(printable, plane.labels))))

@@ -96,6 +96,7 @@ class Server:
         self._count = 0
         self._model: Path | None = None
         self._map: Map | None = None
+        self._wanted = object()  # another for each map that is asked for
         self._making: set[asyncio.Task[None]] = set()
         routes = [
             WebSocketRoute("/socket", self._socket),
@@ -126,17 +127,18 @@ class Server:
             if isinstance(each, Page):
                 each.put(message)
 
-    def show_map(self, model: Path) -> None:
+    def show_map(self, model: Path, data: bytes | None) -> None:
         """See `Out`."""
         self._model, self._map = model, None
         self.tell({"t": "state", "state": {"report": self._report.tells_of(model)}})
-        task = asyncio.get_running_loop().create_task(self._show_map(model))
+        task = asyncio.get_running_loop().create_task(self._show_map(model, data))
         self._making.add(task)
         task.add_done_callback(self._making.discard)
 
-    async def _show_map(self, model: Path) -> None:
-        made = await map_of(model)
-        if made is not None and model == self._model:  # which may be another by now
+    async def _show_map(self, model: Path, data: bytes | None) -> None:
+        self._wanted = wanted = object()
+        made = await map_of(model, data)
+        if made is not None and self._wanted is wanted:  # else another is by now
             self._map = made
             self.tell({"t": "state", "state": {"map": self._map_state()}})
             for page in self._pages:

@@ -96,8 +96,8 @@ class Out:
     def tell(self, message, page=None):
         self.told.append((page, message))
 
-    def show_map(self, model):
-        self.maps.append(model)
+    def show_map(self, model, data):
+        self.maps.append((model, data))
 
     @property
     def turns(self):

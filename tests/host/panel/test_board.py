@@ -1,5 +1,6 @@
 """A board between pages and a stand-in for what sounds."""
 
+import dataclasses
 import tomllib
 
 import pytest
@@ -226,6 +227,15 @@ def test_another_preset_begins_anew(stage, tmp_path):
     preset = out.shown("preset")
     assert (preset["name"], preset["dirty"], preset["can_undo"]) == ("other", False, False)
     assert out.values()["latent.0"] == 0.5
+
+
+def test_the_map_is_that_of_the_models_file_or_of_its_bytes_and_stays_as_long_as_they_do(stage, tmp_path):
+    board, _, out = stage
+    brought, other = ({"tiny.onnx": data, "scale.scl": b"a scale"} for data in (b"a model", b"another"))
+    of_file = sheet(folder=tmp_path)
+    for files in (None, brought, brought, other):
+        board.take("sheet", of_file if files is None else dataclasses.replace(of_file, files=files))
+    assert out.maps == [(of_file.model, None), (of_file.model, b"a model"), (of_file.model, b"another")]
 
 
 def test_a_preset_that_is_loaded_again_is_as_its_file_has_it(stage, tmp_path):
