@@ -347,8 +347,7 @@ static bool activate(const clap_plugin_t *plugin, double rate, uint32_t shortest
 	(void)shortest;
 	timbrel *timbrel = of(plugin);
 	uint32_t before = atomic_load(&timbrel->instance.latency);
-	if (!instance_activate(&timbrel->instance, rate, longest, atomic_load(&timbrel->offline)))
-		return false;
+	instance_activate(&timbrel->instance, rate, longest, atomic_load(&timbrel->offline));
 	const clap_host_latency_t *host = host_extension(timbrel, CLAP_EXT_LATENCY);
 	if (host && atomic_load(&timbrel->instance.latency) != before)
 		host->changed(timbrel->host);

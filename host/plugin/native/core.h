@@ -32,6 +32,11 @@ void core_free(core *); /* its server has ended when this returns, within half a
 void core_activate(core *, double rate, uint32_t block);
 void core_deactivate(core *);
 
+/* Until it is activated again, the latency is what it is now at least: sound waits for as long, also in a bounce. For
+ * hosts that ask for the latency when they activate the plugin, and may go from playing to a bounce without doing so
+ * again. Not in the thread of sound. */
+void core_keep_latency(core *);
+
 /* In the thread of sound: first the events of a block in order of `offset`, then core_run for its samples. */
 void core_offline(core *, bool offline);
 void core_midi(core *, uint32_t offset, const uint8_t *bytes, uint32_t count);

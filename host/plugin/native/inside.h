@@ -35,7 +35,7 @@ typedef struct {
 	uint32_t block; /* samples that the host asks for at once, as far as is known */
 	uint16_t epoch;
 	uint64_t position; /* samples since the reset: of the next block's beginning */
-	uint32_t rack_latency;
+	uint32_t rack_latency, least_latency;
 	double tempo, told_tempo; /* as the server knows it, and as the host last said; 0: unknown */
 	bool rolling, told_rolling;
 	gain gain;

@@ -64,7 +64,7 @@ void instance_end(instance *instance)
 	instance->core = NULL;
 }
 
-bool instance_activate(instance *instance, double rate, uint32_t block, bool offline)
+void instance_activate(instance *instance, double rate, uint32_t block, bool offline)
 {
 	instance_deactivate(instance);
 	float sample[2];
@@ -76,17 +76,8 @@ bool instance_activate(instance *instance, double rate, uint32_t block, bool off
 		core_run(instance->core, &sample[0], &sample[1], 1);
 		core_activate(instance->core, rate, block);
 	}
-	uint32_t latency = core_latency(instance->core);
-	for (int channel = 0; channel < 2; channel++) {
-		instance->waiting[channel] = calloc(latency + 1, sizeof(float));
-		if (!instance->waiting[channel]) {
-			instance_deactivate(instance);
-			return false;
-		}
-	}
-	atomic_store(&instance->latency, latency);
-	instance->wait = instance->at = 0;
-	return true;
+	core_keep_latency(instance->core);
+	atomic_store(&instance->latency, core_latency(instance->core));
 }
 
 void instance_deactivate(instance *instance)
@@ -94,10 +85,6 @@ void instance_deactivate(instance *instance)
 	if (instance->active)
 		core_deactivate(instance->core);
 	instance->active = false;
-	for (int channel = 0; channel < 2; channel++) {
-		free(instance->waiting[channel]);
-		instance->waiting[channel] = NULL;
-	}
 }
 
 uint32_t instance_take(instance *instance)
@@ -107,34 +94,11 @@ uint32_t instance_take(instance *instance)
 	return longer ? changes : changes & ~(uint32_t)CHANGED_LATENCY;
 }
 
-/* Lets sound wait where the core's latency is smaller than the one that the host knows. */
-static void keep_latency(instance *instance, float *left, float *right, uint32_t count)
-{
-	uint32_t told = atomic_load(&instance->latency), is = core_latency(instance->core);
-	uint32_t wait = told > is ? told - is : 0;
-	float *sound[2] = {left, right};
-	if (wait != instance->wait) {
-		memset(instance->waiting[0], 0, told * sizeof(float));
-		memset(instance->waiting[1], 0, told * sizeof(float));
-		instance->wait = wait;
-		instance->at = 0;
-	}
-	for (uint32_t i = 0; wait && i < count; i++) {
-		for (int channel = 0; channel < 2; channel++) {
-			float then = instance->waiting[channel][instance->at];
-			instance->waiting[channel][instance->at] = sound[channel][i];
-			sound[channel][i] = then;
-		}
-		instance->at = instance->at + 1 < wait ? instance->at + 1 : 0;
-	}
-}
-
 void instance_run(instance *instance, float *left, float *right, uint32_t count)
 {
 	if (!instance->active || !left || !right || !count)
 		return;
 	core_run(instance->core, left, right, count);
-	keep_latency(instance, left, right, count);
 }
 
 void instance_midi(instance *instance, uint32_t offset, const uint8_t bytes[3])

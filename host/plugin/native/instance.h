@@ -1,8 +1,4 @@
-/* What instances of CLAP and VST3 share: a core, and a latency that stays what the host was told.
- *
- * A host asks for a latency when it activates the plugin, and may go from playing to a bounce without doing so again.
- * The core's latency is shorter then: sound waits here for the difference.
- */
+/* What instances of CLAP and VST3 share: a core, and a latency that stays what the host was told. */
 #ifndef TIMBREL_INSTANCE_H
 #define TIMBREL_INSTANCE_H
 
@@ -27,15 +23,13 @@ typedef struct {
 	_Atomic uint32_t changes; /* instance_change, not yet taken */
 	bool active;
 	_Atomic uint32_t latency; /* as the host was told, in samples */
-	float *waiting[2];        /* rings of `latency` samples, in which sound waits */
-	uint32_t wait, at;        /* how long it does, and where the rings are written */
 } instance;
 
 bool instance_start(instance *); /* false: no memory */
 void instance_end(instance *);
 
 /* Not in the thread of sound. The latency is the same from then on, until the instance is activated again. */
-bool instance_activate(instance *, double rate, uint32_t block, bool offline);
+void instance_activate(instance *, double rate, uint32_t block, bool offline);
 void instance_deactivate(instance *);
 
 uint32_t instance_take(instance *); /* the changes that were noted, which are no longer */

@@ -22,6 +22,7 @@ static void new_latency(core *c)
 {
 	const sound *s = &c->sound;
 	uint32_t blocks = s->block < SHORT_BLOCK ? 2 : 1, own = s->offline ? 0 : blocks * s->block;
+	if (own + s->rack_latency < s->least_latency) own = s->least_latency - s->rack_latency;
 	uint32_t latency = (own < LONGEST_LATENCY ? own : LONGEST_LATENCY) + s->rack_latency;
 	if (atomic_exchange(&c->latency, latency) != latency && c->listener.latency_changed)
 		c->listener.latency_changed(c->listener.self);
@@ -49,11 +50,14 @@ void core_activate(core *c, double rate, uint32_t block)
 	s->block = block;
 	s->active = s->begins = true;
 	s->noted = s->taken = 0;
+	s->least_latency = 0;
 	s->told_tempo = s->tempo;
 	s->told_rolling = s->rolling;
 	c->late = 0;
 	new_latency(c);
 }
+
+void core_keep_latency(core *c) { c->sound.least_latency = c->latency; }
 
 void core_deactivate(core *c) { c->sound.active = false; }
 
@@ -222,7 +226,7 @@ static bool starts_to_roll(const sound *s)
 static void begin_where_it_rolls(core *c)
 {
 	sound *s = &c->sound;
-	uint64_t ahead = s->position < s->rack_latency ? s->position : s->rack_latency, from = s->position - ahead;
+	uint64_t ahead = s->position < c->latency ? s->position : c->latency, from = s->position - ahead;
 	uint32_t heard = s->early_heard;
 	if (!begin_epoch(c)) return;
 	for (uint32_t i = heard > EARLY ? heard - EARLY : 0; i < heard && room(s) > 0; ++i) {

@@ -140,10 +140,10 @@ static v3_result V3_API set_active(void *self, v3_bool state)
 	plugin *plugin = of(self);
 	if (!plugin->instance.core || !(plugin->rate > 0))
 		return V3_NOT_INITIALIZED;
-	if (!state)
+	if (state)
+		instance_activate(&plugin->instance, plugin->rate, plugin->block, plugin->offline);
+	else
 		instance_deactivate(&plugin->instance);
-	else if (!instance_activate(&plugin->instance, plugin->rate, plugin->block, plugin->offline))
-		return V3_NOMEM;
 	return V3_OK;
 }
 

@@ -27,7 +27,7 @@ struct core {
 	uint8_t *state;
 	size_t count;
 	bool loaded, offline, active;
-	_Atomic uint32_t rack, loaded_rack, block, latency;
+	_Atomic uint32_t rack, loaded_rack, block, latency, least_latency;
 	float values[WIRE_PARAMETER_COUNT];
 
 	uint64_t position;
@@ -90,7 +90,13 @@ void core_free(core *core)
 
 static void set_latency(core *core)
 {
-	core->latency = core->rack + (core->offline ? 0 : core->block);
+	uint32_t latency = core->rack + (core->offline ? 0 : core->block);
+	core->latency = latency > core->least_latency ? latency : core->least_latency;
+}
+
+void core_keep_latency(core *core)
+{
+	core->least_latency = core->latency;
 }
 
 void core_activate(core *core, double rate, uint32_t block)
@@ -100,6 +106,7 @@ void core_activate(core *core, double rate, uint32_t block)
 	core->block = block;
 	core->position = 0;
 	memset(core->ring, 0, sizeof core->ring);
+	core->least_latency = 0;
 	set_latency(core);
 }
 

@@ -64,6 +64,7 @@ def library(path):
         ("core_new", core, [ctypes.c_char_p, ctypes.POINTER(Listener)]),
         ("core_free", None, [core]),
         ("core_activate", None, [core, ctypes.c_double, u32]),
+        ("core_keep_latency", None, [core]),
         ("core_deactivate", None, [core]),
         ("core_offline", None, [core, ctypes.c_bool]),
         ("core_midi", None, [core, u32, ctypes.c_char_p, u32]),

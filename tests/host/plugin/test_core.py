@@ -99,6 +99,47 @@ def test_a_bounce_waits_and_has_no_latency(core, blocks):
     assert np.flatnonzero(sound[1]).tolist() == [2]
 
 
+@pytest.mark.parametrize("rack", [0, 100])
+def test_a_latency_that_is_kept_is_that_of_a_bounce_too(lib, folder, rack):
+    folder.behave(rack_latency=rack)
+    with opened(lib, folder) as core:
+        core.wait()
+        core.activate(48000, 256)
+        core.play([256] * 3)
+        core.keep_latency()
+        core.changes.clear()
+        core.offline(True)
+        core.midi(2, NOTE, 3)
+        sound = np.concatenate([core.run(block) for block in MIXED], axis=1)
+        assert core.latency() == 256 + rack
+        assert not sound[0, :256].any()
+        assert (sound[0, 256:] == np.arange(sound.shape[1] - 256) + 1).all()
+        assert np.flatnonzero(sound[1]).tolist() == [256 + 2]
+        core.offline(False)
+        assert core.latency() == 256 + rack
+        assert core.changes == []
+        core.activate(48000, 512)
+        assert core.latency() == 512 + rack
+        core.offline(True)
+        assert core.latency() == rack
+
+
+@pytest.mark.parametrize("before", [256, 1000, 5000])
+def test_where_a_latency_is_kept_a_bounce_begins_that_much_before_the_transport_starts(core, folder, before):
+    core.activate(48000, 256)
+    core.keep_latency()
+    core.offline(True)
+    core.run(before - 200)
+    core.midi(3, NOTE, 3)
+    core.run(200)
+    core.transport(0, True, False)
+    core.midi(5, NOTE, 3)
+    sound = core.run(600)
+    assert sound[0].tolist() == list(range(1, 601))  # the host has left the latency out by itself
+    assert np.flatnonzero(sound[1]).tolist() == [256 - 200 + 3, 256 + 5]
+    assert [one["offline"] for one in folder.heard("reset")] == [1, 1]
+
+
 def test_what_comes_late_is_silence_in_its_place(core, folder):
     core.activate(48000, 256)
     core.offline(True)
