@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.host.controls import Ramp, knob, nudge
 from timbrel.host.events import RESERVED_CC
@@ -108,9 +108,10 @@ def test_a_knob_hits_both_ends_exactly_and_never_leaves_its_range(low, high, cur
 
 
 @given(st.floats(-100, 100, allow_subnormal=False), st.floats(0.1, 100), st.floats(0.1, 8))
-def test_a_knob_that_is_turned_up_never_goes_down(low, span, curve):
+@example(low=-24.6875, span=0.125, curve=7.6875)  # where two steps are as far apart as rounding
+def test_a_knob_that_is_turned_up_never_goes_down_but_for_rounding(low, span, curve):
     steps = [knob(value, low, low + span, curve) for value in range(128)]
-    assert np.all(np.diff(steps) >= 0)
+    assert np.all(np.diff(steps) >= -4 * np.spacing(abs(low) + span))
 
 
 def test_the_curve_bends_a_knob_as_its_formula_says():
