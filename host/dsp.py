@@ -159,3 +159,19 @@ def limit(audio: Array) -> Array:
 def limited(audio: Array) -> float:
     """Return the share of samples that `limit` has bent, 0 to 1, of what it gave."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))
+
+
+def moved_up(pending: Array, done: int, length: int) -> Array:
+    """Return a buffer of sound that is still to be added to, without what is done with, and silence up to its end.
+
+    Args:
+        pending: [channels, samples]; it is used again where it is long enough.
+        done: samples to drop.
+        length: samples that it must have at least; if it has to grow, it gets twice as many, so that this is rare.
+    """
+    ahead = pending[:, done:].copy()
+    if length > pending.shape[1]:
+        pending = np.empty((len(pending), 2 * length), np.float32)
+    pending[:, : ahead.shape[1]] = ahead
+    pending[:, ahead.shape[1] :] = 0
+    return pending

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
-from ..dsp import gaussian_noise, uniforms
+from ..dsp import gaussian_noise, moved_up, uniforms
 from ..kinds.grain import CONTROLS, GrainSettings
 from .protocol import MIDDLE_C, Motion, VoiceSound
 from .source import Cut, source_of
@@ -302,12 +302,8 @@ class GrainEngine:
         if end - stream.origin <= stream.pending.shape[1]:
             return
         done = max(now, stream.origin) - stream.origin
-        ahead = stream.pending[:, done:].copy()
         stream.origin += done
-        if end - stream.origin > stream.pending.shape[1]:
-            stream.pending = np.zeros((2, 2 * (end - stream.origin)), np.float32)
-        stream.pending[:, : ahead.shape[1]] = ahead
-        stream.pending[:, ahead.shape[1] :] = 0
+        stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
 @functools.lru_cache(maxsize=256)

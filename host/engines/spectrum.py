@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..contract.model import Model
 from ..controls import Ramp
+from ..dsp import moved_up
 from .best import BestVoicing
 from .coherent import CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, Character, Indices
@@ -20,6 +21,9 @@ from .protocol import MIDDLE_C, Motion, Times, VoiceSound
 
 Array = npt.NDArray[np.float32]
 
+# Samples that a stream's buffer has at first beyond a frame: how far it is played before it is moved up. In blocks as
+# live hosts ask for, that is seldom; room for the longest block would be 140 kB, found page by page at each note-on.
+ROOM = 8192
 SOONEST = 2 * AHEAD  # rows looked at together before they are due: many may be known already
 
 
@@ -97,7 +101,6 @@ class SpectrumEngine:
         self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
-        self._room = self._frame_length + max_block  # how far a stream's buffer is played before it is moved up
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._voices_begun = 0
         self._spare = False  # after the last block there is time to prepare
@@ -126,7 +129,7 @@ class SpectrumEngine:
         self._voices_begun += 1
         silent = time - self._frame_length  # a frame that begins here has ended when the note begins
         first = silent + self._hop - (silent - moment) % self._hop
-        pending = np.zeros((self.channels, self._room + self._max_block + self._frame_length + self._hop), np.float32)
+        pending = np.zeros((self.channels, self._frame_length + ROOM), np.float32)
         return SpectrumStream(
             key=pitch, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin()
         )
@@ -141,8 +144,7 @@ class SpectrumEngine:
         assert count <= self._max_block
         due: list[Due] = []
         for voice, stream in enumerate(streams):
-            if start - stream.origin > self._room:
-                self._compact(stream, start)
+            self._make_room(stream, start, start + count + self._frame_length + self._hop)
             end = start + count if stream.end is None else min(start + count, stream.end)
             while stream.next_frame < end:
                 due.append((voice, stream, stream.next_frame))
@@ -311,12 +313,12 @@ class SpectrumEngine:
         )
         return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32), away
 
-    def _compact(self, stream: SpectrumStream, now: int) -> None:
-        """Move pending sound to the front of the buffer, which is longer than it must be, so that this is rare."""
-        done, frame = now - stream.origin, self._frame_length
-        stream.pending[:, :frame] = stream.pending[:, done : done + frame]
-        stream.pending[:, frame : done + frame] = 0
-        stream.origin = now
+    def _make_room(self, stream: SpectrumStream, now: int, end: int) -> None:
+        """Make the buffer reach to sample ``end``."""
+        if end - stream.origin > stream.pending.shape[1]:
+            done = max(0, min(now, stream.next_frame) - stream.origin)  # frames before a note-on are still to come
+            stream.origin += done
+            stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
 def _nearest(pitch: float) -> int:
