@@ -69,7 +69,8 @@ static void take_transport(instance *instance, const clap_event_transport_t *tra
 	bool beginning = beats ? transport->song_pos_beats == 0 : seconds && transport->song_pos_seconds == 0;
 	if (transport->flags & CLAP_TRANSPORT_HAS_TEMPO)
 		core_tempo(instance->core, offset, transport->tempo);
-	core_transport(instance->core, offset, transport->flags & CLAP_TRANSPORT_IS_PLAYING, beginning);
+	bool rolling = transport->flags & CLAP_TRANSPORT_IS_PLAYING;
+	core_transport(instance->core, offset, rolling, beginning, core_latency(instance->core));
 }
 
 /* Of what a note can express, MIDI says the pressure of a key; the rest comes as MPE, in which a note has a channel. */

@@ -42,7 +42,9 @@ void core_offline(core *, bool offline);
 void core_midi(core *, uint32_t offset, const uint8_t *bytes, uint32_t count);
 void core_set(core *, uint32_t offset, uint32_t parameter, float value);
 void core_tempo(core *, uint32_t offset, double bpm);
-void core_transport(core *, uint32_t offset, bool rolling, bool from_the_beginning);
+/* `ahead`: where a bounce's transport starts, the samples of the song that have passed; the latency, if a host has said
+ * nothing else. */
+void core_transport(core *, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t ahead);
 void core_run(core *, float *left, float *right, uint32_t count);
 
 /* Any thread. */

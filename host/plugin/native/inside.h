@@ -38,6 +38,7 @@ typedef struct {
 	uint32_t rack_latency, least_latency;
 	double tempo, told_tempo; /* as the server knows it, and as the host last said; 0: unknown */
 	bool rolling, told_rolling;
+	uint32_t ahead; /* samples of the song that have passed where the transport last started */
 	gain gain;
 	uint32_t noted, taken; /* events of this block, and how many of these have been sent */
 	noted_event events[WIRE_EVENTS];

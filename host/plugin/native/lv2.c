@@ -183,7 +183,8 @@ static void take_position(plugin *p, uint32_t offset, const LV2_Atom_Object *obj
 	core_tempo(p->core, offset, p->beats_per_minute * 4 / p->beat_unit); /* none, or nonsense, is passed over */
 	bool rolled = p->rolling;
 	p->rolling = number(u, speed, p->rolling) > 0;
-	if (p->rolling != rolled) core_transport(p->core, offset, p->rolling, number(u, frame, -1) == 0);
+	if (p->rolling != rolled)
+		core_transport(p->core, offset, p->rolling, number(u, frame, -1) == 0, core_latency(p->core));
 }
 
 static void take_ports(plugin *p)

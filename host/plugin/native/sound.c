@@ -138,11 +138,12 @@ void core_tempo(core *c, uint32_t offset, double bpm)
 	note(c, offset, (noted_event){.event = {.kind = WIRE_TEMPO, .value = (float)bpm}});
 }
 
-void core_transport(core *c, uint32_t offset, bool rolling, bool from_the_beginning)
+void core_transport(core *c, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t ahead)
 {
 	sound *s = &c->sound;
 	if (rolling == s->told_rolling && !(rolling && from_the_beginning)) return;
 	s->told_rolling = rolling;
+	if (rolling) s->ahead = ahead;
 	uint16_t number = !rolling ? 0 : from_the_beginning ? 1 : 2;
 	note(c, offset, (noted_event){.event = {.kind = WIRE_TRANSPORT, .number = number}});
 }
@@ -180,12 +181,14 @@ static float stood(const core *c, uint32_t parameter, bool *moved)
 	return c->values[parameter];
 }
 
-static void send_moved(core *c, uint64_t time)
+/* In an epoch that begins, a macro that was set to where it rests has not moved: what the server would make of it may be
+ * another number in its last bits. */
+static void send_moved(core *c, uint64_t time, bool begins)
 {
 	for (uint32_t i = 0; i < WIRE_MACROS; ++i) {
 		bool moved;
 		float value = stood(c, i, &moved);
-		if (moved)
+		if (moved && !(begins && value == c->rests[i]))
 			send_event(&c->sound, time, (wire_event){.kind = WIRE_PARAMETER, .number = (uint16_t)i, .value = value});
 	}
 }
@@ -204,7 +207,7 @@ static bool begin_epoch(core *c)
 	                              .epoch = s->epoch, .loads = s->server->loads, .block = s->block});
 	if (atomic_exchange(&c->chooses, false))
 		send_event(s, 0, (wire_event){.kind = WIRE_PARAMETER, .number = WIRE_PRESET, .value = c->values[WIRE_PRESET]});
-	send_moved(c, 0);
+	send_moved(c, 0, true);
 	bool moved;
 	gain_start(&s->gain, s->rate, stood(c, WIRE_GAIN, &moved));
 	if (s->tempo > 0) send_event(s, 0, (wire_event){.kind = WIRE_TEMPO, .value = (float)s->tempo});
@@ -220,13 +223,13 @@ static bool starts_to_roll(const sound *s)
 }
 
 /* A host may run a bounce for a while before it plays: Ardour for some hundred blocks, now more and now fewer. So that
- * all bounces begin alike, an epoch begins where the transport starts. There the host is ahead by the latency that it
- * makes up for: that much of the epoch has passed, and with it the notes of that time. Controllers stand as they were
- * set. */
+ * all bounces begin alike, an epoch begins where the transport starts. There the song is ahead, most often by the latency
+ * that the host makes up for: that much of the epoch has passed, and with it the notes of that time. Controllers stand
+ * as they were set. */
 static void begin_where_it_rolls(core *c)
 {
 	sound *s = &c->sound;
-	uint64_t ahead = s->position < c->latency ? s->position : c->latency, from = s->position - ahead;
+	uint64_t ahead = s->position < s->ahead ? s->position : s->ahead, from = s->position - ahead;
 	uint32_t heard = s->early_heard;
 	if (!begin_epoch(c)) return;
 	for (uint32_t i = heard > EARLY ? heard - EARLY : 0; i < heard && room(s) > 0; ++i) {
@@ -244,7 +247,7 @@ static void make_good(core *c, uint64_t time)
 	for (uint8_t channel = 0; channel < 16; ++channel)
 		for (uint32_t i = 0; i < 2; ++i)
 			send_event(s, time, (wire_event){.kind = WIRE_MIDI, .number = 3, .data = {0xb0 | channel, i ? 123 : 64, 0}});
-	send_moved(c, time);
+	send_moved(c, time, false);
 	s->lost = false;
 }
 

@@ -63,7 +63,9 @@ struct plugin {
 	_Atomic uint32_t asked; /* the latency that the host was told when it last asked for it */
 	struct v3_component_handler **handler;
 	_Atomic float shown[PARAMETERS]; /* what the controller shows, 0 to 1; NaN: what the core says */
-	_Atomic float given[WIRE_MACROS]; /* the unset value that the host was given for a macro, or one of these: */
+	/* The unset value that the host was given for a macro last, or one of the numbers above; and the one before. */
+	_Atomic float given[WIRE_MACROS], given_before[WIRE_MACROS];
+	bool lead_in;                    /* the transport rolls towards the song's beginning, or was at it last */
 	_Atomic bool told;               /* whether ID_CHANGES has moved since there are changes */
 	point points[2][MOST_POINTS];    /* of a block, and room to sort them */
 };

@@ -56,7 +56,8 @@ static double parameter_normalised(uint32_t parameter, double plain)
 	return parameter_within((plain - range.low) / (range.high - range.low), 0, 1);
 }
 
-/* The value of what nobody has set: of a controller, or of a macro that rests there. */
+/* The value of what nobody has set: of a controller, or of a macro that rests there. Ardour, as it opens a project, may
+ * give back what it found before the project's preset was there, whose macros rest elsewhere. */
 static double unset(double rest)
 {
 	return rest > .5 ? rest - UNSET : rest + UNSET;
@@ -70,7 +71,9 @@ static double unset_controller(uint32_t index)
 bool parameter_unset(const plugin *plugin, uint32_t index, double normalised)
 {
 	if (index < WIRE_MACROS)
-		return (float)normalised == atomic_load(&plugin->given[index]);
+		return (float)normalised == atomic_load(&plugin->given[index]) ||
+		       (atomic_load(&plugin->given[index]) != HOST_HAS_SET &&
+		        (float)normalised == atomic_load(&plugin->given_before[index]));
 	return index > WIRE_PARAMETER_COUNT && (float)normalised == (float)unset_controller(index);
 }
 
@@ -83,12 +86,12 @@ static double shown(plugin *plugin, uint32_t index)
 		return 0;
 	if (index > WIRE_PARAMETER_COUNT)
 		return unset_controller(index);
-	double value = parameter_normalised(index, core_get(plugin->instance.core, index)), rest;
-	char name[64];
-	if (index >= WIRE_MACROS || atomic_load(&plugin->given[index]) == HOST_HAS_SET ||
-	    parameter_describe(plugin->instance.core, index, name, &rest))
+	double value = parameter_normalised(index, core_get(plugin->instance.core, index));
+	if (index >= WIRE_MACROS || atomic_load(&plugin->given[index]) == HOST_HAS_SET)
 		return value;
-	atomic_store(&plugin->given[index], (float)unset(value));
+	float before = atomic_exchange(&plugin->given[index], (float)unset(value));
+	if (before != (float)unset(value))
+		atomic_store(&plugin->given_before[index], before);
 	return unset(value);
 }
 
@@ -287,7 +290,7 @@ void controller_start(plugin *plugin)
 {
 	controller_forget(plugin);
 	for (uint32_t i = 0; i < WIRE_MACROS; i++)
-		atomic_store(&plugin->given[i], NOT_GIVEN);
+		plugin->given[i] = plugin->given_before[i] = NOT_GIVEN;
 }
 
 void controller_end(plugin *plugin)

@@ -114,12 +114,18 @@ static point *sort(point *points, point *room, uint32_t count)
 	return points;
 }
 
-static void take_time(core *core, const struct v3_process_context *context)
+/* In Ardour the time is the session's: by the plugin's latency a track is ahead of it. There an export rolls from before
+ * the song's beginning on, at a negative time. */
+static void take_time(plugin *plugin, const struct v3_process_context *context)
 {
+	core *core = plugin->instance.core;
 	bool rolling = context->state & V3_PROCESS_CTX_PLAYING;
+	int64_t time = context->project_time_in_samples, latency = core_latency(core);
+	int64_t ahead = time < 0 ? latency + time : latency;
+	plugin->lead_in = rolling && (time < 0 || (plugin->lead_in && time == 0));
 	if (context->state & V3_PROCESS_CTX_TEMPO_VALID)
 		core_tempo(core, 0, context->bpm);
-	core_transport(core, 0, rolling, context->project_time_in_samples == 0);
+	core_transport(core, 0, rolling, plugin->lead_in ? ahead == 0 : time == 0, ahead > 0 ? (uint32_t)ahead : 0);
 }
 
 void take_events(plugin *plugin, struct v3_process_data *data)
@@ -129,7 +135,7 @@ void take_events(plugin *plugin, struct v3_process_data *data)
 	struct v3_param_changes **changes = data->input_params;
 	struct v3_event_list **notes = data->input_events;
 	if (data->ctx)
-		take_time(core, data->ctx);
+		take_time(plugin, data->ctx);
 	/* Controllers come before the notes of their sample, for which they are meant. */
 	int32_t queues = changes ? (*changes)->get_param_count(changes) : 0;
 	for (int32_t i = 0; i < queues; i++)

@@ -2,8 +2,8 @@
  *
  * Its sound is what it was told: on the left 1 at the sample of each MIDI message, on the right a 64th of each
  * parameter's value at the sample where it is set, both as late as it says. A state is any bytes that begin with
- * "fake "; "fake rack=7" gives a rack that is 7 samples late, which shows once it sounds. It calls its listener from a
- * thread of its own, as the core does.
+ * "fake "; "fake rack=7 at=0.5" gives a rack that is 7 samples late, which shows once it sounds, and macros that stand
+ * at a half. It calls its listener from a thread of its own, as the core does.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -159,10 +159,10 @@ void core_tempo(core *core, uint32_t offset, double bpm)
 	add(core, offset, 0, 0);
 }
 
-void core_transport(core *core, uint32_t offset, bool rolling, bool from_the_beginning)
+void core_transport(core *core, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t ahead)
 {
 	unsigned long long time = core->position + offset;
-	fprintf(core->calls, "transport %llu %d %d\n", time, rolling, from_the_beginning);
+	fprintf(core->calls, "transport %llu %d %d %u\n", time, rolling, from_the_beginning, ahead);
 	add(core, offset, 0, 0);
 }
 
@@ -257,8 +257,11 @@ bool core_load(core *core, const void *bytes, size_t count)
 	core->count = count;
 	core->loaded = true;
 	unsigned rack = 0;
-	sscanf((const char *)state, "fake rack=%u", &rack);
+	float at = 0;
+	sscanf((const char *)state, "fake rack=%u at=%f", &rack, &at);
 	core->loaded_rack = rack;
+	for (uint32_t i = 0; i < WIRE_MACROS; i++)
+		core->values[i] = at;
 	pthread_mutex_lock(&core->lock);
 	core->tells = true;
 	pthread_cond_broadcast(&core->wake);

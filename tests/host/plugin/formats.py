@@ -45,7 +45,7 @@ def calls(folder):
     for line in (folder / "calls").read_text(encoding="utf-8").splitlines():
         words = line.split()
         if words[0] == "transport":
-            if words[2] == rolling and words[2:] != ["1", "1"]:
+            if words[2] == rolling and words[2:4] != ["1", "1"]:
                 continue
             rolling = words[2]
         if words[0] == "tempo":

@@ -197,7 +197,7 @@ static void events(int count)
 			case 0: core_offline(c, below(2)); break;
 			case 1: core_set(c, offset, below(25), values[below(5)]); break;
 			case 2: core_tempo(c, offset, values[below(5)] * 100); break;
-			case 3: core_transport(c, offset, below(2), below(2)); break;
+			case 3: core_transport(c, offset, below(2), below(2), below(3000)); break;
 			case 4: core_midi(c, offset, bytes, below(4)); break;
 			case 5:
 				for (uint32_t n = below(20) ? 1 : 9000; n-- > 0;) core_midi(c, offset, (const uint8_t[]){0x90, 60, 64}, 3);

@@ -70,7 +70,7 @@ def library(path):
         ("core_midi", None, [core, u32, ctypes.c_char_p, u32]),
         ("core_set", None, [core, u32, u32, ctypes.c_float]),
         ("core_tempo", None, [core, u32, ctypes.c_double]),
-        ("core_transport", None, [core, u32, ctypes.c_bool, ctypes.c_bool]),
+        ("core_transport", None, [core, u32, ctypes.c_bool, ctypes.c_bool, u32]),
         ("core_run", None, [core, block, block, u32]),
         ("core_latency", u32, [core]),
         ("core_late", ctypes.c_uint64, [core]),

@@ -86,7 +86,7 @@ def test_keys_and_channels_that_midi_does_not_have_are_passed_over(clap):
 
 def test_the_transport_is_told_with_tempo_and_where_it_starts(clap):
     _, asked, _ = clap("0 tempo 90", "64 play 0", "192 stop", "256 play 2", samples=400)
-    assert middle(asked) == ["tempo 0 90", "transport 64 1 1", "transport 192 0 0", "transport 256 1 0"]
+    assert middle(asked) == ["tempo 0 90", "transport 64 1 1 64", "transport 192 0 0 64", "transport 256 1 0 64"]
 
 
 def test_a_reset_ends_all_sound_before_what_follows(clap):

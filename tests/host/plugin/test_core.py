@@ -125,17 +125,20 @@ def test_a_latency_that_is_kept_is_that_of_a_bounce_too(lib, folder, rack):
 
 
 @pytest.mark.parametrize("before", [256, 1000, 5000])
-def test_where_a_latency_is_kept_a_bounce_begins_that_much_before_the_transport_starts(core, folder, before):
+@pytest.mark.parametrize("ahead", [256, 230])  # the latency, or what a host says
+def test_where_the_song_is_ahead_a_bounce_begins_that_much_before_the_transport_starts(core, folder, before, ahead):
     core.activate(48000, 256)
     core.keep_latency()
     core.offline(True)
     core.run(before - 200)
     core.midi(3, NOTE, 3)
     core.run(200)
-    core.transport(0, True, False)
+    core.transport(0, True, False, ahead)
     core.midi(5, NOTE, 3)
     sound = core.run(600)
-    assert sound[0].tolist() == list(range(1, 601))  # the host has left the latency out by itself
+    late = 256 - ahead
+    assert sound[0][late:].tolist() == list(range(1, 601 - late))  # the host has left the latency out by itself
+    assert not sound[0][:late].any()
     assert np.flatnonzero(sound[1]).tolist() == [256 - 200 + 3, 256 + 5]
     assert [one["offline"] for one in folder.heard("reset")] == [1, 1]
 
@@ -234,9 +237,9 @@ def test_tempo_and_transport_are_told_where_they_change(core, folder):
     core.offline(True)
     for bpm, rolling in ((120, False), (120, True), (120.00001, True), (0, True), (float("nan"), True), (90.5, False)):
         core.tempo(5, bpm)
-        core.transport(6, rolling, False)
+        core.transport(6, rolling, False, 0)
         core.run(100)
-    core.transport(0, True, True)
+    core.transport(0, True, True, 0)
     core.run(100)
     assert [(one["time"], one["value"]) for one in folder.heard("tempo")] == [(5, 120), (505, 90.5)]
     assert [(one["time"], one["number"]) for one in folder.heard("transport")] == [(106, 2), (506, 0), (600, 1)]
@@ -274,6 +277,17 @@ def test_an_epoch_begins_with_what_was_moved_before_it(core, folder):
     core.run(100)
     told = [(one["epoch"], one["time"], one["value"]) for one in folder.heard("parameter")]
     assert told == [(1, 0, 0.75), (2, 0, 0.75), (2, 60, 0.875)]
+
+
+def test_an_epoch_begins_without_what_was_set_to_where_it_rests(core, folder):
+    until(lambda: core.get(3) == 3 / 16, "rests")
+    core.activate(48000, 100)
+    core.set(0, 3, 3 / 16)
+    core.set(0, 2, 0.75)
+    core.play([100])
+    core.offline(True)
+    core.run(100)
+    assert [one["number"] for one in folder.heard("parameter") if one["epoch"] == 2] == [2]
 
 
 def test_a_preset_that_is_chosen_puts_the_macros_where_it_has_them(core, folder):

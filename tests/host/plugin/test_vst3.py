@@ -121,6 +121,21 @@ def test_what_a_host_gives_back_as_it_found_it_moves_nothing(vst3):
     assert middle(asked)[0].endswith("16 0")
 
 
+def test_a_macro_that_a_preset_names_is_not_moved_by_what_a_host_found_there(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake ")
+    events = (f"0 set 0 {UNSET:.9g}", "64 set 0 0")  # where it stands in the fake core, and set by somebody
+    assert middle(vst3(*events, load=tmp_path / "state")[1]) == ["set 64 0 0"]
+
+
+def test_a_macro_is_not_moved_by_what_a_host_found_there_before_a_project_was_loaded(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake rack=0 at=0.75")
+    found = [f"512 set {macro} {np.float32(value):.9g}" for macro, value in ((0, UNSET), (1, 0.75 - UNSET))]
+    _, asked, _ = vst3(
+        f"64 load {tmp_path / 'state'}", *found, "576 set 0 0.75", f"640 set 0 {UNSET:.9g}", samples=1024
+    )
+    assert middle(asked) == ["set 576 0 0.75", f"set 640 0 {UNSET:.9g}"]
+
+
 def test_a_macro_set_to_an_end_of_its_range_is_set(vst3):
     assert middle(vst3("0 set 0 0", "1 set 0 1", "2 set 0 0.5")[1]) == ["set 0 0 0", "set 1 0 1", "set 2 0 0.5"]
 
@@ -135,7 +150,15 @@ def test_values_without_samples_arrive_before_the_next_block(vst3):
 
 def test_the_transport_is_told_with_tempo_and_where_it_starts(vst3):
     _, asked, _ = vst3("0 tempo 90", "64 play 0", "192 stop", "256 play 2", samples=400)
-    assert middle(asked) == ["tempo 0 90", "transport 64 1 1", "transport 192 0 0", "transport 256 1 0"]
+    assert middle(asked) == ["tempo 0 90", "transport 64 1 1 64", "transport 192 0 0 64", "transport 256 1 0 64"]
+
+
+def test_a_transport_that_rolls_before_the_songs_beginning_is_ahead_of_the_host_by_the_latency(vst3):
+    events = ("0 tempo 90", "0 play -0.002", "192 stop", "256 play -0.001", "320 stop", "384 play -0.004")
+    _, asked, _ = vst3(*events, samples=600)
+    starts = [line for line in middle(asked) if line.split()[2] == "1"]
+    # 64 samples before the session's beginning the song begins; it does not begin again where the session does.
+    assert starts == ["transport 0 1 1 0", "transport 256 1 0 32", "transport 384 1 0 0", "transport 448 1 1 0"]
 
 
 def test_a_bounce_is_told_before_the_core_is_active_and_has_no_latency(vst3):

@@ -225,12 +225,16 @@ static void on_main(const char *what)
 		fail("%s in a thread that is not the main one", what);
 }
 
+static void scan(void);
+
 static v3_result restart_component(void *self, int32_t flags)
 {
 	(void)self;
 	on_main("restart");
 	printf("restart %d\n", flags);
 	latency_changed |= (flags & V3_RESTART_LATENCY_CHANGED) != 0;
+	if (flags & V3_RESTART_PARAM_VALUES_CHANGED)
+		scan();
 	return V3_OK;
 }
 
@@ -397,9 +401,11 @@ static void describe(void)
 static void scan(void)
 {
 	struct v3_param_info is;
-	for (int32_t i = 0; i < (*controller)->get_parameter_count(controller); i++)
+	for (int32_t i = 0; i < (*controller)->get_parameter_count(controller); i++) {
 		if ((*controller)->get_parameter_info(controller, i, &is) != V3_OK)
 			fail("parameter %d has no description", i);
+		(*controller)->get_parameter_normalised(controller, is.param_id);
+	}
 }
 
 /* Asks for what there is not: each must be refused. */
