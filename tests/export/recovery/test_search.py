@@ -314,5 +314,6 @@ def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of
         recover(path, model, tmp_path / f"out-{name}.toml", method=done)
         codes.append(tomllib.loads((tmp_path / f"out-{name}.toml").read_text())["latent"]["values"])
     deviations = np.array([latent.std for latent in card.latents])
-    assert np.abs((np.array(codes[0]) - codes[1]) / deviations).mean() < 0.3
+    # Where a search ends depends on the processor: 0.36 on one, less than 0.3 on others. At a wrong rate it is 1.3.
+    assert np.abs((np.array(codes[0]) - codes[1]) / deviations).mean() < 0.5
     assert Encoder(model).path.exists()
