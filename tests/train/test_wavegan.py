@@ -19,6 +19,10 @@ def wavegan(*changes):
     return WaveGAN(load_recipe("clip-wavegan", [*SMALL, *changes]))
 
 
+def clips_of(length):
+    return f"frames.frame_length={length}", f"frames.hop_length={length}"
+
+
 def count(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -51,11 +55,11 @@ def test_the_recipe_holds_the_papers_numbers():
     assert SHARED not in WaveGAN.optimisers
 
 
-@pytest.mark.parametrize(("length", "layers"), [(16384, 5), (32768, 6), (65536, 6)])
+@pytest.mark.parametrize(("length", "layers"), [(8192, 5), (16384, 5), (32768, 6), (65536, 6)])
 @pytest.mark.parametrize("size", [1, 3])
 def test_weights_are_as_many_as_the_papers_tables_say(length, layers, size):
     """Table 1 and 2: a dense layer to 16 × the widest, then kernels of 25, each layer half as wide, to one channel."""
-    network = wavegan(f"frames.frame_length={length}", f"network.model_size={size}")
+    network = wavegan(*clips_of(length), f"network.model_size={size}")
     widths = [size * 2**place for place in range(layers)]
     kernels = sum(25 * a * b for a, b in zip([1, *widths], widths, strict=False))
     seen = 16 * widths[-1]
@@ -68,9 +72,9 @@ def test_at_the_papers_size_the_generator_has_nineteen_million_weights():
     assert (count(network.generator), count(network.critic)) == (19_065_345, 17_427_969)
 
 
-@pytest.mark.parametrize("length", [16384, 32768, 65536])
+@pytest.mark.parametrize("length", [8192, 16384, 32768, 65536])
 def test_clips_of_each_length_are_made_and_judged(length):
-    network = wavegan(f"frames.frame_length={length}", "network.model_size=1").eval()
+    network = wavegan(*clips_of(length), "network.model_size=1").eval()
     clips = network.decode(network.draw(2, chance()))
     assert clips.shape == (2, length)
     assert clips.abs().max() <= 1

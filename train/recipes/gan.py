@@ -7,7 +7,12 @@ from pydantic import Field, model_validator
 from .base import Frames, Part, Recipe, Weight, Widths
 
 Codes = Annotated[int, Field(ge=1, le=4096)]  # numbers of a code: as many as a model's card can hold
-LENGTHS = {16384: (4, 4, 4, 4, 4), 32768: (4, 4, 4, 4, 4, 2), 65536: (4, 4, 4, 4, 4, 4)}  # strides that lead to them
+LENGTHS = {  # strides of the layers: the paper's three, and half its shortest for speech at 8 kHz
+    8192: (4, 4, 4, 4, 2),
+    16384: (4, 4, 4, 4, 4),
+    32768: (4, 4, 4, 4, 4, 2),
+    65536: (4, 4, 4, 4, 4, 4),
+}
 STRIDE = 4  # of each of the DCGAN's layers
 FIRST = 16  # samples that a WaveGAN's first layer gives: its strides make the clip of them
 
