@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+
 from ..events import Turn
 from ..live.sheet import Dial
 from ..patch.macros import macro_targets
@@ -23,9 +25,13 @@ class Slot(NamedTuple):
     rest: float
 
     def turn(self, time: int, place: float) -> Turn:
-        """Return the event that sends it to a place, 0 to 1; what lies beyond them counts as the nearer."""
+        """Return the event that moves the target to a place, clamped to 0 to 1.
+
+        Hosts keep places as 32-bit floats. The place of the rest, so rounded, is the rest itself.
+        """
         place = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.0
-        return Turn(time, 0, self.target, self.low + place * (self.high - self.low))
+        rests = np.float32(place) == np.float32(self.place(self.rest)) and self.low <= self.rest <= self.high
+        return Turn(time, 0, self.target, self.rest if rests else self.low + place * (self.high - self.low))
 
     def place(self, value: float) -> float:
         """Return the place of a value of the target, 0 to 1."""

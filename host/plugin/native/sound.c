@@ -181,14 +181,14 @@ static float stood(const core *c, uint32_t parameter, bool *moved)
 	return c->values[parameter];
 }
 
-/* In an epoch that begins, a macro that was set to where it rests has not moved: what the server would make of it may be
- * another number in its last bits. */
-static void send_moved(core *c, uint64_t time, bool begins)
+/* A macro that the host has set to where it seems to rest is sent, too: the rests are those of the patch before, or the
+ * default, until the server has sent those of the patch that it is to load. */
+static void send_moved(core *c, uint64_t time)
 {
 	for (uint32_t i = 0; i < WIRE_MACROS; ++i) {
 		bool moved;
 		float value = stood(c, i, &moved);
-		if (moved && !(begins && value == c->rests[i]))
+		if (moved)
 			send_event(&c->sound, time, (wire_event){.kind = WIRE_PARAMETER, .number = (uint16_t)i, .value = value});
 	}
 }
@@ -207,7 +207,7 @@ static bool begin_epoch(core *c)
 	                              .epoch = s->epoch, .loads = s->server->loads, .block = s->block});
 	if (atomic_exchange(&c->chooses, false))
 		send_event(s, 0, (wire_event){.kind = WIRE_PARAMETER, .number = WIRE_PRESET, .value = c->values[WIRE_PRESET]});
-	send_moved(c, 0, true);
+	send_moved(c, 0);
 	bool moved;
 	gain_start(&s->gain, s->rate, stood(c, WIRE_GAIN, &moved));
 	if (s->tempo > 0) send_event(s, 0, (wire_event){.kind = WIRE_TEMPO, .value = (float)s->tempo});
@@ -247,7 +247,7 @@ static void make_good(core *c, uint64_t time)
 	for (uint8_t channel = 0; channel < 16; ++channel)
 		for (uint32_t i = 0; i < 2; ++i)
 			send_event(s, time, (wire_event){.kind = WIRE_MIDI, .number = 3, .data = {0xb0 | channel, i ? 123 : 64, 0}});
-	send_moved(c, time, false);
+	send_moved(c, time);
 	s->lost = false;
 }
 

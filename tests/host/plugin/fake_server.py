@@ -109,6 +109,8 @@ class Server:
                 self.epoch, self.made, before, self.keys = epoch, 0, 0, {}
                 struct.pack_into("<I", self.memory, AT_RACK_LATENCY, self.behaviour.get("rack_latency", 0))
                 self.hear("reset", rate=value, offline=number, block=block, loads=loads)
+                if self.behaviour.get("tells_late"):
+                    self.tell()
             elif kind == MIDI:
                 self.hear("midi", time=when, data=list(data[:number]))
                 if data[0] >> 4 == 9:
@@ -171,14 +173,19 @@ class Server:
         about["environment"] = sorted(os.environ)
         self.hear("began", descriptors=self.descriptors, blocked=blocked, **about)
 
+    def tell(self):
+        """Send the names of macros and presets."""
+        names = [(b"Macro %d" % i, i / 16, 1) for i in range(16)]
+        self.send(PARAMETERS, 0, b"".join(PARAMETER.pack(*one) for one in names))
+        self.send(PRESETS, 0, b"one\0two\0")
+
     def run(self):
         self.begin()
         assert struct.unpack_from("<II", self.memory) == (0x4C424D54, 1)
         if self.behaviour.get("talks"):
             self.socket.sendall(bytes.fromhex(self.behaviour["talks"]))
-        names = [(b"Macro %d" % i, i / 16, 1) for i in range(16)]
-        self.send(PARAMETERS, 0, b"".join(PARAMETER.pack(*one) for one in names))
-        self.send(PRESETS, 0, b"one\0two\0")
+        if not self.behaviour.get("tells_late"):  # else after the first reset
+            self.tell()
         if not self.behaviour.get("never_ready"):
             self.send(READY)
         self.send(STATE, 0, self.state)

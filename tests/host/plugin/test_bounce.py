@@ -203,3 +203,14 @@ def test_what_cannot_be_loaded_is_said_and_what_plays_goes_on(plugin, tmp_path):
     assert "model = 3 should be a valid string" in broken
     assert misspelt == f"no preset, model or file is named 'gm-kees'; did you mean 'gm-keys'?{ON}"
     assert number == f"preset 99 asked for, but there are 13{ON}"
+
+
+@pytest.mark.parametrize("preset", ["gm-keys", "lakeside-walk", "drum-loops", "gm-oboe"])
+def test_macros_that_a_host_sets_to_their_rests_change_nothing(plugin, preset):
+    plugin.load(preset)
+    plugin.settle()
+    rests = [(0, macro, rest) for macro, (_, rest) in enumerate(plugin.parameters)]
+    events = [NoteOn(0, 0, 60, 100), NoteOff(5000, 0, 60)]
+    plain, set_to_rest = (bounced(plugin, preset, [1024], events, moves, 8000) for moves in ([], rests))
+    np.testing.assert_array_equal(set_to_rest, plain)
+    assert np.abs(plain).max() > 0.01

@@ -279,15 +279,30 @@ def test_an_epoch_begins_with_what_was_moved_before_it(core, folder):
     assert told == [(1, 0, 0.75), (2, 0, 0.75), (2, 60, 0.875)]
 
 
-def test_an_epoch_begins_without_what_was_set_to_where_it_rests(core, folder):
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_project_keeps_a_macro_at_the_default_that_no_server_has_corrected_yet(lib, tmp_path, offline):
+    first, second = Folder(tmp_path / "first"), Folder(tmp_path / "second")
+    with opened(lib, first) as core:
+        core.wait()
+        core.set(0, 3, 0.5)
+        state = core.save()
+    second.behave(tells_late=True)
+    with opened(lib, second) as core:
+        assert core.load(state)
+        core.activate(48000, 100)
+        core.offline(offline)
+        until(lambda: (core.run(100), second.made[1])[1], "sound")
+    assert second.heard("parameter")[0].items() >= {"epoch": 1, "time": 0, "number": 3, "value": 0.5}.items()
+
+
+def test_an_epoch_begins_with_a_macro_that_was_set_to_where_the_patch_before_has_it(core, folder):
     until(lambda: core.get(3) == 3 / 16, "rests")
     core.activate(48000, 100)
     core.set(0, 3, 3 / 16)
-    core.set(0, 2, 0.75)
     core.play([100])
     core.offline(True)
     core.run(100)
-    assert [one["number"] for one in folder.heard("parameter") if one["epoch"] == 2] == [2]
+    assert [(one["number"], one["value"]) for one in folder.heard("parameter") if one["epoch"] == 2] == [(3, 3 / 16)]
 
 
 def test_a_preset_that_is_chosen_puts_the_macros_where_it_has_them(core, folder):
