@@ -13,6 +13,8 @@ from .options import MODEL_HELP, PRESET_HELP, Channels, Overwrite, Trust, channe
 
 commands = typer.Typer(rich_markup_mode=None)
 
+RATE_HELP = "Sampling rate of the output in Hz: 44100, 48000 or 96000"
+
 
 class Phase(StrEnum):
     """The phases of a sound that went through a model."""
@@ -65,6 +67,7 @@ def process(
     midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the pitch, controllers turn.")] = None,
     phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
     wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
+    rate: Annotated[int | None, typer.Option(help=f"{RATE_HELP}; the sound's own by default.")] = None,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -76,6 +79,8 @@ def process(
     from ..through.process import with_options
     from ..trust import ask_for
 
+    if rate is not None:
+        _check_rate(rate)
     ask_for([preset], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
     chosen = {"to": to, "phase": None if phase is None else phase.value}
@@ -88,6 +93,7 @@ def process(
             sound,
             patch,
             output,
+            sample_rate=rate,
             events=None if midi is None else lambda rate: read_performance(midi, rate).events,
             freeze_seconds=freeze,
             overwrite=overwrite,
@@ -133,6 +139,14 @@ def morph(
     print(morphed.summary)
 
 
+def _check_rate(rate: int) -> None:
+    """Refuse a rate of the output that is none of `RATES`."""
+    from ..render import RATES
+
+    if rate not in RATES:
+        raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
+
+
 def _warn(*lines: str) -> None:
     for line in lines:
         print(f"warning: {line}", file=sys.stderr)
@@ -143,7 +157,7 @@ def render(
     preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
     midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
-    rate: Annotated[int, typer.Option(help="Sampling rate in Hz: 44100, 48000 or 96000.")] = 44100,
+    rate: Annotated[int, typer.Option(help=f"{RATE_HELP}.")] = 44100,
     channel: Channels = None,
     tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
     stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
@@ -160,11 +174,10 @@ def render(
     from ..play.succession import successors
     from ..play.voices import PARTS
     from ..progress import Display
-    from ..render import RATES, remarks, render, worth_sharing
+    from ..render import remarks, render, worth_sharing
     from ..trust import ask_for
 
-    if rate not in RATES:
-        raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
+    _check_rate(rate)
     ask_for([preset, *filter(None, (chosen := channel_presets(channel or [])).values())], trust)
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
     notes = read_notes(performance.notes, str(midi))

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from ..audio.files import RATES, SoundReader, sound_reader, sound_writer
+from ..audio.files import RATES, sound_reader, sound_writer
+from ..audio.mono import mono
 from ..contract.card import first_complaint
 from ..errors import UserError
 from ..events import Event
@@ -55,6 +56,7 @@ def process(
     patch: Patch,
     output: Path,
     *,
+    sample_rate: int | None = None,
     events: Callable[[int], Sequence[Event]] | None = None,
     freeze_seconds: float | None = None,
     overwrite: bool = False,
@@ -65,8 +67,9 @@ def process(
     Args:
         sound: of any format, rate and number of channels; they are mixed.
         patch: its preset's [process] says how codes are bent.
-        output: ``.wav``, ``.flac`` or ``.ogg``; of the sound's own rate and length, to the sample, and one channel. If
-            the preset has effects it has two, and goes on until they are silent, for 30 s at most.
+        output: ``.wav``, ``.flac`` or ``.ogg``; of the sound's own length, to the sample, and one channel. If the
+            preset has effects it has two, and goes on until they are silent, for 30 s at most.
+        sample_rate: of the output, Hz; the sound's own by default.
         events: gives what is played meanwhile, in samples at the rate that it is told.
         freeze_seconds: from when on the code is held.
         progress: told the part that is done, 0 to 1.
@@ -78,20 +81,23 @@ def process(
     """
     card = patch.model.card
     with sound_reader(sound) as reader:
-        rate = reader.sample_rate
-        if not RATES[0] <= rate <= RATES[1]:
-            raise UserError(f"{sound} has a rate of {rate} Hz; give a sound of {RATES[0]} to {RATES[1]} Hz")
+        if not RATES[0] <= reader.sample_rate <= RATES[1]:
+            raise UserError(
+                f"{sound} has a rate of {reader.sample_rate} Hz; give a sound of {RATES[0]} to {RATES[1]} Hz"
+            )
+        rate = sample_rate or reader.sample_rate
+        whole = reader.length * rate / reader.sample_rate
         processor = Processor(patch, rate, freeze_seconds)
         played = [] if events is None else events(rate)
         fit = processor.measure() if not played and _plain(patch) and freeze_seconds is None else None
         channels = 2 if patch.preset.effects else 1
         length = 0
         with sound_writer(output, rate, channels, overwrite) as writer, told_if_slow(lambda: length / rate):
-            for block in _through(processor, _mono(reader), played):
+            for block in _through(processor, _cut(mono(reader, rate)), played):
                 writer.write(block[:channels])
                 length += block.shape[1]
                 if progress is not None:
-                    progress(min(1.0, length / max(1, reader.length)))
+                    progress(min(1.0, length / max(1, whole)))
             if length * card.sample_rate < card.frame_length * rate:
                 raise UserError(
                     f"{sound} lasts {length / rate:.3g} s, and a frame of model {card.name!r} "
@@ -152,12 +158,11 @@ def _option(option: str, text: str, value: str) -> float:
         raise UserError(f"{option} {text}: {value!r} is no number; give one, such as 0.5") from None
 
 
-def _mono(reader: SoundReader) -> Iterator[Array]:
-    """The mean of all channels, in blocks of at most `BLOCK`."""
-    for block in reader:
-        mix = block.mean(axis=0)
-        for start in range(0, len(mix), BLOCK):
-            yield mix[start : start + BLOCK]
+def _cut(sound: Iterator[Array]) -> Iterator[Array]:
+    """The same sound in blocks of at most `BLOCK` samples."""
+    for block in sound:
+        for start in range(0, len(block), BLOCK):
+            yield block[start : start + BLOCK]
 
 
 def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:

@@ -11,7 +11,7 @@ from ..audio.output import ROUNDING, Output
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..errors import UserError
-from ..events import AllOff, Clock, Event, Hold, NoteOff, NoteOn
+from ..events import AllOff, Clock, Event, Hold, NoteOff, NoteOn, Tempo
 from ..kinds.table import kind_of
 from ..patch.agreement import check, reach
 from ..patch.library import Patch
@@ -95,7 +95,7 @@ class Processor:
         preset, model = patch.preset, patch.model
         if reason := kind_of(model.card).takes_no_sound:
             raise UserError(f"{model.path}: no sound can be sent through a model of kind {model.card.kind!r}: {reason}")
-        effects = EffectChain(preset.effects, sample_rate, patch.folder)
+        effects = EffectChain(preset.effects, sample_rate, patch.folder, patch.kept)
         check(preset, model.card, effects.targets())
         self._card = model.card
         self._rate, self._own_rate = sample_rate, model.card.sample_rate
@@ -204,6 +204,8 @@ class Processor:
                 self._codes.release_all(time)
             case Clock():
                 self._codes.knobs.clock(Clock(time, event.message))
+            case Tempo(_, bpm):
+                self._codes.knobs.tempo(time, bpm)
             case Hold(_, _, target, down):
                 self._codes.knobs.hold(time, target, down)
         self.knobs.hear(event)
