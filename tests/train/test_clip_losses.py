@@ -65,6 +65,16 @@ def test_spectra_are_as_far_from_recordings_as_the_frechet_distance_says():
     assert float(spread.distance(torch.from_numpy(recordings).float())) == pytest.approx(1, abs=0.01)
 
 
+def test_the_spread_of_few_spectra_is_that_of_a_sample():
+    """By n - 1: among four, n would make it a quarter smaller."""
+    rng = np.random.default_rng(0)
+    recordings, few = 5 * rng.standard_normal((400, 2)), 5 * rng.standard_normal((4, 2))
+    spread = Spread(2)
+    spread.take(torch.from_numpy(recordings).float())
+    found = float(spread.distance(torch.from_numpy(few).float()))
+    assert found == pytest.approx(np.sqrt(frechet(recordings, few) + 1), rel=1e-3)
+
+
 def test_spectra_that_are_too_dull_are_sharpened():
     """Each step away from the mean, as long as they lie nearer to it than recordings do."""
     torch.manual_seed(0)

@@ -96,6 +96,16 @@ def test_five_and_a_third_seconds_are_eight_beats_and_not_sixteen():
     assert beat_of(loop(90, 8), RATE).beats == 8
 
 
+@pytest.mark.parametrize(("hits", "seconds", "beats"), [(48, 3.5, 8), (40, 3, 4)])
+def test_of_beats_that_fit_alike_the_count_that_makes_whole_bars_is_taken(hits, seconds, beats):
+    """Equal hits fit 6 beats as well as 8, and 5 as well as 4; the tempos of 6 and of 5 are the usual ones."""
+    length, click = round(seconds * RATE), noise(0.05) * np.exp(-80 * np.arange(round(0.05 * RATE)) / RATE)
+    sound = np.zeros(length, np.float32)
+    for hit in range(hits):
+        np.add.at(sound, (round(hit * length / hits) + np.arange(len(click))) % length, click)
+    assert beat_of(sound, RATE).beats == beats
+
+
 @needs_font
 def test_tempos_of_all_grooves_are_heard_as_they_were_played():
     table = grooves()

@@ -68,6 +68,16 @@ def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
     assert out.turns[-1] == ("latent.0", 0.6)
 
 
+def test_a_target_that_is_grabbed_twice_goes_back_to_where_it_was_at_first(stage):
+    _board, say, out = stage
+    say("grab", targets=["latent.0"])
+    say("move", values={"latent.0": 0.9})
+    drag(say, "latent.0", 0.6)
+    assert [event.down for event in out.events if isinstance(event, Hold)] == [True, False]
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+
+
 def test_what_was_undone_is_forgotten_once_something_else_is_done(stage):
     _board, say, out = stage
     drag(say, "latent.0", 0.2)
@@ -301,6 +311,9 @@ def test_a_path_is_a_motion_of_the_draft_and_goes_away_again(stage):
     say("path", points=[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], seconds=6.0, loop=True)
     (motion,) = tomllib.loads(played(out).text)["motion"]
     assert motion == {"path": [[0, 0], [1, 0], [1, 1]], "times": [0.0, 2.0, 4.0, 6.0], "loop": True}
+    say("path", points=[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], seconds=6.0, loop=False)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion == {"path": [[0, 0], [1, 0], [1, 1]], "times": [0.0, 3.0, 6.0]}
     say("path", points=[[0.0, 0.0], [1.0, 1.0]], beats=8.0)
     (motion,) = tomllib.loads(played(out).text)["motion"]
     assert motion == {"path": [[0, 0], [1, 1]], "beats": 8.0}

@@ -167,6 +167,12 @@ def test_the_range_of_one_member_is_that_of_all_and_a_new_zone_makes_it_48_again
     assert [note_at(sound, at) for at in (5000, 40_000)] == pytest.approx([66, 66], abs=0.25)
 
 
+def test_a_new_range_leaves_a_held_bend_where_it_is_whatever_else_its_finger_does(sound_of, tiny):
+    events = [PitchBend(5, 2, 1024), NoteOn(10, 2, 60, 100), *bend_range(15_000, 2, 12), ChannelPressure(15_001, 2, 90)]
+    sound = sound_of([*events, PitchBend(40_000, 2, 4096)], 60_000, tiny(**LARGE), envelope=SHARP)
+    assert [note_at(sound, at) for at in (1000, 20_000, 42_000)] == pytest.approx([66, 66, 66], abs=0.25)
+
+
 def test_fine_bend_range_is_in_cents(sound_of, tiny):
     events = [*bend_range(1, 1, 1), ControlChange(2, 1, 38, 50), PitchBend(5, 1, 8191), NoteOn(10, 1, 72, 100)]
     assert note_at(sound_of(events, 60_000, tiny(**LARGE)), 5000, 50_000) == pytest.approx(73.5, abs=0.15)
@@ -366,6 +372,23 @@ def test_mono_follows_the_finger_whose_key_sounds(sound_of, tiny):
     events = [NoteOn(10, 1, 60, 100), NoteOn(20_000, 2, 64, 100), PitchBend(20_001, 1, 1024), PitchBend(40_000, 2, 341)]
     sound = sound_of(events, 80_000, tiny(**LARGE), play={"mode": "mono", "legato": True})
     assert [note_at(sound, at) for at in (3000, 24_000, 60_000)] == pytest.approx([60, 64, 66], abs=0.25)
+
+
+def test_a_voice_that_goes_to_another_zone_bends_with_its_master_from_then_on(make_patch, tiny):
+    """And not before, in the same block, where it was bent by the master of the zone where it was."""
+    bends = [PitchBend(5, 0, 8191), PitchBend(5, 15, -8192)]
+    notes = [NoteOn(10, 2, 60, 100), NoteOn(1500, 13, 67, 100)]
+    alone, both = (
+        run(
+            Rack({0: make_patch(tiny(**LARGE), play={"mode": "mono", "legato": True})}, 44100, omni=True),
+            [*zone(0, 0, 5), *zone(0, 15, 5), *bends, *played],
+            24_000,
+            (2000,),
+        )
+        for played in (notes[:1], notes)
+    )
+    assert np.array_equal(both[:, :1500], alone[:, :1500])
+    assert [note_at(sound, 8000) for sound in (alone, both)] == pytest.approx([62, 65], abs=0.25)
 
 
 CHANNEL = st.sampled_from([0, 0, 1, 2, 3, 14, 15])
