@@ -1,4 +1,4 @@
-"""The tempo of loops: as their names say, or as their onsets repeat. And whether there is a beat at all."""
+"""The tempo of loops: estimated from onsets, or read from a name. Also whether a sound has a beat at all."""
 
 import re
 from dataclasses import dataclass
@@ -22,8 +22,14 @@ ONSETS = 4  # of a sound that has a beat
 CLEAR = 0.75  # of the likeliest number of beats' likelihood, the next one's, or the tempo is in doubt
 FITTING = 0.06  # beats by which a loop's length is off the tempo in its name, or that is in doubt
 
+NEAR = 0.03  # of a named tempo, within which a loop may be played or cut: round numbers are 2 % off
+NEIGHBOURS = 2**0.45  # times slower and faster: no half or double tempo, so the name alone decides between these
+FITS = 0.9  # of the best neighbour's score: right tempos reach 1, three quarters and four thirds of them .9 at most
+LAGS = 8  # beats later, up to which onsets are compared: two bars
+OVERLAP = 0.6  # of a sound, beyond which too little of it is left to compare
+
 _LABELLED = re.compile(r"(?<![\d.])(\d{2,3}(?:\.\d+)?)[ _-]*bpm(?![a-z])|(?<![a-z])bpm[ _-]*(\d{2,3}(?:\.\d+)?)(?!\d)")
-_ALONE = re.compile(r"(?:^|[ _\-()\[\]])([1-9]\d{1,2})(?=$|[ _\-()\[\]])")
+_NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:bps)?\b| ?bits?\b)")
 
 
 @dataclass(frozen=True)
@@ -43,39 +49,92 @@ class Beat:
     doubt: str = ""
 
 
-def named_tempo(name: str) -> float | None:
-    """Return the tempo that a file's name says, in bpm: a number with bpm, or else one that stands alone, 60 to 200.
-
-    None where there is none, or where there are two that differ.
-    """
-    stem = PurePath(name).stem.lower() if "." in name else name.lower()
-    labelled = {float(first or second) for first, second in _LABELLED.findall(stem)}
-    found = labelled or {float(number) for number in _ALONE.findall(stem)}
-    found = {number for number in found if SLOWEST <= number <= FASTEST}
+def labelled_tempo(name: str) -> float | None:
+    """Return the tempo that a file's name labels with bpm, 60 to 200; None where there is none, or two that differ."""
+    labels = {float(first or second) for first, second in _LABELLED.findall(_stem(name))}
+    found = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
     return found.pop() if len(found) == 1 else None
+
+
+def named_numbers(name: str) -> list[float]:
+    """Return the numbers in a file's name that may be its tempo, 60 to 200; of a name without one, its folder's.
+
+    Machines (808), rates (44100, 96k) and numbers with a leading zero are none.
+    """
+    path = PurePath(name)
+    for text in (_stem(name), path.parent.name.lower()):
+        found = [float(number) for number in _NUMBER.findall(text)]
+        if kept := [number for number in found if SLOWEST <= number <= FASTEST]:
+            return kept
+    return []
+
+
+def _stem(name: str) -> str:
+    return PurePath(name).stem.lower() if "." in name else PurePath(name).name.lower()
 
 
 def beat_of(sound: Array, rate: int, name: str = "") -> Beat | None:
     """Return the beat of a loop; None where there is none: noise, a tone, a single hit.
 
-    A loop is a whole number of beats, so its length leaves few tempos; onsets must repeat with the beat. Of those that
-    are left the likeliest counts: that whose onsets repeat best, near 110 bpm, of whole bars.
+    A tempo that the name labels with bpm counts. So does a number in it that fits the onsets: they repeat at that
+    tempo, or within 3 % of it, at least 0.9 times as well as at the best of the tempos around it. The tempo is then
+    that of whole beats where onsets repeat as well there.
+
+    Of other loops it is estimated: a loop is a whole number of beats, so its length leaves few tempos. The likeliest
+    counts: that whose onsets repeat best, near 110 bpm, of whole bars.
 
     Args:
         sound: the whole loop, [samples].
         rate: in Hz.
-        name: of its file; a tempo in it counts where the sound has onsets at all.
+        name: of its file, with its folder's; a tempo in it counts where the sound has onsets at all.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
         return None
-    seconds, named = len(sound) / rate, named_tempo(name)
-    if named is not None:
-        beats = seconds * named / 60
-        off = abs(beats - round(beats))
-        doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {named:g} bpm" if off > FITTING else ""
-        return Beat(named, max(1, round(beats)), "from the name", doubt)
+    seconds, labelled = len(sound) / rate, labelled_tempo(name)
+    if labelled is not None:
+        return _named(labelled, seconds)
+    if (fitting := _fitting(strength, seconds, named_numbers(name))) is not None:
+        return _named(fitting, seconds)
     return _estimated(strength, seconds)
+
+
+def _named(tempo: float, seconds: float) -> Beat:
+    beats = seconds * tempo / 60
+    off = abs(beats - round(beats))
+    doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {tempo:g} bpm" if off > FITTING else ""
+    return Beat(tempo, max(1, round(beats)), "from the name", doubt)
+
+
+def _fitting(strength: Double, seconds: float, numbers: list[float]) -> float | None:
+    """Return the tempo that onsets have near one of some numbers; None where they repeat at none of them."""
+    later = _later(strength)
+    fits = {tempo: _score(later, _around(tempo, 1 + NEAR)).max() for tempo in numbers}
+    fits = {
+        tempo: score
+        for tempo, score in fits.items()
+        if score >= STEADY and score >= FITS * _score(later, _around(tempo, NEIGHBOURS)).max()
+    }
+    if not fits:
+        return None
+    named = max(fits, key=lambda tempo: fits[tempo])
+    whole = 60 * max(1, round(seconds * named / 60)) / seconds
+    scores = _score(later, np.array([named, whole]))
+    return whole if abs(whole / named - 1) <= NEAR and scores[1] >= scores[0] else named
+
+
+def _around(tempo: float, ratio: float) -> Double:
+    """Return tempos up to so many times slower and faster, each half a percent from the next."""
+    steps = int(np.log(ratio) / np.log(1.005)) + 1
+    return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * steps + 1))
+
+
+def _score(later: Double, tempos_bpm: Double) -> Double:
+    """Return the mean correlation of onsets with those some beats later, of each tempo, [tempos]; -1 of too slow."""
+    lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
+    found = np.interp(lags, np.arange(len(later)), later)
+    kept = lags < OVERLAP * len(later)
+    return np.asarray(np.where(kept[:, 0], (found * kept).sum(1) / np.maximum(kept.sum(1), 1), -1.0))
 
 
 def has_beat(sound: Array, rate: int) -> bool:
@@ -83,10 +142,8 @@ def has_beat(sound: Array, rate: int) -> bool:
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False
-    around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     lags = np.arange(round(60 / FASTEST * ONSET_RATE), min(round(60 / SLOWEST * ONSET_RATE), len(strength) // 2) + 1)
-    shared = 1 - lags / len(strength)  # of the sound and itself so much later
-    return bool(len(lags) and np.max(around[lags] / shared) >= STEADY)
+    return bool(len(lags) and np.max(_later(strength)[lags]) >= STEADY)
 
 
 def _struck(strength: Double) -> bool:
@@ -120,6 +177,13 @@ def _repeating(strength: Double) -> Double:
     blurred = spectrum * np.exp(-0.5 * (2 * np.pi * hertz * LOOSE_SECONDS) ** 2)
     around = np.fft.irfft(np.abs(blurred) ** 2, len(level))
     return np.asarray(around / max(around[0], 1e-12))
+
+
+def _later(strength: Double) -> Double:
+    """Return the correlation of onset strength with itself later, by lag, of what both have: ends may be cut."""
+    around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
+    shared = 1 - np.arange(len(strength)) / len(strength)
+    return np.asarray(around[: len(strength)] / shared)
 
 
 def _correlation(around: Double, parts: int) -> float:

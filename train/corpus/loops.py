@@ -109,7 +109,7 @@ def _heard(path: Path, name: str, rate: int, report: CorpusReport) -> Beat | Non
         report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
     elif not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0):
         report.silent.append(name)
-    elif (beat := beat_of(samples, rate, name)) is None:
+    elif (beat := beat_of(samples, rate, str(path))) is None:
         report.beatless[name] = "no beat is heard"
     elif len(samples) / rate * beat.tempo_bpm / 60 * 4 < SHORTEST_STEPS:
         report.too_short.append(name)
