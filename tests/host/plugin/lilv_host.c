@@ -7,6 +7,7 @@
  *     SAMPLE midi BYTE BYTE BYTE         hexadecimal
  *     SAMPLE control SYMBOL VALUE        a block begins there
  *     SAMPLE position BPM SPEED FRAME    as a transport says it; BPM may be left out: -
+ *     SAMPLE position BPM/UNIT SPEED FRAME     UNIT 8: a beat is an eighth
  *
  * OUTPUT gets both channels interleaved, 32-bit float. `freewheel` sets that port; `live` keeps to a clock that goes N times
  * slower than time does, and stops for a while after each silent block. At the end it says `latency N` and `late N`, from the plugin's ports, on its own output.
@@ -124,7 +125,12 @@ static void forge_event(LV2_Atom_Forge *forge, const line *l, long offset)
 		lv2_atom_forge_object(forge, &frame, 0, map(NULL, LV2_TIME__Position));
 		if (strcmp(l->a, "-")) {
 			lv2_atom_forge_key(forge, map(NULL, LV2_TIME__beatsPerMinute));
-			lv2_atom_forge_float(forge, strtof(l->a, NULL));
+			char *end;
+			lv2_atom_forge_float(forge, strtof(l->a, &end));
+			if (*end) {
+				lv2_atom_forge_key(forge, map(NULL, LV2_TIME__beatUnit));
+				lv2_atom_forge_int(forge, atoi(end + 1));
+			}
 		}
 		lv2_atom_forge_key(forge, map(NULL, LV2_TIME__speed));
 		lv2_atom_forge_float(forge, strtof(l->b, NULL));

@@ -365,6 +365,8 @@ def test_the_gain_ramps_by_samples_alone_and_is_nothing_at_0_db(lib, tmp_path):
     assert (sounds[0][3240:] == plain[3240:]).all()
     assert np.allclose(gain[1340:3000], 10 ** (-12 / 20), rtol=1e-6)
     assert np.allclose(gain[1000:1100], 1 + (10 ** (6 / 20) - 1) * np.arange(1, 101) / 240, rtol=1e-6)
+    turned = np.linspace(gain[1099], 10 ** (-12 / 20), 241)[1:]  # from where the first ramp was
+    assert np.allclose(gain[1100:1340], turned, rtol=1e-6)
 
 
 def test_the_gain_acts_on_the_sound_of_its_sample(core):
@@ -705,9 +707,9 @@ time.sleep(60)
     until(lambda: ended(process), "the server's end")
 
 
-def message(kind, content=b"", length=None):
+def message(kind, content=b"", length=None, number=0):
     """A message on the socket, as hexadecimal digits."""
-    return (struct.pack("<III", kind, 0, len(content) if length is None else length) + content).hex()
+    return (struct.pack("<III", kind, number, len(content) if length is None else length) + content).hex()
 
 
 @pytest.mark.parametrize(
@@ -748,6 +750,14 @@ def test_messages_of_later_kinds_are_passed_over(lib, tmp_path):
         assert core.said == ["hello "]
         core.activate(48000, 128)
         alive(core)
+
+
+def test_an_answer_to_a_question_that_was_never_asked_answers_no_later_one(lib, tmp_path):
+    folder = Folder(tmp_path / "plugin", talks=message(102, b"unasked", number=999) + message(105, b"said"))
+    with opened(lib, folder) as core:
+        until(lambda: core.said, "the line after the answer")
+        core.load_preset(b"mine")
+        assert core.save().endswith(b"preset:mine")  # as the server has it, and not only the name that was loaded
 
 
 @pytest.mark.parametrize("what", ["made", "tail", "rack"])

@@ -60,6 +60,13 @@ def test_ports_and_positions_become_events(plugin):
     assert [(one["time"], one["number"], one["value"]) for one in heard("parameter")] == [(300, 2, 0.25), (600, 18, 1)]
 
 
+def test_a_tempo_in_beats_that_are_no_quarters_is_told_in_quarters(plugin):
+    events = ["10 position 120 0 0", "200 position 180/8 0 0", "400 position 60 0 0", "600 position 60/2 0 0"]
+    plugin.play(events, 1000, "freewheel", blocks=(128,))
+    tempos = [(one["time"], one["value"]) for one in plugin.server.heard("tempo")]
+    assert tempos == [(10, 120), (200, 90), (400, 30), (600, 120)]  # a position that says no unit keeps the last one
+
+
 @pytest.mark.parametrize("before", [400, 1900])
 def test_a_bounce_begins_where_the_transport_starts_however_long_the_host_runs_before(plugin, before):
     plugin.server.behave(rack_latency=30)
