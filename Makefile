@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell \
-	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv
+	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv strace
 
 .PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab system clean
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import soundfile
 from .pantry import contents, stock_models, stock_music, stock_sounds, stock_training
 
 RATE = 44100
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
 # A background job of a script ignores SIGINT, and hands that on to what it starts: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -94,6 +94,12 @@ def test_no_modules_import_each_other_in_a_circle():
     assert circle(house()) == []
 
 
+def test_one_module_loads_onnxruntime_because_it_turns_telemetry_off():
+    loads = re.compile(r"^ *(?:import|from) onnxruntime\b", re.MULTILINE)
+    found = {name for name, path in modules().items() if loads.search(path.read_text(encoding="utf-8"))}
+    assert found == {"host.contract.model"}
+
+
 def test_what_the_ladder_names_exists():
     known = modules()
     for name in (name for rung in RUNGS for name in rung):

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -216,9 +217,7 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
         _check_file(path)
     else:
         _check_bytes(path, data)
-    import onnxruntime
-
-    _bound_memory()
+    onnxruntime = _load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -292,8 +291,13 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 
 @functools.cache
-def _bound_memory() -> None:
-    """Let all sessions take their memory from one arena of a bounded size: a graph may ask for more than there is."""
+def _load_onnxruntime() -> ModuleType:
+    """Import onnxruntime with its telemetry off and the memory of all sessions bounded.
+
+    Telemetry is on in PyPI's wheels for Linux: it starts threads, writes to the user's cache and looks up a host on the
+    internet. Memory is bounded since a graph may request more than there is.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it once, as it is imported
     import onnxruntime
 
     onnxruntime.create_and_register_allocator(
@@ -302,6 +306,7 @@ def _bound_memory() -> None:
         ),
         onnxruntime.OrtArenaCfg({"max_mem": RUN_BYTES}),
     )
+    return onnxruntime
 
 
 def _check_file(path: Path) -> None:

@@ -23,6 +23,7 @@ InferenceSession({model!r}, options)
 """
 # Libraries are compiled when they are installed, and timbrel is when it first runs: a working tree must not forbid it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT["ORT_DISABLE_TELEMETRY"] = "1"  # as timbrel loads onnxruntime
 
 
 def seconds(*command: str) -> float:
