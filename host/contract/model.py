@@ -6,8 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -291,7 +290,7 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 
 @functools.cache
-def _load_onnxruntime() -> ModuleType:
+def _load_onnxruntime() -> Any:
     """Import onnxruntime with its telemetry off and the memory of all sessions bounded.
 
     Telemetry is on in PyPI's wheels for Linux: it starts threads, writes to the user's cache and looks up a host on the
