@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
 from .errors import Failure, UserError
@@ -28,6 +29,24 @@ def stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return Stamp(now.st_mtime_ns, now.st_size, now.st_ino)
+
+
+def check_regular(path: Path, most: int) -> None:
+    """Refuse a device, a pipe or a socket, and a file of more than ``most`` bytes, before it is opened.
+
+    A missing file and a folder pass: the caller's open says why.
+
+    Raises:
+        UserError: with the path, and what is allowed.
+    """
+    try:
+        now = path.stat()
+    except OSError:
+        return
+    if not S_ISREG(now.st_mode) and not S_ISDIR(now.st_mode):
+        raise UserError(f"{path} is no regular file but a device, a pipe or a socket; give a file")
+    if S_ISREG(now.st_mode) and now.st_size > most:
+        raise UserError(f"{path} has {now.st_size >> 20} MiB, at most {most >> 20} are read; give a smaller file")
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:

@@ -11,6 +11,7 @@ DEMO = "five-systems"  # what `timbrel demo` plays
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
 PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
+LONGEST_PRESET = 1 << 20  # bytes of a preset file: those that ship have at most a hundredth
 MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes
 
 

@@ -13,12 +13,15 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError, nearest
+from ..files import check_regular
 from ..trust import PLUGINS, may_run
-from .files import read_sound
+from .files import sound_reader
 from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
 Array = npt.NDArray[np.float32]
 QUANTUM = 128  # samples that a plugin works on at a time, so that blocks cut elsewhere do not change what it does
+LARGEST_RESPONSE = 256 << 20  # bytes of an impulse response's file
+LONGEST_RESPONSE_SECONDS = 60.0  # the longest halls ring for a third of it
 SETTLING_SECONDS = 1.0  # time for a plugin to begin; MP3Compressor holds back 0.08 s, linear-phase VST3s up to half
 
 
@@ -276,7 +279,7 @@ def _load_named(
             arguments[key] = _choice(what, value, {False: False, True: True})
         else:
             file = _text(what, value)
-            arguments[key], arguments["sample_rate"] = read_sound(folder / file, files.get(file))
+            arguments[key], arguments["sample_rate"] = _response(where, folder / file, files.get(file))
     if name == "Convolution" and "sample_rate" not in arguments:
         raise UserError(f"{where}: impulse_response_filename is missing; name a sound file")
     try:
@@ -284,6 +287,23 @@ def _load_named(
         return _Stage([plugin], rate, RANGES[name], _pause_seconds(plugin, arguments))
     except (ValueError, RuntimeError) as error:  # such as a rate that MP3 does not have
         raise UserError(f"{where}: {_one_line(error)}") from error
+
+
+def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
+    """Return an impulse response, [channels, n], and its rate in Hz; no more of a longer file is held in memory."""
+    if data is None:
+        check_regular(path, LARGEST_RESPONSE)
+    with sound_reader(path, data) as reader:
+        blocks, length = list[Array](), 0
+        for block in reader:
+            blocks.append(block)
+            length += block.shape[1]
+            if length > LONGEST_RESPONSE_SECONDS * reader.sample_rate:
+                raise UserError(
+                    f"{where}: impulse response {path} is longer than {LONGEST_RESPONSE_SECONDS:g} seconds; "
+                    "give a shorter one"
+                )
+    return np.concatenate(blocks, axis=1), reader.sample_rate
 
 
 def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UserError
+from ..files import check_regular
 from .effects import Resampler
 from .files import SoundReader, sound_reader
 
 Array = npt.NDArray[np.float32]
 
+LARGEST_SOUND = 1 << 30  # bytes of a sound that a preset names: 46 minutes of stereo in floats at 48 kHz
 LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
 
 
@@ -46,8 +48,10 @@ def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Arra
     Of ``data`` that are no file, where they are given.
 
     Raises:
-        UserError: the sound cannot be read.
+        UserError: the sound cannot be read, or is no regular file of at most `LARGEST_SOUND`.
     """
+    if data is None:
+        check_regular(sound, LARGEST_SOUND)
     kept: deque[Array] = deque()
     with opened(sound, data) as reader:
         for block in mono(reader, rate):

@@ -12,12 +12,11 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import replacing
 from ..patch.text.editing import with_words, words_in
-from ..shelf import MADE, PRESETS, shipped_models, shipped_presets
+from ..shelf import LONGEST_PRESET, MADE, PRESETS, shipped_models, shipped_presets
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # what every file system takes, and no path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
 MOST_LISTED = 1000  # of a folder
-LONGEST_FILE = 1 << 20  # bytes: no preset is longer
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _has(path: Path, data: bytes) -> bool:
 def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
     """Return a preset of the list; None if the file is none, or cannot be read."""
     try:
-        if path.stat().st_size > LONGEST_FILE:
+        if path.stat().st_size > LONGEST_PRESET:
             return None
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -14,8 +14,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError, nearest, printable
+from ..files import check_regular
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
+from ..shelf import LONGEST_PRESET
 from .preset import FORMAT, Preset
 from .text.statements import DECIMAL_COMMA, LONGEST, Broken, Where, lines_of, statements
 
@@ -62,6 +64,12 @@ def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> 
 
 
 def preset_text(path: Path) -> str:
+    """Return the text of a preset file.
+
+    Raises:
+        UserError: it is missing, no regular file, too large, or not UTF-8.
+    """
+    check_regular(path, LONGEST_PRESET)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..audio.parameters import SETTINGS
 from ..errors import Failure, UserError
 from ..files import replacing
-from ..kinds.table import kind_of
+from ..kinds.table import KINDS, kind_of
 from ..patch.agreement import named
 from ..patch.library import Patch
 from ..patch.models import open_model
@@ -79,6 +79,15 @@ def model_bytes(name: str, sha256: str) -> bytes:
     )
 
 
+def files_of(preset: Preset) -> Iterator[str]:
+    """Yield the names of the scales and the sounds of a preset."""
+    sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
+    for effect in preset.effects:
+        settings = SETTINGS.get(effect.plugin, {})
+        sounds += [(effect.model_extra or {}).get(key) for key, what in settings.items() if what is Path]
+    yield from (name for name in (preset.tuning.scale, preset.tuning.keymap, *sounds) if isinstance(name, str))
+
+
 def own_folder(name: str) -> Path:
     """Return the folder of this user's for what belongs to plugins and to no project; it may not be there yet."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -88,13 +97,8 @@ def own_folder(name: str) -> Path:
 def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
     """Yield what a preset names, with its bytes; of a model that is found otherwise, None."""
     yield preset.model, _model(patch)
-    sounds = [kind_of(patch.model.card).sound(preset.of_kind(kind_of(patch.model.card)))]
-    for effect in preset.effects:
-        settings = SETTINGS.get(effect.plugin, {})
-        sounds += [(effect.model_extra or {}).get(key) for key, what in settings.items() if what is Path]
-    for name in (preset.tuning.scale, preset.tuning.keymap, *sounds):
-        if name is not None:
-            yield name, _read(patch, name)
+    for name in files_of(preset):
+        yield name, _read(patch, name)
     if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
         yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label)
     end, marks = patch.process_end, patch.model.card.landmarks

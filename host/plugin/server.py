@@ -6,6 +6,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,11 +15,11 @@ from ..events import Event, Turn
 from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
-from ..shelf import KEYS, Draft, shipped_presets
+from ..shelf import KEYS, Draft, preset_file, shipped_presets
 from .keep import own_folder
 from .loaded import Loaded, Mode, loaded, rack_of
 from .sounding import Sounding
-from .state import PROJECT, opened, pack, unpack
+from .state import PROJECT, check_whole, opened, pack, unpack
 from .talk import Message, Talk
 from .wire import Memory, ToPlugin, ToServer
 
@@ -257,6 +258,7 @@ class Server:
     def _saved(self, data: bytes) -> Opened:
         """Open what a project has saved."""
         state = unpack(data)
+        check_whole(state.kept)
         patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, own_folder("presets"))
         return Opened(patch, name, state.shipped, state.turned)
 
@@ -270,12 +272,25 @@ class Server:
         return Opened(opened(kept, self._talk.say), preset)
 
     def _named(self, data: bytes) -> Opened:
-        """Open a preset by its name or its path."""
+        """Open a preset by its name or its path, which may come from anybody's project.
+
+        No message has any of a file's content: hosts write messages into logs.
+        """
         try:
             name = data.decode()
         except UnicodeDecodeError:
             raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
-        return Opened(open_patch(name), name, name if name in self._names else None)
+        if name in self._names:
+            return Opened(open_patch(name), name, name)
+        file = preset_file(name) or Path(name)
+        if file.is_file() and file.suffix not in (".toml", ".onnx"):
+            raise UserError(f"{name} is no preset; give a .toml file, or the .onnx file of a model")
+        try:
+            return Opened(open_patch(name), name)
+        except UserError:
+            if not file.is_file():
+                raise
+            raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
 
     def _numbered(self, number: int) -> Opened:
         """Open a preset by its number among those that ship, from 1 on."""

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 from ..patch.library import Patch, open_patch
-from ..shelf import Draft
+from ..patch.reading import read_preset
+from ..shelf import Draft, preset_file, shipped_presets
 from ..trust import PLUGINS, may_run_by_name
-from .keep import LARGE_BYTES, Kept, model_bytes, ships
+from .keep import LARGE_BYTES, Kept, files_of, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")
@@ -121,6 +122,24 @@ def unpack(data: bytes) -> State:
         raise _damaged("its files have other sizes")
     kept = Kept(head.name, head.text, files, head.model_name, head.model_sha256)
     return State(kept, head.shipped, head.turned)
+
+
+def check_whole(kept: Kept) -> None:
+    """Refuse a project whose preset names files outside of the project: they would be read on opening it.
+
+    Raises:
+        UserError: with the name, or what is wrong with the preset.
+    """
+    preset = read_preset(PROJECT / f"{kept.name}.toml", kept.text)
+    held = {*kept.files, kept.model_name, *shipped_presets()}
+    outside = [name for name in (preset.model, *files_of(preset)) if name not in held]
+    if preset.morph is not None and preset.morph.to is not None and preset.morph.to not in held:
+        outside.append(preset.morph.to)
+    end = preset.process.to  # or a landmark
+    if end is not None and end not in held and preset_file(str(PROJECT / end)) is not None:
+        outside.append(end)
+    if outside:
+        raise UserError(f"the project's preset {kept.name!r} names {outside[0]!r}, which the project does not hold")
 
 
 def opened(kept: Kept, say: Callable[[str], None]) -> Patch:

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, TimbrelError, UserError, nearest
-from timbrel.host.files import building_folder, check_new_folder, check_output, replacing, stamp
+from timbrel.host.files import building_folder, check_new_folder, check_output, check_regular, replacing, stamp
 from timbrel.host.units import PITCH_CLASSES, db_to_gain, gain_to_db, note_name, octave_of, semitones_to_ratio
 
 
@@ -54,6 +55,21 @@ def test_an_output_that_exists_is_refused_unless_overwritten(tmp_path):
     path.write_text("mine")
     assert "--overwrite" in refusal(check_output, path)
     check_output(path, overwrite=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs devices and pipes as files")
+def test_devices_pipes_and_large_files_are_refused_before_they_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # who opened it would wait for ever
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        assert "is no regular file but a device, a pipe or a socket" in refusal(check_regular, path, 1 << 20)
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, 1 << 20)
+    check_regular(path, 1 << 20)
+    os.truncate(path, (3 << 20) + 1)
+    assert refusal(check_regular, path, 1 << 20) == f"{path} has 3 MiB, at most 1 are read; give a smaller file"
+    check_regular(tmp_path / "none", 0)
+    check_regular(tmp_path, 0)
 
 
 def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):

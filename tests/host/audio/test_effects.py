@@ -1,5 +1,6 @@
 """Effects against closed forms, pedalboard's own offline result and other divisions; rates against sines and scipy."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -273,6 +274,16 @@ def test_a_missing_response_or_plugin_file_is_refused_by_its_path(chain, tmp_pat
         chain({"plugin": "Convolution", "impulse_response_filename": "none.wav"})
     with pytest.raises(UserError, match=rf"^\[\[effects\]\] 1 \(none\.vst3\): there is no plugin at {tmp_path}/none"):
         chain({"plugin": "none.vst3"})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes as files")
+def test_a_response_that_is_no_file_or_too_long_is_refused(chain, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(UserError, match=r"pipe\.wav is no regular file"):
+        chain({"plugin": "Convolution", "impulse_response_filename": "pipe.wav"})
+    soundfile.write(tmp_path / "long.flac", np.zeros(61 * 1000 + 1), 1000)  # some hundred bytes
+    with pytest.raises(UserError, match=r"long\.flac is longer than 60 seconds; give a shorter one"):
+        chain({"plugin": "Convolution", "impulse_response_filename": "long.flac"})
 
 
 def test_a_file_that_is_no_plugin_is_refused_in_one_line(chain, tmp_path):

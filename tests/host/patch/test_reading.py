@@ -1,5 +1,6 @@
 """Everything that is wrong with a preset is told at once, in its lines; and what a preset leaves out is filled in."""
 
+import os
 import tomllib
 
 import pytest
@@ -34,6 +35,14 @@ def told(path, call=open_patch):
         call(str(path) if call is open_patch else path)
     assert all(str(path) in line and "\n" not in line for line in caught.value.args)
     return [line.removeprefix(f"preset {path}").removeprefix(", ").strip() for line in caught.value.args]
+
+
+def test_a_file_that_is_too_large_for_a_preset_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "large.toml"
+    path.write_text(HEAD)
+    os.truncate(path, (1 << 20) + 1)
+    with pytest.raises(UserError, match=r"large\.toml has 1 MiB, at most 1 are read"):
+        open_patch(str(path))
 
 
 MANY = """# a preset of many mistakes

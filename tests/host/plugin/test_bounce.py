@@ -200,7 +200,8 @@ def test_what_cannot_be_loaded_is_said_and_what_plays_goes_on(plugin, tmp_path):
     plugin.listen(lambda: len(plugin.said) == 4)
     missing, broken, misspelt, number = plugin.said
     assert missing.startswith(f"preset {tmp_path}/missing.toml does not exist")
-    assert "model = 3 should be a valid string" in broken
+    file = f"{tmp_path}/broken.toml"
+    assert broken == f"preset {file} cannot be played; 'timbrel play {file}' says why{ON}"
     assert misspelt == f"no preset, model or file is named 'gm-kees'; did you mean 'gm-keys'?{ON}"
     assert number == f"preset 99 asked for, but there are 13{ON}"
 

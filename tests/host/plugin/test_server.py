@@ -102,6 +102,31 @@ def test_many_events_that_mean_nothing_are_passed_over(plugin):
     plugin.settle()
 
 
+def test_whatever_path_a_project_names_nothing_of_the_file_is_said(plugin, tmp_path):
+    secret, scale = "hunter2", tmp_path / "scale.scl"
+    scale.write_text(f"{secret}\n{secret}\n{secret}\n")
+    texts = {
+        "notes.txt": f"{secret}\n",
+        "notes.toml": f"{secret}\n",
+        "other.toml": f'{secret} = "{secret}"\n',
+        "scaled.toml": f'format = 1\nmodel = "gm-chroma-8"\n[tuning]\nscale = "{scale}"\n',
+        "model.onnx": secret,
+    }
+    plugin.settle()
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        plugin.load(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in ("/dev/null", tmp_path / "pipe.toml", tmp_path):
+        plugin.load(path)
+    plugin.listen(lambda: len(plugin.said) == len(texts) + 3)
+    assert not [line for line in plugin.said if secret in line]
+    assert plugin.said[0].startswith(f"{tmp_path}/notes.txt is no preset; give a .toml file")
+    assert all(f"'timbrel play {tmp_path}/" in line for line in plugin.said[1 : len(texts)])
+    assert all("is no regular file" in line for line in plugin.said[len(texts) : len(texts) + 2])
+    plugin.settle()
+
+
 def test_a_preset_that_takes_its_time_is_refused():
     best = open_patch("gm-keys")
     preset = best.preset.model_copy(update={"play": best.preset.play.model_copy(update={"phase": "best"})})

@@ -227,6 +227,32 @@ plugin = "Reverb"
     assert kept(patch).text == text  # where it is, it is heard again
 
 
+@pytest.mark.parametrize(
+    ("named", "beside"),
+    [
+        ("/root/private.onnx", None),
+        ("/etc/hostname", '[tuning]\nscale = "/etc/hostname"'),
+        ("../five.kbm", '[tuning]\nscale = "five.scl"\nkeymap = "../five.kbm"'),
+        ("/dev/zero", '[[effects]]\nplugin = "Convolution"\nimpulse_response_filename = "/dev/zero"'),
+        ("/dev/zero", '[stream]\nseed_sound = "/dev/zero"'),
+        ("/root/far.toml", '[morph]\nto = "/root/far.toml"'),
+        ("/etc/hostname", '[morph]\nto = "/etc/hostname"'),
+        ("/root/far.toml", '[process]\nto = "/root/far.toml"'),
+    ],
+)
+def test_a_project_that_names_a_file_of_this_machine_is_refused(plugin, named, beside):
+    model = "gm-chroma-8" if beside else named
+    text = f'format = 1\nmodel = "{model}"\n{beside or ""}\n'
+    kept = SMALL.kept._replace(name="sent", text=text, files={"five.scl": SCALE.encode()}, model_name="gm-chroma-8")
+    plugin.settle()
+    plugin.load(pack(State(kept._replace(model_sha256=open_patch("gm-keys").model.sha256), None, {})))
+    plugin.listen(lambda: plugin.said)
+    assert plugin.said == [
+        f"the project's preset 'sent' names '{named}', which the project does not hold; what was played before goes on"
+    ]
+    plugin.settle()
+
+
 def test_broken_states_are_refused_in_words():
     good = saved(open_patch("lakeside-knobs"))
     newer = BEGIN.pack(MAGIC, 2, bytes(32)) + good[BEGIN.size :]
