@@ -143,7 +143,8 @@ class Rig:
 class Stalls:
     """Moments at which a processor was not there for a thread that only sleeps, and that goes before all others.
 
-    A virtual machine is not always given its processors. What is missed then no program could have done.
+    A virtual machine is not always given its processors. What is missed then no program could have done. Without
+    realtime rights a watch goes before nobody, and the load of what is measured makes stalls, too: `in_words` says so.
     """
 
     def __init__(self, seconds):
@@ -192,6 +193,17 @@ def _stalls(pipe, processor, seconds):
 def beside(moments, stalls):
     """How many of some moments came soon after a stall."""
     return sum(any(0 <= moment - stall <= AT_MOST_SECONDS for stall in stalls) for moment in moments)
+
+
+def in_words(late, excused, stalls, first):
+    """How many of those that came late came beside no stall, and whose the stalls are.
+
+    Args:
+        late, excused, stalls: how many came late, how many of these soon after a stall, and how many stalls there were.
+        first: whether the watch could go before all others.
+    """
+    whose = "of the machine" if first else "of the machine or of this load itself, as the watch has no realtime rights"
+    return f"{late - excused} of them beside no stall ({stalls} stalls {whose})"
 
 
 class Sounding:

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, jack_server, moving_knobs, need
+from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, in_words, jack_server, may_hurry, moving_knobs, need
 from timbrel.host.live.messages import Setup
 
 MODEL = "gm-chroma-8"
@@ -79,8 +79,8 @@ def held(block, voices, seconds, folder, preset):
     p50, p99, p999 = np.percentile(load, (50, 99, 99.9))
     print(
         f"blocks of {block:<5}{voices:>3} voices {seconds:5g} s   load p50 {p50:4.0%}  p99 {p99:4.0%}  "
-        f"p99.9 {p999:4.0%}  mean {load.mean():4.0%}   underruns {done.underruns}, {excused} of them as the machine "
-        f"stood still ({len(stood)} times)  given up {done.given_up}  JACK's xruns {xruns}",
+        f"p99.9 {p999:4.0%}  mean {load.mean():4.0%}   underruns {done.underruns}, "
+        f"{in_words(done.underruns, excused, len(stood), may_hurry())}  given up {done.given_up}  JACK's xruns {xruns}",
         flush=True,
     )
     return done

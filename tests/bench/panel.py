@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from jack_rig import CARD, RATE, Stalls, beside, jack_server, may_hurry, need
+from jack_rig import CARD, RATE, Stalls, beside, in_words, jack_server, may_hurry, need
 from panel_rig import DOTS, LATENTS, Command, Playing, Socket, age, browser, drag, page_of, preset_in, run, skew
 from timbrel.host.live.messages import Setup
 
@@ -171,7 +171,7 @@ def hand(chromium, playing):
 
 
 def piece(preset, chromium, moving):
-    """Underruns in a minute of all voices, with a hand on a page or without panel, and how many a stall excuses."""
+    """Underruns in a minute of all voices, with a hand on a page or without panel; those soon after stalls; stalls."""
     setup = Setup(preset=preset, device=CARD, block=BLOCK, midi=False)
     stalls = Stalls(BLOCK / RATE)
     with Playing(setup, panel=moving) as playing, contextlib.ExitStack() as pages:
@@ -186,7 +186,8 @@ def piece(preset, chromium, moving):
         else:
             time.sleep(PIECE_SECONDS)
         missed = playing.report()[1][known:]
-    return len(missed), beside(missed, stalls.end())
+    stood = stalls.end()
+    return len(missed), beside(missed, stood), len(stood)
 
 
 def main():
@@ -210,8 +211,8 @@ def main():
         with browser() as chromium, jack_server(BLOCK, may_hurry()):
             pieces = [[piece(moving, chromium, panel) for panel in (False, True)] for _ in range(minutes)]
     for name, of in (("without a panel", 0), ("with a page that moves", 1)):
-        underruns, excused = (sum(both[of][which] for both in pieces) for which in (0, 1))
-        what = f"underruns {underruns} in {minutes} min, {excused} of them as the machine stood still"
+        underruns, excused, stalls = (sum(both[of][which] for both in pieces) for which in range(3))
+        what = f"underruns {underruns} in {minutes} min, {in_words(underruns, excused, stalls, may_hurry())}"
         row(name, what, "no more than without" if of else "")
     row("machine", f"load {os.getloadavg()[0]:.1f} in the end")
 

@@ -4,7 +4,7 @@ Rows end with what is asked. Instances play gm-keys. The waits are of the core's
 asks for it when its time comes, while eight notes are held and all macros move; beside them, what it costs to wake a
 process that does nothing. Over JACK jalv plays LV2 plugins by
 turns: timbrel, and one of a few lines that makes a tone: what that one misses is the machine's. Late blocks are counted
-several times a second, and those told apart that came soon after a moment at which the machine stood still.
+several times a second, and those told apart that came soon after a moment at which the machine stood still; all count.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from jack_rig import RATE, SERVER_PRIORITY, Rig, Stalls, beside, jack_server, may_hurry, need
+from jack_rig import RATE, SERVER_PRIORITY, Rig, Stalls, beside, in_words, jack_server, may_hurry, need
 from timbrel.host.live.realtime import SOUND, hurry, hurry_no_more
 from timbrel.host.plugin.wire import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX
 
@@ -233,7 +233,7 @@ def over_jack(folder, seconds):
         count = seconds * RATE / block
         name = f"{block} samples, {blocks} ahead, {seconds:g} s:"
         row(f"{name} late", f"{len(late)} of {count:.0f} blocks, {len(late) / count:.4%}", "0.01 %")
-        row(f"{name} of these", f"{beside(late, stalls)} soon after one of {len(stalls)} stalls of the machine")
+        row(f"{name} late", in_words(len(late), beside(late, stalls), len(stalls), may_hurry()))
         row(f"{name} xruns", f"{ours}, {theirs} of a bare plugin", "10 more at most")
 
 
