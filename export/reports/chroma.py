@@ -266,16 +266,26 @@ def _divergence(work: _Work) -> Array | None:
 
 
 def _spectral_distance(work: _Work, latents: Figures) -> Figures:
-    """Fréchet distances of mel bands, each to the test frames: of random codes, also against training's own frames."""
+    """Fréchet distances of mel bands, each to the test frames: of random codes, also against training's own frames.
+
+    Random codes and training frames are as many and on the same pitch classes, or their ratio would compare keys: on
+    those of the test frames where recordings can be moved there, else on the training frames' own.
+    """
     rate, test = work.recipe.frames.sample_rate, work.test
     low, high = _ends(latents)
     drawn = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
+    picked = work.rng.integers(len(work.train), size=len(test))
+    if work.folded:
+        classes = test.pitch_classes
+        train = on_keys(work.corpus, [work.train.sources[i] for i in picked], classes, work.recipe.frames)
+    else:
+        train, classes = work.train.spectra[picked], work.train.pitch_classes[picked]
     sets = {
-        "train": work.train.spectra,
+        "train": train,
         "reconstruction": decode(
             work.network, encode(work.network, test.spectra, test.pitch_classes), test.pitch_classes
         ),
-        "generated": decode(work.network, drawn, test.pitch_classes),
+        "generated": decode(work.network, drawn, classes),
     }
     wanted = mel_levels(test.spectra, rate)
     found: Figures = {name: frechet(mel_levels(spectra, rate), wanted) for name, spectra in sets.items()}

@@ -35,7 +35,7 @@ MEASURES = {
 SETS = {
     "train": "Training frames",
     "reconstruction": "Decoded frames of the split",
-    "generated": "Random codes of the knobs’ spans, on the split’s keys",
+    "generated": "Random codes of the knobs’ spans, on the keys of the training frames above",
 }
 
 

@@ -65,7 +65,10 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> str:
 
 
 def summed(rows: Sequence[Figures]) -> list[Figures]:
-    """Return the medians over recordings of what was continued, for each network, scaling and seed."""
+    """Return the medians over recordings of what was continued, for each network, scaling and seed.
+
+    ``worst`` is the name of the recording whose onsets agree least, and ``worst_onsets`` by how much they do.
+    """
 
     def which(row: Figures) -> tuple[str, bool, int]:
         return row["recipe"], not row["restored"], row["seed"]
@@ -76,9 +79,11 @@ def summed(rows: Sequence[Figures]) -> list[Figures]:
         medians = {name: float(np.median([row[name] for row in own])) for name in ("correlation", "onsets", "edges_db")}
         rises = [row["tail_db"][1] - row["tail_db"][0] for row in own]
         over = [row["tail_db"][1] - row["recording_db"] for row in own]
+        worst = min(own, key=lambda row: float(row["onsets"]))
         found.append(
             {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
             | {"rise_db": max(rises), "tail_db": float(np.median(over))}
+            | {"worst": worst["name"], "worst_onsets": worst["onsets"]}
         )
     return found
 
@@ -91,20 +96,22 @@ def _continued(rows: Sequence[Figures]) -> str:
             str(row["seed"]),
             f"{row['correlation']:.3f}",
             f"{row['onsets']:.2f}",
+            f'{row["worst_onsets"]:.2f}<br><span class="faint">{escape(row["worst"])}</span>',
             f"{row['edges_db']:+.1f}",
             f"{row['tail_db']:+.0f}",
             f"{row['rise_db']:+.1f}",
         ]
         for row in summed(rows)
     ]
-    header = ["Network", "Scaling", "Seed", "Envelope", "Onsets", "Edges, dB", "Tail, dB", "Rise, dB"]
+    header = ["Network", "Scaling", "Seed", "Envelope", "Onsets", "Worst", "Edges, dB", "Tail, dB", "Rise, dB"]
     note = (
         "Medians over recordings. Seed: frames that were given. Envelope: correlation with the recording’s, in parts "
-        "of 10 ms. Onsets: F-measure within 30 ms. Edges: how much louder above 10 kHz it is where frames meet than "
-        "inside, less what the recording is. Tail: the level of the last 100 of 600 frames after the end, over the "
-        "recording’s; Rise: by how much it has risen since the first 100, at the most."
+        "of 10 ms. Onsets: F-measure within 30 ms; Worst: that of the recording where it is least. Edges: how much "
+        "louder above 10 kHz it is where frames meet than inside, less what the recording is. Tail: the level of the "
+        "last 100 of 600 frames after the end, over the recording’s; Rise: by how much it has risen since the first "
+        "100, at the most."
     )
-    return table(header, cells, 7) + faint(note)
+    return table(header, cells, 8) + faint(note)
 
 
 def _first(place: Sequence[float] | None) -> str:
