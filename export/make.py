@@ -247,7 +247,9 @@ def _as_wanted(corpus: Corpus, row: Family, sounds: Sequence[Path], label: str |
         display.say(report.text())
     else:
         whole = Corpus.open(corpus.folder)
-        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them")
+        copies = len(whole.report.identical)
+        once = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
+        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}")
     return Corpus.open(corpus.folder)
 
 

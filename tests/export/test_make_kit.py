@@ -113,10 +113,12 @@ def test_labels_are_read_from_names_too_and_without_any_there_are_codes(tmp_path
 
 def test_hits_that_are_shorter_than_any_note_are_read_too(tmp_path, quick_kit):
     """40 ms: pitch is taken from 93."""
-    _, display = made(hits(tmp_path / "sounds", seconds=0.04), tmp_path / "kit", minutes=0.005)
+    folder = hits(tmp_path / "sounds", seconds=0.04)
+    shutil.copy(folder / "hat" / "hat0.wav", folder / "hat" / "another name.wav")
+    _, display = made(folder, tmp_path / "kit", minutes=0.005)
     assert len(Corpus.open(tmp_path / "kit" / "corpus").clips()) == 10
-    assert "clips are kept whole, at 8000 Hz: 10 of them" in display.said
-    with pytest.raises(UserError, match="10 too short"):
+    assert "clips are kept whole, at 8000 Hz: 10 of them; 1 identical to others is left out" in display.said
+    with pytest.raises(UserError, match="11 too short"):
         made(tmp_path / "sounds", tmp_path / "notes", family="chroma")
     assert not (tmp_path / "notes").exists()
 

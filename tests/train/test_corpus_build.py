@@ -153,6 +153,21 @@ def test_same_names_in_several_sources_stay_apart_and_same_files_count_once(tmp_
     assert sorted(splits_of(tmp_path / "corpus")) == ["b.wav", "one/a.wav", "two/a.wav", "two/a.wav (2)"]
 
 
+def test_identical_sounds_count_once_and_are_named_whatever_their_names_and_formats(tmp_path):
+    folder, other = tmp_path / "sounds", np.random.default_rng(0).integers(-9999, 9999, 9000).astype(np.int16)
+    for name, samples in {"a": other, "b": other, "c": other // 2, "d": np.stack([other, other], 1)}.items():
+        write(folder / f"{name}.wav", samples)
+    write(folder / "e.flac", other)
+    for name in "yz":
+        write(folder / f"{name}.wav", np.zeros(9000))
+    report = build([folder], tmp_path / "corpus")
+    assert sorted(splits_of(tmp_path / "corpus")) == ["a.wav", "c.wav"]
+    assert report.identical == {"b.wav": "a.wav", "d.wav": "a.wav", "e.flac": "a.wav"}
+    assert report.silent == ["y.wav", "z.wav"]
+    assert "identical        3  counted once\n  b.wav: a.wav\n  d.wav: a.wav\n  e.flac: a.wav" in report.text()
+    assert sorted(Corpus.open(tmp_path / "corpus").files) == sorted(path.name for path in folder.iterdir())
+
+
 def test_what_cannot_be_used_is_named_with_its_reason(sounds, tmp_path):
     (sounds / "text.wav").write_text("this is no sound")
     (sounds / "empty.wav").write_bytes(b"")

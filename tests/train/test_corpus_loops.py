@@ -346,3 +346,10 @@ def test_a_value_that_no_grid_has_makes_a_corpus_damaged(folder, tmp_path):
     path.write_text(path.read_text().replace('"steps_per_beat": 4', '"steps_per_beat": 0'))
     with pytest.raises(UserError, match="is damaged"):
         Corpus.open(tmp_path / "c")
+
+
+def test_identical_loops_count_once_and_are_named(tmp_path):
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", loop(100), RATE)
+    report = build([tmp_path], tmp_path / "corpus", rate=RATE, loops=True)
+    assert (report.clips, report.identical) == (1, {"b.wav": "a.wav"})

@@ -42,7 +42,7 @@ def test_another_seed_splits_otherwise_and_the_same_seed_alike(sounds, tmp_path)
 def test_clips_that_share_a_group_are_never_parted(tmp_path):
     for take in range(6):
         for part in range(3):
-            write(tmp_path / "sounds" / f"take{take}-{part}.wav", sine(seconds=0.1))
+            write(tmp_path / "sounds" / f"take{take}-{part}.wav", sine(300 + 10 * take + part, seconds=0.1))
     for number, group in enumerate((r"take(\d)-\d", r"take\d", r"(?:(x)|take\d)")):
         build([tmp_path / "sounds"], tmp_path / str(number), split="0.4/0.3/0.3", group=group)
         splits = splits_of(tmp_path / str(number))

@@ -11,7 +11,7 @@ from .loops import append_loops
 from .names import Names, misnamed, velocities
 from .pitch import pitch_track, single_note
 from .report import CorpusReport
-from .sounds import SHORTEST, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
+from .sounds import SHORTEST, Copies, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Split, Writer, writing
 
@@ -37,6 +37,8 @@ def build(
     progress: Progress | None = None,
 ) -> CorpusReport:
     """Decode, mix, resample, trim, measure and store all sounds; dynamic marks in names are clips' velocities.
+
+    Sounds with the same samples count once, under the first of their names.
 
     Args:
         sources: sound files, and folders that are searched through.
@@ -88,16 +90,24 @@ def _append_all(
     """Append what can be used of the sounds and report the rest; ``room`` takes a nameless file of the longest."""
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     played = velocities(sounds)
+    copies = Copies()
     done, total = 0, max(sum(sizes.values()), 1)
     with tempfile.TemporaryFile(dir=room) as scratch:
         for name, path in sounds.items():
             progress(done / total, name)
-            _append(writer, path, name, names, played.get(name), shortest, scratch)
+            _append(writer, path, name, names, played.get(name), shortest, scratch, copies)
             done += sizes[name]
 
 
 def _append(
-    writer: Writer, path: Path, name: str, names: Names, velocity: int | None, shortest: int, scratch: BinaryIO
+    writer: Writer,
+    path: Path,
+    name: str,
+    names: Names,
+    velocity: int | None,
+    shortest: int,
+    scratch: BinaryIO,
+    copies: Copies,
 ) -> None:
     report = writer.report
     try:
@@ -110,6 +120,8 @@ def _append(
         report.too_short.append(name)
     elif (kept := trimmed(samples, writer.rate, shortest)) is None:
         report.silent.append(name)
+    elif first := copies.earlier(name, samples):
+        report.identical[name] = first
     else:
         track = pitch_track(kept, writer.rate)
         writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)

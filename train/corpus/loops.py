@@ -12,7 +12,7 @@ from .beat import Beat, beat_of
 from .names import Names
 from .pitch import Samples, pitch_track, silence_level
 from .report import CorpusReport
-from .sounds import Sound, Unreadable
+from .sounds import Copies, Sound, Unreadable
 from .store import LoopGrid, Writer
 
 Progress = Callable[[float, str], None]
@@ -51,9 +51,10 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
         progress: called with the share that is done, 0 to 1, and the name of what is being read.
     """
     beats: dict[str, Beat] = {}
+    copies = Copies()
     for number, (name, path) in enumerate(sounds.items()):
         progress(number / len(sounds) / 2, name)
-        if (beat := _heard(path, name, writer.rate, writer.report)) is not None:
+        if (beat := _heard(path, name, writer.rate, writer.report, copies)) is not None:
             beats[name] = beat
     if not beats:
         return None
@@ -98,7 +99,7 @@ def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
     return _as_long(found[round(around * wanted / length) :], wanted)
 
 
-def _heard(path: Path, name: str, rate: int, report: CorpusReport) -> Beat | None:
+def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> Beat | None:
     """Return the beat of a file; None, and why in the report, where it is no loop that can be used."""
     try:
         samples = _samples(Sound(path), rate)
@@ -109,6 +110,8 @@ def _heard(path: Path, name: str, rate: int, report: CorpusReport) -> Beat | Non
         report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
     elif not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0):
         report.silent.append(name)
+    elif first := copies.earlier(name, samples):
+        report.identical[name] = first
     elif (beat := beat_of(samples, rate, str(path))) is None:
         report.beatless[name] = "no beat is heard"
     elif len(samples) / rate * beat.tempo_bpm / 60 * 4 < SHORTEST_STEPS:

@@ -19,7 +19,8 @@ class CorpusReport(BaseModel):
     ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
     ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without,
     ``velocities`` those of each velocity that a dynamic mark in files' names stands for,
-    ``rates`` those of each sampling rate that files had. ``repeated`` are hits that came before, and ``misnamed`` says
+    ``rates`` those of each sampling rate that files had. ``identical`` are files whose samples are those of an earlier
+    one, which is named. ``repeated`` are hits that came before, and ``misnamed`` says
     which note is heard where a file's name says another.
     Of loops, ``tempos`` says what was found of each, ``doubtful`` of which it may be wrong, ``beatless`` why some were
     left out, and ``grid_bpm`` at which tempo all lie.
@@ -42,6 +43,7 @@ class CorpusReport(BaseModel):
     labels: dict[str, int] = {}
     velocities: dict[int, int] = {}
     rates: dict[int, int] = {}
+    identical: dict[str, str] = {}
     repeated: list[str] = []
     misnamed: dict[str, str] = {}
     tempos: dict[str, str] = {}
@@ -97,6 +99,7 @@ class CorpusReport(BaseModel):
         lines += _named("too short", self.too_short)
         lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
         lines += _named("clipped", self.clipped, note="kept")
+        lines += _named("identical", [f"{name}: {first}" for name, first in self.identical.items()], "counted once")
         lines += _named("repeated", self.repeated, note="left out: an earlier one of this key differs in level alone")
         lines += _named(
             "misnamed", [f"{name}: {heard}" for name, heard in self.misnamed.items()], "what is heard counts"

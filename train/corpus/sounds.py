@@ -16,7 +16,7 @@ import soxr
 from ...host.audio.files import LOUDEST
 from ...host.errors import UserError
 from ...host.files import hushed
-from .pitch import Samples, silence_level
+from .pitch import Samples, Sliceable, silence_level
 
 SHORTEST = 4096  # samples: the window that pitch and spectrum are taken from
 
@@ -118,6 +118,21 @@ class Sound:
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
+
+
+class Copies:
+    """Recognises sounds with the same decoded samples as an earlier one, whatever their names and lossless formats."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, str] = {}
+
+    def earlier(self, name: str, samples: Sliceable) -> str | None:
+        """Return the name of the earlier sound; None where these samples are new."""
+        digest = hashlib.sha256()
+        for first in range(0, len(samples), _BLOCK):
+            digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
+        known = self._names.setdefault(digest.digest(), name)
+        return None if known == name else known
 
 
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
