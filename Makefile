@@ -55,8 +55,11 @@ bench: .venv/dev.done
 mutants: .venv/dev.done
 	@$(BIN)/python tests/bench/mutants.py
 
-# Ten thousand damaged files, given to the commands that read them: each must end in a line, in time, in little memory.
+# A thousand fresh examples for each property test; a failure that they find stays as its @example. Then ten thousand
+# damaged files, given to the commands that read them: each must end in a line, in time, in little memory.
 fuzz: .venv/dev.done
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal --timeout 3600 \
+		--hypothesis-profile fresh -m "hypothesis and not slow and not realtime"
 	@$(BIN)/python tests/fuzz/fuzz.py
 
 # Sounds and pictures of each phase method, in docs/ab.

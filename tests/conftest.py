@@ -11,12 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from .pantry import contents, stock_models, stock_music, stock_sounds, stock_training
 
 RATE = 44100
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
+
+# Each run draws the same examples; `make fuzz` draws fresh ones. No limit of time: machines are busy.
+settings.register_profile(
+    "same",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("fresh", settings.get_profile("same"), max_examples=1000, derandomize=False, print_blob=True)
+settings.load_profile("same")
+# Hypothesis also draws numbers that it reads in the modules loaded so far, which depend on the tests that ran before.
+providers._get_local_constants = providers.Constants
 
 # A background job of a script ignores SIGINT, and hands that on to what it starts: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import scipy.signal
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export.measures import grains as grain_measures
 from timbrel.export.measures.grain_sample import filtered
@@ -15,7 +15,6 @@ from .grains import LENGTH, RATE, noise
 
 
 @given(st.integers(0, 2**31), st.lists(st.sampled_from([2, 5]), min_size=1, max_size=8))
-@settings(max_examples=15, deadline=None)
 def test_distances_are_those_of_the_book_over_all_and_over_clips(seed, clips):
     clips = np.array(clips)
     asked, got = noise(2, len(clips), 64, seed=seed)
@@ -108,7 +107,6 @@ def test_networks_that_follow_no_waveform_have_no_figure_for_noise():
 
 
 @given(st.integers(0, 2**31), st.integers(2, 6), st.sampled_from([0, 1]))
-@settings(max_examples=30, deadline=None)
 def test_the_frechet_distance_is_that_of_scipys_root_of_the_product(seed, dimensions, singular):
     rng = np.random.default_rng(seed)
     first, second = (rng.standard_normal((40, dimensions)) @ rng.standard_normal((dimensions,) * 2) for _ in range(2))

@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
@@ -20,10 +19,6 @@ from timbrel.host.play.instrument import Instrument
 
 from .analytic import RATE, Analytic
 from .jack_server import JackRig, JackServer, jack
-
-# Machines are busy: how long an example takes says nothing.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
 
 
 def pytest_runtest_teardown(item, nextitem):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soxr
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from timbrel.host.errors import UserError
@@ -109,7 +109,6 @@ def test_clips_of_any_length_are_cut_or_followed_by_silence(samples):
     arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 700)), elements=st.floats(-100, 100, width=32)),
     st.sampled_from([8000, 16000, 44100]),
 )
-@settings(max_examples=20, deadline=None)
 def test_whatever_clips_have_probabilities(clips, rate):
     judged = network().judge(clips, rate)
     assert judged.posteriors.sum(1) == pytest.approx(np.ones(len(clips)), abs=1e-5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt
 from timbrel.host.units import hz_to_midi, midi_to_hz
@@ -31,7 +31,6 @@ def noise(seconds, tilt=0.0, seed=0):
     return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
 @given(note=st.floats(24, 108), partials=st.integers(1, 12))
 @example(note=105.03, partials=8)
 def test_a_steady_tone_is_heard_within_15_cents(note, partials):

@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
@@ -14,7 +14,6 @@ from timbrel.train.corpus.split import assign, parse_fractions
 from .sounds import sine, splits_of, write
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=40),
     parts=st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20)),

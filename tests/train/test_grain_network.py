@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.train.models.grain import GrainAutoencoder, Noise, Whitening, _hats
 from timbrel.train.network import Turn
@@ -106,7 +106,6 @@ def test_every_network_gives_frames_of_the_contracts_width_and_a_finite_loss_wit
 
 
 @given(st.sampled_from([64, 100, 250, 1002, 2048]), st.integers(1, 4))
-@settings(deadline=None, max_examples=12)
 def test_convolutions_fit_windows_of_any_length(length, layers):
     changes = [f"frames.frame_length={length}", "frames.hop_length=10", f"network.hidden={[4] * layers}"]
     network = network_of("grain-convolutional", *changes)
@@ -118,7 +117,6 @@ def test_convolutions_fit_windows_of_any_length(length, layers):
 
 
 @given(st.integers(0, 1000), st.integers(2, 6), st.floats(0.01, 100))
-@settings(deadline=None, max_examples=30)
 def test_whitened_codes_have_mean_zero_and_covariance_one_whatever_comes_in(seed, latents, scale):
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((latents, latents)) * scale + np.eye(latents)

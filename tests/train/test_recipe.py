@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.train.recipes.base import Training
@@ -150,7 +150,6 @@ def recipes(draw):
 
 
 @given(recipes())
-@settings(deadline=None)  # machines are busy: how long an example takes says nothing
 def test_a_recipe_comes_back_from_its_toml_as_it_was(tmp_path_factory, recipe):
     path = write(tmp_path_factory.getbasetemp(), "again", recipe.to_toml())
     assert load_recipe(path) == recipe
@@ -337,7 +336,6 @@ VALUES = ["", "1979-05-27", "[[]]", "{a = 1}", '"""', "\\", "1e999", "0x10", "-0
         max_size=3,
     )
 )
-@settings(deadline=None)
 def test_any_change_is_taken_or_refused_in_one_line(changes):
     try:
         recipe = load_recipe("chroma-8", changes)

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from timbrel.host.contract.encoder import Encoder, encoder_path
@@ -217,7 +217,6 @@ def is_elsewhere(message):
     return any(is_elsewhere(each) for value in inner for each in ([value] if hasattr(value, "ListFields") else value))
 
 
-@settings(max_examples=300)
 @given(
     st.sampled_from(PLACES),
     st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=3),

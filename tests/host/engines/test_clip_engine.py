@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.clip import APART, FADE_SECONDS, MORPH_SECONDS, SPREAD_SECONDS
@@ -297,7 +297,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=30)
 @given(SETTINGS, EVENTS, st.lists(st.integers(1, 700), min_size=3, max_size=6))
 def test_any_division_into_blocks_gives_the_same_bytes(sound, keys, events, sizes):
     events.sort(key=lambda event: event.time)

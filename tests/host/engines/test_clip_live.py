@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.engines import clip as engine
@@ -109,7 +109,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=25)
 @given(EVENTS, st.sampled_from([{}, {"keys": KIT}, {"clip": {"loop": True}}]))
 def test_live_playing_is_rendering_where_knobs_have_come_to_rest(model, tmp_path_factory, events, keys):
     fields = {"format": 1, "model": "m", "envelope": SHARP, "knobs": [20, 21], **keys}

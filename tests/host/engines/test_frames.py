@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.engines.frames import AHEAD, BATCH, Decoder, MovedSpectra, RowCache
 
@@ -16,7 +16,6 @@ BATCHES = st.lists(st.lists(st.integers(0, 400), min_size=1, max_size=BATCH), mi
 
 
 @given(BATCHES)
-@settings(max_examples=60)
 def test_a_cache_gives_the_row_of_every_key_and_computes_each_new_one_once(batches):
     cache = RowCache()
     for keys in batches:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.signal import resample, welch
 from timbrel.host.engines.source import Cut, Noise, Samples, source_of
@@ -53,7 +53,6 @@ def test_magnitudes_and_phases_are_the_samples_that_they_are_of(grain_model):
     frame_length=st.sampled_from([16, 1002, 1024, 4096]),
 )
 @example(semitones=72.0, length=2, lowpass=0.6, domain="samples", frame_length=16)
-@settings(max_examples=60)
 def test_whatever_is_asked_for_a_grain_is_finite_and_as_long_as_it_can_be(
     ones, semitones, length, lowpass, domain, frame_length
 ):

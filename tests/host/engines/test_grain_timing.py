@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import Ramp
 from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
@@ -35,7 +35,6 @@ def test_grains_with_jitter_are_late_by_up_to_a_period_and_evenly_so(ones):
 
 
 @given(st.lists(st.tuples(st.integers(1, 3000), st.floats(0.1, 2000)), min_size=1, max_size=8))
-@settings(max_examples=50)
 def test_the_pace_is_the_integral_of_the_density(moves):
     density = Ramp(100.0, 441)
     pace = Pace(density.value(0) / RATE)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.engines.partials import FREE, Layout, taken_apart
 
@@ -227,7 +227,6 @@ def wild_frames(draw, lowest=6.0):
 
 
 @given(wild_frames(0.7), st.sampled_from(LAYOUTS))
-@settings(max_examples=100)
 def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
     frames, fundamentals = wild
     given_frames = frames.copy()
@@ -260,7 +259,6 @@ def sinusoids(bins, magnitudes, seed):
 
 
 @given(st.floats(12.0, 60.0), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-5]))
-@settings(max_examples=100)
 def test_harmonics_of_a_sound_come_back_with_their_magnitudes(first, seed, hiss):
     layout = LAYOUTS[0]
     rng = np.random.default_rng(seed)
@@ -275,7 +273,6 @@ def test_harmonics_of_a_sound_come_back_with_their_magnitudes(first, seed, hiss)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-5]))
-@settings(max_examples=100)
 def test_partials_without_a_fundamental_come_back_with_their_places_and_magnitudes(seed, hiss):
     layout = LAYOUTS[0]
     rng = np.random.default_rng(seed)
@@ -344,7 +341,6 @@ def energy_db(frames, fundamentals):
 
 
 @given(wild_frames())
-@settings(max_examples=100)
 def test_whatever_the_frame_it_loses_4_db_of_its_energy_at_most_and_gains_1(wild):
     change = energy_db(*wild)
     assert change.min() > -4
@@ -368,7 +364,6 @@ def test_noise_between_harmonics_is_not_the_skirts_of_lobes(first, decay):
 
 
 @given(st.floats(10.0, 90.0), st.floats(-5.0, 0.0, allow_subnormal=False), st.integers(0, 2**32 - 1))
-@settings(max_examples=100)
 def test_a_sound_with_a_fundamental_in_noise_keeps_its_energy(first, noise, seed):
     rng = np.random.default_rng(seed)
     order = np.arange(1, int((BINS - 10) / first) + 1)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import (
     Clock,
@@ -49,7 +49,6 @@ class Card:
         return self.block * int(np.searchsorted(self.begins, seconds, side="right"))
 
 
-@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     block=st.sampled_from([16, 128, 512]),

@@ -229,7 +229,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=st.lists(st.tuples(PIECES, st.integers(1, 300), st.integers(-200, 400)), max_size=25),
     mode=st.sampled_from(["poly", "mono", "chord"]),

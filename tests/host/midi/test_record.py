@@ -48,7 +48,7 @@ EVENT = st.one_of(
 RATES = st.one_of(st.sampled_from([44100, 48000, 88200, 96000, 176400, 192000]), st.integers(4000, 384_000))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(EVENT, max_size=30), st.integers(0, 40_000_000), RATES, st.integers(1, 9))
 def test_the_same_events_come_back_at_the_same_samples_in_the_same_order(tmp_path, events, length, rate, together):
     events.sort(key=lambda event: event.time)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import Clock
 from timbrel.host.play.motions.beats import Beats
@@ -107,7 +107,6 @@ def test_a_clock_that_ceases_holds_the_beat_and_a_pause_is_no_tempo():
 
 
 @given(MESSAGES, st.sampled_from(SHAPES), st.integers(0, 1000))
-@settings(max_examples=30)
 def test_no_clock_message_makes_a_latent_step(make_latents, messages, shape, begin):
     moving = {"rate_hz": None, "beats": 4.0}
     latents = make_latents(lfo(shape, **moving), lfo("sine", target="latent.1", depth=0.2, **moving))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, Turn
 from timbrel.host.play.desk import Desk, Holds, hands_off
@@ -73,7 +73,6 @@ def note(time, channel, key):
 @example(cc(0, (99, 2), (98, 44), (6, 9), (38, 50), (6, 100)), [], "poly")  # a fine half was heard once
 @example([*zone(15, 9), *zone(0, 9), PitchBend(0, 14, 4000), *zone(0, 9)], [], "poly")  # no shorter a second time
 @example([*bend_range(0, 12), *zone(0, 5), *bend_range(0, 7), *zone(0, 0)], [PitchBend(0, 0, 8000)], "poly")
-@settings(max_examples=150)
 def test_a_fresh_rack_that_hears_what_the_desk_tells_goes_on_as_the_old_one_would(make_patch, said, then, mode):
     patch = make_patch(**KEYS, play={"mode": mode, "glide_seconds": 0.02})
     then = [type(event)(SETTLED + 5, *(getattr(event, name) for name in event.__slots__[1:])) for event in then]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.signal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.audio.output import QUANTUM
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
@@ -120,7 +120,6 @@ EVENTS = st.lists(
     st.booleans(),
     st.lists(st.integers(1, 1500), min_size=1, max_size=4),
 )
-@settings(max_examples=50)
 def test_whatever_is_played_is_finite_inside_full_scale_and_the_same_in_blocks(
     make_patch, events, rate, mode, effects, sizes
 ):

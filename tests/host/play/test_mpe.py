@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
@@ -415,7 +415,6 @@ PERFORMANCE = st.tuples(st.lists(EVENT, max_size=40), st.lists(ZONE, max_size=3)
     st.lists(st.integers(1, 1500), min_size=1, max_size=4),
     st.sampled_from([(0,), (0, 15)]),
 )
-@settings(max_examples=60)
 def test_whatever_fingers_do_is_finite_and_the_same_in_blocks(make_patch, events, enabled, mode, rate, sizes, channels):
     keys = {
         "play": {"mode": mode, "voices": 3, "legato": True, "glide_seconds": 0.02},

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.card import Card
 from timbrel.host.errors import UserError
@@ -49,7 +49,6 @@ def spread_marks(count, latents, seed):
 
 
 @given(st.integers(1, 4), st.integers(1, 12), st.floats(0.05, 2), st.floats(0.01, 10), st.integers(0, 9999))
-@settings(max_examples=30)
 def test_a_walk_never_strays_beyond_its_bound_nor_out_of_the_spans(make_walk, latents, count, bound, speed, seed):
     deviations = np.random.default_rng(seed).uniform(0.1, 3, latents)
     made, strays = make_walk(spread_marks(count, latents, seed), deviations, bound=bound, speed=speed, seed=seed)

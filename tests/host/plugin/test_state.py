@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
@@ -286,7 +286,6 @@ SMALL = unpack(saved(open_patch("lakeside-knobs")))
 
 
 @given(data=st.data())
-@settings(max_examples=60)
 def test_whatever_a_state_holds_it_opens_or_is_refused(data):
     """Its preset and its model are changed at random, its digest is right."""
     text = bytearray(SMALL.kept.text.encode())

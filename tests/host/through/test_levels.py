@@ -5,7 +5,7 @@ import math
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from timbrel.host.through.levels import (
@@ -63,7 +63,6 @@ def test_gain_changes_no_level_and_silence_lies_at_the_lowest():
 
 
 @given(wild(3000))
-@settings(max_examples=30, deadline=None)
 def test_levels_of_whatever_clips_are_numbers_in_their_range(clips):
     levels = log_mel(clips, RATE)
     assert np.isfinite(levels).all()
@@ -86,7 +85,6 @@ def test_distances_of_each_from_each_are_those_of_pairs():
 
 
 @given(wild(2000))
-@settings(max_examples=30, deadline=None)
 def test_distances_of_whatever_clips_are_numbers_of_at_most_ninety_decibels(clips):
     levels = log_mel(clips, RATE)
     apart = distances_db(levels, levels[::-1])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 from timbrel.host import progress
@@ -167,7 +167,6 @@ CCS = [
 
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 @pytest.mark.parametrize("phase", ["original", "own"])
-@settings(max_examples=15)
 @given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=5))
 def test_any_division_into_blocks_gives_the_same_samples(keyed, make_patch, rate, phase, sizes):
     keys = {"phase": phase, "to": "middle", "smooth_seconds": 0.05}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.train.metrics.rhythm import (
     beat_kept,
@@ -50,7 +50,6 @@ def test_librosa_finds_the_same_onsets():
     assert f_measure(onset_seconds(sound, RATE), judged) > 0.95
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=12), st.lists(st.integers(0, 60), max_size=12))
 def test_greedy_pairs_are_as_many_as_any_pairing_has(first, second):
     """Times in hundredths of a second, three and a half apart at the most; scipy finds the most pairs of a graph."""

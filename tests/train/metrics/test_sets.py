@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
@@ -51,7 +51,6 @@ def test_sets_with_fewer_vectors_than_dimensions_have_a_distance(vectors, dimens
 
 
 @given(arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(1, 5)), elements=st.floats(-1e3, 1e3)))
-@settings(max_examples=60, deadline=None)
 def test_whatever_sets_have_a_distance_that_is_a_number_and_none_from_themselves(vectors):
     scale = max(1.0, float(np.square(vectors).sum()))
     assert frechet(vectors, vectors) <= 1e-6 * scale
@@ -82,7 +81,6 @@ def test_a_score_is_that_of_scipys_entropies_over_parts():
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
 def test_a_score_lies_between_one_and_the_number_of_labels(things, labels, splits):
     drawn = np.random.default_rng(things).dirichlet(np.full(labels, 0.2), things)
     score, deviation = inception_score(drawn, splits)
