@@ -1,6 +1,7 @@
 """What the tests of several rooms share: tones, the corpus of them, a small run and its model, and the command line."""
 
 import contextlib
+import ctypes
 import functools
 import io
 import os
@@ -36,6 +37,13 @@ providers._get_local_constants = providers.Constants
 
 # A background job of a script ignores SIGINT, and hands that on to what it starts: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    """Switch denormals on: onnxruntime switches them off in the threads that it ran in, and Hypothesis wants them."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,8 +18,9 @@ from timbrel.host.audio import files as sound_files
 from timbrel.host.audio.files import sound_writer
 from timbrel.host.files import building_folder, replacing, replacing_folder
 
+from .patience import PATIENCE_SECONDS, until
+
 NAMES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
-PATIENCE_SECONDS = 60
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals come otherwise there")
 
@@ -210,11 +211,11 @@ def test_a_render_that_is_stopped_leaves_no_file_no_process_and_one_line(song, t
         text=True,
         start_new_session=True,
     )
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not any(path.stat().st_size > 10_000 for path in tmp_path.glob(".out.*")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(
+        lambda: process.poll() is not None or any(path.stat().st_size > 10_000 for path in tmp_path.glob(".out.*")),
+        "the beginning of the sound",
+    )
+    assert process.poll() is None, process.communicate()
     others = children(process.pid)
     (os.killpg if group else os.kill)(process.pid, getattr(signal, name))
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
@@ -229,9 +230,8 @@ def test_a_render_under_nohup_outlives_its_terminal(song, tmp_path):
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
-    while not list(tmp_path.glob(".out.*")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    until(lambda: process.poll() is not None or list(tmp_path.glob(".out.*")), "the beginning of the sound")
+    assert process.poll() is None
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)

@@ -1,10 +1,8 @@
 """Tiny models whose every frame is known in closed form, and ways to play them."""
 
-import ctypes
 import json
 import os
 import shutil
-import sys
 
 import numpy as np
 import onnx
@@ -19,12 +17,6 @@ from timbrel.host.play.instrument import Instrument
 
 from .analytic import RATE, Analytic
 from .jack_server import JackRig, JackServer, jack
-
-
-def pytest_runtest_teardown(item, nextitem):
-    """Switch denormals on again behind the last test here: sessions switch them off, and hypothesis wants them."""
-    if nextitem is not None and nextitem.path.parent != item.path.parent and sys.platform == "linux":
-        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV
 
 
 @pytest.fixture(scope="session")

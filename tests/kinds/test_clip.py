@@ -30,8 +30,9 @@ from timbrel.train.network import Network
 from timbrel.train.run import Run
 from torch import nn
 
+from ..patience import PATIENCE_SECONDS
+
 LENGTH, LATENTS, RATE = 4096, 2, 44100
-PATIENCE = 10.0  # seconds
 PRESET = """format = 1
 model = "{model}"
 [envelope]
@@ -95,7 +96,7 @@ class ClipEngine:
             self._last = self._worker.submit(self._decode, code)
 
     def _decode(self, code):
-        assert self.gate.wait(PATIENCE)
+        assert self.gate.wait(PATIENCE_SECONDS)
         self._newest = self._model.decode(code[np.newaxis], np.zeros(1, np.intp))
         return self._newest
 
@@ -178,7 +179,7 @@ def engine_in(rack):
 
 def settle(rack):
     """Wait until what was asked for is decoded."""
-    engine_in(rack)._last.result(PATIENCE)
+    engine_in(rack)._last.result(PATIENCE_SECONDS)
 
 
 TUNE = [

@@ -17,8 +17,9 @@ from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
+from ..patience import PATIENCE_SECONDS, until
+
 CPU = Options(accelerator="cpu")
-PATIENCE_SECONDS = 120  # for a process of our own on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +62,8 @@ def command(*arguments):
 
 def wait_for(path, process):
     """Until the file is there."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, f"no {path}"
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or path.exists(), path)
+    assert process.poll() is None, process.communicate()
 
 
 def same(one, two):
@@ -204,9 +202,7 @@ def killed_runs(corpus, small, folder, kills):
         )
         before = (folder / "last.ckpt").stat().st_mtime if kill else 0
         wait_for(folder / "last.ckpt", process)
-        end = time.monotonic() + PATIENCE_SECONDS
-        while (folder / "last.ckpt").stat().st_mtime == before and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda before=before: (folder / "last.ckpt").stat().st_mtime != before, "another checkpoint")
         time.sleep(randomness.random())
         process.kill()
         process.communicate()

@@ -2,7 +2,6 @@
 
 import gc
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -20,9 +19,8 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
 
+from ...patience import PATIENCE_SECONDS, until
 from ..clips import LENGTH, RATE, noise, save_clips
-
-PATIENCE = 20.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +39,10 @@ def aside(decoder):
     def make(clips=8, decoder=decoder, there=True):
         made = Aside(decoder, LENGTH, clips)
         if there:
-            wait(made._server._is_there)
+            until(made._server._is_there)
         return made
 
     return make
-
-
-def wait(what):
-    until = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def code(number):
@@ -121,7 +112,7 @@ def test_another_file_than_this_one_is_not_decoded(tmp_path, model):
     save_clips(path, noise(7), np.stack([noise(2), noise(3)]))
     decoder = Decoder(here, sound_of(here.card))
     made = Aside(decoder, LENGTH, 4)
-    wait(lambda: made._server._is_there() or made._server._gone)
+    until(lambda: made._server._is_there() or made._server._gone)
     assert made._server._gone
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
 
@@ -132,9 +123,9 @@ def test_a_file_that_is_gone_ends_it_in_silence(tmp_path, model, capfd):
     here = Model(path)
     path.unlink()
     made = Aside(Decoder(here, sound_of(here.card)), LENGTH, 4)
-    wait(lambda: made._server._is_there() or made._server._gone)
+    until(lambda: made._server._is_there() or made._server._gone)
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
-    made._server._process.join(PATIENCE)
+    made._server._process.join(PATIENCE_SECONDS)
     assert made._server._process.exitcode == 0
     assert capfd.readouterr().err == ""
 
@@ -145,7 +136,7 @@ def test_it_ends_with_its_last_holder_and_not_before_its_clips(aside, decoder):
     gc.disable()
     try:
         del made
-        process.join(PATIENCE)
+        process.join(PATIENCE_SECONDS)
         assert process.exitcode == 0
     finally:
         gc.enable()
@@ -166,12 +157,12 @@ def test_an_instrument_plays_what_it_decodes_as_offline(model, tmp_path, monkeyp
         instrument = Instrument(patch, RATE, live=live)
         engine = instrument._synthesis._engine
         if live:
-            wait(engine._ahead._work._decoder._server._is_there)
+            until(engine._ahead._work._decoder._server._is_there)
             elsewhere(monkeypatch, engine._ahead._work._decoder._decoder)
         blocks = []
         for events in ([ControlChange(0, 0, 20, 100)], [], [NoteOn(2000, 0, 67, 100)], [], []):
             blocks.append(instrument.process(events, 1000))
-            wait(lambda engine=engine: engine.idle)
+            until(lambda engine=engine: engine.idle)
         sounds.append(np.concatenate(blocks, 1))
     assert sounds[0][:, 2000:].any()
     assert np.array_equal(*sounds)

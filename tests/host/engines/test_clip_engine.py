@@ -15,6 +15,7 @@ from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 
+from ...examples import few
 from ..clips import LENGTH, RATE, SHARP, noise, save_clips
 
 REST, FIRST, SECOND = noise(1), noise(2), noise(3)
@@ -297,6 +298,7 @@ EVENTS = st.lists(
 )
 
 
+@few
 @given(SETTINGS, EVENTS, st.lists(st.integers(1, 700), min_size=3, max_size=6))
 def test_any_division_into_blocks_gives_the_same_bytes(sound, keys, events, sizes):
     events.sort(key=lambda event: event.time)

@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 import weakref
 
 import numpy as np
@@ -21,10 +20,10 @@ from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 
+from ...patience import PATIENCE_SECONDS, until
 from ..clips import LENGTH, RATE, SHARP, noise, save_clips
 
 BLOCK = 100
-PATIENCE = 10.0  # seconds
 SIDE = np.float32(np.sqrt(0.5))
 KIT = [{"key": 36 + number, "code": [number / 10, 0.0]} for number in range(5)]
 
@@ -43,7 +42,7 @@ def gate(monkeypatch):
     opened.decoded = []
 
     def clip(self, label, code):
-        assert opened.wait(PATIENCE)
+        assert opened.wait(PATIENCE_SECONDS)
         opened.decoded.append(code.tolist())
         return made(self, label, code)
 
@@ -72,10 +71,7 @@ class Playing:
             self.settle()
 
     def settle(self):
-        until = time.monotonic() + PATIENCE
-        while not self.engine.idle:
-            assert time.monotonic() < until
-            time.sleep(0.0005)
+        until(lambda: self.engine.idle)
 
     def play(self, events, count, settled=False):
         """One side of the next samples; events' times count from here."""
@@ -200,10 +196,7 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
     decoded = []
     ahead = Ahead(Moving(None, None))
     ahead.ask(wants(0))
-    until = time.monotonic() + PATIENCE
-    while len(decoded) < 30:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    until(lambda: len(decoded) >= 30)
     assert decoded[:30] == [3, 1, 4, 2, 0] * 6
 
 
@@ -214,8 +207,7 @@ def test_what_is_asked_for_anew_takes_the_place_of_what_has_not_begun(model, gat
         code = np.array([number / 50, 0.0], np.float32)
         ahead.ask([Want(0, 0, code, code.tobytes(), number)])
     gate.set()
-    while not ahead.idle:
-        time.sleep(0.001)
+    until(lambda: ahead.idle)
     assert len(gate.decoded) <= 2
     assert ahead.of(0)[-1].said == 49
 
@@ -244,18 +236,14 @@ def test_a_rack_that_is_dropped_ends_its_thread_without_a_collection(patch):
     gc.disable()
     try:
         rack = Rack({0: patch()}, RATE, live=True)
-        while not rack.ready:
-            time.sleep(0.001)
+        until(lambda rack=rack: rack.ready)
         rack.process([on()], 500)
         gone = weakref.ref(next(iter(rack._instruments.values()))._synthesis._engine)
         del rack
         assert gone() is None
     finally:
         gc.enable()
-    until = time.monotonic() + PATIENCE
-    while threading.active_count() > before:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    until(lambda: threading.active_count() <= before)
 
 
 def test_offline_nothing_is_decoded_beside_and_no_age_is_told(patch):

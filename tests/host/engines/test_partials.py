@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.engines.partials import FREE, Layout, taken_apart
 
+from ...examples import few
+
 FRAME = 2048
 BINS = FRAME // 2 + 1
 LAYOUTS = [Layout(40, BINS // 4 + 1, 4.0), Layout(200, BINS // 2 + 1, 2.0), Layout(3, BINS, 1.0), Layout(0, 300, 3.7)]
@@ -226,6 +228,7 @@ def wild_frames(draw, lowest=6.0):
     return np.array(frames, np.float32), np.array(fundamentals)
 
 
+@few
 @given(wild_frames(0.7), st.sampled_from(LAYOUTS))
 def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
     frames, fundamentals = wild

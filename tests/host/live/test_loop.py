@@ -26,6 +26,8 @@ from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 
+from ...examples import few
+
 RATE = 22050
 
 
@@ -49,6 +51,7 @@ class Card:
         return self.block * int(np.searchsorted(self.begins, seconds, side="right"))
 
 
+@few
 @given(
     seed=st.integers(0, 2**32 - 1),
     block=st.sampled_from([16, 128, 512]),

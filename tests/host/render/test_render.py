@@ -1,9 +1,9 @@
 """Performances as files: the same bytes twice, stems, and nothing half-written when it fails."""
 
+import re
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from timbrel.host.midi.file import Performance
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks, render
 
+from ...patience import until
 from .performances import RATE, SHORT, note, performance
 
 TUNE = performance(
@@ -27,6 +28,7 @@ TUNE = performance(
     ),
     0.8,
 )
+
 KNOBS = [
     {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0},
     {"number": 20, "target": "effects.0.wet_level", "low": 0.0, "high": 0.5},
@@ -178,18 +180,17 @@ def test_a_limiter_that_has_to_work_hard_is_told_of_with_its_moment(make_patch, 
 
 
 def test_a_block_that_takes_for_ever_is_told_of_before_it_is_done(make_patch, tmp_path, monkeypatch, caplog):
-    played, until = Rack.process, time.monotonic() + 60
+    played = Rack.process
 
     def process(self, events, count):
-        while not caplog.records and time.monotonic() < until:
-            time.sleep(0.001)
+        until(lambda: caplog.records)
         return played(self, events, count)
 
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(Rack, "process", process)
     render({0: make_patch()}, TUNE, tmp_path / "out.wav", sample_rate=RATE)
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("0.0 s of sound took 0 s to render; ")
+    assert re.match(r"0\.0 s of sound took \d+ s to render; ", line)
 
 
 def test_a_failing_write_leaves_nothing_behind(make_patch, tmp_path):

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-import time
+import re
 import tracemalloc
 
 import numpy as np
@@ -29,6 +29,8 @@ from timbrel.host.through.codes import hop_of, latency_of
 from timbrel.host.through.process import process, with_options
 from timbrel.host.through.processor import Processor
 
+from ...examples import few
+from ...patience import until
 from ..clips import save_clips
 
 RATE, LENGTH, HOP = 22050, 64, 16
@@ -167,6 +169,7 @@ CCS = [
 
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 @pytest.mark.parametrize("phase", ["original", "own"])
+@few
 @given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=5))
 def test_any_division_into_blocks_gives_the_same_samples(keyed, make_patch, rate, phase, sizes):
     keys = {"phase": phase, "to": "middle", "smooth_seconds": 0.05}
@@ -539,18 +542,17 @@ def test_frames_that_are_no_sound_are_the_models_fault(make_allpass, make_patch,
 def test_what_takes_ten_times_as_long_as_the_sound_lasts_is_told_of(
     allpass, make_patch, sound_of, tmp_path, monkeypatch, caplog
 ):
-    processed, until = Processor.process, time.monotonic() + 60
+    processed = Processor.process
 
     def slowly(self, events, sound):
-        while not caplog.records and time.monotonic() < until:
-            time.sleep(0.001)
+        until(lambda: caplog.records)
         return processed(self, events, sound)
 
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(Processor, "process", slowly)
     process(sound_of(noise(5000)), make_patch(allpass["grain"]), tmp_path / "out.wav")
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("0.0 s of sound took 0 s to render; ")
+    assert re.match(r"0\.0 s of sound took \d+ s to render; ", line)
 
 
 @pytest.mark.parametrize("number", [120, 123, 124, 125, 126, 127])
