@@ -146,6 +146,14 @@ class BestVoicing:
         """See `CoherentVoicing.prepare`."""
         return self._voice.prepare(latents, chroma)
 
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
+        self._voice.keep(latents, chroma)
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._voice.let_go()
+
     def make(
         self,
         latents: Array,

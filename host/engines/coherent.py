@@ -167,6 +167,14 @@ class CoherentVoicing:
         """Do one step towards what `make` will soon be asked for; return whether another is left."""
         return self._decoder.prepare(latents, chroma, self._take_apart)
 
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
+        self._decoder.keep(latents, chroma)
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._decoder.let_go()
+
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
         """Return the next frame of each row's voice.
 

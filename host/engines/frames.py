@@ -25,17 +25,29 @@ UNREADY = 4 * AHEAD  # of these, decoded frames that have not been made ready fo
 
 
 class RowCache:
-    """A cache of the rows last computed, by key, first in, first out."""
+    """A cache of the rows last computed, by key, first in, first out; what is kept stays until it is let go."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._rows: dict[Hashable, Array] = {}
+        self._kept: dict[Hashable, Array] = {}
         self._remembered = remembered
         self.computed = 0  # rows so far
 
     def missing(self, keys: Sequence[Hashable]) -> list[int]:
         """Return the positions of keys whose rows are not cached, of equal ones the first."""
-        first = {key: position for position, key in reversed(list(enumerate(keys))) if key not in self._rows}
+        known = self._rows, self._kept
+        first = {
+            key: position for position, key in reversed(list(enumerate(keys))) if not any(key in rows for rows in known)
+        }
         return sorted(first.values())
+
+    def keep(self, keys: Sequence[Hashable]) -> None:
+        """Keep the rows of keys until `let_go`, of those that are cached."""
+        self._kept.update((key, self._rows.pop(key)) for key in keys if key in self._rows)
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._kept.clear()
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
         """Return the row of each key, [keys, width], not to be written to.
@@ -44,9 +56,9 @@ class RowCache:
             compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
         """
         with contextlib.suppress(KeyError):
-            return _joined([self._rows[key] for key in keys])
+            return _joined([self._rows[key] if key in self._rows else self._kept[key] for key in keys])
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
-        known = {key: self._rows[key] for key in first if key in self._rows}
+        known = {key: rows[key] for rows in (self._kept, self._rows) for key in first if key in rows}
         new = sorted(position for key, position in first.items() if key not in known)
         fresh = compute(new)
         self.computed += len(new)
@@ -119,6 +131,14 @@ class Decoder:
             self.rows(latents[some], chroma[some], ready)
         return len(missing) > len(some)
 
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep rows that are prepared until `let_go`."""
+        self._prepared.keep(row_keys(latents, chroma))
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._prepared.let_go()
+
     def _decode(self, latents: Array, chroma: Indices | Array, new: list[int]) -> Array:
         return self._model.decode(latents[new], chroma[new])
 
@@ -189,6 +209,14 @@ class MovedSpectra:
         if some := missing[:AHEAD]:
             self._magnitudes(latents[some], chroma[some], np.ones(len(some)))
         return len(missing) > len(some)
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep frames that are prepared until `let_go`."""
+        self._decoded.keep(row_keys(latents, chroma))
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._decoded.let_go()
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:

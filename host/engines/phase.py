@@ -108,6 +108,14 @@ class NoiseVoicing:
         """Do one step towards what `make` will soon be asked for; return whether another is left."""
         return self._spectra.prepare(latents, chroma)
 
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
+        self._spectra.keep(latents, chroma)
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._spectra.let_go()
+
     def make(
         self,
         latents: Array,

@@ -1,8 +1,8 @@
 """The protocols between engines and the rest of an instrument."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,17 @@ class VoiceSound:
 Kept = TypeVar("Kept", bound=VoiceSound)
 
 
+class Beginnings(NamedTuple):
+    """The codes that notes will begin with while nothing moves.
+
+    ``of`` tells it from others; ``codes`` are pitches, 69.0 for 440 Hz, the likely ones first, and the codes,
+    [rows, n_latents], that a note of that pitch may read until its first hop is over.
+    """
+
+    of: Hashable
+    codes: Iterator[tuple[float, Array]]
+
+
 class Motion(Protocol):
     """The values that move voices, as an engine reads them: one row for each pair of a voice and a sample time.
 
@@ -54,6 +65,10 @@ class Motion(Protocol):
             times: the samples at which knobs are read: not before the hop in which a voice begins.
             own_times: those at which what a note itself brings is read, from before its beginning on; None: ``times``.
         """
+        ...
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Return what notes to come begin with as knobs stand at one sample; None where nobody can know."""
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -54,6 +54,14 @@ class Voicing(Protocol):
         """Do one step towards what `make` will soon be asked for; return whether another is left."""
         ...
 
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
+        ...
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        ...
+
     def make(
         self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
     ) -> Array:
@@ -73,6 +81,17 @@ class SpectrumStream(VoiceSound):
 
 
 Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and stream, and the sample at its beginning
+
+
+@dataclass(slots=True)
+class _Beginnings:
+    """The beginnings of notes that are prepared: ``of`` what, as was seen at which ``hop``, the codes left, and rows
+    that are prepared and not kept yet."""
+
+    of: Hashable = None
+    hop: int = -1
+    codes: Iterator[tuple[float, Array]] | None = None
+    rows: tuple[Array, Indices | Array] | None = None
 
 
 class SpectrumEngine:
@@ -107,6 +126,7 @@ class SpectrumEngine:
         self._prepared_hop = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
         self._classes: list[int] = []
         self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
+        self._beginnings = _Beginnings()
 
     ready = True
     age_ms = None
@@ -191,6 +211,7 @@ class SpectrumEngine:
             if read < now and read != stream.prepared:
                 waiting.append((frame, voice, stream, read))
         if not waiting:
+            self._prepare_beginnings(motion, hop)
             return
         soonest = sorted(waiting, key=lambda entry: entry[:2])[:SOONEST]
         pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
@@ -202,6 +223,26 @@ class SpectrumEngine:
         )
         for _, _, stream, read in soonest:
             stream.prepared = read
+
+    def _prepare_beginnings(self, motion: Motion, hop: int) -> None:
+        """Prepare and keep what notes to come begin with, if knobs stand as they did a hop ago."""
+        mine = self._beginnings
+        if mine.rows is not None:
+            self._voicing.keep(*mine.rows)
+            mine.rows = None
+        if hop != mine.hop:
+            mine.hop, found = hop, motion.beginnings(hop) if motion.own_codes else None
+            of = None if found is None else found.of
+            if of != mine.of:
+                mine.of, mine.codes = of, None
+                self._voicing.let_go()
+            elif found is not None and mine.codes is None:
+                mine.codes = found.codes
+        if mine.codes is None or (pair := next(mine.codes, None)) is None:
+            return
+        pitch, latents = pair
+        mine.rows = latents, np.full(len(latents), 0 if self._octave is None else _nearest(pitch) % 12, np.intp)
+        self._advance(*mine.rows)
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
         """Return every pitch class that the model knows, those that are due first in front."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..controls import RAMP_SECONDS, Ramp
+from ..engines.protocol import Beginnings
 from ..patch.preset import PLAY_CONTROLS
 from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
@@ -35,6 +36,10 @@ class CommonMotion:
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         """Return the code, [rows, n_latents]: the same for all voices."""
         return self.codes.at(times)
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Return None: notes to come read the one code of all."""
+        return None
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         """Return the bend in semitones, [rows]."""

@@ -126,7 +126,7 @@ class Hands:
             motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
         gestures = [voice.gesture for voice in voices]
         if self._gesturing is not None and (self._gesturing.moves or any(one and one.moves for one in gestures)):
-            motion = GestureMotion(motion, gestures, self._spans)
+            motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
         touches = [voice.touch for voice in voices]
         return self._fingers.motion(motion, touches) if any(touches) else motion
 

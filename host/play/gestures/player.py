@@ -1,6 +1,6 @@
 """Gives each note that begins its gesture, and voices the codes that theirs ask for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,18 +8,21 @@ import numpy.typing as npt
 from ...contract.gesture import Gestures
 from ...contract.model import Model
 from ...controls import Ramp
-from ...engines.protocol import Motion
+from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum import CONTROLS, GestureSettings
 from ..motions.motion import Beside
 from .blend import Ways, scale_of
 from .heard import decibels
-from .way import Common, Gesture, Pace
+from .way import PHASES, Common, Gesture, Pace, phase_samples
 
 Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 Note = tuple[int, int]
 
-VELOCITY = 100  # of a note whose velocity was not told: of none that keys play
+VELOCITY = 100  # of a note whose velocity was not told: of none that keys play, but of those that may be played soon
+EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys that may be played soon: five octaves
+BEGINS = 1.25  # hops from a note's beginning, in which the first block that it is heard in reads its codes
 
 
 class Gesturing:
@@ -66,8 +69,33 @@ class Gesturing:
         if amount * codes == 0 and amount * loudness == 0:
             return None
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
-        pace = Pace(amount * codes, amount * loudness, speed, self._rate, self._hop, self._lead, *self._own)
-        return Gesture(time, mix, self._common, pace, self._begun)
+        return Gesture(time, mix, self._common, self._pace(amount * codes, amount * loudness, speed), self._begun)
+
+    def _pace(self, codes: float, loudness: float, speed: float) -> Pace:
+        return Pace(codes, loudness, speed, self._rate, self._hop, self._lead, *self._own)
+
+    def heading(self) -> tuple[float, ...]:
+        """Return where its targets are heading, of which the codes of notes to come depend."""
+        return tuple(ramp.target for ramp in self.targets.values())
+
+    def first_codes(self) -> Iterator[tuple[float, Doubles]]:
+        """Return what notes to come add to the knobs' code as they begin, [rows, n_latents], each with its pitch.
+
+        They are those of a note of `VELOCITY`, at every phase, as targets are heading.
+        """
+        amount, codes, loudness, speed = self.heading()
+        pace, phase = self._pace(amount * codes, amount * loudness, speed), phase_samples(self._hop)
+        begin = -(-2 * self._lead // self._hop) * self._hop
+        for key in EXPECTED:
+            found: dict[bytes, Doubles] = {}
+            mix = self._ways.mix(key, VELOCITY)
+            for on in range(begin, begin + PHASES * phase, phase):
+                gesture = Gesture(on, mix, self._common, pace, 0)
+                last = on - self._lead + round(BEGINS * self._hop)
+                for time in range((on - self._lead) // self._hop * self._hop, last + 1, self._hop):
+                    code = gesture.code(time)
+                    found[code.tobytes()] = code
+            yield float(key), np.array(list(found.values()))
 
     @property
     def moves(self) -> bool:
@@ -88,12 +116,22 @@ class GestureMotion(Beside):
     """The common motion, with the codes that each voice's gesture adds."""
 
     def __init__(
-        self, common: Motion, gestures: Sequence[Gesture | None], spans: Sequence[tuple[float, float]]
+        self,
+        common: Motion,
+        gestures: Sequence[Gesture | None],
+        spans: Sequence[tuple[float, float]],
+        gesturing: Gesturing,
     ) -> None:
-        """``gestures`` are by voice; ``spans`` are low and high of each latent: gestures do not leave them."""
+        """Join them.
+
+        Args:
+            gestures: by voice.
+            spans: low and high of each latent: gestures do not leave them.
+            gesturing: that gives notes to come theirs.
+        """
         super().__init__(common)
         self.own_codes = True
-        self._gestures = gestures
+        self._gestures, self._gesturing = gestures, gesturing
         self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
@@ -104,6 +142,19 @@ class GestureMotion(Beside):
         for row, (voice, time) in enumerate(zip(voices, read.tolist(), strict=True)):
             if (gesture := self._gestures[voice]) is not None:
                 added[row] = gesture.code(time)
+        return self._within(codes, added)
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """See `Motion.beginnings`: of keys in the middle, if nothing but their gestures moves notes."""
+        if self._common.own_codes or not self._gesturing.moves:
+            return None
+        rest = self._common.latents([0], np.array([time], np.int64))
+        first = self._gesturing.first_codes()
+        codes = ((pitch, self._within(np.repeat(rest, len(added), axis=0), added)) for pitch, added in first)
+        return Beginnings((rest.tobytes(), self._gesturing.heading()), codes)
+
+    def _within(self, codes: Array, added: Doubles) -> Array:
+        """Return codes of knobs with what is added, [rows, n_latents], as far as their spans allow."""
         moved: Array = np.clip(codes + added, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(
             np.float32
         )

@@ -20,6 +20,9 @@ CHUNK = 64  # such moments at a time
 CHUNK_SAMPLES = CHUNK * STEP
 PARTS_OF_STEP = np.arange(STEP) / STEP
 HOPS = 16  # for which codes are computed at a time
+# Of a hop, at which the codes of notes begin: within 3 ms of their notes, while a frame is as long as 93. A key's notes
+# then begin with one of a few codes, which can be decoded before it is struck.
+PHASES = 4
 STILL_DB = 0.5  # by which a spectrum may be off before a note's is decoded anew: a change of 1 dB is hardly heard
 SINES = 5  # of which wandering is the sum: enough to have no period, few enough to be cheap
 SPREAD = (0.3, 1.5)  # times its pace, in which their frequencies lie
@@ -87,7 +90,9 @@ class Gesture:
 
     def __init__(self, on: int, mix: Mix, common: Common, pace: Pace, note: int) -> None:
         """Begin at sample ``on``; ``note`` is the note's number, of which its wandering alone depends."""
-        self._on, self._mix, self._common, self._pace, self._note = on, mix, common, pace, note
+        self._mix, self._common, self._pace, self._note = mix, common, pace, note
+        phase = phase_samples(pace.hop)
+        self._on = (on + phase // 2) // phase * phase  # where its codes begin
         self.moves = pace.codes > 0  # whether it adds to the knobs' code at all
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
@@ -252,6 +257,11 @@ class Gesture:
         hertz = self._common.hertz
         drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
         return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
+
+
+def phase_samples(hop: int) -> int:
+    """Return how far the moments are apart at which codes of notes may begin; ``hop`` is that of `Pace`."""
+    return max(1, hop // PHASES)
 
 
 def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:

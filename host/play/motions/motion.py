@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ...contract.card import Card
 from ...controls import RAMP_SECONDS, Ramp
-from ...engines.protocol import Motion
+from ...engines.protocol import Beginnings, Motion
 from ...events import Clock
 from ...patch.motions import TEMPO_BPM, Morph, MotionSettings
 from ...patch.preset import MORPH
@@ -41,6 +41,10 @@ class Beside:
     def __init__(self, common: Motion) -> None:
         self._common = common
         self.own_codes = common.own_codes
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Return None: what notes to come begin with depends on their keys and fingers."""
+        return None
 
     def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """See `Motion.bend_semitones`."""

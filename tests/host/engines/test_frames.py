@@ -42,6 +42,22 @@ def test_a_cache_remembers_what_64_voices_use_and_forgets_what_is_long_past():
     assert asked
 
 
+def test_a_cache_keeps_rows_until_it_is_to_let_them_go():
+    cache, asked = RowCache(), []
+    cache.rows([1, 2, 3], lambda positions: rows_of([1, 2, 3]))
+    cache.keep([1, 3, 4])
+    for first in range(100, 10_000, BATCH):
+        keys = list(range(first, first + BATCH))
+        cache.rows(keys, lambda positions, keys=keys: rows_of([keys[i] for i in positions]))
+    assert cache.missing([1, 2, 3, 4]) == [1, 3]
+    assert np.array_equal(cache.rows([3, 1], pytest.fail), rows_of([3, 1]))
+    fresh = cache.rows([3, 2, 1], lambda positions: asked.extend(positions) or rows_of([2]))
+    assert np.array_equal(fresh, rows_of([3, 2, 1]))
+    assert asked == [1]
+    cache.let_go()
+    assert cache.missing([1, 2, 3]) == [0, 2]
+
+
 class Counting:
     """A model that counts the rows it decodes."""
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.gesture import Gestures
+from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.play import hands
@@ -356,6 +357,40 @@ def test_gestures_may_come_in_while_frames_are_prepared_for_notes_to_come(make_i
             instrument.prepare()
         sound = np.concatenate(blocks, axis=1)
         assert sound.any() == bool(notes)
+
+
+@pytest.mark.parametrize("place", range(0, HOP, 50))
+@pytest.mark.parametrize("phase", ["coherent", "noise"])
+def test_a_chord_after_silence_finds_decoded_what_its_ways_begin_with(
+    make_instrument, moving, every_hop, monkeypatch, phase, place
+):
+    instrument, decoded, decode = make_instrument(RATE, moving, play={"phase": phase}), [], Model.decode
+    for _ in range(400):
+        instrument.read(32)
+        instrument.prepare()
+    instrument.read(place)
+    monkeypatch.setattr(Model, "decode", lambda *asked: decoded.append(asked) or decode(*asked))
+    now = 400 * 32 + place
+    instrument.hear([NoteOn(now + 20, 0, key, 100) for key in (28, 40, 60, 64, 91)], now + 50)
+    instrument.read(50)
+    assert not decoded
+    instrument.hear([NoteOn(now + 50, 0, 60, 30)], now + 100)  # nobody could know how softly it would be played
+    instrument.read(50)
+    assert decoded
+
+
+def test_codes_of_a_way_begin_at_one_of_four_moments_of_a_hop(gestured, every_hop):
+    model = gestured()
+    ways, common = Ways(model.gestures, np.full(2, 0.5), np.ones(2)), Common.of(model.gestures, np.eye(2))
+    pace, mix = Pace(1.0, 1.0, 1.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
+    hops = range(30 * HOP, 40 * HOP, HOP)
+    codes = [[Gesture(on, mix, common, pace, 1).code(time).tolist() for time in hops] for on in range(7000, 7000 + HOP)]
+    begun = [7000 + place for place in range(HOP) if place == 0 or codes[place] != codes[place - 1]]
+    assert begun[1:] == [on for on in range(7001, 7000 + HOP) if on % (HOP // 4) == HOP // 8]
+    exact = np.array(codes[begun[1] + HOP // 8 - 7000])  # of a note in the middle of its moment, as recorded
+    seconds = (np.array(hops) - (begun[1] + HOP // 8) + 2 * HOP) / RATE
+    expected = np.interp(seconds, [0.0, 0.2], [0.2, -0.1])
+    np.testing.assert_allclose(exact[:, 0], expected, atol=1e-9)
 
 
 def test_a_rack_of_gestures_is_the_same_in_two_processes(make_patch, moving):
