@@ -7,6 +7,7 @@
 
 #include "core.h"
 #include "gain.h"
+#include "gap.h"
 #include "post.h"
 #include "server.h"
 
@@ -40,6 +41,7 @@ typedef struct {
 	bool rolling, told_rolling;
 	uint32_t ahead; /* samples of the song that have passed where the transport last started */
 	gain gain;
+	gap gap;
 	uint32_t noted, taken; /* events of this block, and how many of these have been sent */
 	noted_event events[WIRE_EVENTS];
 } sound;

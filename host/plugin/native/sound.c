@@ -6,7 +6,8 @@
 #include "inside.h"
 
 #define LONGEST_LATENCY (WIRE_RING / 2) /* samples; the ring has room for as many again to be made */
-#define SHORT_BLOCK 256u /* samples: below it a server that has one block's time is held up by the scheduler too often */
+#define SHORT_BLOCK (256.0 / 48000) /* seconds: a server that has less time than this is held up too often */
+#define LEAST_TIME (SHORT_BLOCK / 2) /* that a server has in short blocks: two of them, or more where they are very short */
 #define OPENING 64u      /* events: room for what an epoch begins with, or for what ends notes whose ends were lost */
 #define PATIENCE 30000   /* ms that a bounce waits for a server that makes nothing, such as while a model loads */
 #define NAP 100          /* ms: that long a waiter goes without looking whether the server has ended */
@@ -21,7 +22,9 @@ static bool plays(const sound *s) { return s->server && !s->begins && usable(s->
 static void new_latency(core *c)
 {
 	const sound *s = &c->sound;
-	uint32_t blocks = s->block < SHORT_BLOCK ? 2 : 1, own = s->offline ? 0 : blocks * s->block;
+	uint32_t own = s->block >= SHORT_BLOCK * s->rate ? s->block : 2 * s->block;
+	while (own < LEAST_TIME * s->rate && s->block) own += s->block;
+	if (s->offline) own = 0;
 	if (own + s->rack_latency < s->least_latency) own = s->least_latency - s->rack_latency;
 	uint32_t latency = (own < LONGEST_LATENCY ? own : LONGEST_LATENCY) + s->rack_latency;
 	if (atomic_exchange(&c->latency, latency) != latency && c->listener.latency_changed)
@@ -54,6 +57,7 @@ void core_activate(core *c, double rate, uint32_t block)
 	s->told_tempo = s->tempo;
 	s->told_rolling = s->rolling;
 	c->late = 0;
+	gap_start(&s->gap, rate);
 	new_latency(c);
 }
 
@@ -347,6 +351,8 @@ static void give_out(core *c, float *left, float *right, uint32_t count)
 	}
 	if (begun && first + count > (int64_t)there) c->late += 1;
 	gain_apply(&s->gain, first, left, right, count);
+	int64_t whole = (int64_t)there - first; /* before sample 0 all is there: silence */
+	gap_mend(&s->gap, left, right, count, whole < 0 ? 0 : whole < count ? (uint32_t)whole : count);
 }
 
 /* ---- the server that plays */
@@ -407,8 +413,7 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 			ring(&s->server->memory->server_bell, &s->server->memory->server_sleeps);
 			give_out(c, left + done, right + done, part);
 		} else {
-			memset(left + done, 0, part * sizeof *left);
-			memset(right + done, 0, part * sizeof *right);
+			gap_mend(&s->gap, left + done, right + done, part, 0);
 		}
 		done += part;
 	} while (done < count);

@@ -68,17 +68,23 @@ def alive(core):
 
 
 @pytest.mark.parametrize(
-    ("blocks", "block"), [((64,), 64), ((128,), 128), ((256,), 256), ((1024,), 1024), (MIXED, 1024)]
+    ("rate", "blocks", "block", "own"),
+    [
+        *((48000, (block,), block, own) for block, own in ((32, 128), (64, 128), (128, 256), (256, 256), (1024, 1024))),
+        (48000, MIXED, 1024, 1024),
+        *((44100, (block,), block, own) for block, own in ((64, 128), (235, 470), (256, 256))),
+        *((96000, (block,), block, own) for block, own in ((64, 256), (256, 512), (512, 512))),
+        *((192000, (block,), block, own) for block, own in ((64, 512), (256, 512), (1000, 2000), (1024, 1024))),
+    ],
 )
 @pytest.mark.parametrize("rack", [0, 100])
-def test_the_latency_that_is_reported_is_that_of_the_sound(lib, folder, blocks, block, rack):
+def test_the_latency_that_is_reported_is_that_of_the_sound(lib, folder, rate, blocks, block, own, rack):
     folder.behave(rack_latency=rack)
     with opened(lib, folder) as core:
         core.wait()
-        core.activate(48000, block)
+        core.activate(rate, block)
         core.midi(3, NOTE, 3)
         sound = core.play(blocks * (1 + 5000 // sum(blocks)))
-        own = block if block >= 256 else 2 * block
         assert core.latency() == own + rack
         assert core.late() == 0
     there = np.flatnonzero(sound[0])
@@ -143,7 +149,7 @@ def test_where_the_song_is_ahead_a_bounce_begins_that_much_before_the_transport_
     assert [one["offline"] for one in folder.heard("reset")] == [1, 1]
 
 
-def test_what_comes_late_is_silence_in_its_place(core, folder):
+def test_what_comes_late_fades_out_and_in_around_silence_in_its_place(core, folder):
     core.activate(48000, 256)
     core.offline(True)
     assert core.run(70000).any()  # the memory is full of it from here on
@@ -154,13 +160,18 @@ def test_what_comes_late_is_silence_in_its_place(core, folder):
     assert core.late() == 0
     folder.hold(True)
     assert core.run(256).all(axis=1)[0]  # made while the block before was asked for
-    assert not core.run(256).any()
+    out = core.run(256)[0]
+    whole = 4 * 256  # 240 samples, 5 ms, are what sounded last, backwards and ever softer
+    expected = np.arange(whole, whole - 240, -1) * np.arange(240, 0, -1) / 241
+    np.testing.assert_allclose(out, [*expected, *[0] * 16], rtol=1e-6)
     assert not core.run(256).any()
     assert core.late() == 2
     folder.hold(False)
     core.caught_up()
-    after = core.play([256] * 2)
-    assert after[0].tolist() == list(range(6 * 256 + 1, 8 * 256 + 1))
+    after = core.play([256] * 2)[0]
+    begins = np.arange(6 * 256 + 1, 6 * 256 + 241)
+    np.testing.assert_allclose(after[:240], begins * np.arange(1, 241) / 240, rtol=1e-6)
+    assert after[240:].tolist() == list(range(6 * 256 + 241, 8 * 256 + 1))
     assert core.late() == 2
 
 
@@ -170,8 +181,34 @@ def test_a_block_that_is_late_in_part_sounds_as_far_as_it_is_made(core, folder):
     folder.hold(True)
     core.run(524)
     sound = core.run(1024)  # of which the server had been asked for the first 500 before
-    assert sound[0].tolist() == [*range(1025, 1525), *[0] * 524]
+    assert sound[0][:500].tolist() == list(range(1025, 1525))
+    assert sound[0][500] == pytest.approx(1524 * 240 / 241)
+    assert not sound[0][740:].any()
     assert core.late() == 1
+
+
+@pytest.mark.parametrize(("rate", "block"), [(44100, 64), (96000, 256), (1e6, 512)])
+def test_no_gap_begins_or_ends_with_a_step(lib, folder, rate, block):
+    folder.behave(sounds=1.0)
+    with opened(lib, folder) as core:
+        core.wait()
+        core.activate(rate, block)
+        sound = [core.play([block] * 40)[:, -block:]]
+        for _ in range(3):  # gaps may lie closer together than fades are long
+            folder.hold(True)
+            sound += [core.run(block) for _ in range(8)]
+            folder.hold(False)
+            core.caught_up()
+            sound.append(core.play([block] * 3))
+        sound.append(core.play([block] * 3))
+        os.kill(folder.process, signal.SIGKILL)
+        sound += [core.run(block) for _ in range(50)]
+    level = np.concatenate(sound, axis=1)[0]
+    fade = min(int(0.005 * rate), 2048)
+    assert np.abs(np.diff(level)).max() <= 2.0 / fade  # one fades out while another comes in
+    assert level[0] == 1.0
+    assert level.max() < 1.5
+    assert level[-1] == 0.0
 
 
 def test_a_bounce_begins_anew_and_so_does_what_comes_after(core, folder):
