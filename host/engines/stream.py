@@ -201,7 +201,7 @@ class StreamEngine:
                 if stream.next is not None:
                     stream.now, stream.next = stream.next, None
                 else:  # live, and it is late by a whole frame: all that follows is as much later
-                    now.plan = Plan(now.plan.end, 0, now.plan.end + self._step)
+                    now.plan = Plan(now.plan.end, 0, now.plan.end + now.plan.end - now.plan.on)
                     now.late = None
             at = stop
 

@@ -1,5 +1,6 @@
 """The engine of streams: frames joined, seeded, in time, in pitch; memory; heat; live as offline."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import scipy.signal
 import soundfile
 from onnx import helper
 from timbrel.host.contract.model import Model
+from timbrel.host.engines.streams.aside import Aside
 from timbrel.host.engines.streams.maker import Maker, Step
 from timbrel.host.engines.table import Asked, engine_of
 from timbrel.host.errors import UserError
@@ -131,6 +133,31 @@ def test_a_key_that_was_never_struck_is_late_and_comes_in_without_a_click(patch)
     assert np.array_equal(late, np.zeros(64)) or np.abs(late).max() > 0  # it may have been made at once
     assert np.abs(np.diff(np.concatenate([late, rest]))).max() < 0.2
     assert np.abs(rest).max() > 0.05
+
+
+@pytest.mark.parametrize("key", [55, 72])  # whose frames are longer and shorter than a step
+def test_frames_that_are_late_by_more_than_themselves_sound_on_where_they_are_ready(patch, monkeypatch, key):
+    rack = Rack({0: patch()}, RATE, omni=True, live=True)
+    settled(rack)
+    kept = []
+
+    def held(aside, step, ask=Aside.ask):
+        kept.append((Future(), lambda: ask(aside, step).result(20)))
+        return kept[-1][0]
+
+    monkeypatch.setattr(Aside, "ask", held)
+    blocks = [rack.process([NoteOn(0, 0, key, 127)], 64)[0][0]]
+    blocks += [rack.process([], 64)[0][0] for _ in range(3 * LENGTH // 64)]
+    for _ in range(6 * LENGTH // 64):
+        while kept:
+            future, make = kept.pop(0)
+            future.set_result(make())
+        blocks.append(rack.process([], 64)[0][0])
+    sound = np.concatenate(blocks)
+    assert not sound[: 3 * LENGTH].any()
+    assert np.abs(np.diff(sound)).max() < 0.2
+    hz, power = scipy.signal.periodogram(sound[-3 * LENGTH :], RATE, "blackman")
+    assert hz[power.argmax()] == pytest.approx(CYCLES * RATE * 2 ** ((key - 60) / 12), rel=0.02)
 
 
 CLICK = np.zeros(LENGTH)
