@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .pantry import RENDER, one_line
+from .patience import PATIENCE_SECONDS
 
 CARDS = """
 import os
@@ -64,7 +65,7 @@ def test_trouble_with_the_sound_card_is_a_line_that_says_what_to_do(pantry, tmp_
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
@@ -114,7 +115,7 @@ def test_trouble_with_a_midi_port_is_a_line_that_says_what_to_do(pantry, tmp_pat
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()

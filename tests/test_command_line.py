@@ -14,6 +14,8 @@ from timbrel import __version__
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.shelf import MIDI as TUNES
 
+from .patience import PATIENCE_SECONDS
+
 DEMO = TUNES / "demo.mid"
 COMMANDS = [
     ("demo",),
@@ -460,7 +462,7 @@ def test_devices_says_what_is_missing_and_what_to_do_without_it(timbrel_with):
 
 def test_learn_binds_the_knob_that_moves_to_the_target(timbrel_with, tmp_path):
     process = timbrel_with("learn", "gm-keys", "--target", "gain", ports="Knobs", knobs="21")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert out.splitlines() == [
         "listening to Knobs",
@@ -475,7 +477,7 @@ def test_ctrl_c_ends_learning_and_what_was_bound_stays_bound(timbrel_with, tmp_p
     process = timbrel_with("learn", "gm-keys", knobs="21 22")
     lines = [process.stdout.readline() for _ in range(6)]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out, err) == (0, "", "")
     assert lines[-2:] == ["CC 22 moves latent.1 (presence) (gm-keys.toml)\n", "latent.2 (air): move the knob for it\n"]
     maps = {entry["target"]: entry["number"] for entry in tomllib.loads((tmp_path / "gm-keys.toml").read_text())["cc"]}
@@ -487,7 +489,7 @@ def test_ctrl_c_before_any_knob_moved_leaves_no_file(timbrel_with, tmp_path):
     assert process.stdout.readline() == "no controller is here yet; connect one\n"
     assert process.stdout.readline() == "latent.0 (brightness): move the knob for it\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (130, "timbrel: stopped\n")
     assert [path.name for path in tmp_path.iterdir()] == ["packages"]
 

@@ -15,9 +15,9 @@ import pytest
 from .host.panel.client import Client
 from .host.plugin.fake import FakePlugin
 from .pantry import midi
+from .patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="no strace; install it: apt install strace")
-SECONDS = 120.0
 DNS_PORT = 53
 ADDRESS = re.compile(r'sin6?_port=htons\((\d+)\), (?:sin_addr=inet_addr\("(.*?)"|.*?inet_pton\(AF_INET6, "(.*?)")')
 TRACED = """#!/bin/sh
@@ -55,7 +55,7 @@ class Tracer:
         """Return the system calls that name a DNS server or an address beyond loopback, of programs that have ended."""
         found = []
         for log in self.logs:
-            until = time.monotonic() + SECONDS
+            until = time.monotonic() + PATIENCE_SECONDS
             while not ended(text := log.read_text()):
                 assert time.monotonic() < until, f"the end is missing: {text[-500:]}"
                 time.sleep(0.02)
@@ -79,7 +79,7 @@ def leads_away(call):
 
 def well(process):
     """Wait for the end of a program, which is to end well."""
-    said = process.communicate(timeout=SECONDS)[0]
+    said = process.communicate(timeout=PATIENCE_SECONDS)[0]
     assert process.returncode == 0, said
 
 
@@ -101,7 +101,7 @@ def home(tmp_path, monkeypatch):
 def tracer(tmp_path, home):
     tracer = Tracer(tmp_path)
     tried = tracer.start("-c", "")
-    if tried.wait(SECONDS):
+    if tried.wait(PATIENCE_SECONDS):
         pytest.skip(f"strace may not trace here: {tried.communicate()[0].strip()}")
     return tracer
 
@@ -134,7 +134,7 @@ def test_commands_the_panel_and_a_plugins_server_connect_nowhere_and_keep_no_tel
     with Client(SimpleNamespace(port=int(port), token=token)) as page:
         page.see("preset", lambda preset: preset["name"] == "digits-keys")
     play.send_signal(signal.SIGINT)
-    play.communicate(timeout=SECONDS)
+    play.communicate(timeout=PATIENCE_SECONDS)
     well(render)
     assert (tmp_path / "note.wav").exists()
     assert tracer.away() == []

@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from ..patience import PATIENCE_SECONDS, until
+
 try:
     import jack
 except (ImportError, OSError):  # the package, or the system's library
@@ -30,14 +32,15 @@ class JackServer:
         driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.block)]
         command = ["jackd", "--no-realtime", "-n", self.name, *driver]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            time.sleep(0.05)
-            if self._process.poll() is not None:
-                pytest.skip("jackd does not start: other tests use it, or JACK's list of servers in /dev/shm is full")
-            with contextlib.suppress(jack.JackOpenError):
-                jack.Client("probe", no_start_server=True).close()
-                return
-        pytest.fail("the JACK server did not come up in 10 seconds")
+        until(lambda: self._process.poll() is not None or self._answers(), "the JACK server's answer")
+        if self._process.poll() is not None:
+            pytest.skip("jackd does not start: other tests use it, or JACK's list of servers in /dev/shm is full")
+
+    def _answers(self):
+        with contextlib.suppress(jack.JackOpenError):
+            jack.Client("probe", no_start_server=True).close()
+            return True
+        return False
 
     def kill(self):
         """Be gone at once, as a driver that crashes."""
@@ -86,7 +89,7 @@ class JackRig:
                 row[self.now : end] = ear.get_array()
         self.now = end
 
-    def connect(self, midi="timbrel-midi-in:in", audio=("timbrel:out_0", "timbrel:out_1"), seconds=15):
+    def connect(self, midi="timbrel-midi-in:in", audio=("timbrel:out_0", "timbrel:out_1"), seconds=PATIENCE_SECONDS):
         """Wait for the ports and plug in."""
         until = time.monotonic() + seconds
         while not all(self._present(name) for name in (midi, *audio)):

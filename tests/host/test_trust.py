@@ -19,6 +19,8 @@ from timbrel.host.live.stage import Stage
 from timbrel.host.shelf import MIDI, shipped_presets
 from timbrel.host.trust import ask_for, let_run, may_run, plugins_of
 
+from ..patience import PATIENCE_SECONDS
+
 TUNE = MIDI / "demo.mid"
 
 
@@ -93,7 +95,7 @@ def at_a_terminal(answer, *arguments):
     command = [sys.executable, "-m", "timbrel", *map(str, arguments)]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         os.write(ours, answer.encode())
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=PATIENCE_SECONDS)
     os.close(theirs)
     os.close(ours)
     return run.returncode, said

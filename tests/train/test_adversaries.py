@@ -486,7 +486,12 @@ def test_two_processes_train_adversaries_and_clip_the_slopes_that_they_have_toge
     (tmp_path / "two.py").write_text(TWO_PROCESSES, encoding="utf-8")
     command = [sys.executable, tmp_path / "two.py", __file__, rains, tmp_path / "contest.toml", tmp_path / "run"]
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert ended.returncode == 0, ended.stderr
     content = checkpoint.load(tmp_path / "run" / "last.ckpt")

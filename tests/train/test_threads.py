@@ -18,6 +18,8 @@ from timbrel.train.loop import Options
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.threads import WINDOW_SECONDS, WINDOWS, Threads
 
+from ..patience import until
+
 CPU = torch.device("cpu")
 MET_SECONDS = WINDOWS * WINDOW_SECONDS + WINDOW_SECONDS  # a change of load, at the latest, where steps are short
 
@@ -144,10 +146,13 @@ def test_programs_that_are_really_busy_are_seen(monkeypatch):
     command = [sys.executable, "-c", SPIN, str(os.getpid())]
     spinning = [subprocess.Popen(command, start_new_session=True) for _ in range(psutil.cpu_count())]
     try:
-        until = time.monotonic() + 30
-        while not counts and time.monotonic() < until:
+
+        def step():
             with watching.step():
                 spin(0.05)
+            return counts
+
+        until(step, "another count of threads")
     finally:
         for process in spinning:
             process.kill()
@@ -165,14 +170,15 @@ def spin(seconds):
 def test_what_all_have_done_includes_our_own_and_is_no_more_than_the_processors_can():
     worked = load.processors_worked()
     began, all_before, own_before = time.perf_counter(), worked(), time.process_time()
-    spin(0.5)
+    while time.process_time() - own_before < 0.5:
+        pass
     own, everybody, seconds = (
         time.process_time() - own_before,
         worked() - all_before,
         time.perf_counter() - began,
     )
-    tick = 0.01 * psutil.cpu_count()
-    assert own - 0.1 - tick < everybody < seconds * psutil.cpu_count() + 0.1 + tick
+    # Where the system looks who works at its ticks alone, it sees a part of each.
+    assert own / 2 < everybody < 1.2 * seconds * psutil.cpu_count() + 0.1
 
 
 def test_processors_that_are_not_ours_do_not_count(monkeypatch):

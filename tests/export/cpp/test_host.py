@@ -9,6 +9,8 @@ import onnxruntime
 import pytest
 from timbrel.host.contract.model import Model
 
+from ...patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "presets" / "models"
 INSTALLED = [Path("/usr/include/onnxruntime"), Path("/usr/include/onnxruntime/core/session")]  # as Debian 13 has it
@@ -32,7 +34,7 @@ def host(tmp_path_factory):
         [compiler, *warnings, *places, source, "-lonnxruntime", "-o", program], capture_output=True, text=True
     )
     assert built.returncode == 0, built.stderr
-    return lambda *words: subprocess.run([program, *map(str, words)], capture_output=True, timeout=60)
+    return lambda *words: subprocess.run([program, *map(str, words)], capture_output=True, timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("name", ["gm-chroma-2", "gm-chroma-8"])

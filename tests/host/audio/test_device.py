@@ -1,6 +1,5 @@
 """Sound cards by name, rate and block; a JACK server is one, and what PortAudio would say is made up where needed."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +7,8 @@ import pytest
 from timbrel.host.audio import device
 from timbrel.host.audio.device import Card, CardSink, NullSink, cards, check_block, find_card
 from timbrel.host.errors import UserError
+
+from ...patience import until
 
 KNOWN = [
     Card(0, "HDA Intel PCH: ALC295 Analog", "ALSA", 44100, 2, False),
@@ -157,16 +158,13 @@ def test_a_card_takes_silence_then_what_was_written_and_an_empty_ring_is_counted
         sink.start()
         ramp = np.arange(1, 128 * 40 + 1, dtype=np.float32).reshape(40, 1, 128) / 8192
         for block in ramp:
-            until = time.monotonic() + 2
-            while sink.written - sink.taken > 2 * 128 and time.monotonic() < until:
-                time.sleep(0.0002)
+            until(lambda: sink.written - sink.taken <= 2 * 128, "room")
             sink.write(np.concatenate([block, -block]))
         assert sink.written == 40 * 128
         assert sink.alive
         assert 0 < sink.latency_seconds < 0.1
+        until(lambda: sink.taken == sink.written and sink._action not in sink._stream.actions, "an empty ring")
         before = sink.underruns
-        time.sleep(0.1)
-        assert sink.taken == sink.written
         sink.write(np.zeros((2, 128), np.float32))
         assert sink.underruns == before + 1
     finally:

@@ -14,6 +14,8 @@ from timbrel.host.audio import files
 from timbrel.host.audio.files import read_sound, sound_writer
 from timbrel.host.errors import Failure, UserError
 
+from ...patience import PATIENCE_SECONDS
+
 RATE = 48000
 STEP_24 = 2.0**-23  # of a 24-bit sample
 
@@ -203,7 +205,7 @@ def test_a_disk_that_fills_anywhere_in_the_file_is_noticed_and_nothing_is_kept(t
         [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(path), " ".join(map(str, limits))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert run.stdout == f"[] cannot write {path}: File too large; nothing was kept of it\n", run.stderr
     assert run.stderr == ""

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from ...patience import PATIENCE_SECONDS
+
 realtime = pytest.mark.realtime  # what else a machine does is heard here as gaps and late notes
 PRESET = """format = 1
 model = "gm-chroma-8"
@@ -62,13 +64,13 @@ class Played:
         began = time.monotonic()
         self.process.send_signal(number)
         try:
-            self.process.wait(5)
+            self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         seconds = time.monotonic() - began
         for reader in self._readers:
-            reader.join(2)
+            reader.join(PATIENCE_SECONDS)
         return seconds
 
     def underruns(self):
@@ -76,13 +78,13 @@ class Played:
         self.wait_line(len(self.lines) + 1)
         return int(re.search(r"underruns (\d+)", self.lines[-1])[1])
 
-    def wait_line(self, count, seconds=15):
+    def wait_line(self, count, seconds=PATIENCE_SECONDS):
         until = time.monotonic() + seconds
         while len(self.lines) < count:
             assert time.monotonic() < until, f"no line: {self.lines} {self.said}"
             time.sleep(0.01)
 
-    def wait_said(self, pattern, seconds=15):
+    def wait_said(self, pattern, seconds=PATIENCE_SECONDS):
         until = time.monotonic() + seconds
         while not any(re.search(pattern, line) for line in self.said):
             assert time.monotonic() < until, f"never said {pattern!r}: {self.said}"

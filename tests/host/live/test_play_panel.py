@@ -15,7 +15,7 @@ from timbrel.host.live.tape import Recording
 from timbrel.host.midi.file import read_performance
 from timbrel.host.shelf import Draft
 
-LONGEST_SECONDS = 60.0  # on a machine that does much else
+from ...patience import PATIENCE_SECONDS
 
 
 class Screen:
@@ -70,7 +70,7 @@ class Panel:
             def found():
                 return [what for told, what in self.heard[since:] if told == kind and fits(what)]
 
-            assert self.reported.wait_for(found, LONGEST_SECONDS), self.heard[-1]
+            assert self.reported.wait_for(found, PATIENCE_SECONDS), self.heard[-1]
             return found()[0]
 
     def _run(self, page):

@@ -20,6 +20,8 @@ from timbrel.host.live.messages import Status
 from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
 from timbrel.host.shelf import shipped_presets
 
+from ...patience import PATIENCE_SECONDS
+
 REPORT = Status(
     device="system (JACK Audio Connection Kit)",
     rate=48000,
@@ -315,7 +317,7 @@ def on_a_terminal(*arguments, term="xterm"):
         os.close(near)
 
 
-def read_until(near, words, typing=b"", seconds=60.0):
+def read_until(near, words, typing=b"", seconds=PATIENCE_SECONDS):
     """What the terminal got up to some words, while a key is typed again and again."""
     text, until = "", time.monotonic() + seconds
     while words not in text and time.monotonic() < until:
@@ -329,7 +331,7 @@ def read_until(near, words, typing=b"", seconds=60.0):
     return text
 
 
-def drained(near, process, seconds=30.0):
+def drained(near, process, seconds=PATIENCE_SECONDS):
     """How the process ends, while what it still says is read."""
     until = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < until:

@@ -25,6 +25,8 @@ from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
 from timbrel.host.shelf import Draft
 
+from ...patience import PATIENCE_SECONDS, until
+
 SPAN = {"low": 0.0, "high": 1.0}
 
 
@@ -225,6 +227,13 @@ class Served:
         self._stage = Stage(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
         names = {None: str(preset), **dict(channels)}
         self._stage.cast.take(names, self._stage.cast.opened(names))
+        self.looks, edited = 0, self._stage.cast.edited
+
+        def look():
+            self.looks += 1
+            return edited()
+
+        self._stage.cast.edited = look
         self._ends = threading.Event()
         standing = threading.Thread(target=self._ends.wait, daemon=True)
         standing.start()
@@ -236,7 +245,7 @@ class Served:
 
     def __exit__(self, *error):
         self._ours.send(("stop", None))
-        self._serving.join(5)
+        self._serving.join(PATIENCE_SECONDS)
         self._ends.set()
         assert not self._serving.is_alive()
 
@@ -249,7 +258,7 @@ class Served:
         """What plays, by channel."""
         return self._stage.cast.names
 
-    def told(self, seconds=5.0):
+    def told(self, seconds=PATIENCE_SECONDS):
         """What is told of the preset next."""
         until = time.monotonic() + seconds
         while self._ours.poll(max(0.0, until - time.monotonic())):
@@ -259,8 +268,10 @@ class Served:
         return []
 
     def at_rest(self):
-        """Nothing more is told of any preset, for many looks."""
-        return self.told(0.3) == []
+        """Nothing more is told of any preset, for five looks at its files."""
+        then = self.looks + 5
+        until(lambda: self.looks >= then, "looks at files")
+        return self.told(0.0) == []
 
 
 @pytest.fixture
@@ -299,12 +310,12 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
         monkeypatch.setattr(playing._stage.hands, "play", take)
         pipe.send(("events", [Turn(0, 0, "pan", 0.0)]))
         while not taken.is_set():  # reports are read all the while: a full pipe would keep the process waiting
-            assert pipe.poll(5)
+            assert pipe.poll(PATIENCE_SECONDS)
             pipe.recv()
         playing._stage.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
         kinds = set()
         while not {"report", "events"} <= kinds:
-            assert pipe.poll(5)
+            assert pipe.poll(PATIENCE_SECONDS)
             kinds.add(pipe.recv()[0])
 
 
@@ -314,7 +325,7 @@ def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
         playing._ours.send(("pace", 0.01))
         reports = 0
         while reports < 5:
-            assert playing._ours.poll(5)
+            assert playing._ours.poll(PATIENCE_SECONDS)
             reports += playing._ours.recv()[0] == "report"
         assert playing.loop.looks == 0.01
 
@@ -533,16 +544,17 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     stage = Stage(replace(setup, before=[knob], panel=True), None)
     sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
     sounding.start()
-    assert stage.ready.wait(20)
+    assert stage.ready.wait(PATIENCE_SECONDS)
     assert stage.problem is None
-    until = time.monotonic() + 10
-    while len(heard := [e for kind, what in list(stage.outbox) if kind == "events" for e in what]) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+
+    def heard():
+        return [event for kind, what in list(stage.outbox) if kind == "events" for event in what]
+
+    until(lambda: len(heard()) >= 2, "two notes")
     shown = report(stage)
     stage.loop.stop()
-    sounding.join(5)
-    assert [(event.channel, event.key) for event in heard] == [(3, 62), (4, 64)]
+    sounding.join(PATIENCE_SECONDS)
+    assert [(event.channel, event.key) for event in heard()] == [(3, 62), (4, 64)]
     assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
     assert stage.loop.standing == [knob]
     assert [event.key for event in stage.heard.lately()] == [62, 64]

@@ -5,7 +5,7 @@ import time
 
 from websockets.sync.client import connect
 
-SECONDS = 60.0  # the panel lets all else go before it, on a busy machine
+from ...patience import PATIENCE_SECONDS
 
 
 class Client:
@@ -14,7 +14,11 @@ class Client:
     def __init__(self, panel, name="127.0.0.1"):
         host = f"{name}:{panel.port}"
         self.connection = connect(
-            f"ws://{host}/socket", origin=f"http://{host}", max_size=None, open_timeout=SECONDS, close_timeout=1
+            f"ws://{host}/socket",
+            origin=f"http://{host}",
+            max_size=None,
+            open_timeout=PATIENCE_SECONDS,
+            close_timeout=1,
         )
         self._token = panel.token
         self.state = {}
@@ -31,19 +35,19 @@ class Client:
     def say(self, t, **fields):
         self.socket.send(json.dumps({"t": t, **fields}))
 
-    def wait(self, t, true=lambda message: True, seconds=SECONDS):
+    def wait(self, t, true=lambda message: True, seconds=PATIENCE_SECONDS):
         """Return the next message of a kind of which something is true."""
         until = time.monotonic() + seconds
         while True:
             assert time.monotonic() < until, f"no such {t} came; the state is {self.state}"
-            message = self.socket.recv(timeout=SECONDS)
+            message = self.socket.recv(timeout=seconds)
             if isinstance(message, str):
                 message = json.loads(message)
                 self.state |= message.get("state", {})
                 if message["t"] == t and true(message):
                     return message
 
-    def see(self, part, true, seconds=SECONDS):
+    def see(self, part, true, seconds=PATIENCE_SECONDS):
         """Wait until something is true of a part of the state, and return that part."""
         while not (part in self.state and true(self.state[part])):
             self.wait("state", seconds=seconds)

@@ -5,7 +5,7 @@ import time
 import pytest
 from timbrel.host.panel.process import PanelProcess
 
-from .client import SECONDS
+from ...patience import PATIENCE_SECONDS
 from .fakes import RESTS, sheet, status
 
 
@@ -25,7 +25,7 @@ class Parent:
 
     def until(self, true):
         """Wait until something is true; return what that gave."""
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + PATIENCE_SECONDS
         while not (found := true()):
             assert time.monotonic() < until, "it never came"
             self.turn()

@@ -10,6 +10,7 @@ import pytest
 from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
 from timbrel.host.panel.process import PanelProcess
 
+from ...patience import PATIENCE_SECONDS
 from .client import Client
 from .conftest import Parent
 from .fakes import RESTS, status
@@ -105,7 +106,7 @@ def test_a_panel_ends_when_its_parent_has_gone(tmp_path):
         with Client(panel):
             process = panel._process
             panel._pipe.close()
-            process.join(30)
+            process.join(PATIENCE_SECONDS)
             assert process.exitcode == 0
             panel._pipe = None
 

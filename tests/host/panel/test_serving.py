@@ -13,6 +13,8 @@ from timbrel.host.commands import serving
 from timbrel.host.errors import UserError
 from timbrel.host.panel.process import PanelProcess
 
+from ...patience import PATIENCE_SECONDS
+
 
 @pytest.mark.parametrize(("options", "named"), [({"lan": True}, "--lan"), ({"port": 8000}, "--port 8000")])
 def test_what_is_for_a_panel_alone_is_refused_without_one(options, named):
@@ -65,7 +67,7 @@ def test_what_waits_for_the_sound_is_called_once_it_is_there_and_no_second_time(
     panel.hear("say", "a line")
     assert not called.acquire(blocking=False)
     panel.hear("ready", None)
-    assert called.acquire(timeout=60)
+    assert called.acquire(timeout=PATIENCE_SECONDS)
     panel.hear("ready", None)
     assert panel.begun is None
     panel.__exit__()

@@ -1,13 +1,13 @@
 """Voices that several processes share: the same bits as in one, and nothing left behind."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from timbrel.host.play import rack as rack_module
 from timbrel.host.play import worker
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.voices import PARTS
+
+from ...patience import until
 
 RATE = 22050
 COUNT = 30_000
@@ -188,8 +190,14 @@ def test_processes_that_share_one_processor_leave(make_patch, lone, monkeypatch)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
-        rack = Rack({0: make_patch(play={"unison": 8})}, RATE, 2)
-        played(rack, performance(9, 40 * RATE), (16384,), ahead=2 * 16384, count=40 * RATE)
+        events, block = performance(9, 4 * RATE), 16384
+        with contextlib.closing(Rack({0: make_patch(play={"unison": 8})}, RATE, 2)) as rack:
+            rack.hear(events, 3 * block)
+            for number in itertools.count(1):
+                rack.process([], block)
+                if left:
+                    break
+                rack.hear([], (number + 3) * block)
     finally:
         os.sched_setaffinity(0, before)
     assert len(left) == 1
@@ -202,7 +210,9 @@ def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkey
     whole, _ = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events, (1000,))
     with contextlib.closing(Rack({0: make_patch(cc=KNOBS)}, RATE, 2)) as rack:
         rack.hear(events, COUNT)
-        time.sleep(0.5)  # all that it would do ahead is done
+        [ahead] = rack._crew._active
+        while ahead._computed[0] < ahead._requested[0]:  # it does all that it would do ahead
+            ahead._listen()
         mixes = [rack.process([], 1000)[0] for _ in range(0, COUNT, 1000)]
     assert np.array_equal(np.concatenate(mixes, axis=1), whole)
 
@@ -265,12 +275,13 @@ def test_what_stops_all_processes_ends_those_that_share_the_voices_through_the_r
         work(*arguments)
 
     monkeypatch.setattr(worker, "_work", stopped)
-    events = performance(6)
+    events = [event for event in performance(6) if event.time]
     whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
     with stop.listening():
         rack = Rack({0: make_patch(cc=KNOBS)}, RATE, 2)
         [child] = multiprocessing.active_children()
-        time.sleep(0.2)  # until it plays
+        rack.hear([], 1)
+        until(rack._crew._active[0]._connection.poll, "its first sample")
         os.kill(child.pid, number)
         assert alike(played(rack, events), whole)
     assert capfd.readouterr() == ("", "")
@@ -358,12 +369,7 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
     children = [int(pid) for pid in run.stdout.split()]
     assert len(children) == 4
-    for _ in range(50):
-        left = [pid for pid in children if running(pid)]
-        if not left:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"still running: {left}")
+    until(lambda: not any(running(pid) for pid in children), "their end")
 
 
 def running(pid):

@@ -18,9 +18,9 @@ from timbrel.host.events import Clock, Tempo
 from timbrel.host.plugin import wire
 from timbrel.host.plugin.wire import EventKind, Parameter, Position, ToPlugin, ToServer
 
+from ...patience import PATIENCE_SECONDS
 from .bounces import message
 
-PATIENCE_SECONDS = 60.0
 # As `python -I -m timbrel.host.plugin`, where the package may also lie in a checkout that is not installed.
 PROGRAM = """
 import runpy, sys

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ...patience import PATIENCE_SECONDS
+
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[2] / "host" / "plugin" / "native"
 DPF = Path("/usr/share/dpf/distrho/src")
@@ -34,7 +36,7 @@ def compile_c(to, *sources, extra=()):
     include = ["-I", str(NATIVE), "-isystem", str(DPF), '-DTIMBREL_VERSION="test"', "-fms-extensions"]
     paths = [str(next(folder / name for folder in (NATIVE, HERE) if (folder / name).exists())) for name in sources]
     command = ["cc", *FLAGS, *include, *extra, "-o", str(to), *paths, "-lm", "-ldl", "-lpthread"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     return to
 
@@ -74,7 +76,7 @@ def playing(built, binary, folder):
         words = [f"{name}={value}" for name, value in options.items()]
         words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={folder / 'events'}"]
         command = [built / "host", folder / binary, folder / "out", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
         assert done.returncode == 0, done.stderr
         sound = np.fromfile(folder / "out", np.float32).reshape(-1, 2)
         return done.stdout.splitlines(), calls(folder), sound

@@ -60,9 +60,7 @@ class Lv2:
         lines, out = self.folder / "events.txt", self.folder / "out.f32"
         lines.write_text("".join(f"{line}\n" for line in events))
         host = [self.built / "lilv_host", URI, str(rate), ",".join(map(str, blocks)), str(samples), lines, out, *words]
-        told = subprocess.run(
-            host, env=self.environment, stdout=subprocess.PIPE, text=True, check=True, timeout=10 * LONG
-        )
+        told = subprocess.run(host, env=self.environment, stdout=subprocess.PIPE, text=True, check=True, timeout=LONG)
         ports = dict(line.split() for line in told.stdout.splitlines())
         sound = np.fromfile(out, np.float32).reshape(-1, 2).T
         assert sound.shape == (2, samples)

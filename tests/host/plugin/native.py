@@ -18,7 +18,7 @@ import pytest
 NATIVE = Path(__file__).parents[3] / "host" / "plugin" / "native"
 HERE = Path(__file__).parent
 MACROS, GAIN, PRESET, PANEL, PARAMETERS = 16, 16, 17, 18, 19
-LONG = 60  # seconds: what has not happened then, on however busy a machine, will not
+LONG = 600  # seconds: what has not happened then, on however busy a machine, will not
 
 NOTED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 SAID = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)

@@ -14,6 +14,7 @@ import soundfile
 from timbrel.host.plugin.lv2_presets import add_presets
 from timbrel.host.render import SILENCE
 
+from ...patience import PATIENCE_SECONDS
 from .lv2 import needs
 from .native import HERE, make
 
@@ -106,7 +107,7 @@ def run(made, environment, *command):
     """Run a tool of Ardour's that makes a file or folder; again where it ends for want of its own ports."""
     for _ in range(TRIES):
         shutil.rmtree(made, ignore_errors=True)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         said = done.stdout + done.stderr
         if "Failed to register port" not in said:
             break

@@ -351,7 +351,7 @@ def test_a_preset_that_is_chosen_puts_the_macros_where_it_has_them(core, folder)
     core.run(100)
     core.set(5, PRESET, 2)  # it is there already
     core.run(100)
-    assert core.get(1) == 1 / 16
+    until(lambda: core.get(1) == 1 / 16, "rests of the server")
     assert core.get(PRESET) == 2
     told = [(one["time"], one["number"], one["value"]) for one in folder.heard("parameter")]
     assert told == [(0, 1, 0.75), (105, PRESET, 2)]
@@ -458,6 +458,7 @@ def test_a_state_brings_all_back(lib, tmp_path):
         core.offline(True)
         core.run(128)
         assert core.save() == state
+        until(lambda: core.get(1) == 1 / 16, "rests of the server")
         assert [core.get(number) for number in (0, 1, 15, GAIN, PANEL)] == [0.25, 1 / 16, 1.0, -6.0, 0.0]
     loads = [(one["kind"], bytes.fromhex(one["content"])) for one in second.heard("message") if one["kind"] != 3]
     assert loads == [(1, b"preset:gm-keys")]

@@ -11,6 +11,7 @@ import pytest
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange, Tempo
 from timbrel.host.shelf import shipped_presets
 
+from ...patience import PATIENCE_SECONDS
 from .bounces import message, starter
 from .formats import compile_c, machine, need
 from .native import make
@@ -61,7 +62,9 @@ def play(built, tmp_path):
         words = [*words, f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={tmp_path / 'events'}"]
         command = [built / f"{name}_host", plugin, tmp_path / "out", *words]
         environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
         assert done.returncode == 0, done.stderr
         told = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("latency ")]
         return int([word for word in told if word != "changed"][-1]), np.fromfile(tmp_path / "out", np.float32).reshape(

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +13,11 @@ from timbrel.host.plugin.state import unpack
 from timbrel.host.plugin.wire import EventKind, Parameter
 from timbrel.host.shelf import MODELS
 
+from ...patience import until
 from ..panel.client import Client
 from .fake import FakePlugin
 
 RATE = 48000
-GONE_SECONDS = 60.0  # the map of a model may be under way, which lets all else go before it
 
 
 def press(plugin, down=1.0):
@@ -50,10 +49,7 @@ def alive(processes):
 
 
 def wait_until_gone(processes):
-    until = time.monotonic() + GONE_SECONDS
-    while alive(processes):
-        assert time.monotonic() < until, alive(processes)
-        time.sleep(0.01)
+    until(lambda: not alive(processes), "their end")
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +82,7 @@ def load(plugin, page, name):
 
 def test_the_address_is_said_and_a_browser_of_no_haste_opens_it(shown):
     plugin, _, where, folder = shown
-    until = time.monotonic() + 60
-    while not (folder / "opened").exists() or not (folder / "opened").read_text().endswith("\n"):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: (folder / "opened").exists() and (folder / "opened").read_text().endswith("\n"), "a browser")
     file, *text = (folder / "opened").read_text().split("\n")[0].split(" ")
     assert file.startswith("file://")
     assert where.token not in file
@@ -109,10 +102,7 @@ def test_opened_again_it_is_the_same_panel(shown):
     press(plugin, 1.0)  # it stands there already
     press(plugin, 0.0)
     assert opened(plugin) == where
-    until = time.monotonic() + GONE_SECONDS
-    while begun() != before:  # a browser is one more of these until it has begun
-        assert time.monotonic() < until, begun()
-        time.sleep(0.01)
+    until(lambda: begun() == before, "a browser's beginning, which is one more of these")
     with Client(where) as other:
         assert other.state["preset"]["name"] == page.state["preset"]["name"]
 
@@ -150,9 +140,7 @@ def test_keys_of_the_page_sound_in_the_next_block(shown):
     plugin.reset(offline=False)
     assert not plugin.block(256).any()
     page.say("note", key=60, velocity=100)
-    until = time.monotonic() + 60
-    while not plugin.block(256).any():
-        assert time.monotonic() < until
+    until(lambda: plugin.block(256).any(), "sound")
     page.say("note", key=60, velocity=0)
     while page.wait("meters")["held"]:
         plugin.block(256)
@@ -190,8 +178,7 @@ def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it
         plugin.reset(offline=False)
         page.say("set", values={"latent.1": value})
         page.say("note", key=60, velocity=100)
-        while not plugin.block(64).any():
-            pass
+        until(lambda: plugin.block(64).any(), "sound")
         assert unpack(plugin.save()).turned == {"latent.1": value}
         page.say("note", key=60, velocity=0)
 
@@ -279,8 +266,7 @@ def test_a_panel_goes_with_a_server_that_is_killed():
     plugin.reset(offline=False)
     opened(plugin)
     server = psutil.Process(plugin.process.pid)
-    while not (helpers := server.children(recursive=True)):
-        time.sleep(0.01)
+    helpers = until(lambda: server.children(recursive=True), "the panel's process")
     plugin.process.kill()
     plugin.process.wait()
     wait_until_gone(helpers)

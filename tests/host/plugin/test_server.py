@@ -1,9 +1,6 @@
 """A server's life: how it begins, goes on in real time, and ends."""
 
-import contextlib
 import os
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.loaded import Mode, rack_of
 from timbrel.host.plugin.wire import HEAD, Position, ToServer
 
+from ...patience import PATIENCE_SECONDS, until
 from .fake import FakePlugin
 
 RATE = 48000
@@ -145,14 +143,15 @@ def test_a_server_ends_when_its_plugin_does_in_the_middle_of_a_bounce_and_while_
     plugin.load("digits-keys")
     plugin.ask(16384)
     assert plugin.close() == 0
-    for _ in range(200):
-        with contextlib.suppress(ProcessLookupError):
+
+    def gone():
+        try:
             os.killpg(plugin.process.pid, 0)
-            time.sleep(0.01)
-            continue
-        return
-    os.killpg(plugin.process.pid, signal.SIGKILL)
-    raise AssertionError("some process of its group went on")
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(gone, "the end of each process of its group")
 
 
 def test_a_message_that_is_cut_off_or_too_long_ends_the_server_as_the_end_does():
@@ -161,7 +160,7 @@ def test_a_message_that_is_cut_off_or_too_long_ends_the_server_as_the_end_does()
     plugin.say(77, 5, b"what a newer plugin says")
     plugin.settle()
     plugin.socket.sendall(HEAD.pack(ToServer.LOAD_PRESET, 1, 0xFFFFFFFF))
-    assert plugin.process.wait(60) == 0
+    assert plugin.process.wait(PATIENCE_SECONDS) == 0
     assert plugin.close() == 0
     assert plugin.logged() == ""
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ....patience import PATIENCE_SECONDS
+
 PAGE = Path(__file__).parents[4] / "host" / "panel" / "page"
 ADDRESS = "http://panel.test"  # nowhere: each request is answered from PAGE
 TOKEN = "a-token"
@@ -17,7 +19,6 @@ KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".s
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'"
 )
-SECONDS = 20  # for what takes some milliseconds on a machine that does nothing else
 LABELS = ["Violin", "Oboe", "Church Organ"]
 SIDE, LATENTS, COLUMNS, DOTS = 8, 3, 16, 160
 
@@ -164,7 +165,7 @@ class Host:
 
     def until(self, holds):
         """Wait until something holds."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while not holds():
             assert time.monotonic() < end, f"the page said {self.said}"
             self.page.wait_for_timeout(5)
@@ -187,7 +188,7 @@ def browser():
 def host(browser):
     """A host with a page that is not open yet; no test may leave an error in its console or ask another host."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
-    context.set_default_timeout(1000 * SECONDS)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     found = Host(context)
     yield found
     context.close()

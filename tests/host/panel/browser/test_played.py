@@ -9,7 +9,7 @@ import pytest
 from timbrel.host.events import Hold, NoteOff, NoteOn, Turn
 from timbrel.host.midi.file import read_performance
 
-from .conftest import SECONDS
+from ....patience import PATIENCE_SECONDS
 
 RATE = 48000  # of --null
 
@@ -43,7 +43,7 @@ def playing(tmp_path):
 def test_what_hands_do_on_the_page_is_in_the_recording_to_the_bit(browser, playing):
     process, address, take = playing
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(3000 * SECONDS)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     said = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda text: said.append(json.loads(text))))
     page.goto(address)
@@ -59,7 +59,7 @@ def test_what_hands_do_on_the_page_is_in_the_recording_to_the_bit(browser, playi
     page.keyboard.up("KeyQ")
     page.wait_for_selector("#undo:not([disabled])")
     process.send_signal(signal.SIGINT)
-    assert process.wait(3 * SECONDS) in (0, 130)
+    assert process.wait(PATIENCE_SECONDS) in (0, 130)
     page.close()
 
     events = read_performance(take, RATE).events

@@ -10,8 +10,8 @@ from timbrel.export.reports.page import document, shown
 from timbrel.host.events import NoteOff, NoteOn, Turn
 from timbrel.host.panel.process import PanelProcess
 
+from ....patience import PATIENCE_SECONDS
 from ..conftest import Parent
-from .conftest import SECONDS
 
 PRESS = '<p id="press">Press its dots to hear them: <code>timbrel panel pad</code></p>'
 
@@ -35,7 +35,7 @@ def panel(tmp_path):
 def test_a_dot_that_is_pressed_sounds_by_its_code_on_its_key_until_it_is_let_go(browser, panel, tmp_path, scheme):
     parent = Parent(panel, tmp_path)
     page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
-    page.set_default_timeout(3000 * SECONDS)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     troubles = []
     page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -74,7 +74,7 @@ def test_of_the_scripts_in_a_report_that_of_its_listening_test_runs_alone(browse
     with (report / "index.html").open("a") as file:
         file.write('<a href="abx.html">Try</a><script>parent.document.title = document.title = "got in"</script>')
     page = browser.new_page()
-    page.set_default_timeout(3000 * SECONDS)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     refused = []
     page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
     page.goto(panel.url())

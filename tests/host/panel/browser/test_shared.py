@@ -6,14 +6,14 @@ import signal
 import pytest
 from timbrel.host.events import NoteOff, NoteOn, Turn
 
-from .conftest import SECONDS
+from ....patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
 def pages(browser, panel, parent):
     """Two pages of one panel; neither may leave an error in its console or ask another host."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(1000 * SECONDS)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     asked, troubles = set(), []
     context.on("request", lambda request: asked.add(request.url.split("/")[2]))
     context.on("weberror", lambda error: troubles.append(str(error.error)))
