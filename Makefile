@@ -51,9 +51,9 @@ bench: .venv/dev.done
 		stream mesh map panel nn plugin; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 
-# Breaks the code in many places, one at a time, and says which breaks no test notices.
-mutants: .venv/dev.done
-	@$(BIN)/python tests/bench/mutants.py
+# Changes some modules in one place at a time, and names each change that no test notices and that is not accepted.
+mutants: .venv/mutants.done
+	@$(BIN)/python tests/mutants/mutants.py
 
 # A thousand fresh examples for each property test; a failure that they find stays as its @example. Then ten thousand
 # damaged files, given to the commands that read them: each must end in a line, in time, in little memory.
@@ -98,6 +98,10 @@ system:
 	@$(PIP) --only-binary dawdreamer dawdreamer 2>/dev/null \
 		|| echo "could not install dawdreamer: tests in this host of plugins are skipped"
 	@touch $@ .venv/base.done
+
+.venv/mutants.done: .venv/dev.done
+	@$(PIP) --editable '.[mutants]'
+	@touch $@
 
 .types/timbrel:
 	@mkdir -p .types && ln -sfn .. .types/timbrel

@@ -100,6 +100,11 @@ def test_one_module_loads_onnxruntime_because_it_turns_telemetry_off():
     assert found == {"host.contract.model"}
 
 
+def test_engines_read_tables_of_a_preset_and_no_whole_one():
+    found = {other for name, others in house().items() if name.startswith("host.engines.") for other in others}
+    assert {name for name in found if name.startswith("host.patch.")} <= {"host.patch.preset"}
+
+
 def test_what_the_ladder_names_exists():
     known = modules()
     for name in (name for rung in RUNGS for name in rung):

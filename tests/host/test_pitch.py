@@ -42,6 +42,12 @@ def test_one_partial_far_above_the_others_does_not_take_the_note_away(note, loud
     assert sounding_note(np.sum(partials, axis=0), 44_100) == pytest.approx(note, abs=0.25)
 
 
+@pytest.mark.parametrize("note", [73, 92, 101])
+def test_a_whistle_at_half_the_rate_stands_for_no_harmonics_above_it(note):
+    sound = tone(midi_to_hz(note), 8000, seconds=2.5)
+    assert sounding_note(sound + 3 * (-1.0) ** np.arange(len(sound)), 8000) == pytest.approx(note, abs=0.25)
+
+
 @pytest.mark.parametrize("note", range(48, 85, 5))
 def test_sound_of_noise_phase_has_its_note_though_no_period_repeats(note):
     rng = np.random.default_rng(note)
@@ -58,8 +64,10 @@ def test_loudness_does_not_move_the_note(gain):
     assert sounding_note((gain * sound).astype(np.float32), 44_100) == sounding_note(sound, 44_100)
 
 
-def test_a_short_sound_is_enough():
-    assert sounding_note(tone(440.0, seconds=0.05), 44_100) == pytest.approx(69, abs=0.5)
+@pytest.mark.parametrize("length", [2205, 8191, 8192, 10_239, 10_240])
+def test_a_short_sound_is_enough(length):
+    """Whatever is left over of it beside whole frames."""
+    assert sounding_note(tone(440.0)[:length], 44_100) == pytest.approx(69, abs=0.5)
 
 
 @pytest.mark.parametrize("length", [0, 100, 20_000])

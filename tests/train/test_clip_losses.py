@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.train.metrics.sets import frechet
+from timbrel.train.models import clip_losses
 from timbrel.train.models.clip_losses import Spread, apart, envelope_apart, pooled, sounding, unlike
 
 
@@ -19,7 +20,9 @@ def _one_thread(one_thread):
         ([0.0, -50.0], [3.0, -45.0], np.sqrt((9 + 0.1 * 25) / 1.1)),  # more than 40 dB down weighs a tenth
         ([0.0, -200.0], [0.0, -80.0], 0),  # 80 dB down all is silence
         ([0.0, -200.0], [0.0, -300.0], np.sqrt(0.1 * 22**2 / 1.1)),  # and a tenth of what lies below counts
+        ([0.0, -70.0], [0.0, -180.0], np.sqrt(0.1 * 20**2 / 1.1)),
         ([20.0, -20.1], [20.0, -10.1], np.sqrt(0.1 * 100 / 1.1)),
+        ([20.0, -20.0], [20.0, -10.0], np.sqrt(0.1 * 100 / 1.1)),
         ([20.0, -19.9], [20.0, -9.9], np.sqrt(100 / 2)),
     ],
 )
@@ -33,6 +36,7 @@ def test_levels_are_apart_by_their_weighted_root_mean_square(asked, given, expec
 @pytest.mark.parametrize(
     ("asked", "given", "expected"),
     [
+        ([0.0, -10.0], [0.0, -10.0], 0),
         ([0.0, -10.0], [3.0, -6.0], np.sqrt((9 + 16) / 2)),  # gain counts
         ([0.0, -45.0], [0.0, -41.0], np.sqrt(16 / 2)),  # what is soft counts as much
         ([0.0, -90.0, -90.0], [4.0, -50.0, -50.0], 4),  # but not what neither is heard in
@@ -42,6 +46,9 @@ def test_levels_are_apart_by_their_weighted_root_mean_square(asked, given, expec
 )
 def test_courses_of_loudness_are_apart_as_the_envelope_distance_has_it(asked, given, expected):
     assert float(envelope_apart(torch.tensor([given]), torch.tensor([asked]))) == pytest.approx(expected, abs=2e-3)
+    soft = [-60.0] * len(asked)  # heard all the same: each clip counts from its own loudest on
+    both = envelope_apart(torch.tensor([given, [level + 2 for level in soft]]), torch.tensor([asked, soft]))
+    assert float(both) == pytest.approx((expected + 2) / 2, abs=2e-3)
 
 
 def test_ten_milliseconds_together_have_the_mean_power():
@@ -71,8 +78,9 @@ def test_the_spread_of_few_spectra_is_that_of_a_sample():
     recordings, few = 5 * rng.standard_normal((400, 2)), 5 * rng.standard_normal((4, 2))
     spread = Spread(2)
     spread.take(torch.from_numpy(recordings).float())
-    found = float(spread.distance(torch.from_numpy(few).float()))
-    assert found == pytest.approx(np.sqrt(frechet(recordings, few) + 1), rel=1e-3)
+    for some in (few, few[:2]):
+        found = float(spread.distance(torch.from_numpy(some).float()))
+        assert found == pytest.approx(np.sqrt(frechet(recordings, some) + 1), rel=1e-3)
 
 
 def test_spectra_that_are_too_dull_are_sharpened():
@@ -96,4 +104,13 @@ def test_clips_are_unlike_by_the_mean_square_of_sorted_differences_in_directions
     shifted = mel - 6
     shifted[:, 0, 0] = 0
     assert float(unlike(shifted, mel, torch.Generator().manual_seed(2))) == pytest.approx(6, rel=0.2)
-    assert float(unlike(mel - 6, mel, torch.Generator().manual_seed(2))) < 0.3  # each is as loud as any
+    softer = mel - 6 * torch.arange(6)[:, None, None]
+    assert float(unlike(softer, mel, torch.Generator().manual_seed(2))) < 0.3  # each is as loud as any
+
+
+def test_of_clips_that_are_compared_a_sample_is_drawn_that_follows_from_the_generator(monkeypatch):
+    mel = -20 * torch.rand(6, 9, 40, generator=torch.Generator().manual_seed(1))
+    found = [float(unlike(mel, mel[:2], torch.Generator().manual_seed(seed))) for seed in (2, 2, 3)]
+    assert found[0] == found[1] != found[2]
+    monkeypatch.setattr(clip_losses, "MOST_SPECTRA", 2)
+    assert float(unlike(mel, mel, torch.Generator().manual_seed(2))) > 1  # two of 54 are not two others of them

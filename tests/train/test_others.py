@@ -240,10 +240,17 @@ def test_a_run_and_those_that_it_is_built_on_move_together_and_go_on_as_if_it_ha
 def test_a_run_whose_other_is_gone_is_not_resumed_and_stays_as_it_is(train, asked, generator):
     run = train()
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+
+    def refused(match):
+        with pytest.raises(UserError, match=match) as caught:
+            resume(run.folder, asked("training.steps=20"), CPU)
+        assert "\n" not in str(caught.value)
+
+    (generator / "best.ckpt").unlink()
+    (generator / "last.ckpt").rename(generator / "lost.ckpt")
+    refused(r"generator has no checkpoint last\.ckpt yet; train it first")
     generator.rename(generator.with_name("elsewhere"))
-    with pytest.raises(UserError, match=r"run has its generator from run .*generator, which is gone; put it") as caught:
-        resume(run.folder, asked("training.steps=20"), CPU)
-    assert "\n" not in str(caught.value)
+    refused(r"run has its generator from run .*generator, which is gone; put it")
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
