@@ -25,7 +25,7 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NOTICED = {"killed", "timeout", "segfault"}  # mutmut limits the processor's time, which other work does not take
-PYTEST = ["-q", "-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+PYTEST = ["-q", "-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider"]
 
 
 class Survivor(NamedTuple):
