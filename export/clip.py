@@ -1,7 +1,9 @@
 """The two graphs of an autoencoder of whole short sounds, as the contract wants them."""
 
 import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..host.contract.card import NormalPrior
@@ -14,18 +16,51 @@ from .describe import CODES, SEED, Codes
 from .graphs import Graphs
 
 ROWS = 256  # clips encoded at a time
+MOMENT_SECONDS = 0.4  # of a clip, whose loudness counts: BS.1770's momentary loudness
+CLIP_LEVEL = 0.1  # the root mean square of that, as a host plays voices: -20 dB
+LEAST = 1e-12  # power of a clip that is silent
 EXACT = 1 << 14  # numbers of a matrix: those of the map of codes, taken one way and back, keep single precision
 
 
 class Decoder(nn.Module):
-    """latent [voice, n] (, label [voice, words]) → frame [voice, width]."""
+    """latent [voice, n] (, label [voice, words]) → frame [voice, width], all clips as loud as each other.
 
-    def __init__(self, network: ClipAutoencoder) -> None:
+    The network learns clips whose loudest mel band is 1: of these a kick is 20 dB softer than a hat. Here the loudest
+    0.4 s of each clip, weighted as BS.1770 weights them, have one level: velocity alone makes hits soft.
+    """
+
+    weights: Tensor
+
+    def __init__(self, network: ClipAutoencoder, rate: int) -> None:
+        """``rate`` is that of the network's clips, in Hz."""
         super().__init__()
         self.network = network
+        seen = network.features
+        hertz = np.arange(seen.transform // 2 + 1) * rate / seen.transform
+        self.register_buffer("weights", torch.from_numpy(k_weights(hertz)).float())
+        self.hops = max(1, round(MOMENT_SECONDS * rate / seen.hop))
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.network.decode(latent, label)
+        frame = self.network.decode(latent, label)
+        return frame / (self._loudest(frame) / CLIP_LEVEL)
+
+    def _loudest(self, frame: Tensor) -> Tensor:
+        """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
+        seen = self.network.features
+        power = frame[:, : -seen.points].unflatten(1, (seen.spectra, -1))[:, :-1].square()
+        audible = (power @ self.weights) / power.sum(2).clamp_min(LEAST)
+        hops = frame[:, -seen.points :].square().unflatten(1, (seen.spectra - 1, -1)).mean(2)
+        most = min(self.hops, seen.spectra - 1)
+        moments = F.avg_pool1d((hops * audible)[:, None], most, 1)[:, 0] * (most / self.hops)
+        return moments.amax(1, keepdim=True).clamp_min(LEAST).sqrt()
+
+
+def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the weights of power at frequencies in BS.1770's K-weighting, within 0.05 dB from 20 Hz to 20 kHz."""
+    high_pass = np.square(np.square(hertz) / (np.square(hertz) + 38.1**2))
+    shelf = 1 + 1.51 * hertz**4 / (hertz**4 + 1700.0**4)
+    weights: npt.NDArray[np.float64] = high_pass * shelf
+    return weights
 
 
 class Encoder(nn.Module):
@@ -69,7 +104,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     )
     clips = [found.clips[index] for index in chosen]
     return Graphs(
-        decoder=Decoder(network),
+        decoder=Decoder(network, recipe.frames.sample_rate),
         encoder=Listener(network) if words else Encoder(network),
         encoder_labels=bool(words),
         exact=EXACT,

@@ -149,14 +149,11 @@ def _write_decoder(
     )
     save(graph, file, {METADATA_KEY: card.model_dump_json()})
     model = Model(file)  # the file as written, as any host will load it
-    card = card.model_copy(
-        update={
-            "parity": _parity(graphs, model, weights),
-            "reference": reference(model),
-            "loudness_lufs": round(loudness(model), 2),
-        }
-    )
-    save(graph, file, {METADATA_KEY: card.model_dump_json()} | _beside_the_card(graphs, model))
+    card = card.model_copy(update={"parity": _parity(graphs, model, weights), "reference": reference(model)})
+    beside = _beside_the_card(graphs, model)
+    save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
+    card = card.model_copy(update={"loudness_lufs": round(loudness(Model(file)), 2)})  # with its gestures
+    save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
     verdict = Model(file).verify()
     if not verdict.passed:
         raise Failure(f"{final}: the file does not give its own reference (off by {verdict.difference:.2g})")

@@ -1,5 +1,6 @@
 """The preset that comes with a new model, a sound of it to hear, and what is said of it, by family."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..host.contract.card import Card, in_deviations
+from ..host.contract.card import Card
 from ..host.contract.model import Model
-from ..host.events import ControlChange, Event, NoteOff, NoteOn
-from ..host.kinds.clip import Clip, KeySettings
+from ..host.kinds.clip import Clip
 from ..host.kinds.grain import Grain, GrainSettings
 from ..host.kinds.spectrum import Spectrum
 from ..host.kinds.stream import Stream, StreamSettings
-from ..host.midi.file import Performance
 from ..host.patch.agreement import named
 from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_macros, macro_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
@@ -22,15 +21,13 @@ from ..host.progress import Display
 from ..host.render import render
 from ..train.batches.frames import pitched_frames
 from ..train.run import Run
+from .instrument.demo import RATE, demo
+from .instrument.kit import key_table, kit
+from .instrument.levels import HIGHEST_DBFS, peaks_dbfs
 from .listen import Obedience, listen
 from .streams.playing import HEAT
 
-RATE = 44100
-SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
-NOTE_SECONDS = 0.5
 ENOUGH = 0.95  # of rendered notes right, before an instrument is said to obey its keys; of the sound, to be all of it
-WALK_STEPS, STEP_SECONDS = 8, 1.5  # of the texture to hear: from landmark to landmark
-MIDDLE_C = 60
 # What else of a texture a player wants at hand, on the general purpose controllers and the modulation wheel.
 TEXTURE_KNOBS = (
     CCMap(number=1, target="grain.code_jitter", low=0.0, high=1.0),
@@ -39,22 +36,10 @@ TEXTURE_KNOBS = (
     CCMap(number=18, target="grain.spread", low=0.0, high=1.0),
     CCMap(number=19, target="grain.pitch", low=-24.0, high=24.0),
 )
-
-
-FIRST_KEY, KIT_KEYS = 36, 10  # General MIDI's bass drum, and as many keys as two hands have fingers
-HIT_SECONDS = 0.2  # of a step of what is heard
-BAR_STEPS, REST_STEPS = 16, 8
-PATTERN = (  # parts of the kit, the steps of a bar on which they play, and how loud
-    (0, (0, 3, 8, 10), 120),
-    (1, (4, 12), 110),
-    (2, (0, 2, 4, 6, 8, 10, 12, 14), 60),
-    (3, (7, 15), 90),
-)
 CLIP_KNOBS = (
     CCMap(number=16, target="clip.pitch", low=-12.0, high=12.0),
     CCMap(number=17, target="clip.start", low=0.0, high=0.5),
 )
-BARS = 8  # of what is heard of loops
 STREAM_KNOBS = (
     CCMap(number=1, target="stream.heat", low=0.0, high=2.0),
     CCMap(number=16, target="stream.freeze", low=0.0, high=1.0),
@@ -71,7 +56,24 @@ class First:
 
 
 def first_preset(model: Model) -> Preset:
-    """Make the first preset of a model: it starts from a real sound, and its knobs span what the corpus spans."""
+    """Make the first preset of a model: it starts from a real sound, and its knobs span what the corpus spans.
+
+    Keys of a kit that would peak above -1 dBFS at full velocity get a gain of their own.
+    """
+    preset = untrimmed(model)
+    if not preset.keys:
+        return preset
+    peaks = peaks_dbfs(Patch("measured", preset, model, model.path.parent))
+    too_loud = {key: math.floor(10 * (HIGHEST_DBFS - peak)) / 10 for key, peak in peaks.items() if peak > HIGHEST_DBFS}
+    keys = [
+        entry.model_copy(update={"gain_db": too_loud[entry.key]} if entry.key in too_loud else {})
+        for entry in preset.keys
+    ]
+    return preset.model_copy(update={"keys": keys})
+
+
+def untrimmed(model: Model) -> Preset:
+    """Return a model's first preset whose keys all have the gain of the model."""
     return PRESETS[model.card.kind](model)
 
 
@@ -104,25 +106,6 @@ def _for_clips(model: Model) -> Preset:
         envelope=EnvelopeSettings(attack_seconds=0.0, decay_seconds=0.1, sustain=1.0, release_seconds=0.05),
         cc=[*default_knobs(model.card), *CLIP_KNOBS],
     )
-
-
-def kit(card: Card) -> list[KeySettings]:
-    """Return up to ten keys from the bass drum's on: the labels of a model that has them, else clips far from another.
-
-    These are landmarks: the first lies nearest to the model's default, each other farthest from those before it.
-    """
-    if card.labels:
-        return [KeySettings(key=FIRST_KEY + place, label=label) for place, label in enumerate(card.labels[:KIT_KEYS])]
-    scale = in_deviations(card)
-    codes = np.array([mark.latent for mark in card.landmarks]) * scale
-    middle = np.array([latent.default for latent in card.latents]) * scale
-    chosen = [int(np.square(codes - middle).sum(1).argmin())]
-    while len(chosen) < min(KIT_KEYS, len(codes)):
-        apart = np.square(codes[:, None] - codes[chosen]).sum(2).min(1)
-        chosen.append(int(apart.argmax()))
-    return [
-        KeySettings(key=FIRST_KEY + place, code=list(card.landmarks[mark].latent)) for place, mark in enumerate(chosen)
-    ]
 
 
 def _for_streams(model: Model) -> Preset:
@@ -163,34 +146,17 @@ def first_scale(output: Path, run: Run, model: Model, display: Display) -> First
     display.stage("listening")
     obedience = listen(model, progress=display.update)
     preset = first_preset(model)
-    lowest = 12 * ((model.card.chroma.octave if model.card.chroma else 4) + 1)
-    length = round(NOTE_SECONDS * RATE)
-    events: list[Event] = []
-    for index, step in enumerate(SCALE):
-        events.append(NoteOn(index * length, 0, lowest + step, 100))
-        events.append(NoteOff((index + 1) * length - length // 8, 0, lowest + step))
     heard = output / "scale.wav"
-    _render(Patch("preset", preset, model, output), events, len(SCALE) * length, heard)
+    _render(Patch("preset", preset, model, output), heard)
     return First(preset, heard, _in_tune(run, obedience))
 
 
 def first_texture(output: Path, run: Run, model: Model, display: Display) -> First:
     """Let a model of grains hold one key while its knobs go from landmark to landmark."""
     display.stage("rendering")
-    preset, knobs = first_preset(model), default_knobs(model.card)
-    step = round(STEP_SECONDS * RATE)
-    marks = model.card.landmarks
-    way = [marks[int(i)] for i in np.linspace(0, len(marks) - 1, WALK_STEPS)]
-    events: list[Event] = [NoteOn(0, 0, MIDDLE_C, 100)]
-    for index, mark in enumerate(way):
-        for knob, value in zip(knobs, mark.latent, strict=False):
-            low, high = knob.ends
-            place = round(127 * (value - low) / (high - low))
-            assert knob.number is not None
-            events.append(ControlChange(index * step, 0, knob.number, min(max(place, 0), 127)))
-    events.append(NoteOff(WALK_STEPS * step, 0, MIDDLE_C))
+    preset = first_preset(model)
     heard = output / "texture.wav"
-    _render(Patch("preset", preset, model, output), events, WALK_STEPS * step, heard)
+    _render(Patch("preset", preset, model, output), heard)
     return First(preset, heard, "keys move its grains in pitch, knobs walk its sounds")
 
 
@@ -198,28 +164,19 @@ def first_kit(output: Path, run: Run, model: Model, display: Display) -> First:
     """Let a model of clips play each key of its kit, and then a bar on them."""
     display.stage("rendering")
     preset = first_preset(model)
-    step = round(HIT_SECONDS * RATE)
-    keys = [entry.key for entry in preset.keys]
-    hits = [*((2 * place, key, 110) for place, key in enumerate(keys))]
-    bar = 2 * len(keys)
-    hits += [(bar + beat, keys[part % len(keys)], loud) for part, beats, loud in PATTERN for beat in beats]
-    events: list[Event] = []
-    for beat, key, loud in sorted(hits):
-        events += [NoteOn(beat * step, 0, key, loud), NoteOff(beat * step + step // 2, 0, key)]
     heard = output / "kit.wav"
-    _render(Patch("preset", preset, model, output), events, (bar + BAR_STEPS + REST_STEPS) * step, heard)
-    return First(preset, heard, f"{len(keys)} keys from {keys[0]} on play its clips, knobs bend them")
+    _render(Patch("preset", preset, model, output), heard)
+    display.say(key_table(preset.keys, model.card))
+    keys = [entry.key for entry in preset.keys]
+    return First(preset, heard, f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them")
 
 
 def first_loop(output: Path, run: Run, model: Model, display: Display) -> First:
     """Let a model of loops hold a key for eight bars."""
     display.stage("rendering")
-    preset, stream = first_preset(model), model.card.stream
-    assert stream is not None
-    length = round(BARS * stream.beats_per_bar * 60 / preset.tempo_bpm * RATE)
+    preset = first_preset(model)
     heard = output / "loop.wav"
-    events: list[Event] = [NoteOn(0, 0, MIDDLE_C, 100), NoteOff(length, 0, MIDDLE_C)]
-    _render(Patch("preset", preset, model, output), events, length, heard)
+    _render(Patch("preset", preset, model, output), heard)
     named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
     steers = f"; knobs steer its {', '.join(named)}" if named else ""
     return First(preset, heard, f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}")
@@ -238,9 +195,8 @@ def _preset(model: Model, **parts: Any) -> Preset:
     )
 
 
-def _render(patch: Patch, events: list[Event], length: int, path: Path) -> None:
-    performance = Performance(events=events, length=length, channels=[0], warnings=[])
-    render({0: patch}, performance, path, sample_rate=RATE, overwrite=True)
+def _render(patch: Patch, path: Path) -> None:
+    render({0: patch}, demo(patch), path, sample_rate=RATE, overwrite=True)
 
 
 def _in_tune(run: Run, obedience: Obedience) -> str:

@@ -1,47 +1,30 @@
-"""Measures how loud a model is, so that all instruments play at one level."""
+"""Measures how loud a model is as it plays, so that all instruments play at one level."""
 
+import math
 from pathlib import Path
-
-import numpy as np
 
 from ..host.contract.model import Model
 from ..host.engines.table import VOICE_LUFS
-from ..host.events import NoteOn
-from ..host.kinds.table import kind_of
 from ..host.patch.library import Patch
-from ..host.patch.preset import EnvelopeSettings, PlaySettings, Preset
-from ..host.play.instrument import Instrument
+from .first_preset import untrimmed
+from .instrument.demo import VELOCITY
+from .instrument.levels import FULL_VELOCITY, HIGHEST_DBFS, loudness_lufs, peaks_dbfs
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1
-LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS
-PITCH_CLASSES = (0, 3, 6, 9)
-SECONDS = 2.0
 
 
 def loudness(model: Model) -> float:
-    """Integrated loudness in LUFS (ITU-R BS.1770) of one voice held at the default code, the mean over four keys.
+    """Return the loudness in LUFS that a model's card states: that of its notes at full velocity, as it plays.
 
-    Spectra are played with stored noise phases, which any host can do: what other voices differ by, they make up for.
+    It is that of the demo of its first preset, with its gestures, kit and knobs, and without what the demo's velocity
+    takes away. Where a key at full velocity would then peak above -1 dBFS it is more, by as much; keys of a kit have
+    gains of their own for that.
 
     ``model``'s card must say `PLAIN_LUFS`.
     """
-    import pyloudnorm
-
-    card = model.card
-    rate = card.sample_rate
-    lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
-    play = PlaySettings(**kind_of(card).plain)
-    preset = Preset(format=1, model=str(model.path), play=play, envelope=EnvelopeSettings(attack_seconds=0.0))
-    meter = pyloudnorm.Meter(rate)
-    levels = []
-    for pitch_class in PITCH_CLASSES:
-        instrument = Instrument(Patch("measured", preset, model, Path()), rate)
-        count = round(SECONDS * rate)
-        sound = np.concatenate(
-            [instrument.process([NoteOn(0, 0, lowest + pitch_class, 127)], 8192)]
-            + [instrument.process([], 8192) for _ in range(count // 8192)],
-            axis=1,
-        )
-        level = meter.integrated_loudness(sound.T.astype(np.float64) * 10 ** (LIFT_DB / 20)) - LIFT_DB
-        levels.append(max(level, -120.0))
-    return float(np.mean(levels))
+    patch = Patch("measured", untrimmed(model), model, Path())
+    softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)
+    loud = loudness_lufs(patch) + softer_db
+    if patch.preset.keys:
+        return loud
+    return max(loud, max(peaks_dbfs(patch).values()) - HIGHEST_DBFS + VOICE_LUFS)

@@ -40,7 +40,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
         *kind.frames(card),
         ("chroma", chroma),
         ("prior", prior),
-        ("loudness", f"{card.loudness_lufs:.1f} LUFS at the default code"),
+        ("loudness", f"{card.loudness_lufs:.1f} LUFS at full velocity"),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),

@@ -66,14 +66,15 @@ class KeySettings(Part):
     """One of [[keys]]: a key of a kit, a number or the name of a General MIDI drum, and the clip that it plays.
 
     The clip is that of a ``code``, one number a latent, or of a ``label``: of the model's landmarks, or of its own
-    labels, if it has such; then a ``code`` may say which of those it is. ``pitch_semitones`` moves it. A key cuts what
-    sounds of its ``choke`` group.
+    labels, if it has such; then a ``code`` may say which of those it is. ``pitch_semitones`` moves it, and ``gain_db``
+    is its own gain. A key cuts what sounds of its ``choke`` group.
     """
 
     key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
     code: list[float] | None = None
     label: str | None = None
     pitch_semitones: Annotated[float, Field(ge=-48, le=48)] = 0.0
+    gain_db: Annotated[float, Field(ge=-60, le=24)] = 0.0  # models may make a kick 22 dB softer than a hat
     choke: str | None = None
 
     @model_validator(mode="after")
@@ -223,7 +224,8 @@ class Clip(Kind):
     def keying(self, own: ClipSections, play: Any) -> Keying:
         """See `Kind.keying`."""
         chokes = {entry.key: entry.choke for entry in own.keys if entry.choke is not None}
-        return Keying(strikes=strikes(own, play), chokes=chokes)
+        gains_db = {entry.key: entry.gain_db for entry in own.keys if entry.gain_db}
+        return Keying(strikes=strikes(own, play), chokes=chokes, gains_db=gains_db)
 
     def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
         """See `Kind.pitches`."""

@@ -47,12 +47,14 @@ class Keying(NamedTuple):
     """The way in which keys play voices.
 
     A note that ``holds`` sounds on until its key is pressed again; one that ``strikes`` sounds to its own end, however
-    long its key is down. ``chokes`` has the group of each key that cuts what sounds of its group.
+    long its key is down. ``chokes`` has the group of each key that cuts what sounds of its group, ``gains_db`` the gain
+    of each key that has one of its own.
     """
 
     holds: bool = False
     strikes: bool = False
     chokes: Mapping[int, str] = MappingProxyType({})
+    gains_db: Mapping[int, float] = MappingProxyType({})
 
 
 class Kind:
@@ -67,7 +69,6 @@ class Kind:
     of_notes: ClassVar[Mapping[str, Control]] = {}  # of these, what a note reads when it begins and [[note]] can move
     decodes_notes: ClassVar[bool] = True  # a note's first sound is decoded at its note-on, by a code of its own
     instead: ClassVar[str] = ""  # words for messages: what it has in place of other kinds' keys of [play]
-    plain: ClassVar[Mapping[str, Any]] = {}  # settings of [play] that any host can follow: for measuring loudness
     of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something
     carries_state: ClassVar[bool] = False  # its decoder is stepped, and takes a state from one step to the next
     enveloped: ClassVar[tuple[str, ...]] = ()  # domains whose frames may end with an envelope

@@ -1,6 +1,6 @@
 """The kind ``spectrum``: frames of magnitudes, whose phases a voice finds; and the [gesture] table of its presets."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -37,7 +37,6 @@ class Spectrum(Kind):
     sections = ("gesture",)
     played = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
     controls = of_notes = CONTROLS
-    plain: ClassVar[dict[str, Any]] = {"phase": "noise"}
     of_magnitudes = True
 
     def check(self, card: Shape) -> None:

@@ -91,10 +91,10 @@ class Hands:
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._dials.shape, self._dials.release_samples)
         makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
-        self.voices = keyed(play, kind.keying(preset.of_kind(kind), play), rate, makers)
-        spans = reach(preset, card, effects)
-        here = {*macro_targets(preset.macro), *(target for target in spans if target in self._dials)}
-        spans = {target: span for target, span in spans.items() if target in here}
+        keying = kind.keying(preset.of_kind(kind), play)
+        self.voices = keyed(play, keying, rate, makers)
+        moved, spans = macro_targets(preset.macro), reach(preset, card, effects)
+        spans = {target: span for target, span in spans.items() if target in moved or target in self._dials}
         macros = Macros(preset.macro, spans, self._dials.present, self._dials.turn)
         self.knobs = Mapper(
             [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
@@ -104,6 +104,7 @@ class Hands:
         )
         self._spans = [(latent.low, latent.high) for latent in card.latents]
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
+        self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones
         self._wheel = Wheel(self._bend_range, self.motion.bend)  # of channels outside MPE's zones
@@ -159,7 +160,7 @@ class Hands:
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass
             case NoteOn(time, channel, key, velocity):
-                gain = self._voice_gain * (velocity / 127) ** self._velocity_exponent
+                gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
                 if self._gesturing is not None:
                     self._gesturing.strike((channel, key), velocity)
                 if self._own_values is not None:

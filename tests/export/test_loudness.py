@@ -1,49 +1,46 @@
-"""The loudness of a model is that of its notes by the broadcasters' measure, and levels its voices."""
+"""The loudness of a model is that of its demo by the broadcasters' measure, and levels its voices."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from timbrel.export import loudness as measuring
+from timbrel.export.first_preset import first_preset
+from timbrel.export.instrument.demo import RATE as DEMO_RATE
+from timbrel.export.instrument.demo import demo
+from timbrel.export.instrument.levels import peaks_dbfs
 from timbrel.export.loudness import loudness
+from timbrel.host.contract.model import Model
 from timbrel.host.engines.table import VOICE_LUFS
-from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
 
-RATE = 48000
-# ITU-R BS.1770-4, Tables 1 and 2: the two filters at 48 kHz, numerator and denominator.
-SHELF = [1.53512485958697, -2.69169618940638, 1.19839281085285], [1.0, -1.69065929318241, 0.73248077421585]
-HIGH_PASS = [1.0, -2.0, 1.0], [1.0, -1.99004745483398, 0.99007225036621]
+from .bs1770 import RATE, integrated_lufs
+
+AT_VELOCITY_100 = 40 * np.log10(100 / 127)  # what is taken away from full velocity
 
 
-def weighted_lufs(sound):
-    """Loudness of a steady stereo sound [2, samples], from its spectrum: no blocks, no gates, nobody's meter."""
-    spectrum = np.abs(np.fft.rfft(sound.astype(np.float64), axis=1)) ** 2
-    z = np.exp(-1j * np.linspace(0, np.pi, spectrum.shape[1]))
-    for numerator, denominator in (SHELF, HIGH_PASS):
-        spectrum *= np.abs(np.polyval(numerator[::-1], z) / np.polyval(denominator[::-1], z)) ** 2
-    return -0.691 + 10 * np.log10(2 * np.sum(spectrum) / sound.shape[1] ** 2)
-
-
-def note(model, key, phase="coherent"):
-    """The steady part of a note at full velocity."""
-    preset = Preset(format=1, model=str(model.path), play={"phase": phase})
-    instrument = Instrument(Patch("loud", preset, model, model.path.parent), RATE)
-    seconds = 4
-    return instrument.process([NoteOn(0, 0, key, 127)], seconds * RATE)[:, RATE // 2 :]
+def demo_lufs(model):
+    """The loudness of the demo of a model's first preset, played and measured at another rate than the card's was."""
+    patch = Patch("heard", first_preset(model), model, model.path.parent)
+    performance = demo(patch)
+    instrument = Instrument(patch, RATE)
+    length = round(performance.length * RATE / DEMO_RATE)
+    events = [replace(event, time=round(event.time * RATE / DEMO_RATE)) for event in performance.events]
+    sound = instrument.process(events, length + instrument.latency_samples)
+    return integrated_lufs(sound[:, instrument.latency_samples :])
 
 
 def test_the_meter_of_these_tests_reads_a_full_scale_sine_of_997_hz_as_minus_3():
     """As BS.1770-4, annex 1 has it for one channel."""
     sine = np.sin(2 * np.pi * 997 * np.arange(10 * RATE) / RATE)
-    assert weighted_lufs(np.stack([sine, 0 * sine])) == pytest.approx(-3.01, abs=0.02)
+    assert integrated_lufs(np.stack([sine, 0 * sine])) == pytest.approx(-3.01, abs=0.02)
 
 
 @pytest.mark.parametrize("octave", [2, 4, 6])
-def test_loudness_is_that_of_bs_1770(analytic, octave):
+def test_loudness_is_that_of_the_demo_by_bs_1770_at_full_velocity(analytic, octave):
     model = analytic(octave)
-    lowest = 12 * (octave + 1)
-    heard = np.mean([weighted_lufs(note(model, lowest + step, "noise")) for step in range(12)])
-    assert loudness(model) == pytest.approx(heard, abs=0.3)
+    assert loudness(model) == pytest.approx(demo_lufs(model) - AT_VELOCITY_100, abs=0.1)
 
 
 def test_twice_the_amplitude_is_6_db_louder(analytic):
@@ -54,22 +51,27 @@ def test_twice_the_amplitude_is_6_db_louder(analytic):
     assert loudness(loud) - loudness(plain) == pytest.approx(20 * np.log10(2), abs=0.01)
 
 
-@pytest.mark.parametrize("phase", ["noise", "coherent"])
-def test_a_card_with_its_loudness_makes_a_voice_sound_at_the_hosts_level(analytic, phase):
+def test_a_card_with_its_loudness_makes_the_demo_sound_at_the_hosts_level(analytic):
     model = analytic(lufs=round(loudness(analytic(name="bare")), 2))
-    level = np.mean([weighted_lufs(note(model, key, phase)) for key in range(60, 72)])
-    assert level == pytest.approx(VOICE_LUFS, abs=0.3)
+    assert demo_lufs(model) == pytest.approx(VOICE_LUFS + AT_VELOCITY_100, abs=0.1)
 
 
-def test_an_exported_model_sounds_at_the_hosts_level(small_model):
-    """At 44.1 kHz the filters' corners are 9 % lower, which moves nothing by more than a few tenths of a dB."""
-    from timbrel.host.contract.model import Model
+def test_where_a_key_would_pass_full_scale_the_peak_decides(analytic, monkeypatch):
+    bare = analytic(name="bare")
+    monkeypatch.setattr(measuring, "loudness_lufs", lambda patch: -90.0)
+    model = analytic(lufs=loudness(bare))
+    assert max(peaks_dbfs(Patch("loud", first_preset(model), model, model.path.parent)).values()) == pytest.approx(
+        -1.0, abs=0.01
+    )
 
+
+def test_an_exported_model_with_gestures_sounds_at_the_hosts_level(small_model):
     model = Model(small_model)
-    assert np.mean([weighted_lufs(note(model, key)) for key in range(60, 72)]) == pytest.approx(VOICE_LUFS, abs=1.5)
+    assert model.gestures is not None
+    assert demo_lufs(model) == pytest.approx(VOICE_LUFS + AT_VELOCITY_100, abs=0.1)
 
 
 def test_a_model_that_is_silent_has_a_finite_loudness(analytic, monkeypatch):
     model = analytic()
     monkeypatch.setattr(model, "decode", lambda latent, chroma: np.zeros((len(latent), 2049), np.float32))
-    assert loudness(model) == -120
+    assert loudness(model) == pytest.approx(-120 - AT_VELOCITY_100)

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from timbrel.export import first_preset
 from timbrel.export import make as making
+from timbrel.export.instrument.demo import SCALE
 from timbrel.export.listen import Obedience
 from timbrel.export.make import Stopped
 from timbrel.host.contract.model import Model
@@ -94,7 +95,7 @@ def test_the_instrument_plays_the_right_notes(recordings, tmp_path, monkeypatch)
     assert "it plays in tune" in summary
     scale, rate = soundfile.read(tmp_path / "bells" / "scale.wav", dtype="float32")
     lowest = 12 * (Model(tmp_path / "bells" / "model.onnx").card.chroma.octave + 1)
-    for index, step in enumerate(first_preset.SCALE):
+    for index, step in enumerate(SCALE):
         note = scale[index * 22050 + 4000 : (index + 1) * 22050 - 4000].sum(1)
         assert sounding_note(note, rate) == pytest.approx(lowest + step, abs=0.5)
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from timbrel.export import export as exporting
 from timbrel.export import make as making
-from timbrel.export.first_preset import HIT_SECONDS
+from timbrel.export.instrument.demo import HIT_SECONDS
 from timbrel.export.make import Stopped
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
@@ -72,7 +72,8 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     (described,) = [line for line in display.said if line.startswith("clips of ")]
     assert "1 is longer, and cut with a fade" in described
     assert "varied in pitch and decay" in described
-    assert "2 keys from 36 on play its clips" in summary
+    assert "2 keys from 42 to 45 play its clips" in summary
+    assert "keys\n   42  hat\n   45  tom" in display.said
     assert "tune" not in summary
 
     corpus = Corpus.open(output / "corpus")
@@ -81,7 +82,7 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     patch = open_patch(str(output / "preset.toml"))
     assert patch.warnings == ()
     assert patch.model.card.labels == ["hat", "tom"]
-    assert [(entry.key, entry.label) for entry in patch.preset.keys] == [(36, "hat"), (37, "tom")]
+    assert [(entry.key, entry.label) for entry in patch.preset.keys] == [(42, "hat"), (45, "tom")]
     assert patch.model.verify().passed
     kit, rate = soundfile.read(output / "kit.wav", dtype="float32")
     step = round(HIT_SECONDS * rate)

@@ -199,6 +199,13 @@ def test_of_a_kit_each_key_plays_its_own_clip_as_recorded_and_others_nothing(sou
     assert near(sound([on(0, 50)], 9000, keys=KIT)[: 2 * LENGTH : 2], REST + FIRST, 1e-5)
 
 
+def test_a_key_of_a_kit_has_a_gain_of_its_own(sound):
+    louder = [{**KIT[0], "gain_db": 12.0}, {**KIT[1], "gain_db": -20.0}, *KIT[2:]]
+    for key, gain in ((36, 10 ** (12 / 20)), (42, 0.1), (46, 1.0)):
+        plain, found = (sound([on(0, key)], LENGTH, keys=keys) for keys in (KIT, louder))
+        assert near(found, gain * plain, 1e-5)
+
+
 def test_knobs_move_the_codes_of_a_kit_and_keep_them_in_the_latents_spans(sound):
     latent = {"values": [0.5, 0.0]}
     found = sound([Turn(0, 0, "latent.0", 1.0), on(1000, 46)], 6000, keys=KIT, latent=latent)

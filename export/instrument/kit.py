@@ -1,0 +1,151 @@
+"""Puts the sounds of a clip model on keys: drums on their General MIDI keys, all others on free keys."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...host.contract.card import Card, in_deviations
+from ...host.kinds.clip import KeySettings
+from ...host.kinds.drums import DRUMS
+
+FIRST_KEY = 36  # General MIDI's bass drum
+KIT_KEYS = 10  # of a model without labels: as many as two hands have fingers
+KEYS = (*range(FIRST_KEY, 128), *range(FIRST_KEY - 1, -1, -1))  # in the order in which labels without a drum get them
+HATS = {42, 44, 46}  # a closed, a pedalled and an open hat choke each other
+NAMED = {name.casefold(): key for key, name in DRUMS.items()}
+
+# Words of labels that mean others; those of two letters are the names of the TR-808's and the TR-909's sounds.
+_MEANT = {
+    **dict.fromkeys(("bd", "kik", "bassdrum"), "kick"),
+    **dict.fromkeys(("sd", "sn", "snr"), "snare"),
+    **dict.fromkeys(("rs", "rimshot", "sidestick"), "rim"),
+    **dict.fromkeys(("cp", "handclap"), "clap"),
+    **dict.fromkeys(("hh", "hihat"), "hat"),
+    **dict.fromkeys(("ch", "chh", "hhc", "closedhat", "clhat"), "closed hat"),
+    **dict.fromkeys(("oh", "ohh", "hho", "openhat", "ophat"), "open hat"),
+    **dict.fromkeys(("ph", "phh", "hhp", "foot"), "pedal hat"),
+    **dict.fromkeys(("cy", "cr", "cymbal"), "crash"),
+    **dict.fromkeys(("rd", "rc"), "ride"),
+    **dict.fromkeys(("tamb", "tamborine"), "tambourine"),
+    **dict.fromkeys(("maraca", "ma"), "shaker"),
+    **dict.fromkeys(("clave", "cl"), "claves"),
+    **{"cb": "cowbell", "chinese": "china", "woodblock": "wood block", "lo": "low", "hi": "high"},
+    **{"lt": "low tom", "mt": "mid tom", "ht": "high tom", "lc": "low conga", "mc": "mid conga", "hc": "high conga"},
+}
+# Drums and their keys, the first that is free: a label is the drum of which it has all words, and of several such the
+# one with most words, or else the first.
+_DRUMS: Sequence[tuple[str, tuple[int, ...]]] = (
+    ("kick", (36, 35)),
+    ("bass drum", (36, 35)),
+    ("snare", (38, 40)),
+    ("side stick", (37,)),
+    ("cross stick", (37,)),
+    ("rim", (37,)),
+    ("clap", (39,)),
+    ("hat", (42, 44)),
+    ("closed hat", (42, 44)),
+    ("pedal hat", (44, 42)),
+    ("open hat", (46,)),
+    ("ride", (51, 59)),
+    ("ride bell", (53,)),
+    ("splash", (55,)),
+    ("china", (52,)),
+    ("crash", (49, 57)),
+    ("tom", (45, 47, 50, 48, 43, 41)),
+    ("floor tom", (41, 43)),
+    ("low tom", (45, 43, 41)),
+    ("mid tom", (47, 48)),
+    ("high tom", (50, 48)),
+    ("low mid tom", (47,)),
+    ("high mid tom", (48,)),
+    ("tambourine", (54,)),
+    ("cowbell", (56,)),
+    ("cow bell", (56,)),
+    ("vibraslap", (58,)),
+    ("bongo", (60, 61)),
+    ("low bongo", (61,)),
+    ("conga", (63, 62, 64)),
+    ("low conga", (64,)),
+    ("high conga", (62,)),
+    ("timbale", (65, 66)),
+    ("low timbale", (66,)),
+    ("agogo", (67, 68)),
+    ("low agogo", (68,)),
+    ("cabasa", (69,)),
+    ("shaker", (70, 69)),
+    ("whistle", (71, 72)),
+    ("guiro", (73, 74)),
+    ("claves", (75,)),
+    ("wood block", (76, 77)),
+    ("low wood block", (77,)),
+    ("cuica", (78, 79)),
+    ("triangle", (81, 80)),
+)
+_WORDS = {word for name, _ in _DRUMS for word in name.split()}
+
+
+def kit(card: Card) -> list[KeySettings]:
+    """Return the keys of a model's kit, the lowest first: a key for each label, or ten clips far from another.
+
+    Labels that name a drum of General MIDI get its key, all others free keys from the bass drum's upwards, in the
+    card's order. Without labels, keys play landmarks: the first lies nearest to the model's default, each other
+    farthest from those before it. Labels beyond 128 get none.
+    """
+    if card.labels:
+        placed = sorted(label_keys(card.labels).items(), key=lambda entry: entry[1])
+        choking = HATS & {key for _, key in placed}
+        hats = {"choke": "hats"} if len(choking) > 1 else {}
+        return [KeySettings(key=key, label=label, **(hats if key in HATS else {})) for label, key in placed]
+    scale = in_deviations(card)
+    codes = np.array([mark.latent for mark in card.landmarks]) * scale
+    middle = np.array([latent.default for latent in card.latents]) * scale
+    chosen = [int(np.square(codes - middle).sum(1).argmin())]
+    while len(chosen) < min(KIT_KEYS, len(codes)):
+        apart = np.square(codes[:, None] - codes[chosen]).sum(2).min(1)
+        chosen.append(int(apart.argmax()))
+    return [
+        KeySettings(key=FIRST_KEY + place, code=list(card.landmarks[mark].latent)) for place, mark in enumerate(chosen)
+    ]
+
+
+def label_keys(labels: Sequence[str]) -> dict[str, int]:
+    """Return the key of each label: its drum's in General MIDI, or a free one.
+
+    Drums that are said in most words choose first: ``open hat`` before ``hat``.
+    """
+    found: dict[str, int] = {}
+    drums = {label: _drum(label) for label in labels}
+    for label in sorted(labels, key=lambda label: -drums[label][0]):
+        free = [key for key in drums[label][1] if key not in found.values()]
+        found |= {label: free[0]} if free else {}
+    for label in labels:
+        free = [key for key in KEYS if key not in found.values()] if label not in found else []
+        found |= {label: free[0]} if free else {}
+    return found
+
+
+def key_table(keys: Sequence[KeySettings], card: Card) -> str:
+    """Return a table of a kit's keys, a line each: the key, the General MIDI drum that it is, and its sound."""
+    names = {tuple(mark.latent): mark.label for mark in card.landmarks}
+    rows = [f"  {entry.key:>3}  {entry.label or names[tuple(entry.code or ())]}" for entry in keys]
+    left = len(card.labels) - len(rows) if card.labels else 0
+    return "\n".join(["keys", *rows, *([f"  {left} labels have no key: MIDI has 128"] if left else [])])
+
+
+def _drum(label: str) -> tuple[int, tuple[int, ...]]:
+    """Return in how many words a label names a drum, and the drum's keys; 0 and none where it names none."""
+    if (key := NAMED.get(" ".join(label.split()).casefold())) is not None:
+        return len(label.split()) + 1, (key,)
+    # Words end where letters do, and where a small letter is followed by a large one: "OpenHat-02" has two.
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
+    said = {word.casefold() for word in re.findall(r"[^\W\d_]+", spaced)}
+    words = {part for word in said for part in _meant(word).split()}
+    known = [(len(name.split()), keys) for name, keys in _DRUMS if words.issuperset(name.split())]
+    return max(known, key=lambda drum: drum[0], default=(0, ()))
+
+
+def _meant(word: str) -> str:
+    """Return what a word of a label means, in words of `_DRUMS`: plurals and abbreviations written out."""
+    single = word.removesuffix("s")
+    return _MEANT.get(word) or (single if single in _WORDS and word not in _WORDS else _MEANT.get(single, word))

@@ -1,0 +1,67 @@
+"""Measures how loud an instrument plays, before its limiter: loudness (ITU-R BS.1770) and peaks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.events import Event, NoteOff, NoteOn
+from ...host.kinds.table import kind_of
+from ...host.patch.library import Patch
+from ...host.play.instrument import Instrument
+from ...host.units import gain_to_db
+from .demo import RATE, VELOCITY, demo, keys_of
+
+Array = npt.NDArray[np.float32]
+
+BLOCK = 8192  # samples at a time
+FULL_VELOCITY = 127
+HIGHEST_DBFS = -1.0  # of a single key at full velocity: a decibel is left for what converters make between samples
+HELD_SECONDS, RINGS_SECONDS = 1.0, 0.5  # of a key that is played alone
+LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS
+SILENT_LUFS = -120.0
+
+
+def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
+    """Return the integrated loudness (BS.1770-4) of an instrument's `demo`, -120 LUFS of silence."""
+    import pyloudnorm
+
+    performance = demo(patch, velocity)
+    sound = played(patch, performance.events, performance.length).astype(np.float64)
+    level = pyloudnorm.Meter(RATE).integrated_loudness(sound.T * 10 ** (LIFT_DB / 20)) - LIFT_DB
+    return float(max(level, SILENT_LUFS))
+
+
+def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
+    """Return the peak of each key alone at full velocity, of ``keys`` or those that the demo plays.
+
+    Kinds whose demo is one key that is held play the demo: their loudest moment may come late.
+    """
+    asked = list(keys) or keys_of(patch)
+    if len(keys_of(patch)) == 1 and not kind_of(patch.model.card).of_clips:
+        performance = demo(patch, FULL_VELOCITY)
+        return {asked[0]: _peak_dbfs(played(patch, performance.events, performance.length))}
+    return {key: _peak_dbfs(single(patch, key, FULL_VELOCITY)) for key in asked}
+
+
+def single(patch: Patch, key: int, velocity: int) -> Array:
+    """Return the sound of a key that is held alone for a second, and of a clip to its end: [2, samples]."""
+    card = patch.model.card
+    seconds = HELD_SECONDS + RINGS_SECONDS
+    if kind_of(card).of_clips:
+        seconds = max(seconds, card.frame_length / card.sample_rate)
+    events = [NoteOn(0, 0, key, velocity), NoteOff(round(HELD_SECONDS * RATE), 0, key)]
+    return played(patch, events, round(seconds * RATE))
+
+
+def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
+    """Return the sound of events, [2, samples] at `RATE`, as `render` has it before the limiter."""
+    instrument = Instrument(patch, RATE)
+    length = samples + instrument.latency_samples
+    instrument.hear(sorted(events, key=lambda event: event.time), length)
+    blocks = [instrument.read(min(BLOCK, length - first)) for first in range(0, length, BLOCK)]
+    return np.concatenate(blocks, axis=1)[:, instrument.latency_samples :]
+
+
+def _peak_dbfs(sound: Array) -> float:
+    return max(gain_to_db(float(np.abs(sound).max(initial=0.0))), SILENT_LUFS)
