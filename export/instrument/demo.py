@@ -37,7 +37,9 @@ def demo(patch: Patch, velocity: int = VELOCITY) -> Performance:
 
 
 def keys_of(patch: Patch) -> list[int]:
-    """Return the keys that an instrument's demo plays, from the lowest on."""
+    """Return the keys that an instrument's demo plays one by one, from the lowest on; none where it holds one key."""
+    if patch.model.card.kind in HELD:
+        return []
     return sorted({event.key for event in demo(patch).events if isinstance(event, NoteOn)})
 
 
@@ -98,3 +100,4 @@ DEMOS: dict[str, Callable[[Patch, int], tuple[list[Event], int]]] = {
     Clip.name: _hits,
     Stream.name: _loop,
 }
+HELD = {Grain.name, Stream.name}  # kinds whose demo is one key that is held

@@ -10,7 +10,7 @@ from ...host.kinds.table import kind_of
 from ...host.patch.library import Patch
 from ...host.play.instrument import Instrument
 from ...host.units import gain_to_db
-from .demo import RATE, VELOCITY, demo, keys_of
+from .demo import MIDDLE_C, RATE, VELOCITY, demo, keys_of
 
 Array = npt.NDArray[np.float32]
 
@@ -38,9 +38,9 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
     Kinds whose demo is one key that is held play the demo: their loudest moment may come late.
     """
     asked = list(keys) or keys_of(patch)
-    if len(keys_of(patch)) == 1 and not kind_of(patch.model.card).of_clips:
+    if not asked:
         performance = demo(patch, FULL_VELOCITY)
-        return {asked[0]: _peak_dbfs(played(patch, performance.events, performance.length))}
+        return {MIDDLE_C: _peak_dbfs(played(patch, performance.events, performance.length))}
     return {key: _peak_dbfs(single(patch, key, FULL_VELOCITY)) for key in asked}
 
 

@@ -1,0 +1,45 @@
+"""Presets that ship are as loud as each other as they play, and no single key reaches full scale."""
+
+import pytest
+from timbrel.export.instrument.levels import loudness_lufs, peaks_dbfs
+from timbrel.host.patch.library import open_patch
+from timbrel.host.shelf import shipped_presets
+
+LU = 3.0
+HIGHEST_DBFS = -1.0
+
+
+@pytest.fixture(scope="module")
+def loud():
+    """The loudness of each preset's demo at velocity 100."""
+    return {name: loudness_lufs(open_patch(name)) for name in shipped_presets()}
+
+
+def test_all_presets_that_ship_are_as_loud_as_each_other(loud):
+    assert len(loud) >= 13
+    assert max(loud.values()) - min(loud.values()) < LU, loud
+
+
+def test_they_are_as_loud_as_voices_of_new_models_at_velocity_100(loud):
+    """-20 LUFS at full velocity; velocity 100 takes 4.15 dB away."""
+    assert loud == {name: pytest.approx(-24.15, abs=1.6) for name in loud}
+
+
+@pytest.mark.parametrize("name", shipped_presets())
+def test_no_single_key_at_full_velocity_comes_nearer_to_full_scale_than_a_decibel(name):
+    assert max(peaks_dbfs(open_patch(name)).values()) <= HIGHEST_DBFS
+
+
+@pytest.mark.parametrize("name", ["gm-keys", "drum-kit", "lakeside-walk"])
+def test_velocity_32_is_24_db_softer_than_127_and_20_than_100(loud, name):
+    patch = open_patch(name)
+    soft, full = (loudness_lufs(patch, velocity) for velocity in (32, 127))
+    assert full - soft == pytest.approx(23.9, abs=1.5)
+    assert loud[name] - soft == pytest.approx(19.8, abs=1.5)
+
+
+def test_the_drums_of_the_kit_lie_within_ten_decibels_of_each_other():
+    """The model makes its kick 22 dB softer than its hat."""
+    peaks = peaks_dbfs(open_patch("drum-kit"))
+    assert peaks[36] > peaks[42]
+    assert max(peaks.values()) - min(peaks.values()) < 10
