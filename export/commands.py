@@ -1,6 +1,7 @@
 """The commands that make instruments of runs and of sounds, and say what runs came to."""
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -139,9 +140,7 @@ def evaluate(
     if output is not None:
         raise UserError(f"-o {output} goes with --corpus; the report of a run is written to {run / 'report'}")
     if not (run / "run.json").exists() and is_instrument(str(run)):
-        raise UserError(
-            f"{run} is an instrument, no run: give --corpus CORPUS, whose notes it is compared with, and -o"
-        )
+        raise UserError(_no_run(run))
     with Display() as display:
         display.stage("evaluating")
         judge = None if classifier is None else Run.open(classifier)
@@ -152,6 +151,15 @@ def evaluate(
     if found.get("knobs"):
         print(knobs(found["knobs"]))
     print(f"{run / 'report' / 'index.html'}")
+
+
+def _no_run(instrument: Path) -> str:
+    """Return what to do with an instrument where a run is asked for."""
+    own = instrument / "run"
+    its = f"; its run is {own}: timbrel evaluate {shlex.quote(str(own))}" if (own / "run.json").exists() else ""
+    return (
+        f"{instrument} is an instrument, no run{its}; to compare its notes with others, give --corpus CORPUS -o REPORT"
+    )
 
 
 def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object) -> None:

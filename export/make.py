@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from ..train.corpus.store import Corpus
 from ..train.health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
-from ..train.recipes.base import Recipe
+from ..train.recipes.base import MOST_MINUTES, Recipe
 from ..train.recipes.load import load_recipe
 from ..train.run import Run
 from .evaluate import evaluate
@@ -135,7 +134,7 @@ def _begin(
     """Return a new instrument's corpus and run, or those that were begun and stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
-    load_recipe(FAMILIES[TONAL].recipe, [f"training.minutes={minutes}"])  # refuses a wrong number before any work
+    _check_minutes("--minutes", minutes)
     corpus = _corpus(sounds, output, family, label, display)
     try:
         family = _chosen(corpus, output, family, display)
@@ -148,6 +147,15 @@ def _begin(
             with contextlib.suppress(OSError):
                 output.rmdir()
         raise
+
+
+def _check_minutes(option: str, minutes: float) -> None:
+    """Refuse a budget that no recipe takes, before any work."""
+    if not 0 < minutes <= MOST_MINUTES:
+        raise UserError(
+            f"{option} {minutes:g} must be above 0, and {MOST_MINUTES} at most; give the minutes to train, such as "
+            f"{MINUTES:g}"
+        )
 
 
 def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
@@ -266,8 +274,7 @@ def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
     """Return the run of a finished instrument, gone on with for some minutes, or for what is left of those."""
-    if not 0 < minutes < math.inf:
-        raise UserError(f"--more-minutes {minutes:g} must be above 0, such as {MINUTES:g}")
+    _check_minutes("--more-minutes", minutes)
     if not (output / PRESET).exists():
         raise UserError(
             f"{output} holds no finished instrument; make one, or go on with one that was stopped, with: "

@@ -141,9 +141,10 @@ def in_words(found: Figures) -> str:
     else:
         why = f"all recordings of a key are about as loud as each other (within {found['apart_db']:.0f} dB)"
     if _alike(soft["played_hz"], loud["played_hz"]):
-        return f"none: {why}; velocity changes loudness only"
+        return f"{why}: velocity changes the loudness of notes, not their brightness"
     return (
-        f"none: {why}; all the same velocity {SOFT} plays {soft['played_hz']:.0f} Hz and {LOUD} {loud['played_hz']:.0f}"
+        f"{why}; yet velocity changes brightness too: notes average {soft['played_hz']:.0f} Hz at velocity {SOFT}, "
+        f"{loud['played_hz']:.0f} Hz at {LOUD}"
     )
 
 

@@ -126,7 +126,10 @@ def test_a_preset_that_was_edited_is_kept_beside_the_new_one(recordings, tmp_pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--more-minutes", "0"], "--more-minutes 0 must be above 0, such as 5"),
+        (
+            ["--more-minutes", "0"],
+            "--more-minutes 0 must be above 0, and 100000 at most; give the minutes to",
+        ),
         (["--more-minutes", "nan"], "--more-minutes nan must be above 0"),
         (["--more-minutes", "1", "--minutes", "2"], "--minutes 2 and --more-minutes 1 are two budgets; give one"),
         (["--more-minutes", "1"], "holds no finished instrument; make one, or go on with one that was stopped, with"),

@@ -14,6 +14,7 @@ class Part(BaseModel):
 
 Weight = Annotated[float, Field(ge=0)]
 Latents = Annotated[int, Field(ge=1, le=64)]
+MOST_MINUTES = 100_000  # of training: ten weeks
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length=16)]
 
 
@@ -22,7 +23,7 @@ class Training(Part):
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=65536)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     schedule: Literal["constant", "cosine"]

@@ -150,7 +150,14 @@ def test_options_that_do_not_go_together_are_refused_in_a_line(tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_an_instrument_alone_is_asked_for_a_corpus(timbrel):
+def test_an_instrument_alone_is_asked_for_a_corpus_or_its_run(timbrel, tmp_path, monkeypatch):
     ended = timbrel("evaluate", "gm-keys")
     assert ended.status == 2
-    assert "gm-keys is an instrument, no run: give --corpus CORPUS" in ended.err
+    assert "gm-keys is an instrument, no run; to compare its notes with others, give --corpus CORPUS" in ended.err
+    (tmp_path / "my flute" / "run").mkdir(parents=True)
+    (tmp_path / "my flute" / "preset.toml").touch()
+    (tmp_path / "my flute" / "run" / "run.json").touch()
+    monkeypatch.chdir(tmp_path)
+    ended = timbrel("evaluate", "my flute")
+    assert ended.status == 2
+    assert "my flute is an instrument, no run; its run is my flute/run: timbrel evaluate 'my flute/run'" in ended.err

@@ -119,7 +119,9 @@ def test_levelled_recordings_are_said_to_be_so(patched, tmp_path):
     assert (found["dynamics"], found["levelled"]) == (False, True)
     assert found["soft"]["recorded_hz"] is found["loud"]["recorded_hz"] is None
     assert (found["soft"]["velocity"], found["loud"]["velocity"]) == (32, 127)
-    assert in_words(found) == "none: all recordings were made as loud as each other; velocity changes loudness only"
+    assert in_words(found) == (
+        "all recordings were made as loud as each other: velocity changes the loudness of notes, not their brightness"
+    )
 
 
 def test_one_dynamic_played_unevenly_is_no_dynamics(patched, tmp_path):
@@ -131,8 +133,8 @@ def test_one_dynamic_played_unevenly_is_no_dynamics(patched, tmp_path):
     assert (found["dynamics"], found["levelled"]) == (False, False)
     assert 0 < found["apart_db"] < 8
     assert in_words(found) == (
-        f"none: all recordings of a key are about as loud as each other (within {found['apart_db']:.0f} dB); "
-        "velocity changes loudness only"
+        f"all recordings of a key are about as loud as each other (within {found['apart_db']:.0f} dB): "
+        "velocity changes the loudness of notes, not their brightness"
     )
 
 
@@ -140,7 +142,9 @@ def test_an_instrument_that_velocity_changes_all_the_same_is_said_to(patched, tm
     found = found_of(patched(BRIGHT), corpus_of(tmp_path / "c", lambda key: [LOUD]))
     assert not found["dynamics"]
     soft, loud = found["soft"]["played_hz"], found["loud"]["played_hz"]
-    assert in_words(found).endswith(f"; all the same velocity 32 plays {soft:.0f} Hz and 127 {loud:.0f}")
+    assert in_words(found).endswith(
+        f"; yet velocity changes brightness too: notes average {soft:.0f} Hz at velocity 32, {loud:.0f} Hz at 127"
+    )
 
 
 def test_recordings_that_differ_in_level_alone_are_said_to(patched, tmp_path):
@@ -154,7 +158,7 @@ def test_keys_far_apart_tell_nothing_of_dynamics(patched, tmp_path):
     clips = [("train", 48, SOFT), ("train", 60, LOUD), ("train", 72, {"fall": 0.5, "gain": 0.05})]
     found = found_of(patched(), note_corpus(tmp_path / "c", clips))
     assert (found["dynamics"], found["apart_db"]) == (False, None)
-    assert in_words(found).startswith("none: no key was recorded twice; ")
+    assert in_words(found).startswith("no key was recorded twice: ")
 
 
 def test_labels_say_the_velocity_where_there_are_some(patched, tmp_path):
