@@ -232,8 +232,11 @@ def _method(asked: Method | None, model: "Model") -> "Finding":
     from ..host.contract.encoder import encoder_path
     from ..host.through.recover import NETWORK
     from ..host.through.recover import Method as Finding
+    from ..host.through.refined import can_refine, refined
 
     encodes = encoder_path(model.path).exists()
+    if encodes and asked in (None, Method.hybrid) and can_refine(model.card):  # which needs no torch
+        return Finding("hybrid", refined, refines=True)
     searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
     if asked is Method.network or (asked is None and not searches):
         if asked is None:

@@ -33,26 +33,18 @@ class Least(NamedTuple):
     settled: bool
 
 
-def least_squares(
-    residuals: Residuals,
-    point: Tensor,
-    evaluations: int,
-    found: float,
-    around: Callable[[Tensor], Residuals] | None = None,
-) -> Least:
+def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: float) -> Least:
     """Minimise the sum of squared residuals from a point in the unit box or at its ends.
 
     Args:
         point: [n], 0 to 1.
         evaluations: the most.
         found: a sum of squares that ends the search.
-        around: gives, for a point [1, n], residuals near it that are smooth, where ``residuals`` themselves are not.
     """
-    nearby = around or (lambda _: residuals)
     best = point.float().clamp(0, 1)[None]
     with torch.no_grad():
         rest = residuals(best)
-        ways, jacobians = _jacobian(nearby(best), best), 1
+        ways, jacobians = _jacobian(residuals, best), 1
         loss, damping, idle = float(rest.square().sum()), DAMPING, 0
         for count in range(1, evaluations):
             if loss <= found:
@@ -60,7 +52,7 @@ def least_squares(
             if idle == PATIENCE:
                 if jacobians == JACOBIANS:
                     return Least(best[0], loss, count, True)
-                ways, jacobians, damping, idle = _jacobian(nearby(best), best), jacobians + 1, DAMPING, 0
+                ways, jacobians, damping, idle = _jacobian(residuals, best), jacobians + 1, DAMPING, 0
             trial = _aimed(best[0], rest[0], ways, damping)[None]
             step, given = trial - best, residuals(trial)
             tried = float(given.square().sum())

@@ -3,9 +3,7 @@
 ``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
 the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
 best go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there, and
-refines that by least squares. Clips given as magnitudes are compared as they sound: first with the phases of the
-recording, which stand still, and without the levels that set their attacks, which a step to another code turns about;
-then with these, and last with the phases that a host finds.
+refines that by least squares; clips given as magnitudes a host refines on its own (`host/through/refined.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +16,14 @@ from torch import Tensor
 
 from ...host.contract.card import Card
 from ...host.contract.model import Model
+from ...host.through.refined import refined
 from ...host.through.sought import Found, Sought
 from .decoder import Decoder
 from .lbfgs import Minimiser, Objective
-from .levenberg import Least, Residuals, least_squares
+from .levenberg import Least, least_squares
 from .likeness import Further, Likeness
 from .sounding import Sounding
-from .views import Heard, Magnitudes, view_of
+from .views import Array, Heard, Magnitudes, view_of
 
 STARTS = 16  # of a search by slopes; each label has one at least
 ROUNDS = 20  # evaluations between two reports of progress
@@ -87,7 +86,7 @@ class Searcher:
             UserError: it cannot be searched.
         """
         self.options = options or Options()
-        self._card, self._decoder, self._view = model.card, Decoder(model), view_of(model.card)
+        self._model, self._card, self._decoder, self._view = model, model.card, Decoder(model), view_of(model.card)
         self._sounding = Sounding(model.card) if isinstance(self._view, Magnitudes) else None
         self._played = self._sounding or self._view
         if self.options.gain_counts is not None:
@@ -120,11 +119,13 @@ class Searcher:
 
     def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
         """Refine the codes that a network gave; see `Search`."""
+        if self._sounding is not None:
+            return refined(self._model, sounds, progress, self._further_of_clips())
         played, points, groups, labels = self._placed(sounds)
         before = self._missed(played, points, groups, labels)
         ends = []
-        for number, sound in enumerate(sounds):
-            ends.append(self._refined(played, sound, number, points[number], labels[number]))
+        for number in range(len(sounds)):
+            ends.append(self._refined(played, number, points[number], labels[number]))
             if progress is not None:
                 progress((number + 1) / len(sounds))
         better = torch.stack([end.point for end in ends])
@@ -140,29 +141,27 @@ class Searcher:
         ended = Minimiser(objective, points, groups, "stochastic", FOUND, generator).run(evaluations)
         return self._found(ended.points.float(), groups, labels, ended.settled, played, before.tolist())
 
-    def _refined(self, played: Likeness, sound: Sought, number: int, point: Tensor, label: Tensor) -> Least:
+    def _refined(self, played: Likeness, number: int, point: Tensor, label: Tensor) -> Least:
         """Return where least squares lead from the point of a sound, the target of that number."""
-        sounding, which = self._sounding, torch.tensor([number])
+        which = torch.tensor([number])
 
-        def decoded(at: Tensor) -> Tensor:
-            return self._decoded(at, label.expand(len(at)))
+        def residuals(at: Tensor) -> Tensor:
+            return played.residuals(self._decoded(at, label.expand(len(at))), which)
 
-        if sounding is None:
-            return least_squares(lambda at: played.residuals(decoded(at), which), point, EVALUATIONS, EXACT)
+        return least_squares(residuals, point, EVALUATIONS, EXACT)
 
-        def held(phasors: Tensor, levelled: bool = True) -> Residuals:
-            return lambda at: played.residuals(sounding.made(decoded(at), phasors, levelled), which)
+    def _further_of_clips(self) -> Callable[[Array, int], Array] | None:
+        """Return what the options add to the residuals of clips, as a host takes it."""
+        further = self.options.further
+        if further is None:
+            return None
 
-        own = sounding.own_phasors(torch.from_numpy(sound.frames[0]))
-        for levelled in (False, True):
-            point = least_squares(held(own, levelled), point, EVALUATIONS, EXACT).point
-        return least_squares(
-            lambda at: played.residuals(sounding.played(decoded(at)), which),
-            point,
-            EVALUATIONS,
-            EXACT,
-            around=lambda at: held(sounding.phasors(decoded(at)[0])),
-        )
+        def apart(clips: Array, number: int) -> Array:
+            with torch.no_grad():
+                found: Array = further(torch.from_numpy(clips), torch.tensor([number])).numpy()
+            return found
+
+        return apart
 
     def _placed(self, sounds: Sequence[Sought]) -> tuple[Likeness, Tensor, Tensor, Tensor]:
         """Return what played sounds are compared by, their codes in parts of the box, their numbers, and their labels.

@@ -22,9 +22,10 @@ from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
 from ..shelf import shipped_models
 from .again import Again, Outputs, again_of, kit_again
+from .refined import can_refine
 from .simplified import drawn, simplified, smoothed
 from .sought import MARGIN, Found, Search, Sought
-from .spans import distances, outside
+from .spans import Span, distances, outside
 from .track import Track, clip_of, listen, pieces
 
 Array = npt.NDArray[np.float32]
@@ -119,21 +120,35 @@ def _one(
 ) -> Recovered:
     """Write a preset that rests where a sound lies, or follows it."""
     card, output, scale = model.card, outputs.preset, in_deviations(model.card)
+
+    def played(code: _Code) -> tuple[Preset, Again]:
+        made = _preset_of(sound, model, output).model_copy(
+            update={"latent": LatentSettings(values=_rounded(code.code))}
+        )
+        tables = dict(kind_of(card).tables(code.label, held=False)) | _gesture(track, code, model)
+        made = made.model_copy(update=tables)
+        return made, again_of(sound, track, made, model, output)
+
     rest = _rest(sound, track, model, method, lambda done: share(0.2 + 0.6 * done))
-    preset = _preset_of(sound, model, output).model_copy(update={"latent": LatentSettings(values=_rounded(rest.code))})
-    preset = preset.model_copy(update=dict(kind_of(card).tables(rest.label, held=False)) | _gesture(track, rest, model))
+    preset, again = played(rest)
+    own, by_network = _networks(track, rest, card), None
+    if method.refines and own is not None:
+        before = played(own)
+        by_network = before[1].measures.log_mel_db
+        if by_network < again.measures.log_mel_db:
+            rest, (preset, again) = own, before
     told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # of a clip one code is told, the one found
         away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
         told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
-    warnings = _doubts(sound, rest, card)
+    warnings = _doubts(sound, track, rest, card)
     if points is not None:
         path, fits, beyond = _path(sound, track, model, scale, points, method)
         preset = preset.model_copy(update={"motion": [path]})
         told.append(fits)
         warnings += beyond
-    again = again_of(sound, track, preset, model, output)
-    entry = _entry(sound.name, rest, card, again)
+        again = again_of(sound, track, preset, model, output)
+    entry = _entry(sound.name, rest, card, again, by_network)
     about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
     warnings += outputs.write(preset, [again], card, about | entry, overwrite)
     share(1.0)
@@ -168,8 +183,22 @@ def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callab
 
 
 def _own(track: Track, card: Card) -> Doubles | None:
-    """Return the code of the frame that is nearest to the median of all, by the network; None where there is none."""
-    return track.codes[medoid(track.codes * in_deviations(card))] if track.codes.shape[1] else None
+    """Return the network's code, of the frame that is nearest to the median of all; None where there is none.
+
+    That of a clip is brought into the span of training, which codes of clips do not leave.
+    """
+    if not track.codes.shape[1]:
+        return None
+    own: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
+    return Span(card).into(own) if can_refine(card) else own
+
+
+def _networks(track: Track, found: _Code, card: Card) -> _Code | None:
+    """Return the network's code in the place of one that a search found, with what the search said; None without."""
+    own = _own(track, card)
+    if own is None or found.found is None:
+        return None
+    return _Code(own, found.label, found.found._replace(code=own, after=found.found.before))
 
 
 def _sought(sound: Path, track: Track, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None) -> Sought:
@@ -184,11 +213,13 @@ def _code_of(found: Found, card: Card) -> _Code:
     return _Code(found.code, None if found.label is None else card.labels[found.label], found)
 
 
-def _doubts(sound: Path, code: _Code, card: Card) -> list[str]:
+def _doubts(sound: Path, track: Track, code: _Code, card: Card) -> list[str]:
     """Return what to warn of a code that was found."""
     lines = []
-    if beyond := outside(code.code, card):
-        lines.append(f"{sound} is unlike the training sounds: its code lies outside the span of {beyond}")
+    brought = track.clip is not None and code.found is None and can_refine(card)
+    if beyond := outside(track.codes[0] if brought else code.code, card):
+        line = f"{sound} is unlike the training sounds: its code lies outside the span of {beyond}"
+        lines.append(line + ("; the preset rests at the nearest code inside" if brought else ""))
     if code.found is not None and not code.found.settled:
         lines.append(f"{sound}: the search did not come to its end; this is the best code that it met")
     return lines
@@ -213,24 +244,42 @@ def _kit(
     tracks = [clip_of(sound, card, encoder) for sound in sounds]
     share(0.2)
     if method.search is None:
-        codes = [_Code(track.codes[0], track.label) for track in tracks]
+        codes = [_Code(code, track.label) for track in tracks if (code := _own(track, card)) is not None]
     else:
-        own = [track.codes[0] if track.codes.shape[1] else None for track in tracks]
+        own = [_own(track, card) for track in tracks]
         asked = [_sought(sound, track, card, [], code) for sound, track, code in zip(sounds, tracks, own, strict=True)]
         codes = [_code_of(found, card) for found in method.search(model, asked, lambda done: share(0.2 + 0.6 * done))]
-    keys = [
-        KeySettings(key=FIRST_KEY + number, code=_rounded(code.code), label=code.label)
-        for number, code in enumerate(codes)
+
+    def played(codes: Sequence[_Code]) -> tuple[Preset, list[Again]]:
+        keys = [
+            KeySettings(key=FIRST_KEY + number, code=_rounded(code.code), label=code.label)
+            for number, code in enumerate(codes)
+        ]
+        made = _preset_of(folder, model, output).model_copy(update={"keys": keys})
+        return made, kit_again(tracks, made, model, output)
+
+    preset, parts = played(codes)
+    before: list[float | None] = [None] * len(codes)
+    if method.refines:
+        by_network = [_networks(track, code, card) or code for track, code in zip(tracks, codes, strict=True)]
+        others = played(by_network)[1]
+        before = [part.measures.log_mel_db for part in others]
+        nearer = [
+            other.measures.log_mel_db < part.measures.log_mel_db for other, part in zip(others, parts, strict=True)
+        ]
+        codes = [first if near else code for near, first, code in zip(nearer, by_network, codes, strict=True)]
+        if any(nearer):
+            preset, parts = played(codes)
+    entries = [
+        _entry(sound.name, code, card, part, first)
+        for sound, code, part, first in zip(sounds, codes, parts, before, strict=True)
     ]
-    preset = _preset_of(folder, model, output).model_copy(update={"keys": keys})
-    parts = kit_again(tracks, preset, model, output)
-    entries = [_entry(sound.name, code, card, part) for sound, code, part in zip(sounds, codes, parts, strict=True)]
     told, warnings = [], []
-    for sound, track, code, key, entry in zip(sounds, tracks, codes, keys, entries, strict=True):
+    for sound, track, code, key, entry in zip(sounds, tracks, codes, preset.keys, entries, strict=True):
         told.append(f"{output}: key {key.key} has {sound.name}: {track.taken}; {_measured(output, entry, short=True)}")
-        warnings += _doubts(sound, code, card)
+        warnings += _doubts(sound, track, code, card)
     about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
-    about["keys"] = [{"key": key.key} | entry for key, entry in zip(keys, entries, strict=True)]
+    about["keys"] = [{"key": key.key} | entry for key, entry in zip(preset.keys, entries, strict=True)]
     warnings += outputs.write(preset, parts, card, about, overwrite)
     return Recovered("\n".join(told), tuple(warnings))
 
@@ -289,13 +338,15 @@ def _path(
     return path, fits, [warning] if beyond else []
 
 
-def _entry(sound: str, code: _Code, card: Card, again: Again) -> dict[str, object]:
-    """Return what the figures' file says of a sound."""
+def _entry(sound: str, code: _Code, card: Card, again: Again, by_network: float | None) -> dict[str, object]:
+    """Return what the figures' file says of a sound, and of the network's code, where it was refined."""
     entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
     entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
     if card.landmarks:
         label, away = _nearest(code, card)
         entry["nearest"] = {"label": label, "deviations": round(away, 4)}
+    if by_network is not None:
+        entry["log_mel_db_by_network"] = round(by_network, 6)
     if code.found is not None:
         entry |= {"missed_by_network": code.found.before, "missed": code.found.after, "settled": code.found.settled}
     return entry

@@ -1,4 +1,4 @@
-"""The question to a search for codes, and its answer: searches need gradients, and live where torch is."""
+"""The question to a search for codes, and its answer: those that need gradients live where torch is."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -32,14 +32,15 @@ class Found(NamedTuple):
     """The code that was found of a sound.
 
     ``label`` is the number of one of the model's labels, None of a model without. ``before`` and ``after`` are how far
-    what is decoded of the network's code and of this one is from the sound, the share of it that is missed; ``before``
-    is None where there was no code. ``settled`` says whether the search came to an end of its own.
+    what is decoded of the network's code and of this one is from the sound, the share of it that is missed; None where
+    there was no code, or the search minimises the distance that is printed. ``settled`` says whether the search came
+    to an end of its own.
     """
 
     code: Doubles
     label: int | None
     before: float | None
-    after: float
+    after: float | None
     settled: bool
 
 

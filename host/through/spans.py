@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import Card
+from ..contract.card import Card, in_deviations
 
 Doubles = npt.NDArray[np.float64]
 
@@ -24,3 +24,33 @@ def outside(code: Doubles, card: Card) -> str:
         if not latent.low <= value <= latent.high
     ]
     return ", ".join(names)
+
+
+class Span:
+    """The codes that a model was trained on, as a body: within the knobs' ends, and as near to the mean as landmarks.
+
+    ``middle`` and ``width`` are those between the ends of each latent's knob, [n_latents].
+    """
+
+    def __init__(self, card: Card) -> None:
+        """Take the ends of a card's latents, and how far its landmarks lie from the mean, counted in deviations."""
+        self._low, self._high = (np.array([getattr(one, end) for one in card.latents]) for end in ("low", "high"))
+        self.middle, self.width = (self._low + self._high) / 2, self._high - self._low
+        self._mean = np.clip([one.mean for one in card.latents], self._low, self._high)
+        self._scale = in_deviations(card)
+        marks = np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(self._low))
+        self._radius = float(self._away(marks).max(initial=0.0)) or np.inf
+
+    def into(self, code: Doubles) -> Doubles:
+        """Return a code brought into the body: to the knobs' ends, and then straight towards the mean."""
+        within = np.clip(code, self._low, self._high)
+        away = float(self._away(within[np.newaxis])[0])
+        return within if away <= self._radius else self._mean + (within - self._mean) * (self._radius / away)
+
+    def beyond(self, code: Doubles, way: Doubles) -> npt.NDArray[np.bool_]:
+        """Return which latents stand at an end of their knob past which a way leads, [n_latents]."""
+        return ((code <= self._low) & (way < 0)) | ((code >= self._high) & (way > 0))
+
+    def _away(self, codes: Doubles) -> Doubles:
+        away: Doubles = np.sqrt(np.square((codes - self._mean) * self._scale).sum(1))
+        return away

@@ -3,18 +3,25 @@
     python tests/bench/recover.py notes CORPUS      64 notes of the test split through gm-chroma-8, seed 0
     python tests/bench/recover.py digits FOLDER     the clips of Free Spoken Digits' test split through digits-spoken
     python tests/bench/recover.py methods FOLDER    ten of these clips, by each method, on one thread
+    python tests/bench/recover.py hits SOUNDFONT    twelve drums of another soundfont through gm-drums
 
 Notes: the log-mel distance of what the preset plays from the note, and whether it sounds the note. Digits: whether a
 classifier that shares no code with timbrel hears the digit: least squares on mel-frequency cepstra of the training
-clips. Methods: processor time of one clip after another, decoders rebuilt, and how near they come.
+clips. Methods: processor time of one clip after another, decoders rebuilt, and how near they come. Hits: .8 s each,
+rendered by FluidSynth at velocity 90 (Debian's TimGM6mb.sf2 is not what gm-drums was trained on); each is recovered by
+a `timbrel recover` of its own, whose processor time is counted with starting and drawing.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+import mido
 import numpy as np
 import scipy.fft
 import soundfile
@@ -33,6 +40,9 @@ from timbrel.host.through.track import clip_of
 from timbrel.train.corpus.store import Corpus
 
 NOTES, CLIPS = 64, 10
+HITS = {36: "kick", 37: "side stick", 38: "snare", 39: "clap", 42: "closed hat", 45: "tom", 46: "open hat"}
+HITS |= {56: "cowbell", 60: "bongo", 63: "conga", 67: "agogo", 76: "wood block"}
+HIT_SECONDS, HIT_RATE = 0.8, 44100
 CEPSTRA, STEPS, BANDS, FRAME, HOP = 20, 16, 40, 256, 80
 
 
@@ -169,14 +179,59 @@ def methods(path: Path, folder: Path) -> None:
     print(f"hybrid takes 1/{spent['gradient'] / spent['hybrid']:.1f} of the time of gradient")
 
 
+def hits(soundfont: Path, folder: Path) -> None:
+    rows = []
+    for key, name in HITS.items():
+        sound = folder / f"{name}.wav"
+        render(soundfont, key, sound)
+        for method in ("network", "hybrid"):
+            command = ["-m", "timbrel", "recover", str(sound), "--model", "gm-drums", "--method", method]
+            began = os.times()
+            subprocess.run(
+                [sys.executable, *command, "-o", str(folder / "hit.toml"), "--overwrite"],
+                check=True,
+                capture_output=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            now, figures = os.times(), json.loads((folder / "hit.json").read_text())
+            spent = now.children_user + now.children_system - began.children_user - began.children_system
+            rows.append((figures["log_mel_db"], figures["nearest"]["deviations"], spent))
+            told = "{:.1f} dB, {:.1f} deviations from a training code, {:.1f} s of processor time".format(*rows[-1])
+            print(f"{name:10s} {method:8s} {told}", flush=True)
+    for place, method in enumerate(("network", "hybrid")):
+        mean, worst = np.mean(rows[place::2], 0), np.max(rows[place::2], 0)
+        print(f"{method:8s} mean {mean[0]:.1f} dB, {mean[1]:.1f} deviations, {mean[2]:.1f} s; most {worst[2]:.1f} s")
+    farther = sum(after[0] > before[0] for before, after in zip(rows[::2], rows[1::2], strict=True))
+    print(f"{farther} of {len(HITS)} end farther away than the network's code")
+
+
+def render(soundfont: Path, key: int, sound: Path) -> None:
+    """Write a hit of a soundfont's first drum kit as it begins."""
+    file, track = mido.MidiFile(), mido.MidiTrack()
+    track.append(mido.Message("note_on", channel=9, note=key, velocity=90))
+    track.append(mido.Message("note_off", channel=9, note=key, time=2 * file.ticks_per_beat))
+    file.tracks.append(track)
+    file.save(sound.with_suffix(".mid"))
+    whole = sound.with_name("whole.wav")
+    dry = ["-R", "0", "-C", "0", "-r", str(HIT_RATE), "-g", "0.6"]
+    subprocess.run(
+        ["fluidsynth", "-ni", *dry, "-F", str(whole), str(soundfont), str(sound.with_suffix(".mid"))],
+        check=True,
+        capture_output=True,
+    )
+    samples = soundfile.read(whole)[0].mean(1)
+    first = int(np.argmax(np.abs(samples) > 1e-4))
+    soundfile.write(sound, samples[first : first + round(HIT_SECONDS * HIT_RATE)], HIT_RATE, subtype="FLOAT")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["notes", "digits", "methods"])
+    parser.add_argument("what", choices=["notes", "digits", "methods", "hits"])
     parser.add_argument("path", type=Path)
     options = parser.parse_args()
     again.check_picture = refuse  # pictures take longer than all else
     with tempfile.TemporaryDirectory() as folder:
-        {"notes": notes, "digits": digits, "methods": methods}[options.what](options.path, Path(folder))
+        {"notes": notes, "digits": digits, "methods": methods, "hits": hits}[options.what](options.path, Path(folder))
 
 
 def refuse(path: Path) -> None:

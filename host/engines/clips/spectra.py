@@ -69,9 +69,29 @@ class SpectraSound:
         sound[: len(made)] = made
         return sound
 
+    def held(self, frames: Array, phasors: Spectra) -> Array:
+        """Return the clips of frames whose phases are given instead of found, [clips, length]: smooth in the frames.
+
+        Args:
+            frames: as for a call.
+            phasors: of all clips, [spectra, bins]; after the last of them is silence.
+        """
+        bins, count = self._bins * self._count, len(phasors)
+        magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
+        sounds = np.zeros((len(frames), self._length), np.float32)
+        for sound, made, levels in zip(sounds, self._added(magnitudes * phasors), frames[:, bins:], strict=True):
+            sound[: len(made)] = self._levelled(made, levels[: len(made) // self._part], POOLED)
+        return sounds
+
     def phasors(self, frame: Array) -> Spectra:
         """Return the phases that the spectra of a frame are given, of length 1, [spectra that are heard, bins]."""
         return self._fitted(*self._heard(frame))
+
+    def own_phasors(self, sound: Array) -> Spectra:
+        """Return the phases of the spectra of a clip, [length] → [spectra, bins]."""
+        spectra = self._transformed(sound)
+        phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
+        return phasors
 
     def _heard(self, frame: Array) -> tuple[Array, Array]:
         """Return the magnitudes of a frame as far as they are heard, and the loudness curve up to there."""
@@ -114,16 +134,17 @@ class SpectraSound:
         return phasors
 
     def _added(self, spectra: Spectra) -> Array:
-        """Return the sound of spectra by overlap-add, from the middle of the first to that of the last."""
+        """Return sounds of spectra, [..., spectra, bins], from the middle of the first to that of the last."""
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
-        overlap, count = self._transform // self._hop, len(spectra)
-        rows, cover = (np.zeros((count + overlap - 1, self._hop), np.float32) for _ in range(2))
+        overlap, count = self._transform // self._hop, spectra.shape[-2]
+        rows = np.zeros((*spectra.shape[:-2], count + overlap - 1, self._hop), np.float32)
+        cover = np.zeros(rows.shape[-2:], np.float32)
         for part, share in enumerate(np.square(self._window).reshape(overlap, self._hop)):
-            rows[part : part + count] += pieces[:, part * self._hop : (part + 1) * self._hop]
+            rows[..., part : part + count, :] += pieces[..., part * self._hop : (part + 1) * self._hop]
             cover[part : part + count] += share
         rows /= np.maximum(cover, LEAST_COVER)
         first = self._transform // 2
-        sound: Array = rows.reshape(-1)[first : first + (count - 1) * self._hop]
+        sound: Array = rows.reshape(*spectra.shape[:-2], -1)[..., first : first + (count - 1) * self._hop]
         return sound
 
     def _transformed(self, sound: Array) -> Spectra:

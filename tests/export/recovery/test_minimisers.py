@@ -131,26 +131,15 @@ def test_least_squares_finds_what_scipy_finds():
 
 
 def test_least_squares_computes_one_jacobian_for_many_steps():
-    mix, jacobians = torch.randn(20, N, generator=chance()), []
-
-    def around(point):
-        jacobians.append(point)
-        return bent
+    mix, rows = torch.randn(20, N, generator=chance()), []
 
     def bent(points):
+        rows.append(len(points))
         return torch.tanh(points @ mix.T) - torch.tanh(mix @ torch.full((N,), 0.4))
 
-    ended = least_squares(bent, torch.full((N,), 0.6), 60, 1e-10, around)
+    ended = least_squares(bent, torch.full((N,), 0.6), 60, 1e-10)
     assert ended.loss < 1e-10
-    assert len(jacobians) <= 2 < 6 < ended.evaluations
-
-
-def test_least_squares_follows_slopes_of_what_stands_near_where_there_are_none():
-    def stepped(points):
-        return torch.round(1000 * (points - 0.3)) / 1000
-
-    ended = least_squares(stepped, torch.full((N,), 0.8), 40, 1e-10, lambda _: lambda points: points - 0.3)
-    assert ended.point.numpy() == pytest.approx(0.3, abs=1e-3)
+    assert rows.count(N) <= 2 < 6 < ended.evaluations
 
 
 def test_least_squares_goes_along_the_end_of_the_box_that_a_coordinate_is_pressed_to():

@@ -86,10 +86,9 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
         assert found.settled
         if model.card.transform_length is None:
             assert found.after < 0.02 < found.before
-        else:  # the host's phases jump from code to code, those of noise far
-            assert found.after < (0.75 if name == "gm-drums" else 0.7) * found.before
-        if name != "gm-drums":  # the noise of cymbals sounds alike of many codes
             assert correlation(found.code, code, model.card) > 0.99
+        elif name != "gm-drums":  # the noise of cymbals sounds alike of many codes
+            assert correlation(found.code, code, model.card) > 0.98
 
 
 def test_a_label_that_no_network_tells_is_the_one_with_which_the_code_comes_nearest():
