@@ -157,9 +157,7 @@ def _no_run(instrument: Path) -> str:
     """Return what to do with an instrument where a run is asked for."""
     own = instrument / "run"
     its = f"; its run is {own}: timbrel evaluate {shlex.quote(str(own))}" if (own / "run.json").exists() else ""
-    return (
-        f"{instrument} is an instrument, no run{its}; to compare its notes with others, give --corpus CORPUS -o REPORT"
-    )
+    return f"{instrument} is an instrument, no run{its}; to compare its notes, give --corpus CORPUS -o REPORT"
 
 
 def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object) -> None:

@@ -244,10 +244,10 @@ def _kit(
     tracks = [clip_of(sound, card, encoder) for sound in sounds]
     share(0.2)
     if method.search is None:
-        codes = [_Code(code, track.label) for track in tracks if (code := _own(track, card)) is not None]
+        codes = [_Code(own, track.label) for track in tracks if (own := _own(track, card)) is not None]
     else:
-        own = [_own(track, card) for track in tracks]
-        asked = [_sought(sound, track, card, [], code) for sound, track, code in zip(sounds, tracks, own, strict=True)]
+        placed = [_own(track, card) for track in tracks]
+        asked = [_sought(sound, track, card, [], own) for sound, track, own in zip(sounds, tracks, placed, strict=True)]
         codes = [_code_of(found, card) for found in method.search(model, asked, lambda done: share(0.2 + 0.6 * done))]
 
     def played(codes: Sequence[_Code]) -> tuple[Preset, list[Again]]:

@@ -153,7 +153,7 @@ def test_options_that_do_not_go_together_are_refused_in_a_line(tmp_path, monkeyp
 def test_an_instrument_alone_is_asked_for_a_corpus_or_its_run(timbrel, tmp_path, monkeypatch):
     ended = timbrel("evaluate", "gm-keys")
     assert ended.status == 2
-    assert "gm-keys is an instrument, no run; to compare its notes with others, give --corpus CORPUS" in ended.err
+    assert "gm-keys is an instrument, no run; to compare its notes, give --corpus CORPUS" in ended.err
     (tmp_path / "my flute" / "run").mkdir(parents=True)
     (tmp_path / "my flute" / "preset.toml").touch()
     (tmp_path / "my flute" / "run" / "run.json").touch()
