@@ -15,7 +15,6 @@ from ..host.audio.files import sound_writer
 from ..host.contract.model import Model
 from ..host.errors import UserError
 from ..host.files import building_folder, replacing_folder
-from ..host.kinds.spectrum import Spectrum
 from ..host.patch.library import Patch
 from ..train.corpus.store import Corpus
 from ..train.families import trained
@@ -82,7 +81,7 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
     """Compare an instrument's notes with held-out ones of a corpus, and write a report, whole or not at all.
 
     Args:
-        patch: of a model of kind spectrum whose keys choose the note.
+        patch: of a model whose keys choose the note.
         corpus: what its test split holds, and its validation split, the instrument should not have been made of.
         output: the report's folder, which must not hold anything yet.
 
@@ -90,15 +89,15 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
         The figures, as in report.json.
 
     Raises:
-        UserError: the model is of another kind, or has another rate than the corpus, none of whose held-out clips is a
-            single note, or the output cannot be written.
+        UserError: the model's keys choose no note, or it has another rate than the corpus, none of whose held-out
+            clips is a single note, or the output cannot be written.
         Failure: the disk is full.
     """
     say, card = progress or (lambda share, what: None), patch.model.card
-    if card.kind != Spectrum.name or card.chroma is None:
+    if card.chroma is None:
         raise UserError(
-            f"{patch.model.path}: --corpus is for models whose keys choose the note, kind {Spectrum.name!r} with "
-            f"chroma, and this one is of kind {card.kind!r}{'' if card.chroma else ' without'}; give its run instead"
+            f"{patch.model.path}: --corpus is for models whose keys choose the note, those with chroma, and this one "
+            f"of kind {card.kind!r} has none; give its run instead"
         )
     if card.sample_rate != corpus.rate:
         raise UserError(

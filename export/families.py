@@ -39,6 +39,7 @@ class Family:
         judged: its report takes a classifier's ``judge`` of clips.
         whole: its clips are whole recordings, at their own rate and however short.
         gridded: its clips are loops, at their own rate, on one grid.
+        unpitched: a warning for sounds without a clear pitch, if it is for sounds with one.
         called: its name where users choose a family, if that is not its own.
         first: the preset that `make` writes, with something to hear.
     """
@@ -53,6 +54,7 @@ class Family:
     judged: bool = False
     whole: bool = False
     gridded: bool = False
+    unpitched: str = ""
     called: str = ""
 
 
@@ -65,6 +67,7 @@ FAMILIES: dict[str, Family] = {
         first_scale,
         lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
         played=True,
+        unpitched="the recordings have no clear pitch: keys will choose the colour of the sound, not its note",
     ),
     "grain": Family(
         grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture

@@ -88,11 +88,12 @@ def make(
             "with more varied sounds or more minutes"
         )
     exported = functools.cache(functools.partial(_exported, run, output, display))
-    if run.recipe.family == TONAL:  # its report plays it; others are judged first, and may have collapsed
+    row = FAMILIES[run.recipe.family]
+    if row.played:  # others are judged first, and may have collapsed
         exported()
-    found = _evaluated(run, output, display, exported if run.recipe.family == TONAL else None)
+    found = _evaluated(run, output, display, exported if row.played else None)
     model = exported().model
-    make_first = FAMILIES[run.recipe.family].first
+    make_first = row.first
     assert make_first is not None  # its recipe was trained above
     first = make_first(output, run, model, display)
     if edited:
@@ -191,7 +192,7 @@ def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, 
     try:
         return read()
     except UserError:
-        if family not in ("auto", SHORT):
+        if family != "auto" and not FAMILIES[family].whole:
             raise
         return read(shortest_seconds=SHORTEST_SECONDS)
 
@@ -224,8 +225,8 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
     if family == "auto":
         family, why = _heard(corpus, tonal)
         display.say(f"{why}: {FAMILIES[family].why} (--family {said(family)})")
-    elif family == TONAL and not tonal:
-        display.say("the recordings have no clear pitch: keys will choose the colour of the sound, not its note")
+    elif not tonal and FAMILIES[family].unpitched:
+        display.say(FAMILIES[family].unpitched)
     return family
 
 

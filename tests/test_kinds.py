@@ -1,6 +1,7 @@
 """Kinds of models and families of networks are asked, never compared by name: their names stand in few files."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,42 @@ def strings(path):
             yield node.value, node.lineno
 
 
-def found(names, allowed, tops):
+def compared(path):
+    """The value of each constant, a file's own or one that it imports, that is compared or matched there."""
+    relative = path.relative_to(ROOT).with_suffix("")
+    parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
+    module = importlib.import_module(".".join(("timbrel", *parts)))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Compare():
+                sides = [node.left, *node.comparators]
+            case ast.MatchValue():
+                sides = [node.value]
+            case _:
+                continue
+        for side in sides:
+            for each in side.elts if isinstance(side, ast.Tuple | ast.List | ast.Set) else [side]:
+                value = constant(module, each)
+                if isinstance(value, str):
+                    yield value, each.lineno
+
+
+def constant(module, node):
+    """What a name, or a name's attribute, stands for in a module; None where it is no constant."""
+    match node:
+        case ast.Name():
+            return vars(module).get(node.id)
+        case ast.Attribute(value=ast.Name(id=owner)):
+            return getattr(vars(module).get(owner), node.attr, None)
+    return None
+
+
+def found(names, allowed, tops, said=strings):
     for top in tops:
         for path in sorted((ROOT / top).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
             if not name.startswith(allowed):
-                yield from (f"{name}:{line} {text!r}" for text, line in strings(path) if text in names)
+                yield from (f"{name}:{line} {text!r}" for text, line in said(path) if text in names)
 
 
 def test_no_other_file_of_the_host_names_a_kind():
@@ -39,6 +70,11 @@ def test_no_other_file_names_a_family():
     """`chroma` is an input of decoders too, and a way to augment encoders: those are not families."""
     families = set(TRAINED) - {"chroma"}
     assert list(found(families, OF_FAMILIES + OF_KINDS, ["train", "export"])) == []
+
+
+def test_no_file_but_tables_compares_with_a_constant_that_is_such_a_name():
+    names = {*KINDS, *TRAINED}
+    assert list(found(names, OF_FAMILIES + OF_KINDS, ["host", "train", "export"], compared)) == []
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -92,7 +92,7 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(analytic, tmp_pat
 def test_a_model_whose_keys_choose_no_note_is_refused(tmp_path):
     model = Model(shipped_models()["gm-drums"])
     patch = Patch("hits", Preset(format=1, model=str(model.path)), model, tmp_path)
-    with pytest.raises(UserError, match=r"kind 'spectrum'.*kind 'clip'.*give its run instead"):
+    with pytest.raises(UserError, match=r"with chroma.*of kind 'clip' has none; give its run instead"):
         evaluate_instrument(patch, note_corpus(tmp_path / "c", KEYS), tmp_path / "report")
 
 
