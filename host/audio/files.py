@@ -1,7 +1,6 @@
 """Sound files: written as they are made, read whole."""
 
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +12,7 @@ import soundfile
 from ..errors import Failure, UserError
 from ..files import hushed, replacing
 from ..stop import held
+from .opened import PhoneFile, open_sound
 
 Array = npt.NDArray[np.float32]
 
@@ -147,7 +147,7 @@ class SoundReader:
     ``sample_rate`` is in Hz; ``length`` in samples a channel, as the file's header states it.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+    def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
         self.sample_rate: int = file.samplerate
         self.length: int = file.frames
         self._path = path
@@ -180,7 +180,7 @@ class SoundReader:
 
 @contextlib.contextmanager
 def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Open a sound file of any format that libsndfile knows, to be read once, in memory that its length does not move.
+    """Open a sound file of any format of `open_sound`, to be read once, in memory that its length does not move.
 
     Or its ``data``, where these are no file.
 
@@ -193,13 +193,13 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
         if data is None:
             path.open("rb").close()  # says why it cannot be read, which libsndfile does not
         with hushed():  # libmpg123 tells of every broken frame
-            file = soundfile.SoundFile(path if data is None else io.BytesIO(data))
+            file = open_sound(path, data)
     with file:
         yield SoundReader(path, file)
 
 
 def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
-    """Read any format that libsndfile knows: samples [channels, n] and their rate in Hz.
+    """Read any format that `open_sound` knows: samples [channels, n] and their rate in Hz.
 
     Or ``data`` that are no file.
 
@@ -221,6 +221,8 @@ def _refusing(path: Path) -> Iterator[None]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except soundfile.LibsndfileError as error:
         raise UserError(f"cannot read {path}: {error.error_string.rstrip('.')}; give a sound file") from error
+    except soundfile.SoundFileError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
     except TypeError as error:  # what soundfile makes of the suffix .raw
         raise UserError(f"cannot read {path}: raw samples do not say their rate; give a sound file") from error
 

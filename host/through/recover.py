@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..audio.opened import FOREIGN
 from ..contract.card import Card, in_deviations
 from ..contract.encoder import Encoder, encoder_path
 from ..contract.model import Model
@@ -33,7 +34,7 @@ Doubles = npt.NDArray[np.float64]
 
 SMOOTHED_SECONDS = 0.2  # of the median along a path: what noise does to codes from frame to frame is no movement
 FIRST_KEY, LAST_KEY = 36, 127  # of a kit: drums of General MIDI begin there
-SOUNDS = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")  # of a folder
+SOUNDS = {"wav", "flac", "ogg", "aif", "aiff", "mp3", *FOREIGN}  # of a folder
 FRAMES, AROUND = 64, 4  # of a sound that a search looks at, evenly spread; and of those around a point of its path
 
 
@@ -236,7 +237,7 @@ def _kit(
 ) -> Recovered:
     """Write a preset whose keys play a folder's sounds."""
     card, output = model.card, outputs.preset
-    sounds = sorted(path for path in folder.iterdir() if path.suffix.casefold() in SOUNDS)
+    sounds = sorted(path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS)
     if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
         raise UserError(
             f"{folder} holds {len(sounds)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"

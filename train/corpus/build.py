@@ -149,9 +149,7 @@ def _check_usable(writer: Writer, sources: Sequence[Path], needed: str) -> None:
         return
     where = ", ".join(str(source) for source in sources)
     if why := writer.report.left_out_line():
-        raise UserError(
-            f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that libsndfile reads"
-        )
+        raise UserError(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
     raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
 
 

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from ...host.audio.files import LOUDEST
+from ...host.audio.opened import FOREIGN, open_sound
 from ...host.errors import UserError
 from ...host.files import hushed
 from .pitch import Samples, Sliceable, silence_level
@@ -28,8 +29,6 @@ _FLOAT = np.dtype("<f4")
 
 # Names that other programs give to formats of libsndfile; what no one else uses is its own list.
 _ALIASES = {"aif", "aifc", "iff", "oga", "opus", "snd", "sph", "vox", "mp2"}
-# Sound that people have in their folders and libsndfile does not read: named as unreadable, not passed over.
-_FOREIGN = {"aac", "ac3", "alac", "ape", "m4a", "wma", "wv"}
 _FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768, "PCM_24": 8388607 / 8388608}
 
 
@@ -68,13 +67,13 @@ class Sound:
     """One sound file of ``rate`` Hz, decoded once; ``clipped`` is known when its blocks have been taken.
 
     Raises:
-        Unreadable: libsndfile does not know it, or its header makes no sense.
+        Unreadable: nothing reads it, or its header makes no sense.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             with hushed():
-                self._file = soundfile.SoundFile(path)
+                self._file = open_sound(path)
         except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
             raise Unreadable(_reason(error)) from error
         if self._file.samplerate < _LOWEST_RATE:
@@ -173,8 +172,8 @@ def own_rate(sources: Sequence[Path]) -> int:
     """Return the highest rate of sound files and of those in folders, in Hz; 0 if none can be read."""
     rates = [0]
     for path in find_sounds(sources).values():
-        with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError):
-            rates.append(int(soundfile.info(path).samplerate))
+        with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError), open_sound(path) as file:
+            rates.append(file.samplerate)
     return max(rates)
 
 
@@ -213,7 +212,7 @@ def _may_be_sound(path: Path) -> bool:
     """Judge a file by its suffix; where that says nothing, ask libsndfile."""
     suffix = path.suffix[1:].lower()
     known = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
-    if suffix in known | _ALIASES | _FOREIGN:
+    if suffix in known | _ALIASES | FOREIGN:
         return True
     kind, _ = mimetypes.guess_type(path.name)
     if kind is not None and not kind.startswith("audio/"):
