@@ -31,6 +31,7 @@ from ..train.run import Run
 from .describe import Codes, landmarks, latents, starting_point
 from .families import FAMILIES
 from .graphs import Graphs
+from .knobs.decoded import explained
 from .loudness import PLAIN_LUFS, loudness
 from .onnx import Weights, save, store_half, trace
 from .prove import STEPS, reference
@@ -149,7 +150,13 @@ def _write_decoder(
     )
     save(graph, file, {METADATA_KEY: card.model_dump_json()})
     model = Model(file)  # the file as written, as any host will load it
-    card = card.model_copy(update={"parity": _parity(graphs, model, weights), "reference": reference(model)})
+    card = card.model_copy(
+        update={
+            "parity": _parity(graphs, model, weights),
+            "reference": reference(model),
+            "latents": explained(model),
+        }
+    )
     beside = _beside_the_card(graphs, model)
     save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
     card = card.model_copy(update={"loudness_lufs": round(loudness(Model(file)), 2)})  # with its gestures

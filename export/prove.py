@@ -1,6 +1,7 @@
 """Makes a model's reference: a few inputs, and what the file gives for them, every output accounted for.
 
-``python -m timbrel.export.prove MODEL.onnx …`` gives older files the reference that `timbrel export` writes now.
+``python -m timbrel.export.prove MODEL.onnx …`` gives older files the reference that `timbrel export` writes now, and
+its names of knobs or the reasons why they have none.
 """
 
 import sys
@@ -13,6 +14,7 @@ from ..host.contract.card import METADATA_KEY, Reference, pack_peaks
 from ..host.contract.model import Model
 from ..host.errors import Failure
 from ..host.files import replacing
+from .knobs.decoded import explained
 from .onnx import save
 
 TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, and differ no more
@@ -47,7 +49,9 @@ def reference(model: Model) -> Reference:
 
 
 def prove_again(path: Path) -> None:
-    """Give an older model's file the reference that export writes now; its graph stays as it is.
+    """Give an older model's file the reference and the names of knobs that export writes now; its graph stays as it is.
+
+    A reference of all outputs stays, too.
 
     Raises:
         UserError: the model cannot be opened.
@@ -57,7 +61,8 @@ def prove_again(path: Path) -> None:
     verdict = model.verify()
     if not verdict.passed:
         raise Failure(f"{path} does not give its own reference (off by {verdict.difference:.2g}); export it again")
-    card = model.card.model_copy(update={"reference": reference(model)})
+    whole = model.card.reference if verdict.told == verdict.width else reference(model)
+    card = model.card.model_copy(update={"reference": whole, "latents": explained(model)})
     graph = onnx.load(path)
     kept = {entry.key: entry.value for entry in graph.metadata_props}
     with replacing(path, overwrite=True) as file:

@@ -16,7 +16,7 @@ from ...train.recipes.chroma import ChromaRecipe
 from ..describe import NARROWEST, SEED, SPAN
 from ..measures.sample import Sample, draw, encode
 from .timbre import DESCRIPTORS, NAMES, Timbre
-from .turns import STEP, Double, Ground, Turned, held, turned
+from .turns import STEP, Ground, Turned, held, turned
 
 Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
@@ -25,7 +25,7 @@ Figures = dict[str, Any]
 CODES = 480  # training frames at which knobs are turned: shares to a hundredth, some seconds
 SURE = 0.92  # of steps on training codes, for a name and a macro: on other notes nine of ten are to be right
 FAINT = 0.2  # correlation: what a knob moves less is hardly heard beside all else that a code says
-FIRST = "brightness"  # what players look for first: its best knob has its name, whatever else that moves
+FIRST = 0  # the brightness, which players look for first: its best knob has its name, whatever else that moves
 MACROS = {"brighter": "brightness", "rougher": "noise"}  # and the descriptors that they raise
 HALF = 0.5  # of its span, that the farthest latent goes at a macro's end: from its middle, the whole way
 
@@ -114,24 +114,19 @@ def ground(
 def names(measured: Turned) -> dict[int, int]:
     """Return by latents' numbers the descriptors that they are named for, of those that go their way surely.
 
-    A descriptor names one latent. After the brightest, what is moved most comes first, in deviations of the codes' own.
+    A descriptor names one latent. After the first, the brightness, what is moved most comes first, in deviations of the
+    codes' own.
     """
-    score = _score(measured)
+    score = measured.score
     sure = np.maximum(measured.share, 1 - measured.share) >= SURE
     sure &= np.abs(measured.correlation) >= FAINT
     pairs = [divmod(int(place), score.shape[1]) for place in np.argsort(-score, axis=None, kind="stable")]
-    pairs.sort(key=lambda pair: NAMES[pair[1]] != FIRST)  # stable: the rest keep their order
+    pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable: the rest keep their order
     named: dict[int, int] = {}
     for latent, descriptor in pairs:
         if sure[latent, descriptor] and latent not in named and descriptor not in named.values():
             named[latent] = descriptor
     return named
-
-
-def _score(measured: Turned) -> Double:
-    """Return how far steps move descriptors, in deviations of the codes' own: [latents, descriptors]."""
-    score: Double = np.abs(measured.rise) / np.maximum(measured.spread, 1e-9)
-    return score
 
 
 def reordered(network: ChromaAutoencoder, order: Ints, flipped: Bools) -> ChromaAutoencoder:
@@ -183,7 +178,7 @@ def directions(at: Ground) -> list[Direction]:
 def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> Knob:
     most = named
     if most is None:
-        most = int(_score(measured)[number].argmax())
+        most = int(measured.score[number].argmax())
     share, correlation = measured.share[number, most], measured.correlation[number, most]
     low, high = measured.ends[:, number, most]
     return Knob(

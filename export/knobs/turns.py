@@ -1,6 +1,7 @@
 """Turns knobs of a network and measures what that does to decoded frames."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,11 +47,24 @@ class Ground:
         descriptors, levels = zip(*parts, strict=True)
         return torch.cat(descriptors), torch.cat(levels)
 
-    def stepped(self, way: Tensor) -> tuple[Tensor, Tensor]:
-        """Return codes after a step along ``way`` [latents], and which could make the whole step, or all: [codes]."""
-        after = self.codes + way
-        inside = ((after >= self.low) & (after <= self.high))[:, way != 0].all(1)
-        return torch.minimum(torch.maximum(after, self.low), self.high), inside if inside.any() else inside | True
+
+class Turnable(Protocol):
+    """Knobs that can be turned: the codes at which they are, their ends, and what codes sound like, as in `Ground`."""
+
+    @property
+    def codes(self) -> Tensor: ...
+    @property
+    def low(self) -> Tensor: ...
+    @property
+    def high(self) -> Tensor: ...
+    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
+    """Return codes after a step along ``way`` [latents], and which could make the whole step, or all: [codes]."""
+    after = ground.codes + way
+    inside = ((after >= ground.low) & (after <= ground.high))[:, way != 0].all(1)
+    return torch.minimum(torch.maximum(after, ground.low), ground.high), inside if inside.any() else inside | True
 
 
 @dataclass(frozen=True)
@@ -74,8 +88,14 @@ class Turned:
     ends: Double
     spread: Double
 
+    @property
+    def score(self) -> Double:
+        """Return how far steps move descriptors, in deviations of the codes' own: [latents, descriptors]."""
+        score: Double = np.abs(self.rise) / np.maximum(self.spread, 1e-9)
+        return score
 
-def turned(ground: Ground) -> Turned:
+
+def turned(ground: Turnable) -> Turned:
     """Turn each knob by itself, at each code a step up and a step down where its span has room, and over its span."""
     rest, levels = ground.heard(ground.codes)
     deviation = ground.codes.std(0, correction=0)
@@ -85,7 +105,7 @@ def turned(ground: Ground) -> Turned:
         for side in (-STEP, STEP):
             way = torch.zeros(len(deviation))
             way[number] = side * (ground.high - ground.low)[number]
-            after, whole = ground.stepped(way)
+            after, whole = stepped(ground, way)
             there, at_level = ground.heard(after)
             rises.append((there - rest)[whole] * np.sign(side))
             apart = (at_level - levels)[whole].abs().mean(1)
@@ -97,7 +117,7 @@ def turned(ground: Ground) -> Turned:
     return Turned(change, rise, share, correlation, ends.swapaxes(0, 1), rest.double().std(0, correction=0).numpy())
 
 
-def _swept(ground: Ground, number: int) -> tuple[Tensor, Tensor]:
+def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
     """Return the correlations, [descriptors], of a knob that goes over its span, and its ends, [2, descriptors]."""
     places = torch.linspace(0, 1, PLACES)
     heard = []
@@ -113,7 +133,7 @@ def _swept(ground: Ground, number: int) -> tuple[Tensor, Tensor]:
     return together / scale, torch.stack([values[0].mean(0), values[-1].mean(0)])
 
 
-def held(ground: Ground, way: Tensor, descriptor: int) -> float:
+def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
     """Return in what part of steps along ``way`` [latents], there and back, a descriptor rises there and falls back.
 
     Where a span ends the code stays, as where it is played. Steps along a single latent count where its span has room.
@@ -121,7 +141,7 @@ def held(ground: Ground, way: Tensor, descriptor: int) -> float:
     single = int((way != 0).sum()) == 1
     rest, right = ground.heard(ground.codes)[0][:, descriptor], []
     for side in (-1.0, 1.0):
-        after, whole = ground.stepped(side * way)
+        after, whole = stepped(ground, side * way)
         risen = side * (ground.heard(after)[0][:, descriptor] - rest) > 0
         right.append(risen[whole] if single else risen)
     return float(torch.cat(right).double().mean())

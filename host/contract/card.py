@@ -32,7 +32,8 @@ class _Part(BaseModel):
 class Latent(_Part):
     """One knob: the span that the training set fills, where it rests, and how codes are distributed along it.
 
-    ``moves``: what was measured at its ends, in words; empty where nothing was.
+    ``moves``: what was measured at its ends, in words; empty where nothing was. ``unnamed``: why its name is but its
+    number, in words; empty where it has a name of its own.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Latent(_Part):
     mean: float
     std: float
     moves: str = ""
+    unnamed: str = ""
+
+    @property
+    def about(self) -> str:
+        """Return what is known of the knob besides its numbers: what it moves, and why it has no name."""
+        return "; ".join(part for part in (self.moves, self.unnamed and f"no name: {self.unnamed}") if part)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Latent":

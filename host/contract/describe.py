@@ -51,7 +51,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)
     knobs = "\n".join(
         f"  {index:>2}  {printable(latent.name):<12}{latent.low:8.3f} to {latent.high:7.3f}   "
-        f"default {latent.default:7.3f}{printable(latent.moves and f'   {latent.moves}')}"
+        f"default {latent.default:7.3f}{printable(latent.about and f'   {latent.about}')}"
         for index, latent in enumerate(card.latents)
     )
     return f"{text}\nlatents\n{knobs}"

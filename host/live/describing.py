@@ -77,6 +77,7 @@ def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
     idle = kind_of(card).of_notes if model.gestures is None else {}
     reach = {target: span for target, span in knobs.reach.items() if target not in idle}
     places, titles, choices = _places(preset, card), named(preset, card), kind_of(card).choices(card)
+    about = {f"latent.{number}": printable(latent.about) for number, latent in enumerate(card.latents)}
     for target, (low, high) in sorted(reach.items(), key=lambda entry: _order(entry[0], places)):
         group, control, place = places.get(target, ("effects", None, _in_effects(target)))
         yield Dial(
@@ -90,6 +91,7 @@ def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
             place=place,
             choices=tuple(choices.get(target, ())),
             maps=tuple((entry.source, entry.takeover) for entry in preset.cc if entry.target == target),
+            about=about.get(target, ""),
         )
 
 

@@ -12,7 +12,7 @@ class Dial:
     ``low``, ``high`` and ``rest`` are in its ``unit``, which may be empty. ``place`` are the keys that lead to its rest
     in the preset's file; empty where the file has no such place, as of a morph. ``maps`` are the controllers that move
     it, each with its takeover. Where it chooses one of several things by number, ``choices`` are their names, which the
-    file has in place of numbers.
+    file has in place of numbers. ``about`` says what is known of a latent beside these.
     """
 
     target: str
@@ -25,6 +25,7 @@ class Dial:
     place: tuple[str | int, ...]
     maps: tuple[tuple[str, str], ...]
     choices: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True)

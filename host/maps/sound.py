@@ -32,13 +32,18 @@ def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tupl
         return None
     rows = max(1, NUMBERS // card.frame_width)
     parts = (slice(first, first + rows) for first in range(0, len(codes), rows))
-    found, octaves = zip(*(_bands(card, model.decode(codes[part], conditions[part])) for part in parts), strict=True)
-    power = np.concatenate(found)
+    found, octaves = zip(*(levels_of(card, model.decode(codes[part], conditions[part])) for part in parts), strict=True)
+    return np.concatenate(found), np.concatenate(octaves)
+
+
+def levels_of(card: Card, frames: Array) -> tuple[Array, Array]:
+    """Return what frames sound like, [frames, frame_width], as `levels` does."""
+    power, octaves = _bands(card, frames)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
     amplitude = np.sqrt(power.sum(1))
-    brightness = (amplitude * octaves[0]).sum(1) / np.maximum(amplitude.sum(1), SILENT)
-    return decibels.reshape(len(codes), -1).astype(np.float32), brightness.astype(np.float32)
+    brightness = (amplitude * octaves).sum(1) / np.maximum(amplitude.sum(1), SILENT)
+    return decibels.reshape(len(frames), -1).astype(np.float32), brightness.astype(np.float32)
 
 
 def _bands(card: Card, frames: Array) -> tuple[Array, Array]:

@@ -53,6 +53,7 @@ def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str,
         "log": dial.group not in EVEN and dial.low > 0 and dial.high / dial.low >= LOG_RATIO,
         "maps": [{"source": source, "takeover": takeover} for source, takeover in dial.maps],
         "choices": [printable(choice) for choice in dial.choices],
+        "about": dial.about,
         "moving": moving,
     }
 

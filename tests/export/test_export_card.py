@@ -59,13 +59,17 @@ def test_the_first_knob_changes_the_sound_more_than_the_last_where_keys_choose_t
     assert changes[-1] == min(changes)
 
 
-def test_names_of_knobs_differ_and_say_what_was_measured_and_other_models_have_numbers(small_model, chroma_model):
-    named = plain_card(small_model)["latents"]
-    assert len({latent["name"] for latent in named}) == len(named)
-    assert all("correlation" in latent["moves"] for latent in named)
-    plain = plain_card(chroma_model)
-    assert [latent["name"] for latent in plain["latents"]] == [f"latent {i}" for i in range(len(plain["latents"]))]
-    assert plain["directions"] == []
+def test_names_of_knobs_differ_and_say_what_was_measured_and_numbers_say_why_they_are_no_names(
+    small_model, chroma_model
+):
+    for path in (small_model, chroma_model, *shipped_models().values()):
+        latents = plain_card(path)["latents"]
+        assert len({latent["name"] for latent in latents}) == len(latents)
+        for number, latent in enumerate(latents):
+            assert (latent["name"] == f"latent {number}") == (latent["unnamed"] != ""), path
+    for path in (small_model, chroma_model):
+        assert all("correlation" in latent["moves"] for latent in plain_card(path)["latents"])
+    assert plain_card(chroma_model)["directions"] == []
 
 
 def test_the_first_preset_has_the_macros_of_the_card_on_general_purpose_controllers(small_model):

@@ -7,7 +7,7 @@ import { Slider } from "./slider.js";
 // The groups in their order, and those whose title is not their name.
 const GROUPS = ["latent", "morph", "macro", "play", "envelope", "gesture", "grain", "clip", "stream", "process", "effects"];
 const TITLES = { latent: "Latents", macro: "Macros", process: "Sound that comes in" };
-const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log"];
+const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log", "about"];
 
 export function controls(state, learn, pane) {
   const sliders = new Map();

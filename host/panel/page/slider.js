@@ -19,7 +19,7 @@ export class Slider {
   constructor(control, state, learn) {
     Object.assign(this, { control, state });
     const name = control.title;
-    this.label = make("label", { htmlFor: `range-${control.target}`, textContent: name, title: [control.target, control.unit].filter(Boolean).join(", ") });
+    this.label = make("label", { htmlFor: `range-${control.target}`, textContent: name, title: [control.target, control.unit, control.about].filter(Boolean).join(", ") });
     this.range = make("input", { type: "range", id: `range-${control.target}`, min: 0, max: 1, step: "any" });
     this.number = make("input", { id: `number-${control.target}`, inputMode: "decimal", autocomplete: "off", "aria-label": `${name}, value` });
     this.unit = make("span", { className: "unit", textContent: control.unit.length > LONGEST_UNIT ? "" : control.unit });

@@ -40,7 +40,7 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "transform_length": None,
         "labels": [],
         "directions": [],
-        "latents": [latent | {"moves": ""} for latent in fields["latents"]],
+        "latents": [latent | {"moves": "", "unnamed": ""} for latent in fields["latents"]],
         "chroma": fields["chroma"] and fields["chroma"] | {"folded": False},
         "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None},
     }
@@ -222,6 +222,12 @@ def test_a_long_value_is_cut_in_the_complaint(fields):
 def test_a_card_made_of_numpy_numbers_is_refused_or_plain(fields):
     fields["loudness_lufs"] = np.float64(-20.0)
     assert Card.model_validate(fields).loudness_lufs == -20.0
+
+
+def test_a_knob_without_a_name_is_described_with_the_reason(fields):
+    fields["latents"][0] |= {"moves": "most of all air", "unnamed": "air is too faint"}
+    text = describe(read_card(json.dumps(fields), SOURCE), 1000)
+    assert "   most of all air; no name: air is too faint\n" in text
 
 
 def test_a_card_is_described_with_its_numbers_and_a_line_a_knob(fields):

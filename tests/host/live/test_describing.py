@@ -1,12 +1,15 @@
 """A panel is told of presets: each control once, from the tables that presets and kinds have anyway."""
 
+import json
 import tomllib
 from pathlib import Path
 
+import onnx
 import pytest
 from timbrel.host.events import Turn
 from timbrel.host.live.describing import described
 from timbrel.host.panel.board import Board
+from timbrel.host.panel.showing import control
 from timbrel.host.panel.words import read_word
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.text.editing import with_value
@@ -44,6 +47,18 @@ def test_a_control_that_is_written_where_its_place_is_rests_there_when_it_is_ope
     assert {dial.target: dial.rest for dial in again.dials if dial.target in rests} == pytest.approx(rests)
     assert {dial.group for dial in sheet.dials if not dial.place} <= {"morph", "macro"}
     assert {dial.group for dial in sheet.dials} <= {*GROUPS, sheet.kind, "gesture"}
+
+
+def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, tmp_path):
+    model = onnx.load(tiny_path())
+    card = json.loads(model.metadata_props[0].value)
+    card["latents"][0] |= {"moves": "most of all air", "unnamed": "air is too faint"}
+    model.metadata_props[0].value = json.dumps(card)
+    onnx.save(model, tmp_path / "tiny.onnx")
+    dials = {dial.target: dial for dial in sheet_of(str(tmp_path / "tiny.onnx")).dials}
+    told = "most of all air; no name: air is too faint"
+    assert control(dials["latent.0"], 0.0, 0.0, moving=False)["about"] == told
+    assert control(dials["latent.1"], 0.0, 0.0, moving=False)["about"] == ""
 
 
 def test_maps_are_told_with_their_takeover(tmp_path):
