@@ -1,5 +1,7 @@
 """The kits that ship: drums on their General MIDI keys, digits on white ones, and tunes that play all of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from timbrel.host.contract.encoder import encoder_path
@@ -8,7 +10,7 @@ from timbrel.host.midi.file import read_performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import remarks
-from timbrel.host.shelf import DEMO, KEYS, PARTS, shipped_tunes
+from timbrel.host.shelf import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
 from timbrel.train.corpus.general_midi import DRUM_CLASSES
 
 RATE = 44100
@@ -36,6 +38,12 @@ def middle_hz(sound):
 @pytest.fixture(scope="module", params=KITS)
 def patch(request):
     return open_patch(request.param)
+
+
+def test_the_changelog_counts_what_ships():
+    told = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+    counts = [len(found()) for found in (shipped_models, shipped_presets, shipped_tunes)]
+    assert "Ships {} models, {} presets and {} tunes.".format(*counts) in told
 
 
 def test_each_drum_is_on_a_general_midi_key_of_its_kind():

@@ -4,7 +4,7 @@
 exported file's. All play the same keys, a second each, one of them anew every sixteenth of a second; `held` are never
 let go, and wander. The floor is the bare decoder run with as many rows as there are voices, once a hop of the model.
 Times are the processor's, as other work on the machine must not count; loads are parts of the block's time, ratios to
-voices that share moving knobs. Last, what a block costs in which 16 notes begin.
+voices that share moving knobs, and to those of a preset at rest. Last, what a block costs in which 16 notes begin.
 """
 
 import os
@@ -160,11 +160,14 @@ def loads(model: Model) -> None:
     block = BLOCK / RATE
     for name, rows in turns.items():
         every = np.concatenate(rows) / block
-        share = median(np.mean(row) / np.mean(shared) for row, shared in zip(rows, turns["shared knobs"], strict=True))
+        shares = [
+            median(np.mean(row) / np.mean(other) for row, other in zip(rows, turns[beside], strict=True))
+            for beside in ("shared knobs", "knobs at rest")
+        ]
         p99, p999 = np.percentile(every, (99, 99.9))
         print(
             f"{name:<23}{median(np.mean(row) for row in rows) / block:7.3f} of a core   block p50 {median(every):5.3f} "
-            f" p99 {p99:5.3f}  p99.9 {p999:5.3f}   {share:5.2f} x shared knobs",
+            f" p99 {p99:5.3f}  p99.9 {p999:5.3f}   {shares[0]:5.2f} x shared knobs   {shares[1]:5.2f} x at rest",
             flush=True,
         )
 
