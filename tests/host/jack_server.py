@@ -130,6 +130,11 @@ class JackRig:
         alone = [moment for moment, before in zip(moments, [0.0, *moments], strict=False) if moment - before > TOGETHER]
         self.lost += [round(frame) for frame in np.interp(alone, times, frames)]
 
+    def lost_seconds(self):
+        """When it was late, or stood still, by time.perf_counter."""
+        times, frames = zip(*self._cycles, strict=True)
+        return np.interp(self.lost, frames, times).tolist()
+
     def wait(self, frame):
         """Until a frame has been recorded."""
         assert frame <= self.sound.shape[1], "the rig's tape is too short"

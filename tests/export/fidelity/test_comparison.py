@@ -18,6 +18,7 @@ from timbrel.host.patch.preset import EnvelopeSettings, Preset
 from timbrel.host.shelf import shipped_models
 
 from ..evaluate.runs import make_run, measured, octave, write_corpus
+from ..undrawn import undrawn
 from .tones import RATE, note_corpus
 
 KEYS = [("train", 60, {}), ("train", 66, {}), ("test", 62, {}), ("test", 64, {"velocity": 50})]
@@ -99,6 +100,7 @@ def test_a_model_whose_keys_choose_no_note_is_refused(tmp_path):
 def test_a_runs_report_has_the_notes_of_its_own_export(tmp_path, monkeypatch):
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "NOTES", 2)
+    undrawn(monkeypatch)
     folder = write_corpus(tmp_path / "corpus", octave("train", "val", "test"))
     run = make_run(tmp_path / "run", folder)
     found = measured(run)["notes"]

@@ -41,6 +41,7 @@ class Played:
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         self.lines, self.said = [], []
+        self.counts = []  # of underruns, as lines say them: (time.perf_counter(), how many)
         self._readers = [
             threading.Thread(target=self._read, args=pair, daemon=True)
             for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.said))
@@ -48,9 +49,11 @@ class Played:
         for reader in self._readers:
             reader.start()
 
-    @staticmethod
-    def _read(stream, lines):
-        lines.extend(iter(stream.readline, ""))
+    def _read(self, stream, lines):
+        for line in iter(stream.readline, ""):
+            if count := re.search(r"underruns (\d+)", line):
+                self.counts.append((time.perf_counter(), int(count[1])))
+            lines.append(line)
 
     def __enter__(self):
         return self

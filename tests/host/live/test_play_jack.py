@@ -10,12 +10,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from ...patience import until
 from .jack_play import PRESET, Played, control, off, on, play, realtime
 
 pytestmark = pytest.mark.usefixtures("portaudio")
@@ -28,7 +30,8 @@ except (ImportError, OSError):  # the package, or the system's library; the serv
 BLOCK = 128
 STEP = 2.0**-22  # of 24-bit sound, twice
 DISTURBED = 2400  # frames beside a moment at which the server itself was late: they say nothing of us
-MOST_LOST = 0.3  # of a held tone, or the machine is too busy to tell
+MOST_LOST = 0.3  # of a held tone, or the machine is too busy to tell: a run on such a one has shown nothing
+TOGETHER = 0.2  # seconds between the server's being late and the ring's running empty for that
 ROUNDS = 4
 
 
@@ -53,16 +56,24 @@ def near_a_loss(rig, frames):
 
 
 def disturbed(rig, frames):
-    """As `near_a_loss`; skips where they are too many."""
+    """As `near_a_loss`; fails where they are too many."""
     beside = near_a_loss(rig, frames)
-    if beside.mean() > MOST_LOST:
-        pytest.skip(f"JACK itself was late {len(rig.lost)} times: this machine is too busy to tell")
+    assert beside.mean() <= MOST_LOST, f"JACK itself was late {len(rig.lost)} times: this machine is too busy to tell"
     return beside
 
 
-def accounted_for(underruns, rig):
-    """Whether the server was late as often as the ring ran empty: each of its xruns accounts for one underrun."""
-    return underruns <= len(rig.lost)
+def unaccounted(player, before, rig):
+    """Underruns since a count for which the server was not late at that time: each of its xruns accounts for one.
+
+    The player says now and then how many there were, so each must have its xrun since it last said so.
+    """
+    lost, left = sorted(rig.lost_seconds()), 0
+    for (earlier, count), (later, more) in pairwise(player.counts):
+        if count >= before:
+            there = [moment for moment in lost if earlier - TOGETHER <= moment <= later]
+            left += max(0, more - count - len(there))
+            lost = [moment for moment in lost if moment not in there[: more - count]]
+    return left
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +98,7 @@ def held_without_a_gap(rig, player, stalls, seconds, keys=(60,), during=lambda: 
     beside = disturbed(rig, np.arange(start, start + length, BLOCK))
     found = gaps(rig.sound[:, start + 4800 : start + length])
     assert [gap for gap in found if not beside[(gap + 4800) // BLOCK]] == [], f"{underruns} underruns, {rig.lost} lost"
-    assert accounted_for(underruns, rig)
+    assert unaccounted(player, before, rig) == 0, f"{underruns} underruns, {rig.lost} lost"
 
 
 @pytest.fixture(scope="class")
@@ -125,9 +136,9 @@ def played_notes(rig, player, stalls, starts, sides, numbers):
     before = player.underruns()
     begin = rig.play(events)
     rig.wait(begin + int(starts[-1]) + 4800)
-    underruns = player.underruns() - before
+    player.underruns()
     rig.stood_still(stalls.so_far())
-    assert accounted_for(underruns, rig)
+    assert unaccounted(player, before, rig) == 0
     late = np.array([-1 if found is None else found for found in onsets(rig.sound, starts + begin)])
     sure = ~near_a_loss(rig, begin + starts)
     assert np.all(late[sure] >= 0)
@@ -151,8 +162,7 @@ class TestOnePlayer:
             for _ in range(ROUNDS):  # a note beside which the server itself was late is played again
                 asked = np.flatnonzero(late < 0)
                 late[asked] = played_notes(rig, player, stalls, starts[: len(asked)], sides[asked], asked)
-            if np.any(late < 0):
-                pytest.skip(f"JACK itself was late beside {np.sum(late < 0)} of 500 notes, {ROUNDS} times")
+        assert np.all(late >= 0), f"JACK itself was late beside {np.sum(late < 0)} of 500 notes, {ROUNDS} times"
         away = np.abs(late - np.median(late))
         assert np.percentile(away, 99) <= BLOCK
         assert away.max() <= 3 * BLOCK
@@ -190,27 +200,26 @@ class TestOnePlayer:
             held_without_a_gap(rig, player, stalls, 0.5)
 
 
-def test_keys_sound_one_after_the_other_without_a_gap_and_the_command_ends_when_asked(jack_server, jack_rig, preset):
-    """From the command line to the card. Its ring of 1024 frames and more outlasts what a busy machine does to it."""
-    with play(preset, "--block", 512) as played, jack_rig(20) as rig:
-        played.wait_line(1, 60)
-        rig.connect(seconds=60)
-        rig.begin_to_watch()
-        before = played.underruns()
-        keys, length = (60, 64, 67), 24_000
-        events = [event for i, key in enumerate(keys) for event in (on(length * i, key), off(length * i + 20_000, key))]
-        start = rig.play(events)
-        rig.wait(start + length * len(keys) + 4800)
-        underruns = played.underruns() - before
-        starts = start + length * np.arange(len(keys))
-        sure = ~near_a_loss(rig, starts)
-        late = onsets(rig.sound, starts, 6000)
-        assert None not in [frames for frames, told in zip(late, sure, strict=True) if told]
-        for first in starts[sure] + 6000:
-            found = [int(first) + gap for gap in gaps(rig.sound[:, first : first + 14_000])]
-            assert [gap for gap in found if not near_a_loss(rig, [gap])[0]] == []
-        assert accounted_for(underruns, rig)
-        assert played.end(signal.SIGINT) < 5.0
+def test_keys_sound_one_after_the_other_and_the_command_ends_when_asked(jack_server, jack_rig, preset):
+    """From the command line to the card, each when the one before has died away. Gaps are for tests in real time."""
+    with play(preset, "--block", 512) as played, jack_rig(120) as rig:
+        played.wait_line(1)
+        rig.connect()
+        for key in (60, 64, 67):
+
+            def sounds(key=key):  # again and again: a JACK server that is kept waiting drops what is sent
+                start = rig.play([on(0, key)])
+                rig.wait(start + 24_000)
+                return rig.sound[:, start : start + 24_000].any()
+
+            def is_silent(key=key):
+                start = rig.play([off(0, key)])
+                rig.wait(start + 24_000)
+                return not rig.sound[:, start + 12_000 : start + 24_000].any()
+
+            until(sounds, f"key {key}")
+            until(is_silent, f"the end of key {key}")
+        played.end(signal.SIGINT)
         assert played.process.returncode == 0
 
 
@@ -284,8 +293,8 @@ def test_a_recording_renders_to_the_sound_that_was_recorded_and_heard(
         assert played.end(number) < 1.0
         assert played.process.returncode == 0
         heard = rig.sound[:, start : start + 2000 * 40]
-    if re.search(r"shed [1-9]", "".join(played.lines)):
-        pytest.skip("voices were given up for want of time, which a recording does not know")
+    # A recording does not know of voices that are given up for want of time: this machine must not need that.
+    assert not re.search(r"shed [1-9]", "".join(played.lines)), played.lines
     command = [sys.executable, "-m", "timbrel", "render", preset, midi, "-o", again, "--rate", "48000"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     recorded, rendered = (soundfile.read(path, dtype="float32")[0].T for path in (sound, again))
@@ -312,7 +321,16 @@ class Speaker:
         self.now, self.lost = 0, []
         self._begin = None
         self._client.set_process_callback(self._process)
-        self._client.set_xrun_callback(lambda delay: self.lost.append(self.now))
+        self._moments = []
+        self._client.set_xrun_callback(self._late)
+
+    def _late(self, delay):
+        self.lost.append(self.now)
+        self._moments.append(time.perf_counter())
+
+    def lost_seconds(self):
+        """When the server was late, by time.perf_counter."""
+        return self._moments
 
     def __enter__(self):
         self._client.activate()
@@ -360,7 +378,7 @@ def test_a_sound_that_comes_in_goes_out_whole_and_late_by_the_latency_shown(jack
         speaker.connect()
         before = played.underruns()
         speaker.play()
-        underruns = played.underruns() - before
+        played.underruns()
         stated = 48 * float(re.search(r"latency ([\d.]+) ms", played.lines[-1])[1])
         assert played.end(signal.SIGINT) < 1.0
     fits = np.correlate(speaker.heard[48_000:120_000], sound[48_000:96_000], "valid")
@@ -370,4 +388,4 @@ def test_a_sound_that_comes_in_goes_out_whole_and_late_by_the_latency_shown(jack
     away = [np.abs(speaker.heard[at + late : at + late + BLOCK] - sound[at : at + BLOCK]).max() for at in sure]
     assert np.max(away) < 1e-3
     assert abs(late - stated) <= 2 * BLOCK  # what the driver says of itself is not to the sample
-    assert accounted_for(underruns, speaker)
+    assert unaccounted(played, before, speaker) == 0
