@@ -202,7 +202,8 @@ class Loop:
                     self._ear.listen()
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
-                self.player.prepare()
+                if self._ear is not None or not self._lacks_block():  # after a pause the ring is filled first
+                    self.player.prepare()
                 seconds = time.perf_counter() - began
                 self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
                 part = seconds * self.sink.rate / self.sink.block
@@ -225,12 +226,11 @@ class Loop:
     def _wait(self) -> bool:
         """Sleep until the card took a block and there is room for the next, a few blocks at most; return whether so."""
         sink, period = self.sink, self.sink.block / self.sink.rate
-        full = (self.ring_blocks - 1) * sink.block
         until = time.perf_counter() + PATIENCE_BLOCKS * period
         while True:
             now, taken = time.perf_counter(), sink.taken
             self._timeline.saw(taken, now)
-            if sink.written - taken <= full and (self._ear is None or self._ear.ready):
+            if self._lacks_block(taken) and (self._ear is None or self._ear.ready):
                 self._taken_at = now
                 self._settle(taken)
                 return True
@@ -238,6 +238,12 @@ class Loop:
                 return False
             rest = self._taken_at + EARLY * period - now  # most of a period is slept, the rest is watched
             time.sleep(rest if 0 < rest < period else POLL_SECONDS)
+
+    def _lacks_block(self, taken: int | None = None) -> bool:
+        """Return whether the ring has room for a block, with so many samples ``taken``; None: as many as now."""
+        sink = self.sink
+        ahead = sink.written - (sink.taken if taken is None else taken)
+        return ahead <= (self.ring_blocks - 1) * sink.block
 
     def _settle(self, taken: int) -> None:
         """Wait until what was sent while the card took its last block has come.

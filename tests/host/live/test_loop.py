@@ -242,6 +242,54 @@ def test_a_block_is_handed_over_before_the_next_one_is_prepared(make_patch, hour
     assert written == list(range(1, 401))
 
 
+class LettingGo(FakeSink):
+    """Lets go of its ring where that is empty, and takes from it again once a block is written, as rtmixer does."""
+
+    def __init__(self, hours, **settings):
+        super().__init__(hours, **settings)
+        self.ahead, self.periods, self.takes = 0, 0, False
+
+    @property
+    def taken(self):
+        periods = int((self.hours.now - self.began) * self.rate / self.block)
+        for _ in range(self.periods, periods):
+            self.takes &= self.ahead > 0
+            self.ahead -= self.takes
+        self.periods = periods
+        return self.written - self.ahead * self.block
+
+    def write(self, sound):
+        self.underruns += self.taken >= 0 and not self.takes and self.written > 0
+        super().write(sound)
+        self.ahead, self.takes = self.ahead + 1, True
+
+
+@pytest.mark.parametrize("pause", [1.3, 2.0, 2.6, 3.4])  # blocks
+@pytest.mark.parametrize("where", ["block", "prepare"])
+def test_a_pause_costs_no_more_than_itself_on_a_machine_that_has_little_time(make_patch, hours, pause, where):
+    sink = LettingGo(hours, blocks=150)
+    loop, period = Loop(player_of(make_patch, 48000), sink, []), 128 / 48000
+    costs, counts, pauses, ahead = {"block": 0.55, "prepare": 0.4}, {"block": 0, "prepare": 0}, [], []
+
+    def costly(what, work):
+        def do(*given):
+            counts[what] += 1
+            if what == where and counts[what] % 40 == 20:
+                pauses.append(hours.now)
+                hours.now += pause * period
+            hours.now += costs[what] * period
+            ahead.append(sink.written - sink.taken)
+            return work(*given)
+
+        return do
+
+    loop.player.block, loop.player.prepare = (costly(what, getattr(loop.player, what)) for what in costs)
+    loop.run()
+    assert sink.underruns <= len(pauses)
+    full = np.array(ahead) >= 128
+    assert np.diff(np.flatnonzero(full)).max() < 8  # blocks and preparations until the ring is full again
+
+
 def test_a_loop_ends_when_told_and_when_its_card_has_gone(make_patch, hours):
     loop, sink, _ = looped(make_patch, hours, [], blocks=7)
     loop.run()
