@@ -44,7 +44,8 @@ class Envelope:
             return self._held(start, count)
         held = min(max(self.off - start, 0), count)
         level = np.empty(count, np.float32)
-        level[:held] = self._held(start, held)
+        if held:
+            level[:held] = self._held(start, held)
         left = np.clip((self.off + self.release - np.arange(start + held, start + count)) / self.release, 0.0, 1.0)
         fallen = np.sqrt(np.sqrt(left)) if self.closes else left * left * left
         level[held:] = self._held(self.off, 1) * fallen.astype(np.float32)
@@ -56,8 +57,11 @@ class Envelope:
 
     def _held(self, start: int, count: int) -> Array:
         """Return the levels of a note that is held, [count]; each part is computed only where it lies."""
-        level = np.full(count, self.sustain, np.float32)
         top, settled = self.on + self.attack, self.on + self.attack + self.decay
+        if top <= start and start + count <= settled:  # as most blocks of a note that decays
+            left = (settled - np.arange(start, start + count)) / self.decay
+            return (self.sustain + (1.0 - self.sustain) * (left * left * left)).astype(np.float32)
+        level = np.full(count, self.sustain, np.float32)
         silent, risen, fallen = (min(max(edge - start, 0), count) for edge in (self.on, top, settled))
         level[:silent] = 0.0
         level[silent:risen] = (np.arange(start + silent, start + risen) - self.on) / self.attack

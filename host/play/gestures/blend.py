@@ -1,6 +1,6 @@
 """Chooses recorded notes' ways for a key and a velocity, and blends them into one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ KEY_SEMITONES, VELOCITY_STEPS = 3.0, 12.0
 BLENDED = 8
 AROUND_SEMITONES = 3.0  # of a key, or as far as so many notes lie: they say how softly and loudly it can be played
 QUIET_DB = -60.0  # where a release has ended
+REMEMBERED = 128  # ways and ranges of velocities that are kept, the last ones: a key for each
 
 
 class Mix(NamedTuple):
@@ -69,6 +70,8 @@ class Ways:
             len(grid.levels),
             len(grid.release_levels),
         )
+        self._mixes: dict[tuple[float, float], Mix] = {}  # by pitch and velocity
+        self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
 
     def mix(self, pitch: float, velocity: int) -> Mix:
         """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is.
@@ -76,9 +79,27 @@ class Ways:
         A velocity beyond those of the keys around is the nearest of these: other keys that were louder have another
         timbre.
         """
+        softest, loudest = self._range(pitch)
+        asked = min(max(float(velocity), softest), loudest)
+        known = self._mixes.get((pitch, asked))
+        if known is None:
+            _drop_first(self._mixes)
+            known = self._mixes[pitch, asked] = self._mix(pitch, asked)
+        return known
+
+    def _range(self, pitch: float) -> tuple[float, float]:
+        """Return the velocities of the softest and the loudest of the notes around a pitch."""
+        known = self._ranges.get(pitch)
+        if known is None:
+            away = np.abs(self._keys - pitch)
+            around = self._velocities[away <= max(AROUND_SEMITONES, np.sort(away)[:BLENDED][-1])]
+            _drop_first(self._ranges)
+            known = self._ranges[pitch] = float(around.min()), float(around.max())
+        return known
+
+    def _mix(self, pitch: float, asked: float) -> Mix:
+        """Return the way of a note whose velocity is one of those around."""
         away = np.abs(self._keys - pitch)
-        around = self._velocities[away <= max(AROUND_SEMITONES, np.sort(away)[:BLENDED][-1])]
-        asked = min(max(velocity, around.min()), around.max())
         apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / VELOCITY_STEPS)
         near, weights = _nearest(apart)
         row, n = weights @ self._held[near], self._latents
@@ -91,6 +112,12 @@ class Ways:
             near, weights = _nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
         return Mix(*held, row[:codes], row[codes:].reshape(-1, n))
+
+
+def _drop_first(known: dict[Any, Any]) -> None:
+    """Make room for one more."""
+    if len(known) >= REMEMBERED:
+        del known[next(iter(known))]
 
 
 def _nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:

@@ -139,9 +139,13 @@ class GestureMotion(Beside):
         codes = self._common.latents(voices, times, own_times)
         added = np.zeros(codes.shape)
         read = times if own_times is None else own_times
-        for row, (voice, time) in enumerate(zip(voices, read.tolist(), strict=True)):
-            if (gesture := self._gestures[voice]) is not None:
-                added[row] = gesture.code(time)
+        last: tuple[int, int] | None = None
+        for row, asked in enumerate(zip(voices, read.tolist(), strict=True)):
+            if asked == last:  # as most frames of a note that begins
+                added[row] = added[row - 1]
+            elif (gesture := self._gestures[asked[0]]) is not None:
+                added[row] = gesture.code(asked[1])
+            last = asked
         return self._within(codes, added)
 
     def beginnings(self, time: int) -> Beginnings | None:
