@@ -106,6 +106,13 @@ def test_a_typed_value_is_set_within_its_range(host):
     host.until(lambda: number(page, "gain").input_value() == "12.0")
 
 
+def test_a_latents_name_has_a_tooltip_that_says_why_it_is_none(host):
+    page = host.open()
+    first, *others = host.state["controls"]
+    host.tell(t="state", state={"controls": [first | {"about": "no name: air is too faint"}, *others]})
+    page.wait_for_selector('label[title="latent.0, no name: air is too faint"]')
+
+
 def test_the_middle_of_a_logarithmic_slider_is_the_geometric_mean(host):
     page = host.open()
     page.mouse.click(*slider(page, "envelope.attack_seconds")(0.5))
