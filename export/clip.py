@@ -31,11 +31,10 @@ class Decoder(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, network: ClipAutoencoder, rate: int) -> None:
-        """``rate`` is that of the network's clips, in Hz."""
+    def __init__(self, network: ClipAutoencoder) -> None:
         super().__init__()
         self.network = network
-        seen = network.features
+        seen, rate = network.features, network.features.sample_rate
         hertz = np.arange(seen.transform // 2 + 1) * rate / seen.transform
         self.register_buffer("weights", torch.from_numpy(k_weights(hertz)).float())
         self.hops = max(1, round(MOMENT_SECONDS * rate / seen.hop))
@@ -104,7 +103,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     )
     clips = [found.clips[index] for index in chosen]
     return Graphs(
-        decoder=Decoder(network, recipe.frames.sample_rate),
+        decoder=Decoder(network),
         encoder=Listener(network) if words else Encoder(network),
         encoder_labels=bool(words),
         exact=EXACT,

@@ -44,7 +44,7 @@ def test_the_decoder_gives_what_torch_gives(both):
     codes = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     numbers = np.array([0, 1, 1, 0, 1])
     with torch.no_grad():
-        expected = Decoder(network, RATE)(torch.from_numpy(codes), rows_of(model.card, numbers)).numpy()
+        expected = Decoder(network)(torch.from_numpy(codes), rows_of(model.card, numbers)).numpy()
     found = model.decode(codes, numbers)
     assert found.shape == (5, model.card.frame_width)
     assert np.abs(found - expected).max() < 5e-3 * expected.max()

@@ -34,7 +34,7 @@ class ClipFeatures(nn.Module):
     def __init__(self, sample_rate: int, length: int) -> None:
         """Make the tables for clips of ``length`` samples, a multiple of a hop, at ``sample_rate`` Hz."""
         super().__init__()
-        self.length = length
+        self.length, self.sample_rate = length, sample_rate
         self.transform = 2 ** round(math.log2(sample_rate * WINDOW_SECONDS))
         self.hop = self.transform // OVERLAP
         self.part = min(2 ** round(math.log2(sample_rate * PART_SECONDS)), self.hop)
