@@ -35,11 +35,11 @@ class RowCache:
 
     def missing(self, keys: Sequence[Hashable]) -> list[int]:
         """Return the positions of keys whose rows are not cached, of equal ones the first."""
-        known = self._rows, self._kept
-        first = {
-            key: position for position, key in reversed(list(enumerate(keys))) if not any(key in rows for rows in known)
-        }
-        return sorted(first.values())
+        first: dict[Hashable, int] = {}
+        for position, key in enumerate(keys):
+            if key not in self._rows and key not in self._kept:
+                first.setdefault(key, position)
+        return list(first.values())
 
     def keep(self, keys: Sequence[Hashable]) -> None:
         """Keep the rows of keys until `let_go`, of those that are cached."""

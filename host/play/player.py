@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float32]
 # New notes that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together. Eight
 # in each block of 128 samples took all of its time on a slow processor, four leave a quarter; ten fingers need three.
 NEW_NOTES = 4
-NOTE_SAMPLES = 64  # of a longer block for each new note that may begin in it
+NOTE_SECONDS = 64 / 48000  # of a longer block for each new note that may begin in it
 LEAVING = 3  # racks of earlier presets that may ring on: each costs processor time
 FADE_SECONDS = 0.02  # over which a rack that must end fades out without a click
 RING_SECONDS = 5.0  # for which the effects of an earlier preset may ring on after its last voice
@@ -98,6 +98,7 @@ class Player:
         """
         self._rate, self._patient = sample_rate, patient
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
+        self._note_samples = NOTE_SECONDS * sample_rate
         self._seats: list[_Seat] = []
         self._next: deque[tuple[Machine, Collection[int], Told]] = deque(maxlen=1)
         self._unready: tuple[Machine, Collection[int], Told] | None = None  # taken from `_next`, and not ready yet
@@ -205,9 +206,9 @@ class Player:
 
     def _most_notes(self, samples: int) -> int:
         """Return how many notes may begin in a block."""
-        self._put_off = self._strained and not self._put_off and samples < NEW_NOTES * NOTE_SAMPLES
+        self._put_off = self._strained and not self._put_off and samples < NEW_NOTES * self._note_samples
         self._strained = False
-        return 0 if self._put_off else max(NEW_NOTES, samples // NOTE_SAMPLES)
+        return 0 if self._put_off else max(NEW_NOTES, int(samples / self._note_samples))
 
     def _take_seat(self) -> None:
         if self._next:

@@ -19,7 +19,7 @@ from timbrel.host.events import (
 from timbrel.host.midi.decode import Decoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.midi.record import Recorder
-from timbrel.host.play.player import NEW_NOTES, NOTE_SAMPLES, Player
+from timbrel.host.play.player import NEW_NOTES, Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks
 
@@ -135,16 +135,17 @@ def test_more_new_notes_than_a_block_has_time_for_begin_in_those_that_follow(mak
     assert [{event.time for event in events} for events in played[1:]] == [{128}, {256}, set()]
 
 
-def test_a_long_block_has_time_for_as_many_notes_as_the_short_ones_in_it(make_patch):
-    player = player_of(make_patch, play={"voices": 64})
-    notes = [NoteOn(NOTE_SAMPLES * i, 0, 30 + i, 100) for i in range(2048 // NOTE_SAMPLES)]
+@pytest.mark.parametrize(("rate", "most"), [(24000, 64), (48000, 32), (96000, 16), (192000, 8)])
+def test_a_long_block_has_time_for_as_many_notes_as_it_is_long_in_seconds(make_patch, rate, most):
+    player = player_of(make_patch, rate, play={"voices": 64})
+    notes = [NoteOn(i, 0, 30 + i, 100) for i in range(65)]
     for note in notes:
         player.schedule(note)
-    assert player.block(2048)[1] == notes
+    assert player.block(2048)[1] == notes[:most]
 
 
 def test_notes_that_are_put_off_begin_together_a_short_block_later_and_what_follows_them_stays_behind_them(make_patch):
-    player = player_of(make_patch)
+    player = player_of(make_patch, 48000)
     events = [ControlChange(2, 0, 70, 9), NoteOn(3, 0, 60, 100), NoteOff(5, 0, 60), NoteOn(130, 0, 62, 100)]
     for event in events:
         player.schedule(event)
@@ -155,7 +156,7 @@ def test_notes_that_are_put_off_begin_together_a_short_block_later_and_what_foll
 
 
 def test_what_is_put_off_is_the_next_block_alone_and_one_that_is_short(make_patch):
-    player = player_of(make_patch)
+    player = player_of(make_patch, 48000)
     player.put_off()
     player.block(128)
     notes = [NoteOn(time, 0, 60, 100) for time in (200, 300, 400)]
@@ -163,7 +164,7 @@ def test_what_is_put_off_is_the_next_block_alone_and_one_that_is_short(make_patc
         player.schedule(note)
     assert [player.block(128)[1] for _ in range(2)] == [notes[:1], notes[1:2]]
     player.put_off()
-    assert player.block(NEW_NOTES * NOTE_SAMPLES)[1] == notes[2:]
+    assert player.block(256)[1] == notes[2:]
 
 
 def test_a_voice_that_is_given_up_is_counted_and_there_may_be_none(make_patch):
