@@ -25,6 +25,7 @@ Array = npt.NDArray[np.float32]
 # live hosts ask for, that is seldom; room for the longest block would be 140 kB, found page by page at each note-on.
 ROOM = 8192
 SOONEST = 2 * AHEAD  # rows looked at together before they are due: many may be known already
+RESTED = 4  # hops for which knobs have stood before what notes to come begin with is prepared: some 0.1 s
 
 
 class Voicing(Protocol):
@@ -85,11 +86,12 @@ Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and
 
 @dataclass(slots=True)
 class _Beginnings:
-    """The beginnings of notes that are prepared: ``of`` what, as was seen at which ``hop``, the codes left, and rows
-    that are prepared and not kept yet."""
+    """The beginnings of notes that are prepared: ``of`` what, as was seen at which ``hop`` and how many before it; the
+    codes left, and rows that are prepared and not kept yet."""
 
     of: Hashable = None
     hop: int = -1
+    rested: int = 0  # hops
     codes: Iterator[tuple[float, Array]] | None = None
     rows: tuple[Array, Indices | Array] | None = None
 
@@ -225,7 +227,7 @@ class SpectrumEngine:
             stream.prepared = read
 
     def _prepare_beginnings(self, motion: Motion, hop: int) -> None:
-        """Prepare and keep what notes to come begin with, if knobs stand as they did a hop ago."""
+        """Prepare and keep what notes to come begin with, if knobs have stood still for some hops."""
         mine = self._beginnings
         if mine.rows is not None:
             self._voicing.keep(*mine.rows)
@@ -234,9 +236,10 @@ class SpectrumEngine:
             mine.hop, found = hop, motion.beginnings(hop) if motion.own_codes else None
             of = None if found is None else found.of
             if of != mine.of:
-                mine.of, mine.codes = of, None
+                mine.of, mine.codes, mine.rested = of, None, 0
                 self._voicing.let_go()
-            elif found is not None and mine.codes is None:
+            mine.rested += 1
+            if found is not None and mine.codes is None and mine.rested > RESTED:
                 mine.codes = found.codes
         if mine.codes is None or (pair := next(mine.codes, None)) is None:
             return

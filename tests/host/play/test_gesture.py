@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.gesture import Gestures
 from timbrel.host.contract.model import Model
+from timbrel.host.engines.spectrum import RESTED
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.play import hands
@@ -370,13 +371,33 @@ def test_a_chord_after_silence_finds_decoded_what_its_ways_begin_with(
         instrument.prepare()
     instrument.read(place)
     monkeypatch.setattr(Model, "decode", lambda *asked: decoded.append(asked) or decode(*asked))
-    now = 400 * 32 + place
+    now = 400 * 32 + place  # fifty hops
     instrument.hear([NoteOn(now + 20, 0, key, 100) for key in (28, 40, 60, 64, 91)], now + 50)
     instrument.read(50)
     assert not decoded
     instrument.hear([NoteOn(now + 50, 0, 60, 30)], now + 100)  # nobody could know how softly it would be played
     instrument.read(50)
     assert decoded
+
+
+def test_what_ways_begin_with_is_prepared_once_knobs_have_stood_and_never_while_they_move(
+    make_instrument, moving, monkeypatch
+):
+    turned = [{"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0}]
+    instrument, rows, decode = make_instrument(RATE, moving, cc=turned), [], Model.decode
+    monkeypatch.setattr(
+        Model, "decode", lambda self, latent, *given: rows.append(len(latent)) or decode(self, latent, *given)
+    )
+    for block in range(160):  # twenty hops, in each of which the knob moves
+        if block % 4 == 0:
+            instrument.hear([ControlChange(32 * block, 0, 20, block // 2 + 1)], 32 * block + 32)
+        instrument.read(32)
+        instrument.prepare()
+    assert not rows
+    for _ in range(8 * RESTED + 120):
+        instrument.read(32)
+        instrument.prepare()
+    assert sum(rows) > 24
 
 
 def test_codes_of_a_way_begin_at_one_of_four_moments_of_a_hop(gestured, every_hop):
