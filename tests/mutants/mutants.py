@@ -147,7 +147,8 @@ def main() -> None:
                 found, count = survivors_of(module, Path(name), arguments.jobs)
                 told += complaints(module, found)
                 print(f"{module.file}: {count} mutants, {len(found)} survive", flush=True)
-    print(*told, sep="\n")
+    for line in told:
+        print(line)
     sys.exit(bool(told))
 
 
