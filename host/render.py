@@ -3,20 +3,25 @@
 import contextlib
 import functools
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .audio.files import sound_writer
+from .audio.files import SoundWriter, sound_writer
+from .audio.peaks import KeptSound
 from .dsp import limit, limited
-from .events import ProgramChange
+from .events import ControlChange, ProgramChange
 from .midi.file import Performance
-from .patch.library import Patch
+from .midi.programs import Programs
+from .patch.library import Patch, open_patch
+from .play.player import LOOK_SAMPLES
 from .play.rack import Rack
 from .play.succession import Succession, Successor
 from .progress import TOO_LOUD, clock, told_if_slow
+from .units import db_to_gain
 
 Array = npt.NDArray[np.float32]
 
@@ -27,15 +32,19 @@ SILENT_SECONDS = 2.0  # for this long, and for as long as effects may pause befo
 WORTH_SHARING_SECONDS = 3.0  # what is shorter is done before another process has begun
 DRUMS = 9  # channel 10, as people count, which General MIDI gives to percussion
 RATES = (44100, 48000, 96000)
+PEAK_DB = -1.0  # of full scale, the true peak of what is normalised: what streaming services ask for (EBU R 128)
 
 
-def remarks(performance: Performance, preset: str, given: Collection[int], kit: bool = False) -> list[str]:
+def remarks(
+    performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
+) -> list[str]:
     """Return what a file asks for and does not get, a line each: General MIDI's drums, and program changes.
 
     Args:
         preset: its name; it plays the channels that have no other.
         given: channels (0 to 15) for which the player has chosen another preset, and needs no advice.
         kit: it is a kit, and so plays drums as they are meant.
+        followed: program changes choose among presets.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
@@ -46,12 +55,59 @@ def remarks(performance: Performance, preset: str, given: Collection[int], kit: 
         )
     programs = {(e.channel, e.program) for e in performance.events if isinstance(e, ProgramChange)}
     unheard = sorted({channel for channel, _ in programs if channel in left and not performance.recorded})
-    if unheard and (len(performance.channels) > 1 or len(programs) > 1):  # one, at the start, is all that most have
+    if (
+        unheard and not followed and (len(performance.channels) > 1 or len(programs) > 1)
+    ):  # one, at the start, is all that most have
         those = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
         lines.append(
-            f"program changes are passed over: {preset} plays {those} throughout; --channel N=PRESET gives another"
+            f"program changes are passed over: {preset} plays {those} throughout; --channel N=PRESET gives another, "
+            "--set FOLDER follows them"
         )
     return lines
+
+
+def programmed(
+    patches: Mapping[int, Patch], performance: Performance, programs: Sequence[str], say: Callable[[str], None]
+) -> tuple[dict[int, Patch], list[Successor]]:
+    """Return the patches that play first, by channel, and those that program changes choose later.
+
+    Each change is for its own channel, and takes effect at its sample: keys that are held ring out as they were.
+
+    Args:
+        patches: those that play until a program change comes.
+        programs: the presets to choose among; program 1 is the first.
+        say: told of programs beyond the last, and of what presets warn of.
+
+    Raises:
+        UserError: as `open_patch`.
+    """
+    counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch]()
+    changes: dict[int, dict[int, Patch]] = {}
+    beyond: dict[int, None] = {}
+    for event in performance.events:
+        if not isinstance(event, ControlChange | ProgramChange) or event.channel not in patches:
+            continue
+        counted[event.channel].hear(event)
+        if isinstance(event, ProgramChange):
+            number = counted[event.channel].number(event.program)
+            if number >= len(programs):
+                beyond[number] = None
+                continue
+            name = programs[number]
+            if name not in opened:
+                opened[name] = open_patch(name)
+            changes.setdefault(event.time, {})[event.channel] = opened[name]
+    for patch in opened.values():
+        for warning in patch.warnings:
+            say(warning)
+    for number in beyond:
+        say(f"program {number + 1} asked for, but the set has {len(programs)}")
+    now, later = dict(patches) | changes.pop(0, {}), []
+    first = dict(now)
+    for time, chosen in changes.items():
+        now |= chosen
+        later.append(Successor(time, dict(now), list(chosen), 0, LOOK_SAMPLES))
+    return first, later
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:
@@ -67,6 +123,7 @@ def render(
     sample_rate: int,
     tail_seconds: float = 30.0,
     stems: bool = False,
+    normalise: bool = False,
     as_float: bool = False,
     overwrite: bool = False,
     processes: int = 1,
@@ -85,6 +142,7 @@ def render(
         omni: the first patch hears channels that have none, as when one preset is played live.
         successors: patches that take the place of these, in order of time; then one process computes all.
         processes: that share the voices; they do not change the sound.
+        normalise: bring the true peak of the loudest file to `PEAK_DB`, by one gain for all files.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
         as_float: as 32-bit float, to the bit as the rack gives it; ``.wav`` alone.
         progress: told the part that is done, 0 to 1.
@@ -98,22 +156,29 @@ def render(
     shared = worth_sharing(performance, sample_rate)
     with contextlib.ExitStack() as stack:
         first = Rack(patches, sample_rate, processes if shared and not successors else 1, omni)
-        played = Succession(first, successors, sample_rate) if successors else first
+        played = Succession(first, successors, sample_rate, live=omni) if successors else first
         rack = stack.enter_context(contextlib.closing(played))
         writer = functools.partial(sound_writer, sample_rate=sample_rate, overwrite=overwrite, as_float=as_float)
         mix_file = stack.enter_context(writer(path))
         stem_files = {channel: stack.enter_context(writer(name)) for channel, name in (names.items() if stems else ())}
+        files = [mix_file, *stem_files.values()]
+        kept = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
+        taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept.get(file, file) for file in files}
         hardest, place = 0.0, 0
         stack.enter_context(told_if_slow(lambda: rack.played / sample_rate))
         for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
-            mix_file.write(mix)
+            taking[mix_file].write(mix)
             if (bent := limited(mix)) > hardest:
                 hardest, place = bent, done - mix.shape[1]
             for channel, file in stem_files.items():
-                file.write(limit(parts.get(channel, np.zeros_like(mix))))
+                taking[file].write(limit(parts.get(channel, np.zeros_like(mix))))
             if progress is not None:
                 progress(min(1.0, done / max(1, performance.length)))
-        for file in (mix_file, *stem_files.values()):
+        peak = max((sound.true_peak() for sound in kept.values()), default=0.0)
+        for file, sound in kept.items():
+            for block in sound.blocks(db_to_gain(PEAK_DB) / peak if peak > 0 else 1.0):
+                file.write(block)
+        for file in files:
             file.finish()
     if say is not None and hardest >= TOO_LOUD:
         say(_too_loud(path, hardest, place / sample_rate))

@@ -64,6 +64,20 @@ def one_line(ended, status):
 # ---- starting
 
 
+def test_every_command_explains_itself_by_two_letters(timbrel):
+    from timbrel.__main__ import app
+
+    group = typer.main.get_command(app)
+    paths = [[]] + [[name] for name in group.commands]
+    paths += [[name, inner] for name, command in group.commands.items() for inner in getattr(command, "commands", ())]
+    assert len(paths) > 20
+    for path in paths:
+        short, long = timbrel(*path, "-h"), timbrel(*path, "--help")
+        assert (short.status, short.err) == (0, "")
+        assert short.out == long.out
+        assert "-h, --help" in short.out
+
+
 def test_help_and_version_import_nothing_heavy():
     code = f"""if True:
         import contextlib, io, sys

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..midi.ports import Inputs
     from ..patch.controllers import Controller
     from ..patch.learn import Moment
-from .options import PRESET_HELP, Channels, MidiApi, MidiPort, Overwrite, Trust, channel_presets
+from .options import PRESET_HELP, Channels, MidiApi, MidiPort, Overwrite, Programs, Trust, channel_presets, presets_in
 from .serving import served
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -64,7 +64,7 @@ def play(
     midi_api: MidiApi = None,
     controller: Knobs = None,
     lowest_latency: LowestLatency = False,
-    programs: Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")] = None,
+    programs: Programs = None,
     source: Source = None,
     null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
     keys: Keys = False,
@@ -84,7 +84,7 @@ def play(
     from ..shelf import report_beside
     from ..trust import ask_for
 
-    chosen, among = channel_presets(channel or []), _set_of(programs)
+    chosen, among = channel_presets(channel or []), presets_in(programs)
     _check(block, rate, device if null else None, source, null, bool(chosen))
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     known = _controller(controller)
@@ -166,20 +166,6 @@ def _check_range(option: str, value: int, span: tuple[int, int], advice: str) ->
     low, high = span
     if not low <= value <= high:
         raise UserError(f"{option} {value} is out of range [{low}, {high}] {advice}")
-
-
-def _set_of(folder: Path | None) -> tuple[str, ...]:
-    """Return the presets of a folder in order of name: program 1 is the first."""
-    if folder is None:
-        return ()
-    if not folder.is_dir():
-        raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    from ..shelf import preset_file
-
-    presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
-    if not presets:
-        raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
-    return presets
 
 
 @commands.command()

@@ -1,6 +1,7 @@
 """Options that several commands have, and words of their help."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ MidiPort = Annotated[
 Channels = Annotated[
     list[str] | None, typer.Option(help="Another preset for a MIDI channel, or none: 2=PRESET, 10=none")
 ]
+Programs = Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")]
 MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
 PRESET_HELP = "A shipped preset or model, a .toml preset, the folder of an instrument or an .onnx model."
 MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, or a preset that has one."
@@ -49,3 +51,17 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
             raise UserError(f"--channel {option!r} is the second for channel {int(number)}; give one of them")
         chosen[int(number) - 1] = None if name == "none" else name
     return chosen
+
+
+def presets_in(folder: Path | None) -> tuple[str, ...]:
+    """Return the presets of a folder in order of name: program 1 is the first."""
+    if folder is None:
+        return ()
+    if not folder.is_dir():
+        raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
+    from ..shelf import preset_file
+
+    presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
+    if not presets:
+        raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
+    return presets

@@ -9,7 +9,17 @@ import typer
 
 from ..errors import UserError
 from ..shelf import DEMO
-from .options import MODEL_HELP, PRESET_HELP, Channels, Overwrite, Trust, channel_presets, opened_model
+from .options import (
+    MODEL_HELP,
+    PRESET_HELP,
+    Channels,
+    Overwrite,
+    Programs,
+    Trust,
+    channel_presets,
+    opened_model,
+    presets_in,
+)
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -160,6 +170,10 @@ def render(
     rate: Annotated[int, typer.Option(help=f"{RATE_HELP}.")] = 44100,
     channel: Channels = None,
     tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
+    programs: Programs = None,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Bring the true peak of the loudest file written to -1 dBFS.")
+    ] = False,
     stems: Annotated[bool, typer.Option("--stems", help="Also write one file a MIDI channel.")] = False,
     as_float: Annotated[bool, typer.Option("--float", help="A .wav of 32-bit float: the samples as they are.")] = False,
     trust: Trust = False,
@@ -168,31 +182,40 @@ def render(
     """Play a MIDI file into a sound file."""
     from ..load import free_processors
     from ..midi.file import read_performance
-    from ..patch.fitting import differences, read_notes
+    from ..patch.fitting import differences, edits, read_notes
     from ..patch.library import open_patch
     from ..play.rack import as_played
-    from ..play.succession import successors
+    from ..play.succession import Successor, successors
     from ..play.voices import PARTS
     from ..progress import Display
-    from ..render import remarks, render, worth_sharing
+    from ..render import programmed, remarks, render, worth_sharing
     from ..trust import ask_for
 
     _check_rate(rate)
-    ask_for([preset, *filter(None, (chosen := channel_presets(channel or [])).values())], trust)
+    chosen, among = channel_presets(channel or []), presets_in(programs)
+    ask_for([preset, *filter(None, chosen.values()), *among], trust)
     performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
     notes = read_notes(performance.notes, str(midi))
     default = notes.fitting.fit(open_patch(preset))
     others = {number: notes.fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
-    warnings = [*performance.warnings, *remarks(performance, default.name, others, kit=bool(default.preset.keys))]
+    warnings = [
+        *performance.warnings,
+        *remarks(performance, default.name, others, bool(default.preset.keys), bool(among)),
+    ]
     if performance.recorded:
+        warnings += [f"{midi}: {line}" for line in edits(notes, default, others)]
+        if among:
+            warnings.append(f"{midi} holds the presets that its program changes chose; --set is passed over")
         given = {number + 1: patch.name for number, patch in others.items()}
         warnings += [f"{midi}: {line}" for line in differences(notes.fitting, given)]
     _warn(*warnings, *(warning for patch in (default, *others.values()) for warning in patch.warnings))
     by_channel = {number: others.get(number, default) for number in performance.channels}
-    later = []
+    later: list[Successor] = []
     if performance.recorded:  # one preset heard all channels that have no other
         by_channel = as_played(default, others)
         later = successors(default, others, notes, lambda line: _warn(f"{midi}: {line}"))
+    elif among:
+        by_channel, later = programmed(by_channel, performance, among, lambda line: _warn(f"{midi}: {line}"))
     with Display() as display:
         display.stage("rendering")
         files = render(
@@ -202,6 +225,7 @@ def render(
             sample_rate=rate,
             tail_seconds=tail,
             stems=stems,
+            normalise=normalise,
             as_float=as_float,
             overwrite=overwrite,
             processes=min(PARTS, free_processors()) if worth_sharing(performance, rate) else 1,

@@ -23,6 +23,7 @@ class Cast:
         self._fitting, self._programs = fitting, programs
         self.names: dict[Slot, str | Draft] = {}  # as they were asked for
         self.patches: dict[Slot, Patch] = {}
+        self.digests: dict[Slot, str] = {}
         self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were opened
         self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
         self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
@@ -39,6 +40,7 @@ class Cast:
         """Let patches that were opened play."""
         self.names |= names
         self.patches = dict(patches)
+        self.digests = {slot: patch.digest for slot, patch in self.patches.items()}
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
     def edited(self) -> dict[Slot, str | Draft]:

@@ -57,6 +57,7 @@ class Status:
     presets: dict[int | None, str]  # names by channel (0 to 15); None: for all others
     ports: list[str]
     last: str
+    digests: Mapping[int | None, str] = field(default_factory=dict)  # of the presets, by channel as those
     age_ms: float | None = None  # of the last note's sound, where sounds are decoded ahead of notes
     names: Sequence[str] = ()  # of the latents, empty where one has none
     macros: Sequence[tuple[str, float]] = ()  # their names, and where they stand, 0 to 1

@@ -60,6 +60,7 @@ def report(stage: Stage) -> Status:
         peak_db=gain_to_db(peak),
         limited=loop.limited,
         presets={slot: patch.name for slot, patch in stage.cast.patches.items()},
+        digests=stage.cast.digests,
         ports=stage.inputs.open if stage.inputs is not None else [],
         last=last_moved(stage, loop),
         age_ms=player.rack.age_ms,

@@ -68,7 +68,7 @@ class Tape:
     def __enter__(self) -> "Tape":
         from ..audio.files import sound_writer
         from ..midi.record import Recorder
-        from ..patch.fitting import Fitting, Note
+        from ..patch.fitting import Fitting, Note, Opening
 
         setup, ready = self._setup, self._ready
         if self._recording.sound is not None:
@@ -77,7 +77,12 @@ class Tape:
             )
         if self._recording.midi is not None:
             presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
-            note = Note(fitting=Fitting(voices=setup.voices, controller=setup.controller, presets=presets))
+            opening = [
+                Opening(name=ready.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
+                for slot, digest in ready.digests.items()
+            ]
+            fitting = Fitting(voices=setup.voices, controller=setup.controller, presets=presets)
+            note = Note(fitting=fitting, opening=opening)
             self._midi = self._files.enter_context(
                 Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
             )

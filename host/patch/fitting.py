@@ -99,12 +99,23 @@ class Swap(BaseModel):
     block: Annotated[int, Field(ge=1, le=1 << 16)]
 
 
+class Opening(BaseModel):
+    """A preset with which playing began, for a channel (1 to 16) or all others: its name, and its `Patch.digest`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Note(BaseModel):
-    """A note in a recording: how presets were fitted, or that others took their place."""
+    """A note in a recording: how presets were fitted and which they were, or that others took their place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fitting: Fitting | None = None
+    opening: Annotated[list[Opening], Field(max_length=17)] = []
     swap: Swap | None = None
 
     def text(self) -> str:
@@ -113,10 +124,14 @@ class Note(BaseModel):
 
 
 class Notes(NamedTuple):
-    """The notes of a recording: how presets were fitted, and which took the place of others, with the sample."""
+    """The notes of a recording: how presets were fitted, and which took the place of others, with the sample.
+
+    And those with which playing began, which older recordings do not say.
+    """
 
     fitting: Fitting
     swaps: list[tuple[int, Swap]]
+    opening: Sequence[Opening] = ()
 
 
 def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
@@ -137,8 +152,32 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
         ) from None
     fittings = [note.fitting for _, note in read if note.fitting is not None]
     return Notes(
-        fittings[-1] if fittings else Fitting(), [(time, note.swap) for time, note in read if note.swap is not None]
+        fittings[-1] if fittings else Fitting(),
+        [(time, note.swap) for time, note in read if note.swap is not None],
+        tuple(opening for _, note in read for opening in note.opening),
     )
+
+
+def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
+    """Return which presets of a recording are not those that it is rendered with, a line each.
+
+    Args:
+        notes: of the recording.
+        default: the preset of all channels that have no other; ``others`` by channel, 0 to 15. All are fitted.
+    """
+    lines = []
+    for opening in notes.opening:
+        patch = default if opening.channel is None else others.get(opening.channel - 1)
+        if patch is None or patch.digest == opening.digest:
+            continue
+        where = "" if opening.channel is None else f" on channel {opening.channel}"
+        if patch.name == opening.name:
+            lines.append(
+                f"preset {patch.name!r} or its model was changed since it was played{where}: it sounds different"
+            )
+        else:
+            lines.append(f"it was played with {opening.name!r}{where}, and {patch.name!r} sounds different here")
+    return lines
 
 
 def differences(fitting: Fitting, given: Mapping[int, str]) -> list[str]:

@@ -1,5 +1,7 @@
 """Finds what a user names, and opens it as a patch: shipped presets and models, files, a bare model's defaults."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +71,17 @@ class Patch:
                 self._hear(sound, kind.sound_samples(card))
         except UserError as error:
             raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of its settings, its model, and of what other files say of tuning and morph.
+
+        Comments and the description count for nothing.
+        """
+        settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude={"description", "model"})
+        end = None if self.morph is None else list(self.morph.end)
+        said = [settings, self.model.sha256, sorted(self.tuning.items()), end]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _hear(self, name: str, samples: int) -> None:
         """Read the sound that notes go on from, and warn where it is longer than so many samples."""

@@ -65,9 +65,10 @@ def successors(
 class Succession:
     """A rack and its successors, in the place of a `Rack` that is rendered."""
 
-    def __init__(self, rack: Rack, successors: Sequence[Successor], sample_rate: int) -> None:
-        """``successors`` are in order of time."""
-        self._player, self._successors, self._rate = Player(rack, sample_rate), list(successors), sample_rate
+    def __init__(self, rack: Rack, successors: Sequence[Successor], sample_rate: int, live: bool) -> None:
+        """Begin with a rack; ``successors`` are in order of time, and took over while they were played if ``live``."""
+        self._player, self._successors = Player(rack, sample_rate, patient=not live), list(successors)
+        self._rate, self._live = sample_rate, live
         self._block = 1
         self.latency_samples, self.pause_seconds = rack.latency_samples, rack.pause_seconds
 
@@ -111,7 +112,7 @@ class Succession:
         return np.concatenate(mixes, axis=1), whole
 
     def _follow(self, successor: Successor) -> None:
-        rack = Rack(successor.patches, self._rate, omni=True)
+        rack = Rack(successor.patches, self._rate, omni=self._live)
         while rack.played < successor.primed:
             rack.process([], min(PART, successor.primed - rack.played))
         while not rack.ready:

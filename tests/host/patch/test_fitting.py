@@ -96,7 +96,9 @@ class Played:
         known = dict.fromkeys(Status.__dataclass_fields__)
         latency = {"instrument": 1000 * rack.latency_samples / RATE}
         presets = {slot: patch.name for slot, patch in patches.items()}
-        return Status(**known | {"rate": RATE, "latency_ms": latency, "presets": presets})
+        digests = {slot: patch.digest for slot, patch in patches.items()}
+        told = {"rate": RATE, "latency_ms": latency, "presets": presets, "digests": digests}
+        return Status(**known | told)
 
 
 def rendered(timbrel, *options):
@@ -116,6 +118,35 @@ def alike(sound):
 
 
 CONTROLLER = read_controller("nanokontrol2")
+
+
+def test_a_preset_or_a_model_that_was_changed_since_it_was_played_is_told(presets, timbrel, analytic):
+    Played(Setup("a.toml", channels=((2, "b.toml"),)), performance((0, 2)))
+    same = ["--channel", "3=b.toml"]
+    a, b = ((presets / name).read_text(encoding="utf-8") for name in ("a.toml", "b.toml"))
+    (presets / "a.toml").write_text(f"# a remark\ndescription = 'mine'\n{a}", encoding="utf-8")
+    assert rendered(timbrel, *same)[1] == ""  # it sounds the same
+    (presets / "a.toml").write_text(a.replace("voices = 8", "voices = 8\npan = 0.5"), encoding="utf-8")
+    [line] = rendered(timbrel, *same)[1].splitlines()
+    assert line.startswith("warning: take.mid: preset 'a' or its model was changed since it was played")
+    (presets / "a.toml").write_text(a, encoding="utf-8")
+    (presets / "b.toml").write_text(b.replace("pan = 0.5", "pan = 0.4"), encoding="utf-8")
+    [line] = rendered(timbrel, *same)[1].splitlines()
+    assert "preset 'b' or its model was changed since it was played on channel 3" in line
+    (presets / "b.toml").write_text(b, encoding="utf-8")
+    ended = timbrel("render", "b.toml", "take.mid", "-o", "again.wav", "--overwrite", *same)
+    assert "take.mid: it was played with 'a', and 'b' sounds different here" in ended.err
+    analytic(latents=3, chroma=False).save(presets / "m.onnx")
+    lines = rendered(timbrel, *same)[1].splitlines()
+    assert len([line for line in lines if "or its model was changed" in line]) == 2
+
+
+def test_a_set_is_passed_over_where_a_recording_holds_what_program_changes_chose(presets, timbrel):
+    Played(Setup("a.toml"), performance((0,)))
+    assert (
+        "take.mid holds the presets that its program changes chose; --set is passed over"
+        in rendered(timbrel, "--set", ".")[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,11 +302,11 @@ def test_notes_come_back_with_their_samples(presets):
         recorder.add([NoteOff(6000, 0, 60)])
     performance = read_performance(presets / "take.mid", RATE)
     assert performance.events == [NoteOn(100, 0, 60, 100), NoteOff(6000, 0, 60)]
-    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, swap)])
+    assert read_notes(performance.notes, "take.mid") == (fitting, [(5000, swap)], ())
 
 
 def test_a_file_that_says_nothing_was_fitted_with_nothing():
-    assert read_notes([], "take.mid") == (Fitting(), [])
+    assert read_notes([], "take.mid") == (Fitting(), [], ())
     assert differences(Fitting(), {}) == []
 
 

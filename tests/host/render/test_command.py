@@ -3,6 +3,7 @@
 import mido
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 import timbrel.host.render as render_module
 from timbrel.host.events import Clock
@@ -114,6 +115,97 @@ def test_what_is_recorded_of_all_channels_is_rendered_without_the_one_of_none(re
 
 def programs(*pairs):
     return [mido.Message("program_change", channel=channel, program=program) for channel, program in pairs]
+
+
+@pytest.fixture
+def chosen(tmp_path, preset):
+    """A folder of two presets, of which the second is softer."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    text = preset.read_text()
+    (folder / "a.toml").write_text(text)
+    (folder / "b.toml").write_text(text + "[play]\ngain_db = -12.0\n")
+    return folder
+
+
+def test_program_changes_choose_among_a_folders_presets_at_their_sample(timbrel, chosen, tmp_path):
+    tune = [*programs((0, 0)), ON, OFF, *programs((0, 1)), ON, OFF]
+    save(tmp_path / "tune.mid", tune)
+    save(tmp_path / "plain.mid", [ON, OFF, ON, OFF])
+    sounds = {}
+    for name, options in {
+        "followed": (tmp_path / "tune.mid", "--set", chosen),
+        "first": (tmp_path / "plain.mid",),
+        "second": (tmp_path / "plain.mid", "--channel", f"1={chosen / 'b.toml'}"),
+    }.items():
+        ended = timbrel("render", chosen / "a.toml", *options, "-o", tmp_path / f"{name}.wav", "--float")
+        assert (ended.status, ended.err) == (0, "")
+        sounds[name] = soundfile.read(tmp_path / f"{name}.wav", dtype="float32")[0].T
+    half = 22050  # the second note begins
+    early = half - 200  # what rate conversion hears of it before
+    assert np.array_equal(sounds["followed"][:, :early], sounds["first"][:, :early])
+    held = slice(half + 6500, 2 * half)  # after the first note's release
+    levels = {name: 10 * np.log10(np.square(sound[:, held]).mean()) for name, sound in sounds.items()}
+    assert levels["followed"] == pytest.approx(levels["second"], abs=0.5)
+    assert levels["followed"] == pytest.approx(levels["first"] - 12, abs=0.5)
+
+
+def test_a_chord_on_the_sample_of_a_program_change_is_whole(timbrel, chosen, tmp_path):
+    chord = [mido.Message("note_on", note=note, velocity=90) for note in range(48, 72)]
+    off = [mido.Message("note_off", note=48, time=480)] + [mido.Message("note_off", note=n) for n in range(49, 72)]
+    save(tmp_path / "tune.mid", [mido.Message("control_change", control=3, time=480), *programs((0, 0)), *chord, *off])
+    save(tmp_path / "plain.mid", [mido.Message("control_change", control=3, time=480), *chord, *off])
+    for name, options in {"tune": ["--set", chosen], "plain": []}.items():
+        song = tmp_path / f"{name}.mid"
+        assert timbrel("render", chosen / "a.toml", song, "-o", tmp_path / f"{name}.wav", *options).status == 0
+    given, wanted = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in ("tune", "plain"))
+    onset = slice(22050, 22050 + 2205)  # 50 ms, in which all 24 notes have begun
+    levels = [10 * np.log10(np.square(sound[onset]).mean()) for sound in (given, wanted)]
+    assert levels[0] == pytest.approx(levels[1], abs=1.5)
+    assert len(given) == pytest.approx(len(wanted), abs=4096)
+
+
+def test_bank_selects_count_on_and_a_program_beyond_the_set_is_told_once(timbrel, chosen, tmp_path):
+    bank = mido.Message("control_change", control=32, value=1)
+    save(tmp_path / "tune.mid", [bank, *programs((0, 0), (0, 0)), ON, OFF])
+    save(tmp_path / "plain.mid", [ON, OFF])
+    ended = timbrel("render", chosen / "a.toml", tmp_path / "tune.mid", "-o", tmp_path / "t.wav", "--set", chosen)
+    assert (ended.status, ended.err) == (
+        0,
+        f"warning: {tmp_path / 'tune.mid'}: program 129 asked for, but the set has 2\n",
+    )
+    assert timbrel("render", chosen / "a.toml", tmp_path / "plain.mid", "-o", tmp_path / "p.wav").status == 0
+    assert (tmp_path / "t.wav").read_bytes() == (tmp_path / "p.wav").read_bytes()
+
+
+def test_each_channel_of_a_file_follows_its_own_program_changes(timbrel, chosen, tmp_path):
+    second = [message.copy(channel=1) for message in (ON, OFF)]
+    save(tmp_path / "two.mid", [*programs((1, 1)), ON, OFF], second)
+    options = ["-o", tmp_path / "out.wav", "--stems", "--set", chosen]
+    assert timbrel("render", chosen / "a.toml", tmp_path / "two.mid", *options).status == 0
+    peaks = [np.abs(soundfile.read(tmp_path / f"out-ch0{channel}.wav")[0]).max() for channel in (1, 2)]
+    assert 20 * np.log10(peaks[1] / peaks[0]) == pytest.approx(-12, abs=0.2)
+
+
+def test_normalised_files_have_a_true_peak_of_minus_one_dbfs_and_keep_their_proportions(timbrel, preset, tmp_path):
+    second = [message.copy(channel=1, velocity=30) for message in (ON, OFF)]
+    song = save(tmp_path / "two.mid", [ON, OFF], second)
+    sounds = {}
+    for name, options in {"plain": [], "loud": ["--normalise"]}.items():
+        out = tmp_path / f"{name}.wav"
+        assert timbrel("render", preset, song, "-o", out, "--float", "--stems", *options).status == 0
+        sounds[name] = [soundfile.read(file)[0].T for file in (out, *sorted(tmp_path.glob(f"{name}-ch*.wav")))]
+    peaks = [np.abs(scipy.signal.resample_poly(sound, 8, 1, axis=1)).max() for sound in sounds["loud"]]
+    assert 20 * np.log10(max(peaks)) == pytest.approx(-1, abs=0.1)
+    gain = np.abs(sounds["loud"][0]).max() / np.abs(sounds["plain"][0]).max()
+    for plain, loud in zip(sounds["plain"], sounds["loud"], strict=True):
+        assert loud == pytest.approx(gain * plain, abs=1e-5)
+
+
+def test_silence_is_normalised_to_silence(timbrel, preset, song, tmp_path):
+    out = tmp_path / "out.wav"
+    assert timbrel("render", preset, song, "-o", out, "--normalise", "--channel", "1=none").status == 0
+    assert np.all(soundfile.read(out)[0] == 0)
 
 
 PASSED_OVER = "warning: program changes are passed over: keys plays"

@@ -1,6 +1,9 @@
 """Codes of clips are refined by the figure that is printed, within the span of training."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,6 +133,19 @@ def test_a_clip_is_refined_without_torch(drum, tmp_path, timbrel, monkeypatch):
     figures = json.loads((tmp_path / "out.json").read_text())
     assert figures["method"] == "hybrid"
     assert figures["log_mel_db"] < figures["log_mel_db_by_network"]
+
+
+def test_recover_multiplies_matrices_in_one_thread_whose_others_would_spin(drum, tmp_path):
+    pytest.importorskip("threadpoolctl")
+    script = (
+        "import sys, threadpoolctl; from timbrel.__main__ import _run; "
+        f"sys.argv = ['timbrel', 'recover', {str(drum)!r}, '--model', 'digits-spoken', '--method', 'network', "
+        f"'-o', {str(tmp_path / 'out.toml')!r}]; assert _run() == 0; "
+        "print([pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'blas'])"
+    )
+    plain = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    ended = subprocess.run([sys.executable, "-c", script], env=plain, capture_output=True, text=True, check=True)
+    assert set(json.loads(ended.stdout.splitlines()[-1])) <= {1}
 
 
 def test_clips_given_as_samples_and_other_kinds_are_left_to_other_searches(digits):

@@ -1,0 +1,59 @@
+"""Normalising: keeps sound in a temporary file until its true peak is known."""
+
+import tempfile
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .effects import Resampler
+
+Array = npt.NDArray[np.float32]
+
+OVERSAMPLING = 4  # of the true peak (ITU-R BS.1770-5, annex 2)
+PIECE = 1 << 16  # samples read back at once
+
+
+class KeptSound:
+    """Stereo sound that comes in blocks, and is given again once all of it is known."""
+
+    def __init__(self, sample_rate: int) -> None:
+        """Begin without sound, at a rate in Hz."""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this
+        self._above = Resampler(sample_rate, OVERSAMPLING * sample_rate)
+        self._peak = 0.0
+
+    def write(self, block: Array) -> None:
+        """Append samples, [2, n].
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._file.write(np.ascontiguousarray(block.T).tobytes())
+        for sound in (block, self._above.process(block)):
+            self._look(sound)
+
+    def true_peak(self) -> float:
+        """Return the largest size of a sample, also between the samples; all sound has been written."""
+        self._look(self._above.flush())
+        return self._peak
+
+    def blocks(self, gain: float) -> Iterator[Array]:
+        """Yield the sound, [2, n], at a gain."""
+        self._file.seek(0)
+        while data := self._file.read(PIECE * 8):
+            yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _look(self, sound: Array) -> None:
+        if sound.size:
+            self._peak = max(self._peak, float(np.abs(sound).max()))
