@@ -380,7 +380,7 @@ def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpu
 # ---- devices and learn, with stand-ins for the packages that open them
 
 MIDI = """
-import os, time
+import contextlib, os, time
 API_LINUX_ALSA, API_UNIX_JACK, API_MACOSX_CORE, API_WINDOWS_MM = range(4)
 class RtMidiError(Exception):
     pass
@@ -390,22 +390,32 @@ def get_compiled_api():
 class MidiIn:
     def __init__(self, *arguments, **settings):
         os.write(2, b"what a library writes unasked\\n")
-        self.waiting, self.began = [], time.perf_counter()
+        self.knobs, self.began, self.last = [], None, None
     def ignore_types(self, **types):
         pass
     def get_ports(self):
         return os.environ["PORTS"].split(",") if os.environ["PORTS"] else []
     def open_port(self, *arguments, **settings):
-        knobs = [int(number) for number in os.environ["KNOBS"].split()]
-        turns = [(1.5 * i + value / 640, [0xB0, n, value]) for i, n in enumerate(knobs) for value in range(0, 128, 4)]
-        self.waiting = turns
+        self.knobs = [(int(number), list(range(0, 128, 4))) for number in os.environ["KNOBS"].split()]
     def open_virtual_port(self, name):
         pass
     def get_message(self):
-        if not self.waiting or time.perf_counter() - self.began < self.waiting[0][0]:
+        if not self.knobs or not self.bound(self.last):  # a knob is turned when the one before is bound
             return None
-        seconds, message = self.waiting.pop(0)
-        return message, 0.0
+        number, values = self.knobs[0]
+        self.began = self.began or time.perf_counter()
+        if time.perf_counter() - self.began < values[0] / 640:
+            return None
+        value = values.pop(0)
+        if not values:
+            self.knobs.pop(0)
+            self.began, self.last = None, number
+        return [0xB0, number, value], 0.0
+    def bound(self, number):
+        if number is None:
+            return True
+        with contextlib.suppress(FileNotFoundError):
+            return f"number = {number}" in open("gm-keys.toml").read()
 """
 CARDS = """
 import os

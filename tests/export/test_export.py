@@ -21,7 +21,7 @@ from timbrel.train.run import Run
 from .exported import BATCHES, in_order, one_hot, plain_card, plain_session
 
 # One of each graph: with and without chroma in and out, ways to append, three ways to a code, two domains.
-DIFFERENT = ["tuned-2", "chroma-8-vae", "chroma-2-lrelu-noskip", "chroma-8-lrelu-difference"]
+DIFFERENT = ["tuned-2", "chroma-8-vae", "chroma-8-lrelu-difference"]  # one for each prior
 PRIORS = {  # what codes are trained toward, by (variational, bottleneck)
     (True, "sigmoid"): {"normal": [0.0, 1.0]},
     (False, "sigmoid"): {"uniform": [0.0, 1.0]},

@@ -30,6 +30,7 @@ KINDS = {
     "grain-convolutional": ["network.hidden=[4, 8]", "network.adjudicator=[16]"],
     "grain-noise": ["network.hidden=[32]", "network.adjudicator=[16]"],
 }
+TRAINED = {"grain-plain", "grain-adversarial"}  # as grain-spectral, but for their losses
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,10 @@ def run_of(rains, tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("name", KINDS)
+# Networks that differ in their training alone are long tests.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in TRAINED else name for name in KINDS]
+)
 def test_every_kind_exports_with_its_encoder_and_plays(run_of, tmp_path, name):
     run = run_of(name)
     card = export(run, tmp_path / "rain.onnx")
