@@ -1,4 +1,4 @@
-"""The preset that comes with a new model, a sound of it to hear, and what is said of it, by family."""
+"""The preset that comes with a new model, a sound of it to hear, and how it is played, by family."""
 
 import math
 from collections.abc import Callable
@@ -19,15 +19,12 @@ from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_ma
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.progress import Display
 from ..host.render import render
-from ..train.batches.frames import pitched_frames
 from ..train.run import Run
 from .instrument.demo import RATE, demo
 from .instrument.kit import key_table, kit
 from .instrument.levels import HIGHEST_DBFS, peaks_dbfs
-from .listen import Obedience, listen
 from .streams.playing import HEAT
 
-ENOUGH = 0.95  # of rendered notes right, before an instrument is said to obey its keys; of the sound, to be all of it
 # What else of a texture a player wants at hand, on the general purpose controllers and the modulation wheel.
 TEXTURE_KNOBS = (
     CCMap(number=1, target="grain.code_jitter", low=0.0, high=1.0),
@@ -48,11 +45,11 @@ STREAM_KNOBS = (
 
 @dataclass(frozen=True)
 class First:
-    """The preset, the sound file that was written, and what it is said to be."""
+    """The preset, the sound file that was written, and in words how it is played."""
 
     preset: Preset
     heard: Path
-    verdict: str
+    plays: str
 
 
 def first_preset(model: Model) -> Preset:
@@ -142,13 +139,12 @@ def as_text(preset: Preset, card: Card) -> str:
 
 
 def first_scale(output: Path, run: Run, model: Model, display: Display) -> First:
-    """Listen to a chroma model, and let it play a major scale in the octave of its recordings."""
-    display.stage("listening")
-    obedience = listen(model, progress=display.update)
+    """Let a chroma model play a major scale in the octave of its recordings."""
+    display.stage("rendering")
     preset = first_preset(model)
     heard = output / "scale.wav"
     _render(Patch("preset", preset, model, output), heard)
-    return First(preset, heard, _in_tune(run, obedience))
+    return First(preset, heard, "keys choose the note" if run.info.tonal else "keys choose the colour")
 
 
 def first_texture(output: Path, run: Run, model: Model, display: Display) -> First:
@@ -197,15 +193,3 @@ def _preset(model: Model, **parts: Any) -> Preset:
 
 def _render(patch: Patch, path: Path) -> None:
     render({0: patch}, demo(patch), path, sample_rate=RATE, overwrite=True)
-
-
-def _in_tune(run: Run, obedience: Obedience) -> str:
-    if not run.info.tonal:
-        return "the recordings have no clear pitch: keys choose the colour of the sound, knobs its character"
-    pitched, total = pitched_frames(run.corpus())
-    share = pitched / total
-    what = "it" if share >= ENOUGH else f"what has a pitch in the recordings, {share:.0%} of the sound,"
-    heard = f"{100 * obedience.octave:.1f} % of {obedience.notes} notes sound their key"
-    if obedience.octave >= ENOUGH:
-        return f"{what} plays in tune: {heard}"
-    return f"{what} is not yet in tune: {heard}; --more-minutes, or recordings of single notes, help"

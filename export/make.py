@@ -347,7 +347,8 @@ def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
     notes, folder = found.get("notes"), shlex.quote(str(output))
     return "\n".join(
         [
-            f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.verdict}",
+            f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.plays}",
+            f"verdict:  {found['verdict']}",
             *(f"but:      {line}" for line in found["shortcomings"]),
             *([f"notes:    {in_short(notes)}", *dynamics_line(notes)] if notes else []),
             f"hear it:  {first.heard}",

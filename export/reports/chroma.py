@@ -27,7 +27,7 @@ from .chroma_page import page
 from .figures import frames as figures
 from .picture import Picture
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
-from .verdict import shortcomings, verdict
+from .verdict import chroma as verdict
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
 TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
@@ -146,7 +146,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "knobs": None if work.knobs is None else checked(work.knobs, work.recipe, test),
         "loss": loss,
     }
-    found["verdict"], found["shortcomings"] = verdict(found), shortcomings(found)
+    found["verdict"], found["shortcomings"] = verdict(found)
     return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
 
 

@@ -16,13 +16,12 @@ from .figures.frames import loss_curve
 from .page import SPLITS, document, faint, shown, table
 from .picture import Picture
 from .report import FORMAT, Figures, Progress, Report, about
+from .verdict import classifier as verdict
 from .verdict import percent
 
 Ints = npt.NDArray[np.int64]
 
 FALLBACKS: tuple[Split, ...] = ("test", "val", "train")
-FEW = 10  # clips of a label: of fewer, a share of right ones says little
-HIGH = 0.97  # of clips right: from there on what it says of clips that networks make is worth as much as a listener's
 
 
 def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
@@ -51,7 +50,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
         "confusion": confusion.tolist(),
         "loss": {"steps": [line["step"] for line in logged], "terms": {"total": [line["total"] for line in logged]}},
     }
-    found["verdict"], found["shortcomings"] = _verdict(found), _shortcomings(found)
+    found["verdict"], found["shortcomings"] = verdict(found)
     loss = found["loss"]
     pictures = [loss_curve(loss["steps"], loss["terms"], step)] if logged else []
     return Report(found, pictures, [], _page(found, pictures))
@@ -75,22 +74,6 @@ def _heard(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
         f"corpus {corpus.folder} has no clip with a label that the run knows ({', '.join(words)}); "
         "build it with the labels that it was trained with"
     )
-
-
-def _verdict(found: Figures) -> str:
-    accuracy, count = found["accuracy"], found["clips"]
-    wrong = round((1 - accuracy) * count)
-    sure = "" if accuracy >= HIGH else f" Under {percent(HIGH)}, what it says of generated clips is not worth much."
-    return f"{percent(accuracy)} of clips are taken for what they are: {wrong} of {count} are not.{sure}"
-
-
-def _shortcomings(found: Figures) -> list[str]:
-    said, heard = [], [sum(row) for row in found["confusion"]]
-    if found["split"] == "train":
-        said.append("The corpus has no clips that it was not trained on: expect worse of others.")
-    if few := [word for word, count in zip(found["words"], heard, strict=True) if count < FEW]:
-        said.append(f"There are fewer than {FEW} clips to judge by of {', '.join(few)}.")
-    return said
 
 
 def _page(found: Figures, pictures: Sequence[Picture]) -> str:

@@ -14,7 +14,7 @@ from ...host.errors import UserError
 from ...host.through.levels import distance_db, log_mel
 from ...train.batches.hits import hits
 from ...train.corpus.store import Corpus, Split
-from ...train.health import ALIKE, REMEDY, collapsed
+from ...train.health import collapsed
 from ...train.metrics.generated import Judge, Recordings
 from ...train.metrics.loudness import attack_seconds, envelope_distance_db
 from ...train.models.clip import ClipAutoencoder
@@ -23,14 +23,14 @@ from ...train.run import Run
 from .clip_page import page
 from .figures import clips as clip_figures
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
-from .verdict import NOTHING
+from .verdict import FEWEST
+from .verdict import clip as verdict
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 MOST = 1024  # clips of a split that are looked at: medians to a part in a hundred
 SAMPLES = 1 << 25  # of them together, at the most: 134 MB
-FEWEST = 2  # clips of a split that have a spread
 SHOWN = 6  # clips to see and to hear
 ROWS = 64  # clips at a time
 HEALTH = ("estimate", "diversity", "frechet")  # what training logs of a contest beside its losses
@@ -163,7 +163,7 @@ def clip_report(
         "loss": _logged(run, made_by),
         "collapsed": bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
     }
-    found["verdict"], found["shortcomings"] = _verdict(found)
+    found["verdict"], found["shortcomings"] = verdict(found)
     some = np.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).astype(int)
     seen = (asked[some], None if again is None else again[some], made[some])
     pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=made_by.of_samples)
@@ -230,27 +230,6 @@ def _test(corpus: Corpus, made_by: Maker) -> Part:
 
 def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
     return np.concatenate([of(np.arange(first, min(first + ROWS, count))) for first in range(0, count, ROWS)])
-
-
-def _verdict(found: Figures) -> tuple[str, list[str]]:
-    """Return what is to be said of a run in a sentence or two, and what it does not do well."""
-    generated, again, short = found["generated"], found["reconstruction"], []
-    if found["collapsed"]:
-        apart = f"{generated['diversity_db']:.1f} dB apart, recordings {generated['test_diversity_db']:.1f} dB"
-        short.append(f"Random codes lie {apart}: it cannot be played; {REMEDY}.")
-    elif generated["nearest"]["median"] < generated["test_nearest"]["median"]:
-        short.append("Random codes come nearer to training clips than unheard recordings do: some are remembered.")
-    if again is not None and again.get("relative_error", 0.0) > NOTHING:
-        short.append("It has learned nothing: silence would be nearer to the recordings. Train longer.")
-    if found["trained"] < FEWEST:
-        short.append("It was trained on one recording, and can make no other.")
-    told = "It has collapsed: whatever the code, it makes " + ALIKE + "."
-    if not found["collapsed"]:
-        told = f"Random codes are {generated['ratio']:.3g} times as far from recordings as these are from each other."
-    if again is None:
-        return told, short
-    error = f", with {again['relative_error']:.0%} of their energy in error" if "relative_error" in again else ""
-    return f"Recordings come back {again['log_mel_db']['median']:.1f} dB off{error}. {told}", short
 
 
 def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[Sound]:

@@ -24,7 +24,7 @@ from .figures import grains as grain_figures
 from .grain_page import page
 from .picture import Picture
 from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
-from .verdict import texture, texture_shortcomings
+from .verdict import grain as verdict
 
 Array = npt.NDArray[np.float32]
 
@@ -129,7 +129,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "latents": latents,
         "loss": loss,
     }
-    found["verdict"], found["shortcomings"] = texture(found), texture_shortcomings(found)
+    found["verdict"], found["shortcomings"] = verdict(found)
     pictures = [*_sounds(work, given, generated), *code_pictures, *phase_pictures, *loss_pictures]
     if latents["codes"] and work.codes.shape[1] > 1:
         pictures.append(figures.correlation(latents["correlation"]))

@@ -18,6 +18,7 @@ from .figures import clips as clip_figures
 from .page import basis, document, faint, players, shown, table
 from .picture import Picture
 from .report import FORMAT, Figures, Progress, Report, Sound, about, listed, losses
+from .verdict import sequence as verdict
 
 Array = npt.NDArray[np.float32]
 
@@ -26,9 +27,6 @@ SEEDS = (0, 1, 4, 16)  # frames that are given; none: only the code
 TAIL = 600  # frames after a recording's end, as long as the post's author waited for
 PART = 100  # frames of the tail that are compared: its first and its last
 MEASURED = 4096  # frames of a split whose error is measured
-LEARNED = 0.15  # mean square error at which the post stopped
-NEAR = 0.9  # correlation of envelopes: less is another rhythm
-RISES_DB = 3.0  # of the tail's last part over its first
 
 
 def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say: Progress) -> Report:
@@ -134,25 +132,6 @@ def mean_squares(
         errors.append(error[following(error, counts)])
         firsts.append(error[:, 0])
     return float(torch.cat(errors).mean()), float(torch.cat(firsts).mean())
-
-
-def verdict(found: Figures) -> tuple[str, list[str]]:
-    """Return what is to be said of a run in a sentence or two, and what it does not do well."""
-    rows, short = [row for row in found["continued"] if row["seed"] == 1], []
-    near, strikes = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
-    if found["mean_square"] > LEARNED:
-        short.append(f"The error of next frames is over {LEARNED:g}, where the post stopped: train longer.")
-    elif near < NEAR:
-        short.append(
-            "What follows from one frame soon goes another way than the recording: train longer, or with noise."
-        )
-    if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
-        short.append(f"After its end, {rising[0]} gets louder and louder; a host’s limiter holds it.")
-    told = (
-        f"Told all before it, a frame is predicted with a mean square error of {found['mean_square']:.3g}. "
-        f"From one frame on, envelopes correlate {near:.3f} with the recordings’, onsets agree by {strikes:.2f}."
-    )
-    return told, short
 
 
 def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> Picture:

@@ -1,8 +1,16 @@
-"""Says in words what figures mean for the one who plays the model."""
+"""Verdicts on runs of each family: the thresholds, and the sentences that reports and `make` print.
 
-from typing import Any
+A verdict is a few sentences. Those that are no good news are shortcomings too, so a page and a terminal agree.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...host.units import midi_to_hz, note_name, octave_of
+from ...train.health import ALIKE as ONE_CLIP
+from ...train.health import REMEDY
 
 Figures = dict[str, Any]
 
@@ -15,53 +23,139 @@ SHORT_SECONDS = 0.5  # of an event: drums and words are shorter, held notes long
 BESIDE = 3  # semitones from an octave, so near that the move changes no colour
 MOST = 0.8  # of the sound: what is left out under this is missed
 NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk meets every sound that was trained
+CAME_BACK_DB = 6.0  # of clips, a median: five minutes reach 4 to 5, another recording of a spoken word lies 6.4 away
+FEWEST = 2  # clips trained on that have a spread
+WITHIN, KEPT, COPIED_BEATS, STEADY = 0.95, 0.5, 2.0, 0.999  # of loops: frames alike, the beat, copies, ten minutes
+PREDICTED = 0.15  # mean square error of next frames at which the post stopped
+FOLLOWED = 0.9  # correlation of envelopes of continued recordings: less is another rhythm
+RISES_DB = 3.0  # of the last part of a tail over its first
+FEW = 10  # clips of a label: of fewer, a share of right ones says little
+HIGH = 0.97  # of a classifier's clips right: its answers on generated clips are then worth a listener's
 
 
-def verdict(found: Figures) -> str:
-    """Return what the figures mean for who plays the model: do the keys and the knobs do what they should?"""
-    return f"{_keys_verdict(found)} {_knobs(found)}" if _alive(found) else _dead(found)
+class Verdict(NamedTuple):
+    """A verdict: its text, and each shortcoming in a sentence."""
+
+    text: str
+    shortcomings: list[str]
 
 
-def texture(found: Figures) -> str:
-    """The same of grains: does what random codes give sound like the recordings, and do the codes fill their space?"""
-    return f"{_texture_likeness(found)} {_space(found)} {_knobs(found)}" if _alive(found) else _dead(found)
+class _Said(NamedTuple):
+    """A sentence of a verdict, and whether it is good news."""
+
+    text: str
+    good: bool = True
 
 
-def shortcomings(found: Figures) -> list[str]:
-    """Return what a player should not expect of a chroma instrument: a sentence each, the worst first."""
+def _verdict(said: Sequence[_Said], more: Sequence[str] = (), worst: Sequence[str] = ()) -> Verdict:
+    """Return a verdict; ``worst`` and ``more`` are shortcomings before and after those that it names itself."""
+    return Verdict(" ".join(one.text for one in said), [*worst, *(one.text for one in said if not one.good), *more])
+
+
+def chroma(found: Figures) -> Verdict:
+    """Judge an instrument whose keys choose the note: do keys and knobs do their work, and is anything lost?"""
     if not _alive(found):
-        return [_dead(found)]
+        return _verdict([_dead(found)])
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
-    said = _learned(error, "spectra of the recordings are no nearer than their mean would be")
-    if (found["spectral_distance"]["ratio"] or 0) > ALIKE:
-        said.append(_likeness(found["spectral_distance"]["ratio"], []))
-    if found["keys"] is not None and found["run"]["tonal"]:
-        share = found["keys"]["mesh"]["sounding"]["pitch_class"]
-        if share < MOSTLY:
-            said.append(
-                f"Between the recordings' sounds keys are not obeyed: {percent(share)} of notes are right there."
-            )
-    said += _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
-    said += _octave(found)
+    worst = _learned(error, "spectra of the recordings are no nearer than their mean would be")
+    ratio = found["spectral_distance"]["ratio"]
+    more = [] if _sounds_alike(ratio) else [_likeness(ratio).text]
+    more += _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    more += _octave(found)
     left_out = 1 - found["recordings"]["pitched"]
     if found["run"]["tonal"] and left_out > 1 - MOST:
-        said.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")
-    return said + _silent(found)
+        more.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")
+    return _verdict([_keys(found), _knobs(found)], more, worst)
 
 
-def texture_shortcomings(found: Figures) -> list[str]:
-    """Return the same of a texture."""
+def grain(found: Figures) -> Verdict:
+    """Judge a texture: do random codes sound like the recordings, and do codes fill their space?"""
     if not _alive(found):
-        return [_dead(found)]
-    said = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
-    ratio = found["spectral_distance"]["ratio"]
-    if (ratio is not None and ratio > ALIKE) or _faults(found):
-        said.append(_texture_likeness(found))
-    said += _short(found, "grains keep the colour of a sound and scatter its moments")
-    pitched = found["recordings"]["pitched"]
+        return _verdict([_dead(found)])
+    worst = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
+    more = _short(found, "grains keep the colour of a sound and scatter its moments")
     if found["run"]["tonal"]:
-        said.append(f"Melodies are lost: {percent(pitched)} of the sound has a pitch, and keys do not choose it.")
-    return said + _silent(found)
+        pitched = percent(found["recordings"]["pitched"])
+        more.append(f"Melodies are lost: {pitched} of the sound has a pitch, and keys do not choose it.")
+    likeness = _likeness(found["spectral_distance"]["ratio"], _faults(found))
+    return _verdict([likeness, _space(found), _knobs(found)], more, worst)
+
+
+def clip(found: Figures) -> Verdict:
+    """Judge a network of whole clips: do recordings come back, and do random codes sound like them?"""
+    made, again, said, worst, more = found["generated"], found["reconstruction"], [], [], []
+    if again is not None:
+        said.append(_came_back(again))
+        if again.get("relative_error", 0.0) > NOTHING:
+            worst.append("It has learned nothing: silence would be nearer to the recordings. Train longer.")
+    if found["collapsed"]:
+        apart = f"random codes lie {made['diversity_db']:.1f} dB apart, recordings {made['test_diversity_db']:.1f} dB"
+        said.append(_Said(f"It has collapsed: whatever the code, it makes {ONE_CLIP} ({apart}); {REMEDY}.", False))
+    else:
+        said.append(_likeness(None if found["split"] == "train" else made["ratio"]))
+        if made["nearest"]["median"] < made["test_nearest"]["median"]:
+            more.append("Random codes come nearer to training clips than unheard recordings do: some are remembered.")
+    if found["trained"] < FEWEST:
+        more.append("It was trained on one recording, and can make no other.")
+    return _verdict(said, more, worst)
+
+
+def sequence(found: Figures) -> Verdict:
+    """Judge a network that continues sound: does it predict, and stay with its recordings?"""
+    rows, more = [row for row in found["continued"] if row["seed"] == 1], []
+    near, strikes = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
+    if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
+        more.append(f"After its end, {rising[0]} gets louder and louder; a host’s limiter holds it.")
+    error = found["mean_square"]
+    predicts = f"Told all before it, a frame is predicted with a mean square error of {error:.3g}"
+    follows = f"From one frame on, envelopes correlate {near:.3f} with the recordings’, onsets agree by {strikes:.2f}"
+    return _verdict(
+        [
+            _Said(f"{predicts}.")
+            if error <= PREDICTED
+            else _Said(f"{predicts}, over {PREDICTED:g}, where the post stopped: train longer.", False),
+            _Said(f"{follows}.")
+            if near >= FOLLOWED
+            else _Said(f"{follows}: it goes another way than they do. Train longer, or with noise.", False),
+        ],
+        more,
+    )
+
+
+def loops(found: Figures) -> Verdict:
+    """Judge a network of loops: is it like them, in time, new, and steady for ten minutes?"""
+    rows, endless, said, more = found["played_on"], found["endless"], [], []
+    within = [row["within"] for row in rows if row["within"] is not None]
+    kept = float(np.median([row["beat"] for row in rows]))
+    if within:
+        share = float(np.mean(within))
+        said.append(_Said(f"{share:.0%} of what follows is like training loops.", share >= WITHIN))
+    said.append(_Said(f"The beat is {kept:.2f} times as strong as in the loops that it was given.", kept >= KEPT))
+    copied = max(max(row["copied_beats"].values()) for row in rows)  # phases are new, levels may not be
+    if copied >= COPIED_BEATS:
+        more.append(f"{copied:.1f} beats of it are a copy of a training loop.")
+    if endless["in_range"] < STEADY or endless["constant"] or endless["repeating"]:
+        more.append("Within ten minutes it leaves the loudness of its loops, or stands still.")
+    if weak := [row["name"] for row in found["knobs"] if _moved(row) <= 0]:
+        more.append(f"Knobs that do not move what they are named for: {', '.join(weak)}.")
+    return _verdict(said, more)
+
+
+def classifier(found: Figures) -> Verdict:
+    """Judge a classifier: is it right often enough to judge clips that networks make?"""
+    accuracy, count, more = found["accuracy"], found["clips"], []
+    right = (
+        f"{percent(accuracy)} of clips are taken for what they are: {round((1 - accuracy) * count)} of {count} are not."
+    )
+    said = [_Said(right)]
+    if accuracy < HIGH:
+        said.append(_Said(f"Under {percent(HIGH)}, its answers on generated clips are not worth much.", False))
+    if found["split"] == "train":
+        more.append("The corpus has no clips that it was not trained on: expect worse of others.")
+    heard = [sum(row) for row in found["confusion"]]
+    if few := [word for word, clips in zip(found["words"], heard, strict=True) if clips < FEW]:
+        more.append(f"There are fewer than {FEW} clips to judge by of {', '.join(few)}.")
+    return _verdict(said, more)
 
 
 def _learned(error: float, what: str) -> list[str]:
@@ -94,42 +188,47 @@ def _octave(found: Figures) -> list[str]:
     ]
 
 
-def _silent(found: Figures) -> list[str]:
-    return [_knobs(found)] if any(dimension["dead"] for dimension in found["latents"]["dimensions"]) else []
-
-
 def _alive(found: Figures) -> bool:
     return not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
 
 
-def _dead(found: Figures) -> str:
+def _dead(found: Figures) -> _Said:
     divergence = "divergence" in found["latents"]["dimensions"][0]
     way = "a smaller loss.divergence" if divergence else "another training.seed or learning rate"
-    return f"This model cannot be played: every sound gets the same code. Train again with {way}."
+    return _Said(f"This model cannot be played: every sound gets the same code. Train again with {way}.", False)
 
 
-def _knobs(found: Figures) -> str:
+def _knobs(found: Figures) -> _Said:
     dimensions = found["latents"]["dimensions"]
     silent = [str(i) for i, dimension in enumerate(dimensions) if dimension["dead"]]
     count = len(dimensions)
     if silent:
-        return f"{len(silent)} of {count} knobs do nothing (latent {', '.join(silent)})."
-    return {1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use.")
+        return _Said(f"{len(silent)} of {count} knobs do nothing (latent {', '.join(silent)}).", False)
+    return _Said({1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use."))
 
 
-def _texture_likeness(found: Figures) -> str:
-    return _likeness(found["spectral_distance"]["ratio"], _faults(found))
+def _sounds_alike(ratio: float | None) -> bool:
+    """Return whether random codes sound like recordings, as far as there are others to compare with."""
+    return ratio is None or ratio <= ALIKE
 
 
-def _likeness(ratio: float | None, faults: list[str]) -> str:
-    but = f"what it makes is {' and '.join(faults)}" if faults else ""
+def _likeness(ratio: float | None, faults: Sequence[str] = ()) -> _Said:
+    but = f"; what it makes is {' and '.join(faults)}" if faults else ""
+    good = _sounds_alike(ratio) and not faults
     if ratio is None:
-        return f"There are no other sounds to compare with{'; ' + but if but else ''}."
-    if ratio <= ALIKE:
-        how = f"Random codes sound like the recordings ({ratio:.1f} times as far from unheard ones as training’s"
-    else:
-        how = f"Random codes do not sound like the recordings ({ratio:.1f} times as far from unheard ones as training’s"
-    return f"{how}){'; ' + but if but else ''}."
+        return _Said(f"There are no other sounds to compare with{but}.", good)
+    how = "sound" if _sounds_alike(ratio) else "do not sound"
+    away = f"{ratio:.1f} times as far from unheard ones as training’s"
+    return _Said(f"Random codes {how} like the recordings ({away}){but}.", good)
+
+
+def _came_back(again: Figures) -> _Said:
+    """Say how near recordings come back that are encoded and decoded."""
+    off = again["log_mel_db"]["median"]
+    error = f", with {again['relative_error']:.0%} of their energy in error" if "relative_error" in again else ""
+    good = off <= CAME_BACK_DB
+    far = "" if good else f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds"
+    return _Said(f"Recordings come back {off:.1f} dB off{error}{far}.", good)
 
 
 def _faults(found: Figures) -> list[str]:
@@ -144,33 +243,36 @@ def _side(added: float) -> str:
     return f"added power {abs(added):.0f} dB {'over' if added >= 0 else 'under'} the sound’s own"
 
 
-def _space(found: Figures) -> str:
+def _space(found: Figures) -> _Said:
     if not found["run"]["adversarial"]:
-        return "Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them."
+        return _Said("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
     codes = found["codes"]
     part = next(part for part in ("held_out", found["split"]) if part in codes)
     spread, wanted = codes[part], codes["normal"]["deviation"][0]
     mean, correlation = spread["largest_mean"]["value"], spread["largest_correlation"]["value"]
     low, high = spread["smallest_std"]["value"], spread["largest_std"]["value"]
     near = mean <= NEAR * wanted and low >= (1 - NEAR) * wanted and high <= (1 + NEAR) * wanted
-    fills = "Codes fill" if near and correlation <= CORRELATED else "Codes do not quite fill"
-    return f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {wanted:g} is wanted."
+    good = near and correlation <= CORRELATED
+    fills = "Codes fill" if good else "Codes do not quite fill"
+    return _Said(f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {wanted:g} is wanted.", good)
 
 
-def _keys_verdict(found: Figures) -> str:
+def _keys(found: Figures) -> _Said:
     if not found["run"]["tonal"]:
-        return "The recordings have no clear pitch: keys choose colour, not pitch."
+        return _Said("The recordings have no clear pitch: keys choose colour, not pitch.")
     if found["keys"] is None:
-        return (
+        return _Said(
             "Keys do nothing here: this network decodes without a chroma, so the knobs alone choose pitch and colour."
         )
     real, anywhere = (found["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
     shares = [place[name] for place in (real, anywhere) for name in ("pitch_class", "octave")]
     least = min(share for share in shares if share is not None)
     how = "obeyed" if least >= OBEYED else "mostly obeyed" if least >= MOSTLY else "not obeyed"
-    return (
+    help_ = "" if least >= OBEYED else " Train longer, or give recordings of single notes."
+    return _Said(
         f"Keys are {how}: the note is the key's in {_right(real)} on sounds of the corpus, "
-        f"and in {_right(anywhere)} wherever the knobs stand."
+        f"and in {_right(anywhere)} wherever the knobs stand.{help_}",
+        least >= OBEYED,
     )
 
 
@@ -179,6 +281,11 @@ def _right(sounding: Figures) -> str:
     if octave is None:
         return f"{percent(share)} of cases"
     return f"{percent(share)} of cases ({'' if octave == share else f'{percent(octave)} '}octave included)"
+
+
+def _moved(row: Figures) -> float:
+    """Return by how much a knob of loops moves its measure from end to end."""
+    return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
 
 
 def percent(share: float) -> str:

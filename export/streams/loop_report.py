@@ -19,6 +19,7 @@ from ..reports.figures import clips as clip_figures
 from ..reports.page import basis, document, faint, players, shown, table
 from ..reports.picture import Picture
 from ..reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
+from ..reports.verdict import loops as verdict
 from .loops import level_range
 from .playing import HEAT, played
 from .steering import STEERED_BARS, UNITS, steering
@@ -30,7 +31,6 @@ SEED_BARS, BARS = 1, 8  # that are given, and that follow
 MOST = 8  # loops that are played on from
 MINUTES = 10.0  # of playing on without end
 HOP_SECONDS = 0.0232  # from frame to frame whose nearest is looked for
-WITHIN, KEPT, COPIED_BEATS, STEADY = 0.95, 0.5, 2.0, 0.999  # what is asked of it
 
 
 def report(run: Run, network: LoopNetwork, checkpoint: str, step: int, say: Progress) -> Report:
@@ -126,31 +126,6 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
         "constant": constant_share(sound, rate, step),
         "repeating": repeating_share(sound, step),
     }
-
-
-def verdict(found: Figures) -> tuple[str, list[str]]:
-    """Return what is to be said of a run in a sentence or two, and what it does not do well."""
-    rows, endless, short = found["played_on"], found["endless"], []
-    within = [row["within"] for row in rows if row["within"] is not None]
-    kept = float(np.median([row["beat"] for row in rows]))
-    if within and np.mean(within) < WITHIN:
-        short.append(f"{1 - np.mean(within):.0%} of what it plays is unlike all training loops.")
-    if kept < KEPT:
-        short.append(f"The beat is {kept:.2f} times as strong as in the loops that it was given.")
-    copied = max(max(row["copied_beats"].values()) for row in rows)  # phases are new, levels may not be
-    if copied >= COPIED_BEATS:
-        short.append(f"{copied:.1f} beats of it are a copy of a training loop.")
-    if endless["in_range"] < STEADY or endless["constant"] or endless["repeating"]:
-        short.append("Within ten minutes it leaves the loudness of its loops, or stands still.")
-    if weak := [row["name"] for row in found["knobs"] if _moved(row) <= 0]:
-        short.append(f"Knobs that do not move what they are named for: {', '.join(weak)}.")
-    near = f"{np.mean(within):.0%} of what follows is like training loops, and the" if within else "The"
-    told = f"{near} beat is {kept:.2f} times as strong as before."
-    return told, short
-
-
-def _moved(row: Figures) -> float:
-    return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
 
 
 def page(found: Figures, pictures: list[Picture]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from timbrel.export.listen import listen
+from listening import listen
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum import GestureSettings

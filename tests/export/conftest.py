@@ -11,10 +11,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.export import export as exporting
-from timbrel.export import first_preset
 from timbrel.export import make as making
 from timbrel.export.export import export
-from timbrel.export.listen import Obedience
 from timbrel.export.make import Stopped
 from timbrel.export.reports import chroma as chroma_report
 from timbrel.host.contract.card import METADATA_KEY
@@ -28,7 +26,7 @@ from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from ..train.struck import SMALL, drums
-from .instruments import few_codes, interrupt_at, made, small_recipe
+from .instruments import interrupt_at, made, small_recipe
 from .undrawn import undrawn
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
@@ -227,8 +225,6 @@ def small_instruments(monkeypatch):
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)
-    listen = first_preset.listen
-    monkeypatch.setattr(first_preset, "listen", lambda model, progress: listen(model, few_codes(model), progress))
 
 
 @pytest.fixture(scope="session")
@@ -261,7 +257,7 @@ def quick(monkeypatch, small_model):
         (run.folder / "report").mkdir(exist_ok=True)
         (run.folder / "report" / "index.html").write_text("figures", encoding="utf-8")
         done.append("evaluate")
-        return {"shortcomings": []}
+        return {"verdict": "Keys are obeyed.", "shortcomings": []}
 
     def export(run, path, labels, overwrite):
         shutil.copy(small_model, path)
@@ -269,13 +265,8 @@ def quick(monkeypatch, small_model):
         done.append("export")
         return Model(path).card
 
-    def listen(model, progress):
-        done.append("listen")
-        return Obedience(1.0, 1.0, 384)
-
     monkeypatch.setattr(making, "evaluate", evaluate)
     monkeypatch.setattr(making, "export", export)
-    monkeypatch.setattr(first_preset, "listen", listen)
     return done
 
 

@@ -2,7 +2,6 @@
 
 import signal
 
-import numpy as np
 from timbrel.export.make import make
 from timbrel.host.progress import Display
 from timbrel.train import loop
@@ -39,10 +38,6 @@ class Notes(Display):
 
 def small_recipe(name, changes=()):
     return load_recipe(name, [*changes, *SMALL[name]])
-
-
-def few_codes(model):
-    return np.array([mark.latent for mark in model.card.landmarks[::80]], np.float32)
 
 
 def made(sounds, output, **options):

@@ -1,7 +1,7 @@
 """The verdict on a texture says what its figures mean."""
 
 import pytest
-from timbrel.export.reports.verdict import texture, texture_shortcomings
+from timbrel.export.reports.verdict import grain
 
 
 def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=True, dead=()):
@@ -36,17 +36,19 @@ def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=
     ],
 )
 def test_the_verdict_says_what_the_figures_mean(found, words):
-    text = texture(found)
+    recordings = {"event_seconds": 2.0, "pitched": 0.1, "note": None}
+    run = found["run"] | {"tonal": False}
+    text = grain(found | {"run": run, "recordings": recordings, "relative_error": 0.2}).text
     assert all(part in text for part in words), text
 
 
 def lacking(error=0.2, seconds=2.0, tonal=False, **figures):
     recordings = {"event_seconds": seconds, "pitched": 0.7 if tonal else 0.1, "note": None}
-    return texture_shortcomings(
+    return grain(
         figures_of(**figures)
         | {"recordings": recordings, "relative_error": error}
         | {"run": {"adversarial": True, "tonal": tonal}}
-    )
+    ).shortcomings
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def lacking(error=0.2, seconds=2.0, tonal=False, **figures):
         ({"level": -9.0}, "what it makes is dull (9 dB too quiet above 3 kHz)"),
         ({"seconds": 0.2}, "Hits and words are lost: the recordings' sounds last 0.20 s each, and grains keep"),
         ({"tonal": True}, "Melodies are lost: 70.0 % of the sound has a pitch, and keys do not choose it."),
+        ({"std": (4.0, 5.0)}, "Codes do not quite fill the prior: deviations of 4.00 to 5.00 where 5 is wanted."),
         ({"dead": [1]}, "1 of 2 knobs do nothing (latent 1)."),
         ({"dead": [0, 1]}, "This model cannot be played"),
     ],

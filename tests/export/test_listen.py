@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.export.listen import listen
+
+from ..bench.listening import listen
 
 CODES = np.float32([[0.0], [0.4], [1.0]])
 

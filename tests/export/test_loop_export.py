@@ -163,7 +163,7 @@ def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(mode
     assert first.preset.stream.heat == 1.3
     assert {"latent.0", "stream.heat"} <= {entry.target for entry in first.preset.cc}
     assert first.preset.tempo_bpm == pytest.approx(117.19)
-    assert "a held key plays on at 117.19 BPM" in first.verdict
+    assert "a held key plays on at 117.19 BPM" in first.plays
     assert 'seed_landmark = "' in as_text(first.preset, model.card)
     sound, rate = soundfile.read(first.heard)
     bar = round(BAR * STEP / RATE * rate)
@@ -204,7 +204,9 @@ def test_shortcomings_are_those_of_the_figures():
     endless = {"in_range": 0.99, "constant": 0.0, "repeating": 0.0}
     knobs = [{"name": "swing", "low": 0.2, "high": 0.1}, {"name": "density", "low": 2.0, "high": 3.0}]
     told, short = reporting.verdict({"played_on": [row], "endless": endless, "knobs": knobs})
-    assert told == "90% of what follows is like training loops, and the beat is 0.40 times as strong as before."
+    assert told == f"{short[0]} {short[1]}"
+    assert short[0] == "90% of what follows is like training loops."
+    assert short[1] == "The beat is 0.40 times as strong as in the loops that it was given."
     assert [line.split(":")[-1].strip() for line in short[-1:]] == ["swing."]
     assert len(short) == 5
     good = {"within": 1.0, "beat": 1.0, "copied_beats": {"waveform": 0.0, "levels": 1.9}}

@@ -1,5 +1,6 @@
 """A folder of short sounds becomes a kit: read whole at its own rate, labelled, and heard on its keys."""
 
+import json
 import shutil
 
 import numpy as np
@@ -74,7 +75,13 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     assert "varied in pitch and decay" in described
     assert "2 keys from 42 to 45 play its clips" in summary
     assert "keys\n   42  hat\n   45  tom" in display.said
-    assert "tune" not in summary
+    assert "2 keys from 36 on play its clips" in summary
+    report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
+    lines = summary.splitlines()
+    assert lines[1] == f"verdict:  {report['verdict']}"
+    assert [line.removeprefix("but:      ") for line in lines if line.startswith("but:")] == report["shortcomings"]
+    assert report["reconstruction"]["log_mel_db"]["median"] > 6  # after a few steps
+    assert any(line.startswith("Recordings come back") for line in report["shortcomings"])
 
     corpus = Corpus.open(output / "corpus")
     assert (corpus.rate, corpus.name) == (RATE, "drums")

@@ -272,10 +272,10 @@ def test_a_network_that_gives_back_what_it_heard_has_nothing_to_be_desired(run_o
 def test_a_tail_that_rises_and_an_error_over_the_posts_are_named():
     row = {"name": "kick", "seed": 1, "correlation": 0.5, "onsets": 0.4, "tail_db": [-40.0, -20.0]}
     told = {"mean_square": 0.2, "continued": [row]}
-    assert [line.split(",")[0].split(":")[0] for line in reporting.verdict(told)[1]] == [
-        "The error of next frames is over 0.15",
-        "After its end",
-    ]
+    error, other_way, rising = reporting.verdict(told).shortcomings
+    assert "error of 0.2, over 0.15, where the post stopped" in error
+    assert "goes another way" in other_way
+    assert rising.startswith("After its end, kick")
     near = {"mean_square": 0.1, "continued": [row | {"tail_db": [-40.0, -41.0]}]}
-    (line,) = reporting.verdict(near)[1]
+    (line,) = reporting.verdict(near).shortcomings
     assert "goes another way" in line

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from ..host.contract.model import Model
-from ..host.events import Event, NoteOff, NoteOn
-from ..host.patch.library import Patch
-from ..host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
-from ..host.pitch import sounding_note
-from ..host.play.instrument import Instrument
+from timbrel.host.contract.model import Model
+from timbrel.host.events import Event, NoteOff, NoteOn
+from timbrel.host.patch.library import Patch
+from timbrel.host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
+from timbrel.host.pitch import sounding_note
+from timbrel.host.play.instrument import Instrument
 
 Array = npt.NDArray[np.float32]
 
