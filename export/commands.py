@@ -101,9 +101,13 @@ def make(
     if minutes is not None and more_minutes is not None:
         raise UserError(f"--minutes {minutes:g} and --more-minutes {more_minutes:g} are two budgets; give one of them")
     from ..host.progress import Display
-    from .make import MINUTES, make
+    from ..train.corpus.survey import surveyed
 
     with Display() as display:
+        if sounds and more_minutes is None and not output.exists():
+            display.say(surveyed(sounds, alone=family is Family.grain))
+        from .make import MINUTES, make  # torch takes seconds: sounds that cannot be used are refused before
+
         summary = make(
             sounds or [],
             output,

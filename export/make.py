@@ -21,6 +21,7 @@ from ..train.corpus.heard import are_loops, listened
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
+from ..train.corpus.survey import SHORTEST_SECONDS
 from ..train.health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
@@ -36,7 +37,6 @@ from .reports.report import Figures
 
 MINUTES = 5.0  # of training, where nothing else is asked for
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
-SHORTEST_SECONDS = 0.02  # of a whole recording: a click
 
 
 class Stopped(TimbrelError):
@@ -223,22 +223,24 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         return _family_of(Run.open(output / "run"), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
-        family, why = _heard(corpus, tonal)
+        family, why, mixed = _heard(corpus, tonal)
+        if mixed:
+            display.say(mixed)
         display.say(f"{why}: {FAMILIES[family].why} (--family {said(family)})")
     elif not tonal and FAMILIES[family].unpitched:
         display.say(FAMILIES[family].unpitched)
     return family
 
 
-def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str]:
-    """Return the family that suits what is heard in a corpus, and why, in words."""
+def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
+    """Return the family that suits what is heard in a corpus, and in words why, and which kinds are mixed, if any."""
     looped = are_loops(corpus)
     if looped.loops:
-        return LOOPS, looped.why
+        return LOOPS, looped.why, ""
     heard = listened(corpus)
     if heard.short:
-        return SHORT, heard.text()
-    return TONAL if tonal else TEXTURE, f"{_share(corpus)} of the sound has a pitch"
+        return SHORT, heard.text(), heard.mixed
+    return TONAL if tonal else TEXTURE, f"{_share(corpus)} of the sound has a pitch", heard.mixed
 
 
 def _as_wanted(corpus: Corpus, row: Family, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:

@@ -107,6 +107,28 @@ def test_one_note_struck_again_and_again_is_a_hit_and_a_scale_is_an_instrument(t
     assert (scale.notes, scale.lowest, scale.short) == (6, pytest.approx(65, abs=0.1), False)
 
 
+@pytest.mark.parametrize(
+    ("makers", "mixed"),
+    [
+        ([organ] * 6, False),
+        ([bell] * 6, False),
+        ([kick, noisy] * 3, False),
+        ([word] * 6, False),
+        ([rain] * 6, False),
+        ([organ, bell] * 3, False),
+        ([organ, organ, rain, rain, noisy, noisy], True),
+        ([rain, rain, noisy, noisy], True),
+        ([organ, organ, noisy, noisy], True),
+    ],
+    ids=lambda value: str(value) if isinstance(value, bool) else "-".join(make.__name__ for make in value),
+)
+def test_a_folder_of_mixed_kinds_is_said_to_be_one(tmp_path, makers, mixed):
+    clips = [make(number) for number, make in enumerate(makers)]
+    heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
+    assert bool(heard.mixed) is mixed
+    assert not mixed or "sort them into folders" in heard.mixed
+
+
 def test_why_is_said_in_figures(tmp_path):
     clips = [noisy(number) for number in range(4)] + [bell(number) for number in range(4)]
     heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
@@ -114,7 +136,7 @@ def test_why_is_said_in_figures(tmp_path):
         f"8 clips of {heard.seconds:.2g} s with 1 onset, 50 % of them steady notes, on 4 different pitches"
     )
     assert heard.short
-    two = Heard(clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, lowest=float("nan"), dying=1.0)
+    two = Heard(clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, lowest=np.nan, dying=1.0, hits=1.0, others=0.0)
     assert two.text() == "3 clips of 0.46 s with 2.5 onsets, 0 % of them steady notes, on 0 different pitches"
 
 

@@ -10,8 +10,8 @@ from ...host.errors import UserError
 from .loops import append_loops
 from .names import Names, misnamed, velocities
 from .pitch import pitch_track, single_note
-from .report import CorpusReport
-from .sounds import SHORTEST, Copies, FloatFile, Sound, Unreadable, digests, find_sounds, trimmed
+from .report import CorpusReport, unusable
+from .sounds import SHORTEST, Copies, FloatFile, Sound, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Split, Writer, writing
 
@@ -66,14 +66,15 @@ def build(
     names, shortest = Names(group, label), _shortest(shortest_seconds, rate)
     say = progress or (lambda share, what: None)
     fractions = None if split.endswith(".json") else parse_fractions(split)
-    found = find_sounds(sources)
+    found = some_sounds(sources)
     listed = {} if fractions else listed_splits(Path(split), found)
     with writing(destination, rate) as writer:
         wanted = {name: path for name, path in found.items() if fractions or name in listed}
         writer.report.left_out = len(found) - len(wanted)
         append = append_loops if loops else functools.partial(_append_all, shortest=shortest, room=destination.parent)
         grid = append(writer, wanted, names, say)
-        _check_usable(writer, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
+        if not writer.clips:
+            raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
         writer.report.labels = names.counted(writer.clips)
         groups = {clip.name: clip.group for clip in writer.clips}
         splits = assign(groups, fractions, seed) if fractions else listed
@@ -142,15 +143,6 @@ def _check_rate(rate: int) -> None:
 def _check_trained(writer: Writer, splits: Mapping[str, Split], split: str) -> None:
     if not any(splits[clip.name] == "train" for clip in writer.clips):
         raise UserError(f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others")
-
-
-def _check_usable(writer: Writer, sources: Sequence[Path], needed: str) -> None:
-    if writer.clips:
-        return
-    where = ", ".join(str(source) for source in sources)
-    if why := writer.report.left_out_line():
-        raise UserError(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
-    raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
 
 
 def _shortest(seconds: float | None, rate: int) -> int:

@@ -43,6 +43,8 @@ class Heard:
         notes: different pitches among those, in semitones.
         lowest: pitch of half of those, a MIDI note; NaN if there is none.
         dying: share of clips whose end is softer than their loudest, by `DYING_DB`.
+        hits: share of clips that are short and dying: of hits and words all, of single notes some.
+        others: share of clips that are neither: of textures all.
     """
 
     clips: int
@@ -52,6 +54,8 @@ class Heard:
     notes: int
     lowest: float
     dying: float
+    hits: float
+    others: float
 
     @property
     def short(self) -> bool:
@@ -60,6 +64,16 @@ class Heard:
         single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
         scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
         return single and not scale
+
+    @property
+    def mixed(self) -> str:
+        """Return the kinds of clips, in words, where neither hits, notes nor textures are most of them; else empty."""
+        if max(self.hits, self.held, self.others) >= MOSTLY:
+            return ""
+        return (
+            f"mixed kinds: of {self.clips} sounds {self.held:.0%} are steady notes, {self.hits:.0%} die away within "
+            f"{SHORT_SECONDS:g} s, {self.others:.0%} are neither; sort them into folders, an instrument each"
+        )
 
     def text(self) -> str:
         """Return what was heard, in words."""
@@ -78,15 +92,19 @@ def listened(corpus: Corpus) -> Heard:
     heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
     notes = np.array([np.nan if note is None else note for note in heard])
     known = notes[np.isfinite(notes)]
+    seconds = np.array([np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1 for level in levels]) * STEP_SECONDS
+    dying = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
+    hits = (seconds <= SHORT_SECONDS) & (dying | (seconds <= CUT_SECONDS))
     return Heard(
         clips=len(clips),
-        seconds=float(np.median([np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1 for level in levels]))
-        * STEP_SECONDS,
+        seconds=float(np.median(seconds)),
         onsets=float(np.median([_onsets(level) for level in levels])),
         held=len(known) / len(clips),
         notes=len(np.unique(np.round(known))),
         lowest=float(np.median(known)) if len(known) else float("nan"),
-        dying=float(np.mean([level[-1] <= level.max() - DYING_DB for level in levels])),
+        dying=float(dying.mean()),
+        hits=float(hits.mean()),
+        others=float(np.mean(~hits & ~np.isfinite(notes))),
     )
 
 

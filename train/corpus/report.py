@@ -1,11 +1,13 @@
 """Reports what went into a corpus, what did not and why."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES
 
 _NAMED = 20  # files of a kind that are named; the rest are counted
@@ -84,10 +86,10 @@ class CorpusReport(BaseModel):
 
     def text(self) -> str:
         """Return the report for people: lines of at most 20 names a kind."""
-        lines = ["", f"clips       {self.clips:6}  {_duration(self.seconds)}"]
+        lines = ["", f"clips       {self.clips:6}  {duration(self.seconds)}"]
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)
-            lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {_duration(seconds)}")
+            lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {duration(seconds)}")
         lines += self._loop_lines()
         lines += self._pitch_lines()
         lines += self._label_lines()
@@ -128,16 +130,22 @@ class CorpusReport(BaseModel):
         whole = max(self.seconds, 1e-9)
         lines = [
             "",
-            f"pitched     {self.pitched_seconds / whole:6.0%}  {_duration(self.pitched_seconds)}",
-            f"unpitched   {self.unpitched_seconds / whole:6.0%}  {_duration(self.unpitched_seconds)}",
+            f"pitched     {self.pitched_seconds / whole:6.0%}  {duration(self.pitched_seconds)}",
+            f"unpitched   {self.unpitched_seconds / whole:6.0%}  {duration(self.unpitched_seconds)}",
         ]
         if self.pitched_seconds / whole < _TONAL:
             return lines
         most = max(self.pitch_classes)
         lines.append("")
         for name, seconds in zip(PITCH_CLASSES, self.pitch_classes, strict=True):
-            lines.append(f"  {name:2}{_duration(seconds):>14}  {'=' * round(_BAR * seconds / most)}".rstrip())
+            lines.append(f"  {name:2}{duration(seconds):>14}  {'=' * round(_BAR * seconds / most)}".rstrip())
         return lines
+
+
+def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> UserError:
+    """Return the error that says why no sound of some sources can be used, and how long one has to be."""
+    where, why = ", ".join(map(str, sources)), report.left_out_line()
+    return UserError(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
 
 
 def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
@@ -149,8 +157,8 @@ def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
     return lines
 
 
-def _duration(seconds: float) -> str:
-    """Write a duration: ``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
+def duration(seconds: float) -> str:
+    """Return a duration: ``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -64,7 +64,9 @@ class FloatFile:
 
 
 class Sound:
-    """One sound file of ``rate`` Hz, decoded once; ``clipped`` is known when its blocks have been taken.
+    """One sound file, decoded once; ``clipped`` is known when its blocks have been taken.
+
+    Its header says ``rate`` in Hz, ``channels`` and ``seconds``.
 
     Raises:
         Unreadable: nothing reads it, or its header makes no sense.
@@ -80,8 +82,13 @@ class Sound:
             self._file.close()
             raise Unreadable(f"claims a rate of {self._file.samplerate} Hz")
         self.clipped = False
-        self.rate = self._file.samplerate
+        self.rate, self.channels = self._file.samplerate, self._file.channels
+        self.seconds = self._file.frames / self.rate
         self._full_scale = _FULL_SCALE.get(self._file.subtype, 1.0)
+
+    def close(self) -> None:
+        """Close the file, of which no samples are wanted."""
+        self._file.close()
 
     def mono(self, rate: int) -> Iterator[Samples]:
         """Blocks of the mean of all channels at ``rate`` Hz.
@@ -157,6 +164,19 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
         copies = (f"{wanted} ({number})" for number in count(2))
         named[wanted if wanted not in named else next(copy for copy in copies if copy not in named)] = path
     return dict(sorted(named.items()))
+
+
+def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
+    """Return what `find_sounds` finds.
+
+    Raises:
+        UserError: a source does not exist, or there is no sound in any.
+    """
+    found = find_sounds(sources)
+    if not found:
+        where = ", ".join(map(str, sources))
+        raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
+    return found
 
 
 def digests(sounds: Mapping[str, Path]) -> dict[str, str]:

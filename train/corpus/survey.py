@@ -1,0 +1,113 @@
+"""Looks over sounds before any work: how many there are, and whether an instrument can come of them.
+
+Headers of all files are read, and samples only until two sounds are found that differ: that takes a moment, where
+reading a corpus takes longer, and loading what trains a network longer still.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...host.errors import UserError
+from ...host.units import note_name
+from .pitch import Samples, pitch_track, silence_level, single_note
+from .report import CorpusReport, duration, unusable
+from .sounds import Copies, Sound, Unreadable, some_sounds
+
+SHORTEST_SECONDS = 0.02  # of a whole recording: a click
+LISTENED_SECONDS = 60.0  # of a file: whether it is one note shows long before
+TEXTURE_SECONDS = 3.0  # one sound that is shorter has too few grains for a texture
+HIT_SECONDS = 2.0  # one sound that is no longer is a hit or a word, and no kit alone
+
+
+def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
+    """Return a line on the sounds: their number, duration, rates and channels.
+
+    Args:
+        sources: sound files, and folders that are searched through.
+        alone: one note, hit or word will do: grains can be made of it.
+
+    Raises:
+        UserError: a source does not exist or holds no sound, none can be read or all are silent or shorter than 0.02 s,
+            or all are one and the same note, hit or word and ``alone`` is not given.
+    """
+    found, report, headers = some_sounds(sources), CorpusReport(), {}
+    for name, path in found.items():
+        try:
+            sound = Sound(path)
+            sound.close()
+        except Unreadable as error:
+            report.unreadable[name] = str(error)
+            continue
+        if sound.seconds < SHORTEST_SECONDS:
+            report.too_short.append(name)
+        else:
+            headers[name] = sound
+    different = _different({name: found[name] for name in headers}, report)
+    if not different:
+        raise unusable(report, sources, f"{SHORTEST_SECONDS:g} s")
+    if len(different) == 1 and not alone:
+        _check_alone(*different[0], bool(report.identical))
+    return _text(list(headers.values()))
+
+
+def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
+    """Return the first two sounds that differ, with their names, their first minutes [samples] and their rates."""
+    copies, kept = Copies(), []
+    for name, path in sounds.items():
+        try:
+            sound = Sound(path)
+            samples = _begun(sound)
+        except Unreadable as error:
+            report.unreadable[name] = str(error)
+            continue
+        if not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0):
+            report.silent.append(name)
+        elif first := copies.earlier(name, samples):
+            report.identical[name] = first
+        else:
+            kept.append((name, samples, sound.rate))
+        if len(kept) == 2:
+            break
+    return kept
+
+
+def _begun(sound: Sound) -> Samples:
+    """Return the first minute of a sound, or somewhat more, at its own rate."""
+    blocks, length = [np.zeros(0, np.float32)], 0
+    for block in sound.mono(sound.rate):
+        blocks.append(block)
+        length += len(block)
+        if length > LISTENED_SECONDS * sound.rate:
+            break
+    return np.concatenate(blocks)
+
+
+def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:
+    """Refuse a sound that is alone where it is one note, hit or word.
+
+    Raises:
+        UserError: it is.
+    """
+    seconds, note = len(samples) / rate, single_note(pitch_track(samples, rate))
+    alone = f"{name} is the only sound" + (" (copies count once)" if copies else "")
+    if note is not None:
+        texture = ", or give --family grain for a texture of this sound" if seconds >= TEXTURE_SECONDS else ""
+        raise UserError(
+            f"{alone}, and one note: {note_name(round(note))}, {duration(seconds)}; add notes of two other keys at "
+            f"least, a dozen is better{texture}"
+        )
+    if seconds <= HIT_SECONDS:
+        raise UserError(
+            f"{alone}, {duration(seconds)} long; a kit needs two hits or words at least, ten are better: "
+            "add more, or longer recordings"
+        )
+
+
+def _text(sounds: Sequence[Sound]) -> str:
+    seconds = sum(sound.seconds for sound in sounds)
+    rates = " and ".join(f"{rate} Hz" for rate in sorted({sound.rate for sound in sounds}))
+    mixed = ", mixed to mono" if any(sound.channels > 1 for sound in sounds) else ""
+    plural = "" if len(sounds) == 1 else "s"
+    return f"{len(sounds)} sound{plural}, {duration(seconds)}, {rates}{mixed}"
