@@ -49,7 +49,7 @@ def evaluate(
         classifier: a run of a classifier, which judges clips that are made by labels.
         exported: gives the run as an instrument, where notes are to be played; None exports it for as long.
         instrument: the folder, as its maker typed it, beside whose preset the report is to lie: its page says how both
-            are played together.
+            are played together, and plays the file that its family's row names as ``heard``, which is to lie beside.
         progress: called with the share that is done, 0 to 1, and what is being done.
 
     Returns:
@@ -65,6 +65,8 @@ def evaluate(
     with contextlib.ExitStack() as stack:
         if row.played:
             given["instrument"] = instrument
+        if instrument is not None and row.heard:
+            given["heard"] = row.heard
         if row.played and exported is not None:
             given["exported"] = exported
         elif row.played:

@@ -42,6 +42,7 @@ class Family:
         unpitched: a warning for sounds without a clear pitch, if it is for sounds with one.
         called: its name where users choose a family, if that is not its own.
         first: the preset that `make` writes, with something to hear.
+        heard: the file of that sound.
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None
@@ -49,6 +50,7 @@ class Family:
     recipe: str = ""
     why: str = ""
     first: Callable[[Path, Run, Model, Display], First] | None = None
+    heard: str = ""
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
     played: bool = False
     judged: bool = False
@@ -65,12 +67,18 @@ FAMILIES: dict[str, Family] = {
         "tuned-8",
         "keys will choose the note, knobs the colour",
         first_scale,
+        "scale.wav",
         lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
         played=True,
         unpitched="the recordings have no clear pitch: keys will choose the colour of the sound, not its note",
     ),
     "grain": Family(
-        grain_graphs, grain.report, "texture-10", "a texture of grains, which keys move and knobs walk", first_texture
+        grain_graphs,
+        grain.report,
+        "texture-10",
+        "a texture of grains, which keys move and knobs walk",
+        first_texture,
+        "texture.wav",
     ),
     "gan": Family(gan_graphs, gan.report, judged=True),
     "dcgan": Family(gan_graphs, gan.report, judged=True),
@@ -83,6 +91,7 @@ FAMILIES: dict[str, Family] = {
         "tuned-clip",
         "a kit, with hits or words on its keys and knobs that bend them",
         first_kit,
+        "kit.wav",
         hit_changes,
         judged=True,
         whole=True,
@@ -94,6 +103,7 @@ FAMILIES: dict[str, Family] = {
         "tuned-sequence",
         "a held key plays on in their manner and in time, knobs steer it",
         first_loop,
+        "loop.wav",
         lambda corpus: [f"frames.sample_rate={corpus.rate}"],
         gridded=True,
         called="sequence",

@@ -34,6 +34,7 @@ from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, sa
 from .fidelity.pages import dynamics_line, in_short
 from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
+from .reports.verdict import good_news
 
 MINUTES = 5.0  # of training, where nothing else is asked for
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
@@ -96,6 +97,7 @@ def make(
     make_first = row.first
     assert make_first is not None  # its recipe was trained above
     first = make_first(output, run, model, display)
+    shutil.copyfile(first.heard, output / "report" / first.heard.name)  # the page plays it, in the panel too
     if edited:
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
@@ -350,7 +352,7 @@ def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
     return "\n".join(
         [
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.plays}",
-            f"verdict:  {found['verdict']}",
+            *([f"verdict:  {good}"] if (good := good_news(found)) else []),
             *(f"but:      {line}" for line in found["shortcomings"]),
             *([f"notes:    {in_short(notes)}", *dynamics_line(notes)] if notes else []),
             f"hear it:  {first.heard}",

@@ -1,4 +1,4 @@
-"""Compares what an instrument plays with recordings it never heard, beside what a sampler of its recordings plays."""
+"""Compares an instrument's notes with recordings that training never saw; of unheard keys also a sampler's notes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -45,28 +45,38 @@ class _Compared(NamedTuple):
 
 
 def beside(
-    patch: Patch, corpus: Corpus, seed: int, say: Callable[[float, str], None], notes: int = NOTES
+    patch: Patch,
+    corpus: Corpus,
+    seed: int,
+    say: Callable[[float, str], None],
+    notes: int = NOTES,
+    *,
+    sampler: bool = True,
 ) -> Beside | None:
     """Compare a patch's notes with held-out ones of a corpus; None where none of its clips is a single note.
 
     Args:
         patch: of a model of kind spectrum whose keys choose the note; of the corpus's rate.
         corpus: its test split, and of few also its validation split, is what training did not hear; its training split
-            is what a sampler is made of.
+            is what the instrument and a sampler are made of.
         seed: of the choice of notes.
         say: told the part that is done, 0 to 1, and what is being done.
         notes: the most that are compared.
+        sampler: whether to compare a sampler too. It is left out all the same where one of the notes has its key in the
+            training split: the instrument learned from that key, and the sampler plays the nearest other one.
     """
     chosen = held_out(corpus, notes, seed)
     if not chosen:
         return None
     known = singles(corpus, "train")
     loudest = loudest_db(corpus, known or chosen)
+    unheard = not {single.key for single in chosen} & {single.key for single in known}
+    rivals = known if sampler and unheard else []
     coded = Coded(patch) if has_encoder(patch) else None
     compared = []
     for place, single in enumerate(chosen):
         say(0.7 * place / len(chosen), "playing notes")
-        compared.append(_compared(patch, coded, corpus, single, known, loudest))
+        compared.append(_compared(patch, coded, corpus, single, rivals, loudest))
     compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
     tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
@@ -95,7 +105,7 @@ def title(row: Figures) -> str:
 
 
 def _compared(
-    patch: Patch, coded: Coded | None, corpus: Corpus, single: Single, known: Sequence[Single], loudest: float
+    patch: Patch, coded: Coded | None, corpus: Corpus, single: Single, rivals: Sequence[Single], loudest: float
 ) -> _Compared:
     note = note_of(corpus, single)
     asked, rate = note.sound, corpus.rate
@@ -112,7 +122,7 @@ def _compared(
         "sampler": None,
         "codes": None,
     }
-    other = sampled(corpus, note, known)
+    other = sampled(corpus, note, rivals)
     if other is not None:
         by = other.sound[: len(asked)]  # while it sounds: where it is too short it says nothing
         row["sampler"] = nearness(asked[: len(by)], by, rate)._asdict()

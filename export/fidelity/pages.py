@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..reports.page import document, faint, players, shown, table
+from ..reports.page import based, document, faint, players, shown, table
 from ..reports.picture import Picture
 from .comparison import ABX, title
 from .dynamics import in_words
@@ -34,8 +34,8 @@ CODES = {
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
 
-def section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., str]) -> str:
-    """Return the HTML of a comparison.
+def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., str]) -> str:
+    """Return the HTML of the notes to hear and see, the worst first, and of the way to the page of ABX tests.
 
     Args:
         found: as `beside` gives it; None where no clip is a single note.
@@ -43,34 +43,40 @@ def section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., 
         of: gives the HTML of pictures by their names.
     """
     if found is None:
-        return f"<p>{NONE}</p>"
-    rows = [
-        [label, *_cells(found["ours"], name), *_cells(found["sampler"], name), meaning]
-        for name, (label, meaning) in MEASURES.items()
-    ]
-    if found["codes"] is not None:
-        rows += [
-            [label, *_cells(found["codes"], name), *_cells(None, name), meaning]
-            for name, (label, meaning) in CODES.items()
-        ]
-    header = ["", "Median", "Worst", "Sampler’s median", "Its worst", "What it says"]
-    heard = [
-        f"<h3>{escape(title(row))}</h3>\n"
+        return ""
+    notes = [
+        f"<h4>{escape(title(row))}</h4>\n"
         + players({file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")})
         + of(f"note-{number}")
         for number, row in enumerate(found["each"][: found["worst"]], 1)
     ]
-    return (
-        table(header, rows, 4, "told")
-        + faint(
-            f"{basis(found)} Each was played by key and velocity from the preset, and let go when the recording was. "
-            "The sampler plays the nearest other key’s training recording faster or slower, and is measured while it "
-            "sounds."
+    link = f'<p><a href="{ABX}">Can you tell three of them from the recordings?</a> The worst, to hear and see:</p>\n'
+    return link + "".join(notes)
+
+
+def figures(found: Figures | None) -> str:
+    """Return the HTML of the figures of a comparison, as `beside` gives it; None where no clip is a single note."""
+    if found is None:
+        return f"<p>{NONE}</p>"
+    sides = [found[side] for side in ("ours", "sampler") if found[side] is not None]
+    rows = [
+        [label, *(cell for side in sides for cell in _cells(side, name)), meaning]
+        for name, (label, meaning) in MEASURES.items()
+    ]
+    if found["codes"] is not None:
+        rows += [
+            [label, *_cells(found["codes"], name), *["–", "–"] * (len(sides) - 1), meaning]
+            for name, (label, meaning) in CODES.items()
+        ]
+    header = ["", "Median", "Worst", *["Sampler’s median", "Its worst"] * (len(sides) - 1), "What it says"]
+    note = f"{basis(found)} Each was played by key and velocity from the preset, and let go when the recording was."
+    if found["sampler"] is not None:
+        note += (
+            " Training has none of their keys. The sampler plays the nearest one’s recording faster or slower, and is "
+            "measured while it sounds."
         )
-        + "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))
-        + f'<p><a href="{ABX}">Can you tell three of them from the recordings?</a> The worst, to hear and see:</p>\n'
-        + "".join(heard)
-    )
+    dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))
+    return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics
 
 
 def instrument_page(
@@ -82,8 +88,11 @@ def instrument_page(
         instrument, corpus: their names.
         found, pictures, sounds: as `beside` gives them, sounds as captions by file.
     """
-    html = section(found, sounds, shown(pictures))
-    return document(f"{instrument} beside {corpus}", in_short(found), basis(found), {"Notes beside recordings": html})
+    sections = {
+        "Listen": heard(found, sounds, shown(pictures)),
+        "Figures": based(basis(found), "report.json") + figures(found),
+    }
+    return document(f"{instrument} beside {corpus}", in_short(found), "", sections)
 
 
 def basis(found: Figures) -> str:
@@ -97,13 +106,11 @@ def told(found: Figures | None) -> str:
     """Return the figures as lines for a terminal."""
     if found is None:
         return NONE
+    sides = [found[side] for side in ("ours", "sampler") if found[side] is not None]
     lines = [
         basis(found),
-        f"{'':34}{'median':>9}{'worst':>9}{'sampler':>10}{'worst':>9}",
-        *(
-            f"{label:34}{_line(found['ours'], name)} {_line(found['sampler'], name)}"
-            for name, (label, _) in MEASURES.items()
-        ),
+        f"{'':34}{'median':>9}{'worst':>9}" + f"{'sampler':>10}{'worst':>9}" * (len(sides) - 1),
+        *(f"{label:34}{' '.join(_line(side, name) for side in sides)}" for name, (label, _) in MEASURES.items()),
     ]
     if found["codes"] is not None:
         lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]
@@ -117,13 +124,10 @@ def dynamics_line(found: Figures) -> list[str]:
 
 def in_short(found: Figures) -> str:
     """Return the medians in a line."""
-    ours, sampler = found["ours"], found["sampler"]
     parts = []
     for name, (label, _) in MEASURES.items():
-        what, _, unit = label.lower().replace("db", "dB").partition(", ")
-        mine = _cells(ours, name)[0]
-        other = f" (a sampler’s {_cells(sampler, name)[0]})" if sampler is not None else ""
-        parts.append(f"{what} {mine}{' ' + unit if unit else ''}{other}")
+        measure, _, unit = label.lower().replace("db", "dB").partition(", ")
+        parts.append(f"{measure} {_cells(found['ours'], name)[0]}{' ' + unit if unit else ''}")
     return f"{', '.join(parts)}; medians of {found['notes']} notes it never heard"
 
 

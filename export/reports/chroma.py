@@ -64,6 +64,7 @@ def report(
     say: Progress,
     exported: Callable[[], Patch] | None = None,
     instrument: Path | None = None,
+    heard: str | None = None,
 ) -> Report:
     """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them.
 
@@ -71,6 +72,7 @@ def report(
         exported: gives the run's model with its first preset, whose notes are compared with recordings where keys
             choose the note; None leaves that out.
         instrument: the folder in which the report is to lie, beside a preset; None where it lies by itself.
+        heard: the sound file of the instrument beside the page, if there is one.
     """
     say(0.0, "cutting frames")
     work = _prepare(run, network)
@@ -78,18 +80,18 @@ def report(
     found, pictures, sounds = _figures(work, checkpoint, step, say)
     alive = not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
     if exported is None or not (work.folded and network.conditioned and alive):
-        return Report(found, pictures, sounds, page(found, pictures, instrument))
-    notes = _notes(work, exported(), say)
+        return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
+    notes = _notes(work, exported(), say, instrument is None)
     if notes is None:
         found["notes"] = None
-        return Report(found, pictures, sounds, page(found, pictures, instrument))
+        return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
     found["notes"] = notes.found
     pictures, sounds = [*pictures, *notes.pictures], [*sounds, *notes.sounds]
-    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds)), notes.pages)
+    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds), heard), notes.pages)
 
 
-def _notes(work: _Work, patch: Patch, say: Progress) -> Beside | None:
-    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
+def _notes(work: _Work, patch: Patch, say: Progress, sampler: bool) -> Beside | None:
+    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES, sampler=sampler)
 
 
 def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:

@@ -10,7 +10,7 @@ from typing import Any
 from ...host.units import PITCH_CLASSES
 from ..fidelity import pages
 from ..knobs import pages as knobs
-from .page import basis, document, faint, likeness, players, shown, table
+from .page import faint, likeness, listening, report_page, shown, table
 from .picture import Picture
 from .verdict import percent
 
@@ -44,30 +44,35 @@ def page(
     pictures: Sequence[Picture],
     instrument: Path | None = None,
     notes: Mapping[str, str] = MappingProxyType({}),
+    heard: str | None = None,
 ) -> str:
     """Return the page that shows these figures and pictures.
 
     Args:
         instrument: the folder in which it lies beside a preset, if it does.
         notes: captions of notes' sounds by file.
+        heard: the sound file of the instrument beside the page, if there is one.
     """
-    of = shown(pictures)
-    run = found["run"]
-    sections = {
-        "Listen": players(found["sounds"]),
-        "Sound": _sound(found)
-        + of("reconstructions", "spectrogram")
-        + likeness(found["spectral_distance"], SETS, "frames"),
-        "Notes beside recordings": pages.section(found["notes"], notes, of) if "notes" in found else "",
-        "Keys": _keys(found) + of("keys", "square"),
-        "Knobs": knobs.section(found["knobs"])
-        + _latents(found)
-        + _embedding(of, instrument)
-        + of("histograms", "correlation"),
-        "Training": of("loss"),
-    }
-    title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
-    return document(title, found["verdict"], basis(found), sections, shortcomings=less)
+    of, compared = shown(pictures), "notes" in found
+    listen = listening(heard, found["sounds"])
+    return report_page(
+        found,
+        {
+            "The instrument": listen["The instrument"],
+            "Notes beside recordings": pages.heard(found["notes"], notes, of) if compared else "",
+            "The network": listen["The network"] + of("spectrogram"),
+        },
+        {
+            "Notes beside recordings": pages.figures(found["notes"]) if compared else "",
+            "Keys": _keys(found) + of("keys", "square"),
+            "Knobs": knobs.section(found["knobs"]) + _embedding(of, instrument),
+        },
+        {
+            "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
+            "Latents": _latents(found) + of("histograms", "correlation"),
+            "Training": of("loss"),
+        },
+    )
 
 
 def _sound(found: Figures) -> str:

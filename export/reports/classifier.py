@@ -13,7 +13,7 @@ from ...train.models.classifier import Classifier
 from ...train.recipes.classifier import ClassifierRecipe
 from ...train.run import Run
 from .figures.frames import loss_curve
-from .page import SPLITS, document, faint, shown, table
+from .page import SPLITS, faint, report_page, shown, table
 from .picture import Picture
 from .report import FORMAT, Figures, Progress, Report, about
 from .verdict import classifier as verdict
@@ -88,6 +88,5 @@ def _page(found: Figures, pictures: Sequence[Picture]) -> str:
     ]
     confusion = table(["", "Right", *map(escape, words)], rows, len(words) + 1, "narrow")
     note = faint("Each row has the clips of a label, each column what they were taken for.")
-    sections = {"What is taken for what": confusion + note, "Training": shown(pictures)("loss")}
-    title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
-    return document(title, found["verdict"], basis, sections, shortcomings=less)
+    taken = {"What is taken for what": confusion + note}
+    return report_page(found, {}, taken, {"Training": shown(pictures)("loss")}, basis)

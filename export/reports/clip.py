@@ -87,10 +87,16 @@ def most(length: int) -> int:
 
 
 def report(
-    run: Run, network: ClipAutoencoder, checkpoint: str, step: int, say: Progress, judge: Judge | None = None
+    run: Run,
+    network: ClipAutoencoder,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    judge: Judge | None = None,
+    heard: str | None = None,
 ) -> Report:
     """Return the figures, pictures and page of a run of the clip family, as `evaluate` wants them."""
-    return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge)
+    return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge, heard)
 
 
 def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
@@ -123,12 +129,19 @@ def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
 
 
 def clip_report(
-    run: Run, made_by: Maker, checkpoint: str, step: int, say: Progress, judge: Judge | None = None
+    run: Run,
+    made_by: Maker,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    judge: Judge | None = None,
+    heard: str | None = None,
 ) -> Report:
     """Return the figures, pictures and page of a run that makes clips.
 
     Args:
         judge: a classifier of the labels, where there is one.
+        heard: the sound file of the instrument beside the page, if there is one.
 
     Raises:
         UserError: the corpus has no clip that sounds.
@@ -171,7 +184,7 @@ def clip_report(
         pictures.append(clip_figures.loss(found["loss"], step))
     sounds = _sounds([test.names[index] for index in some], *seen, corpus.rate)
     found["sounds"] = listed(sounds)
-    return Report(found, pictures, sounds, page(found, pictures))
+    return Report(found, pictures, sounds, page(found, pictures, heard))
 
 
 def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figures:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .page import basis, document, faint, players, shown, table
+from .page import faint, listening, report_page, shown, table
 from .picture import Picture
 
 Figures = dict[str, Any]
@@ -15,18 +15,19 @@ MEASURES = {
 }
 
 
-def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    """Return the page that shows these figures and pictures."""
-    of, run = shown(pictures), found["run"]
-    sections = {
-        "Listen": players(found["sounds"]),
-        "Clips": "" if found["reconstruction"] else of("waveforms", "spectrograms"),
-        "Recordings come back": _came_back(found, of),
-        "Random codes": _generated(found["generated"], found["drawn"]),
-        "Training": of("loss"),
-    }
-    title = f"{run['recipe']} on {run['corpus']}"
-    return document(title, found["verdict"], basis(found), sections, shortcomings=found["shortcomings"])
+def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
+    """Return the page that shows these figures and pictures, and plays the sound file ``heard`` beside it."""
+    of = shown(pictures)
+    return report_page(
+        found,
+        listening(heard, found["sounds"]),
+        {
+            "Recordings come back": _came_back(found, of),
+            "Clips": "" if found["reconstruction"] else of("waveforms", "spectrograms"),
+            "Random codes": _generated(found["generated"], found["drawn"]),
+        },
+        {"Training": of("loss")},
+    )
 
 
 def _came_back(found: Figures, of: Callable[..., str]) -> str:

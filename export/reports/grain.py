@@ -58,13 +58,15 @@ class _Work:
         return decode(self.network, latents, self.recipe, self.rng)
 
 
-def report(run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say: Progress) -> Report:
+def report(
+    run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say: Progress, heard: str | None = None
+) -> Report:
     """Return the figures, pictures and page of a run of the grain family, as `evaluate` wants them."""
     say(0.0, "cutting windows")
     work = _prepare(run, network)
     say(0.3, "decoding the test windows")
     found, pictures, sounds = _figures(work, checkpoint, step, say)
-    return Report(found, pictures, sounds, page(found, pictures))
+    return Report(found, pictures, sounds, page(found, pictures, heard))
 
 
 def _prepare(run: Run, network: GrainAutoencoder) -> _Work:

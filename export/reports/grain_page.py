@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .page import basis, document, faint, likeness, players, shown, table
+from .page import faint, likeness, listening, report_page, shown, table
 from .picture import Picture
 from .verdict import percent
 
@@ -35,22 +35,25 @@ PARTS = {
 }
 
 
-def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    """Return the page that shows these figures and pictures."""
+def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
+    """Return the page that shows these figures and pictures, and plays the sound file ``heard`` beside it."""
     of = shown(pictures)
-    run = found["run"]
-    sections = {
-        "Listen": players(found["sounds"]),
-        "Sound": _sound(found) + of("waveforms", "resynthesis"),
-        "Bands": _bands(found) + of("average_spectrum", "grain_spectrum", "filtered"),
-        "Texture": _texture(found),
-        "Codes": _codes(found) + of("codes", "code_space"),
-        "Knobs": _latents(found) + of("correlation"),
-        "Phases": _phases(found) + of("phases"),
-        "Training": of("loss"),
-    }
-    title, less = f"{run['recipe']} on {run['corpus']}", found["shortcomings"]
-    return document(title, found["verdict"], basis(found), sections, shortcomings=less)
+    return report_page(
+        found,
+        listening(heard, found["sounds"]),
+        {
+            "Sound": of("waveforms", "resynthesis"),
+            "Bands": _bands(found) + of("average_spectrum", "grain_spectrum", "filtered"),
+            "Texture": _texture(found),
+            "Knobs": _latents(found) + of("correlation"),
+        },
+        {
+            "Reconstruction": _sound(found),
+            "Codes": _codes(found) + of("codes", "code_space"),
+            "Phases": _phases(found) + of("phases"),
+            "Training": of("loss"),
+        },
+    )
 
 
 def _sound(found: Figures) -> str:

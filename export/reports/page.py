@@ -18,6 +18,8 @@ body { margin: 0 auto; padding: 3rem 1.25rem 4rem; max-width: 60rem; background:
   font: 1rem/1.55 system-ui, sans-serif; }
 h1 { margin: 0; font-size: 1rem; font-weight: 600; color: var(--faint); }
 h2 { margin: 3.5rem 0 0.75rem; font-size: 1.25rem; }
+h3 { margin: 2.25rem 0 0.5rem; font-size: 1.05rem; }
+h4 { margin: 1.5rem 0 0.5rem; font-size: 0.95rem; }
 p { margin: 0.5rem 0; max-width: 46rem; }
 a { color: var(--mark); }
 .verdict { margin: 0.6rem 0 1rem; font-size: 1.5rem; line-height: 1.35; text-wrap: pretty; }
@@ -54,7 +56,10 @@ def document(
     figures: str = "report.json",
     shortcomings: Sequence[str] = (),
 ) -> str:
-    """The page: sections are HTML by heading, and those without anything are left out; ``figures`` lie beside it."""
+    """The page: sections are HTML by heading, and those without anything are left out; ``figures`` lie beside it.
+
+    An empty ``basis`` is left out.
+    """
     less = "".join(f"<li>{escape(line)}</li>\n" for line in shortcomings)
     body = "\n".join(f"<h2>{escape(heading)}</h2>\n{html}" for heading, html in sections.items() if html)
     return f"""<!doctype html>
@@ -69,11 +74,50 @@ def document(
 <h1>{escape(title)}</h1>
 <p class="verdict">{escape(verdict)}</p>
 {f'<ul class="less">{less}</ul>' if less else ""}
-<p class="faint">{escape(basis)} All figures: <a href="{figures}">{figures}</a>.</p>
-{body}
+{based(basis, figures) if basis else ""}{body}
 </body>
 </html>
 """
+
+
+def report_page(
+    found: Mapping[str, Any],
+    listen: Mapping[str, str],
+    figures: Mapping[str, str],
+    research: Mapping[str, str],
+    measured_on: str = "",
+) -> str:
+    """Return the page of a report on a run: first all there is to hear, then figures, then research.
+
+    Args:
+        found: the report's figures.
+        listen, figures, research: HTML by heading; parts without anything are left out.
+        measured_on: a sentence on the clips that were measured; by default that of `basis`.
+    """
+    run = found["run"]
+    sections = {
+        "Listen": _parts(listen),
+        "Figures": based(measured_on or basis(found), "report.json") + _parts(figures),
+        "Research": _parts(research),
+    }
+    title = f"{run['recipe']} on {run['corpus']}"
+    more = [line for line in found["shortcomings"] if line not in found["verdict"]]
+    return document(title, found["verdict"], "", sections, shortcomings=more)
+
+
+def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, str]:
+    """Return what there is to hear of a run: the file that `make` renders, if it does, and the report's own sounds."""
+    first = players({heard: "The instrument, as its preset plays it."}) if heard else ""
+    return {"The instrument": first, "The network": players(sounds)}
+
+
+def _parts(parts: Mapping[str, str]) -> str:
+    return "\n".join(f"<h3>{escape(heading)}</h3>\n{html}" for heading, html in parts.items() if html)
+
+
+def based(basis: str, figures: str) -> str:
+    """Return a paragraph that says on which clips figures were measured, and links to the file that has all."""
+    return f'<p class="faint">{escape(basis)} All figures: <a href="{figures}">{figures}</a>.</p>\n'
 
 
 def basis(found: Mapping[str, Any]) -> str:

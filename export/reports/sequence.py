@@ -15,7 +15,7 @@ from ...train.recipes.sequence import SequenceRecipe
 from ...train.run import Run
 from ..measures.sequences import edges_db, onset_measure, rms_db
 from .figures import clips as clip_figures
-from .page import basis, document, faint, players, shown, table
+from .page import faint, listening, report_page, shown, table
 from .picture import Picture
 from .report import FORMAT, Figures, Progress, Report, Sound, about, listed, losses
 from .verdict import sequence as verdict
@@ -148,14 +148,13 @@ def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], re
 
 def page(found: Figures, pictures: Sequence[Picture]) -> str:
     """Return the page that shows these figures and pictures."""
-    of, run = shown(pictures), found["run"]
-    sections = {
-        "Listen": players(found["sounds"]),
-        "Continued": of("waveforms") + rows_of(found["continued"]),
-        "Training": of("loss") + _errors(found),
-    }
-    title = f"{run['recipe']} on {run['corpus']}"
-    return document(title, found["verdict"], basis(found), sections, shortcomings=found["shortcomings"])
+    of = shown(pictures)
+    return report_page(
+        found,
+        listening(None, found["sounds"]),
+        {"Continued": of("waveforms") + rows_of(found["continued"])},
+        {"Training": of("loss") + _errors(found)},
+    )
 
 
 def rows_of(rows: Sequence[Figures]) -> str:

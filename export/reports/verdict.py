@@ -52,6 +52,14 @@ def _verdict(said: Sequence[_Said], more: Sequence[str] = (), worst: Sequence[st
     return Verdict(" ".join(one.text for one in said), [*worst, *(one.text for one in said if not one.good), *more])
 
 
+def good_news(found: Figures) -> str:
+    """Return the sentences of a report's verdict that are no shortcomings; empty where all are."""
+    text = found["verdict"]
+    for line in found["shortcomings"]:
+        text = text.replace(line, "")
+    return " ".join(text.split())
+
+
 def chroma(found: Figures) -> Verdict:
     """Judge an instrument whose keys choose the note: do keys and knobs do their work, and is anything lost?"""
     if not _alive(found):
@@ -143,19 +151,19 @@ def loops(found: Figures) -> Verdict:
 
 def classifier(found: Figures) -> Verdict:
     """Judge a classifier: is it right often enough to judge clips that networks make?"""
-    accuracy, count, more = found["accuracy"], found["clips"], []
+    accuracy, count, worst, more = found["accuracy"], found["clips"], [], []
     right = (
         f"{percent(accuracy)} of clips are taken for what they are: {round((1 - accuracy) * count)} of {count} are not."
     )
     said = [_Said(right)]
     if accuracy < HIGH:
-        said.append(_Said(f"Under {percent(HIGH)}, its answers on generated clips are not worth much.", False))
+        said.append(_Said(f"Under {percent(HIGH)}, what it says of generated clips is not worth much.", False))
     if found["split"] == "train":
-        more.append("The corpus has no clips that it was not trained on: expect worse of others.")
+        worst.append("The corpus has no clips that it was not trained on: expect worse of others.")
     heard = [sum(row) for row in found["confusion"]]
     if few := [word for word, clips in zip(found["words"], heard, strict=True) if clips < FEW]:
         more.append(f"There are fewer than {FEW} clips to judge by of {', '.join(few)}.")
-    return _verdict(said, more)
+    return _verdict(said, more, worst)
 
 
 def _learned(error: float, what: str) -> list[str]:

@@ -16,7 +16,7 @@ from ...train.models.loops import LoopNetwork
 from ...train.recipes.loops import LoopRecipe
 from ...train.run import Run
 from ..reports.figures import clips as clip_figures
-from ..reports.page import basis, document, faint, players, shown, table
+from ..reports.page import faint, listening, report_page, shown, table
 from ..reports.picture import Picture
 from ..reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
 from ..reports.verdict import loops as verdict
@@ -33,7 +33,9 @@ MINUTES = 10.0  # of playing on without end
 HOP_SECONDS = 0.0232  # from frame to frame whose nearest is looked for
 
 
-def report(run: Run, network: LoopNetwork, checkpoint: str, step: int, say: Progress) -> Report:
+def report(
+    run: Run, network: LoopNetwork, checkpoint: str, step: int, say: Progress, heard: str | None = None
+) -> Report:
     """Return the figures, pictures and page of a run of the loops family, as `evaluate` wants them."""
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, LoopRecipe)
@@ -69,9 +71,9 @@ def report(run: Run, network: LoopNetwork, checkpoint: str, step: int, say: Prog
     }
     found["verdict"], found["shortcomings"] = verdict(found)
     pictures: list[Picture] = [clip_figures.loss(found["loss"], step)] if found["loss"]["steps"] else []
-    heard = _sounds(made, corpus.rate)
-    found["sounds"] = listed(heard)
-    return Report(found, pictures, heard, page(found, pictures))
+    played_sounds = _sounds(made, corpus.rate)
+    found["sounds"] = listed(played_sounds)
+    return Report(found, pictures, played_sounds, page(found, pictures, heard))
 
 
 def _test(corpus: Corpus, recipe: LoopRecipe) -> tuple[Split, list[Clip]]:
@@ -128,18 +130,18 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
     }
 
 
-def page(found: Figures, pictures: list[Picture]) -> str:
-    """Return the page that shows these figures and pictures."""
-    run, of = found["run"], shown(pictures)
-    sections = {
-        "Listen": players(found["sounds"]),
-        "Played on": _rows(found),
-        "Ten minutes": _endless(found["endless"]),
-        "Knobs": _knobs(found["knobs"]),
-        "Training": of("loss"),
-    }
-    title = f"{run['recipe']} on {run['corpus']}"
-    return document(title, found["verdict"], basis(found), sections, shortcomings=found["shortcomings"])
+def page(found: Figures, pictures: list[Picture], heard: str | None = None) -> str:
+    """Return the page that shows these figures and pictures, and plays the sound file ``heard`` beside it."""
+    return report_page(
+        found,
+        listening(heard, found["sounds"]),
+        {
+            "Played on": _rows(found),
+            "Ten minutes": _endless(found["endless"]),
+            "Knobs": _knobs(found["knobs"]),
+        },
+        {"Training": shown(pictures)("loss")},
+    )
 
 
 def _rows(found: Figures) -> str:

@@ -9,6 +9,7 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
+from timbrel.export.families import FAMILIES
 from timbrel.export.first_preset import as_text, first_loop
 from timbrel.export.streams import loop_report as reporting
 from timbrel.export.streams import steering
@@ -165,6 +166,7 @@ def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(mode
     assert first.preset.tempo_bpm == pytest.approx(117.19)
     assert "a held key plays on at 117.19 BPM" in first.plays
     assert 'seed_landmark = "' in as_text(first.preset, model.card)
+    assert first.heard.name == FAMILIES["loops"].heard  # as the page of its report names it
     sound, rate = soundfile.read(first.heard)
     bar = round(BAR * STEP / RATE * rate)
     levels = np.sqrt(np.square(sound[: 8 * bar].reshape(8, -1)).mean(1))
@@ -176,7 +178,9 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
     monkeypatch.setattr(reporting, "MINUTES", 0.5)
     monkeypatch.setattr(reporting, "BARS", 2)
     monkeypatch.setattr(steering, "STEERED_BARS", 2)
-    found = evaluate(run, checkpoint="last")
+    found = evaluate(run, checkpoint="last", instrument=run.folder)
+    page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.index('src="loop.wav"') < page.index('src="loop-1.wav"') < page.index("<table")
     assert found["split"] == "test"
     assert [row["name"] for row in found["played_on"]] == ["loop 12", "loop 13"]
     for row in found["played_on"]:

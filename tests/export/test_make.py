@@ -11,6 +11,7 @@ import soundfile
 from timbrel.export import make as making
 from timbrel.export.instrument.demo import SCALE
 from timbrel.export.make import Stopped
+from timbrel.export.reports.verdict import good_news
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.patch.library import open_patch
@@ -31,6 +32,21 @@ TEXTURE_PARTS = PARTS - {"scale.wav"} | {"texture.wav"}
 # ---- what is made
 
 
+def check_page(output, summary, report):
+    """The terminal says the report's verdict, and its page begins with sounds, none of them a sampler's."""
+    told = [line.removeprefix("but:").strip() for line in summary.splitlines() if line.startswith("but:")]
+    assert told == report["shortcomings"]
+    good = [line.removeprefix("verdict:").strip() for line in summary.splitlines() if line.startswith("verdict:")]
+    assert " ".join(good) == good_news(report)
+    page = (output / "report" / "index.html").read_text(encoding="utf-8")
+    assert all(escape(line) in page for line in (report["verdict"], *told))
+    heard = [page.index(f'src="{name}.wav"') for name in ("scale", "note-1-recording", "note-1-ours", "source")]
+    assert heard == sorted(heard)
+    assert heard[-1] < page.index("<table") < page.index("<h2>Research</h2>")
+    assert (output / "report" / "scale.wav").read_bytes() == (output / "scale.wav").read_bytes()
+    assert "sampler" not in page.lower() + summary.lower()
+
+
 def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     output = tmp_path / "bells"
     summary, display = made(recordings, output)
@@ -42,11 +58,7 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     assert f"timbrel render {output} YOUR.mid -o OUT.wav" in summary
     assert not [line for line in display.said if "no clear pitch" in line]
     report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
-    told = [line.removeprefix("but:").strip() for line in summary.splitlines() if line.startswith("but:")]
-    assert told == report["shortcomings"]
-    assert f"verdict:  {report['verdict']}" in summary.splitlines()
-    page = (output / "report" / "index.html").read_text(encoding="utf-8")
-    assert all(escape(line) in page for line in (report["verdict"], *told))
+    check_page(output, summary, report)
     assert report["notes"]["notes"] == 2  # of eleven recordings
     assert [line for line in summary.splitlines() if line.startswith("notes:    shape ")]
     assert [line for line in summary.splitlines() if line.startswith("dynamics: ")]
@@ -126,7 +138,9 @@ def test_recordings_without_pitch_become_a_texture(noises, tmp_path):
     targets = [knob.target for knob in patch.preset.cc]
     assert targets[:10] == [f"latent.{index}" for index in range(10)]
     assert {"grain.density", "grain.length", "grain.pitch", "grain.spread", "grain.code_jitter"} == set(targets[10:])
-    texture, rate = soundfile.read(output / "texture.wav", dtype="float32")
+    page = (output / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.index('src="texture.wav"') < page.index('src="source.wav"') < page.index("<table")
+    texture, rate = soundfile.read(output / "report" / "texture.wav", dtype="float32")
     assert (rate, texture.shape[1]) == (44100, 2)
     assert np.isfinite(texture).all()
     assert 0.01 < texture[22050 : 10 * 44100].std() < 0.5

@@ -75,10 +75,8 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     assert "varied in pitch and decay" in described
     assert "2 keys from 42 to 45 play its clips" in summary
     assert "keys\n   42  hat\n   45  tom" in display.said
-    assert "2 keys from 36 on play its clips" in summary
     report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
     lines = summary.splitlines()
-    assert lines[1] == f"verdict:  {report['verdict']}"
     assert [line.removeprefix("but:      ") for line in lines if line.startswith("but:")] == report["shortcomings"]
     assert report["reconstruction"]["log_mel_db"]["median"] > 6  # after a few steps
     assert any(line.startswith("Recordings come back") for line in report["shortcomings"])
@@ -91,7 +89,9 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     assert patch.model.card.labels == ["hat", "tom"]
     assert [(entry.key, entry.label) for entry in patch.preset.keys] == [(42, "hat"), (45, "tom")]
     assert patch.model.verify().passed
-    kit, rate = soundfile.read(output / "kit.wav", dtype="float32")
+    page = (output / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.index('src="kit.wav"') < page.index('src="recording-1.wav"') < page.index("<table")
+    kit, rate = soundfile.read(output / "report" / "kit.wav", dtype="float32")
     step = round(HIT_SECONDS * rate)
     level = np.abs(kit).max(1)
     assert 0.02 < level.max() < 1

@@ -182,5 +182,10 @@ def judged(accuracy):
 )
 def test_the_sentence_that_a_verdict_says_badly_is_a_shortcoming_from_the_same_figure_on(given, limit, step):
     assert given(limit).shortcomings == []
-    [line] = given(limit + step).shortcomings
-    assert line in given(limit + step).text
+    bad = given(limit + step)
+    [line] = bad.shortcomings
+    assert line in bad.text
+    assert (
+        verdict.good_news(dict(zip(("verdict", "shortcomings"), bad, strict=True)))
+        == bad.text.replace(line, "").strip()
+    )

@@ -40,7 +40,7 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
         except Unreadable as error:
             report.unreadable[name] = str(error)
             continue
-        if sound.seconds < SHORTEST_SECONDS:
+        if 0 < sound.seconds < SHORTEST_SECONDS:  # some containers say 0 of all
             report.too_short.append(name)
         else:
             headers[name] = sound

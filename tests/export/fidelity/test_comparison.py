@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.evaluate import evaluate_instrument
-from timbrel.export.fidelity import comparison
+from timbrel.export.fidelity import comparison, pages
 from timbrel.export.fidelity.pages import NONE, in_short, told
 from timbrel.export.first_preset import first_preset
 from timbrel.export.reports import chroma as chroma_report
@@ -49,6 +49,21 @@ def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_anot
     assert sorted(row["velocity"] for row in near["each"]) == [50, pytest.approx(127, abs=3)]
     assert {abs(round(row["sampler"]["semitones"])) for row in near["each"]} == {2}
     assert near["sampler"]["shape_db"]["median"] < sharp["ours"]["shape_db"]["median"]
+
+
+def test_a_sampler_is_compared_only_where_training_has_no_key_of_the_notes(analytic, tmp_path):
+    """Of a heard key the instrument learned, and the sampler would play another one."""
+    clips = note_corpus(tmp_path / "c", [*KEYS, ("train", 62, {"velocity": 90})])
+    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None)
+    assert found.found["sampler"] is None
+    assert not [sound for sound in found.sounds if "sampler" in sound.name]
+    assert "ampler" not in pages.figures(found.found) + told(found.found)
+
+
+def test_a_sampler_is_left_out_where_it_is_not_asked_for(analytic, tmp_path):
+    clips = note_corpus(tmp_path / "c", KEYS)
+    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None, sampler=False)
+    assert found.found["sampler"] is None
 
 
 def test_time_of_attack_is_the_presets(analytic, tmp_path):
@@ -128,7 +143,9 @@ def test_figures_are_told_in_words():
     }
     lines = told(found).splitlines()
     assert lines[0] == ("2 recorded notes that training never saw (1 of the test split, 1 of the validation split).")
-    assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0", "–", "–"]
+    assert lines[1].split() == ["median", "worst"]
+    assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0"]
+    assert told(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
     assert in_short(found) == (
         "shape 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; medians of 2 notes it never heard"
     )
