@@ -48,9 +48,10 @@ def pytest_runtest_call():
 
 @pytest.fixture(scope="session", autouse=True)
 def settings_of_its_own(tmp_path_factory):
-    """What tests let run is remembered for them alone."""
+    """Tests have settings and data of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
 
 

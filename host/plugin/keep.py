@@ -1,5 +1,6 @@
 """Keeps a preset in a project: its text, and the files beside it that it needs to sound the same elsewhere."""
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -75,8 +76,19 @@ def model_bytes(name: str, sha256: str) -> bytes:
         if path.is_file() and open_model(path).sha256 == sha256:
             return path.read_bytes()
     raise UserError(
-        f"model {name!r} is too large for a project, and not here; copy {_aside(sha256)} from the machine that saved it"
+        f"model {name!r} of the project neither ships with this timbrel nor is in {own_folder('models')}; copy "
+        f"{_aside(sha256).name} from that folder of the machine that saved the project"
     )
+
+
+def lay_aside(name: str, sha256: str) -> None:
+    """Copy a model to where `model_bytes` finds it if a later timbrel ships another of its name.
+
+    Nothing happens where it is there already, or the copy cannot be written: the project plays with this timbrel.
+    """
+    if not _aside(sha256).exists():
+        with contextlib.suppress(UserError, Failure, OSError):
+            _write_aside(sha256, model_bytes(name, sha256))
 
 
 def files_of(preset: Preset) -> Iterator[str]:
@@ -114,20 +126,24 @@ def _model(patch: Patch) -> bytes | None:
     data = model.read_bytes()
     if len(data) < LARGE_BYTES:
         return data
-    path = _aside(model.sha256)
-    if not path.exists():
+    if not _aside(model.sha256).exists():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path, overwrite=True) as file:
-                file.write_bytes(data)
+            _write_aside(model.sha256, data)
         except OSError as error:
-            raise Failure(f"cannot keep model {model.path} in {path.parent}: {error.strerror}") from None
+            raise Failure(f"cannot keep model {model.path} in {own_folder('models')}: {error.strerror}") from None
     return None
 
 
 def _aside(sha256: str) -> Path:
-    """Return where a large model is kept for projects."""
+    """Return where a model is kept for projects."""
     return own_folder("models") / f"{sha256}.onnx"
+
+
+def _write_aside(sha256: str, data: bytes) -> None:
+    path = _aside(sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, overwrite=True) as file:
+        file.write_bytes(data)
 
 
 def _read(patch: Patch, name: str) -> bytes:

@@ -21,7 +21,7 @@ from ..patch.library import Patch, open_patch
 from ..patch.reading import read_preset
 from ..shelf import Draft, preset_file, shipped_presets
 from ..trust import PLUGINS, may_run_by_name
-from .keep import LARGE_BYTES, Kept, files_of, model_bytes, ships
+from .keep import Kept, files_of, lay_aside, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")
@@ -64,16 +64,14 @@ class _Head(BaseModel):
 
 
 def pack(state: State) -> bytes:
-    """Return the bytes of a state; a model that ships is among them, unless it is large.
+    """Return the bytes of a state. Of a shipped model it has the name and the digest; a copy is laid aside.
 
     Raises:
-        UserError: the model that ships has gone, or all is more than a project takes.
+        UserError: all is more than a project takes.
     """
-    kept = state.kept
-    files = dict(kept.files)
+    kept, files = state.kept, state.kept.files
     if kept.model_name not in files:
-        model = model_bytes(kept.model_name, kept.model_sha256)
-        files |= {kept.model_name: model} if len(model) < LARGE_BYTES else {}
+        lay_aside(kept.model_name, kept.model_sha256)
     head = _Head(
         name=kept.name,
         text=kept.text,

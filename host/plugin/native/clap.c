@@ -6,6 +6,7 @@
 #include <clap/ext/params.h>
 #include <clap/ext/state.h>
 #include <clap/plugin-factory.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ typedef struct {
 	instance instance;
 	_Atomic bool offline;
 	bool reset; /* all sound ends, and controllers rest, before the next events */
+	double told[OWN_PARAMETERS]; /* of those that the host reads: their values in the last event */
 } timbrel;
 
 static timbrel *of(const clap_plugin_t *plugin)
@@ -118,6 +120,25 @@ static void take_events(instance *instance, const clap_input_events_t *events)
 	}
 }
 
+/* Says to the host how the parameters stand that it reads. */
+static void tell_readouts(timbrel *timbrel, const clap_output_events_t *events)
+{
+	for (uint32_t i = WIRE_PARAMETER_COUNT; events && i < OWN_PARAMETERS; i++) {
+		double value = parameter_now(timbrel->instance.core, i);
+		const clap_event_param_value_t event = {
+			.header = {sizeof event, 0, CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_VALUE, 0},
+			.param_id = parameter_id(i),
+			.note_id = -1,
+			.port_index = -1,
+			.channel = -1,
+			.key = -1,
+			.value = value,
+		};
+		if (value != timbrel->told[i] && events->try_push(events, &event.header))
+			timbrel->told[i] = value;
+	}
+}
+
 static clap_process_status process(const clap_plugin_t *plugin, const clap_process_t *process)
 {
 	timbrel *timbrel = of(plugin);
@@ -136,8 +157,9 @@ static clap_process_status process(const clap_plugin_t *plugin, const clap_proce
 	if (process->transport)
 		take_transport(instance, process->transport, 0);
 	take_events(instance, process->in_events);
-	instance_run(instance, left, right, process->frames_count);
-	return CLAP_PROCESS_CONTINUE;
+	bool whole = instance_run(instance, left, right, process->frames_count);
+	tell_readouts(timbrel, process->out_events);
+	return whole ? CLAP_PROCESS_CONTINUE : CLAP_PROCESS_ERROR;
 }
 
 /* ---- extensions ---- */
@@ -185,7 +207,7 @@ static bool get_note_port(const clap_plugin_t *plugin, uint32_t index, bool inpu
 static uint32_t count_parameters(const clap_plugin_t *plugin)
 {
 	(void)plugin;
-	return WIRE_PARAMETER_COUNT;
+	return OWN_PARAMETERS;
 }
 
 static bool get_parameter(const clap_plugin_t *plugin, uint32_t index, clap_param_info_t *told)
@@ -193,9 +215,11 @@ static bool get_parameter(const clap_plugin_t *plugin, uint32_t index, clap_para
 	parameter_range range;
 	if (!parameter_range_of(index, &range))
 		return false;
-	*told = (clap_param_info_t){.id = index, .min_value = range.low, .max_value = range.high};
+	*told = (clap_param_info_t){.id = parameter_id(index), .min_value = range.low, .max_value = range.high};
 	bool used = parameter_describe(of(plugin)->instance.core, index, told->name, &told->default_value);
-	if (index != WIRE_PANEL)
+	if (index >= WIRE_PARAMETER_COUNT)
+		told->flags |= CLAP_PARAM_IS_READONLY;
+	else if (index != WIRE_PANEL)
 		told->flags |= CLAP_PARAM_IS_AUTOMATABLE;
 	if (range.stepped)
 		told->flags |= CLAP_PARAM_IS_STEPPED;
@@ -206,26 +230,26 @@ static bool get_parameter(const clap_plugin_t *plugin, uint32_t index, clap_para
 
 static bool get_value(const clap_plugin_t *plugin, clap_id id, double *told)
 {
-	if (id >= WIRE_PARAMETER_COUNT)
-		return false;
-	*told = core_get(of(plugin)->instance.core, id);
-	return true;
+	uint32_t index = parameter_of_id(id);
+	if (index < OWN_PARAMETERS)
+		*told = parameter_now(of(plugin)->instance.core, index);
+	return index < OWN_PARAMETERS;
 }
 
 static bool value_to_text(const clap_plugin_t *plugin, clap_id id, double value, char *told, uint32_t size)
 {
-	return parameter_text(of(plugin)->instance.core, id, value, told, size);
+	return parameter_text(of(plugin)->instance.core, parameter_of_id(id), value, told, size);
 }
 
 static bool text_to_value(const clap_plugin_t *plugin, clap_id id, const char *text, double *told)
 {
-	return parameter_value(of(plugin)->instance.core, id, text, told);
+	return parameter_value(of(plugin)->instance.core, parameter_of_id(id), text, told);
 }
 
 static void flush(const clap_plugin_t *plugin, const clap_input_events_t *in, const clap_output_events_t *out)
 {
-	(void)out;
 	take_events(&of(plugin)->instance, in);
+	tell_readouts(of(plugin), out);
 }
 
 static bool save(const clap_plugin_t *plugin, const clap_ostream_t *stream)
@@ -324,12 +348,14 @@ static void request_callback(void *self)
 	timbrel->host->request_callback(timbrel->host);
 }
 
-static void say(void *self, const char *line)
+static void say(void *self, bool urgent, const char *line)
 {
 	const timbrel *timbrel = self;
 	const clap_host_log_t *log = host_extension(timbrel, CLAP_EXT_LOG);
 	if (log)
-		log->log(timbrel->host, CLAP_LOG_WARNING, line);
+		log->log(timbrel->host, urgent ? CLAP_LOG_ERROR : CLAP_LOG_WARNING, line);
+	else
+		fprintf(stderr, "%s\n", line);
 }
 
 static bool init(const clap_plugin_t *plugin)
@@ -348,7 +374,8 @@ static bool activate(const clap_plugin_t *plugin, double rate, uint32_t shortest
 	(void)shortest;
 	timbrel *timbrel = of(plugin);
 	uint32_t before = atomic_load(&timbrel->instance.latency);
-	instance_activate(&timbrel->instance, rate, longest, atomic_load(&timbrel->offline));
+	if (!instance_activate(&timbrel->instance, rate, longest, atomic_load(&timbrel->offline)))
+		return false;
 	const clap_host_latency_t *host = host_extension(timbrel, CLAP_EXT_LATENCY);
 	if (host && atomic_load(&timbrel->instance.latency) != before)
 		host->changed(timbrel->host);

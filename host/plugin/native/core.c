@@ -34,6 +34,13 @@ uint32_t core_latency(const core *c) { return c->latency; }
 
 uint64_t core_late(const core *c) { return c->late; }
 
+enum core_standing core_standing(const core *c)
+{
+	return !c->coming ? CORE_SILENT : c->sounds ? CORE_PLAYS : CORE_STARTS;
+}
+
+bool core_spoilt(const core *c) { return c->spoilt; }
+
 float core_get(const core *c, uint32_t parameter)
 {
 	if (parameter >= WIRE_PARAMETER_COUNT) return 0;

@@ -20,8 +20,14 @@ typedef struct {
 	void (*parameters_changed)(void *self); /* names and rests: see core_parameter */
 	void (*latency_changed)(void *self);    /* may also be called by core_run, in the thread of sound */
 	void (*state_changed)(void *self);      /* what core_save returns is another */
-	void (*say)(void *self, const char *line);
+	void (*say)(void *self, bool urgent, const char *line); /* urgent: sound is missing */
 } core_listener;
+
+enum core_standing {
+	CORE_STARTS, /* silent until its server is ready, for the first time or after it has ended */
+	CORE_PLAYS,
+	CORE_SILENT /* no server can be had until a preset is loaded, or the plugin activated: its words say why */
+};
 
 /* `folder` is that of the plugin's binary, in which the file `interpreter` names the Python to use. Never fails but for
  * lack of memory (null): without an interpreter it is silent, and has said so once. The server is started at once. */
@@ -49,7 +55,13 @@ void core_run(core *, float *left, float *right, uint32_t count);
 
 /* Any thread. */
 uint32_t core_latency(const core *); /* samples, the rack's own included */
-uint64_t core_late(const core *);    /* blocks that were late, wholly or in part, since activation */
+/* Blocks that were late, wholly or in part, since activation; and those that were silent since a server had ended, or since
+ * there is none. */
+uint64_t core_late(const core *);
+enum core_standing core_standing(const core *);
+/* Samples of this bounce are missing, since its server ended, hangs or cannot be had. What follows is no song either. It
+ * stays so until the core is activated again, or told again whether it bounces. */
+bool core_spoilt(const core *);
 float core_get(const core *, uint32_t parameter); /* where it stands: what the host set, else where it rests */
 void core_parameter(const core *, uint32_t parameter, wire_parameter *told);
 uint32_t core_presets(const core *);                               /* how many there are */

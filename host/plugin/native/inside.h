@@ -14,6 +14,7 @@
 #define MACRO_DEFAULT 0.5f
 #define LONGEST_RACK_LATENCY (1u << 20) /* samples: no effect is as late; more is nonsense */
 #define FASTEST_RATE 1000000u /* Hz: no host has a higher sampling rate; of one that had, no latency is kept */
+#define LONGEST_LINE 1001u /* bytes of what is said, with the zero at its end; the rest is cut */
 #define EARLY 1024u /* messages: all controllers of some channels, which hosts send before they play */
 
 /* An event of the block that the host fills, and where its parameter stood before it. */
@@ -29,6 +30,8 @@ typedef struct {
 	bool active, offline;
 	bool begins; /* the next block begins an epoch */
 	bool lost;   /* events did not fit into the memory */
+	bool heard;  /* a server has made sound since activation */
+	bool missed; /* that one has ended, and none has made sound since */
 	bool rolled; /* the transport has rolled in this epoch, or did when it began */
 	uint32_t early_heard;
 	wire_event early[EARLY]; /* the last MIDI of a bounce that has not rolled */
@@ -69,6 +72,7 @@ typedef struct {
 	uint32_t asked, answered; /* questions, by number */
 	uint32_t settled;         /* the question after the last load: what a server says before its answer is old */
 	patch patch;
+	bool nameless; /* a project was saved without the server's word of the patch */
 	wire_parameter parameters[WIRE_MACROS];
 	char *presets; /* names, each ended by a zero byte */
 	size_t presets_length;
@@ -78,6 +82,8 @@ typedef struct {
 	int64_t started; /* ms, of the last server */
 	int failures;    /* servers that ended before they were of use */
 	uint64_t lost;   /* events, as far as has been said */
+	uint32_t spoils; /* bounces, as far as has been said */
+	char silent[LONGEST_LINE]; /* why there is no server, as was last said */
 } keeper;
 
 struct core {
@@ -95,6 +101,11 @@ struct core {
 	_Atomic(server *) retired; /* by the thread of sound, until the keeper frees it */
 	_Atomic uint32_t news;     /* the keeper adds 1 where there is any, and wakes who waits */
 	_Atomic bool coming;       /* there is a server, or there will be */
+	_Atomic bool revived;      /* there will be again, after it was given up */
+	_Atomic bool sounds;       /* the last block was made by a server */
+	_Atomic bool spoilt;       /* samples of this bounce are missing */
+	_Atomic uint32_t spoils;   /* bounces of which samples were missing */
+	_Atomic bool unknown;      /* a project was saved without the patch that plays, and no word said of it */
 	_Atomic bool reloaded;     /* another patch: an epoch begins with it */
 	sound sound;
 	keeper keeper;
@@ -105,6 +116,7 @@ struct core {
 bool keeper_start(core *);
 void keeper_stop(core *);
 void keeper_wake(core *);
+void keeper_revive(core *); /* tries again where a server was given up; any thread */
 void keeper_load(core *, patch); /* takes the bytes of the patch, which is not the default; with the mutex held */
 
 /* sound.c */

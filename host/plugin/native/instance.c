@@ -31,11 +31,11 @@ static void state_changed(void *self)
 	note(self, CHANGED_STATE);
 }
 
-static void say(void *self, const char *line)
+static void say(void *self, bool urgent, const char *line)
 {
 	instance *instance = self;
 	if (instance->say)
-		instance->say(instance->host, line);
+		instance->say(instance->host, urgent, line);
 }
 
 /* The folder of the binary that this function is in. */
@@ -64,7 +64,7 @@ void instance_end(instance *instance)
 	instance->core = NULL;
 }
 
-void instance_activate(instance *instance, double rate, uint32_t block, bool offline)
+bool instance_activate(instance *instance, double rate, uint32_t block, bool offline)
 {
 	instance_deactivate(instance);
 	float sample[2];
@@ -74,10 +74,15 @@ void instance_activate(instance *instance, double rate, uint32_t block, bool off
 	if (offline) {
 		/* Once it has made a sample the core knows how late the rack is; then it begins anew. */
 		core_run(instance->core, &sample[0], &sample[1], 1);
+		if (core_spoilt(instance->core)) {
+			instance_deactivate(instance);
+			return false;
+		}
 		core_activate(instance->core, rate, block);
 	}
 	core_keep_latency(instance->core);
 	atomic_store(&instance->latency, core_latency(instance->core));
+	return true;
 }
 
 void instance_deactivate(instance *instance)
@@ -94,11 +99,11 @@ uint32_t instance_take(instance *instance)
 	return longer ? changes : changes & ~(uint32_t)CHANGED_LATENCY;
 }
 
-void instance_run(instance *instance, float *left, float *right, uint32_t count)
+bool instance_run(instance *instance, float *left, float *right, uint32_t count)
 {
-	if (!instance->active || !left || !right || !count)
-		return;
-	core_run(instance->core, left, right, count);
+	if (left && right && count)
+		core_run(instance->core, left, right, count); /* silence where it is not active */
+	return !core_spoilt(instance->core);
 }
 
 void instance_midi(instance *instance, uint32_t offset, const uint8_t bytes[3])

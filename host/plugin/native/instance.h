@@ -18,7 +18,7 @@ typedef struct {
 	core *core;
 	void *host;                                /* these three are set before instance_start */
 	void (*changed)(void *host);               /* called in any thread, when there are changes to take; may be null */
-	void (*say)(void *host, const char *line); /* called in any thread; may be null */
+	void (*say)(void *host, bool urgent, const char *line); /* called in any thread; may be null */
 
 	_Atomic uint32_t changes; /* instance_change, not yet taken */
 	bool active;
@@ -28,14 +28,16 @@ typedef struct {
 bool instance_start(instance *); /* false: no memory */
 void instance_end(instance *);
 
-/* Not in the thread of sound. The latency is the same from then on, until the instance is activated again. */
-void instance_activate(instance *, double rate, uint32_t block, bool offline);
+/* Not in the thread of sound. The latency is the same from then on, until the instance is activated again. False: it is a
+ * bounce, and no server can be had for it; then the instance is not active. */
+bool instance_activate(instance *, double rate, uint32_t block, bool offline);
 void instance_deactivate(instance *);
 
 uint32_t instance_take(instance *); /* the changes that were noted, which are no longer */
 
-/* In the thread of sound, after the block's events. Where a channel is null time stands still. */
-void instance_run(instance *, float *left, float *right, uint32_t count);
+/* In the thread of sound, after the block's events. Where a channel is null time stands still. False: samples of this
+ * bounce are missing. */
+bool instance_run(instance *, float *left, float *right, uint32_t count);
 
 /* A channel's message of two or three bytes. */
 void instance_midi(instance *, uint32_t offset, const uint8_t bytes[3]);

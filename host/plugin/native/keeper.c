@@ -20,23 +20,27 @@
 #define FAILURES 3          /* in a row: then no other is started */
 #define LOOK_ROUND 500      /* ms: how soon nonsense in the memory is seen, and an end that the socket does not tell */
 #define FAREWELL 250        /* ms: for a server to end by itself */
-#define LONGEST_LINE 1000u  /* bytes: what is said beyond it is cut */
 #define LONGEST_SAYING 65536u
 #define AT_ONCE 64          /* messages: then there may be others than the server to hear */
 
-static void say(core *c, const char *form, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(core *c, const char *form, ...)
+static void say_line(core *c, bool urgent, const char *line)
 {
-	char line[LONGEST_LINE + 2];
+	char ended[LONGEST_LINE + 1];
+	if (c->listener.say) c->listener.say(c->listener.self, urgent, line);
+	int length = snprintf(ended, sizeof ended, "%s\n", line);
+	if (c->keeper.log >= 0) (void)!write(c->keeper.log, ended, (size_t)length);
+}
+
+static void say(core *c, bool urgent, const char *form, ...) __attribute__((format(printf, 3, 4)));
+
+static void say(core *c, bool urgent, const char *form, ...)
+{
+	char line[LONGEST_LINE];
 	va_list arguments;
 	va_start(arguments, form);
-	vsnprintf(line, sizeof line - 1, form, arguments);
+	vsnprintf(line, sizeof line, form, arguments);
 	va_end(arguments);
-	if (c->listener.say) c->listener.say(c->listener.self, line);
-	size_t length = strlen(line);
-	line[length++] = '\n';
-	if (c->keeper.log >= 0) (void)!write(c->keeper.log, line, length);
+	say_line(c, urgent, line);
 }
 
 static void tell_sound(core *c)
@@ -61,8 +65,18 @@ static bool read_interpreter(const core *c, char *line, int size)
 	return is && line[0];
 }
 
-static void give_up(core *c)
+/* Says why there is no server, once as long as that is the reason. */
+static void give_up(core *c, const char *form, ...) __attribute__((format(printf, 2, 3)));
+
+static void give_up(core *c, const char *form, ...)
 {
+	char why[LONGEST_LINE];
+	va_list arguments;
+	va_start(arguments, form);
+	vsnprintf(why, sizeof why, form, arguments);
+	va_end(arguments);
+	if (strcmp(why, c->keeper.silent) != 0) say_line(c, true, why);
+	strcpy(c->keeper.silent, why);
 	c->coming = false;
 	tell_sound(c);
 }
@@ -73,14 +87,12 @@ static void start(core *c)
 	char interpreter[4096], why[256] = "";
 	k->started = now_ms();
 	if (!read_interpreter(c, interpreter, sizeof interpreter)) {
-		say(c, "timbrel is silent: no Python is named in %s/interpreter; `timbrel plugin install` writes it", c->folder);
-		give_up(c);
+		give_up(c, "timbrel is silent: no Python is named in %s/interpreter; `timbrel plugin install` writes it", c->folder);
 		return;
 	}
 	server *one = server_new(interpreter, k->log, why, sizeof why);
 	if (!one) {
-		say(c, "timbrel is silent: %s does not start: %s; `timbrel plugin install` names another", interpreter, why);
-		give_up(c);
+		give_up(c, "timbrel is silent: %s does not start: %s; `timbrel plugin install` names another", interpreter, why);
 		return;
 	}
 	pthread_mutex_lock(&k->mutex);
@@ -120,11 +132,10 @@ static void end(core *c, int patience)
 	futex_wake(&one->memory->plugin_bell);
 	if (k->quits) return;
 	if (k->ready && !nonsense && now_ms() - k->started > USEFUL) k->failures = 0;
-	if (++k->failures == FAILURES) {
-		say(c, "timbrel is silent: its server has ended %d times (%s); see %s", FAILURES, how,
-		    k->log >= 0 ? k->log_path : "a terminal: there is no log");
-		give_up(c);
-	} else if (k->ready) say(c, "timbrel's server has ended (%s)%s; it starts again", how, nonsense ? " after a fault" : "");
+	if (++k->failures >= FAILURES) {
+		give_up(c, "timbrel is silent: its server has ended %d times (%s); `timbrel plugin status` says more%s%s", FAILURES, how,
+		        k->log >= 0 ? ", and so does " : "", k->log >= 0 ? k->log_path : "");
+	} else if (k->ready) say(c, true, "timbrel's server has ended (%s)%s; it starts again", how, nonsense ? " after a fault" : "");
 }
 
 /* ---- messages */
@@ -144,7 +155,8 @@ static void keep_patch(core *c, uint32_t number, const void *bytes, size_t lengt
 		if (length) memcpy(copy, bytes, length);
 		free(k->patch.bytes);
 		k->patch = (patch){PATCH_STATE, copy, length};
-		*changed = known && number == 0;
+		*changed = (known && number == 0) || k->nameless;
+		k->nameless = false;
 	}
 	pthread_cond_broadcast(&k->answer);
 }
@@ -176,13 +188,13 @@ static bool keep_presets(core *c, const unsigned char *bytes, size_t length)
 
 static bool pass_on(core *c, const unsigned char *bytes, size_t length)
 {
-	char line[LONGEST_LINE + 1];
+	char line[LONGEST_LINE];
 	if (length > LONGEST_SAYING || (length && memchr(bytes, 0, length))) return false;
-	if (length > LONGEST_LINE)
-		for (length = LONGEST_LINE; length && (bytes[length] & 0xc0) == 0x80;) --length; /* between two characters */
+	if (length > sizeof line - 1)
+		for (length = sizeof line - 1; length && (bytes[length] & 0xc0) == 0x80;) --length; /* between two characters */
 	for (size_t i = 0; i < length; ++i) line[i] = bytes[i] < ' ' || bytes[i] == 0x7f ? ' ' : (char)bytes[i];
 	line[length] = 0;
-	say(c, "%s", line);
+	say_line(c, false, line);
 	return true;
 }
 
@@ -195,7 +207,10 @@ static bool obey(core *c, const inbox *in)
 	if (in->head.kind == WIRE_SAY) return pass_on(c, in->bytes, in->head.length);
 	pthread_mutex_lock(&k->mutex);
 	switch (in->head.kind) {
-	case WIRE_READY: k->ready = true; break;
+	case WIRE_READY:
+		k->ready = true;
+		k->silent[0] = 0;
+		break;
 	case WIRE_STATE: keep_patch(c, in->head.number, in->bytes, in->head.length, &changed); break;
 	case WIRE_PARAMETERS: parameters = right = keep_parameters(c, in->bytes, in->head.length); break;
 	case WIRE_PRESETS: parameters = right = keep_presets(c, in->bytes, in->head.length); break;
@@ -247,6 +262,22 @@ static void rest(core *c)
 	(void)!read(k->wake, &count, sizeof count);
 }
 
+/* Says what other threads have noted. */
+static void report(core *c)
+{
+	keeper *k = &c->keeper;
+	if (c->lost != k->lost) {
+		say(c, true, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
+		k->lost = c->lost;
+	}
+	if (c->spoils != k->spoils) {
+		k->spoils = c->spoils;
+		say(c, true, "timbrel lacks sound in this bounce: it had no server, or lost it; run `timbrel plugin status`, then bounce again");
+	}
+	if (atomic_exchange(&c->unknown, false))
+		say(c, true, "timbrel's patch is not in the project that was saved: its server has not answered yet; save again once it plays");
+}
+
 static void *keep(void *self)
 {
 	core *c = self;
@@ -256,13 +287,12 @@ static void *keep(void *self)
 	for (;;) {
 		rest(c);
 		if (k->quits) break;
+		if (atomic_exchange(&c->revived, false)) k->failures = 0;
 		if (!k->server && c->coming && now_ms() - k->started >= BETWEEN_STARTS) start(c);
 		if (k->server && (!exchange(c) || k->server->nonsense || server_has_ended(k->server))) end(c, k->server->nonsense ? 0 : FAREWELL);
-		if (c->lost != k->lost) {
-			say(c, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
-			k->lost = c->lost;
-		}
+		report(c);
 	}
+	report(c);
 	if (k->server) end(c, FAREWELL);
 	if (k->log >= 0) close(k->log);
 	return NULL;
@@ -304,12 +334,23 @@ void keeper_stop(core *c)
 	free(k->presets);
 }
 
+void keeper_revive(core *c)
+{
+	if (c->coming) return;
+	c->revived = true; /* before the keeper may try */
+	c->coming = true;
+	keeper_wake(c);
+}
+
 void keeper_load(core *c, patch loaded)
 {
 	keeper *k = &c->keeper;
 	free(k->patch.bytes);
 	k->patch = loaded;
-	if (!k->server) return; /* the next one is told when it starts */
+	if (!k->server) { /* the next one is told when it starts */
+		keeper_revive(c);
+		return;
+	}
 	/* A load that nobody has read yet gives its place and its number to this one. */
 	if (!outbox_withdraw(&k->out, WIRE_LOAD_STATE, WIRE_LOAD_PRESET)) k->server->loads += 1;
 	uint32_t kind = loaded.kind == PATCH_STATE ? WIRE_LOAD_STATE : WIRE_LOAD_PRESET;

@@ -25,13 +25,14 @@ enum port {
 	PARAMETERS,
 	FREEWHEEL = PARAMETERS + WIRE_PARAMETER_COUNT,
 	LATENCY,
-	LATE
+	LATE,
+	STATUS
 };
 
 typedef struct {
 	LV2_URID chunk, string, path, object, blank, is_int, is_long, is_float, is_double;
 	LV2_URID midi, position, bpm, beat_unit, speed, frame;
-	LV2_URID nominal_block, longest_block, error, state, preset;
+	LV2_URID nominal_block, longest_block, error, warning, state, preset;
 } urids;
 
 typedef struct {
@@ -48,14 +49,14 @@ typedef struct {
 	const LV2_Atom_Sequence *events;
 	float *sound[2];
 	const float *parameters[WIRE_PARAMETER_COUNT], *freewheel;
-	float *latency, *late;
+	float *latency, *late, *status;
 } plugin;
 
-static void say(void *self, const char *line)
+static void say(void *self, bool urgent, const char *line)
 {
 	const plugin *p = self;
-	if (p->log) p->log->printf(p->log->handle, p->urids.error, "%s\n", line);
-	else fprintf(stderr, "%s\n", line);
+	if (p->log) p->log->printf(p->log->handle, urgent ? p->urids.error : p->urids.warning, "%s\n", line);
+	if (urgent || !p->log) fprintf(stderr, "%s\n", line); /* programs of Ardour's without a window show no log */
 }
 
 static const void *feature(const LV2_Feature *const *features, const char *uri)
@@ -113,6 +114,7 @@ static LV2_Handle instantiate(const LV2_Descriptor *descriptor, double rate, con
 	    {&p->urids.nominal_block, LV2_BUF_SIZE__nominalBlockLength},
 	    {&p->urids.longest_block, LV2_BUF_SIZE__maxBlockLength},
 	    {&p->urids.error, LV2_LOG__Error},
+	    {&p->urids.warning, LV2_LOG__Warning},
 	    {&p->urids.state, INSTRUMENT "#state"},
 	    {&p->urids.preset, INSTRUMENT "#preset"},
 	};
@@ -137,6 +139,7 @@ static void connect_port(LV2_Handle self, uint32_t port, void *data)
 	else if (port == FREEWHEEL) p->freewheel = data;
 	else if (port == LATENCY) p->latency = data;
 	else if (port == LATE) p->late = data;
+	else if (port == STATUS) p->status = data;
 }
 
 static void activate(LV2_Handle self)
@@ -222,6 +225,7 @@ static void run(LV2_Handle self, uint32_t count)
 	if (p->sound[0] && p->sound[1]) core_run(p->core, p->sound[0], p->sound[1], count);
 	if (p->latency) *p->latency = (float)core_latency(p->core);
 	if (p->late) *p->late = (float)core_late(p->core);
+	if (p->status) *p->status = (float)core_standing(p->core);
 }
 
 /* ---- state and options */

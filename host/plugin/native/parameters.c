@@ -7,6 +7,27 @@
 #define AS_SAVED "as saved"
 #define NONE "none"
 
+uint32_t parameter_id(uint32_t index)
+{
+	return index < WIRE_PARAMETER_COUNT ? index : ID_READOUTS + (index - WIRE_PARAMETER_COUNT);
+}
+
+uint32_t parameter_of_id(uint32_t id)
+{
+	if (id < WIRE_PARAMETER_COUNT)
+		return id;
+	uint32_t readout = id - ID_READOUTS;
+	return id >= ID_READOUTS && readout < OWN_PARAMETERS - WIRE_PARAMETER_COUNT ? WIRE_PARAMETER_COUNT + readout
+	                                                                             : OWN_PARAMETERS;
+}
+
+double parameter_now(const core *core, uint32_t parameter)
+{
+	if (parameter == READOUT_LATE)
+		return parameter_within((double)core_late(core), 0, MOST_LATE);
+	return parameter == READOUT_STATUS ? (double)core_standing(core) : core_get(core, parameter);
+}
+
 bool parameter_range_of(uint32_t parameter, parameter_range *told)
 {
 	*told = (parameter_range){0, 1, parameter > WIRE_GAIN};
@@ -14,12 +35,21 @@ bool parameter_range_of(uint32_t parameter, parameter_range *told)
 		*told = (parameter_range){-60, 12, false};
 	if (parameter == WIRE_PRESET)
 		told->high = PARAMETER_PRESETS;
-	return parameter < WIRE_PARAMETER_COUNT;
+	if (parameter == READOUT_LATE)
+		told->high = MOST_LATE;
+	if (parameter == READOUT_STATUS)
+		told->high = CORE_SILENT;
+	return parameter < OWN_PARAMETERS;
 }
 
 bool parameter_describe(const core *core, uint32_t parameter, char name[64], double *rest)
 {
 	wire_parameter is = {0};
+	if (parameter >= WIRE_PARAMETER_COUNT) {
+		snprintf(name, 64, "%s", parameter == READOUT_LATE ? "Late blocks" : "Status");
+		*rest = 0;
+		return true;
+	}
 	core_parameter(core, parameter, &is);
 	if (is.name[0])
 		snprintf(name, 64, "%.63s", is.name);
@@ -64,6 +94,12 @@ static bool read_number(const char *text, double *told)
 	return any;
 }
 
+static const char *const standings[] = {
+	[CORE_STARTS] = "starting",
+	[CORE_PLAYS] = "playing",
+	[CORE_SILENT] = "silent: see timbrel plugin status",
+};
+
 bool parameter_text(const core *core, uint32_t parameter, double value, char *told, size_t size)
 {
 	parameter_range is;
@@ -75,6 +111,10 @@ bool parameter_text(const core *core, uint32_t parameter, double value, char *to
 		write_number(told, size, value, 2, " dB");
 	else if (parameter == WIRE_PANEL)
 		snprintf(told, size, "%s", value >= 1 ? "on" : "off");
+	else if (parameter == READOUT_LATE)
+		snprintf(told, size, "%ld", lround(value));
+	else if (parameter == READOUT_STATUS)
+		snprintf(told, size, "%s", standings[(int)value]);
 	else if (parameter != WIRE_PRESET)
 		write_number(told, size, value, 3, "");
 	else if (value < 1)
@@ -90,7 +130,7 @@ bool parameter_value(const core *core, uint32_t parameter, const char *text, dou
 	char choice[64];
 	if (!parameter_range_of(parameter, &is))
 		return false;
-	if (is.stepped) {
+	if (is.stepped && parameter != READOUT_LATE) {
 		for (double value = is.low; value <= is.high; value++) {
 			if (parameter_text(core, parameter, value, choice, sizeof choice) && strcmp(choice, text) == 0 &&
 			    strcmp(choice, NONE) != 0) {

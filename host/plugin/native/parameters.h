@@ -12,6 +12,16 @@
  * server has told how many presets there are, and automation keeps its meaning where presets are added. */
 #define PARAMETER_PRESETS 127
 
+/* Parameters that the plugin moves and the host reads, after those of wire.h, whose number may grow: the identifiers are
+ * apart from it. */
+enum { READOUT_LATE = WIRE_PARAMETER_COUNT, READOUT_STATUS, OWN_PARAMETERS };
+#define ID_READOUTS 0x0f00u
+#define MOST_LATE 1000000 /* blocks: more are shown as these */
+
+uint32_t parameter_id(uint32_t index);    /* of the parameter of an index below OWN_PARAMETERS */
+uint32_t parameter_of_id(uint32_t id);    /* its index; OWN_PARAMETERS if there is none */
+double parameter_now(const core *, uint32_t parameter); /* where it stands */
+
 typedef struct {
 	double low, high; /* in the parameter's own unit */
 	bool stepped;     /* whole numbers only */

@@ -48,6 +48,7 @@ static void expect_rack_latency(core *c)
 void core_activate(core *c, double rate, uint32_t block)
 {
 	sound *s = &c->sound;
+	if (!s->active) keeper_revive(c);
 	s->rate = rate;
 	expect_rack_latency(c);
 	s->block = block;
@@ -56,6 +57,8 @@ void core_activate(core *c, double rate, uint32_t block)
 	s->least_latency = 0;
 	s->told_tempo = s->tempo;
 	s->told_rolling = s->rolling;
+	s->heard = s->missed = false;
+	c->spoilt = false;
 	c->late = 0;
 	gap_start(&s->gap, rate);
 	new_latency(c);
@@ -71,6 +74,8 @@ void core_offline(core *c, bool offline)
 	if (s->offline == offline) return;
 	s->offline = offline;
 	s->begins = true;
+	c->spoilt = false;
+	if (offline) gap_start(&s->gap, s->rate); /* what was silent before it does not fade its beginning in */
 	new_latency(c);
 }
 
@@ -125,6 +130,7 @@ void core_set(core *c, uint32_t offset, uint32_t parameter, float value)
 		for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
 		if (!c->sound.active || !plays(&c->sound)) {
 			c->chooses = true; /* what no server hears now is said when an epoch begins */
+			keeper_revive(c);
 			return;
 		}
 	}
@@ -324,8 +330,8 @@ static void wait_until_made(sound *s)
 	m->plugin_sleeps = 0;
 }
 
-/* The block's end is at `position` already. */
-static void give_out(core *c, float *left, float *right, uint32_t count)
+/* The block's end is at `position` already. False where samples are missing. */
+static bool give_out(core *c, float *left, float *right, uint32_t count)
 {
 	sound *s = &c->sound;
 	const wire_memory *m = s->server->memory;
@@ -349,10 +355,32 @@ static void give_out(core *c, float *left, float *right, uint32_t count)
 		left[i] = isfinite(l) ? l : 0.0f;
 		right[i] = isfinite(r) ? r : 0.0f;
 	}
-	if (begun && first + count > (int64_t)there) c->late += 1;
 	gain_apply(&s->gain, first, left, right, count);
 	int64_t whole = (int64_t)there - first; /* before sample 0 all is there: silence */
 	gap_mend(&s->gap, left, right, count, whole < 0 ? 0 : whole < count ? (uint32_t)whole : count);
+	if (begun) {
+		s->heard = true;
+		s->missed = false;
+	}
+	c->sounds = begun;
+	return begun ? first + count <= (int64_t)there : !s->missed;
+}
+
+/* False where samples are missing: all but those before the first server has made any. */
+static bool give_silence(core *c, float *left, float *right, uint32_t count)
+{
+	sound *s = &c->sound;
+	gap_mend(&s->gap, left, right, count, 0);
+	s->missed |= s->heard;
+	c->sounds = false;
+	return !s->missed && c->coming;
+}
+
+static void spoil(core *c)
+{
+	if (atomic_exchange(&c->spoilt, true)) return;
+	c->spoils += 1;
+	keeper_wake(c);
 }
 
 /* ---- the server that plays */
@@ -390,6 +418,7 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 	server *before = s->server;
 	if (s->offline) wait_for_server(c);
 	else take_server(c);
+	if (s->offline && s->server != before && !s->begins && s->position > 0) spoil(c); /* it does not know the notes before */
 	if (atomic_exchange(&c->reloaded, false)) {
 		s->begins = true;
 		expect_rack_latency(c);
@@ -404,6 +433,7 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 	if (s->begins && s->server && usable(s->server)) begin_epoch(c);
 	else if (s->offline && s->position > 0 && !s->rolled && plays(s) && starts_to_roll(s)) begin_where_it_rolls(c);
 	uint32_t done = 0;
+	bool whole = true;
 	do {
 		uint32_t part = count - done < WIRE_LONGEST_BLOCK ? count - done : WIRE_LONGEST_BLOCK;
 		part = send_events(c, done, part, done + part == count);
@@ -411,11 +441,11 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 			s->position += part;
 			s->server->memory->complete = WIRE_POSITION(s->epoch, s->position);
 			ring(&s->server->memory->server_bell, &s->server->memory->server_sleeps);
-			give_out(c, left + done, right + done, part);
-		} else {
-			gap_mend(&s->gap, left + done, right + done, part, 0);
-		}
+			whole &= give_out(c, left + done, right + done, part);
+		} else whole &= give_silence(c, left + done, right + done, part);
+		if (s->offline && !plays(s)) spoil(c);
 		done += part;
 	} while (done < count);
+	c->late += !whole;
 	s->noted = s->taken = 0;
 }

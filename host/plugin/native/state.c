@@ -52,6 +52,11 @@ size_t core_save(core *c, void **bytes)
 	keeper *k = &c->keeper;
 	pthread_mutex_lock(&k->mutex);
 	ask(c);
+	if (k->patch.kind != PATCH_STATE) {
+		if (!k->nameless && k->server) c->unknown = true; /* else why there is none is said */
+		k->nameless = true;
+		keeper_wake(c);
+	}
 	uint64_t kept = c->kept_latency;
 	size_t count = sizeof(head) + k->patch.length;
 	unsigned char *all = malloc(count);

@@ -59,9 +59,9 @@ v3_result V3_API query_interface(void *self, const v3_tuid iid, void **to)
 	return V3_NO_INTERFACE;
 }
 
-static void say(void *host, const char *line)
+static void say(void *host, bool urgent, const char *line)
 {
-	(void)host;
+	(void)host, (void)urgent;
 	fprintf(stderr, "%s\n", line);
 }
 
@@ -141,9 +141,8 @@ static v3_result V3_API set_active(void *self, v3_bool state)
 	if (!plugin->instance.core || !(plugin->rate > 0))
 		return V3_NOT_INITIALIZED;
 	if (state)
-		instance_activate(&plugin->instance, plugin->rate, plugin->block, plugin->offline);
-	else
-		instance_deactivate(&plugin->instance);
+		return instance_activate(&plugin->instance, plugin->rate, plugin->block, plugin->offline) ? V3_OK : V3_INTERNAL_ERR;
+	instance_deactivate(&plugin->instance);
 	return V3_OK;
 }
 
@@ -252,18 +251,32 @@ static v3_result V3_API set_processing(void *self, v3_bool state)
 	return V3_OK;
 }
 
+static void move(struct v3_param_changes **changes, v3_param_id id, double normalised)
+{
+	int32_t index = 0;
+	struct v3_param_value_queue **queue = (*changes)->add_param_data(changes, &id, &index);
+	if (queue)
+		(*queue)->add_point(queue, 0, normalised, &index);
+}
+
 /* The host calls the controller with it in its main thread, the only one in which it may be told of changes. */
 static void move_changes(plugin *plugin, struct v3_param_changes **changes)
 {
 	bool are = changes_wait(plugin);
-	if (are == plugin->told || !changes)
-		return;
-	v3_param_id id = ID_CHANGES;
-	int32_t index = 0;
-	struct v3_param_value_queue **queue = (*changes)->add_param_data(changes, &id, &index);
-	if (queue)
-		(*queue)->add_point(queue, 0, are, &index);
+	if (are != plugin->told)
+		move(changes, ID_CHANGES, are);
 	plugin->told = are;
+}
+
+/* Says to the host how the parameters stand that it reads. */
+static void move_readouts(plugin *plugin, struct v3_param_changes **changes)
+{
+	for (uint32_t i = 0; i < READOUTS; i++) {
+		double value = parameter_now(plugin->instance.core, WIRE_PARAMETER_COUNT + i);
+		if (value != plugin->read[i])
+			move(changes, ID_READOUTS + i, parameter_normalised(WIRE_PARAMETER_COUNT + i, value));
+		plugin->read[i] = value;
+	}
 }
 
 static v3_result V3_API process(void *self, struct v3_process_data *data)
@@ -274,14 +287,19 @@ static v3_result V3_API process(void *self, struct v3_process_data *data)
 		return V3_INVALID_ARG;
 	core_offline(instance->core, data->process_mode == V3_OFFLINE);
 	take_events(plugin, data);
+	float *left = NULL, *right = NULL;
 	if (data->num_output_buses > 0 && data->outputs && data->outputs[0].num_channels == 2 &&
 	    data->outputs[0].channel_buffers_32 && data->nframes > 0) {
-		float **sound = data->outputs[0].channel_buffers_32;
-		instance_run(instance, sound[0], sound[1], (uint32_t)data->nframes);
+		left = data->outputs[0].channel_buffers_32[0];
+		right = data->outputs[0].channel_buffers_32[1];
 		data->outputs[0].channel_silence_bitset = 0;
 	}
-	move_changes(plugin, data->output_params);
-	return V3_OK;
+	bool whole = instance_run(instance, left, right, data->nframes > 0 ? (uint32_t)data->nframes : 0);
+	if (data->output_params) {
+		move_changes(plugin, data->output_params);
+		move_readouts(plugin, data->output_params);
+	}
+	return whole ? V3_OK : V3_INTERNAL_ERR;
 }
 
 static uint32_t V3_API get_tail_samples(void *self)

@@ -24,7 +24,10 @@ enum { CONTROLLER_PRESSURE = 128, CONTROLLER_BEND, CONTROLLER_PROGRAM };
 #define ID_CHANGES 0x0fffu /* read-only and hidden: moves when there is something to tell the host in its main thread */
 #define ID_MIDI 0x1000u    /* of controller 0 on the first channel */
 #define MIDI_PARAMETERS (16u * CONTROLLERS)
-#define PARAMETERS (WIRE_PARAMETER_COUNT + 1u + MIDI_PARAMETERS)
+#define READOUTS (OWN_PARAMETERS - WIRE_PARAMETER_COUNT)
+/* Indices of parameters: the plugin's own, ID_CHANGES, controllers of MIDI. */
+#define INDEX_CHANGES ((uint32_t)OWN_PARAMETERS)
+#define PARAMETERS (INDEX_CHANGES + 1u + MIDI_PARAMETERS)
 
 /* So far above what it seems to be lies a value that nobody has set. Hosts give parameters back the values that they
  * found there, and must not move what nothing has moved: a controller that MIDI has not sent has no value at all. */
@@ -66,6 +69,7 @@ struct plugin {
 	/* The unset value that the host was given for a macro last, or one of the numbers above; and the one before. */
 	_Atomic float given[WIRE_MACROS], given_before[WIRE_MACROS];
 	bool lead_in;                    /* the transport rolls towards the song's beginning, or was at it last */
+	double read[READOUTS];           /* where those stood that the host reads, when it was told last */
 	_Atomic bool told;               /* whether ID_CHANGES has moved since there are changes */
 	point points[2][MOST_POINTS];    /* of a block, and room to sort them */
 };
@@ -91,6 +95,7 @@ extern const struct v3_midi_mapping midi_mapping;
 extern const struct v3_unit_information units;
 bool changes_wait(plugin *); /* there is something to tell the host */
 uint32_t parameter_index(v3_param_id); /* PARAMETERS if there is no such parameter */
+double parameter_normalised(uint32_t parameter, double plain);
 double parameter_plain(uint32_t parameter, double normalised);
 bool parameter_unset(const plugin *, uint32_t index, double normalised); /* it is a value that nobody has set */
 void controller_start(plugin *);

@@ -22,18 +22,19 @@ static const v3_tuid unit_handler_iid = V3_ID(0x4B5147F8, 0x4654486B, 0x8DAB30BA
 
 uint32_t parameter_index(v3_param_id id)
 {
-	if (id < WIRE_PARAMETER_COUNT)
-		return id;
 	if (id == ID_CHANGES)
-		return WIRE_PARAMETER_COUNT;
-	return id >= ID_MIDI && id < ID_MIDI + MIDI_PARAMETERS ? WIRE_PARAMETER_COUNT + 1 + (id - ID_MIDI) : PARAMETERS;
+		return INDEX_CHANGES;
+	if (id >= ID_MIDI && id < ID_MIDI + MIDI_PARAMETERS)
+		return INDEX_CHANGES + 1 + (id - ID_MIDI);
+	uint32_t own = parameter_of_id(id);
+	return own < OWN_PARAMETERS ? own : PARAMETERS;
 }
 
-static v3_param_id parameter_id(uint32_t index)
+static v3_param_id id_of(uint32_t index)
 {
-	if (index < WIRE_PARAMETER_COUNT)
-		return index;
-	return index == WIRE_PARAMETER_COUNT ? ID_CHANGES : ID_MIDI + (index - WIRE_PARAMETER_COUNT - 1);
+	if (index < OWN_PARAMETERS)
+		return parameter_id(index);
+	return index == INDEX_CHANGES ? ID_CHANGES : ID_MIDI + (index - INDEX_CHANGES - 1);
 }
 
 double parameter_plain(uint32_t parameter, double normalised)
@@ -49,7 +50,7 @@ double parameter_plain(uint32_t parameter, double normalised)
 	return round((range.low + normalised * span) * 1000) / 1000 + 0.0; /* 0 dB is exactly that, and not -0 */
 }
 
-static double parameter_normalised(uint32_t parameter, double plain)
+double parameter_normalised(uint32_t parameter, double plain)
 {
 	parameter_range range;
 	parameter_range_of(parameter, &range);
@@ -65,7 +66,7 @@ static double unset(double rest)
 
 static double unset_controller(uint32_t index)
 {
-	return unset((index - WIRE_PARAMETER_COUNT - 1) % CONTROLLERS == CONTROLLER_BEND ? .5 : 0);
+	return unset((index - INDEX_CHANGES - 1) % CONTROLLERS == CONTROLLER_BEND ? .5 : 0);
 }
 
 bool parameter_unset(const plugin *plugin, uint32_t index, double normalised)
@@ -74,17 +75,19 @@ bool parameter_unset(const plugin *plugin, uint32_t index, double normalised)
 		return (float)normalised == atomic_load(&plugin->given[index]) ||
 		       (atomic_load(&plugin->given[index]) != HOST_HAS_SET &&
 		        (float)normalised == atomic_load(&plugin->given_before[index]));
-	return index > WIRE_PARAMETER_COUNT && (float)normalised == (float)unset_controller(index);
+	return index > INDEX_CHANGES && (float)normalised == (float)unset_controller(index);
 }
 
 static double shown(plugin *plugin, uint32_t index)
 {
 	float shown = atomic_load(&plugin->shown[index]);
+	if (index >= WIRE_PARAMETER_COUNT && index < OWN_PARAMETERS)
+		return parameter_normalised(index, parameter_now(plugin->instance.core, index));
 	if (!isnan(shown))
 		return shown;
-	if (index == WIRE_PARAMETER_COUNT)
+	if (index == INDEX_CHANGES)
 		return 0;
-	if (index > WIRE_PARAMETER_COUNT)
+	if (index > INDEX_CHANGES)
 		return unset_controller(index);
 	double value = parameter_normalised(index, core_get(plugin->instance.core, index));
 	if (index >= WIRE_MACROS || atomic_load(&plugin->given[index]) == HOST_HAS_SET)
@@ -97,7 +100,7 @@ static double shown(plugin *plugin, uint32_t index)
 
 static void describe_controller(uint32_t index, struct v3_param_info *told)
 {
-	uint32_t number = index - WIRE_PARAMETER_COUNT - 1, controller = number % CONTROLLERS;
+	uint32_t number = index - INDEX_CHANGES - 1, controller = number % CONTROLLERS;
 	char title[64];
 	if (controller == CONTROLLER_PRESSURE)
 		snprintf(title, sizeof title, "MIDI CC channel %u pressure", number / CONTROLLERS + 1);
@@ -123,7 +126,7 @@ static void describe_own(plugin *plugin, uint32_t index, struct v3_param_info *t
 	to_utf16(index == WIRE_GAIN ? "dB" : "", told->units, 128);
 	told->step_count = range.stepped ? (int32_t)(range.high - range.low) : 0;
 	told->default_normalised_value = used ? parameter_normalised(index, rest) : shown(plugin, index);
-	told->flags = index == WIRE_PANEL ? 0 : V3_PARAM_CAN_AUTOMATE;
+	told->flags = index >= WIRE_PARAMETER_COUNT ? V3_PARAM_READ_ONLY : index == WIRE_PANEL ? 0 : V3_PARAM_CAN_AUTOMATE;
 	if (index == WIRE_PRESET)
 		told->flags |= V3_PARAM_IS_LIST | V3_PARAM_PROGRAM_CHANGE;
 }
@@ -138,10 +141,10 @@ static v3_result V3_API get_parameter_info(void *self, int32_t index, struct v3_
 {
 	if (index < 0 || (uint32_t)index >= PARAMETERS || !of(self)->instance.core)
 		return V3_INVALID_ARG;
-	*told = (struct v3_param_info){.param_id = parameter_id((uint32_t)index), .unit_id = ROOT};
-	if (index < WIRE_PARAMETER_COUNT) {
+	*told = (struct v3_param_info){.param_id = id_of((uint32_t)index), .unit_id = ROOT};
+	if (index < OWN_PARAMETERS) {
 		describe_own(of(self), (uint32_t)index, told);
-	} else if (index > WIRE_PARAMETER_COUNT) {
+	} else if ((uint32_t)index > INDEX_CHANGES) {
 		describe_controller((uint32_t)index, told);
 	} else {
 		to_utf16("MIDI CC none: changes", told->title, 128);
@@ -154,10 +157,11 @@ static v3_result V3_API get_parameter_info(void *self, int32_t index, struct v3_
 static v3_result V3_API get_text(void *self, v3_param_id id, double normalised, v3_str_128 told)
 {
 	char text[128] = "";
-	if (parameter_index(id) == PARAMETERS || !of(self)->instance.core)
+	uint32_t index = parameter_index(id);
+	if (index == PARAMETERS || !of(self)->instance.core)
 		return V3_INVALID_ARG;
-	if (id < WIRE_PARAMETER_COUNT)
-		parameter_text(of(self)->instance.core, id, parameter_plain(id, normalised), text, sizeof text);
+	if (index < OWN_PARAMETERS)
+		parameter_text(of(self)->instance.core, index, parameter_plain(index, normalised), text, sizeof text);
 	to_utf16(text, told, 128);
 	return V3_OK;
 }
@@ -166,25 +170,28 @@ static v3_result V3_API get_value(void *self, v3_param_id id, int16_t *text, dou
 {
 	char utf8[512];
 	double plain;
-	if (id >= WIRE_PARAMETER_COUNT || !of(self)->instance.core)
+	uint32_t index = parameter_index(id);
+	if (index >= OWN_PARAMETERS || !of(self)->instance.core)
 		return V3_INVALID_ARG;
 	from_utf16(text, utf8, sizeof utf8);
-	if (!parameter_value(of(self)->instance.core, id, utf8, &plain))
+	if (!parameter_value(of(self)->instance.core, index, utf8, &plain))
 		return V3_FALSE;
-	*told = parameter_normalised(id, plain);
+	*told = parameter_normalised(index, plain);
 	return V3_OK;
 }
 
 static double V3_API to_plain(void *self, v3_param_id id, double normalised)
 {
 	(void)self;
-	return id < WIRE_PARAMETER_COUNT ? parameter_plain(id, normalised) : normalised;
+	uint32_t index = parameter_index(id);
+	return index < OWN_PARAMETERS ? parameter_plain(index, normalised) : normalised;
 }
 
 static double V3_API to_normalised(void *self, v3_param_id id, double plain)
 {
 	(void)self;
-	return id < WIRE_PARAMETER_COUNT ? parameter_normalised(id, plain) : plain;
+	uint32_t index = parameter_index(id);
+	return index < OWN_PARAMETERS ? parameter_normalised(index, plain) : plain;
 }
 
 static double V3_API get_normalised(void *self, v3_param_id id)

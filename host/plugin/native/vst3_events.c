@@ -50,8 +50,8 @@ static void add_value(plugin *plugin, score *score, int32_t offset, uint32_t ind
 		atomic_store(&plugin->shown[index], NAN);
 		if (index < WIRE_MACROS)
 			atomic_store(&plugin->given[index], HOST_HAS_SET);
-	} else if (index > WIRE_PARAMETER_COUNT) {
-		add_controller(score, offset, index - WIRE_PARAMETER_COUNT - 1, value);
+	} else if (index > INDEX_CHANGES) {
+		add_controller(score, offset, index - INDEX_CHANGES - 1, value);
 		atomic_store(&plugin->shown[index], (float)value);
 	}
 }

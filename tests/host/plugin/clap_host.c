@@ -170,7 +170,11 @@ static const clap_event_header_t *list_get(const clap_input_events_t *in, uint32
 
 static bool push(const clap_output_events_t *out, const clap_event_header_t *event)
 {
-	(void)out, (void)event;
+	(void)out;
+	const clap_event_param_value_t *set = (const void *)event;
+	if (event->type != CLAP_EVENT_PARAM_VALUE)
+		fail("an event of type %u comes out", event->type);
+	printf("read %u %g\n", set->param_id, set->value);
 	return true;
 }
 

@@ -3,7 +3,7 @@
  * Its sound is what it was told: on the left 1 at the sample of each MIDI message, on the right a 64th of each
  * parameter's value at the sample where it is set, both as late as it says. A state is any bytes that begin with
  * "fake "; "fake rack=7 at=0.5" gives a rack that is 7 samples late, which shows once it sounds, and macros that stand
- * at a half. It calls its listener from a thread of its own, as the core does.
+ * at a half; "late=3 standing=2" after that says what is to be read of blocks and of the server. It calls its listener from a thread of its own, as the core does.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -27,6 +27,7 @@ struct core {
 	uint8_t *state;
 	size_t count;
 	bool loaded, offline, active;
+	int standing, late;
 	_Atomic uint32_t rack, loaded_rack, block, latency, least_latency;
 	float values[WIRE_PARAMETER_COUNT];
 
@@ -44,7 +45,7 @@ static void *listen(void *self)
 			pthread_mutex_unlock(&core->lock);
 			core->listener.parameters_changed(core->listener.self);
 			core->listener.state_changed(core->listener.self);
-			core->listener.say(core->listener.self, "a state is loaded");
+			core->listener.say(core->listener.self, core->standing == CORE_SILENT, "a state is loaded");
 			pthread_mutex_lock(&core->lock);
 			core->tells = false;
 			pthread_cond_broadcast(&core->wake);
@@ -200,8 +201,17 @@ uint32_t core_latency(const core *core)
 
 uint64_t core_late(const core *core)
 {
-	(void)core;
-	return 0;
+	return (uint64_t)core->late;
+}
+
+enum core_standing core_standing(const core *core)
+{
+	return (enum core_standing)core->standing;
+}
+
+bool core_spoilt(const core *core)
+{
+	return core->offline && core->standing == CORE_SILENT;
 }
 
 float core_get(const core *core, uint32_t parameter)
@@ -258,7 +268,7 @@ bool core_load(core *core, const void *bytes, size_t count)
 	core->loaded = true;
 	unsigned rack = 0;
 	float at = 0;
-	sscanf((const char *)state, "fake rack=%u at=%f", &rack, &at);
+	sscanf((const char *)state, "fake rack=%u at=%f late=%d standing=%d", &rack, &at, &core->late, &core->standing);
 	core->loaded_rack = rack;
 	for (uint32_t i = 0; i < WIRE_MACROS; i++)
 		core->values[i] = at;

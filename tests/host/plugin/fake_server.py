@@ -71,6 +71,8 @@ class Server:
         self.socket.sendall(HEAD.pack(kind, number, len(content)) + content)
 
     def obey(self, kind, number, content):
+        while self.behaviour.get("thinks") and (self.folder / "hold").exists():
+            time.sleep(0.005)
         self.hear("message", kind=kind, number=number, length=len(content), content=content[:64].hex())
         if self.behaviour.get("stuck"):  # it still says what it played before
             self.send(STATE, 0, self.state)

@@ -66,17 +66,21 @@ def middle(lines):
 def playing(built, binary, folder):
     """A function that plays events, a line each, in the host beside a binary over the fake core.
 
-    It returns what the host printed, the core's calls and the sound [samples, 2]. The binary is copied into the folder.
+    It returns what the host printed, the core's calls and the sound [samples, 2]; where ``refused`` are the host's last
+    words, no sound. The binary is copied into the folder.
     """
     shutil.copy(built / binary, folder)
 
-    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), **options):
+    def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), refused=None, **options):
         (folder / "events").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
         (folder / "calls").unlink(missing_ok=True)
         words = [f"{name}={value}" for name, value in options.items()]
         words += [f"samples={samples}", f"blocks={','.join(map(str, blocks))}", f"events={folder / 'events'}"]
         command = [built / "host", folder / binary, folder / "out", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+        if refused is not None:
+            assert (done.returncode, done.stderr.splitlines()[-1:]) == (1, [refused]), done.stderr
+            return done.stdout.splitlines(), calls(folder), None
         assert done.returncode == 0, done.stderr
         sound = np.fromfile(folder / "out", np.float32).reshape(-1, 2)
         return done.stdout.splitlines(), calls(folder), sound

@@ -18,10 +18,11 @@ import pytest
 NATIVE = Path(__file__).parents[3] / "host" / "plugin" / "native"
 HERE = Path(__file__).parent
 MACROS, GAIN, PRESET, PANEL, PARAMETERS = 16, 16, 17, 18, 19
+STARTS, PLAYS, SILENT = 0, 1, 2  # core_standing
 LONG = 600  # seconds: what has not happened then, on however busy a machine, will not
 
 NOTED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-SAID = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+SAID = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_bool, ctypes.c_char_p)
 
 
 def make(target, build, *settings):
@@ -74,6 +75,8 @@ def library(path):
         ("core_run", None, [core, block, block, u32]),
         ("core_latency", u32, [core]),
         ("core_late", ctypes.c_uint64, [core]),
+        ("core_standing", ctypes.c_int, [core]),
+        ("core_spoilt", ctypes.c_bool, [core]),
         ("core_get", ctypes.c_float, [core, u32]),
         ("core_parameter", None, [core, u32, ctypes.POINTER(Told)]),
         ("core_presets", u32, [core]),
@@ -137,21 +140,28 @@ class Folder:
 
     @property
     def process(self):
-        return struct.unpack_from("<I", self._progress, 8)[0]
+        """The server that made sound last; it writes its number after that."""
+        until(lambda: struct.unpack_from("<I", self._progress, 8)[0], "sound of a server")
+        return struct.unpack_from("<I", self._progress, 8)[0]  # never 0, which would mean this process and its group
 
 
 class Core:
     """A core, as a host has it; what it says is in `said`."""
 
     def __init__(self, lib, folder):
-        self.lib, self.said, self.changes = lib, [], []
+        self.lib, self.said, self.urgent, self.changes = lib, [], [], []
         noted = {
             name: NOTED(lambda _, name=name: self.changes.append(name))
             for name in ("parameters_changed", "latency_changed", "state_changed")
         }
-        self._listener = Listener(None, *noted.values(), SAID(lambda _, line: self.said.append(line.decode())))
+        self._listener = Listener(None, *noted.values(), SAID(self._hear))
         self.core = lib.core_new(os.fsencode(folder.path), ctypes.byref(self._listener))
         self.folder, self.position = folder, 0
+
+    def _hear(self, _, urgent, line):
+        self.said.append(line.decode())
+        if urgent:
+            self.urgent.append(line.decode())
 
     def __getattr__(self, name):
         call = getattr(self.lib, f"core_{name}")

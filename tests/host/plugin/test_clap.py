@@ -7,7 +7,8 @@ import pytest
 
 from .formats import SANITIZED, compile_c, middle, need, playing
 
-USED, UNUSED = 32, 36  # flags: automatable; and hidden too
+USED, UNUSED, READ = 32, 36, 9  # flags: automatable; and hidden too; read-only in steps
+SILENT = "silent: see timbrel plugin status"
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +183,14 @@ def test_a_rack_that_is_later_than_was_told_asks_for_a_restart(clap, tmp_path):
 def test_parameters_have_names_ranges_and_texts(clap):
     said, _, _ = clap("0 set 16 -6", "0 set 17 2", "0 set 2 0.125", describe="")
     told = [line.split(" ", 1)[1].split("|") for line in said if line.startswith("parameter")]
-    assert [line[0] for line in told] == [str(number) for number in range(19)]
+    assert [line[0] for line in told] == [*map(str, range(19)), "3840", "3841"]
     assert told[0] == ["0", "Macro 1", str(UNUSED), "0.000", "1.000", "0.000", "0", "0"]
     assert told[2] == ["2", "Macro 3", str(UNUSED), "0.000", "1.000", "0.125", "0", "0.125"]
     assert told[16] == ["16", "Gain", str(USED), "-60.00 dB", "12.00 dB", "-6.00 dB", "0", "-6"]
     assert told[17] == ["17", "Preset", str(USED + 1), "as saved", "none", "pad", "0", "2"]
     assert told[18] == ["18", "Open panel", "1", "off", "on", "off", "0", "0"]
+    assert told[19] == ["3840", "Late blocks", str(READ), "0", "1000000", "0", "0", "0"]
+    assert told[20] == ["3841", "Status", str(READ), "starting", SILENT, "starting", "0", "0"]
 
 
 def test_a_gain_just_below_nothing_is_no_negative_nothing(clap):
@@ -207,3 +210,17 @@ def test_presets_are_loaded_by_name(clap):
     said, asked, _ = clap(preset="/no/such.toml")
     assert said[0] == "preset refused"
     assert "preset /no/such.toml" in asked
+
+
+def test_late_blocks_and_the_servers_standing_are_told_once_where_they_change(clap, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake rack=0 at=0 late=3 standing=2")
+    said, _, _ = clap(f"64 load {tmp_path / 'state'}", samples=1024)
+    assert [line for line in said if line.startswith("read")] == ["read 3840 3", "read 3841 2"]
+
+
+def test_a_bounce_without_a_server_is_no_success(clap, tmp_path):
+    (tmp_path / "silent").write_bytes(b"fake rack=0 at=0 late=0 standing=2")
+    _, asked, _ = clap(load=tmp_path / "silent", offline="", refused="the plugin cannot be activated")
+    assert asked[-2:] == ["activate 48000 64", "deactivate"]
+    clap(f"64 load {tmp_path / 'silent'}", "128 offline", refused="the plugin does not process")
+    assert not clap(f"64 load {tmp_path / 'silent'}")[2].any()  # live it goes on

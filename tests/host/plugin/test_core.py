@@ -11,10 +11,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .native import GAIN, HERE, LONG, MACROS, PANEL, PRESET, Folder, Told, library, make, opened, until
+from .native import (
+    GAIN,
+    HERE,
+    LONG,
+    MACROS,
+    PANEL,
+    PLAYS,
+    PRESET,
+    SILENT,
+    STARTS,
+    Folder,
+    Told,
+    library,
+    make,
+    opened,
+    until,
+)
 
 MIXED = (64, 1, 1000, 17, 512, 256, 63)
 NOTE = bytes((0x90, 60, 100))
+NO_PYTHON = "timbrel is silent: no Python is named in {folder}/interpreter; `timbrel plugin install` writes it"
+SPOILT = (
+    "timbrel lacks sound in this bounce: it had no server, or lost it; run `timbrel plugin status`, then bounce again"
+)
+UNKNOWN = (
+    "timbrel's patch is not in the project that was saved: its server has not answered yet; save again once it plays"
+)
 FIRST_HEAD, HEAD = 4 * 24, 4 * 26  # bytes of a state before its patch: as version 1 had them, and now
 
 
@@ -223,6 +246,16 @@ def test_a_bounce_begins_anew_and_so_does_what_comes_after(core, folder):
     assert core.play([128] * 3)[0].tolist() == [*[0] * 256, *range(1, 129)]
     resets = [(one["offline"], one["rate"]) for one in folder.heard("reset")]
     assert resets == [(0, 48000), (1, 48000), (0, 48000)]
+
+
+def test_a_bounce_after_silence_begins_with_all_of_its_first_sample(core, folder):
+    folder.hold(True)
+    core.activate(48000, 128)
+    for _ in range(4):
+        assert not core.run(128).any()
+    folder.hold(False)
+    core.offline(True)
+    assert core.run(300)[0].tolist() == list(range(1, 301))
 
 
 def test_a_change_of_rate_or_a_longer_block_begins_anew(core, folder):
@@ -635,7 +668,7 @@ def test_a_server_that_is_killed_comes_back_with_its_state(lib, folder, log):
         assert core.said[0] in log.read_text()
 
 
-def test_without_an_interpreter_there_is_silence_and_one_line(lib, folder, log):
+def test_without_an_interpreter_there_is_silence_and_a_line_each_for_that_and_for_a_bounce(lib, folder, log):
     (folder.path / "interpreter").unlink()
     with opened(lib, folder) as core:
         core.activate(48000, 128)
@@ -644,9 +677,9 @@ def test_without_an_interpreter_there_is_silence_and_one_line(lib, folder, log):
         core.load_preset(b"mine")
         assert core.load(core.save())
         assert core.save().endswith(b"mine")
-        until(lambda: core.said, "a line")
-    assert len(core.said) == 1
-    assert "timbrel plugin install" in core.said[0]
+        until(lambda: len(core.said) == 2, "lines")
+    assert sorted(core.said) == sorted([NO_PYTHON.format(folder=folder.path), SPOILT])
+    assert core.urgent == core.said
     assert log.read_text().splitlines() == core.said
 
 
@@ -655,9 +688,8 @@ def test_an_interpreter_that_is_not_there_is_named(lib, folder):
     with opened(lib, folder) as core:
         core.activate(48000, 128)
         core.offline(True)
-        assert not core.run(1000).any()
         until(lambda: core.said, "a line")
-        assert len(core.said) == 1
+        assert not core.run(1000).any()
         assert "/nowhere/python" in core.said[0]
 
 
@@ -666,10 +698,108 @@ def test_an_interpreter_that_fails_is_given_up(lib, folder):
     with opened(lib, folder) as core:
         core.activate(48000, 128)
         core.offline(True)
-        until(lambda: core.run(1000).any() or core.said, "a line")  # each waits for the attempt that is to come
+        until(lambda: core.run(1000).any() or len(core.said) > 1, "lines")  # each waits for the attempt that is to come
         assert not core.run(1000).any()
-        assert len(core.said) == 1
-        assert "3 times (status 1)" in core.said[0]
+        assert core.said[0] == SPOILT
+        assert "3 times (status 1)" in core.said[1]
+        assert len(core.said) == 2
+
+
+@pytest.mark.parametrize("how", ["preset", "state", "parameter", "activation"])
+def test_a_core_whose_server_was_given_up_tries_again_when_it_is_asked_to_play_something(lib, folder, how):
+    program = (folder.path / "interpreter").read_text()
+    folder.name("/nowhere/python")
+    with opened(lib, folder) as core:
+        core.activate(48000, 128)
+        state = core.save()
+        until(lambda: core.standing() == SILENT, "the server is given up")
+        (folder.path / "interpreter").write_text(program)
+        assert not folder.heard("began")
+        match how:
+            case "preset":
+                assert core.load_preset(b"mine")
+            case "state":
+                assert core.load(state[:8] + struct.pack("<II", 1, 4) + state[16:HEAD] + b"mine")
+            case "parameter":
+                core.set(0, PRESET, 2)
+            case "activation":
+                core.deactivate()
+                core.activate(48000, 128)
+        alive(core)
+        assert core.standing() == PLAYS
+        expected = {"parameter": b"chosen:2", "activation": b"default", "state": b"mine", "preset": b"preset:mine"}
+        until(lambda: core.save().endswith(expected[how]), "its patch")
+
+
+def test_a_server_that_was_given_up_is_given_up_again_after_as_many_failures(lib, folder):
+    folder.name("/bin/false")
+    with opened(lib, folder) as core:
+        until(lambda: core.standing() == SILENT, "the server is given up")
+        assert core.load_preset(b"mine")
+        assert core.standing() == STARTS
+        until(lambda: core.standing() == SILENT, "the server is given up again")
+        assert len(core.said) == 1  # for the same reason
+
+
+def test_silence_counts_from_a_servers_end_on_until_another_sounds(lib, folder):
+    with opened(lib, folder) as core:
+        core.activate(48000, 128)
+        assert core.standing() == STARTS
+        first = alive(core)
+        assert (core.late(), core.standing()) == (0, PLAYS)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not core.run(128).any(), "silence")
+        silent = 1
+        while not core.run(128).any():
+            silent += 1
+            time.sleep(0.002)
+        assert silent <= core.late() <= silent + 4  # the last sound fades out in two or three blocks more
+        counted = core.late()
+        core.offline(True)  # which waits for what it plays
+        assert core.run(1000).all(axis=1)[0]
+        assert (core.late(), core.standing()) == (counted, PLAYS)
+
+
+def test_silence_counts_where_there_is_no_server(lib, folder):
+    (folder.path / "interpreter").unlink()
+    with opened(lib, folder) as core:
+        core.activate(48000, 128)
+        until(lambda: core.standing() == SILENT, "the server is given up")
+        before = core.late()
+        for _ in range(5):
+            core.run(128)
+        assert core.late() == before + 5
+
+
+def test_a_bounce_that_loses_its_server_stays_spoilt_until_it_begins_anew(core):
+    core.activate(48000, 128)
+    core.offline(True)
+    assert core.run(1000).all(axis=1)[0]
+    assert not core.spoilt()
+    os.kill(core.folder.process, signal.SIGKILL)
+    until(lambda: (core.run(1000), core.spoilt())[1], "the end is noticed")
+    until(lambda: core.run(1000).any(), "another server")
+    assert core.spoilt()  # that one has not received the notes before
+    until(lambda: SPOILT in core.urgent, "a word of it")
+    core.offline(False)
+    core.offline(True)
+    assert core.run(1000).all(axis=1)[0]
+    assert not core.spoilt()
+
+
+def test_a_patch_that_is_known_after_the_project_was_saved_has_it_saved_again(lib, folder):
+    folder.behave(thinks=True)
+    folder.hold(True)
+    with opened(lib, folder) as core:
+        core.wait()
+        core.load_preset(b"mine")
+        assert core.save()[HEAD:] == b"mine"  # its name
+        until(lambda: core.said == [UNKNOWN], "a word of it")
+        assert "state_changed" not in core.changes
+        folder.hold(False)
+        until(lambda: "state_changed" in core.changes, "a change of the project")
+        assert core.save()[HEAD:] == b"preset:mine"
+        assert core.said == [UNKNOWN]
 
 
 def test_the_server_inherits_nothing_that_is_not_its_own(lib, folder, monkeypatch, log):

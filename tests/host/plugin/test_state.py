@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
-from timbrel.host.plugin import keep, state
+from timbrel.host.plugin import keep
 from timbrel.host.plugin.keep import kept
 from timbrel.host.plugin.state import BEGIN, LENGTH, MAGIC, State, opened, pack, unpack
 from timbrel.host.shelf import MODELS, PRESETS
@@ -159,18 +159,37 @@ def test_each_preset_that_ships_comes_back_as_it_was(name):
     assert after.model.sha256 == before.model.sha256
 
 
-def test_a_model_that_ships_otherwise_by_now_is_that_of_the_project(monkeypatch):
+def test_a_project_holds_a_shipped_model_by_its_name_and_its_digest():
+    data = saved(open_patch("gm-keys"))
+    head = head_of(data)
+    assert head["model_name"] == "gm-chroma-8"
+    assert "gm-chroma-8" not in [file["name"] for file in head["files"]]
+    assert head["model_sha256"] == hashlib.sha256((MODELS / "gm-chroma-8.onnx").read_bytes()).hexdigest()
+    assert len(data) < 10_000  # the model has 6 MB
+
+
+def test_a_model_that_ships_otherwise_by_now_is_that_of_the_project(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     data = saved(open_patch("lakeside-knobs"))
     monkeypatch.setattr(keep, "shipped_models", lambda: {"lakeside-10": MODELS / "gm-loops.onnx"})
     patch = opened(unpack(data).kept, print)
     assert patch.model.sha256 == hashlib.sha256((MODELS / "lakeside-10.onnx").read_bytes()).hexdigest()
-    assert saved(patch) == data
+    head = head_of(saved(patch))
+    assert (head["text"], head["model_sha256"]) == (head_of(data)["text"], head_of(data)["model_sha256"])
+
+
+def test_a_shipped_model_that_cannot_be_laid_aside_is_saved_and_missed_by_a_timbrel_without_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file" / "data"))
+    (tmp_path / "file").touch()
+    data = saved(open_patch("lakeside-knobs"))
+    monkeypatch.setattr(keep, "shipped_models", dict)
+    with pytest.raises(UserError, match=r"'lakeside-10' of the project neither ships .*; copy [0-9a-f]{64}\.onnx from"):
+        opened(unpack(data).kept, print)
 
 
 def test_a_large_model_is_laid_aside_and_missed_where_it_is_not(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for module in (keep, state):
-        monkeypatch.setattr(module, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(keep, "LARGE_BYTES", 1000)
     path = tmp_path / "large.onnx"
     source = (MODELS / "lakeside-10.onnx").read_bytes()
     path.write_bytes(source)
@@ -181,7 +200,7 @@ def test_a_large_model_is_laid_aside_and_missed_where_it_is_not(monkeypatch, tmp
         assert len(data) < 20_000
         assert opened(unpack(data).kept, print).model.read_bytes() == source
         shutil.rmtree(tmp_path / "data")
-        with pytest.raises(UserError, match=r"'large\.onnx' is too large for a project, and not here; copy .*data"):
+        with pytest.raises(UserError, match=r"'large\.onnx' of the project neither ships .* nor is in .*data"):
             opened(unpack(data).kept, print)
     assert opened(unpack(data).kept, print).model.read_bytes() == source  # it ships, by its digest
 
@@ -267,7 +286,7 @@ def test_broken_states_are_refused_in_words():
         made(bytes(200 << 20)): "too long or too short",
         made(LENGTH.pack(4_000_000_000) + b"{}"): "validation error",
         made(LENGTH.pack(2) + b"[]"): "validation error",
-        with_head(): "its files have other sizes",
+        with_head(files=[{"name": "x", "size": 5}]): "its files have other sizes",
         with_head(files=[{"name": "x", "size": -1}]): "validation error",
         with_head(files=[{"name": "x", "size": 5}] * 65): "validation error",
         with_head(name="../../x"): "validation error",
@@ -282,7 +301,7 @@ def test_broken_states_are_refused_in_words():
         assert "\n" not in line
 
 
-SMALL = unpack(saved(open_patch("lakeside-knobs")))
+SMALL = State(kept(open_patch("lakeside-knobs")), None, {})
 
 
 @given(data=st.data())

@@ -246,8 +246,10 @@ def test_parameters_have_names_ranges_and_texts(vst3):
     assert told[16][1:7] == ["Gain", "1", "0", "-60.00 dB", "12.00 dB", "-6.00 dB"]
     assert told[17][1:7] == ["Preset", str(1 + 8 + (1 << 15)), "127", "as saved", "none", "pad"]
     assert told[18][1:7] == ["Open panel", "0", "1", "off", "on", "off"]
-    assert len({line[0] for line in told}) == len(told) == 20 + 16 * 131
-    assert all(int(line[2]) & 16 and line[1].startswith("MIDI CC ") for line in told[19:])
+    assert len({line[0] for line in told}) == len(told) == 22 + 16 * 131
+    assert told[19][:7] == ["3840", "Late blocks", "2", "1000000", "0", "1000000", "0"]
+    assert told[20][:7] == ["3841", "Status", "2", "2", "starting", "silent: see timbrel plugin status", "starting"]
+    assert all(int(line[2]) & 16 and line[1].startswith("MIDI CC ") for line in told[21:])
 
 
 def test_what_a_preset_has_put_to_rest_is_shown_at_rest(vst3):
@@ -265,3 +267,20 @@ def test_a_macro_that_a_preset_names_has_its_name_and_rest(vst3, tmp_path):
     (tmp_path / "state").write_bytes(b"fake ")
     first = table(vst3(load=tmp_path / "state", describe="")[0], "parameter")[0]
     assert (first[1], first[7]) == ("Brightness", "0.25")
+
+
+def test_late_blocks_and_the_servers_standing_are_told_once_where_they_change(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake rack=0 at=0 late=3 standing=2")
+    said, _, _ = vst3(f"64 load {tmp_path / 'state'}", samples=1024)
+    assert [line for line in said if line.startswith("read")] == [
+        "read 3840 3",
+        "read 3841 silent: see timbrel plugin status",
+    ]
+
+
+def test_a_bounce_without_a_server_is_no_success(vst3, tmp_path):
+    (tmp_path / "silent").write_bytes(b"fake rack=0 at=0 late=0 standing=2")
+    _, asked, _ = vst3(load=tmp_path / "silent", offline="", refused="the plugin cannot be activated")
+    assert asked[-2:] == ["activate 48000 64", "deactivate"]
+    vst3(f"64 load {tmp_path / 'silent'}", "128 offline", refused="the plugin does not process")
+    assert not vst3(f"64 load {tmp_path / 'silent'}")[2].any()  # live it goes on

@@ -51,7 +51,8 @@ def test_pedalboard_bounces_notes_on_their_samples_and_controllers_by_the_block(
 
 def test_pedalboard_moves_only_what_its_user_moves(bundle):
     plugin = pedalboard.load_plugin(str(bundle[0]))
-    assert list(plugin.parameters) == [*(f"macro_{i}" for i in range(1, 17)), "gain_db", "preset", "open_panel"]
+    read = ["late_blocks", "status"]
+    assert list(plugin.parameters) == [*(f"macro_{i}" for i in range(1, 17)), "gain_db", "preset", "open_panel", *read]
     plugin.macro_3 = 0.25
     plugin.gain_db = -6
     plugin.process([], duration=0.1, sample_rate=RATE, num_channels=2, buffer_size=64)

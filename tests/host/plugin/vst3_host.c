@@ -506,6 +506,14 @@ static void obey(const line *line, session *session)
 	}
 }
 
+static void print_readout(v3_param_id id, double value)
+{
+	v3_str_128 said;
+	if ((*controller)->get_parameter_string_for_value(controller, id, value, said) != V3_OK)
+		fail("parameter %u moves and has no text", id);
+	printf("read %u %s\n", id, text(said));
+}
+
 static void process(session *session, changes *in, notes *notes, float **sound, int32_t count)
 {
 	changes out = {&changes_functions, 0, {NULL}};
@@ -528,9 +536,13 @@ static void process(session *session, changes *in, notes *notes, float **sound, 
 	for (int32_t i = 0; i < out.count; i++) {
 		const queue *queue = out.queues[i];
 		double value = queue->points[queue->count - 1].value;
-		if (value != session->told)
+		bool changes = queue->id == 0xfff;
+		if (!changes)
+			print_readout(queue->id, value);
+		if (!changes || value != session->told)
 			(*controller)->set_parameter_normalised(controller, queue->id, value);
-		session->told = value;
+		if (changes)
+			session->told = value;
 	}
 	clear(&out);
 }
