@@ -14,6 +14,7 @@ def install() -> None:
     """Put the plugins into your own plugin folders: ~/.lv2, ~/.vst3 and ~/.clap."""
     from ..plugin.bundles import bundles, how_to_build
     from ..plugin.install import install
+    from ..plugin.own import own_folder
 
     installed = install()
     for bundle in installed:
@@ -22,6 +23,7 @@ def install() -> None:
         if bundle not in installed:
             print(f"warning: no {bundle.format} plugin is built: {how_to_build()}", file=sys.stderr)
     print("next: let your DAW look for new plugins; timbrel is among the instruments")
+    print(f"your own presets: put them into {own_folder('presets')}, and run 'timbrel plugin install' again")
 
 
 @plugin_commands.command()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from ..patch.preset import Preset
 from ..patch.text.editing import with_words
 from ..shelf import shipped_models
 from ..trust import PLUGINS
+from .own import own_folder
 
 LARGE_BYTES = 6_000_000  # from here on a file is not kept whole: a host may save its project every few minutes
 
@@ -98,12 +98,6 @@ def files_of(preset: Preset) -> Iterator[str]:
         settings = SETTINGS.get(effect.plugin, {})
         sounds += [(effect.model_extra or {}).get(key) for key, what in settings.items() if what is Path]
     yield from (name for name in (preset.tuning.scale, preset.tuning.keymap, *sounds) if isinstance(name, str))
-
-
-def own_folder(name: str) -> Path:
-    """Return the folder of this user's for what belongs to plugins and to no project; it may not be there yet."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "timbrel" / name
 
 
 def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:

@@ -14,7 +14,8 @@ from ..patch.library import Patch
 from ..play.rack import Rack
 from ..play.warming import prime, warm_up
 from ..shelf import Draft
-from .keep import Kept, kept, own_folder
+from .keep import Kept, kept
+from .own import own_folder
 from .slots import Slot, slots_of
 from .state import State
 

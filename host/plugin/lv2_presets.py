@@ -1,11 +1,13 @@
-"""The shipped presets as LV2 presets, which a host lists, and loads as the plugin's state."""
+"""The shipped presets and the user's own as LV2 presets, which a host lists, and loads as the plugin's state."""
 
 import json
 from pathlib import Path
 from urllib.parse import quote
 
+from ..errors import UserError
 from ..patch.reading import read_preset
 from ..shelf import shipped_presets
+from .own import own_presets
 
 PLUGIN = "urn:timbrel:instrument"  # as native/manifest.ttl has it
 NAME = f"{PLUGIN}#preset"  # the property by which native/lv2.c is told the name of a preset
@@ -18,14 +20,18 @@ PREFIXES = """
 
 
 def add_presets(bundle: Path) -> None:
-    """Add the shipped presets to an LV2 bundle: each to its manifest, and all to a file of their own."""
+    """Add presets to an LV2 bundle: each to its manifest, and all to a file of their own."""
     names, told = [PREFIXES], [PREFIXES]
-    for name, path in shipped_presets().items():
+    for name, path in {**shipped_presets(), **own_presets()}.items():
+        try:
+            description = read_preset(path).description
+        except UserError:  # the user's own: whoever loads it is told why
+            continue
         subject = f"<urn:timbrel:preset:{quote(name)}>"
         names.append(f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:seeAlso <presets.ttl> .\n")
         told.append(
             f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:label {_text(name)} ;\n"
-            f"\trdfs:comment {_text(read_preset(path).description)} ;\n\tstate:state [ <{NAME}> {_text(name)} ] .\n"
+            f"\trdfs:comment {_text(description)} ;\n\tstate:state [ <{NAME}> {_text(name)} ] .\n"
         )
     with (bundle / "manifest.ttl").open("a", encoding="utf-8") as manifest:
         manifest.write("\n".join(names))

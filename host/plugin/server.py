@@ -16,8 +16,8 @@ from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
 from ..shelf import KEYS, Draft, preset_file, shipped_presets
-from .keep import own_folder
 from .loaded import Loaded, Mode, loaded, rack_of
+from .own import own_folder, own_presets
 from .sounding import Sounding
 from .state import PROJECT, check_whole, opened, pack, unpack
 from .talk import Message, Talk
@@ -53,7 +53,7 @@ def serve(memory: int, socket: int) -> None:
 
 
 class Opened(NamedTuple):
-    """A patch, by what it was opened, the name by which it ships if it does, and targets that hands have turned."""
+    """A patch, by what it was opened, its name in the list if it is from there, and targets that hands have turned."""
 
     patch: Patch
     name: str | Draft
@@ -75,7 +75,8 @@ class Server:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._loads = 0  # messages to load that have been obeyed
         self._obeyed = threading.Condition()
-        self._names = list(shipped_presets())
+        self._own = own_presets()
+        self._names = [*shipped_presets(), *self._own]  # of the list from which the host chooses
         self._window: Window | None = None
         self._unplayed: bytes | None = None  # what a project holds and cannot be played here: it keeps that
         self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS, KEYS))
@@ -264,8 +265,10 @@ class Server:
 
     def _shown(self, preset: str | Draft) -> Opened:
         """Open what the panel asks for: of what a project has kept, another text with the same files."""
+        if preset in self._names:
+            return self._listed(preset)
         if isinstance(preset, str):
-            return Opened(open_patch(preset), preset, preset if preset in self._names else None)
+            return Opened(open_patch(preset), preset)
         if self._loaded.patch.folder != PROJECT:
             return Opened(open_patch(preset), preset)
         kept = self._loaded.kept._replace(name=preset.name, text=preset.text)
@@ -281,7 +284,7 @@ class Server:
         except UnicodeDecodeError:
             raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
         if name in self._names:
-            return Opened(open_patch(name), name, name)
+            return self._listed(name)
         file = preset_file(name) or Path(name)
         if file.is_file() and file.suffix not in (".toml", ".onnx"):
             raise UserError(f"{name} is no preset; give a .toml file, or the .onnx file of a model")
@@ -293,11 +296,15 @@ class Server:
             raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
 
     def _numbered(self, number: int) -> Opened:
-        """Open a preset by its number among those that ship, from 1 on."""
+        """Open a preset by its number in the list, from 1 on."""
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} asked for, but there are {len(self._names)}")
-        name = self._names[number - 1]
-        return Opened(open_patch(name), name, name)
+        return self._listed(self._names[number - 1])
+
+    def _listed(self, name: str) -> Opened:
+        """Open a preset of the list."""
+        path = str(self._own[name]) if name in self._own else name
+        return Opened(open_patch(path), path, name)
 
     def _tell(self) -> None:
         """Tell the plugin, and the panel, of what is loaded."""

@@ -17,9 +17,9 @@ from ..live.realtime import hurry_no_more
 from ..panel.door import has_display, leading_to
 from ..panel.process import PACE_SECONDS, PanelProcess
 from ..shelf import Draft
-from .keep import own_folder
 from .loaded import Loaded
 from .meters import Meters
+from .own import own_folder
 from .sounding import Sounding
 
 REST_SECONDS = 1.0  # that nothing was turned before a project is told of it: a hand that pauses goes on sooner
