@@ -207,6 +207,7 @@ static void events(int count)
 				break;
 			default: {
 				uint32_t length = below(100) ? below(500) : below(70000);
+				c->coming = false; /* there is no keeper that would bring a server */
 				core_run(c, sound[0], sound[1], length);
 				for (uint32_t n = 0; n < length; ++n)
 					check(isfinite(sound[0][n]) && isfinite(sound[1][n]), "a sample is no number");
