@@ -46,12 +46,14 @@ class Decoder(nn.Module):
     def _loudest(self, frame: Tensor) -> Tensor:
         """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
         seen = self.network.features
-        power = frame[:, : -seen.points].unflatten(1, (seen.spectra, -1))[:, :-1].square()
+        hops = seen.spectra - 1
+        power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()
         audible = (power @ self.weights) / power.sum(2).clamp_min(LEAST)
-        hops = frame[:, -seen.points :].square().unflatten(1, (seen.spectra - 1, -1)).mean(2)
-        most = min(self.hops, seen.spectra - 1)
-        moments = F.avg_pool1d((hops * audible)[:, None], most, 1)[:, 0] * (most / self.hops)
-        return moments.amax(1, keepdim=True).clamp_min(LEAST).sqrt()
+        parts = frame[:, -seen.points :].reshape(-1, hops, seen.points // hops).square().mean(2)
+        moment = min(self.hops, hops)
+        moments = F.avg_pool1d((parts * audible)[:, None], moment, 1)[:, 0] * (moment / self.hops)
+        loudest: Tensor = moments.amax(1, keepdim=True).clamp_min(LEAST).sqrt()
+        return loudest
 
 
 def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -96,7 +96,10 @@ def kit(card: Card) -> list[KeySettings]:
         placed = sorted(label_keys(card.labels).items(), key=lambda entry: entry[1])
         choking = HATS & {key for _, key in placed}
         hats = {"choke": "hats"} if len(choking) > 1 else {}
-        return [KeySettings(key=key, label=label, **(hats if key in HATS else {})) for label, key in placed]
+        return [
+            KeySettings.model_validate({"key": key, "label": label, **(hats if key in HATS else {})})
+            for label, key in placed
+        ]
     scale = in_deviations(card)
     codes = np.array([mark.latent for mark in card.landmarks]) * scale
     middle = np.array([latent.default for latent in card.latents]) * scale

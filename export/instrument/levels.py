@@ -50,7 +50,7 @@ def single(patch: Patch, key: int, velocity: int) -> Array:
     seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:
         seconds = max(seconds, card.frame_length / card.sample_rate)
-    events = [NoteOn(0, 0, key, velocity), NoteOff(round(HELD_SECONDS * RATE), 0, key)]
+    events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(round(HELD_SECONDS * RATE), 0, key)]
     return played(patch, events, round(seconds * RATE))
 
 
