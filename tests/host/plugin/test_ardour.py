@@ -104,7 +104,10 @@ def put_tunes(session, tunes):
 
 
 def run(made, environment, *command):
-    """Run a tool of Ardour's that makes a file or folder; again where it ends for want of its own ports."""
+    """Run a tool of Ardour's that makes a file or folder; again where it ends for want of its own ports.
+
+    Return what it printed.
+    """
     for _ in range(TRIES):
         shutil.rmtree(made, ignore_errors=True)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
@@ -113,13 +116,22 @@ def run(made, environment, *command):
             break
     assert done.returncode == 0, said
     assert "Error" not in said
+    return said
 
 
 def exported(session, path, environment):
-    """The samples of a session as Ardour exports them, as 32-bit floats, [samples, 2]."""
-    run(path, environment, "ardour7-export", "-b", "float", "-o", path, session, session.name)
+    """The samples of a session as Ardour exports them, as 32-bit floats, [samples, 2].
+
+    One export in some twenty was seen to end 4 s early, with no known cause: then all that was said and saved is shown.
+    """
+    said = run(path, environment, "ardour7-export", "-b", "float", "-o", path, session, session.name)
     assert soundfile.info(path).subtype == "FLOAT"
-    return soundfile.read(path, dtype="float32")[0]
+    sound = soundfile.read(path, dtype="float32")[0]
+    if len(sound) != SECONDS * RATE:
+        logs = [file.read_text(errors="replace") for file in sorted(path.parent.rglob("plugin.log"))]
+        saved = (session / f"{session.name}.ardour").read_text()
+        pytest.fail(f"{path} has {len(sound)} samples\n{said}\n{logs}\n{saved}")
+    return sound
 
 
 @pytest.mark.parametrize("plugin_format", NAMES)
@@ -132,7 +144,6 @@ def test_two_exports_of_two_instances_are_the_same_samples_and_those_of_render(
     tunes = [song(tmp_path / f"{name}.mid", keys) for name, keys in KEYS.items()]
     put_tunes(session, tunes)
     first, second = (exported(session, tmp_path / f"{name}.wav", environment) for name in ("first", "second"))
-    assert len(first) == SECONDS * RATE
     assert np.abs(first).max() > 0.05
     assert first.tobytes() == second.tobytes()
     parts, ends = np.zeros_like(first), []
