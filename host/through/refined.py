@@ -29,6 +29,8 @@ Further = Callable[[Array, int], Array]  # clips and the number of the sound the
 FIRST_STEPS, STEPS = 8, 12  # with a recording's own phases, and with a host's: most sounds need four to seven
 DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the mean curvature: the first suit slopes that go far, the last bends
 GAIN = 0.005  # of the sum of squares: a step that gains less is the last
+NEAR, GAIN_NEAR = 0.02, 0.0005  # a distance of 1.4 dB: the model made the sound itself, and its code is looked for
+MOST_STEPS = 30
 ASIDE = 1e-3  # of a latent's span, to the points of differences: less drowns in single precision
 UNIT_DB = 10.0  # of residuals: a distance of 10 dB is a sum of squares of 1
 TOGETHER = 16  # columns of a Jacobian computed at once: the spectra of more fill memory
@@ -127,14 +129,16 @@ class _Refining:
             around: gives for a code the residuals near it, as smooth as slopes need.
         """
         rest = residuals(code[np.newaxis])[0]
-        for _ in range(steps):
+        for step in range(MOST_STEPS):
+            if step >= steps and _loss(rest) > NEAR:
+                break
             trials = self._trials(code, rest, self._jacobian(around(code), code))
             tried = residuals(trials)
             best = min(range(len(trials)), key=lambda row: _loss(tried[row]))
             before, after = _loss(rest), _loss(tried[best])
             if after < before:
                 code, rest = trials[best], tried[best]
-            if not after < (1 - GAIN) * before:
+            if not after < (1 - (GAIN if after > NEAR else GAIN_NEAR)) * before:
                 return code, True
         return code, False
 
