@@ -23,7 +23,7 @@ static void new_latency(core *c)
 {
 	const sound *s = &c->sound;
 	uint32_t own = s->block >= SHORT_BLOCK * s->rate ? s->block : 2 * s->block;
-	while (own < LEAST_TIME * s->rate && s->block) own += s->block;
+	while (own < LONGEST_LATENCY && own < LEAST_TIME * s->rate && s->block) own += s->block;
 	if (s->offline) own = 0;
 	if (own + s->rack_latency < s->least_latency) own = s->least_latency - s->rack_latency;
 	uint32_t latency = (own < LONGEST_LATENCY ? own : LONGEST_LATENCY) + s->rack_latency;
