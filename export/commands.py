@@ -100,13 +100,17 @@ def make(
     """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
     if minutes is not None and more_minutes is not None:
         raise UserError(f"--minutes {minutes:g} and --more-minutes {more_minutes:g} are two budgets; give one of them")
+    from ..host.files import check_new_folder
     from ..host.progress import Display
     from ..train.corpus.survey import surveyed
+    from .budget import MINUTES, check_minutes
 
     with Display() as display:
         if sounds and more_minutes is None and not output.exists():
+            check_minutes("--minutes", MINUTES if minutes is None else minutes)
+            check_new_folder(output)
             display.say(surveyed(sounds, alone=family is Family.grain))
-        from .make import MINUTES, make  # torch takes seconds: sounds that cannot be used are refused before
+        from .make import make  # torch takes seconds: sounds that cannot be used are refused before
 
         summary = make(
             sounds or [],

@@ -25,9 +25,10 @@ from ..train.corpus.survey import SHORTEST_SECONDS
 from ..train.health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
-from ..train.recipes.base import MOST_MINUTES, Recipe
+from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
 from ..train.run import Run
+from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
 from .export import Labels, export
 from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
@@ -36,7 +37,6 @@ from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
 from .reports.verdict import good_news
 
-MINUTES = 5.0  # of training, where nothing else is asked for
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 
 
@@ -137,7 +137,7 @@ def _begin(
     """Return a new instrument's corpus and run, or those that were begun and stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
-    _check_minutes("--minutes", minutes)
+    check_minutes("--minutes", minutes)
     corpus = _corpus(sounds, output, family, label, display)
     try:
         family = _chosen(corpus, output, family, display)
@@ -150,15 +150,6 @@ def _begin(
             with contextlib.suppress(OSError):
                 output.rmdir()
         raise
-
-
-def _check_minutes(option: str, minutes: float) -> None:
-    """Refuse a budget that no recipe takes, before any work."""
-    if not 0 < minutes <= MOST_MINUTES:
-        raise UserError(
-            f"{option} {minutes:g} must be above 0, and {MOST_MINUTES} at most; give the minutes to train, such as "
-            f"{MINUTES:g}"
-        )
 
 
 def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
@@ -279,7 +270,7 @@ def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
     """Return the run of a finished instrument, gone on with for some minutes, or for what is left of those."""
-    _check_minutes("--more-minutes", minutes)
+    check_minutes("--more-minutes", minutes)
     if not (output / PRESET).exists():
         raise UserError(
             f"{output} holds no finished instrument; make one, or go on with one that was stopped, with: "

@@ -5,6 +5,7 @@ import ctypes
 import functools
 import io
 import os
+import random
 import signal
 import sys
 from dataclasses import dataclass
@@ -40,8 +41,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Begin each test's fixtures with the same random numbers, whichever tests ran before."""
+    same_numbers()
+
+
+def same_numbers():
+    """Seed the generators that tests may draw from without one of their own."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 this is the one that is shared
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call():
-    """Switch denormals on: onnxruntime switches them off in the threads that it ran in, and Hypothesis wants them."""
+    """Begin each test with the same random numbers, and with denormals.
+
+    onnxruntime switches denormals off in the threads that it ran in, and Hypothesis wants them.
+    """
+    same_numbers()
     if sys.platform == "linux":
         ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV
 

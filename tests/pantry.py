@@ -36,6 +36,7 @@ def stock_sounds(folder):
     soundfile.write(folder / "nan.wav", noise * np.nan, 44100, subtype="FLOAT")
     soundfile.write(folder / "silent.wav", noise * 0, 44100)
     soundfile.write(folder / "good.wav", noise, 44100)
+    soundfile.write(folder / "other.wav", noise[::-1], 44100)
 
 
 def stock_training(folder, corpus, run):

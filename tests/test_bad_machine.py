@@ -13,6 +13,7 @@ import pytest
 from .pantry import RENDER, one_line
 from .patience import PATIENCE_SECONDS
 
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
 CARDS = """
 import os
 default = type("", (), {"device": (-1, -1)})
@@ -147,11 +148,10 @@ def test_learn_without_midi_advises_the_keyboard_by_the_command_that_has_it(pant
         "corpus build good.wav -o /proc/new",
         "train tuned-8 --corpus corpus -o /proc/new",
         "export run -o /proc/new.onnx",
-        "make good.wav -o /proc/new",
         RENDER.replace("new.wav", "/proc/new.wav"),
     ],
 )
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
+@NEEDS_PROC
 def test_a_folder_that_cannot_be_written_is_said_in_a_line(pantry, timbrel, line):
     ended = timbrel(*line.split())
     assert ended.status in (1, 2)
@@ -193,7 +193,6 @@ def full_disk(limit):
         ("corpus build good.wav -o new", 10_000),
         ("corpus build good.wav -o new", 100),
         ("export run -o new.onnx", 10_000),
-        ("make good.wav -o new", 10_000),
     ],
 )
 def test_a_full_disk_is_said_in_a_line_and_leaves_nothing(pantry, timbrel, line, limit):
@@ -202,6 +201,17 @@ def test_a_full_disk_is_said_in_a_line_and_leaves_nothing(pantry, timbrel, line,
     said = one_line(ended, 1)
     assert "cannot write" in said
     assert "too large" in said
+
+
+@pytest.mark.parametrize("output", ["new", pytest.param("/proc/new", marks=NEEDS_PROC)])
+def test_make_says_its_sounds_and_then_in_a_line_that_it_cannot_write(pantry, timbrel, output):
+    with full_disk(10_000):
+        ended = timbrel("make", "good.wav", "other.wav", "-o", output)
+    found, said = ended.err.splitlines()
+    assert found == "2 sounds, 2.0 s, 44100 Hz"
+    assert said.startswith("timbrel: cannot ")
+    assert output in said
+    assert ended.status in (1, 2)
 
 
 def test_training_on_a_full_disk_is_said_in_a_line(pantry, timbrel, small, tmp_path):

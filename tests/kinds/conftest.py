@@ -8,8 +8,12 @@ import torch
 from timbrel.export.describe import Codes
 from timbrel.export.export import export
 from timbrel.export.families import FAMILIES as EXPORTED
+from timbrel.export.first_preset import PRESETS
+from timbrel.export.instrument.demo import DEMOS
 from timbrel.host.engines.table import ENGINES
+from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.table import KINDS
+from timbrel.host.patch.preset import Preset
 from timbrel.train.families import FAMILIES as TRAINED
 from timbrel.train.families import Family
 from timbrel.train.launch import start
@@ -32,6 +36,11 @@ sample_rate = 44100
 frame_length = {length}
 hop_length = {length}
 """
+
+
+def held(patch, velocity):
+    """Middle C for a second: the events, and their samples."""
+    return [NoteOn(0, 0, 60, velocity), NoteOff(44100, 0, 60)], 44100
 
 
 class Pieces:
@@ -62,6 +71,8 @@ def rows():
         def kind(one, engine):
             patch.setitem(KINDS, one.name, one)
             patch.setitem(ENGINES, one.name, engine)
+            patch.setitem(PRESETS, one.name, lambda model: Preset(format=1, model=str(model.path)))
+            patch.setitem(DEMOS, one.name, held)
 
         def family(name, network, graphs):
             one = type("ToyRecipe", (base.Recipe,), {"__annotations__": {"family": str}})

@@ -401,4 +401,6 @@ def test_the_digest_is_that_of_the_file(tiny_path, tiny):
 
 def test_the_card_reads_as_written(tiny, analytic):
     written = analytic().card()["latents"]
-    assert json.loads(tiny().card.model_dump_json())["latents"] == [latent | {"moves": ""} for latent in written]
+    assert json.loads(tiny().card.model_dump_json())["latents"] == [
+        latent | {"moves": "", "unnamed": ""} for latent in written
+    ]
