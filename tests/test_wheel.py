@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def built(tmp_path):
 def plugins(wheel):
     """The compiled files that it carries, and everything else of the folder they are built in."""
     return {name.partition("native/build/")[2] for name in zipfile.ZipFile(wheel).namelist() if "/native/" in name}
+
+
+def test_every_folder_of_modules_is_among_the_packages():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    assert folders
+    assert {".".join(("timbrel", *folder.parts)) for folder in folders} - set(listed) == set()
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
