@@ -1,1 +1,1 @@
-"""What an instrument plays by itself: its kit's keys, its demo, and how loud these are."""
+"""An instrument's demo: the keys of its kit, the performance that shows it, and its loudness and peaks."""

@@ -1,4 +1,4 @@
-"""What cannot become an instrument is refused at once, by headers and few samples, and before torch is loaded."""
+"""Sounds that make no instrument are refused at once, by headers and few samples, before torch is loaded."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What phones record is read by every command that reads sounds, or the message says what helps."""
+"""Every command that reads sounds reads the recordings of phones, or its message names the cure."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What hands on pages press, hold and let go is played as events, on the channel of the preset on show."""
+"""Pages' presses, holds and releases are played as events, on the channel of the preset on show."""
 
 import pytest
 from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn
