@@ -125,6 +125,7 @@ class SpectrumEngine:
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._voices_begun = 0
         self._spare = False  # after the last block there is time to prepare
+        self._was_due = False  # frames, in the last block
         self._prepared_hop = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
         self._classes: list[int] = []
         self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
@@ -173,8 +174,10 @@ class SpectrumEngine:
                 stream.next_frame += self._hop
         if due:
             self._add(due, motion)
-        crowded = 2 * count > self._hop or len(streams) > self._voicing.together  # frames are due in every block
+        # Where frames are due in every block there is no better time.
+        crowded = 2 * count > self._hop or len(streams) > self._voicing.together or self._was_due
         self._spare = count < self._knob_hop and (not due or (self._delay > 0 and crowded))
+        self._was_due = bool(due)
         return [
             stream.pending[:, start - stream.origin : start - stream.origin + count]
             if stream.on <= start

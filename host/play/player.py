@@ -191,7 +191,12 @@ class Player:
         return mix, due
 
     def prepare(self) -> None:
-        """Do a step of what the next block will need, once the last one has been handed over; it changes no sample."""
+        """Do a step of what the next block will need, once the last one has been handed over; it changes no sample.
+
+        Where new notes wait for that block, it will need its time for them.
+        """
+        if self._queue and self._queue[0].time < self.now:
+            return
         for seat in self._seats:
             seat.rack.prepare()
 

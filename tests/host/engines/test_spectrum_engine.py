@@ -194,6 +194,18 @@ def test_the_frames_and_the_decoding_of_many_voices_are_spread_over_the_blocks(e
     assert max(frames) <= 16  # of one voice no more than one
 
 
+def test_where_frames_are_due_in_every_block_they_are_decoded_between_blocks(tiny):
+    model = Counting(tiny(**SIZES["as published"]))
+    engine, motion = SpectrumEngine(model, BLOCK), Apart()
+    begun = [engine.begin(48 + i % 16, 0) for i in range(40)]
+    streams = [*begun[:8], *begun[-8:]]  # of two groups
+    for start in range(0, 16384, 128):
+        model.calls.clear()
+        engine.render(streams, motion, start, 128)
+        assert not model.calls or start < 4096
+        engine.prepare(streams, motion, start + 128)
+
+
 def test_still_knobs_decode_nothing_new(engine_of, tiny):
     model = Counting(tiny())
     engine = engine_of(model)

@@ -167,6 +167,18 @@ def test_what_is_put_off_is_the_next_block_alone_and_one_that_is_short(make_patc
     assert player.block(256)[1] == notes[2:]
 
 
+def test_nothing_is_prepared_while_notes_wait(make_patch, monkeypatch):
+    player, prepared = player_of(make_patch, 48000), []
+    monkeypatch.setattr(Rack, "prepare", lambda rack: prepared.append(player.now))
+    for note in (NoteOn(time, 0, 60 + time, 100) for time in range(NEW_NOTES + 1)):
+        player.schedule(note)
+    player.schedule(NoteOn(500, 0, 60, 100))
+    for _ in range(3):
+        player.block(128)
+        player.prepare()
+    assert prepared == [256, 384]
+
+
 def test_a_voice_that_is_given_up_is_counted_and_there_may_be_none(make_patch):
     player = player_of(make_patch)
     player.give_up_a_voice()
