@@ -1,8 +1,8 @@
 """Models in closed form whose keys are obeyed, or not, as one likes."""
 
+import itertools
 import json
 import shutil
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +22,7 @@ from timbrel.train import loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
+from timbrel.train.models import flow
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -31,6 +32,7 @@ from .undrawn import undrawn
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
 WORDS_RATE = 16000
+LOOK_SECONDS = 0.01
 
 
 def lobe(bins, at):
@@ -53,7 +55,10 @@ def combs(octave, semitones):
 
 @pytest.fixture(scope="session", autouse=True)
 def exporter(one_table):
-    """Many graphs are exported here."""
+    """Many graphs are exported here: the maps of codes in them have half as many parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "COUPLINGS", 2)
+        yield
 
 
 @pytest.fixture
@@ -218,10 +223,11 @@ def hit_model(hit_run, tmp_path_factory):
 def small_instruments(monkeypatch):
     """A small network, and fewer codes listened to, so that a whole instrument takes seconds.
 
-    Minutes are those of the processor: however busy the machine, as many steps are trained.
+    Time passes with every look at it: whatever the machine, as many steps are trained.
     """
+    looks = itertools.count()
     monkeypatch.setattr(making, "load_recipe", small_recipe)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=time.process_time))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: LOOK_SECONDS * next(looks)))
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)

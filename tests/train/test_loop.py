@@ -66,7 +66,11 @@ def test_the_loss_falls_on_frames_that_were_not_trained_on(train, monkeypatch, r
     assert not outcome.interrupted
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).family == "chroma"])
+CHROMA = [name for name in shipped_recipes() if load_recipe(name).family == "chroma"]
+SOME = CHROMA[::3]
+
+
+@pytest.mark.parametrize("name", [*SOME, *(pytest.param(n, marks=pytest.mark.slow) for n in CHROMA if n not in SOME)])
 def test_every_recipe_trains_a_step(tone_corpus, tmp_path, name):
     """At its full size, on frames as it cuts them."""
     recipe = load_recipe(name, ["training.steps=1", "training.batch_size=8", "frames.rows=1000"])

@@ -51,11 +51,11 @@ def test_a_name_is_a_file_in_the_folder(presets, name):
         *("-rf", "a*", "~root", "a" * 65, "mine .toml/..", "\u202emine"),
     ],
 )
-def test_no_name_leads_out_of_the_folder_or_means_something_to_a_system(presets, name):
-    before = sorted(presets.folder.parent.rglob("*"))
+def test_no_name_leads_out_of_the_folder_or_means_something_to_a_system(tmp_path, name):
+    (home := tmp_path / "home").mkdir()
     with pytest.raises(UserError, match="is no name"):
-        presets.save(name, TEXT, True, {})
-    assert sorted(presets.folder.parent.rglob("*")) == before
+        Presets(home, home).save(name, TEXT, True, {})
+    assert list(tmp_path.rglob("*")) == [home]
 
 
 @pytest.mark.parametrize("name", ["gm-keys", "gm-chroma-8"])
