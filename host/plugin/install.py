@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import Failure, UserError
 from ..files import remove_at_once, replacing_folder
 from .bundles import INTERPRETER, Bundle, bundles, how_to_build
+from .clap_presets import list_presets
 from .lv2_presets import add_presets
 
 
@@ -61,3 +62,5 @@ def _install(bundle: Bundle) -> None:
         (folder / bundle.binary).with_name(INTERPRETER).write_text(f"{interpreter}\n", encoding="utf-8")
         if bundle.format == "LV2":
             add_presets(folder)
+        if bundle.format == "CLAP":
+            list_presets(folder)

@@ -12,6 +12,7 @@
 
 #include "bytes.h"
 #include "clap_more.h"
+#include "clap_presets.h"
 #include "instance.h"
 #include "parameters.h"
 
@@ -472,7 +473,7 @@ static const clap_plugin_t *create(const clap_plugin_factory_t *factory, const c
 
 static bool enter(const char *path)
 {
-	(void)path;
+	presets_lie_beside(path);
 	return true;
 }
 
@@ -483,6 +484,8 @@ static void leave(void)
 static const void *get_factory(const char *id)
 {
 	static const clap_plugin_factory_t factory = {count_plugins, describe_plugin, create};
+	if (strcmp(id, CLAP_PRESET_DISCOVERY_FACTORY_ID) == 0 || strcmp(id, CLAP_PRESET_DISCOVERY_FACTORY_ID_DRAFT) == 0)
+		return &preset_factory;
 	return strcmp(id, CLAP_PLUGIN_FACTORY_ID) == 0 ? &factory : NULL;
 }
 

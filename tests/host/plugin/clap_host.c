@@ -1,6 +1,6 @@
 /* A small CLAP host: plays a text file of events through a plugin, and writes its sound as raw stereo float32.
  *
- *     clap_host PLUGIN.clap OUT [option=value …]     preset=NAME, and the options and events of script.h
+ *     clap_host PLUGIN.clap OUT [option=value …]     preset=NAME list=MOST draft, and the options and events of script.h
  *
  * Besides these events there are `choke CHANNEL KEY 0` and `reset`. What the plugin says and asks is printed, a line
  * each; a call in a thread that CLAP does not allow it in ends the host. Exit status 1: the plugin refused something.
@@ -328,6 +328,74 @@ static void play(const clap_plugin_t *plugin, double rate, uint64_t samples, con
 	free(sound[1]);
 }
 
+/* ---- the browser of presets ---- */
+
+static bool hear_preset(const clap_preset_receiver_t *receiver, const char *name, const char *load_key)
+{
+	uint32_t *left = receiver->receiver_data;
+	if (*left == 0)
+		return false;
+	--*left;
+	printf("listed %s by %s", name, load_key);
+	return true;
+}
+
+static void hear_plugin(const clap_preset_receiver_t *receiver, const clap_universal_plugin_id_t *plugin)
+{
+	(void)receiver;
+	printf(" for %s %s", plugin->abi, plugin->id);
+}
+
+static void hear_flags(const clap_preset_receiver_t *receiver, uint32_t flags)
+{
+	(void)receiver;
+	printf(flags == CLAP_PRESET_IS_SHIPPED ? ", shipped\n" : ", the user's\n");
+}
+
+static void hear_description(const clap_preset_receiver_t *receiver, const char *description)
+{
+	(void)receiver;
+	printf("described %s\n", description);
+}
+
+static void hear_error(const clap_preset_receiver_t *receiver, int32_t wrong, const char *message)
+{
+	(void)receiver;
+	printf("listing failed %d %s\n", wrong, message);
+}
+
+static bool hear_location(const clap_preset_indexer_t *indexer, const clap_preset_location_t *location)
+{
+	*(clap_preset_location_t *)indexer->indexer_data = *location;
+	return true;
+}
+
+/* Lists as many presets as are wanted. */
+static void list_presets(const clap_plugin_entry_t *entry, const char *factory_id, uint32_t most)
+{
+	clap_preset_location_t location = {0};
+	clap_preset_indexer_t indexer = {.indexer_data = &location, .declare_location = hear_location};
+	clap_preset_receiver_t receiver = {
+		.receiver_data = &most,
+		.on_error = hear_error,
+		.begin_preset = hear_preset,
+		.add_plugin_id = hear_plugin,
+		.set_flags = hear_flags,
+		.set_description = hear_description,
+	};
+	const clap_preset_factory_t *factory = entry->get_factory(factory_id);
+	if (!factory || factory->count(factory) != 1 || factory->create(factory, &indexer, "another"))
+		fail("the plugin lists no presets");
+	const char *id = factory->get_descriptor(factory, 0)->id;
+	const clap_preset_provider_t *provider = factory->create(factory, &indexer, id);
+	if (!provider->init(provider) || location.kind != CLAP_PRESET_IN_PLUGIN || location.location)
+		fail("the presets are nowhere");
+	if (provider->get_metadata(provider, CLAP_PRESET_IN_FILE, "/etc/passwd", &receiver))
+		fail("any file has presets");
+	provider->get_metadata(provider, location.kind, location.location, &receiver);
+	provider->destroy(provider);
+}
+
 int main(int count, char **words)
 {
 	main_thread = pthread_self();
@@ -357,6 +425,10 @@ int main(int count, char **words)
 		piece = strtoull(text, NULL, 10);
 	if (option(count, words, "offline"))
 		set_mode(plugin, CLAP_RENDER_OFFLINE);
+	if ((text = option(count, words, "list")))
+		list_presets(entry, CLAP_PRESET_DISCOVERY_FACTORY_ID, (uint32_t)strtoul(text, NULL, 10));
+	if (option(count, words, "draft"))
+		list_presets(entry, CLAP_PRESET_DISCOVERY_FACTORY_ID_DRAFT, 1);
 	if ((text = option(count, words, "preset"))) {
 		const clap_plugin_preset_load_t *preset = plugin->get_extension(plugin, CLAP_EXT_PRESET_LOAD);
 		printf("preset %s\n", preset->from_location(plugin, CLAP_PRESET_IN_PLUGIN, NULL, text) ? "taken" : "refused");

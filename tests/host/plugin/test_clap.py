@@ -4,6 +4,10 @@ import random
 
 import numpy as np
 import pytest
+from timbrel.host.patch.reading import read_preset
+from timbrel.host.plugin.clap_presets import list_presets
+from timbrel.host.plugin.own import own_folder
+from timbrel.host.shelf import shipped_presets
 
 from .formats import SANITIZED, compile_c, middle, need, playing
 
@@ -16,7 +20,7 @@ def built(tmp_path_factory):
     """A folder with the plugin and the host."""
     need()
     folder = tmp_path_factory.mktemp("clap")
-    wrapper = ("clap.c", "instance.c", "parameters.c", "fake_core.c")
+    wrapper = ("clap.c", "clap_presets.c", "instance.c", "parameters.c", "fake_core.c")
     compile_c(folder / "timbrel.clap", *wrapper, extra=["-shared", *SANITIZED])
     compile_c(folder / "host", "clap_host.c", extra=SANITIZED)
     return folder
@@ -203,6 +207,30 @@ def test_a_macro_that_a_preset_names_has_its_name_and_rest(clap, tmp_path):
     said, _, _ = clap(load=tmp_path / "state", describe="")
     assert next(line for line in said if line.startswith("parameter 0|")).split("|")[1:7:5] == ["Brightness", "0.25"]
     assert f"|{USED}|" in next(line for line in said if line.startswith("parameter 0|"))
+
+
+def test_a_host_lists_shipped_presets_and_the_users_own(clap, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    mine = own_folder("presets") / "café.toml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('format = 1\nmodel = "gm-chroma-8"\ndescription = "a\\tquiet\\npad"\n', encoding="utf-8")
+    list_presets(tmp_path)
+    said = clap(list=1000)[0]
+    names = [line.removeprefix("listed ").split(" by ")[0] for line in said if line.startswith("listed ")]
+    assert names == [*shipped_presets(), "café"]
+    assert said[:2] == [
+        f"listed {names[0]} by {names[0]} for clap timbrel.instrument, shipped",
+        f"described {read_preset(shipped_presets()[names[0]]).description}",
+    ]
+    at = said.index("listed café by café for clap timbrel.instrument, the user's")
+    assert said[at + 1] == "described a quiet pad"
+    assert [line for line in clap(list=2, draft="")[0] if line.startswith("listed")] == said[:4:2] + said[:1]
+
+
+def test_where_no_presets_are_listed_a_host_is_told_how_to_list_them(clap):
+    said = clap(list=9)[0]
+    assert said[0].startswith("listing failed 2 ")
+    assert "`timbrel plugin install`" in said[0]
 
 
 def test_presets_are_loaded_by_name(clap):

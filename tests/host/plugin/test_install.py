@@ -10,6 +10,7 @@ from timbrel.host.errors import Failure
 from timbrel.host.plugin import bundles as bundles_module
 from timbrel.host.plugin import install as install_module
 from timbrel.host.plugin import status as status_module
+from timbrel.host.shelf import shipped_presets
 
 MODULE = f"Contents/{platform.machine()}-linux"
 PLACES = {"LV2": ".lv2/timbrel.lv2", "VST3": ".vst3/timbrel.vst3", "CLAP": ".clap/timbrel"}
@@ -77,6 +78,8 @@ def test_each_plugin_comes_to_its_formats_folder_beside_the_name_of_its_interpre
         assert (home / binary).read_bytes() == name.encode()
         assert (home / binary).with_name("interpreter").read_text() == f"{link}\n"
     assert (home / ".lv2/timbrel.lv2/manifest.ttl").read_text().startswith("# a manifest\n")
+    listed = (home / BINARIES["CLAP"]).with_name("presets").read_text(encoding="utf-8")
+    assert [line.split("\t")[1] for line in listed.splitlines()] == [*shipped_presets()]
     assert not any(path.name.startswith(".timbrel") for path in home.rglob("*"))
 
 
@@ -88,7 +91,7 @@ def test_another_build_takes_the_place_of_the_one_before_and_a_host_keeps_the_bi
         assert timbrel("plugin", "install").status == 0
         assert mapped.read() == b"CLAP"
     assert (home / BINARIES["CLAP"]).read_bytes() == b"a newer one"
-    assert files(home / ".clap/timbrel") == {"timbrel.clap", "interpreter"}
+    assert files(home / ".clap/timbrel") == {"timbrel.clap", "interpreter", "presets"}
 
 
 def test_a_format_that_is_not_built_is_told_of_and_the_others_are_installed(timbrel, home, built):
