@@ -15,6 +15,7 @@ from timbrel.export import make as making
 from timbrel.export.export import export
 from timbrel.export.make import Stopped
 from timbrel.export.reports import chroma as chroma_report
+from timbrel.export.reports import picture
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
@@ -55,9 +56,10 @@ def combs(octave, semitones):
 
 @pytest.fixture(scope="session", autouse=True)
 def exporter(one_table):
-    """Many graphs are exported here: the maps of codes in them have half as many parts."""
+    """Many graphs are exported and many pictures drawn here: with half as many parts, with fewer dots."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow, "COUPLINGS", 2)
+        patch.setattr(picture, "DPI", 35)
         yield
 
 

@@ -6,9 +6,17 @@ import matplotlib.colors
 import matplotlib.image
 import numpy as np
 import pytest
+from timbrel.export.reports import picture
 from timbrel.export.reports.dots import MOST
 from timbrel.export.reports.figures.frames import embedding
 from timbrel.export.reports.picture import THEMES
+
+DPI = picture.DPI  # before the tests of reports have theirs drawn with fewer dots
+
+
+@pytest.fixture(autouse=True)
+def _sharp(monkeypatch):
+    monkeypatch.setattr(picture, "DPI", DPI)
 
 
 def told(folder, codes, classes):

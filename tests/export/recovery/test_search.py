@@ -298,7 +298,7 @@ def test_a_model_without_an_encoder_is_searched_by_gradient_alone_and_that_is_sa
     assert (figures["method"], figures["settled"], figures["missed_by_network"]) == ("gradient", False, None)
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(22050, 2), (48000, 1)])
+@pytest.mark.parametrize(("rate", "channels"), [(22050, 2), pytest.param(48000, 1, marks=pytest.mark.slow)])
 def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of, tmp_path, channels, rate):
     model = opened("digits-spoken")
     card = model.card
