@@ -1,8 +1,11 @@
 """Folders of good and bad files, one name each, and the line with which a command refuses one."""
 
+import functools
 import json
+import multiprocessing
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -119,9 +122,29 @@ def stock_music(folder):
     (folder / "old.onnx").write_bytes(b"an old model")
 
 
+def begin_quickly(monkeypatch):
+    """Let what sounds begin as a copy of this process, which has loaded what it needs, and not anew."""
+    from timbrel.host.live import parent, session  # noqa: F401 - what sounds needs the second
+    from timbrel.host.play.worker import START
+
+    begun = SimpleNamespace(get_context=lambda _: multiprocessing.get_context(START))
+    monkeypatch.setattr(parent, "multiprocessing", begun)
+
+
 def contents(folder):
     """Every file in a folder and what it holds."""
-    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+    return {path: held(path, written(path)) if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def written(path):
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+@functools.cache
+def held(path, when):
+    """What a file holds since it was written; to read all of them around each test takes long."""
+    return path.read_bytes()
 
 
 def one_line(ended, status=2):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from .pantry import RENDER, one_line
+from .pantry import RENDER, begin_quickly, one_line
 
 BAD = {
     # missing files
@@ -168,7 +168,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("line", BAD)
-def test_what_cannot_be_used_is_refused_in_a_line(pantry, timbrel, line):
+def test_what_cannot_be_used_is_refused_in_a_line(pantry, timbrel, monkeypatch, line):
+    begin_quickly(monkeypatch)
     said = one_line(timbrel(*line.split()))
     for words in BAD[line]:
         assert words in said

@@ -3,15 +3,14 @@
 import contextlib
 import os
 import resource
-import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
+from timbrel.host.audio import device
 
-from .pantry import RENDER, one_line
-from .patience import PATIENCE_SECONDS
+from .pantry import RENDER, begin_quickly, one_line
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
 CARDS = """
@@ -52,27 +51,32 @@ TROUBLES = {
 }
 
 
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """A function that puts a module's source in the place of a package, in all processes of a command."""
+    begin_quickly(monkeypatch)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(device, "_portaudio", device._portaudio.__wrapped__)
+
+    def put(**sources):
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+            monkeypatch.setitem(sys.modules, name, None)  # what is there now comes back
+            del sys.modules[name]
+
+    return put
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_trouble_with_the_sound_card_is_a_line_that_says_what_to_do(pantry, tmp_path, trouble):
-    """With stand-ins for the packages that open cards, in all processes of the command."""
+def test_trouble_with_the_sound_card_is_a_line_that_says_what_to_do(pantry, timbrel, stand_ins, monkeypatch, trouble):
     options, words = TROUBLES[trouble]
     broken = {"missing": "raise ImportError", "no library": "raise OSError('PortAudio library not found')"}
-    (tmp_path / "sounddevice.py").write_text(broken.get(trouble, CARDS), encoding="utf-8")
     mixer = "raise ModuleNotFoundError('no', name='rtmixer')" if trouble == "no mixer" else MIXER
-    (tmp_path / "rtmixer.py").write_text(mixer, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "timbrel", "play", "good.toml", *options.split()],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "TROUBLE": trouble},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
-    assert line.startswith("timbrel: ")
+    stand_ins(sounddevice=broken.get(trouble, CARDS), rtmixer=mixer)
+    monkeypatch.setenv("TROUBLE", trouble)
+    said = one_line(timbrel("play", "good.toml", *options.split()))
     for word in words:
-        assert word in line
+        assert word in said
 
 
 PORTS = """
@@ -108,21 +112,13 @@ class MidiIn:
     ids=["busy", "misspelt", "virtual", "api", "missing"],
 )
 @pytest.mark.parametrize("command", ["play good.toml --null", "learn good.toml"])
-def test_trouble_with_a_midi_port_is_a_line_that_says_what_to_do(pantry, tmp_path, command, ports, options, words):
-    (tmp_path / "rtmidi.py").write_text(ports, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "timbrel", *command.split(), *options.split()],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
-    assert line.startswith("timbrel: ")
+def test_trouble_with_a_midi_port_is_a_line_that_says_what_to_do(
+    pantry, timbrel, stand_ins, command, ports, options, words
+):
+    stand_ins(rtmidi=ports)
+    said = one_line(timbrel(*command.split(), *options.split()))
     for word in words:
-        assert word in line
+        assert word in said
 
 
 @pytest.mark.parametrize(

@@ -139,11 +139,16 @@ INTO_PIPES = {
 }
 
 
-@pytest.mark.parametrize("buffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize(
-    ("what", "both"), [*((what, False) for what in INTO_PIPES), ("output", True), ("a complaint", True)]
+    ("what", "both", "buffered"),
+    [
+        *((what, False, []) for what in INTO_PIPES),
+        ("output", True, []),
+        ("a complaint", True, []),
+        *((what, both, ["-u"]) for what in ("output", "a complaint") for both in (False, True)),
+    ],
 )
-def test_what_is_printed_into_a_closed_pipe_ends_quietly(tmp_path, buffered, both, what):
+def test_what_is_printed_into_a_closed_pipe_ends_quietly(tmp_path, what, both, buffered):
     """As `timbrel recipes | head -1` may find it, and `timbrel recipes |& head -1`."""
     arguments, statuses = INTO_PIPES[what]
     song = tmp_path / "note.mid"

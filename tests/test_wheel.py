@@ -43,9 +43,10 @@ def built(tmp_path):
 
     def build(makefile, path=os.environ["PATH"]):
         (tree / "host/plugin/native/Makefile").write_text(makefile)
-        command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
+        code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"  # as pip does
         environment = {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
-        subprocess.run([*command, "-w", tmp_path / "out", tree], env=environment, check=True, capture_output=True)
+        command = [sys.executable, "-c", code, tmp_path / "out"]
+        subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True)
         [wheel] = (tmp_path / "out").iterdir()
         return wheel
 

@@ -14,6 +14,7 @@ from .clips import RATE, clip_card
 
 LENGTH, STEP = 256, 224
 CYCLES = 9.25 / 256  # a sample: no whole number of a frame or a step
+SAME = object()  # the ``turn`` that leaves frames as they are
 
 
 def sine(count, first=0):
@@ -40,7 +41,7 @@ def save_streams(path, first, turn=None, push=None, *, step=STEP, grid=None, noi
     """Write the model; ``card`` has changes. Each frame is by ``counts`` higher than the one before."""
     length = len(first)
     constants = {
-        "turn": going_on(length, step) if turn is None else turn,
+        **({} if turn is SAME else {"turn": going_on(length, step) if turn is None else turn}),
         "push": np.zeros((2, length)) if push is None else push,
         "first": np.reshape(first, (1, length)),
         "mark": np.zeros((1, length)) if mark is None else np.reshape(mark, (1, length)),
@@ -49,7 +50,7 @@ def save_streams(path, first, turn=None, push=None, *, step=STEP, grid=None, noi
         "counts": np.full((1, length), counts),
     }
     nodes = [
-        helper.make_node("MatMul", ["previous", "turn"], ["a"]),
+        helper.make_node(*(("Identity", ["previous"]) if turn is SAME else ("MatMul", ["previous", "turn"])), ["a"]),
         helper.make_node("MatMul", ["latent", "push"], ["b"]),
         helper.make_node("Sub", ["one", "begun"], ["new"]),
         helper.make_node("MatMul", ["new", "first"], ["c"]),
@@ -87,4 +88,4 @@ def _told(widths):
     return [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", width]) for name, width in widths.items()]
 
 
-__all__ = ["LENGTH", "RATE", "STEP", "going_on", "save_streams", "sine", "stream_card"]
+__all__ = ["LENGTH", "RATE", "SAME", "STEP", "going_on", "save_streams", "sine", "stream_card"]

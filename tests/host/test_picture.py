@@ -36,12 +36,17 @@ def panel(dots, name):
     return dots[top:bottom, round(0.07 * dots.shape[1]) : round(0.89 * dots.shape[1])]
 
 
-def test_the_picture_has_its_size_and_no_panel_is_blank(tmp_path):
-    dots = draw(tmp_path / "picture.png")
-    assert dots.shape == (1275, 1800, 3)
-    paper = dots[2, 2]
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The dots of the picture in which nothing is changed."""
+    return draw(tmp_path_factory.mktemp("drawn") / "picture.png")
+
+
+def test_the_picture_has_its_size_and_no_panel_is_blank(drawn):
+    assert drawn.shape == (1275, 1800, 3)
+    paper = drawn[2, 2]
     for name in PANELS:
-        inked = np.abs(panel(dots, name) - paper).max(axis=2) > 0.15
+        inked = np.abs(panel(drawn, name) - paper).max(axis=2) > 0.15
         assert 0.005 < inked.mean() < 0.95, name
 
 
@@ -54,9 +59,9 @@ def test_the_picture_has_its_size_and_no_panel_is_blank(tmp_path):
         ("latents", {"latents": PATHS[::-1]}),
     ],
 )
-def test_a_change_shows_in_its_own_panel(tmp_path, name, change):
-    before, after = draw(tmp_path / "before.png"), draw(tmp_path / "after.png", **change)
-    changed = {other: np.abs(panel(before, other) - panel(after, other)).max(axis=2).mean() for other in PANELS}
+def test_a_change_shows_in_its_own_panel(tmp_path, drawn, name, change):
+    after = draw(tmp_path / "after.png", **change)
+    changed = {other: np.abs(panel(drawn, other) - panel(after, other)).max(axis=2).mean() for other in PANELS}
     assert changed[name] > 0.001
     if name in ("keys", "latents"):
         assert [other for other in PANELS if changed[other] > 0] == [name]
@@ -92,7 +97,7 @@ def test_the_spectrogram_holds_the_mean_power_of_its_bands():
     assert np.abs(difference - difference.mean()).max() < 1.5
 
 
-@pytest.mark.parametrize("length", [0, 1, 100, 5000])
+@pytest.mark.parametrize("length", [0, 100])
 def test_short_sounds_and_silence_are_drawn(tmp_path, length):
     silence = np.zeros((2, length), np.float32)
     dots = draw(tmp_path / "short.png", audio=silence, events=[], latents=np.zeros((0, 2), np.float32))

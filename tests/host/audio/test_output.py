@@ -10,6 +10,8 @@ from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.audio.output import Output
 from timbrel.host.events import ControlChange, NoteOn
 
+from ..cover import cover
+
 RATES = [(44100, 44100), (44100, 48000), (44100, 96000), (22050, 44100), (48000, 44100), (96000, 44100), (16000, 48000)]
 REVERB = [{"plugin": "Reverb"}]
 HELD_BACK = [{"plugin": "BrickwallLimiter", "lookahead_ms": 5.0}]
@@ -72,11 +74,11 @@ def test_blocks_of_any_size_give_the_same_samples(rates, sizes, times):
     assert np.array_equal(run(divided, times, 7000, sizes), run(whole, times, 7000, [7000]))
 
 
-@pytest.mark.parametrize("rates", RATES)
 @pytest.mark.parametrize(
-    "effects", [(), [{"plugin": "Gain", "gain_db": 0.0}], HELD_BACK], ids=["no", "gain", "limiter"]
+    ("rates", "effects", "sizes"),
+    cover(14, RATES, [(), [{"plugin": "Gain", "gain_db": 0.0}], HELD_BACK], [[1, 64, 333], [8193]]),
+    ids=str,
 )
-@pytest.mark.parametrize("sizes", [[1, 64, 333], [8193]], ids=str)
 def test_sound_comes_as_late_as_is_said_and_no_later(rates, effects, sizes):
     times = [0, 1, 63, 64, 1000, 1001, 5000, 9999]
     for time in times:  # one at a time: neighbours would hide each other

@@ -13,6 +13,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.shelf import MIDI, shipped_models
 
+from ..cover import cover
+
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
@@ -194,8 +196,10 @@ def test_a_graph_that_does_not_do_what_it_says_is_refused_when_it_is_opened(fals
     assert FALSE_GRAPHS[what][1] in refusal(false_model(what))
 
 
-@pytest.mark.parametrize("what", FALSE_GRAPHS)
-@pytest.mark.parametrize("command", ["render {} tune.mid -o new.wav", "verify {}", "play {} --null --plain"])
+@pytest.mark.parametrize(
+    ("what", "command"),
+    cover(4, list(FALSE_GRAPHS), ["render {} tune.mid -o new.wav", "verify {}", "play {} --null --plain"]),
+)
 def test_a_false_graph_is_one_line_in_every_command(false_model, timbrel, tmp_path, monkeypatch, what, command):
     monkeypatch.chdir(tmp_path)
     shutil.copy(MIDI / "demo.mid", "tune.mid")

@@ -17,8 +17,7 @@ from timbrel.host.play.rack import Rack
 from .grains import LATENTS, LENGTH, RATE, Still, level_db, slope, sound
 
 
-@pytest.mark.parametrize("pitch", [0.0, 12.0, -7.0])
-@pytest.mark.parametrize("length", [LENGTH / RATE, 0.1])
+@pytest.mark.parametrize(("pitch", "length"), [(0.0, LENGTH / RATE), (12.0, LENGTH / RATE), (-7.0, 0.1)])
 def test_a_held_noise_has_the_power_of_its_magnitudes(noise, pitch, length):
     heard = sound(noise, 60.0, block=16384, density=200.0, length=length, shape=0.5, pitch=pitch)[0]
     hz, power = welch(heard, RATE, nperseg=1024)

@@ -11,6 +11,8 @@ from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import midi_to_hz
 
+from ..cover import cover
+
 BLOCK = 16384
 SIZES = {
     "small": {},
@@ -148,10 +150,14 @@ def test_the_sound_is_that_of_a_plain_loop(tiny, heard, settings):
     assert sound[300:] == pytest.approx(expected[300 : 9 * n], abs=1e-7)
 
 
-@pytest.mark.parametrize("settings", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("sizes", [(1,), (63, 64, 65), (128,), (8193,), (5, 5000, 1, 16384)], ids=str)
-def test_division_into_blocks_changes_no_bit(engine_of, tiny, settings, sizes):
-    model = tiny(**settings)
+@pytest.mark.parametrize(
+    ("name", "sizes", "engine_of"),
+    cover(12, list(SIZES), [(1,), (63, 64, 65), (128,), (8193,), (5, 5000, 1, 16384)], ["noise", "coherent"]),
+    ids=str,
+    indirect=["engine_of"],
+)
+def test_division_into_blocks_changes_no_bit(engine_of, tiny, name, sizes):
+    model = tiny(**SIZES[name])
     count = 2000 if sizes == (1,) else 40_000
 
     def run(sizes):

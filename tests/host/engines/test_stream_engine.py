@@ -20,7 +20,7 @@ from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
 
 from ...patience import PATIENCE_SECONDS
-from ..streams import CYCLES, LENGTH, RATE, STEP, save_streams, sine
+from ..streams import CYCLES, LENGTH, RATE, SAME, STEP, save_streams, sine
 
 AMPLITUDE = 0.25
 GAIN = 1 / np.sqrt(2)  # in the middle, of a model as loud as a voice, at full velocity
@@ -189,11 +189,10 @@ def spectral(tmp_path, patch, **preset):
     levels = np.full(length // 32, 1e-4)
     levels[(length - step) // 32] = 0.2
     frame = np.concatenate([click.ravel(), levels])
-    width = len(frame)
     return patch(
         frame,
         {
-            "turn": np.eye(width),
+            "turn": SAME,
             "step": step,
             "grid": 4.0,
             "domain": "magnitude",
@@ -236,7 +235,7 @@ def test_a_stretched_frame_keeps_its_pitch(tmp_path, patch):
     spectra[:, 15:18] = [0.5, 1.0, 0.5]  # a sine of 1000 Hz
     frame = np.concatenate([spectra.ravel() * 0.1, np.full(length // 32, 0.05)])
     model = {
-        "turn": np.eye(len(frame)),
+        "turn": SAME,
         "step": step,
         "grid": 4.0,
         "domain": "magnitude",

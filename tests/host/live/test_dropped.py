@@ -17,6 +17,8 @@ from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.through.insert import Insert
 
+from ..cover import cover
+
 RATE = 22050
 KNOB = {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0}
 MOVED = {
@@ -71,8 +73,7 @@ def play(player, blocks=20):
         player.block(256)
 
 
-@pytest.mark.parametrize("rate", [RATE, 48000])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "rate"), cover(8, list(KINDS), [RATE, 48000]))
 def test_a_rack_that_is_no_longer_heard_is_gone_without_a_collector(make_patch, uncollected, monkeypatch, kind, rate):
     monkeypatch.setattr(live, "RING_SECONDS", 0.05)
     player = Player(Rack({0: make_patch(**KINDS[kind])}, rate, omni=True), rate)

@@ -23,12 +23,13 @@ from timbrel.host.play.player import NEW_NOTES, Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks
 
+from ..cover import cover
 from .playing import LONG_RELEASE, PLAYED, RATE, perform, player_of
 
 BLOCKS = [16, 63, 64, 65, 128, 480, 512, 2048, 8193]
 
 
-def performance(rate, seconds=1.6):
+def performance(rate, seconds=0.8):
     """Notes, knobs, wheel, pedals, turns and a clock, as a player would give them; all keys come up in the end."""
     random = np.random.default_rng(3)
     end = round(seconds * rate)
@@ -43,7 +44,7 @@ def performance(rate, seconds=1.6):
     events += [PitchBend(int(time), 0, int(random.integers(-8192, 8192))) for time in random.integers(0, end, 12)]
     for target, most in (("latent.0", 1.0), ("pan", 1.0), ("envelope.sustain", 1.0), ("effects.0.mix", 0.5)):
         events += [Turn(int(time), 0, target, most * float(random.random())) for time in random.integers(0, end, 4)]
-    events += [Clock(0, "start"), *(Clock(round(t * rate / 44), "tick") for t in range(1, 60)), Clock(end // 2, "stop")]
+    events += [Clock(0, "start"), *(Clock(round(t * rate / 44), "tick") for t in range(1, 30)), Clock(end // 2, "stop")]
     events += [event for event in let_go(end) if event.channel == 0]
     return sorted(events, key=lambda event: event.time)
 
@@ -65,14 +66,15 @@ def rendered(make_patch, tiny):
         patch = make_patch(tiny(sample_rate=44100), **PLAYED)
         if rate not in made:
             events = performance(rate)
-            made[rate] = events, offline(Rack({0: patch}, rate, omni=True), events, rate, 2.0)
+            made[rate] = events, offline(Rack({0: patch}, rate, omni=True), events, rate, 0.5)
         return Rack({0: patch}, rate, omni=True), *made[rate]
 
     return at
 
 
-@pytest.mark.parametrize("sizes", [*([size] for size in BLOCKS), RANDOM_MIX], ids=[*map(str, BLOCKS), "mix"])
-@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize(
+    ("sizes", "rate"), cover(10, [*([size] for size in BLOCKS), RANDOM_MIX], [44100, 48000]), ids=lambda it: str(it)[:6]
+)
 def test_live_is_offline_to_the_sample_in_blocks_of_any_size(rendered, rate, sizes):
     rack, events, expected = rendered(rate)
     latency = rack.latency_samples

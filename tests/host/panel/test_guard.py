@@ -11,6 +11,13 @@ from websockets.sync.client import connect
 
 from ...patience import PATIENCE_SECONDS
 from .client import Client
+from .conftest import Parent
+
+
+@pytest.fixture
+def parent(panel, tmp_path_factory):
+    """The parent of that process, which has the one model always: a map is made for each other."""
+    return Parent(panel, tmp_path_factory.getbasetemp())
 
 
 def answer(panel, request, whole=True):

@@ -48,14 +48,14 @@ def presets(tmp_path, analytic, monkeypatch):
 
 
 def performance(channels):
-    """Notes on some channels, and the knobs of a nanoKONTROL2."""
+    """Half a second of notes on some channels, and the knobs of a nanoKONTROL2."""
     random, events = np.random.default_rng(2), []
     for index in range(30):
-        time, channel = int(random.integers(0, RATE)), int(random.choice(channels))
+        time, channel = int(random.integers(0, RATE // 2)), int(random.choice(channels))
         key = 50 + index
-        events += [NoteOn(time, channel, key, 100), NoteOff(time + int(random.integers(2000, 20_000)), channel, key)]
+        events += [NoteOn(time, channel, key, 100), NoteOff(time + int(random.integers(1000, 10_000)), channel, key)]
     for number in (16, 17, 18, 74):
-        times = random.integers(0, RATE, 6)
+        times = random.integers(0, RATE // 2, 6)
         events += [ControlChange(int(time), 0, number, int(random.integers(0, 128))) for time in times]
     return sorted(events, key=lambda event: event.time)
 
@@ -63,7 +63,7 @@ def performance(channels):
 class Played:
     """What was played live, block by block, and its recording: ``take.wav`` and ``take.mid``."""
 
-    def __init__(self, setup, events, seconds=1.5, then=lambda tape: None, loads=None):
+    def __init__(self, setup, events, seconds=0.75, then=lambda tape: None, loads=None):
         """``loads`` are presets by slot, by the number of the block before which they are loaded."""
         stage = Stage(replace(setup, recording=True), pipe=None, rate=RATE)
         names = {None: setup.preset, **dict(setup.channels)}
@@ -113,7 +113,7 @@ def alike(sound):
     recorded = soundfile.read("take.wav", dtype="float32")[0].T
     length = min(recorded.shape[1], sound.shape[1])
     assert np.abs(recorded).max() > 0.01
-    assert length > RATE
+    assert length > RATE // 2
     return np.array_equal(recorded[:, :length], sound[:, :length])
 
 
@@ -177,7 +177,7 @@ def test_what_a_panel_turned_and_held_is_recorded_and_renders_to_the_same_sample
     (presets / "a.toml").write_text(PRESET + moved, encoding="utf-8")
     random, events = np.random.default_rng(3), performance((0, 4))
     for target in ("latent.0", "latent.1", "gain", "envelope.release_seconds"):
-        for time in random.integers(0, RATE, 50).tolist():
+        for time in random.integers(0, RATE // 2, 50).tolist():
             events.append(Turn(time, 0, target, random.random()))
             events.append(Hold(time, 0, target, bool(random.integers(2))))
     Played(Setup("a.toml"), sorted(events, key=lambda event: event.time))
@@ -225,15 +225,15 @@ def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(preset
     monkeypatch.setattr(player, "RING_SECONDS", 0.2)  # so that what rang on fades, too
     drafts = [Draft("one", PRESET + ECHO, presets), Draft("two", PRESET + MOVED, presets)]
     loads = {
-        50: {None: drafts[0]},
-        90: {2: drafts[1]},
-        131: {None: "b.toml", 2: "m.onnx"},
-        300: {None: drafts[0], 2: drafts[0]},
+        25: {None: drafts[0]},
+        45: {2: drafts[1]},
+        65: {None: "b.toml", 2: "m.onnx"},
+        150: {None: drafts[0], 2: drafts[0]},
     }
-    turns = [Turn(time, 0, "latent.1", time / RATE) for time in range(0, RATE, 1777)]
-    turns += [Hold(20_000, 0, "latent.0", True), Hold(50_000, 0, "latent.0", False)]
+    turns = [Turn(time, 0, "latent.1", time / RATE) for time in range(0, RATE // 2, 888)]
+    turns += [Hold(10_000, 0, "latent.0", True), Hold(25_000, 0, "latent.0", False)]
     events = sorted([*performance((0, 2, 5)), *turns], key=lambda event: event.time)
-    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 1.2, loads=loads)
+    Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 0.65, loads=loads)
     (presets / "b.toml").write_text(PRESET, encoding="utf-8")  # as it was begun with; when it was loaded it was soft
     (presets / "c.toml").write_text(PRESET.replace("voices = 8", "gain_db = -6.0\npan = 0.5"), encoding="utf-8")
     sound, said = rendered(timbrel, "--channel", "3=c.toml")
@@ -248,9 +248,9 @@ def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(preset
 
 def test_what_was_loaded_and_cannot_be_opened_any_more_is_said_and_the_rest_is_heard(presets, timbrel, monkeypatch):
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    loads = {50: {None: Draft("one", PRESET.replace("m.onnx", "gone.onnx"), presets)}, 90: {None: "b.toml"}}
+    loads = {25: {None: Draft("one", PRESET.replace("m.onnx", "gone.onnx"), presets)}, 45: {None: "b.toml"}}
     (presets / "gone.onnx").write_bytes((presets / "m.onnx").read_bytes())
-    Played(Setup("a.toml"), performance((0,)), 0.4, loads=loads)
+    Played(Setup("a.toml"), performance((0,)), 0.2, loads=loads)
     (presets / "gone.onnx").unlink()
     [said] = [line for line in rendered(timbrel)[1].splitlines() if "loaded" in line]
     assert said.startswith(
@@ -262,7 +262,7 @@ def test_the_channels_of_what_was_loaded_are_stems_that_add_up(presets, timbrel,
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
     quiet = PRESET.replace("voices = 8", "gain_db = -40.0")
     (presets / "a.toml").write_text(quiet, encoding="utf-8")  # which the limiter leaves as it is
-    Played(Setup("a.toml"), performance((0, 2)), loads={100: {2: Draft("one", quiet + ECHO, presets)}})
+    Played(Setup("a.toml"), performance((0, 2)), loads={50: {2: Draft("one", quiet + ECHO, presets)}})
     whole, _ = rendered(timbrel, "--stems")
     stems = [soundfile.read(f"again-ch{number:02d}.wav", dtype="float32")[0].T for number in (1, 3)]
     assert min(np.abs(stem).max() for stem in stems) > 1e-4

@@ -11,6 +11,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack
 
+from ..cover import cover
 from .performances import LARGE, MAPS, SHARP, level_db, rpn
 
 RATE = 22050
@@ -74,9 +75,7 @@ def whole(make_instrument, play):
     return sound
 
 
-@pytest.mark.parametrize("rate", [RATE, 48000])
-@pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("name", "rate", "sizes"), cover(22, list(SETTINGS), [RATE, 48000], SIZES), ids=str)
 def test_live_in_blocks_of_any_size_is_the_whole_to_the_bit(make_instrument, play, whole, name, rate, sizes):
     events, expected = whole(name, rate)
     count = 1500 if sizes == [1] else expected.shape[1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
@@ -407,6 +407,7 @@ PERFORMANCE = st.tuples(st.lists(EVENT, max_size=40), st.lists(ZONE, max_size=3)
 )
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(
     PERFORMANCE,
     st.booleans(),

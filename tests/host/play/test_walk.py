@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.contract.card import Card
 from timbrel.host.errors import UserError
@@ -48,6 +48,7 @@ def spread_marks(count, latents, seed):
     return np.random.default_rng(seed).uniform(*SPAN, (count, latents))
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(st.integers(1, 4), st.integers(1, 12), st.floats(0.05, 2), st.floats(0.01, 10), st.integers(0, 9999))
 def test_a_walk_never_strays_beyond_its_bound_nor_out_of_the_spans(make_walk, latents, count, bound, speed, seed):
     deviations = np.random.default_rng(seed).uniform(0.1, 3, latents)

@@ -1,6 +1,7 @@
 """Voices that several processes share: the same bits as in one, and nothing left behind."""
 
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import os
@@ -31,9 +32,10 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.play.voices import PARTS
 
 from ...patience import until
+from ..cover import cover
 
 RATE = 22050
-COUNT = 30_000
+COUNT = 16_000
 KNOBS = [
     {"number": 16, "target": "latent.0", "low": 0.0, "high": 1.0},
     {"number": 17, "target": "gain", "low": -30.0, "high": 3.0},
@@ -67,11 +69,11 @@ def performance(seed, count=COUNT, channels=(0,)):
     rng = np.random.default_rng(seed)
     events = []
     for channel in channels:
-        for _ in range(25):
+        for _ in range(13):
             on, key = int(rng.integers(count)), int(rng.integers(40, 90))
             events += [NoteOn(on, channel, key, int(rng.integers(1, 128))), NoteOff(on + 9000, channel, key)]
             events.append(KeyPressure(on + 50, channel, key, int(rng.integers(128))))
-        for at in rng.integers(count, size=60).tolist():
+        for at in rng.integers(count, size=32).tolist():
             value = int(rng.integers(128))
             events.append(ControlChange(at, channel, int(rng.choice([16, 17, 18, 64, 74, 123])), value))
             events.append(PitchBend(at, channel, 64 * value - 4096))
@@ -112,13 +114,25 @@ def lone():
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
-def test_processes_change_no_bit(make_patch, lone, keys):
-    events = performance(1, channels=(0, 1, 2) if "mpe" in keys else (0,))
-    whole = played(Rack({0: make_patch(**keys)}, RATE), events)
-    assert np.abs(whole[0]).max() > 0.01
-    assert alike(played(Rack({0: make_patch(**keys)}, RATE, 2), events), whole)
-    assert alike(played(Rack({0: make_patch(**keys)}, RATE, PARTS), events, (999, 8193, 1), ahead=5000), whole)
+@pytest.fixture(scope="module")
+def whole(make_patch):
+    """A function that gives (events, the sound of them in one process), made once."""
+
+    @functools.cache
+    def sound(name):
+        events = performance(1, channels=(0, 1, 2) if "mpe" in KEYS[name] else (0,))
+        return events, played(Rack({0: make_patch(**KEYS[name])}, RATE), events)
+
+    return sound
+
+
+@pytest.mark.parametrize(("name", "processes"), cover(10, list(KEYS), [2, PARTS]))
+def test_processes_change_no_bit(make_patch, whole, lone, name, processes):
+    events, expected = whole(name)
+    assert np.abs(expected[0]).max() > 0.01
+    rack = Rack({0: make_patch(**KEYS[name])}, RATE, processes)
+    how = {} if processes == 2 else {"sizes": (999, 8193, 1), "ahead": 5000}
+    assert alike(played(rack, events, **how), expected)
 
 
 @pytest.mark.parametrize("rate", [RATE, 48000, 8000])
@@ -137,13 +151,14 @@ def told(monkeypatch):
     monkeypatch.setattr(worker, "PAYS", 0.0)
 
 
-@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
-def test_processes_that_leave_hand_over_every_bit(make_patch, lone, told, keys):
-    events = performance(6, channels=(0, 1, 2) if "mpe" in keys else (0,))
-    whole = played(Rack({0: make_patch(**keys)}, RATE), events)
-    assert alike(played(Rack({0: make_patch(**keys)}, RATE, 2), events, (1000,), leaving=[13]), whole)
-    rack = Rack({0: make_patch(**keys)}, RATE, PARTS)
-    assert alike(played(rack, events, (999, 4096, 1), ahead=5000, leaving=[2, 5, 8]), whole)
+@pytest.mark.parametrize(("name", "processes"), cover(10, list(KEYS), [PARTS, 2]))
+def test_processes_that_leave_hand_over_every_bit(make_patch, whole, lone, told, name, processes):
+    events, expected = whole(name)
+    rack = Rack({0: make_patch(**KEYS[name])}, RATE, processes)
+    how = {"sizes": (1000,), "leaving": [13]}
+    if processes == PARTS:
+        how = {"sizes": (999, 4096, 1), "ahead": 5000, "leaving": [2, 5, 8]}
+    assert alike(played(rack, events, **how), expected)
 
 
 def test_processes_leave_channels_of_several_rates_in_time(make_patch, tiny, lone, told):

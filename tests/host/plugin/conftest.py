@@ -5,9 +5,16 @@ import sys
 import pytest
 
 from .fake import FakePlugin
+from .lv2 import build
 
 if sys.platform != "linux":
     collect_ignore_glob = ["*"]  # plugins play on Linux
+
+
+@pytest.fixture(scope="session")
+def lv2_built(tmp_path_factory):
+    """The folder that the bundle of LV2 and its host are built into."""
+    return build(tmp_path_factory.mktemp("lv2"))
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def lines(events, moves):
 
 @pytest.mark.parametrize(
     ("name", "divisions"),
-    [("clap", [(64,), (128,), (1024,), (1, 777, 4096, 16384, 3)]), ("vst3", [(1, 777, 1024)])],
+    [("clap", [(64,), (1, 777, 4096, 16384, 3)]), ("vst3", [(1, 777, 1024)])],
 )
 def test_a_bounce_is_what_render_makes_in_any_blocks(play, name, divisions):
     expected, latency = rendered(PRESET, in_order([Tempo(0, 93.0), *PLAYED, *turned(PRESET, MOVED)]))
@@ -138,18 +138,18 @@ def by_the_block(events, block):
     return in_order([e if isinstance(e, notes) else replace(e, time=e.time - e.time % block) for e in events])
 
 
-@pytest.mark.parametrize("block", [64, 128, 1024])
-def test_pedalboard_bounces_what_render_makes(vst3, block):
-    events = by_the_block(PLAYED, block)
-    expected, latency = rendered(PRESET, events)
+def test_pedalboard_bounces_what_render_makes_in_any_blocks_one_after_the_other(vst3):
     plugin = pedalboard.load_plugin(vst3)
-    messages = [(message(event), (event.time + 0.01) / RATE) for event in events]  # its host cuts times off
-    sound = plugin.process(messages, duration=LENGTH / RATE, sample_rate=RATE, num_channels=2, buffer_size=block)
-    np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
+    for block in (64, 1024):
+        events = by_the_block(PLAYED, block)
+        expected, latency = rendered(PRESET, events)
+        messages = [(message(event), (event.time + 0.01) / RATE) for event in events]  # its host cuts times off
+        sound = plugin.process(messages, duration=LENGTH / RATE, sample_rate=RATE, num_channels=2, buffer_size=block)
+        np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
 
 
-@pytest.mark.parametrize("block", [64, 128, 1024])
-def test_dawdreamer_bounces_what_render_makes(vst3, tmp_path, block):
+def test_dawdreamer_bounces_what_render_makes(vst3, tmp_path):
+    block = 128
     dawdreamer = pytest.importorskip("dawdreamer", reason="no dawdreamer (PyPI)")
     events = by_the_block(PLAYED, block)
     # A tick is half a sample, and all is one later: its host cuts times off.

@@ -6,20 +6,14 @@ import subprocess
 import numpy as np
 import pytest
 
-from .lv2 import URI, Lv2, build
+from .lv2 import URI, Lv2
 from .native import PRESET, Folder
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The folder that the bundle and the host are built into."""
-    return build(tmp_path_factory.mktemp("lv2"))
-
-
 @pytest.fixture
-def plugin(built, tmp_path):
+def plugin(lv2_built, tmp_path):
     """A bundle that has the server of known sound; its folder is `plugin.server`."""
-    one = Lv2(built, tmp_path)
+    one = Lv2(lv2_built, tmp_path)
     one.server = Folder(one.bundle)
     return one
 

@@ -21,6 +21,8 @@ from timbrel.host.through.sought import Found, Sought
 from timbrel.host.through.spans import Span
 from timbrel.host.through.track import clip_of
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def digits():
