@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import gc
 import io
 import os
 import random
@@ -41,40 +40,10 @@ providers._get_local_constants = providers.Constants
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-gc.disable()  # until all tests are found: what is loaded by then stays
-
-
-class Loaded:
-    """All that is loaded before the first test, which the collector passes over: torch and tests are a million objects.
-
-    Live playing has the same done while it sounds, and undone at its end.
-    """
-
-    def __init__(self):
-        self._unfreeze, self._kept = gc.unfreeze, False
-        gc.unfreeze = self.unfreeze
-
-    def keep(self):
-        """Have the collector pass over it again."""
-        if not self._kept:
-            gc.freeze()
-            self._kept = True
-
-    def unfreeze(self):
-        """Do as `gc.unfreeze`."""
-        self._unfreeze()
-        self._kept = False
-
-
-LOADED = Loaded()
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """Begin each test's fixtures with the same random numbers, whichever tests ran before."""
     same_numbers()
-    LOADED.keep()
-    gc.enable()
 
 
 def same_numbers():
