@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ except (ImportError, OSError):  # the package, or the system's library
     jack = None
 
 TOGETHER = 0.005  # seconds
+LAST_CALL_SECONDS = 1.0
 
 
 class JackServer:
@@ -53,6 +55,30 @@ class JackServer:
         self._process.wait()
 
 
+class Process:
+    """A client's process callback, which does nothing any more before its client is closed.
+
+    JACK cancels a client's thread wherever it is. In the midst of a callback it takes the interpreter's lock with it,
+    and all other threads wait for ever: so callbacks are as short as can be by then.
+    """
+
+    def __init__(self, client, work):
+        """Have ``work`` called with each block's number of frames."""
+        self._work, self._ends, self._idle = work, False, threading.Event()
+        client.set_process_callback(self._called)
+
+    def _called(self, count):
+        if self._ends:
+            self._idle.set()
+        else:
+            self._work(count)
+
+    def end(self):
+        """Call ``work`` no more, and wait until the last call is over; a server that is gone calls nobody."""
+        self._ends = True
+        self._idle.wait(LAST_CALL_SECONDS)
+
+
 class JackRig:
     """A JACK client that plays MIDI at exact frames and records two channels from its first one on."""
 
@@ -66,7 +92,7 @@ class JackRig:
         self.lost = []  # frames at which JACK itself was late, or the whole machine
         self._waiting, self._cycles = [], []  # when each of the server's cycles came, and its first frame
         self._watched_since = 0.0
-        self._client.set_process_callback(self._process)
+        self._calls = Process(self._client, self._process)
         self._client.set_xrun_callback(lambda delay: self.lost.append(self.now))
 
     def __enter__(self):
@@ -74,6 +100,7 @@ class JackRig:
         return self
 
     def __exit__(self, *error):
+        self._calls.end()
         self._client.deactivate()
         self._client.close()
 

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from ...patience import until
+from ..jack_server import Process
 from .jack_play import PRESET, Played, control, off, on, play, realtime
 
 pytestmark = pytest.mark.usefixtures("portaudio")
@@ -320,7 +321,7 @@ class Speaker:
         self.sound, self.heard = sound, np.zeros(len(sound), np.float32)
         self.now, self.lost = 0, []
         self._begin = None
-        self._client.set_process_callback(self._process)
+        self._calls = Process(self._client, self._process)
         self._moments = []
         self._client.set_xrun_callback(self._late)
 
@@ -337,6 +338,7 @@ class Speaker:
         return self
 
     def __exit__(self, *error):
+        self._calls.end()
         self._client.deactivate()
         self._client.close()
 

@@ -1,7 +1,6 @@
 """MIDI inputs over JACK: named by any part, several at once, found again, and let go when they vanish."""
 
 import contextlib
-import gc
 import threading
 import time
 from itertools import pairwise
@@ -14,6 +13,7 @@ from timbrel.host.midi.decode import Decoder
 from timbrel.host.midi.ports import Inputs, port_names
 
 from ...patience import PATIENCE_SECONDS, until
+from ..jack_server import Process
 
 jack = pytest.importorskip(
     "jack", reason="JACK-Client is not installed, or finds no libjack", exc_type=(ImportError, OSError)
@@ -24,10 +24,18 @@ LOST_SECONDS = 10.0  # what has not come then was dropped: it is sent again
 
 
 @pytest.fixture(autouse=True)
-def rtmidi(jack_server):
-    """The library; inputs that a test leaves open are closed behind it, for others look for ports of that name."""
-    yield pytest.importorskip("rtmidi")
-    gc.collect()
+def rtmidi(jack_server, monkeypatch):
+    """The library; all that a test opens is closed behind it, for others look for ports of that name."""
+    library, opened, opens = pytest.importorskip("rtmidi"), [], ports._client
+
+    def kept(*asked):
+        opened.append(opens(*asked))
+        return opened[-1]
+
+    monkeypatch.setattr(ports, "_client", kept)
+    yield library
+    for client in opened:
+        client.delete()
 
 
 def client_of(name):
@@ -59,11 +67,12 @@ def controller(name):
         while waiting:
             port.write_midi_event(0, waiting.pop(0))
 
-    client.set_process_callback(process)
+    calls = Process(client, process)
     client.activate()
     try:
         yield waiting.append
     finally:
+        calls.end()
         left(client)
 
 
