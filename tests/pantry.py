@@ -143,7 +143,7 @@ def written(path):
 
 @functools.cache
 def held(path, when):
-    """What a file holds since it was written; to read all of them around each test takes long."""
+    """The content of a file since it was written; reading all of them around each test takes long."""
     return path.read_bytes()
 
 

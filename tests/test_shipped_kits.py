@@ -111,7 +111,7 @@ def test_its_files_are_small_and_say_where_the_sounds_are_from(patch):
 
 @pytest.mark.parametrize("name", [DEMO, KEYS, *KITS])
 def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
-    """Of its first second: all of it takes long."""
+    """The tune and the picture are those of its first second: all of it takes long."""
 
     def beginning(path, rate):
         whole = read_performance(path, rate)

@@ -31,7 +31,7 @@ def test_they_are_as_loud_as_voices_of_new_models_at_velocity_100(loud):
 
 @pytest.mark.parametrize("name", shipped_presets())
 def test_no_single_key_at_full_velocity_comes_nearer_to_full_scale_than_a_decibel(name):
-    """Of a kit all keys; of what plays scales the lowest, the middle and the highest."""
+    """The keys are all of a kit, and the lowest, the middle and the highest of an instrument that plays scales."""
     patch = open_patch(name)
     keys = demo.keys_of(patch)
     if not patch.preset.keys:

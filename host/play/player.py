@@ -191,7 +191,7 @@ class Player:
         return mix, due
 
     def prepare(self) -> None:
-        """Do a step of what the next block will need, once the last one has been handed over; it changes no sample.
+        """Prepare a part of the next block, once the last one has been handed over; it changes no sample.
 
         Where new notes wait for that block, it will need its time for them.
         """

@@ -52,7 +52,7 @@ def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_anot
 
 
 def test_a_sampler_is_compared_only_where_training_has_no_key_of_the_notes(analytic, tmp_path):
-    """Of a heard key the instrument learned, and the sampler would play another one."""
+    """The instrument learned a key that is heard, and the sampler would play another one."""
     clips = note_corpus(tmp_path / "c", [*KEYS, ("train", 62, {"velocity": 90})])
     found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None)
     assert found.found["sampler"] is None

@@ -1,4 +1,4 @@
-"""What the tests of sounds made again share."""
+"""The fixtures that tests of sounds made again share."""
 
 import pytest
 from timbrel.host.through import again
