@@ -18,6 +18,7 @@ except (ImportError, OSError):  # the package, or the system's library
 
 TOGETHER = 0.005  # seconds
 LAST_CALL_SECONDS = 1.0
+LEAVING_SECONDS = 0.05  # from a thread's last callback to its end
 
 
 class JackServer:
@@ -56,27 +57,28 @@ class JackServer:
 
 
 class Process:
-    """A client's process callback, which does nothing any more before its client is closed.
+    """A client's process callback, whose thread ends of itself before its client is closed.
 
-    JACK cancels a client's thread wherever it is. In the midst of a callback it takes the interpreter's lock with it,
-    and all other threads wait for ever: so callbacks are as short as can be by then.
+    JACK cancels a client's thread wherever it is: also where it waits for the interpreter's lock, which nobody gets
+    from then on. A callback that fails ends its thread in order.
     """
 
     def __init__(self, client, work):
         """Have ``work`` called with each block's number of frames."""
-        self._work, self._ends, self._idle = work, False, threading.Event()
+        self._work, self._ends, self._last = work, False, threading.Event()
         client.set_process_callback(self._called)
 
     def _called(self, count):
         if self._ends:
-            self._idle.set()
-        else:
-            self._work(count)
+            self._last.set()
+            raise jack.CallbackExit
+        self._work(count)
 
     def end(self):
-        """Call ``work`` no more, and wait until the last call is over; a server that is gone calls nobody."""
+        """Have the thread end; a server that is gone calls nobody."""
         self._ends = True
-        self._idle.wait(LAST_CALL_SECONDS)
+        if self._last.wait(LAST_CALL_SECONDS):
+            time.sleep(LEAVING_SECONDS)
 
 
 class JackRig:
