@@ -134,6 +134,8 @@ class Inputs:
         while self._gone:
             port, heir = self._gone.popleft()
             if heir is None:
+                if port in self._ports:  # whoever was connected by hand has left, and what it sent is still to be heard
+                    arrived += port.poll()
                 arrived += port.released(self._ports)
             else:
                 heir.holds.join(port.holds)

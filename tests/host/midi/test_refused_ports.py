@@ -1,8 +1,9 @@
-"""MIDI ports that another program keeps for itself: told once, and forgotten when that is over."""
+"""MIDI ports that another program keeps for itself, or whose sender leaves, without a server of MIDI."""
 
 from types import SimpleNamespace
 
 import pytest
+from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.midi import ports
 from timbrel.host.midi.ports import Inputs
 
@@ -76,3 +77,16 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
         busy.taken = False
         inputs.poll()
         assert inputs.rescan() == ["MIDI port 'Keys' is here"]
+
+
+def test_a_note_that_a_sender_sent_before_it_left_is_heard_and_then_released(busy):
+    """It was connected by hand to an input that stays."""
+    busy.taken = False
+    inputs = Inputs(["Keys"])
+    wires, sent = {"Keys", "another"}, [([0x90, 64, 100], 0.0)]
+    inputs._wires = SimpleNamespace(into=lambda place: frozenset(wires), ports=lambda client: set())
+    inputs.rescan()
+    inputs._ports[0].source.get_message = lambda: sent.pop() if sent else None
+    wires.remove("another")
+    assert inputs.rescan() == ["MIDI port 'another' has gone; its notes are released"]
+    assert [timed.event for timed in inputs.poll()] == [NoteOn(0, 0, 64, 100), NoteOff(0, 0, 64)]
