@@ -69,10 +69,11 @@ class Process:
         client.set_process_callback(self._called)
 
     def _called(self, count):
-        if self._ends:
+        ends = self._ends
+        self._work(count)  # the last time as well: what lies in a port's buffer is heard until its client has closed
+        if ends:
             self._last.set()
             raise jack.CallbackExit
-        self._work(count)
 
     def end(self):
         """Have the thread end; a server that is gone calls nobody."""
