@@ -328,6 +328,11 @@ class NullSink:
 
     @property
     def taken(self) -> int:
+        return min(self._wanted, self.written)
+
+    @property
+    def _wanted(self) -> int:
+        """Return the samples that the clock would have taken by now, had they all been there."""
         blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
         return (blocks - self.depth) * self.block
 
@@ -336,7 +341,7 @@ class NullSink:
 
     def write(self, sound: Array) -> None:
         self.written += self.block
-        behind = self.taken - self.written
+        behind = self._wanted - self.written
         if behind > 0:
             self.underruns += 1
             self._began += behind / self.rate

@@ -147,6 +147,7 @@ class Loop:
         self._shown = shown
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
+        self._latest = [0] * len(sources)  # samples of the last events that came from each
         self._asked_blocks = 0  # by which the ring is deeper for now, as `brace` says
         self._mean_seconds = 0.0  # that a block of late took
         self._mean_waited_seconds = 0.0  # of these, that it waited for the interpreter
@@ -293,15 +294,17 @@ class Loop:
             self._strain = 0.5 * TIGHT  # wait and see
 
     def _listen(self) -> None:
-        for source in self.sources:
+        for index, source in enumerate(self.sources):
             for timed in source.poll():
-                time_samples = self.player.now
+                # What came later takes effect no earlier, though the card's clock was set back between the two.
+                time_samples = max(self.player.now, self._latest[index])
                 if not self._lowest:
                     # Of the block that was under way then, by the start of the ring: constant, whatever we slept.
                     since = self._timeline.sample(timed.seconds) - self.sink.block
                     if self._whole_blocks:  # stamped when they were handed on, a little after
                         since -= since % self.sink.block
                     time_samples = max(time_samples, since + self.delay_samples)
+                self._latest[index] = time_samples
                 self.player.schedule(replace(timed.event, time=time_samples))
                 self.measured.append(time_samples - self._timeline.sample(timed.seconds))
                 if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):

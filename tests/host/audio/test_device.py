@@ -93,6 +93,7 @@ def test_nowhere_takes_a_block_a_period_silence_first_and_counts_what_came_too_l
     hours.now += 0.03
     assert (sink.taken, sink.underruns) == (960, 0)
     hours.now += 0.05
+    assert sink.taken == 960  # of those that were written
     sink.write(np.zeros((2, 480), np.float32))
     assert (sink.taken, sink.written, sink.underruns) == (1440, 1440, 1)
     assert sink.alive

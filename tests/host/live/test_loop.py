@@ -217,6 +217,25 @@ def test_an_event_is_late_by_the_delay_that_is_told_and_without_lowest_latency_b
         assert late.min() >= loop.delay_samples - 128 - 1
 
 
+class SetBack(FakeSink):
+    """A card that said for a moment that it was 20 ms further than it was."""
+
+    @property
+    def taken(self):
+        return super().taken + 960 * (0.5 <= self.hours.now - self.began < 0.501)
+
+
+def test_events_keep_their_order_though_the_cards_clock_is_set_back_between_them(make_patch, hours):
+    timed = [Timed(100.45 + 0.0003 * i, ControlChange(0, 0, 1, i % 128)) for i in range(400)]
+    sink, told = SetBack(hours), []
+    player = player_of(make_patch, 48000)
+    loop = Loop(player, sink, [FakeSource(hours, timed)], on_block=lambda sound, events: told.extend(events))
+    loop.run()
+    assert [event.value for event in told] == [i % 128 for i in range(400)]
+    late = [event.time + 256 - (moment.seconds - 100.0) * 48000 for event, moment in zip(told, timed, strict=True)]
+    assert late[-1] <= loop.delay_samples + 1  # what was told wrongly is forgotten
+
+
 def test_a_loop_gives_the_samples_of_its_player_and_tells_each_block(make_patch, hours):
     timed = [Timed(100.05, NoteOn(0, 0, 60, 100)), Timed(100.3, NoteOff(0, 0, 60))]
     loop, sink, told = looped(make_patch, hours, timed)
