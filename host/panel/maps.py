@@ -7,7 +7,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST_SECONDS = 60.0  # to wait for a map, on a slow machine that plays meanwhile
+from ..errors import Failure
+
+END_SECONDS = 1.0  # that a process may take to end once it has sent its map
 
 
 class Map(NamedTuple):
@@ -18,24 +20,37 @@ class Map(NamedTuple):
     labels: tuple[str, ...]
 
 
-async def map_of(model: Path, data: bytes | None) -> Map | None:
-    """Return the map of a model's file, or of its ``data``; None where none can be made, or the file is gone."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_make, args=(theirs, model, data), name="map", daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        there = await asyncio.to_thread(ours.poll, LONGEST_SECONDS)
-        made: Map | None = await asyncio.to_thread(ours.recv) if there else None
-    except (EOFError, OSError):  # it could not be made
-        made = None
-    finally:
-        ours.close()
-        if process.is_alive():
-            await asyncio.to_thread(process.join, 1.0)
-            process.kill()
-    return made
+class Making:
+    """A map on its way."""
+
+    def __init__(self, model: Path, data: bytes | None) -> None:
+        """Begin the map of a model's file, or of its ``data``."""
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_make, args=(theirs, model, data), name="map", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        """Make it no further: nobody will see it."""
+        self._process.kill()
+
+    async def made(self) -> Map | None:
+        """Return the map, however long it takes; None where the model has none, or its file is gone.
+
+        Raises:
+            Failure: its process ended without one.
+        """
+        try:
+            made: Map | None = await asyncio.to_thread(self._ours.recv)
+        except (EOFError, OSError):
+            await asyncio.to_thread(self._process.join)
+            raise Failure(f"the map could not be made: its process ended with {self._process.exitcode}") from None
+        finally:
+            self._ours.close()
+            await asyncio.to_thread(self._process.join, END_SECONDS)
+            self._process.kill()
+        return made
 
 
 def _make(pipe: Connection, model: Path, data: bytes | None) -> None:

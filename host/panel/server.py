@@ -22,12 +22,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ... import __version__
-from ..errors import printable
+from ..errors import Failure, printable
 from ..events import Event, Turn
 from ..shelf import Draft
 from .board import Board
 from .guard import Allowance, Guard, is_token
-from .maps import Map, map_of
+from .maps import Making, Map
 from .post import Post
 from .report import Report
 from .words import LONGEST_WORD, Hello, read_word
@@ -40,7 +40,9 @@ PING_SECONDS = 2.0  # between looks whether a page is still there: a tablet may 
 GONE_SECONDS = 5.0  # without an answer: what it holds is let go
 MOST_PAGES = 32
 MOST_LINES = 50  # that wait for a page that takes nothing
-CLOSE_BAD, CLOSE_POLICY, CLOSE_STRANGER, CLOSE_FULL = 1007, 1008, 4401, 1013  # RFC 6455, 7.4; our own from 4000 on
+# RFC 6455, 7.4; our own from 4000 on
+CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER = 1007, 1008, 1011, 1013, 4401
+GONE = WebSocketDisconnect, OSError, RuntimeError  # raised where a page has gone
 LATEST = ("state", "values", "meters", "presets")  # of which a page is told the newest alone, in this order
 
 
@@ -96,8 +98,8 @@ class Server:
         self._count = 0
         self._model: Path | None = None
         self._map: Map | None = None
-        self._wanted = object()  # another for each map that is asked for
-        self._making: set[asyncio.Task[None]] = set()
+        self._making: Making | None = None
+        self._waiting: asyncio.Task[None] | None = None  # for the map
         routes = [
             WebSocketRoute("/socket", self._socket),
             *self._report.routes,
@@ -131,14 +133,22 @@ class Server:
         """See `Out`."""
         self._model, self._map = model, None
         self.tell({"t": "state", "state": {"report": self._report.tells_of(model)}})
-        task = asyncio.get_running_loop().create_task(self._show_map(model, data))
-        self._making.add(task)
-        task.add_done_callback(self._making.discard)
+        if self._making is not None:
+            self._making.stop()
+        self._making = Making(model, data)
+        self._waiting = asyncio.get_running_loop().create_task(self._show_map(self._making))
 
-    async def _show_map(self, model: Path, data: bytes | None) -> None:
-        self._wanted = wanted = object()
-        made = await map_of(model, data)
-        if made is not None and self._wanted is wanted:  # else another is by now
+    async def _show_map(self, making: Making) -> None:
+        try:
+            made = await making.made()
+        except Failure as failure:
+            made = None
+            if self._making is making:
+                self._log(str(failure))
+        if self._making is not making:  # another is wanted by now
+            return
+        self._making = None
+        if made is not None:
             self._map = made
             self.tell({"t": "state", "state": {"map": self._map_state()}})
             for page in self._pages:
@@ -152,7 +162,7 @@ class Server:
     async def _socket(self, websocket: WebSocket) -> None:
         await websocket.accept()
         page = Page()
-        with contextlib.suppress(WebSocketDisconnect, OSError):
+        with contextlib.suppress(*GONE):
             if not await self._knows_token(websocket):
                 await websocket.close(CLOSE_STRANGER)
                 return
@@ -161,15 +171,22 @@ class Server:
                 return
             self._count += 1
             self._pages[page] = None
-            teller = asyncio.create_task(self._tell(websocket, page))
+            tasks = [asyncio.create_task(self._tell(websocket, page))]
             try:
                 state = self._board.state() | {"map": self._map_state(), "report": self._report.tells_of(self._model)}
                 page.put({"t": "welcome", "page": self._count, "version": __version__, "state": state})
                 if self._map is not None:
                     page.put_bytes(self._map.frame)
-                await self._listen(websocket, page)
+                tasks.append(asyncio.create_task(self._listen(websocket, page)))
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for error in (task.exception() for task in tasks if task.done()):
+                    if error is not None and not isinstance(error, GONE):
+                        # It would be told nothing any more: it is closed, and comes back for all that there is.
+                        self._log(f"a page is closed, and comes back: {type(error).__name__}: {error}")
+                        await websocket.close(CLOSE_BROKEN)
             finally:
-                teller.cancel()
+                for task in tasks:
+                    task.cancel()
                 del self._pages[page]
                 self._board.leave(page)
 
@@ -205,7 +222,7 @@ class Server:
 
     async def _tell(self, websocket: WebSocket, page: Page) -> None:
         told = 0.0
-        with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):  # the page has gone
+        with contextlib.suppress(*GONE):
             while True:
                 await page.news.wait()
                 if (rest := told + FRAME_SECONDS - time.monotonic()) > 0:

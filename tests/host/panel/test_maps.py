@@ -3,7 +3,9 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from timbrel.host.panel.maps import map_of
+import pytest
+from timbrel.host.errors import Failure
+from timbrel.host.panel.maps import Making
 from timbrel.host.shelf import shipped_models
 
 
@@ -12,10 +14,21 @@ def test_a_model_that_lies_nowhere_has_the_map_of_its_file(tmp_path):
     gone = tmp_path / "gone.onnx"
 
     async def maps():
-        return await map_of(model, None), await map_of(gone, model.read_bytes()), await map_of(gone, None)
+        given = (model, None), (gone, model.read_bytes()), (gone, None)
+        return [await Making(*each).made() for each in given]
 
     with ThreadPoolExecutor() as pool:  # the loop of a browser's tests may run on this thread
         of_file, of_bytes, of_none = pool.submit(lambda: asyncio.run(maps())).result()
     assert of_file is not None
     assert of_bytes == of_file
     assert of_none is None
+
+
+def test_a_map_that_is_stopped_says_so():
+    async def stopped():
+        making = Making(shipped_models()["gm-chroma-8"], None)
+        making.stop()
+        return await making.made()
+
+    with ThreadPoolExecutor() as pool, pytest.raises(Failure, match="its process ended with -9"):
+        pool.submit(lambda: asyncio.run(stopped())).result()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
 from timbrel.host.panel.process import PanelProcess
+from websockets.exceptions import ConnectionClosedError
 
 from ...patience import PATIENCE_SECONDS
 from .client import Client
@@ -82,6 +83,17 @@ def test_a_page_that_reads_nothing_holds_up_neither_the_others_nor_the_parent(pa
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
+def test_a_page_to_which_something_cannot_be_told_is_closed_and_that_is_said(panel, parent):
+    with Client(panel) as page:
+        parent.panel.hear("report", status(RESTS, latents=[float("nan")]))
+        with pytest.raises(ConnectionClosedError, match="1011"):
+            page.wait("meters", lambda meters: meters["code"] != [0.5])
+    parent.until(lambda: any("a page is closed, and comes back: ValueError" in line for line in parent.said))
+    parent.panel.hear("report", status(RESTS))
+    with Client(panel) as page:
+        assert page.state["preset"]["name"] == "pad"
+
+
 def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held(tmp_path):
     with PanelProcess() as panel:
         parent = Parent(panel, tmp_path)
