@@ -133,12 +133,11 @@ def _compared(
 
 
 def _coded(coded: Coded, note: Note, rate: int) -> dict[str, float]:
-    """Return the shape of a note made of its codes: by the decoder alone, and as it is played."""
-    moved = coded.moved(note.sound, note.single.pitch)
-    there, own = course(moved.sound, rate), course(note.sound, rate)
+    """Return the shape of a note made of its codes: by the decoder alone, and as it is played; at its own pitch."""
+    moved, own = coded.moved(note.sound, note.single.pitch), course(note.sound, rate)
     return {
-        "each_frame": shape_db(there, course(coded.each(moved), rate)),
-        "one": shape_db(there, course(coded.one(moved), rate)),
+        "each_frame": shape_db(own, course(coded.each(moved), rate)),
+        "one": shape_db(own, course(coded.one(moved), rate)),
         "one_played": shape_db(own, course(coded.played(moved, len(note.sound)), rate)),
     }
 

@@ -26,7 +26,7 @@ MEASURES = {
 CODES = {
     "each_frame": (
         "Shape frame by frame, dB",
-        "The decoder alone: each frame of the recording, in the octave of training, encoded and decoded.",
+        "The decoder alone: each frame of the recording, encoded and decoded in the octave of training, at its own pitch.",
     ),
     "one": ("Shape of one code, dB", "The same, with one code for all frames: that nearest to their codes’ median."),
     "one_played": ("Shape of one code, played, dB", "The note’s own key, held at this code."),

@@ -63,14 +63,17 @@ class Coded:
         ratio = semitones_to_ratio(note - pitch)
         there = soxr.resample(sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
         codes = self._encoder.encode(_frames(there, card)).astype(np.float64)
-        return Moved(there, note, key, codes[medoid(codes * in_deviations(card))])
+        return Moved(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
 
     def each(self, moved: "Moved") -> Array:
-        """Return a moved note whose every frame was encoded and decoded, with its own phases and level: [samples]."""
+        """Return a note whose every frame was encoded and decoded, with its own phases and level.
+
+        It is moved back to its own pitch: [samples], as many as the note has.
+        """
         return self._through(moved, None)
 
     def one(self, moved: "Moved") -> Array:
-        """Return a moved note whose every frame was decoded of the note's one code, with its own phase and level."""
+        """Return a note whose every frame was decoded of its one code, with its own phases and level, as `each`."""
         return self._through(moved, moved.code)
 
     def played(self, moved: "Moved", length: int) -> Array:
@@ -84,16 +87,24 @@ class Coded:
     def _through(self, moved: "Moved", code: Double | None) -> Array:
         latency = latency_of(self._model.card)
         through = Through(self._model, _Held(moved.note, code), "original", relaid=False)
-        return through.process(np.pad(moved.sound, (0, latency)))[latency:]
+        sound = through.process(np.pad(moved.sound, (0, latency)))[latency:]
+        rate = self._model.card.sample_rate
+        back = soxr.resample(sound, rate, rate * moved.ratio)[: moved.length].astype(np.float32)
+        return np.pad(back, (0, moved.length - len(back)))
 
 
 class Moved(NamedTuple):
-    """A note in the octave that a model was trained in: [samples], the MIDI note there, its own key, and its code."""
+    """A note in the octave that a model was trained in: [samples], the MIDI note there, its own key, and its code.
+
+    ``ratio`` is how many times as fast it is there, ``length`` how many samples it had.
+    """
 
     sound: Array
     note: int
     key: int
     code: Double
+    ratio: float
+    length: int
 
 
 class _Held:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ...host.contract.card import Card, in_deviations
 from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
 from ...host.contract.model import Model
-from ...host.play.gestures.blend import BLENDED, KEY_SEMITONES, VELOCITY_STEPS
+from ...host.play.gestures.blend import KEY_SEMITONES, VELOCITY_STEPS, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
@@ -28,8 +28,7 @@ from .fit import Coder
 
 Doubles = npt.NDArray[np.float64]
 
-NOTES = 128  # a kilobyte each, and a third of a second of an export
-MOST_NOTES = 256  # of many instruments, which have `FEWEST_KEYS` each at the least
+NOTES = 256  # of one instrument or of many, a kilobyte each, and a third of a second of an export
 DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
@@ -85,7 +84,7 @@ def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
         places.setdefault(_instrument_of(single), []).append(place)
     keys = [len({known[place].key for place in own}) for own in places.values()]
     each = max(FEWEST_KEYS, NOTES // len(places))
-    if np.median(keys) < FEWEST_KEYS or each * len(places) > MOST_NOTES:
+    if np.median(keys) < FEWEST_KEYS or each * len(places) > NOTES:
         return spread(known, NOTES, np.random.default_rng(SEED), loudness)
     return [
         note
@@ -208,10 +207,8 @@ def told_by_neighbours(places: Doubles, codes: Doubles) -> float:
     away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, VELOCITY_STEPS)
     apart = np.square(away).sum(2)
     np.fill_diagonal(apart, np.inf)
-    near = apart.argsort(axis=1, kind="stable")[:, :BLENDED]
-    ordered = np.take_along_axis(apart, near, axis=1)
-    weights = np.exp((ordered[:, :1] - ordered) / 2)
-    blends = np.einsum("ij,ijk->ik", weights / weights.sum(1, keepdims=True), offsets[near])
+    near, weights = nearest(apart)
+    blends = np.einsum("ij,ijk->ik", weights, offsets[near])
     return float(np.clip((blends * offsets).sum() / max(np.square(blends).sum(), 1e-12), 0.0, 1.0))
 
 

@@ -134,9 +134,7 @@ class CoherentVoicing:
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
         self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
         self._bins = self._noise.shape[1]
-        self._lowest_bin = math.ceil(
-            INAUDIBLE_HZ * card.frame_length / card.sample_rate
-        )  # bin of the model that is heard
+        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
@@ -228,9 +226,7 @@ class CoherentVoicing:
         return np.where(np.count_nonzero(chroma, axis=1) == 1, self._fundamentals[chroma.argmax(axis=1)], np.nan)
 
     def _take_apart(self, frames: Array, chroma: Indices | Array) -> Array:
-        audible = frames.copy()
-        audible[:, : self._lowest_bin] = audible[:, self._lowest_bin, np.newaxis]
-        return taken_apart(audible, self._decoded_fundamentals(chroma), self._layout)
+        return taken_apart(frames, self._decoded_fundamentals(chroma), self._layout)
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
@@ -325,6 +321,7 @@ class CoherentVoicing:
         level = residue * self._hiss
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
+        level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
         return _tapered(level)
 
 

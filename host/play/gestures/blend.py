@@ -10,9 +10,10 @@ from ...contract.gesture import Gestures, NoteWay
 
 Doubles = npt.NDArray[np.float64]
 
-# The distances at which a recorded note counts for 0.6 of one of the same key and velocity. Of six, tried on the
-# very notes of docs/fidelity.md, they are one of three that differ by less than 0.2 dB of envelope.
-KEY_SEMITONES, VELOCITY_STEPS = 3.0, 12.0
+# The distances in key and in velocity that count as much as each other. Weights are those of Shepard ("A two-dimensional
+# interpolation function for irregularly-spaced data", 1968): a recorded note is played as it was recorded.
+KEY_SEMITONES, VELOCITY_STEPS = 1.5, 6.0
+SAME = 1e-3  # squared distance under which notes count as the same
 BLENDED = 8
 AROUND_SEMITONES = 3.0  # of a key, or as far as so many notes lie: they say how softly and loudly it can be played
 QUIET_DB = -60.0  # where a release has ended
@@ -101,7 +102,7 @@ class Ways:
         """Return the way of a note whose velocity is one of those around."""
         away = np.abs(self._keys - pitch)
         apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / VELOCITY_STEPS)
-        near, weights = _nearest(apart)
+        near, weights = nearest(apart)
         row, n = weights @ self._held[near], self._latents
         codes = 2 + n + self._levels  # where a row's codes begin
         held = row[2 : 2 + n], row[2 + n : codes], row[codes:].reshape(-1, n), float(row[0]), float(row[1])
@@ -109,7 +110,7 @@ class Ways:
             return Mix(*held, np.zeros(0), np.zeros((0, n)))
         if not self._let_go[near].all():
             apart[~self._let_go] = np.inf  # these were cut off before they had ended
-            near, weights = _nearest(apart)
+            near, weights = nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
         return Mix(*held, row[:codes], row[codes:].reshape(-1, n))
 
@@ -120,12 +121,14 @@ def _drop_first(known: dict[Any, Any]) -> None:
         del known[next(iter(known))]
 
 
-def _nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
-    """Return the nearest notes of those whose squared distances are given, and the weight of each; they sum to 1."""
-    near = apart.argsort(kind="stable")[:BLENDED]
-    ordered = apart[near]
-    weights: Doubles = np.exp((ordered[0] - ordered) / 2)
-    return near, weights / weights.sum()
+def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
+    """Return the nearest notes, [..., 8 at most], of those whose squared distances are given, [..., notes].
+
+    Beside them, the weight of each, in inverse proportion to its squared distance; they sum to 1.
+    """
+    near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
+    weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
+    return near, weights / weights.sum(axis=-1, keepdims=True)
 
 
 def scale_of(card: Card) -> Doubles:

@@ -65,7 +65,7 @@ def test_instruments_are_told_apart_by_label(tmp_path):
 
 
 def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTES", 4)
+    monkeypatch.setattr(build, "NOTES", 9)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -74,12 +74,11 @@ def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
 
 
 def test_so_many_instruments_that_each_would_have_too_few_notes_share_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTES", 4)
-    monkeypatch.setattr(build, "MOST_NOTES", 8)
+    monkeypatch.setattr(build, "NOTES", 8)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
-    assert sum(len(one.notes) for one in found.instruments) == 4
+    assert sum(len(one.notes) for one in found.instruments) == 8
 
 
 def test_a_corpus_without_single_notes_gives_none(tmp_path):

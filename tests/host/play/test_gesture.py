@@ -156,19 +156,18 @@ def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every
     assert joined > along
 
 
+PLACES = [(60, 110), (60, 30), (90, 110)]
+
+
 def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured):
     loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
     high = note(90.0, 110, code=[0.5, 0.9])
     _, made = hands.engine_and_hands(make_patch(gestured(gestures(loud, soft, high))))
-    found = {}
-    for key, velocity in ((60, 110), (60, 30), (60, 70), (90, 110), (75, 110)):
-        mix = made._gesturing._ways.mix(key, velocity)
-        found[key, velocity] = mix.offset
-    assert found[60, 110] == pytest.approx([0.4, 0.0], abs=0.01)
-    assert found[60, 30] == pytest.approx([-0.4, 0.0], abs=0.01)
-    assert found[60, 70] == pytest.approx([0.0, 0.0], abs=1e-9)
-    assert found[90, 110] == pytest.approx([0.0, 0.4], abs=0.01)
-    assert found[75, 110] == pytest.approx([0.2, 0.2], abs=0.01)
+    for key, velocity in ((60, 110), (60, 30), (60, 70), (90, 110), (75, 110), (61, 104)):
+        apart = [((place - key) / 1.5) ** 2 + ((speed - velocity) / 6) ** 2 for place, speed in PLACES]
+        weights = 1 / (np.array(apart) + 1e-3)  # as of Shepard's inverse squares
+        offset = weights @ np.array([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.4]]) / weights.sum()
+        assert made._gesturing._ways.mix(key, velocity).offset == pytest.approx(offset, abs=1e-9)
 
 
 def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gestured):
