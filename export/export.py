@@ -119,6 +119,8 @@ def _write_decoder(
     codes = graphs.codes
     n = codes.latents.shape[1]
     inputs = {"latent": torch.rand(3, n)} | ({"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {})
+    if graphs.pitched:
+        inputs["pitch"] = 60 + torch.rand(3, 1)
     if words := graphs.card.get("labels"):
         inputs["label"] = torch.rand(3, len(words))
     if noise := _noise(graphs):
@@ -144,7 +146,9 @@ def _write_decoder(
         landmarks=marks,
         training=_training(run, step),
         parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
-        reference=Reference(latent=[[0.0] * n], chroma=[0], label=[0], points=[0], frame=[[0.0]], tolerance=0.0),
+        reference=Reference(
+            latent=[[0.0] * n], chroma=[0], label=[0], key=[0], points=[0], frame=[[0.0]], tolerance=0.0
+        ),
         state=list(graphs.state),
         **graphs.card,
     )
@@ -238,7 +242,7 @@ def _step_pairs(
     for step in range(STEPS if graphs.state else 1):
         conditions = model.card.conditions
         latent, condition = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64, conditions or PITCH_CLASSES)
-        asked = [latent, np.eye(conditions, dtype=np.float32)[condition]] if conditions else [latent]
+        asked = [latent, *model.told(condition).values()]
         noise = np.random.default_rng([seed, step]).standard_normal((batch, _noise(graphs)), np.float32)
         if noise.size:
             asked.append(noise)
@@ -261,6 +265,8 @@ def _write_encoder(
 ) -> None:
     card, length = decoder.card, decoder.card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
+    if graphs.pitched:
+        inputs["pitch"] = 60 + torch.rand(3, 1)
     outputs = ["latent", *(state.name for state in graphs.state if state.name == FED)]
     outputs += ["label"] if graphs.encoder_labels else []
     graph = trace(encoder, inputs, outputs, "batch")
@@ -282,6 +288,8 @@ def _write_encoder(
         feeds = {"audio": _sounds(corpus, length, batch)}
         if graphs.encoder_chroma:
             feeds["chroma"] = ONE_HOT[np.arange(batch) % 12]
+        if graphs.pitched:
+            feeds["pitch"] = np.linspace(40, 90, batch, dtype=np.float32)[:, np.newaxis]
         expected = encoder(*map(torch.from_numpy, feeds.values()))
         for name, of_torch, found in zip(
             outputs, expected if len(outputs) > 1 else (expected,), session.run(outputs, feeds), strict=True

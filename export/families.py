@@ -17,7 +17,8 @@ from .first_preset import First, first_kit, first_loop, first_scale, first_textu
 from .gan import gan_graphs, halves_graphs, invert_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
-from .reports import chroma, classifier, clip, gan, grain, sequence
+from .partials import partials_graphs
+from .reports import chroma, classifier, clip, gan, grain, partials, sequence
 from .reports.report import Report
 from .streams import loop_report
 from .streams.loops import loop_graphs
@@ -71,6 +72,15 @@ FAMILIES: dict[str, Family] = {
         lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
         played=True,
         unpitched="the recordings have no clear pitch: keys will choose the colour of the sound, not its note",
+    ),
+    "partials": Family(
+        partials_graphs,
+        partials.report,
+        "tuned-partials",
+        "keys will choose the note, knobs the colour",
+        first_scale,
+        "scale.wav",
+        played=True,
     ),
     "grain": Family(
         grain_graphs,

@@ -12,6 +12,7 @@ from ..host.contract.card import Card
 from ..host.contract.model import Model
 from ..host.kinds.clip import Clip
 from ..host.kinds.grain import Grain, GrainSettings
+from ..host.kinds.partials import Partials
 from ..host.kinds.spectrum import Spectrum
 from ..host.kinds.stream import Stream, StreamSettings
 from ..host.patch.agreement import named
@@ -123,6 +124,7 @@ def _for_streams(model: Model) -> Preset:
 
 PRESETS: dict[str, Callable[[Model], Preset]] = {
     Spectrum.name: _for_keys,
+    Partials.name: _for_keys,
     Grain.name: _for_grains,
     Clip.name: _for_clips,
     Stream.name: _for_streams,

@@ -18,7 +18,8 @@ class Graphs:
 
     ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12] or where the card has labels how
     much there is of each, [voice, labels], where the card's stream has it ``noise``, and each ``state``; it gives
-    frames, and after them each state as it is for the next step. ``encoder`` takes audio [batch, frame_length] and,
+    frames, and after them each state as it is for the next step. Where they are ``pitched``, both take MIDI notes,
+    [voice, 1], after their first input. ``encoder`` takes audio [batch, frame_length] and,
     with ``encoder_chroma``, chroma; it gives latents, of a stream what its decoder is fed for them, the state
     ``previous``, and with ``encoder_labels``, how much a sound is taken for each label; a network may have none.
     ``card`` has the fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those
@@ -37,5 +38,6 @@ class Graphs:
     strays: float = 0.0
     exact: int = 0
     encoder_labels: bool = False
+    pitched: bool = False
     state: Sequence[State] = ()
     gestures: Callable[[Model], Gestures | None] = lambda model: None

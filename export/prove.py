@@ -32,6 +32,8 @@ def reference(model: Model) -> Reference:
     steps = STEPS if model.card.state else 1
     conditions = model.card.conditions
     condition = np.arange(ROWS) % max(1, conditions)
+    if (partials := model.card.partials) is not None:
+        condition = np.linspace(partials.low, partials.high, ROWS).round().astype(np.intp)
     frame = model.after(steps, latent, condition)
     points = np.unique(np.argsort(frame.max(0))[-POINTS:])
     rows = np.abs(frame).argmax(0)
@@ -40,6 +42,7 @@ def reference(model: Model) -> Reference:
         latent=[[round(float(v), 4) for v in row] for row in latent],
         chroma=condition.tolist() if model.card.chroma is not None else None,
         label=condition.tolist() if model.card.labels else None,
+        key=condition.tolist() if model.card.partials is not None else None,
         points=[int(p) for p in points],
         frame=[[round(float(v), 6) for v in row[points]] for row in frame],
         tolerance=round(TOLERANCE * max(1.0, float(frame.max())), 6),

@@ -3,6 +3,7 @@
 import math
 
 Range = tuple[float, float]  # the lowest and the highest value
+INAUDIBLE_HZ = 20.0  # below this nothing is synthesized: no DC, no rumble
 A4_HZ = 440.0
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 

@@ -10,7 +10,7 @@ from timbrel.train.families import FAMILIES as TRAINED
 
 ROOT = Path(__file__).parents[1]
 # Where the names are given: by a kind's or a family's own files, by the tables of rows, and by the format of cards.
-OWN = tuple(f"export/{name}.py" for name in ("chroma", "clip", "gan", "grain"))
+OWN = tuple(f"export/{name}.py" for name in ("chroma", "clip", "gan", "grain", "partials"))
 OF_KINDS = ("host/kinds/", "host/contract/card.py", *OWN)
 OF_FAMILIES = ("train/families.py", "train/recipes/", "export/families.py", "export/study/", "export/commands.py")
 

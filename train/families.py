@@ -12,6 +12,7 @@ from .batches.grain import check_grains, grain_data
 from .batches.hits import check_hits, describe_hits, hit_data
 from .batches.labelled import check_labelled, labelled_data, named
 from .batches.loops import check_loops, describe_loops, loop_data, on_grid
+from .batches.partials import check_partials, in_span, partials_data
 from .batches.sequence import check_sequences, describe_sequences, sequence_data, told_clips
 from .corpus.store import Corpus
 from .data import Data
@@ -23,6 +24,7 @@ from .models.dcgan import DCGAN, Halves
 from .models.grain import GrainAutoencoder
 from .models.invert import Inverter, following
 from .models.loops import LoopNetwork
+from .models.partials import PartialsAutoencoder
 from .models.sequence import RecurrentNetwork
 from .models.wavegan import WaveGAN
 from .network import Network
@@ -69,6 +71,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, held_spectra, complete=in_octave),
+    "partials": Family(PartialsAutoencoder, check_partials, partials_data, None, complete=in_span),
     "grain": Family(GrainAutoencoder, check_grains, grain_data, held_grains),
     "gan": Family(WaveGAN, check_clips, clip_data, held_clips, complete=told_words, health=health, describe=describe),
     "dcgan": Family(DCGAN, check_clips, clip_data, held_clips, health=health, describe=describe),

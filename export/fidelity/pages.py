@@ -26,7 +26,7 @@ MEASURES = {
 CODES = {
     "each_frame": (
         "Shape frame by frame, dB",
-        "The decoder alone: each frame of the recording, encoded and decoded in the octave of training, at its own pitch.",
+        "The decoder alone: each frame of the recording encoded, decoded, and at its own pitch again.",
     ),
     "one": ("Shape of one code, dB", "The same, with one code for all frames: that nearest to their codes’ median."),
     "one_played": ("Shape of one code, played, dB", "The note’s own key, held at this code."),

@@ -123,8 +123,8 @@ class _Held:
 
 
 def has_encoder(patch: Patch) -> bool:
-    """Return whether the model's encoder lies beside it."""
-    return encoder_path(patch.model.path).exists()
+    """Return whether notes can be made of their codes: the encoder lies beside the model, which has a chroma."""
+    return encoder_path(patch.model.path).exists() and patch.model.card.chroma is not None
 
 
 def _frames(sound: Array, card: Card) -> Array:

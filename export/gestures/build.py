@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ...host.contract.card import Card, in_deviations
 from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
 from ...host.contract.model import Model
+from ...host.contract.partials import spectra
 from ...host.play.gestures.blend import KEY_SEMITONES, VELOCITY_STEPS, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
@@ -50,7 +51,7 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
         model: as it is written; its keys choose the note.
     """
     known = singles(corpus, "train")
-    if not known or model.card.chroma is None:
+    if not known or not model.card.keyed:
         return None
     loudest = loudest_db(corpus, known)
     chosen = _chosen(known, [_loudness(corpus, single) for single in known])
@@ -121,8 +122,8 @@ def _fitted(courses: Sequence[Course], coder: Coder) -> list[_Note]:
     """Return notes with codes that are fitted to their frames, those of all notes together."""
     if not courses:
         return []
-    classes = np.concatenate([np.full(len(course.frames), course.pitch_class, np.intp) for course in courses])
-    found = coder.fitted(np.concatenate([course.frames for course in courses]), classes).astype(np.float64)
+    conditions = np.concatenate([np.full(len(course.frames), course.condition) for course in courses])
+    found = coder.fitted(np.concatenate([course.frames for course in courses]), conditions).astype(np.float64)
     ends = np.cumsum([len(course.frames) for course in courses])
     parts = np.split(found, ends[:-1])
     return [_Note(course, codes_of(course, part)) for course, part in zip(courses, parts, strict=True)]
@@ -173,10 +174,11 @@ class _Levels:
         self._model = model
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
-    def of(self, codes: Doubles, pitch_class: int) -> Doubles:
+    def of(self, codes: Doubles, condition: float) -> Doubles:
         """Return levels in dB of codes' frames, [points]; codes are brought back into the latents' spans."""
         kept = np.clip(codes, self._low, self._high).astype(np.float32)
-        frames = self._model.decode(kept, np.full(len(kept), pitch_class, np.intp))
+        conditions = np.full(len(kept), round(condition), np.intp)
+        frames = spectra(self.card, self._model.decode(kept, conditions), conditions)
         found: Doubles = 10 * np.log10(np.maximum(np.square(frames, dtype=np.float64).sum(1), QUIETEST))
         return found
 
@@ -217,12 +219,12 @@ def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
     (course, found), directions = note, decoded.directions
     codes = _along(found.held, directions, decoded.card)
     path = found.own + _between(LEVELS_AT, CODES_AT, codes) @ directions
-    louder = decoded.of(np.concatenate([path, home[np.newaxis]]), course.pitch_class)
+    louder = decoded.of(np.concatenate([path, home[np.newaxis]]), course.condition)
     release: dict[str, Any] = {}
     if course.release_levels is not None and found.released is not None:
         way = _along(found.released, directions, decoded.card)
         path = found.own + _between(RELEASE_LEVELS_AT, RELEASE_CODES_AT, way) @ directions
-        risen = decoded.of(path, course.pitch_class)
+        risen = decoded.of(path, course.condition)
         levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)
         release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(way, 3)}
     return NoteWay(
@@ -250,8 +252,8 @@ def _wander(courses: Sequence[Course], directions: Doubles, coder: Coder) -> Wan
             continue
         levels.append(_moves(course.steady_levels[:, np.newaxis], STEP_SECONDS))
         if len(course.steady_frames) > 2:
-            classes = np.full(len(course.steady_frames), course.pitch_class, np.intp)
-            steady = coder.encoded(course.steady_frames, classes).astype(np.float64)
+            conditions = np.full(len(course.steady_frames), course.condition)
+            steady = coder.encoded(course.steady_frames, conditions).astype(np.float64)
             codes.append(_moves(_along(steady, directions, coder.card), course.frame_seconds))
     still = np.stack([np.zeros(len(directions)), np.full(len(directions), 1.0)])
     level = np.median(levels, axis=0)[:, 0] if levels else np.array([0.0, 1.0])

@@ -1,18 +1,16 @@
 """Measures the way of one recorded note: its loudness and its codes, from where it begins and from where it was let go.
 
-Times are those of the recording, whose frames are encoded in the octave of training, and so played faster or slower.
+Times are those of the recording, whose frames are encoded where training has them, maybe faster or slower.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 
-from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
+from ...host.contract.card import Card, in_deviations
 from ...host.dsp import medoid
 from ...host.through.track import QUIET
-from ...host.units import semitones_to_ratio
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.notes import Note
 from .fit import Coder
@@ -40,7 +38,7 @@ SMOOTH_SECONDS = 0.046  # means of power for wandering: two periods of the lowes
 
 
 class Course(NamedTuple):
-    """The way of a note, but for its codes, whose frames are here.
+    """The way of a note, but for its codes, whose frames are here; ``condition`` is what networks are told of them.
 
     ``levels`` [LEVELS_AT] in dB under its loudest moment, and ``fall`` by how many dB a second it goes on falling after
     them. ``release_levels`` [RELEASE_LEVELS_AT] in dB under the level where it was let go; None where it rang out, or
@@ -52,6 +50,7 @@ class Course(NamedTuple):
     """
 
     note: Note
+    condition: float
     levels: Doubles
     fall: float
     release_levels: Doubles | None
@@ -60,11 +59,6 @@ class Course(NamedTuple):
     steady_levels: Doubles
     steady_frames: Array
     frame_seconds: float
-
-    @property
-    def pitch_class(self) -> int:
-        """Return the pitch class of the note's key."""
-        return self.note.single.key % PITCH_CLASSES
 
 
 class Codes(NamedTuple):
@@ -81,7 +75,8 @@ class Codes(NamedTuple):
 def course_of(note: Note, coder: Coder) -> Course | None:
     """Measure a note, whose sound has the model's rate; None where it is silent."""
     card = coder.card
-    moved, ratio = _moved(note, card)
+    moved, ratio = coder.moved(note.sound, note.single)
+    condition = coder.condition(note.single)
     apart = card.hop_length / card.sample_rate * ratio
     seconds = np.arange(0.0, max(len(note.sound) / card.sample_rate, apart), apart)
     frames = _frames(moved, seconds / ratio, card)
@@ -92,7 +87,7 @@ def course_of(note: Note, coder: Coder) -> Course | None:
     levels = _levels(note, card.sample_rate)
     held = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
     own = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
-    codes = coder.encoded(frames[own], np.full(len(own), note.single.key % PITCH_CLASSES)).astype(np.float64)
+    codes = coder.encoded(frames[own], np.full(len(own), condition)).astype(np.float64)
     rings = levels[held] <= RINGS_DB
     fall = _fall(levels[: held + 1]) if rings else 0.0
     released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
@@ -102,6 +97,7 @@ def course_of(note: Note, coder: Coder) -> Course | None:
     moments = _inside(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
     return Course(
         note=note,
+        condition=condition,
         levels=_held_levels(levels[: held + 1], fall),
         fall=fall,
         release_levels=_release_levels(levels[held:]) if released else None,
@@ -125,14 +121,6 @@ def codes_of(course: Course, found: Doubles) -> Codes:
         last = np.broadcast_to(there[-1], (len(RELEASE_CODES_AT) - len(there), len(own)))
         way = np.concatenate([there, last]) - own
     return Codes(own, np.concatenate([held, rest]) - own, way)
-
-
-def _moved(note: Note, card: Card) -> tuple[Array, float]:
-    """Return a note's sound in the octave of training, [samples], and how many times as fast it is played there."""
-    assert card.chroma is not None
-    there = PITCH_CLASSES * (card.chroma.octave + 1) + note.single.key % PITCH_CLASSES
-    ratio = semitones_to_ratio(there - note.single.pitch)
-    return soxr.resample(note.sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32), ratio
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:

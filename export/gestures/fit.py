@@ -8,13 +8,17 @@ half alone. What is asked for is what `timbrel evaluate` measures: the shape of 
 import librosa
 import numpy as np
 import numpy.typing as npt
+import soxr
 import torch
 from torch import Tensor, nn
 
-from ...host.contract.card import Card
+from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.units import semitones_to_ratio
+from ...train.models.partials import Bands
+from ..fidelity.notes import Single
 
 Array = npt.NDArray[np.float32]
-Classes = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
 
 BANDS = 64
 FLOOR = 1e-6  # of a frame's power, -60 dB: a band that holds less is as good as empty
@@ -25,10 +29,10 @@ ROWS = 512  # at once through the networks
 
 
 class Coder:
-    """Encodes frames, and fits codes to them, with a model's networks."""
+    """Encodes frames, and fits codes to them, with a model's networks that take a chroma beside."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
-        """Take the networks: both take a chroma too, [rows, 12], whether they look at it or not."""
+        """Take the networks: both take what `_told` gives, whether they look at it or not."""
         self._encoder, self._decoder, self.card = encoder, decoder, card
         length, rate = card.frame_length, card.sample_rate
         self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=BANDS, norm=None).T.copy())
@@ -36,25 +40,37 @@ class Coder:
         half = torch.hann_window(length // 2, periodic=True)
         self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
 
+    def moved(self, sound: Array, single: Single) -> tuple[Array, float]:
+        """Return a note's sound where training has it, [samples], and how many times as fast it is played there."""
+        chroma = self.card.chroma
+        assert chroma is not None
+        there = PITCH_CLASSES * (chroma.octave + 1) + single.key % PITCH_CLASSES
+        ratio = semitones_to_ratio(there - single.pitch)
+        return soxr.resample(sound, self.card.sample_rate * ratio, self.card.sample_rate).astype(np.float32), ratio
+
+    def condition(self, single: Single) -> float:
+        """Return what the networks are told of a note's frames: its pitch class."""
+        return single.key % PITCH_CLASSES
+
     @torch.no_grad()
-    def encoded(self, frames: Array, classes: Classes) -> Array:
-        """Return the codes, [rows, n_latents], of frames, [rows, frame_length], of pitch classes, [rows]."""
+    def encoded(self, frames: Array, conditions: Floats) -> Array:
+        """Return the codes, [rows, n_latents], of frames, [rows, frame_length], for a condition of each, [rows]."""
         parts = [
-            self._encoder(torch.from_numpy(frames[at : at + ROWS]), _one_hot(classes[at : at + ROWS])).numpy()
+            self._encoder(torch.from_numpy(frames[at : at + ROWS]), self._told(conditions[at : at + ROWS])).numpy()
             for at in range(0, len(frames), ROWS)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
 
-    def fitted(self, frames: Array, classes: Classes) -> Array:
+    def fitted(self, frames: Array, conditions: Floats) -> Array:
         """Return codes that are fitted to frames, in the latents' spans; arguments and result as `encoded`."""
         parts = [
-            self._fit(frames[at : at + ROWS], classes[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
+            self._fit(frames[at : at + ROWS], conditions[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
         ]
         return np.concatenate(parts)
 
     @torch.enable_grad()
-    def _fit(self, frames: Array, classes: Classes) -> Tensor:
-        first, chroma = torch.from_numpy(self.encoded(frames, classes)), _one_hot(classes)
+    def _fit(self, frames: Array, conditions: Floats) -> Tensor:
+        first, told = torch.from_numpy(self.encoded(frames, conditions)), self._told(conditions)
         latents = self.card.latents
         low, high, scale = (
             torch.tensor([getattr(latent, name) for latent in latents]) for name in ("low", "high", "std")
@@ -65,14 +81,22 @@ class Coder:
         aside = torch.zeros_like(first, requires_grad=True)
         search = torch.optim.Rprop([aside], lr=RATE)  # rows know nothing of each other: neither do its step sizes
         for _ in range(STEPS):
-            decoded = self._decoder(torch.clamp(first + aside * scale, low, high), chroma)
-            lost = (self._shape(decoded) - shape).square().mean(1)
-            lost = lost + OCTAVE * (self._brightness(decoded) - brightness).square()
+            decoded = self._decoder(torch.clamp(first + aside * scale, low, high), told)
+            found_shape, found_brightness = self._heard(decoded, told)
+            lost = (found_shape - shape).square().mean(1) + OCTAVE * (found_brightness - brightness).square()
             lost = lost + ASIDE * aside.square().sum(1)
             (aside.grad,) = torch.autograd.grad(lost.sum(), aside)
             search.step()
         found: Tensor = torch.clamp(first + aside.detach() * scale, low, high)
         return found
+
+    def _told(self, conditions: Floats) -> Tensor:
+        """Return what the networks take beside their first input."""
+        return torch.eye(PITCH_CLASSES)[torch.from_numpy(conditions.astype(np.int64))]
+
+    def _heard(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shape and the brightness of decoded frames."""
+        return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
         """Return the share of a frame's power in each mel band, in dB: [rows, BANDS]."""
@@ -86,5 +110,26 @@ class Coder:
         return torch.log2(centroid.clamp_min(1.0))
 
 
-def _one_hot(classes: Classes) -> Tensor:
-    return torch.eye(12)[torch.from_numpy(classes)]
+class PitchedCoder(Coder):
+    """The same of a network that takes pitches, and gives partials and noise."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card, bands: Bands) -> None:
+        """Take the networks, and what measures the bands of decoded frames."""
+        super().__init__(encoder, decoder, card)
+        self._bands = bands
+
+    def moved(self, sound: Array, single: Single) -> tuple[Array, float]:
+        """See `Coder.moved`: it stays at its own pitch."""
+        return sound, 1.0
+
+    def condition(self, single: Single) -> float:
+        """Return what the networks are told of a note's frames: its pitch, a MIDI note."""
+        return single.pitch
+
+    def _told(self, conditions: Floats) -> Tensor:
+        return torch.from_numpy(conditions.astype(np.float32))[:, None]
+
+    def _heard(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        pitches = told[:, 0]
+        shares = self._bands.shares(decoded, pitches)
+        return 10 * torch.log10(shares + FLOOR), torch.log2(self._bands.centroid(decoded, pitches).clamp_min(1.0))

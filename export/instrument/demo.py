@@ -7,6 +7,7 @@ import numpy as np
 from ...host.events import ControlChange, Event, NoteOff, NoteOn
 from ...host.kinds.clip import Clip
 from ...host.kinds.grain import Grain
+from ...host.kinds.partials import Partials
 from ...host.kinds.spectrum import Spectrum
 from ...host.kinds.stream import Stream
 from ...host.midi.file import Performance
@@ -45,8 +46,10 @@ def keys_of(patch: Patch) -> list[int]:
 
 def _scale(patch: Patch, velocity: int) -> tuple[list[Event], int]:
     """A major scale in the octave of the recordings."""
-    chroma = patch.model.card.chroma
-    lowest = 12 * ((chroma.octave if chroma else 4) + 1)
+    card = patch.model.card
+    lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
+    if card.partials is not None:
+        lowest = 12 * round((card.partials.low + card.partials.high - 12) / 24)
     length = round(NOTE_SECONDS * RATE)
     events: list[Event] = []
     for index, step in enumerate(SCALE):
@@ -96,6 +99,7 @@ def _loop(patch: Patch, velocity: int) -> tuple[list[Event], int]:
 
 DEMOS: dict[str, Callable[[Patch, int], tuple[list[Event], int]]] = {
     Spectrum.name: _scale,
+    Partials.name: _scale,
     Grain.name: _walk,
     Clip.name: _hits,
     Stream.name: _loop,

@@ -42,7 +42,9 @@ class Decoded:
         self.high = torch.tensor([latent.high for latent in card.latents])
         codes = torch.tensor([mark.latent for mark in marks])
         self.codes = torch.minimum(torch.maximum(codes, self.low), self.high)
-        conditions = np.arange(len(marks)) % max(1, card.conditions)  # keys, or labels, in turn
+        conditions = np.arange(len(marks)) % max(1, card.conditions)  # pitch classes, or labels, in turn
+        if card.partials is not None:
+            conditions = np.linspace(card.partials.low, card.partials.high, len(marks)).round().astype(np.intp)
         for place, mark in enumerate(marks):
             if mark.label in card.labels:
                 conditions[place] = card.labels.index(mark.label)
@@ -51,7 +53,7 @@ class Decoded:
         self._timbre = (
             Timbre(card.sample_rate, card.frame_length, chroma.octave) if chroma is not None and chroma.folded else None
         )
-        self._mean = float(levels_of(card, model.decode(self.codes.numpy(), conditions))[1].mean())
+        self._mean = float(levels_of(card, model.decode(self.codes.numpy(), conditions), conditions)[1].mean())
 
     @property
     def descriptors(self) -> Sequence[Descriptor]:
@@ -64,7 +66,7 @@ class Decoded:
         """Return the descriptors of codes, [codes, descriptors], and levels of bands in dB, [codes, bands]."""
         card = self._model.card
         frames = self._model.decode(codes.numpy(), self._conditions)
-        levels, octaves = levels_of(card, frames)
+        levels, octaves = levels_of(card, frames, self._conditions)
         if self._timbre is not None:
             found = self._timbre(torch.from_numpy(frames), torch.from_numpy(self._conditions))
         else:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ...host.contract.model import Model
-from ...host.engines.frames import INAUDIBLE_HZ, SILENT
+from ...host.engines.frames import SILENT
 from ...host.engines.phase import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
 from ...host.engines.protocol import MIDDLE_C
+from ...host.units import INAUDIBLE_HZ
 from .player import Player
 
 

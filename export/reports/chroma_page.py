@@ -69,7 +69,7 @@ def page(
         },
         {
             "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
-            "Latents": _latents(found) + of("histograms", "correlation"),
+            "Latents": latents(found) + of("histograms", "correlation"),
             "Training": of("loss"),
         },
     )
@@ -124,19 +124,19 @@ def _keys(found: Figures) -> str:
     )
 
 
-def _latents(found: Figures) -> str:
-    latents = found["latents"]
-    variational = "divergence" in latents["dimensions"][0]
+def latents(found: Figures) -> str:
+    told = found["latents"]
+    variational = "divergence" in told["dimensions"][0]
     header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]
     rows = []
-    for i, dimension in enumerate(latents["dimensions"]):
+    for i, dimension in enumerate(told["dimensions"]):
         cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
         if variational:
             cells.append(dimension["divergence"])
         rows.append([str(i), *(f"{cell:.3f}".replace("-", "−") for cell in cells), "dead" if dimension["dead"] else ""])
     note = (
-        f"Codes of {latents['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
-        f"{latents['largest_correlation']:.2f}."
+        f"Codes of {told['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
+        f"{told['largest_correlation']:.2f}."
     )
     if variational:
         note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."

@@ -76,6 +76,21 @@ def chroma(found: Figures) -> Verdict:
     return _verdict([_keys(found), _knobs(found)], more, worst)
 
 
+def partials(found: Figures) -> Verdict:
+    """Judge an instrument of notes with partials of their own: do frames come back, and do knobs do their work?"""
+    if not _alive(found):
+        return _verdict([_dead(found)])
+    off = found["reconstruction"]["bands_db"]
+    told = f"Frames of {'recordings' if found['split'] == 'train' else 'unheard recordings'} come back {off:.1f} dB off"
+    near = off <= CAME_BACK_DB
+    came_back = _Said(f"{told}." if near else f"{told}: train longer, or with more recordings.", near)
+    more = _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    left_out = 1 - found["recordings"]["pitched"]
+    if left_out > 1 - MOST:
+        more.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")
+    return _verdict([came_back, _knobs(found)], more)
+
+
 def grain(found: Figures) -> Verdict:
     """Judge a texture: do random codes sound like the recordings, and do codes fill their space?"""
     if not _alive(found):

@@ -1,7 +1,9 @@
 """The card: what a host must know to play a model, as JSON in the ONNX file's metadata."""
 
 import base64
+import itertools
 import json
+import math
 import zlib
 from typing import Annotated, Literal
 
@@ -15,11 +17,12 @@ from ..kinds.table import kind_of
 METADATA_KEY = "timbrel.card"
 FORMAT = 1
 PITCH_CLASSES = 12
+KEYS = 128  # of MIDI
 LONGEST_NAME = 32  # of a direction: what a screen and a plugin show
 MOST_LABELS = 1024  # of a model: one-hot rows stay small
 
-Kind = Literal["spectrum", "grain", "clip", "stream"]
-Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag"]
+Kind = Literal["spectrum", "partials", "grain", "clip", "stream"]
+Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag", "partials"]
 Window = Literal["hann", "blackman", "rectangular"]
 PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
 
@@ -80,6 +83,42 @@ class Chroma(_Part):
     trained: list[PitchClass]
     octave: int
     folded: bool = False
+
+
+class Partials(_Part):
+    """The layout of a frame of partials, at the pitch that the graph's input ``pitch`` says.
+
+    First ``harmonics`` heights: the magnitudes at the middles of the lobes that harmonics 1, 2, … have in a spectrum of
+    ``frame_length`` samples under the card's window, whose squares sum to 1 for a training frame. Then the noise: the
+    root mean square magnitude of that spectrum's bins between lobes, in each of the bands between ``edges_hz``, which
+    rise. ``low`` and ``high`` are the lowest and the highest MIDI note of the recordings.
+
+    Strings are stiff: partial k of key p has k sqrt(1 + B k^2) times the frequency of the first, B = exp(``stretch[0]``
+    + ``stretch[1]`` p) (Fletcher, "Normal vibration frequencies of a stiff piano string", 1964); None: B = 0.
+    """
+
+    harmonics: Annotated[int, Field(ge=1, le=400)]
+    edges_hz: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=257)]
+    low: Annotated[float, Field(ge=0, le=127.5)]
+    high: Annotated[float, Field(ge=0, le=127.5)]
+    stretch: tuple[float, float] | None = None
+
+    @property
+    def bands(self) -> int:
+        """Return the number of bands of noise."""
+        return len(self.edges_hz) - 1
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Partials":
+        if any(after <= before for before, after in itertools.pairwise(self.edges_hz)):
+            raise ValueError("partials: edges_hz must rise")
+        if self.low > self.high:
+            raise ValueError(f"partials: low {self.low} must not exceed high {self.high}")
+        return self
+
+    def inharmonicity(self, pitch: float) -> float:
+        """Return B of a MIDI note."""
+        return 0.0 if self.stretch is None else math.exp(self.stretch[0] + self.stretch[1] * pitch)
 
 
 class State(_Part):
@@ -160,13 +199,15 @@ class Reference(_Part):
 
     ``points`` are the positions in the frame that ``frame`` keeps of each row. ``peaks`` keeps every output once, at
     the row where its magnitude is largest: base64 of zlib of those rows, a byte an output, and of the values there,
-    float16, little-endian. An older card has none: most outputs are then not in the reference. A model with state is
+    float16, little-endian. An older card has none: most outputs are then not in the reference. ``key`` are the MIDI
+    notes of a model of partials. A model with state is
     stepped ``steps`` times with the same inputs, from a state of zeros, and gives the frames at the last step.
     """
 
     latent: Annotated[list[list[float]], Field(min_length=1, max_length=256)]
     chroma: list[PitchClass] | None
     label: list[Annotated[int, Field(ge=0)]] | None = None
+    key: list[Annotated[int, Field(ge=0, lt=KEYS)]] | None = None
     points: Annotated[list[int], Field(min_length=1)]
     frame: list[list[float]]
     tolerance: float
@@ -223,12 +264,20 @@ class Card(_Part):
     transform_length: Annotated[int, Field(ge=16, le=1 << 16)] | None = None
     labels: Annotated[list[str], Field(max_length=MOST_LABELS)] = []
     stream: Stream | None = None
+    partials: Partials | None = None
     directions: Annotated[list[Direction], Field(max_length=16)] = []
 
     @property
     def conditions(self) -> int:
-        """Return how many numbers the graph takes beside the latents: pitch classes, or one for each label; or none."""
+        """Return how many things the graph can be told beside the latents: pitch classes, labels, or keys; or none."""
+        if self.partials is not None:
+            return KEYS
         return PITCH_CLASSES if self.chroma is not None else len(self.labels)
+
+    @property
+    def keyed(self) -> bool:
+        """Return whether keys choose the note that is decoded, by its chroma or its pitch."""
+        return self.chroma is not None or self.partials is not None
 
     @property
     def spectra(self) -> int:
@@ -249,7 +298,11 @@ class Card(_Part):
         magnitudes, one after another. They are those of its rffts under the window, which add up to it (no part of a
         magnitude is the window's or the transform's), and have their middles at multiples of ``hop_length`` from its
         first sample on. After them come ``envelope_points``: its root mean square in as many equal parts of it.
+
+        Partials are as `Partials` says.
         """
+        if self.partials is not None:
+            return self.partials.harmonics + self.partials.bands
         bins = self.spectra * ((self.transform_length or self.frame_length) // 2 + 1)
         width = {
             "samples": self.frame_length,
@@ -292,6 +345,8 @@ class Card(_Part):
             raise ValueError(f"reference: frame must have {rows} rows of {len(reference.points)} points")
         if self.chroma is not None and len(reference.chroma or []) != rows:
             raise ValueError(f"reference: chroma must have {rows} pitch classes, one a row")
+        if self.partials is not None and len(reference.key or []) != rows:
+            raise ValueError(f"reference: key must have {rows} MIDI notes, one a row")
         if self.labels and (len(reference.label or []) != rows or max(reference.label or []) >= len(self.labels)):
             raise ValueError(f"reference: label must have {rows} numbers of labels, one a row")
         if reference.steps > 1 and not self.state:

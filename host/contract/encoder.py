@@ -39,9 +39,10 @@ class Encoder:
         self._session = open_session(self.path)
         self._card, self._model = model.card, model
         self._wants_chroma, self._outputs = self._check()
-        self.encode(np.zeros((2, model.card.frame_length), np.float32))  # refuses a wrong graph now
+        silence = np.zeros((2, model.card.frame_length), np.float32)
+        self.encode(silence, np.zeros(2, np.intp))  # refuses a wrong graph now
 
-    def encode(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> Array:
+    def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
         """Return the latents of frames, [frames, n_latents].
 
         An encoder with a chroma input is told the strongest pitch class of each frame, as in training (Colonel & Keene
@@ -49,20 +50,23 @@ class Encoder:
 
         Args:
             frames: samples at the model's rate, [frames, frame_length], not windowed.
-            strongest: those pitch classes, [frames], where they are known; None computes them.
+            told: those pitch classes, [frames], where they are known; None computes them. Of a model of partials the
+                MIDI notes, which it must be told.
 
         Raises:
             UserError: the graph cannot be run, or gives something else.
             Failure: a latent is not finite.
         """
-        return self.heard(frames, strongest)[0]
+        return self.heard(frames, told)[0]
 
-    def heard(self, frames: Array, strongest: npt.NDArray[np.intp] | None = None) -> tuple[Array, Array | None]:
+    def heard(
+        self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
+    ) -> tuple[Array, Array | None]:
         """Return the latents of frames, [frames, n_latents], and how much each is taken for each label.
 
         The latter are [frames, labels], 1 together; None of an encoder that tells no labels. All else is as `encode`.
         """
-        found = self._run(frames, strongest)
+        found = self._run(frames, told)
         return found["latent"], found.get("label")
 
     def fed(self, frames: Array) -> tuple[Array, Array]:
@@ -74,10 +78,13 @@ class Encoder:
         found = self._run(frames, None)
         return found["latent"], found[FED]
 
-    def _run(self, frames: Array, strongest: npt.NDArray[np.intp] | None) -> dict[str, Array]:
+    def _run(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None) -> dict[str, Array]:
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
-            feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if strongest is None else strongest]
+            feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if told is None else told]
+        if self._card.partials is not None:
+            assert told is not None
+            feeds["pitch"] = told.astype(np.float32)[:, np.newaxis]
         found = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
         for name, values in found.items():
             if not np.isfinite(values).all():
@@ -113,7 +120,8 @@ class Encoder:
         }
         if "label" in outputs:
             wanted["label"] = [len(card.labels)]
-        fits = inputs == {"audio": [card.frame_length]} and outputs == wanted
+        asked = {"audio": [card.frame_length]} | ({"pitch": [1]} if card.partials is not None else {})
+        fits = inputs == asked and outputs == wanted
         if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
             raise UserError(
                 f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "

@@ -147,7 +147,7 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
         gestures = Gestures.model_validate(fields)
     except ValidationError as error:
         raise UserError(f"{what} are not valid: {first_complaint(error)}; export the model again") from None
-    if card.chroma is None or len(gestures.directions[0]) != len(card.latents):
-        asked = "keys that choose the note" if card.chroma is None else f"{len(gestures.directions[0])} latents"
+    if not card.keyed or len(gestures.directions[0]) != len(card.latents):
+        asked = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
         raise UserError(f"{what} are of a model with {asked}, this one has another card; export the model again")
     return gestures

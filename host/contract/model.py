@@ -121,14 +121,20 @@ class Model:
         Raises:
             UserError: the graph cannot be run, or gives something else.
         """
-        feeds = {"latent": latent} | state
-        if self.card.conditions:
-            weights = self._one_hot[condition] if condition.ndim == 1 else condition.astype(np.float32, copy=False)
-            feeds["chroma" if self.card.chroma is not None else "label"] = weights
+        feeds = {"latent": latent} | state | self.told(condition)
         if self._noise:
             feeds["noise"] = np.zeros((len(latent), self._noise), np.float32) if noise is None else noise
         frame, *after = run(self.session, self.path, self._outputs, feeds)
         return frame, dict(zip(state, after, strict=True))
+
+    def told(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
+        """Return what the graph takes beside latents, by name, for a ``condition`` as in `step`."""
+        if self.card.partials is not None:
+            return {"pitch": condition.astype(np.float32)[:, np.newaxis]}
+        if not self.card.conditions:
+            return {}
+        weights = self._one_hot[condition] if condition.ndim == 1 else condition.astype(np.float32, copy=False)
+        return {"chroma" if self.card.chroma is not None else "label": weights}
 
     def at_rest(self, voices: int) -> States:
         """Return the state before a first step: zeros, [voices, *shape], by name; empty for models without state."""
@@ -145,10 +151,11 @@ class Model:
         """Run the card's reference on this machine, and compare."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
-        condition = np.asarray(reference.chroma or reference.label or [0] * len(latent), np.intp)
+        told = reference.chroma or reference.label or reference.key or [0] * len(latent)
+        condition = np.asarray(told, np.intp)
         frame, width = self.after(reference.steps, latent, condition), self.card.frame_width
         differences = np.abs(frame[:, reference.points] - np.asarray(reference.frame, np.float32))
-        told = len(set(reference.points))
+        points = len(set(reference.points))
         if reference.peaks is not None:
             rows, values = reference.unpack_peaks(width)
             expected = np.frombuffer(values, "<f2").astype(np.float32)
@@ -156,8 +163,8 @@ class Model:
             size = np.abs(expected)
             apart = np.maximum(apart - size * HALF_ROUNDS - HALF_STEPS, 0.0)
             differences = np.append(differences, apart / np.minimum(size / max(size.max(), HALF_STEPS) + FAINT, 1.0))
-            told = width
-        return Verdict(float(differences.max()), reference.tolerance, told, width)
+            points = width
+        return Verdict(float(differences.max()), reference.tolerance, points, width)
 
     def _check_graph(self) -> None:
         card, path = self.card, self.path
@@ -165,8 +172,8 @@ class Model:
         inputs = {i.name: i.shape for i in self.session.get_inputs()}
         outputs = {o.name: o.shape for o in self.session.get_outputs()}
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
-        if card.conditions:
-            expected_inputs["chroma" if card.chroma is not None else "label"] = [card.conditions]
+        told = self.told(np.zeros(1, np.intp))
+        expected_inputs |= {name: list(given.shape[1:]) for name, given in told.items()}
         if self._noise:
             expected_inputs["noise"] = [self._noise]
         expected_inputs |= {state.name: state.shape for state in card.state}

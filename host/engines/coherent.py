@@ -1,10 +1,11 @@
 """The voice whose partials have phases of their own: in tune, steady, with noise where there is noise.
 
-A decoded frame is taken apart into partials and noise (`partials`). A partial is then no longer what some bins hold,
-but a frequency, a strength and a phase: the frequency is the key's, exactly, and the phase goes on by it from frame to
-frame. Short frames are put together from the partials' lobes and from the noise, and overlapped (inverse-FFT
-synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). As the window
-is that of the lobes themselves, what is added is a sinusoid again, whose strength and pitch may move with each frame.
+A decoded frame is taken apart into partials and noise (`partials`), or is decoded so. A partial is then no longer what
+some bins hold, but a frequency, a strength and a phase: the frequency is the key's, exactly, and the phase goes on by
+it from frame to frame. Short frames are put together from the partials' lobes and from the noise, and overlapped
+(inverse-FFT synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992).
+As the window is that of the lobes themselves, what is added is a sinusoid again, whose strength and pitch may move with
+each frame.
 """
 
 import functools
@@ -19,9 +20,10 @@ import numpy.typing as npt
 from ..contract.model import Model
 from ..dsp import from_middle, white_noise
 from ..errors import UserError
-from ..units import midi_to_hz
-from .frames import INAUDIBLE_HZ, Character, Decoder
-from .partials import FREE, HIGHEST_HARMONIC, Floats, Layout, taken_apart
+from ..units import INAUDIBLE_HZ
+from .decoded import parts
+from .frames import Character, Decoder
+from .partials import HIGHEST_HARMONIC, Floats
 from .phase import LOSS_DB, STRIDE
 
 Array = npt.NDArray[np.float32]
@@ -134,19 +136,14 @@ class CoherentVoicing:
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
         self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
         self._bins = self._noise.shape[1]
+
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
         self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
-        self._fundamentals = np.full(12, np.nan)
-        harmonics = 0
-        if card.chroma is not None:
-            lowest = 12 * (card.chroma.octave + 1)
-            hz = np.array([midi_to_hz(key) for key in range(lowest, lowest + 12)])
-            self._fundamentals = hz * card.frame_length / card.sample_rate
-            harmonics = min(HIGHEST_HARMONIC, int(self._model_bins / self._fundamentals[0]))
-        self._layout = Layout(harmonics, self._noise.shape[1], 1 / self._scale)
+        self._parts = parts(card, self._bins, self._scale)
+        self._layout = self._parts.layout
         self._harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
         self._decoder = Decoder(model)
@@ -163,7 +160,7 @@ class CoherentVoicing:
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step towards what `make` will soon be asked for; return whether another is left."""
-        return self._decoder.prepare(latents, chroma, self._take_apart)
+        return self._decoder.prepare(latents, chroma, self._parts.rows)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
         """Keep what is prepared until `let_go`, whatever is made meanwhile."""
@@ -178,7 +175,7 @@ class CoherentVoicing:
 
         Args:
             latents: [rows, n_latents].
-            chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
+            chroma: pitch classes, [rows], or how much there is of each, [rows, 12]; keys of a model of partials.
             ratios: [rows], of the frequency to sound to the one that the model was trained at: 2 is an octave above.
             states: one a row; a voice that stands in several rows has them in order of time.
 
@@ -200,8 +197,8 @@ class CoherentVoicing:
             The partials' spectra, [rows, channels, bins]; those of noise of variance 1, [rows, channels, bins]; and
             the level of the noise, [rows, bins].
         """
-        rows = self._decoder.rows(latents, chroma, self._take_apart)
-        first = self._decoded_fundamentals(chroma) * self._scale * ratios
+        rows = self._decoder.rows(latents, chroma, self._parts.rows)
+        first = self._parts.fundamentals(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)
         strengths = self._layout.harmonic(rows)
@@ -210,23 +207,16 @@ class CoherentVoicing:
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
-        harmonic = first[of_harmonic] * (number + 1)
+        orders = self._parts.orders
+        order = orders[number] if orders.ndim == 1 else orders[chroma[of_harmonic], number]
+        harmonic = first[of_harmonic] * order
         frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
-        turn = turns[of_harmonic] * (number + 1)[:, np.newaxis] + self._harmonic_phases[number, np.newaxis]
+        turn = turns[of_harmonic] * order[:, np.newaxis] + self._harmonic_phases[number, np.newaxis]
         turn = np.concatenate([turn, free_turns[of_free, slot]])
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
         strength *= self._amplitude * np.float32(self.frame_length)
         spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
         return spectra, self._next_noise(states), self._level(self._layout.residue(rows), ratios)
-
-    def _decoded_fundamentals(self, chroma: Indices | Array) -> Floats:
-        """Return the fundamentals of decoded frames in bins, [rows]; NaN where not exactly one pitch class sounds."""
-        if chroma.ndim == 1:
-            return self._fundamentals[chroma]
-        return np.where(np.count_nonzero(chroma, axis=1) == 1, self._fundamentals[chroma.argmax(axis=1)], np.nan)
-
-    def _take_apart(self, frames: Array, chroma: Indices | Array) -> Array:
-        return taken_apart(frames, self._decoded_fundamentals(chroma), self._layout)
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
@@ -254,7 +244,9 @@ class CoherentVoicing:
                 np.cumsum(turns[start:end], axis=0, out=turns[start:end])
             state.turns, state.first, state.ratio = turns[end - 1].copy(), float(first[end - 1]), float(ratios[end - 1])
 
-        free_turns = np.zeros((len(states), FREE, len(detune)))
+        free_turns = np.zeros((*places.shape, len(detune)))
+        if not places.shape[1]:
+            return turns, free_turns
         middles = np.rint(places).astype(np.intp)
         around = middles[:, :, np.newaxis] + AROUND
         moves = places * ((way + ratios) * (self._scale / overlap / 2))[:, np.newaxis]

@@ -18,7 +18,6 @@ Spectrum = npt.NDArray[np.complex64]
 
 BATCH = 128  # rows in one run of the decoder: more gain nothing, and 128 rows of 2049 still fit a core's cache
 AHEAD = 8  # rows decoded at a time before they are due: two batches hold the twelve pitch classes of shared knobs
-INAUDIBLE_HZ = 20.0  # below this nothing is synthesized: no DC, no rumble
 SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB at 2049 bins, and more than 64 voices need at a time
 UNREADY = 4 * AHEAD  # of these, decoded frames that have not been made ready for synthesis: they wait for a block

@@ -44,29 +44,31 @@ class Layout:
         harmonics: amplitudes of the harmonics 1 to this many.
         noise: bins of the noise's spectrum.
         noise_width: how many bins of a frame each of them is wide.
+        most_free: free partials, at most.
     """
 
     harmonics: int
     noise: int
     noise_width: float
+    most_free: int = FREE
 
     @property
     def width(self) -> int:
         """Return how many numbers a row has."""
-        return self.harmonics + 2 * FREE + self.noise
+        return self.harmonics + 2 * self.most_free + self.noise
 
     def harmonic(self, rows: Array) -> Array:
         """Return the magnitudes at the centres of the harmonics' lobes, [rows, harmonics]."""
         return rows[:, : self.harmonics]
 
     def free(self, rows: Array) -> tuple[Array, Array]:
-        """Return the places of free partials, in bins, and their magnitudes, each [rows, FREE]; unused ones are 0."""
-        places = rows[:, self.harmonics : self.harmonics + FREE]
-        return places, rows[:, self.harmonics + FREE : self.harmonics + 2 * FREE]
+        """Return the places of free partials, in bins, and their magnitudes, [rows, most_free]; unused ones are 0."""
+        middle = self.harmonics + self.most_free
+        return rows[:, self.harmonics : middle], rows[:, middle : middle + self.most_free]
 
     def residue(self, rows: Array) -> Array:
         """Return the root mean square magnitude of the noise around each of its bins, [rows, noise]."""
-        return rows[:, self.harmonics + 2 * FREE :]
+        return rows[:, self.harmonics + 2 * self.most_free :]
 
 
 def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from ..contract.model import Model
 from ..dsp import stft, white_noise, window
-from .frames import INAUDIBLE_HZ, Indices, MovedSpectra, Spectrum
+from ..units import INAUDIBLE_HZ
+from .frames import Indices, MovedSpectra, Spectrum
 
 Array = npt.NDArray[np.float32]
 

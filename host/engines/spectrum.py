@@ -1,4 +1,4 @@
-"""Overlap-add of decoded spectra: the engine of models of kind ``spectrum``."""
+"""Overlap-add of decoded spectra: the engine of models of kinds ``spectrum`` and ``partials``."""
 
 import itertools
 import math
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.card import KEYS
 from ..contract.model import Model
 from ..controls import Ramp
 from ..dsp import moved_up
@@ -123,6 +124,7 @@ class SpectrumEngine:
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
         self._octave = card.chroma.octave if card.chroma is not None else None
+        self._keyed = card.partials is not None
         self._voices_begun = 0
         self._spare = False  # after the last block there is time to prepare
         self._was_due = False  # frames, in the last block
@@ -247,15 +249,19 @@ class SpectrumEngine:
         if mine.codes is None or (pair := next(mine.codes, None)) is None:
             return
         pitch, latents = pair
-        mine.rows = latents, np.full(len(latents), 0 if self._octave is None else _nearest(pitch) % 12, np.intp)
+        mine.rows = latents, np.full(len(latents), self._condition(pitch), np.intp)
         self._advance(*mine.rows)
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
-        """Return every pitch class that the model knows, those that are due first in front."""
-        if self._octave is None:
-            return [0]
-        soon = [_nearest(stream.key) % 12 for stream in sorted(streams, key=lambda stream: stream.next_frame)]
-        return list(dict.fromkeys([*soon, *range(12)]))
+        """Return every pitch class that the model knows, or keys that sound; those that are due first in front."""
+        soon = [self._condition(stream.key) for stream in sorted(streams, key=lambda stream: stream.next_frame)]
+        others = [] if self._keyed else range(1 if self._octave is None else 12)
+        return list(dict.fromkeys([*soon, *others]))
+
+    def _condition(self, pitch: float) -> int:
+        """Return what is decoded for a pitch: its key, its pitch class, or 0 where the model knows neither."""
+        key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
+        return key if self._keyed else 0 if self._octave is None else key % 12
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
         """Return whether the first two voices share their knobs, and so all others may."""
@@ -337,7 +343,7 @@ class SpectrumEngine:
     def _places(
         self, streams: Sequence[SpectrumStream], times: Times
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
-        """Return the chroma to decode, [rows] or [rows, 12], and the semitones by which its spectra then move.
+        """Return the chroma to decode, [rows] or [rows, 12], or keys, and the semitones by which spectra then move.
 
         Between two keys the nearer one is decoded: while a pitch glides, no spectrum moves by more than half a
         semitone and octaves, as its timbre goes through that of each key on the way. The target's chroma from the
@@ -346,6 +352,9 @@ class SpectrumEngine:
         pitches = np.array(
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
         )
+        if self._keyed:
+            keys = np.clip(np.floor(pitches + 0.5), 0, KEYS - 1).astype(np.intp)
+            return keys, pitches - keys
         if self._octave is None:
             return np.zeros(len(streams), np.intp), pitches - MIDDLE_C
         keys = np.floor(pitches + 0.5).astype(np.intp)
@@ -368,11 +377,9 @@ class SpectrumEngine:
             stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
-def _nearest(pitch: float) -> int:
-    return math.floor(pitch + 0.5)
-
-
 def _voicing(model: Model, character: Character) -> Voicing:
+    if model.card.partials is not None:
+        return CoherentVoicing(model, character)
     if character.phase == "noise":
         return NoiseVoicing(model)
     return BestVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)

@@ -10,6 +10,7 @@ from ..contract.model import Model
 from ..errors import UserError
 from ..kinds.clip import Clip, ClipSettings, hits, strikes
 from ..kinds.grain import Grain, GrainSettings
+from ..kinds.partials import Partials
 from ..kinds.spectrum import Spectrum
 from ..kinds.stream import Stream, StreamSettings
 from ..patch.preset import PlaySettings
@@ -81,6 +82,7 @@ def _stream(model: Model, asked: Asked) -> StreamEngine:
 # The engine of each kind.
 ENGINES: dict[str, Callable[[Model, Asked], Engine[Any]]] = {
     Spectrum.name: _spectrum,
+    Partials.name: _spectrum,
     Grain.name: _grain,
     Clip.name: _clip,
     Stream.name: _stream,

@@ -34,6 +34,8 @@ class Shape(Protocol):
     @property
     def chroma(self) -> object | None: ...
     @property
+    def partials(self) -> object | None: ...
+    @property
     def state(self) -> Sequence[object]: ...
     @property
     def scaling(self) -> object | None: ...
@@ -88,6 +90,8 @@ class Kind:
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
         if not self.of_clips and (card.transform_length or card.labels):
             raise ValueError(f"transform_length and labels do not go with kind {card.kind!r}; leave them out")
+        if card.partials is not None and card.kind != "partials":
+            raise ValueError(f"partials do not go with kind {card.kind!r}; leave them out")
         if card.envelope_points > self.most_envelope_points:
             raise ValueError(f"envelope_points {card.envelope_points} must not exceed {self.most_envelope_points}")
         if card.envelope_points and card.domain not in self.enveloped:

@@ -1,6 +1,6 @@
 """The kind ``spectrum``: frames of magnitudes, whose phases a voice finds; and the [gesture] table of its presets."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -35,15 +35,18 @@ class Spectrum(Kind):
     name = "spectrum"
     moved = "spectrum as a whole"
     sections = ("gesture",)
-    played = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
+    played: ClassVar[tuple[str, ...]] = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
     controls = of_notes = CONTROLS
     of_magnitudes = True
+    domain = "magnitude"
 
     def check(self, card: Shape) -> None:
         """See `Kind.check`."""
         super().check(card)
-        if card.domain != "magnitude":
-            raise ValueError(f"domain {card.domain!r} does not go with kind 'spectrum', whose frames are 'magnitude'")
+        if card.domain != self.domain:
+            raise ValueError(
+                f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
+            )
 
     def targets(self, own: GestureSettings | None, card: Shape) -> dict[str, Range]:
         """See `Kind.targets`."""

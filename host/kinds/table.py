@@ -5,10 +5,11 @@ from typing import Any
 from .clip import Clip, ClipSections
 from .grain import Grain, GrainSettings
 from .kind import Kind, Shape
+from .partials import Partials
 from .spectrum import GestureSettings, Spectrum
 from .stream import Stream, StreamSettings
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Grain(), Clip(), Stream())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Partials(), Grain(), Clip(), Stream())}
 
 
 class Sections(ClipSections):

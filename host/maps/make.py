@@ -80,7 +80,9 @@ def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArra
 
 
 def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Return what each code is decoded as: its own label where the model has such, else one pitch class for all."""
+    """Return what each code is decoded as: its own label, where it has one, else one key or pitch class."""
+    if card.partials is not None:
+        return np.full(len(labels), round((card.partials.low + card.partials.high) / 2), np.intp)
     if card.chroma is not None:
         return np.full(len(labels), card.chroma.trained[0] if card.chroma.trained else 0, np.intp)
     number = {label: index for index, label in enumerate(card.labels)}

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..contract.model import Model
+from ..contract.partials import spectra
 from ..kinds.table import kind_of
 
 Array = npt.NDArray[np.float32]
@@ -32,13 +33,14 @@ def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tupl
         return None
     rows = max(1, NUMBERS // card.frame_width)
     parts = (slice(first, first + rows) for first in range(0, len(codes), rows))
-    found, octaves = zip(*(levels_of(card, model.decode(codes[part], conditions[part])) for part in parts), strict=True)
+    pairs = (levels_of(card, model.decode(codes[part], conditions[part]), conditions[part]) for part in parts)
+    found, octaves = zip(*pairs, strict=True)
     return np.concatenate(found), np.concatenate(octaves)
 
 
-def levels_of(card: Card, frames: Array) -> tuple[Array, Array]:
+def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
     """Return what frames sound like, [frames, frame_width], as `levels` does."""
-    power, octaves = _bands(card, frames)
+    power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
     amplitude = np.sqrt(power.sum(1))
@@ -46,9 +48,9 @@ def levels_of(card: Card, frames: Array) -> tuple[Array, Array]:
     return decibels.reshape(len(frames), -1).astype(np.float32), brightness.astype(np.float32)
 
 
-def _bands(card: Card, frames: Array) -> tuple[Array, Array]:
+def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
     """Return the energy of frames, [frames, frame_width], in bands, [frames, parts, bands]; and these in octaves."""
-    power = _spectra(card, frames)
+    power = _spectra(card, frames, conditions)
     bins, half = power.shape[-1], card.sample_rate / 2
     hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, half), BANDS + 1)
     edges = np.unique(np.clip(np.round(hz / half * (bins - 1)), 1, bins - 1).astype(np.intp))
@@ -57,8 +59,10 @@ def _bands(card: Card, frames: Array) -> tuple[Array, Array]:
     return banded, middle.astype(np.float32)
 
 
-def _spectra(card: Card, frames: Array) -> Array:
+def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Array:
     """Return power spectra of frames, [frames, parts, bins]."""
+    if card.partials is not None:
+        return np.square(spectra(card, frames, conditions))[:, np.newaxis]
     frames = frames[:, : card.frame_width - card.envelope_points]
     parts = PARTS if kind_of(card).of_clips else 1
     if card.domain == "samples":

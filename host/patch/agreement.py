@@ -196,25 +196,25 @@ def _value_faults(preset: Preset, card: Card) -> Iterator[Fault]:
 def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
     """Find settings for models of another kind, and settings for this kind that contradict each other."""
     own = kind_of(card)
-    for other in KINDS.values():
-        if other is own:
-            continue
-        for section in other.sections:
-            given = getattr(preset, section)
-            if given is not None and given != []:
-                table = f"[[{section}]]" if isinstance(given, list) else f"[{section}]"
-                yield Fault(
-                    (section,),
-                    f"{table} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
-                    f"remove {table} or choose another model",
-                )
-        for name in other.played:
-            if name in preset.play.model_fields_set:
-                yield Fault(
-                    ("play", name),
-                    f"play.{name} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
-                    f"remove it{own.instead}",
-                )
+    others = [kind for kind in reversed(KINDS.values()) if kind is not own]  # what several kinds have is the first's
+    sections = {section: other for other in others for section in other.sections if section not in own.sections}
+    for section, other in sections.items():
+        given = getattr(preset, section)
+        if given is not None and given != []:
+            table = f"[[{section}]]" if isinstance(given, list) else f"[{section}]"
+            yield Fault(
+                (section,),
+                f"{table} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                f"remove {table} or choose another model",
+            )
+    played = {name: other for other in others for name in other.played if name not in own.played}
+    for name, other in played.items():
+        if name in preset.play.model_fields_set:
+            yield Fault(
+                ("play", name),
+                f"play.{name} is for models of kind {other.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                f"remove it{own.instead}",
+            )
     yield from own.faults(preset.of_kind(own), preset.play, preset.tuning, card)
 
 

@@ -21,6 +21,7 @@ from ...host.errors import Failure
 from ...host.units import semitones_to_ratio
 from ..corpus.pitch import single_note
 from ..corpus.store import Clip, Corpus, Split
+from ..recipes.base import Frames
 from ..recipes.chroma import ChromaFrames
 
 Array = npt.NDArray[np.float32]
@@ -84,7 +85,7 @@ def pitched_frames(corpus: Corpus) -> tuple[int, int]:
     return sum(int(np.isfinite(track).sum()) for track in tracks), sum(map(len, tracks))
 
 
-def sources(corpus: Corpus, split: Split, settings: ChromaFrames, tonal: bool) -> Iterator[Source]:
+def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[Source]:
     """Frames of a split that sound; with ``tonal``, only those that have a pitch.
 
     A clip that is a single note has its pitch from end to end: breath before it, and the room after it, are the note's.
@@ -105,7 +106,7 @@ def sources(corpus: Corpus, split: Split, settings: ChromaFrames, tonal: bool) -
             yield Source(clip, int(start), float(note))
 
 
-def _levels(samples: Array, settings: ChromaFrames) -> npt.NDArray[np.float64]:
+def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
     """Root mean square of each frame of a clip, [frames]."""
     views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
     levels = np.empty(len(views))

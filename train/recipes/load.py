@@ -17,6 +17,7 @@ from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .grain import GrainRecipe
 from .invert import InvertRecipe
 from .loops import LoopRecipe
+from .partials import PartialsRecipe
 from .sequence import SequenceRecipe
 
 RECIPES = Path(__file__).parent
@@ -25,6 +26,7 @@ KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
     get_args(kind.model_fields["family"].annotation)[0]: kind
     for kind in (
         ChromaRecipe,
+        PartialsRecipe,
         GrainRecipe,
         WaveGANRecipe,
         DCGANRecipe,

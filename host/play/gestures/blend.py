@@ -10,8 +10,8 @@ from ...contract.gesture import Gestures, NoteWay
 
 Doubles = npt.NDArray[np.float64]
 
-# The distances in key and in velocity that count as much as each other. Weights are those of Shepard ("A two-dimensional
-# interpolation function for irregularly-spaced data", 1968): a recorded note is played as it was recorded.
+# The distances in key and in velocity that count as much as each other. Weights are those of Shepard (1968, "A
+# two-dimensional interpolation function for irregularly-spaced data"): a recorded note is played as it was recorded.
 KEY_SEMITONES, VELOCITY_STEPS = 1.5, 6.0
 SAME = 1e-3  # squared distance under which notes count as the same
 BLENDED = 8

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from ...contract.card import PITCH_CLASSES
 from ...contract.model import Model
 
 Doubles = npt.NDArray[np.float64]
@@ -19,15 +20,18 @@ def decibels(model: Model, codes: Doubles) -> Doubles:
     That is the root mean square over the bins that are heard, to first order: ten milliseconds' work of the decoder.
 
     Args:
-        codes: where it is to hold, [codes, n_latents]. Each is decoded for another of the twelve pitch classes.
+        codes: where it is to hold, [codes, n_latents]. Each is decoded for another pitch class, or key.
     """
-    n = codes.shape[1]
+    n, partials = codes.shape[1], model.card.partials
+    keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES
+    if partials is not None:
+        keys = np.linspace(partials.low, partials.high, AROUND).round().astype(np.intp)
     turned = PART * np.diag([latent.high - latent.low for latent in model.card.latents])
     squares = np.zeros((n, n))
     around = codes[:: -(-len(codes) // AROUND)]
     for number, code in enumerate(around):
         rows = np.concatenate([[code], code + turned, code - turned]).astype(np.float32)
-        frames = model.decode(rows, np.full(len(rows), 5 * number % 12))
+        frames = model.decode(rows, np.full(len(rows), keys[number % len(keys)]))
         heard = frames[0] > QUIETEST * frames[0].max()
         levels = 20 * np.log10(np.maximum(frames[1:, heard], TINY))
         change = (levels[:n] - levels[n:]) / (2 * np.diag(turned))[:, np.newaxis]

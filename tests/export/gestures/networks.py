@@ -49,6 +49,8 @@ class Plain:
             hop_length=HOP,
             latents=[latent()],
             chroma=SimpleNamespace(octave=4, trained=list(range(12))),
+            keyed=True,
+            partials=None,
         )
 
     def decode(self, latents, classes):

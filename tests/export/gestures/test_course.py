@@ -65,8 +65,8 @@ def test_codes_follow_a_sweep_of_brightness_in_any_octave(pitch):
 
     _, network = coder()
     course = course_of(note_of(swept(pitch, falls), pitch), network)
-    classes = np.full(len(course.frames), course.pitch_class, np.intp)
-    codes = codes_of(course, network.fitted(course.frames, classes).astype(np.float64))
+    conditions = np.full(len(course.frames), course.condition)
+    codes = codes_of(course, network.fitted(course.frames, conditions).astype(np.float64))
     moments = CODES_AT[(CODES_AT >= 0.1) & (CODES_AT <= 1.0)]
     found = LOW + (HIGH - LOW) * (codes.own + codes.held)[:, 0]
     assert found[np.isin(CODES_AT, moments)] == pytest.approx(falls(moments), abs=0.06)

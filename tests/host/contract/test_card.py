@@ -36,13 +36,14 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "state": [],
         "scaling": None,
         "stream": None,
+        "partials": None,
         "envelope_points": 0,
         "transform_length": None,
         "labels": [],
         "directions": [],
         "latents": [latent | {"moves": "", "unnamed": ""} for latent in fields["latents"]],
         "chroma": fields["chroma"] and fields["chroma"] | {"folded": False},
-        "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None},
+        "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None, "key": None},
     }
     assert json.loads(card.model_dump_json()) == fields | beside
 

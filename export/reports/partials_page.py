@@ -1,0 +1,42 @@
+"""The page of a report on a run of the partials family."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from ..fidelity import pages
+from .chroma_page import latents
+from .page import listening, report_page, shown, table
+from .picture import Picture
+
+Figures = dict[str, Any]
+
+MEASURES = {
+    "bands_db": ("Mel bands, dB", "Each frame decoded from its own code: the difference in 64 bands, as of notes."),
+    "harmonics_db": ("Harmonics, dB", "The difference of the heights of those within 80 dB of the frame."),
+    "noise_db": ("Noise, dB", "The difference of the noise between harmonics, over its bands."),
+}
+
+
+def page(
+    found: Figures,
+    pictures: Sequence[Picture],
+    notes: Mapping[str, str] = MappingProxyType({}),
+    heard: str | None = None,
+) -> str:
+    """Return the page that shows these figures and pictures; arguments as of `chroma_page.page`."""
+    of = shown(pictures)
+    rows = [[label, f"{found['reconstruction'][name]:.1f}", told] for name, (label, told) in MEASURES.items()]
+    return report_page(
+        found,
+        {
+            "The instrument": listening(heard, found["sounds"])["The instrument"],
+            "Notes beside recordings": pages.heard(found["notes"], notes, of),
+        },
+        {"Notes beside recordings": pages.figures(found["notes"])},
+        {
+            "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told"),
+            "Latents": latents(found) + of("histograms", "correlation"),
+            "Training": of("loss"),
+        },
+    )

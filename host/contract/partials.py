@@ -1,0 +1,74 @@
+"""Frames of a model of partials: where their numbers lie in a spectrum."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..units import INAUDIBLE_HZ, midi_to_hz
+from .card import Card, Partials
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+LOBE_REACH = 3  # bins on either side of a partial in a spectrum
+
+
+def spread(partials: Partials, hertz: Floats) -> Array:
+    """Return the weight of each band's noise at some frequencies, [bands, frequencies]: of powers.
+
+    Between two bands' middles, geometric means of their edges, powers go straight over logarithms of frequency.
+    """
+    edges = np.maximum(np.array(partials.edges_hz), 1.0)
+    middles = np.sqrt(edges[1:] * edges[:-1])
+    at = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
+    weights: Array = np.maximum(0.0, 1 - np.abs(at - np.arange(len(middles))[:, np.newaxis])).astype(np.float32)
+    return weights
+
+
+def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
+    """Return the fundamentals of MIDI notes in bins of a model's frame."""
+    return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
+
+
+def spectra(card: Card, frames: Array, condition: Indices) -> Array:
+    """Return the magnitude spectra of decoded frames, [rows, bins]: of spectra themselves, of partials their lobes.
+
+    Powers of lobes and of noise add up, as where phases are anything.
+
+    Args:
+        frames: [rows, frame_width].
+        condition: pitch classes or keys, [rows]; keys may have fractions.
+    """
+    layout = card.partials
+    if layout is None:
+        return frames
+    bins = card.frame_length // 2 + 1
+    hertz = np.arange(bins) * card.sample_rate / card.frame_length
+    power = np.square(frames[:, layout.harmonics :], dtype=np.float64) @ spread(layout, hertz)
+    power[:, hertz < INAUDIBLE_HZ] = 0.0  # a voice leaves it out
+    places = in_bins(condition, card)[:, np.newaxis] * orders(layout, condition)
+    rows, numbers = np.nonzero(places < bins - 1)
+    at = places[rows, numbers]
+    middle = np.rint(at).astype(np.intp)
+    heights = np.square(frames[rows, numbers], dtype=np.float64)
+    for step in range(-LOBE_REACH, LOBE_REACH + 1):
+        inside = np.flatnonzero((middle + step >= 0) & (middle + step < bins))
+        lobe = hann_lobe(middle[inside] + step - at[inside])
+        np.add.at(power, (rows[inside], middle[inside] + step), heights[inside] * np.square(lobe))
+    found: Array = np.sqrt(power).astype(np.float32)
+    return found
+
+
+def hann_lobe(away: Floats) -> Floats:
+    """Return the height of a Hann window's lobe so many bins from its middle, where it is 1."""
+    beside = np.abs(np.abs(away) - 1) < 1e-9
+    lobe: Floats = np.where(beside, 0.5, np.sinc(away) / np.where(beside, 1.0, 1 - np.square(away)))
+    return lobe
+
+
+def orders(partials: Partials, keys: Indices | Floats) -> Floats:
+    """Return the frequency of each partial of some keys in parts of the first one's, [keys, harmonics]."""
+    number = np.arange(1.0, partials.harmonics + 1)
+    stiff = np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis]
+    found: Floats = number * np.sqrt((1 + stiff * np.square(number)) / (1 + stiff))
+    return found

@@ -1,0 +1,23 @@
+"""The kind ``partials``: heights of harmonics and bands of noise at a note's own pitch, whose phases a voice finds."""
+
+from .kind import Shape
+from .spectrum import Spectrum
+
+
+class Partials(Spectrum):
+    """Models that give partials and noise, one frame a hop; the [gesture] table of presets is that of ``spectrum``."""
+
+    name = "partials"
+    moved = "pitch"
+    played = ("noise", "keep_formants", "unison", "detune_cents", "width")
+    instead = " (its partials have phases of their own)"
+    of_magnitudes = False
+    domain = "partials"
+
+    def check(self, card: Shape) -> None:
+        """See `Kind.check`."""
+        super().check(card)
+        if card.partials is None:
+            raise ValueError("kind 'partials' needs the layout of its frames; give partials")
+        if card.chroma is not None:
+            raise ValueError("chroma does not go with kind 'partials', which takes a pitch; leave it out")

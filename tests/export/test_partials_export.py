@@ -1,0 +1,104 @@
+"""Decoders of partials become files that any host can check, that play in tune, and whose report has their notes."""
+
+import numpy as np
+import pytest
+from timbrel.export.evaluate import evaluate
+from timbrel.export.export import export
+from timbrel.export.fidelity.renditions import played
+from timbrel.export.first_preset import first_preset
+from timbrel.host.contract.encoder import Encoder
+from timbrel.host.contract.model import Model
+from timbrel.host.patch.library import Patch
+from timbrel.host.units import midi_to_hz
+from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import trained
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+
+SMALL = ["training.steps=120", "network.encoder=[64]", "network.decoder=[64,64]", "frames.harmonics=40"]
+
+
+@pytest.fixture(scope="module")
+def run(tone_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "partials"
+    rate = Corpus.open(tone_corpus).rate
+    start(load_recipe("tuned-partials", [*SMALL, f"frames.sample_rate={rate}"]), tone_corpus, folder, Options("cpu"))
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="module")
+def model(run, one_table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tones.onnx"
+    export(run, path)
+    return Model(path)
+
+
+def test_its_card_says_how_its_frames_are_laid_out_and_its_reference_holds(run, model):
+    card = model.card
+    assert (card.kind, card.domain, card.chroma) == ("partials", "partials", None)
+    assert (card.partials.harmonics, card.partials.bands, card.frame_width) == (40, 45, 85)
+    assert (card.partials.low, card.partials.high) == pytest.approx((57, 70), abs=0.1)
+    verdict = model.verify()
+    assert verdict.passed
+    assert verdict.told == 85
+    assert card.reference.key[0] == 57
+    assert card.parity.relative < 5e-3
+
+
+def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
+    import torch
+
+    network, _, _ = trained(run, "best")
+    rng = np.random.default_rng(0)
+    codes, pitches = rng.random((30, 8)).astype(np.float32), rng.uniform(40, 90, 30).astype(np.float32)
+    with torch.no_grad():
+        asked = network.decode(torch.from_numpy(codes), torch.from_numpy(pitches)).numpy()
+    found = model.decode(codes, pitches)
+    assert np.abs(found - asked).max() < 5e-3 * np.ptp(asked)
+
+
+def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
+    import torch
+    from timbrel.train.batches.frames import sources
+    from timbrel.train.batches.partials import pieces, taken
+
+    network, _, _ = trained(run, "best")
+    frames = run.recipe.frames
+    few = list(sources(run.corpus(), "train", frames, tonal=True))[::7]
+    sound, pitches = pieces(run.corpus(), few, frames), np.array([one.note for one in few])
+    with torch.no_grad():
+        rows = torch.from_numpy(taken(sound, pitches, frames))
+        asked = network.encode(rows, torch.from_numpy(pitches).float()).numpy()
+    found = Encoder(model).encode(sound, pitches)
+    assert np.median(np.abs(found - asked)) < 0.03  # frames' own bands, and those of their rows
+
+
+@pytest.mark.parametrize("key", [45, 60, 64, 81])
+def test_a_key_is_in_tune(model, key):
+    patch = Patch("tones", first_preset(model), model, model.path.parent)
+    rate = model.card.sample_rate
+    sound = played(patch, key, 100, 1.5, round(1.5 * rate)).astype(np.float64)[rate // 2 : rate]
+    turned = sound * np.exp(-2j * np.pi * midi_to_hz(key) * np.arange(len(sound)) / rate)
+    width = round(4 * rate / midi_to_hz(key))
+    phase = np.unwrap(np.angle(np.convolve(turned, np.hanning(width), "valid")))
+    hz = midi_to_hz(key) + np.polyfit(np.arange(len(phase)) / rate, phase, 1)[0] / (2 * np.pi)
+    assert 1200 * np.log2(hz / midi_to_hz(key)) == pytest.approx(0, abs=0.5)
+
+
+def test_notes_go_the_ways_of_the_recordings(model):
+    [instrument] = model.gestures.instruments
+    assert {round(note.key) for note in instrument.notes} <= set(range(57, 71))
+    assert len(instrument.notes) >= 8
+
+
+def test_a_report_has_its_notes_beside_recordings(run, tmp_path):
+    found = evaluate(run)
+    assert found["notes"]["notes"] >= 2
+    assert found["notes"]["ours"]["shape_db"]["median"] < 15
+    assert set(found["reconstruction"]) == {"bands_db", "harmonics_db", "noise_db"}
+    assert found["verdict"]
+    page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Notes beside recordings" in page
+    assert (run.folder / "report" / "abx.html").exists()

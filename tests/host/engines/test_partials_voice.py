@@ -1,0 +1,110 @@
+"""A voice of partials as a model gives them: in tune, as strong as told, with noise where its bands lie."""
+
+import numpy as np
+import pytest
+from timbrel.host.contract.card import Partials
+from timbrel.host.contract.partials import hann_lobe, spectra
+from timbrel.host.dsp import window
+from timbrel.host.units import midi_to_hz
+
+from .coherent import FRAME, LEVEL, PURE, RATE, Given, Knobs, amplitudes, one
+
+HEIGHTS = 0.8 ** np.arange(12)
+EDGES = [0.0, 50.0, 400.0, 2000.0, 6000.0, 22050.0]
+
+
+@pytest.fixture
+def partials_of(tiny):
+    """A function that makes a model of a function of (latent, key), with these partials in its card."""
+
+    def make(frame, **layout):
+        partials = Partials(**{"harmonics": 12, "edges_hz": EDGES, "low": 30, "high": 90} | layout)
+        changes = {"kind": "partials", "domain": "partials", "chroma": None, "partials": partials}
+        card = tiny(sample_rate=RATE, frame_length=FRAME, hop_length=1024).card.model_copy(update=changes)
+        return Given(card, frame)
+
+    return make
+
+
+def tonal(latent, key):
+    return np.concatenate([HEIGHTS, np.zeros(5)])
+
+
+@pytest.mark.parametrize("key", [24, 47, 60, 60.37, 69, 71.5, 96, 104])
+def test_a_key_sounds_its_partials_on_its_own_frequency(partials_of, key):
+    sound = one(partials_of(tonal), key, 2 * RATE, **PURE)[RATE // 2 : 3 * RATE // 2]
+    hz = midi_to_hz(key) * np.arange(1, 13)
+    heard = hz < 0.48 * RATE
+    found, rest_db = amplitudes(sound, hz[heard])
+    assert rest_db < -60
+    assert 20 * np.log10(found / (LEVEL * HEIGHTS[heard])) == pytest.approx(np.zeros(heard.sum()), abs=0.1)
+
+
+def test_each_key_decodes_its_own_frame(partials_of):
+    model = partials_of(lambda latent, key: np.concatenate([[key / 100], np.zeros(16)]))
+    for key in (40.4, 61.0, 88.6):
+        [found], _ = amplitudes(one(model, key, RATE, **PURE)[RATE // 4 :], [midi_to_hz(key)])
+        assert found == pytest.approx(LEVEL * np.floor(key + 0.5) / 100, rel=1e-3)
+
+
+def test_a_bend_moves_partials_and_decodes_no_other_key(partials_of):
+    asked = []
+
+    def frame(latent, key):
+        asked.append(key)
+        return tonal(latent, key)
+
+    sound = one(partials_of(frame), 60, RATE, Knobs(bend=lambda times: np.full(len(times), 3.0)), **PURE)
+    _, rest_db = amplitudes(sound[RATE // 4 :], midi_to_hz(63) * np.arange(1, 13))
+    assert rest_db < -60
+    assert set(asked) == {60}
+
+
+@pytest.mark.parametrize("key", [36, 60, 84])
+def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(partials_of, key):
+    stretch = (-9.0, 0.02)
+    stiff = np.exp(stretch[0] + stretch[1] * key)
+    number = np.arange(1, 13)
+    hz = midi_to_hz(key) * number * np.sqrt((1 + stiff * number**2) / (1 + stiff))
+    sound = one(partials_of(tonal, stretch=stretch), key, 2 * RATE, **PURE)[RATE // 2 : 3 * RATE // 2]
+    found, rest_db = amplitudes(sound, hz[hz < 0.48 * RATE])
+    assert rest_db < -55
+    assert 20 * np.log10(found[:4] / (LEVEL * HEIGHTS[:4])) == pytest.approx(np.zeros(4), abs=0.2)
+
+
+@pytest.mark.parametrize("band", range(1, 5))
+def test_a_band_of_noise_lies_between_its_edges_and_has_the_power_of_its_spectrum(partials_of, band):
+    row = np.zeros((1, 17), np.float32)
+    row[0, 12 + band] = 0.1
+    model = partials_of(lambda latent, key: row[0])
+    sound = one(model, 60, 6 * RATE)[RATE:]
+    frames = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[:: FRAME // 2] * window("hann", FRAME)
+    found = np.square(np.abs(np.fft.rfft(frames))).mean(0) / (LEVEL * FRAME / 4) ** 2
+    asked = np.square(spectra(model.card, row, np.array([60]))[0].astype(np.float64))
+    assert 10 * np.log10(found.sum() / asked.sum()) == pytest.approx(0, abs=0.6)
+    middle = np.sqrt(max(EDGES[band], 1.0) * EDGES[band + 1]) * FRAME / RATE
+    centroid = (found @ np.arange(len(found))) / found.sum()
+    assert centroid == pytest.approx((asked @ np.arange(len(asked))) / asked.sum(), rel=0.05)
+    assert found[round(middle)] > 0.5 * asked[round(middle)]
+
+
+def test_spectra_of_rows_are_those_of_sinusoids_of_that_strength(partials_of):
+    card = partials_of(tonal).card
+    time = np.arange(FRAME)
+    for key in (45, 60.3, 83):
+        hz = midi_to_hz(key) * np.arange(1, 13)
+        hz, heights = hz[hz < RATE / 2 - 50], HEIGHTS[hz < RATE / 2 - 50]
+        turns = np.random.default_rng(1).random(len(hz))
+        sound = 4 / FRAME * heights @ np.cos(2 * np.pi * (np.outer(hz, time) / RATE + turns[:, np.newaxis]))
+        asked = np.abs(np.fft.rfft(sound * window("hann", FRAME)))
+        found = spectra(card, tonal(None, key)[np.newaxis].astype(np.float32), np.array([key]))[0]
+        near = asked > 0.02
+        assert found[near] == pytest.approx(asked[near], abs=0.03)
+
+
+def test_a_lobe_is_that_of_a_hann_window():
+    away = np.array([-2.5, -1.0, -0.4, 0.0, 0.5, 1.0, 1.7])
+    time = np.arange(4096)
+    shape = window("hann", 4096)
+    asked = [abs(np.sum(shape * np.exp(2j * np.pi * at * time / 4096))) / shape.sum() for at in away]
+    assert np.abs(hann_lobe(away)) == pytest.approx(asked, abs=1e-3)
