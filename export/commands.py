@@ -37,6 +37,7 @@ class Family(StrEnum):
 
     auto = "auto"
     chroma = "chroma"
+    partials = "partials"
     grain = "grain"
     clip = "clip"
     sequence = "sequence"

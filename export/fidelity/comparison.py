@@ -1,4 +1,4 @@
-"""Compares an instrument's notes with recordings that training never saw; of unheard keys also a sampler's notes."""
+"""Compares an instrument's notes with recordings that training never saw, and a sampler's notes and second takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +15,20 @@ from .abx import Trial, abx_page
 from .dynamics import dynamics
 from .figures import note_picture
 from .measures import Nearness, counted, course, nearness, shape_db
-from .notes import Note, Single, held_out, loudest_db, note_of, sampled, singles, velocity
+from .notes import (
+    HELD_OUT,
+    Note,
+    Single,
+    held_out,
+    loudest_db,
+    note_of,
+    sampled,
+    second_take,
+    singles,
+    spread,
+    tuned,
+    velocity,
+)
 from .renditions import Coded, has_encoder, played
 
 Array = npt.NDArray[np.float32]
@@ -50,8 +63,6 @@ def beside(
     seed: int,
     say: Callable[[float, str], None],
     notes: int = NOTES,
-    *,
-    sampler: bool = True,
 ) -> Beside | None:
     """Compare a patch's notes with held-out ones of a corpus; None where none of its clips is a single note.
 
@@ -61,27 +72,30 @@ def beside(
             is what the instrument and a sampler are made of.
         seed: of the choice of notes.
         say: told the part that is done, 0 to 1, and what is being done.
-        notes: the most that are compared.
-        sampler: whether to compare a sampler too. It is left out all the same where one of the notes has its key in the
-            training split: the instrument learned from that key, and the sampler plays the nearest other one.
+        notes: the most that are compared; and of notes that training heard as many beside.
     """
     chosen = held_out(corpus, notes, seed)
     if not chosen:
         return None
     known = singles(corpus, "train")
     loudest = loudest_db(corpus, known or chosen)
-    unheard = not {single.key for single in chosen} & {single.key for single in known}
-    rivals = known if sampler and unheard else []
+    every = [*known, *(single for split in HELD_OUT for single in singles(corpus, split))]
     coded = Coded(patch) if has_encoder(patch) else None
-    compared = []
+    learned = spread(known, notes, np.random.default_rng(seed))
+    compared, heard_rows = [], []
     for place, single in enumerate(chosen):
-        say(0.7 * place / len(chosen), "playing notes")
-        compared.append(_compared(patch, coded, corpus, single, rivals, loudest))
+        say(0.5 * place / len(chosen), "playing notes")
+        compared.append(_compared(patch, coded, corpus, single, known, every, loudest))
+    for place, single in enumerate(learned):
+        say(0.5 + 0.2 * place / len(learned), "playing notes that training heard")
+        heard_rows.append(_compared(patch, None, corpus, single, (), every, loudest).row)
     compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
     tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
     numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
     found = _figures(compared, min(WORST, len(compared)))
+    found["unheard_keys"] = len({single.key for single in chosen} - {single.key for single in known})
+    found["heard"] = _summary([row["ours"] for row in heard_rows])
     found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))
     rate, sounds = corpus.rate, []
     for one in heard:
@@ -105,31 +119,47 @@ def title(row: Figures) -> str:
 
 
 def _compared(
-    patch: Patch, coded: Coded | None, corpus: Corpus, single: Single, rivals: Sequence[Single], loudest: float
+    patch: Patch,
+    coded: Coded | None,
+    corpus: Corpus,
+    single: Single,
+    rivals: Sequence[Single],
+    every: Sequence[Single],
+    loudest: float,
 ) -> _Compared:
-    note = note_of(corpus, single)
-    asked, rate = note.sound, corpus.rate
+    rate, recorded = corpus.rate, note_of(corpus, single)
+    note = tuned(recorded, rate)
+    asked = note.sound
     speed = velocity(note, loudest)
     ours = played(patch, single.key, speed, note.held_seconds, len(asked))
     row: Figures = {
         "recording": single.clip.name,
         "split": single.clip.split,
         "key": single.key,
+        "cents": 100 * (single.pitch - single.key),
         "velocity": speed,
         "seconds": len(asked) / rate,
         "held_seconds": note.held_seconds,
         "ours": nearness(asked, ours, rate)._asdict(),
         "sampler": None,
+        "take": None,
         "codes": None,
     }
     other = sampled(corpus, note, rivals)
     if other is not None:
-        by = other.sound[: len(asked)]  # while it sounds: where it is too short it says nothing
-        row["sampler"] = nearness(asked[: len(by)], by, rate)._asdict()
-        row["sampler"] |= {"recording": other.single.clip.name, "semitones": single.pitch - other.single.pitch}
+        row["sampler"] = _while_it_sounds(asked, other.sound, rate)
+        row["sampler"] |= {"recording": other.single.clip.name, "semitones": single.key - other.single.pitch}
+    if (take := second_take(corpus, note, every)) is not None:
+        row["take"] = _while_it_sounds(asked, take.sound, rate) | {"recording": take.single.clip.name}
     if coded is not None:
-        row["codes"] = _coded(coded, note, rate)
+        row["codes"] = _coded(coded, recorded, rate)
     return _Compared(note, ours, None if other is None else other.sound[: len(asked)], row)
+
+
+def _while_it_sounds(asked: Array, other: Array, rate: int) -> Figures:
+    """Return how near a recording comes to another; where it is too short it says nothing."""
+    by = other[: len(asked)]
+    return nearness(asked[: len(by)], by, rate)._asdict()
 
 
 def _coded(coded: Coded, note: Note, rate: int) -> dict[str, float]:
@@ -150,6 +180,8 @@ def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
         "splits": {split: sum(row["split"] == split for row in rows) for split in ("test", "val")},
         "ours": _summary([row["ours"] for row in rows]),
         "sampler": _summary([row["sampler"] for row in rows if row["sampler"] is not None]),
+        "take": _summary([row["take"] for row in rows if row["take"] is not None]),
+        "takes": sum(row["take"] is not None for row in rows),
         "codes": {name: middle([code[name] for code in codes]) for name in codes[0]} if codes else None,
         "worst": worst,
         "each": rows,

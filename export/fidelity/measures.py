@@ -16,6 +16,7 @@ Double = npt.NDArray[np.float64]
 FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
 RANGE_DB = 50.0  # under a recording's loudest frame: what is softer is tail and noise, and does not count
 FLOOR_DB = -80.0  # under a frame's level, where bands end: what is below cannot be heard beside the rest
+SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and under its loudest frame: what is held, and no release
 STILL = 0.01  # octaves: a brightness that moves less is a line, along which nothing can be followed
 SILENT = 1e-12  # mean square, -120 dB of full scale: keeps logarithms finite
 
@@ -37,6 +38,7 @@ class Nearness(NamedTuple):
     """The nearness of a sound to a recording; see `nearness`."""
 
     shape_db: float
+    sustain_db: float
     envelope_db: float
     attack_ms: float
     brightness: float | None
@@ -104,6 +106,17 @@ def shape_db(asked: Course, given: Course) -> float:
     return float(apart[alike(asked, given)].mean())
 
 
+def sustain_db(asked: Array, given: Array, rate: int) -> float:
+    """Return the distance of the shapes of what is held, in dB: of the first four fifths of two sounds, [samples] both.
+
+    As `shape_db`, over the frames within 20 dB of the first sound's loudest.
+    """
+    length = max(1, round(SUSTAINED * len(asked)))
+    first, second = (course(sound[:length], rate) for sound in (asked, given))
+    loud = first.levels > first.levels.max() - SUSTAIN_RANGE_DB
+    return float(np.sqrt(np.square(first.shapes - second.shapes).mean(1))[loud].mean())
+
+
 def envelope_db(asked: Course, given: Course) -> float:
     """Return the distance of the courses of level, in dB.
 
@@ -138,12 +151,13 @@ def nearness(asked: Array, given: Array, rate: int) -> Nearness:
     """Return how near a sound comes to a recording, [samples] both, of one length; both begin to sound at once.
 
     ``attack_ms`` is how far the times differ at which each has come within 3 dB of its loudest moment (see
-    `attack_seconds`); for the others see `shape_db`, `envelope_db` and `brightness`.
+    `attack_seconds`); for the others see `shape_db`, `sustain_db`, `envelope_db` and `brightness`.
     """
     first, second = course(asked, rate), course(given, rate)
     attacks = attack_seconds(np.stack([asked, given]), rate)
     return Nearness(
         shape_db(first, second),
+        sustain_db(asked, given, rate),
         envelope_db(first, second),
         1000 * abs(float(attacks[0]) - float(attacks[1])),
         brightness(first, second),

@@ -142,27 +142,57 @@ def loudest_db(corpus: Corpus, notes: Sequence[Single]) -> float:
     return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
 
 
-def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
-    """Return what a sampler made of the training notes plays for a note; None where these have no other key.
+def tuned(note: Note, rate: int) -> Note:
+    """Return a note played as much faster or slower as brings it to its key."""
+    return _turned(note, note.single.key, rate)
 
-    That is a recording of the nearest other key, of the same instrument where clips say which (label and program), held
-    at least as long if there is one, else the longest; and of these the one of the nearest velocity where clips say
-    which, and then the one that is nearly as loud, as dynamics go with loudness. It is played faster or slower until it
-    has the note's pitch, and fades where the key is let go.
+
+def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
+    """Return what a sampler made of the training notes plays for a note's key; None where there are none but itself.
+
+    That is a recording of the nearest key, its own among them, of the same instrument where clips say which (label and
+    program); of these the one of the nearest velocity where clips say it; then one that is held as long, if there is
+    any, else the longest; and then the one that is nearly as loud, as dynamics go with loudness. It is played faster or
+    slower until it has the key's pitch, and fades where the key is let go.
     """
     own = note.single
-    others = [single for single in known if single.key != own.key]
-    alike = [(own.clip.label, own.clip.program) == (single.clip.label, single.clip.program) for single in others]
-    others = [single for single, same in zip(others, alike, strict=True) if same] or others
+    others = [single for single in known if single.clip.name != own.clip.name]
+    others = [single for single in others if _plays_with(single, own)] or others
     if not others:
         return None
     nearest = min(abs(single.key - own.key) for single in others)
     of_key = [single for single in others if abs(single.key - own.key) == nearest]
-    turned = [_turned(corpus, single, own.pitch) for single in of_key[:: max(1, -(-len(of_key) // LISTENED))]]
+    few = of_key[:: max(1, -(-len(of_key) // LISTENED))]
+    turned = [_turned(note_of(corpus, single), own.key, corpus.rate) for single in few]
     longest = min(note.held_seconds, max(one.held_seconds for one in turned))
-    long_enough = [one for one in turned if one.held_seconds >= longest]
-    best = min(long_enough, key=lambda one: (_softer(one, note), abs(one.level_db - note.level_db)))
+    best = min(
+        turned,
+        key=lambda one: (_softer(one, note), one.held_seconds < longest, abs(one.level_db - note.level_db)),
+    )
     return _let_go(best, note.held_seconds, corpus.rate)
+
+
+def second_take(corpus: Corpus, note: Note, others: Sequence[Single]) -> Note | None:
+    """Return another recording of a note's key and velocity, tuned to the key; None where there is none.
+
+    It is of the same instrument, and of several the one that is held for nearly as long.
+    """
+    own = note.single
+    if own.clip.velocity is None:
+        return None
+    takes = [
+        tuned(note_of(corpus, single), corpus.rate)
+        for single in others
+        if single.clip.name != own.clip.name
+        and (single.key, single.clip.velocity) == (own.key, own.clip.velocity)
+        and _plays_with(single, own)
+    ]
+    return min(takes, key=lambda take: abs(take.held_seconds - note.held_seconds), default=None)
+
+
+def _plays_with(one: Single, other: Single) -> bool:
+    """Return whether two notes are of one instrument, as far as clips say it."""
+    return (one.clip.label, one.clip.program) == (other.clip.label, other.clip.program)
 
 
 def _softer(one: Note, other: Note) -> int:
@@ -171,12 +201,11 @@ def _softer(one: Note, other: Note) -> int:
     return 0 if first is None or second is None else abs(first - second)
 
 
-def _turned(corpus: Corpus, single: Single, pitch: float) -> Note:
+def _turned(note: Note, pitch: float, rate: int) -> Note:
     """Return a note played as much faster or slower as gives it another pitch."""
-    note = note_of(corpus, single)
-    ratio = semitones_to_ratio(pitch - single.pitch)
-    sound = soxr.resample(note.sound, corpus.rate * ratio, corpus.rate).astype(np.float32)
-    return Note(single, sound, note.held_seconds / ratio, note.level_db)
+    ratio = semitones_to_ratio(pitch - note.single.pitch)
+    sound = soxr.resample(note.sound, rate * ratio, rate).astype(np.float32)
+    return Note(note.single, sound, note.held_seconds / ratio, note.level_db)
 
 
 def _let_go(note: Note, held_seconds: float, rate: int) -> Note:

@@ -16,6 +16,10 @@ MEASURES = {
         "Shape, dB",
         "Spectra without their levels: the root mean square over 64 mel bands, the mean over frames down to −50 dB.",
     ),
+    "sustain_db": (
+        "Shape of what is held, dB",
+        "The same over the first four fifths, down to −20 dB: without releases and the room.",
+    ),
     "envelope_db": (
         "Envelope, dB",
         "The course of the level, whatever the gain: root mean square over the same frames.",
@@ -30,6 +34,12 @@ CODES = {
     ),
     "one": ("Shape of one code, dB", "The same, with one code for all frames: that nearest to their codes’ median."),
     "one_played": ("Shape of one code, played, dB", "The note’s own key, held at this code."),
+}
+SIDES = {  # by the figures' names: the heading of a column, and in a terminal
+    "ours": ("", ""),
+    "sampler": ("Sampler’s ", "sampler"),
+    "take": ("A second take’s ", "2nd take"),
+    "heard": ("Ours of notes heard, ", "heard"),
 }
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
@@ -58,9 +68,9 @@ def figures(found: Figures | None) -> str:
     """Return the HTML of the figures of a comparison, as `beside` gives it; None where no clip is a single note."""
     if found is None:
         return f"<p>{NONE}</p>"
-    sides = [found[side] for side in ("ours", "sampler") if found[side] is not None]
+    sides = {side: found[side] for side in SIDES if found[side] is not None}
     rows = [
-        [label, *(cell for side in sides for cell in _cells(side, name)), meaning]
+        [label, *(cell for side in sides.values() for cell in _cells(side, name)), meaning]
         for name, (label, meaning) in MEASURES.items()
     ]
     if found["codes"] is not None:
@@ -68,13 +78,17 @@ def figures(found: Figures | None) -> str:
             [label, *_cells(found["codes"], name), *["–", "–"] * (len(sides) - 1), meaning]
             for name, (label, meaning) in CODES.items()
         ]
-    header = ["", "Median", "Worst", *["Sampler’s median", "Its worst"] * (len(sides) - 1), "What it says"]
+    heads = (f"{SIDES[side][0]}{which}" for side in sides for which in ("median", "worst"))
+    header = ["", *(head[0].upper() + head[1:] for head in heads), "What it says"]
     note = f"{basis(found)} Each was played by key and velocity from the preset, and let go when the recording was."
+    note += " All recordings are tuned to their keys."
     if found["sampler"] is not None:
         note += (
-            " Training has none of their keys. The sampler plays the nearest one’s recording faster or slower, and is "
-            "measured while it sounds."
+            f" Training has none of {found['unheard_keys']} of their keys. The sampler plays the nearest training note,"
+            " of the nearest velocity, faster or slower, and is measured while it sounds."
         )
+    if found["take"] is not None:
+        note += f" A second take is another recording of the same key and velocity; {found['takes']} notes have one."
     dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))
     return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics
 
@@ -106,11 +120,14 @@ def told(found: Figures | None) -> str:
     """Return the figures as lines for a terminal."""
     if found is None:
         return NONE
-    sides = [found[side] for side in ("ours", "sampler") if found[side] is not None]
+    sides = {side: found[side] for side in SIDES if found[side] is not None}
     lines = [
         basis(found),
-        f"{'':34}{'median':>9}{'worst':>9}" + f"{'sampler':>10}{'worst':>9}" * (len(sides) - 1),
-        *(f"{label:34}{' '.join(_line(side, name) for side in sides)}" for name, (label, _) in MEASURES.items()),
+        f"{'':34}" + " ".join(f"{SIDES[side][1] or 'median':>9}{'worst':>9}" for side in sides),
+        *(
+            f"{label:34}{' '.join(_line(side, name) for side in sides.values())}"
+            for name, (label, _) in MEASURES.items()
+        ),
     ]
     if found["codes"] is not None:
         lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]

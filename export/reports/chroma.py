@@ -81,7 +81,7 @@ def report(
     alive = not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
     if exported is None or not (work.folded and network.conditioned and alive):
         return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
-    notes = _notes(work, exported(), say, instrument is None)
+    notes = _notes(work, exported(), say)
     if notes is None:
         found["notes"] = None
         return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
@@ -90,8 +90,8 @@ def report(
     return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds), heard), notes.pages)
 
 
-def _notes(work: _Work, patch: Patch, say: Progress, sampler: bool) -> Beside | None:
-    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES, sampler=sampler)
+def _notes(work: _Work, patch: Patch, say: Progress) -> Beside | None:
+    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
 
 
 def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:

@@ -72,7 +72,7 @@ def report(
         "loss": loss,
     }
     alive = not all(dimension["dead"] for dimension in dimensions)
-    notes = _notes(corpus, exported(), say, instrument is None) if exported is not None and alive else None
+    notes = _notes(corpus, exported(), say) if exported is not None and alive else None
     found["notes"] = None if notes is None else notes.found
     found["verdict"], found["shortcomings"] = verdict(found)
     if notes is None:
@@ -81,8 +81,8 @@ def report(
     return Report(found, pictures, sounds, page(found, pictures, listed(sounds), heard), notes.pages)
 
 
-def _notes(corpus: Corpus, patch: Patch, say: Progress, sampler: bool) -> Beside | None:
-    return beside(patch, corpus, SEED, lambda done, what: say(0.3 + 0.7 * done, what), NOTES, sampler=sampler)
+def _notes(corpus: Corpus, patch: Patch, say: Progress) -> Beside | None:
+    return beside(patch, corpus, SEED, lambda done, what: say(0.3 + 0.7 * done, what), NOTES)
 
 
 def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, Row]:

@@ -51,19 +51,35 @@ def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_anot
     assert near["sampler"]["shape_db"]["median"] < sharp["ours"]["shape_db"]["median"]
 
 
-def test_a_sampler_is_compared_only_where_training_has_no_key_of_the_notes(analytic, tmp_path):
-    """The instrument learned a key that is heard, and the sampler would play another one."""
+def test_a_sampler_has_every_training_note_and_plays_a_key_that_it_has_as_it_is(analytic, tmp_path):
     clips = note_corpus(tmp_path / "c", [*KEYS, ("train", 62, {"velocity": 90})])
-    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None)
-    assert found.found["sampler"] is None
-    assert not [sound for sound in found.sounds if "sampler" in sound.name]
-    assert "ampler" not in pages.figures(found.found) + told(found.found)
+    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None).found
+    apart = {row["key"]: abs(round(row["sampler"]["semitones"])) for row in found["each"]}
+    assert apart == {62: 0, 64: 2}
+    assert found["unheard_keys"] == 1
+    near = {row["key"]: row["sampler"]["shape_db"] for row in found["each"]}
+    assert near[62] < 0.5
 
 
-def test_a_sampler_is_left_out_where_it_is_not_asked_for(analytic, tmp_path):
-    clips = note_corpus(tmp_path / "c", KEYS)
-    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None, sampler=False)
-    assert found.found["sampler"] is None
+def test_recordings_are_tuned_to_their_keys(analytic, tmp_path):
+    clips = note_corpus(tmp_path / "c", [("train", 60, {}), ("test", 62.4, {}), ("test", 64, {})])
+    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None).found
+    off, plain = sorted(found["each"], key=lambda row: row["key"])
+    assert off["cents"] == pytest.approx(40, abs=6)
+    assert off["ours"]["sustain_db"] == pytest.approx(plain["ours"]["sustain_db"], abs=1.0)
+
+
+def test_a_second_take_of_a_key_and_velocity_stands_beside_and_so_do_notes_that_training_heard(analytic, tmp_path):
+    clips = [("train", 60, {"velocity": 90}), ("test", 62, {"velocity": 50}), ("val", 62, {"velocity": 50})]
+    clips += [("test", 64, {"velocity": 50}), ("train", 64, {"velocity": 90, "fall": 0.4})]
+    found = comparison.beside(patched(analytic()), note_corpus(tmp_path / "c", clips), 0, lambda done, what: None).found
+    takes = {row["recording"]: row["take"] and row["take"]["recording"] for row in found["each"]}
+    assert takes == {"1": "2", "2": "1", "3": None}  # of another velocity is no second take
+    assert found["takes"] == 2
+    assert found["take"]["shape_db"]["worst"] < 0.5
+    assert found["heard"]["shape_db"]["median"] > 0
+    assert "2nd take" in told(found)
+    assert "2 notes have one" in pages.figures(found)
 
 
 def test_time_of_attack_is_the_presets(analytic, tmp_path):
@@ -132,12 +148,14 @@ def test_a_runs_report_has_the_notes_of_its_own_export(tmp_path, monkeypatch):
 def test_figures_are_told_in_words():
     assert told(None) == NONE
     figure = {"median": 14.14, "worst": 20.0}
-    ours = dict.fromkeys(("shape_db", "envelope_db", "attack_ms"), figure) | {"brightness": None}
+    ours = dict.fromkeys(("shape_db", "sustain_db", "envelope_db", "attack_ms"), figure) | {"brightness": None}
     found = {
         "notes": 2,
         "splits": {"test": 1, "val": 1},
         "ours": ours,
         "sampler": None,
+        "take": None,
+        "heard": None,
         "codes": None,
         "dynamics": None,
     }
@@ -147,7 +165,8 @@ def test_figures_are_told_in_words():
     assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0"]
     assert told(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
     assert in_short(found) == (
-        "shape 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; medians of 2 notes it never heard"
+        "shape 14.1 dB, shape of what is held 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; "
+        "medians of 2 notes it never heard"
     )
 
 

@@ -3,7 +3,7 @@
 import librosa
 import numpy as np
 import pytest
-from timbrel.export.fidelity.measures import STILL, brightness, course, envelope_db, mel, nearness, shape_db
+from timbrel.export.fidelity.measures import STILL, brightness, course, envelope_db, mel, nearness, shape_db, sustain_db
 from timbrel.train.metrics.loudness import attack_seconds
 
 from .tones import RATE, tone
@@ -113,3 +113,17 @@ def test_silence_after_a_sound_is_its_envelopes_and_not_its_shapes_but_nothing_i
     assert far.shape_db < 3  # of the frame in which it ends
     assert far.envelope_db > 15
     assert nearness(sine, 0 * sine, RATE).shape_db > 15
+
+
+def test_what_is_held_counts_alone_in_the_shape_of_its_sustain():
+    """A sound whose last fifth, and whose beginning 30 dB under the rest, are others."""
+    rng, time = np.random.default_rng(0), np.arange(RATE) / RATE
+    asked = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    given = asked.copy()
+    given[: RATE // 10] = asked[: RATE // 10] = 0.0
+    given[int(0.8 * RATE) :] = rng.normal(0, 1, RATE - int(0.8 * RATE))
+    given[: RATE // 20] = 0.01 * rng.normal(0, 1, RATE // 20)
+    asked[: RATE // 20] = 0.01 * np.sin(2 * np.pi * 4000 * time[: RATE // 20])
+    assert sustain_db(asked, given, RATE) < 0.5
+    assert shape_db(course(asked, RATE), course(given, RATE)) > 3
+    assert sustain_db(asked, given[::-1], RATE) > 3

@@ -11,6 +11,7 @@ from timbrel.export.fidelity.notes import (
     sampled,
     singles,
     spread,
+    tuned,
     velocity,
 )
 from timbrel.host.pitch import sounding_note
@@ -88,9 +89,9 @@ def test_velocity_is_the_labelled_one_or_follows_the_level(tmp_path):
     assert [velocity(note_of(corpus, note), loudest) for note in found] == [40, 127, pytest.approx(64, abs=1), 1]
 
 
-def test_a_sampler_plays_the_nearest_other_key_that_is_long_enough_and_as_loud(tmp_path):
+def test_a_sampler_plays_the_nearest_key_that_is_long_enough_and_as_loud(tmp_path):
     clips = [
-        ("train", 60, {}),  # the same key
+        ("train", 64, {}),
         ("train", 63, {}),
         ("train", 62, {"held": 0.2, "seconds": 0.5}),  # too short
         ("train", 58, {"gain": 0.01}),
@@ -108,6 +109,26 @@ def test_a_sampler_plays_the_nearest_other_key_that_is_long_enough_and_as_loud(t
     assert np.abs(found.sound[after:]).max(initial=0) == 0
 
 
+def test_a_sampler_prefers_the_nearest_velocity_before_the_longest_and_its_own_key_before_others(tmp_path):
+    clips = [
+        ("train", 60, {"velocity": 100}),
+        ("train", 60, {"velocity": 50, "held": 0.2, "seconds": 0.5}),
+        ("train", 61, {"velocity": 40}),
+        ("test", 60, {"velocity": 40}),
+    ]
+    corpus = note_corpus(tmp_path / "c", clips)
+    note = note_of(corpus, singles(corpus, "test")[0])
+    assert sampled(corpus, note, singles(corpus, "train")).single.clip.name == "1"
+
+
+def test_a_recording_is_tuned_to_its_key(tmp_path):
+    corpus = note_corpus(tmp_path / "c", [("test", 60.4, {})])
+    note = note_of(corpus, singles(corpus, "test")[0])
+    found = tuned(note, RATE)
+    assert sounding_note(found.sound[2000:36000], RATE) == pytest.approx(60, abs=0.11)
+    assert found.held_seconds == pytest.approx(note.held_seconds * 2 ** (0.4 / 12), rel=0.01)
+
+
 def test_a_sampler_keeps_to_the_instrument_where_clips_say_which(tmp_path):
     clips = [("train", 61, {"label": "oboe"}), ("train", 65, {"label": "flute"}), ("test", 60, {"label": "flute"})]
     corpus = note_corpus(tmp_path / "c", clips)
@@ -115,6 +136,7 @@ def test_a_sampler_keeps_to_the_instrument_where_clips_say_which(tmp_path):
     assert sampled(corpus, note, singles(corpus, "train")).single.clip.name == "1"
 
 
-def test_a_sampler_of_one_key_has_no_other(tmp_path):
-    corpus = note_corpus(tmp_path / "c", [("train", 60, {}), ("test", 60, {})])
-    assert sampled(corpus, note_of(corpus, singles(corpus, "test")[0]), singles(corpus, "train")) is None
+def test_a_sampler_without_another_recording_plays_nothing(tmp_path):
+    corpus = note_corpus(tmp_path / "c", [("train", 60, {})])
+    known = singles(corpus, "train")
+    assert sampled(corpus, note_of(corpus, known[0]), known) is None
