@@ -16,6 +16,7 @@ from .describe import CODES, SEED, Codes
 from .gestures.build import gestures_of
 from .gestures.fit import PitchedCoder
 from .graphs import Graphs
+from .knobs.arrange import arranged_partials
 from .measures.sample import chosen
 
 
@@ -56,10 +57,12 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
     if not found:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
     few = [found[i] for i in chosen(len(found), CODES, np.random.default_rng(SEED))]
+    knobs = arranged_partials(network, recipe, corpus)
+    network = knobs.network
     pitches = np.array([source.note for source in few], np.float32)
     with torch.no_grad():
-        rows = torch.from_numpy(taken(pieces(corpus, few, frames), pitches, frames))
-        latents = network.encode(rows, torch.from_numpy(pitches)).numpy()
+        levels = torch.from_numpy(taken(pieces(corpus, few, frames), pitches, frames))
+        latents = network.encode(levels, torch.from_numpy(pitches)).numpy()
     low, high = frames.span
     middle = torch.tensor([(low + high) / 2])
     decoder, encoder = Decoder(network), Encoder(network, recipe)
@@ -74,6 +77,8 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
         latents,
         [source.clip.label or source.clip.name for source in few],
         np.round(pitches).astype(np.int64) % PITCH_CLASSES,
+        names=knobs.names,
+        moves={name: knob.moves for name, knob in zip(knobs.names, knobs.knobs, strict=True)},
         sound=sound,
     )
     return Graphs(
@@ -91,6 +96,7 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
             "window": "hann",
             "prior": UniformPrior(uniform=(0.0, 1.0)),
             "chroma": None,
+            "directions": knobs.directions,
             "partials": Partials(harmonics=frames.harmonics, edges_hz=frames.edges_hz, low=low, high=high),
         },
     )

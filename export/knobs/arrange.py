@@ -1,6 +1,7 @@
-"""Puts the knobs of a chroma model in order, names them by what they move, and finds its macros."""
+"""Puts the knobs of a model whose keys choose the note in order, names them by what they move, and finds its macros."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +11,23 @@ import torch
 from torch import Tensor
 
 from ...host.contract.card import Direction
+from ...train.batches.partials import rows
 from ...train.corpus.store import Corpus
 from ...train.models.chroma import ChromaAutoencoder
+from ...train.models.partials import PartialsAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
+from ...train.recipes.partials import PartialsRecipe
 from ..describe import NARROWEST, SEED, SPAN
 from ..measures.sample import Sample, draw, encode
 from .timbre import DESCRIPTORS, NAMES, Timbre
-from .turns import STEP, Ground, Turned, held, turned
+from .turns import STEP, ChromaGround, Ground, PitchedGround, Turned, held, turned
 
+Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 Figures = dict[str, Any]
 
+STRIDE = 179  # between the keys of successive codes, a prime: a recording's codes are decoded all over the range
 CODES = 480  # training frames at which knobs are turned: shares to a hundredth, some seconds
 SURE = 0.92  # of steps on training codes, for a name and a macro: on other notes nine of ten are to be right
 FAINT = 0.2  # correlation: what a knob moves less is hardly heard beside all else that a code says
@@ -59,7 +65,7 @@ class Knob:
 class Arranged:
     """A network whose latents are in order, its knobs, and directions of macros."""
 
-    network: ChromaAutoencoder
+    network: Any
     knobs: list[Knob]
     directions: list[Direction]
     ground: Ground
@@ -71,11 +77,7 @@ class Arranged:
 
 
 def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Arranged | None:
-    """Return the network with its latents in order; None where keys do not choose the note, or codes fill no cube.
-
-    The first latent changes the decoded sound most: by the mean change of 64 mel bands' levels in dB for a deviation
-    of the latent. One that is named raises what it is named for: it is turned over where it lowered it.
-    """
+    """Return the network with its latents in order; None where keys do not choose the note, or codes fill no cube."""
     settings = network.settings
     in_cube = settings.bottleneck == "sigmoid" and not settings.variational
     if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
@@ -83,14 +85,32 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
     sample = draw(corpus, "train", recipe.frames, True, CODES, np.random.default_rng(SEED))
     if sample is None:
         return None
-    found = ground(network, recipe, sample)
-    measured = turned(found)
+    return in_order(network, lambda network: ground(network, recipe, sample))
+
+
+def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> Arranged:
+    """Return a network of partials with its latents in order, by training frames."""
+    train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": CODES}))
+    return in_order(network, lambda network: pitched_ground(network, *train))
+
+
+def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> Arranged:
+    """Return a network with its latents in order, and named.
+
+    The first latent changes the decoded sound most: by the mean change of 64 mel bands' levels in dB for a deviation
+    of the latent. One that is named raises what it is named for: it is turned over where it lowered it.
+
+    Args:
+        network: its latents fill a cube from 0 to 1.
+        ground_of: gives where the knobs of a network are turned.
+    """
+    measured = turned(ground_of(network))
     order = np.argsort(-measured.change_db, kind="stable")
     named = names(measured)
     flipped = np.array([number in named and measured.rise[number, named[number]] < 0 for number in range(len(order))])
     knobs = [_knob(measured, int(number), named.get(int(number)), bool(flipped[number])) for number in order]
     network = reordered(network, order, flipped[order])
-    found = ground(network, recipe, sample)
+    found = ground_of(network)
     return Arranged(network, knobs, directions(found), found)
 
 
@@ -105,10 +125,31 @@ def ground(
     assert frames.fold is not None
     few = np.linspace(0, len(sample) - 1, min(len(sample), CODES)).astype(np.int64)
     codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
-    low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
-    high = torch.maximum(high, low + NARROWEST)
     timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
-    return Ground(network, timbre, torch.from_numpy(codes), torch.arange(len(codes)) % 12, low, high)
+    return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
+
+
+def pitched_ground(
+    network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
+) -> PitchedGround:
+    """Return where a network's knobs are turned: at codes of rows, `CODES` at most, all over the recordings' range.
+
+    Args:
+        levels, pitches: as `train.batches.partials.rows` gives them.
+        ends: as of `ground`.
+    """
+    few = np.linspace(0, len(pitches) - 1, min(len(pitches), CODES)).astype(np.int64)
+    with torch.no_grad():
+        codes = network.encode(torch.from_numpy(levels[few]), torch.from_numpy(pitches[few]))
+    notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(few))
+    keys = notes[torch.arange(len(few)) * STRIDE % len(few)]
+    return PitchedGround(network, codes, *spans(codes.numpy(), ends), keys)
+
+
+def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Return the low and the high ends of knobs, [latents] both: those given, or of codes, [codes, latents]."""
+    low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
+    return low, torch.maximum(high, low + NARROWEST)
 
 
 def names(measured: Turned) -> dict[int, int]:
@@ -129,7 +170,7 @@ def names(measured: Turned) -> dict[int, int]:
     return named
 
 
-def reordered(network: ChromaAutoencoder, order: Ints, flipped: Bools) -> ChromaAutoencoder:
+def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
     """Return the network with its latents in another order, those ``flipped`` as 1 - x: it sounds the same.
 
     Args:
@@ -158,7 +199,7 @@ def directions(at: Ground) -> list[Direction]:
     scale, found = at.codes.std(0, correction=0), []
     with torch.enable_grad():
         codes = at.codes.clone().requires_grad_(True)
-        heard = at.timbre(at.network.decode(codes, torch.eye(12)[at.classes]), at.classes)
+        heard, _ = at.sound(codes, slice(None))
         heard = heard + 0 * codes.sum()  # of a decoder that takes no notice of codes, slopes are 0
         slopes = [
             torch.autograd.grad(heard[:, NAMES.index(raised)].sum(), codes, retain_graph=True)[0]
@@ -191,13 +232,12 @@ def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> Kn
     )
 
 
-def checked(knobs: Arranged, recipe: ChromaRecipe, sample: Sample) -> Figures:
-    """Return whether names and directions hold at codes of another sample, for a report.
+def checked(knobs: Arranged, at: Ground, split: str) -> Figures:
+    """Return whether names and directions hold at other codes, those of a split, for a report.
 
     ``holds`` is in what part of steps, a quarter of a knob's way up and down, what it is named for went its way. What
     has no name holds nothing: None.
     """
-    at = ground(knobs.network, recipe, sample, (knobs.ground.low, knobs.ground.high))
     measured = turned(at)
     rows = []
     for number, knob in enumerate(knobs.knobs):
@@ -221,4 +261,4 @@ def checked(knobs: Arranged, recipe: ChromaRecipe, sample: Sample) -> Figures:
         }
         for direction in knobs.directions
     ]
-    return {"split": sample.split, "codes": len(at.codes), "latents": rows, "directions": ways}
+    return {"split": split, "codes": len(at.codes), "latents": rows, "directions": ways}

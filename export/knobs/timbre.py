@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...host.engines.partials import HANN_ENERGY
 from ...host.units import A4_HZ
+from ...train.models.partials import Bands
 
 REACH = 2.5  # bins: the main lobe of a Hann window, two to either side, and what a partial may be off
 SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
@@ -73,22 +75,49 @@ class Timbre:
         order, power = classes.argsort(stable=True), frames.square()
         parts = torch.split(power[order], torch.bincount(classes, minlength=12).tolist())
         summed = torch.cat([part @ bands for part, bands in zip(parts, self._bands, strict=True)])
-        whole, partials, between, odd, even, fundamental, body, presence, air = summed[order.argsort()].unbind(1)
-        least = SOFTEST * whole.clamp_min(1e-20)
-
-        def ratio(part: Tensor, other: Tensor) -> Tensor:
-            return 10 * torch.log10((part.clamp_min(0.0) + least) / (other.clamp_min(0.0) + least))
-
         centroid = (frames @ self._hertz) / frames.sum(1).clamp_min(1e-20)
-        return torch.stack(
-            [
-                torch.log2(centroid.clamp_min(1.0)),
-                ratio(between, partials),
-                ratio(odd, even),
-                ratio(fundamental, whole - fundamental),
-                ratio(body, whole - body),
-                ratio(presence, whole),
-                ratio(air, whole),
-            ],
-            1,
-        )
+        return _described(centroid, summed[order.argsort()])
+
+
+def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
+    """Return the descriptors of frames of partials and noise at MIDI notes, [frames]: [frames, DESCRIPTORS]."""
+    power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.inside(pitches)
+    noise = frames[:, bands.harmonics :].square() @ bands.spread
+    hertz, places = torch.arange(noise.shape[1]) / bands.a_hertz, bands.places(pitches) / bands.a_hertz
+    number = bands.numbers
+
+    def of(*numbers: int) -> Tensor:
+        return (power * torch.isin(number, torch.tensor(numbers, dtype=number.dtype))).sum(1)
+
+    def above(low: float, high: float = torch.inf) -> Tensor:
+        inside = ((places >= low) & (places < high)).float()
+        return (power * inside).sum(1) + noise @ ((hertz >= low) & (hertz < high)).float()
+
+    between = (noise * (hertz > places[:, :1] / 2)).sum(1)
+    partials = power.sum(1)
+    whole = partials + noise.sum(1)
+    parts = [whole, partials, between, of(*ODD), of(*EVEN), of(1), of(*BODY)]
+    parts += [above(PRESENCE_HZ, AIR_HZ), above(AIR_HZ)]
+    return _described(bands.centroid(frames, pitches), torch.stack(parts, 1))
+
+
+def _described(centroid: Tensor, summed: Tensor) -> Tensor:
+    """Return the descriptors of a centroid in Hz, [frames], and of powers as `Timbre` sums them, [frames, parts]."""
+    whole, partials, between, odd, even, fundamental, body, presence, air = summed.unbind(1)
+    least = SOFTEST * whole.clamp_min(1e-20)
+
+    def ratio(part: Tensor, other: Tensor) -> Tensor:
+        return 10 * torch.log10((part.clamp_min(0.0) + least) / (other.clamp_min(0.0) + least))
+
+    return torch.stack(
+        [
+            torch.log2(centroid.clamp_min(1.0)),
+            ratio(between, partials),
+            ratio(odd, even),
+            ratio(fundamental, whole - fundamental),
+            ratio(body, whole - body),
+            ratio(presence, whole),
+            ratio(air, whole),
+        ],
+        1,
+    )

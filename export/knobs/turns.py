@@ -1,16 +1,16 @@
 """Turns knobs of a network and measures what that does to decoded frames."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...train.models.chroma import ChromaAutoencoder
 from ..measures.sample import ROWS
-from .timbre import Timbre
+from .timbre import Timbre, of_partials
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -20,32 +20,60 @@ PLACES = 5  # of a knob from end to end, over which it is compared with what it 
 
 
 @dataclass(frozen=True)
-class Ground:
+class Ground(ABC):
     """A network with the codes at which its knobs are turned.
 
-    ``codes`` [codes, latents] are of frames; each is decoded on one of the pitch classes ``classes`` [codes]. ``low``
-    and ``high`` [latents] are the ends of the knobs.
+    ``codes`` [codes, latents] are of frames; ``low`` and ``high`` [latents] are the ends of the knobs.
     """
 
-    network: ChromaAutoencoder
-    timbre: Timbre
+    network: Any
     codes: Tensor
-    classes: Tensor
     low: Tensor
     high: Tensor
 
+    @abstractmethod
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return the descriptors, [rows, descriptors], and levels of mel bands in dB, [rows, 64], of some rows' codes.
+
+        Each row is decoded on a key of its own. All can be differentiated.
+        """
+
     @torch.no_grad()
     def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the descriptors of codes, [codes, descriptors], and levels of mel bands in dB, [codes, 64].
-
-        Each is decoded on its own pitch class.
-        """
-        one_hot, parts = torch.eye(12)[self.classes], []
-        for at in range(0, len(codes), ROWS):
-            frames = self.network.decode(codes[at : at + ROWS], one_hot[at : at + ROWS])
-            parts.append((self.timbre(frames, self.classes[at : at + ROWS]), self.network.levels(frames)))
+        """Return what `sound` gives of a code for each row, [codes, latents]."""
+        parts = [
+            self.sound(codes[at : at + ROWS], slice(at, min(at + ROWS, len(codes))))
+            for at in range(0, len(codes), ROWS)
+        ]
         descriptors, levels = zip(*parts, strict=True)
         return torch.cat(descriptors), torch.cat(levels)
+
+
+@dataclass(frozen=True)
+class ChromaGround(Ground):
+    """Codes that are each decoded on one of the pitch classes ``classes``, [codes]."""
+
+    timbre: Timbre
+    classes: Tensor
+
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """See `Ground.sound`."""
+        classes = self.classes[rows]
+        frames = self.network.decode(codes, torch.eye(12)[classes])
+        return self.timbre(frames, classes), self.network.levels(frames)
+
+
+@dataclass(frozen=True)
+class PitchedGround(Ground):
+    """Codes that are each decoded at one of the MIDI notes ``pitches``, [codes], to partials and noise."""
+
+    pitches: Tensor
+
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """See `Ground.sound`."""
+        pitches, bands = self.pitches[rows], self.network.bands
+        frames = self.network.decode(codes, pitches)
+        return of_partials(bands, frames, pitches), bands(frames, pitches)
 
 
 class Turnable(Protocol):

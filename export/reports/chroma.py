@@ -17,7 +17,7 @@ from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
 from ..fidelity.comparison import NOTES, Beside, beside
-from ..knobs.arrange import Arranged, arranged, checked
+from ..knobs.arrange import Arranged, arranged, checked, ground
 from ..measures import frames as measures
 from ..measures import keys
 from ..measures.likeness import mel_levels
@@ -145,11 +145,19 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
         "spectral_distance": distance,
         "keys": obeyed,
         "latents": latents,
-        "knobs": None if work.knobs is None else checked(work.knobs, work.recipe, test),
+        "knobs": _checked(work),
         "loss": loss,
     }
     found["verdict"], found["shortcomings"] = verdict(found)
     return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
+
+
+def _checked(work: _Work) -> Figures | None:
+    """Return whether knobs do on the test frames what they are named for; None where they have no names."""
+    if work.knobs is None:
+        return None
+    ends = work.knobs.ground.low, work.knobs.ground.high
+    return checked(work.knobs, ground(work.network, work.recipe, work.test, ends), work.test.split)
 
 
 def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[Sound]]:

@@ -14,6 +14,7 @@ from ...train.models.partials import PartialsAutoencoder, magnitudes
 from ...train.recipes.partials import PartialsFrames, PartialsRecipe
 from ...train.run import Run
 from ..fidelity.comparison import NOTES, Beside, beside
+from ..knobs.arrange import arranged_partials, checked, pitched_ground
 from ..measures import frames as measures
 from ..measures.recordings import recordings
 from .figures import frames as figures
@@ -44,6 +45,8 @@ def report(
     train = rows(corpus, "train", few)
     if not len(train.pitches):
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    knobs = arranged_partials(network, recipe, corpus)
+    network = knobs.network
     with torch.no_grad():
         codes = network.encode(*map(torch.from_numpy, train)).numpy()
         apart = _apart(network, *map(torch.from_numpy, test))
@@ -69,6 +72,7 @@ def report(
         "recordings": recordings(corpus),
         "reconstruction": apart,
         "latents": latents,
+        "knobs": checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
         "loss": loss,
     }
     alive = not all(dimension["dead"] for dimension in dimensions)

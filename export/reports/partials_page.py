@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..fidelity import pages
+from ..knobs import pages as knobs
 from .chroma_page import latents
 from .page import listening, report_page, shown, table
 from .picture import Picture
@@ -33,7 +34,10 @@ def page(
             "The instrument": listening(heard, found["sounds"])["The instrument"],
             "Notes beside recordings": pages.heard(found["notes"], notes, of),
         },
-        {"Notes beside recordings": pages.figures(found["notes"])},
+        {
+            "Notes beside recordings": pages.figures(found["notes"]),
+            "Knobs": knobs.section(found["knobs"]),
+        },
         {
             "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told"),
             "Latents": latents(found) + of("histograms", "correlation"),

@@ -6,6 +6,7 @@ from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.fidelity.renditions import played
 from timbrel.export.first_preset import first_preset
+from timbrel.export.knobs.arrange import arranged_partials
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import Patch
@@ -26,6 +27,12 @@ def run(tone_corpus, tmp_path_factory):
     rate = Corpus.open(tone_corpus).rate
     start(load_recipe("tuned-partials", [*SMALL, f"frames.sample_rate={rate}"]), tone_corpus, folder, Options("cpu"))
     return Run.open(folder)
+
+
+def in_order(run):
+    """The network as the file has it."""
+    network, _, _ = trained(run, "best")
+    return arranged_partials(network, run.recipe, run.corpus()).network
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def test_its_card_says_how_its_frames_are_laid_out_and_its_reference_holds(run, 
 def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
     import torch
 
-    network, _, _ = trained(run, "best")
+    network = in_order(run)
     rng = np.random.default_rng(0)
     codes, pitches = rng.random((30, 8)).astype(np.float32), rng.uniform(40, 90, 30).astype(np.float32)
     with torch.no_grad():
@@ -64,7 +71,7 @@ def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
     from timbrel.train.batches.frames import sources
     from timbrel.train.batches.partials import pieces, taken
 
-    network, _, _ = trained(run, "best")
+    network = in_order(run)
     frames = run.recipe.frames
     few = list(sources(run.corpus(), "train", frames, tonal=True))[::7]
     sound, pitches = pieces(run.corpus(), few, frames), np.array([one.note for one in few])
@@ -99,6 +106,7 @@ def test_a_report_has_its_notes_beside_recordings(run, tmp_path):
     assert found["notes"]["ours"]["shape_db"]["median"] < 15
     assert set(found["reconstruction"]) == {"bands_db", "harmonics_db", "noise_db"}
     assert found["verdict"]
+    assert len(found["knobs"]["latents"]) == 8
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Notes beside recordings" in page
     assert (run.folder / "report" / "abx.html").exists()

@@ -1,12 +1,18 @@
 """Knobs in order and by name, of decoders in closed form."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from timbrel.export.knobs.arrange import SURE, directions, names, reordered
 from timbrel.export.knobs.pages import section, told
-from timbrel.export.knobs.timbre import NAMES, Timbre
-from timbrel.export.knobs.turns import Ground, held, turned
+from timbrel.export.knobs.timbre import NAMES, Timbre, of_partials
+from timbrel.export.knobs.turns import ChromaGround, PitchedGround, held, turned
+from timbrel.host.contract.card import Partials
+from timbrel.host.contract.partials import spectra
+from timbrel.train.models.partials import Bands
+from timbrel.train.recipes.load import load_recipe
 
 from ...train.chroma_networks import SMALL, network_of
 
@@ -39,7 +45,7 @@ class Tones:
 def ground(count=96, seed=0):
     codes = torch.rand(count, 4, generator=torch.Generator().manual_seed(seed))
     timbre = Timbre(RATE, LENGTH, 4)
-    return Ground(Tones(), timbre, codes, torch.arange(count) % 12, torch.zeros(4), torch.ones(4))
+    return ChromaGround(Tones(), codes, torch.zeros(4), torch.ones(4), timbre, torch.arange(count) % 12)
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +126,46 @@ def test_a_report_says_names_and_shares_and_nothing_where_there_are_no_knobs():
     assert "0: noise" in section(found)
     assert "1: –" in section(found)
     assert told(None) == section(None) == ""
+
+
+class Rows:
+    """A decoder of partials: latent 0 weakens the noise between them, 1 darkens them, 2 does nothing."""
+
+    def __init__(self, frames):
+        self.bands = Bands(frames)
+
+    def decode(self, codes, pitches):
+        number = self.bands.numbers
+        tone = number ** -(0.5 + 2.0 * codes[:, 1:2])
+        noise = (10 ** (-5 - codes[:, :1])).expand(-1, self.bands.spread.shape[0])
+        return torch.cat([tone, noise], 1)
+
+
+def test_knobs_of_partials_are_named_by_what_they_move_at_any_pitch():
+    recipe = load_recipe("tuned-partials", ["frames.low=40", "frames.high=80"])
+    codes = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
+    ends = torch.zeros(3), torch.ones(3)
+    measured = turned(PitchedGround(Rows(recipe.frames), codes, *ends, torch.linspace(40, 80, 64)))
+    named = names(measured)
+    assert named[0] == NOISE
+    assert measured.rise[0, NOISE] < 0
+    assert named[1] == BRIGHTNESS
+    assert 2 not in named
+    assert measured.change_db[2] == 0
+
+
+@pytest.mark.parametrize("pitch", [48.0, 61.0, 77.0])
+def test_descriptors_of_partials_are_those_of_their_spectrum(pitch):
+    """As `Timbre` measures the spectrum in which each lobe and the noise lie."""
+    recipe = load_recipe("tuned-partials", ["frames.low=40", "frames.high=80"])
+    partials = Partials(harmonics=160, edges_hz=recipe.frames.edges_hz, low=40, high=80)
+    card = SimpleNamespace(partials=partials, frame_length=LENGTH, sample_rate=RATE)
+    row = np.concatenate([0.9 ** np.arange(160) / 4, np.full(45, 2e-4)]).astype(np.float32)[np.newaxis]
+    spectrum = spectra(card, row, np.array([pitch]))
+    key = round(pitch)
+    asked = Timbre(RATE, LENGTH, key // 12 - 1)(torch.from_numpy(spectrum), torch.tensor([key % 12]))
+    found = of_partials(Bands(recipe.frames), torch.from_numpy(row), torch.tensor([pitch]))
+    away = (found - asked)[0].numpy()
+    assert away[[BRIGHTNESS, *(NAMES.index(name) for name in ("fundamental", "body", "presence", "air"))]] == (
+        pytest.approx(0, abs=0.6)
+    )
