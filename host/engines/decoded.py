@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..contract.card import KEYS, PITCH_CLASSES, Card, Partials
 from ..contract.partials import in_bins, orders, spread
-from .partials import HIGHEST_HARMONIC, Floats, Layout, taken_apart
+from .partials import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
 
 FINE = 8  # places in a bin of noise at which bands are looked up
 
@@ -92,7 +92,9 @@ class OfPartials:
         """See `Parts`."""
         count = self.layout.harmonics
         noise = np.sqrt(np.square(frames[:, count:]) @ self._spread)
-        return np.concatenate([frames[:, :count], noise], axis=1)
+        heights = frames[:, :count]
+        quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
+        return np.concatenate([np.where(quiet, np.float32(0), heights), noise], axis=1)
 
 
 def parts(card: Card, bins: int, scale: float) -> Parts:
