@@ -82,7 +82,7 @@ class Graph(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [voice, n] and conditions [voice, conditions] → frames [voice, frame_width], as `Model.decode` gives."""
+    """Latents [voice, n] and what else a graph is told → frames [voice, frame_width], as `Model.decode` gives."""
 
     def __init__(self, model: Model) -> None:
         """Rebuild the decoder of a model.
@@ -98,11 +98,11 @@ class Decoder(nn.Module):
                 f"{model.path}: a decoder with a state has no code of its own to be searched for; give a model of "
                 "spectra, grains or clips"
             )
-        self.condition = "chroma" if card.chroma is not None else "label" if card.labels else None
+        self.condition = next(iter(model.told(np.zeros(1, np.intp))), None)
         self.graph = Graph(model.path, "frame").requires_grad_(False)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the frames of latents; ``condition`` is how much there is of each pitch class or label."""
+        """Return the frames of latents; ``condition`` is how much there is of each pitch class or label, or pitches."""
         if self.condition is None:
             frames: Tensor = self.graph(latent=latent)
         else:

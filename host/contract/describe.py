@@ -4,7 +4,7 @@ import textwrap
 
 from ..errors import printable
 from ..kinds.table import kind_of
-from ..units import PITCH_CLASSES
+from ..units import PITCH_CLASSES, note_name
 from .card import Card, NormalPrior, UniformPrior
 from .gesture import Gestures
 from .map import CodeMap
@@ -21,6 +21,9 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
             "all twelve" if len(card.chroma.trained) == 12 else " ".join(PITCH_CLASSES[p] for p in card.chroma.trained)
         )
         chroma = f"{heard} pitch classes, sounding in octave {card.chroma.octave}"
+    if (partials := card.partials) is not None:
+        ends = [note_name(round(note)) for note in (partials.low, partials.high)]
+        chroma = f"none: keys choose the pitch; recorded from {ends[0]} to {ends[1]}"
     match card.prior:
         case UniformPrior(uniform=(low, high)):
             prior = f"uniform on [{low:g}, {high:g}]"

@@ -1,5 +1,7 @@
 """The kind ``partials``: heights of harmonics and bands of noise at a note's own pitch, whose phases a voice finds."""
 
+from typing import Any
+
 from .kind import Shape
 from .spectrum import Spectrum
 
@@ -21,3 +23,9 @@ class Partials(Spectrum):
             raise ValueError("kind 'partials' needs the layout of its frames; give partials")
         if card.chroma is not None:
             raise ValueError("chroma does not go with kind 'partials', which takes a pitch; leave it out")
+
+    def frames(self, card: Any) -> list[tuple[str, str]]:
+        """See `Kind.frames`."""
+        [_, frame, hop], layout = super().frames(card), card.partials
+        told = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
+        return [("kind", told), frame, hop]

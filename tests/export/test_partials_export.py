@@ -9,6 +9,7 @@ from timbrel.export.first_preset import first_preset
 from timbrel.export.knobs.arrange import arranged_partials
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
+from timbrel.host.errors import UserError
 from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import Corpus
@@ -80,6 +81,11 @@ def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
         asked = network.encode(rows, torch.from_numpy(pitches).float()).numpy()
     found = Encoder(model).encode(sound, pitches)
     assert np.median(np.abs(found - asked)) < 0.03  # frames' own bands, and those of their rows
+
+
+def test_a_sound_whose_pitch_is_not_told_is_refused_in_a_line(model):
+    with pytest.raises(UserError, match=r"no sound can be placed in a model of kind 'partials' yet"):
+        Encoder(model).encode(np.zeros((1, model.card.frame_length), np.float32))
 
 
 @pytest.mark.parametrize("key", [45, 60, 64, 81])

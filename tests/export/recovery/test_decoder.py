@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.export import clip, gan, grain
+from timbrel.export import clip, gan, grain, partials
 from timbrel.export.chroma import Decoder as ChromaDecoder
 from timbrel.export.onnx import store_half, trace
 from timbrel.export.recovery.decoder import Decoder, Graph
@@ -21,6 +21,7 @@ BATCHES = (1, 2, 7, 64)
 PARITY = 2e-5  # of the output's range: what float32 is allowed where models are exported
 
 HIDDEN = ["network.hidden=[16,8]"]
+PARTIALS = ["frames.low=48", "frames.high=72", "network.encoder=[16]", "network.decoder=[16,16]"]
 CLIPS = ["frames.frame_length=4096", "frames.hop_length=4096", "network.latents=5"]
 WAVES = ["network.model_size=1", "network.latents=5"]
 WORDS = ["network.labels=true", 'network.words=["a","b","c"]']
@@ -30,6 +31,7 @@ TINY = [  # recipe, what makes it small, and what is asked beside the latents
     ("chroma-2-lrelu-noskip", HIDDEN, None),
     ("chroma-8-vae", HIDDEN, "chroma"),
     ("tuned-8", HIDDEN, "chroma"),
+    ("tuned-partials", PARTIALS, "pitch"),
     ("grain-plain", HIDDEN, None),
     ("grain-adversarial", HIDDEN, None),
     ("grain-spectral", HIDDEN, None),
@@ -51,6 +53,7 @@ NUMBERS = [
 ]
 DECODERS = {
     "chroma": ChromaDecoder,
+    "partials": partials.Decoder,
     "grain": grain.Decoder,
     "clip": clip.Decoder,
     "gan": gan.Decoder,
@@ -97,7 +100,9 @@ def graph_of(tmp_path_factory):
                     layer.running_var.uniform_(0.5, 2)
             inputs = {"latent": torch.rand(3, recipe.network.latents)}
             if asked:
-                inputs[asked] = torch.eye(12)[:3] if asked == "chroma" else torch.eye(3)
+                inputs[asked] = {"chroma": torch.eye(12)[:3], "label": torch.eye(3), "pitch": 60 + torch.rand(3, 1)}[
+                    asked
+                ]
             path = tmp_path_factory.mktemp("graphs") / "decoder.onnx"
             written = trace(DECODERS[recipe.family](network), inputs, ["frame"], "voice")
             store_half(written)
