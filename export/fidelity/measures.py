@@ -16,7 +16,7 @@ Double = npt.NDArray[np.float64]
 FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
 RANGE_DB = 50.0  # under a recording's loudest frame: what is softer is tail and noise, and does not count
 FLOOR_DB = -80.0  # under a frame's level, where bands end: what is below cannot be heard beside the rest
-SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and under its loudest frame: what is held, and no release
+SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and under its loudest frame: the held part, without its release
 STILL = 0.01  # octaves: a brightness that moves less is a line, along which nothing can be followed
 SILENT = 1e-12  # mean square, -120 dB of full scale: keeps logarithms finite
 
@@ -107,7 +107,7 @@ def shape_db(asked: Course, given: Course) -> float:
 
 
 def sustain_db(asked: Array, given: Array, rate: int) -> float:
-    """Return the distance of the shapes of what is held, in dB: of the first four fifths of two sounds, [samples] both.
+    """Return the distance of the shapes of the held parts, in dB: the first four fifths of two sounds, [samples] both.
 
     As `shape_db`, over the frames within 20 dB of the first sound's loudest.
     """

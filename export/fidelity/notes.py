@@ -148,7 +148,7 @@ def tuned(note: Note, rate: int) -> Note:
 
 
 def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
-    """Return what a sampler made of the training notes plays for a note's key; None where there are none but itself.
+    """Return a key as a sampler of the training notes plays it; None where there is no other note than the one asked.
 
     That is a recording of the nearest key, its own among them, of the same instrument where clips say which (label and
     program); of these the one of the nearest velocity where clips say it; then one that is held as long, if there is

@@ -17,7 +17,7 @@ MEASURES = {
         "Spectra without their levels: the root mean square over 64 mel bands, the mean over frames down to −50 dB.",
     ),
     "sustain_db": (
-        "Shape of what is held, dB",
+        "Shape of the held part, dB",
         "The same over the first four fifths, down to −20 dB: without releases and the room.",
     ),
     "envelope_db": (

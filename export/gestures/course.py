@@ -38,7 +38,7 @@ SMOOTH_SECONDS = 0.046  # means of power for wandering: two periods of the lowes
 
 
 class Course(NamedTuple):
-    """The way of a note, but for its codes, whose frames are here; ``condition`` is what networks are told of them.
+    """The way of a note, but for its codes, whose frames are here; ``condition`` is the networks' other input.
 
     ``levels`` [LEVELS_AT] in dB under its loudest moment, and ``fall`` by how many dB a second it goes on falling after
     them. ``release_levels`` [RELEASE_LEVELS_AT] in dB under the level where it was let go; None where it rang out, or

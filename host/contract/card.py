@@ -18,6 +18,7 @@ METADATA_KEY = "timbrel.card"
 FORMAT = 1
 PITCH_CLASSES = 12
 KEYS = 128  # of MIDI
+MOST_STRETCHED = 0.1  # B of a stiff string: a hundred times that of a piano's highest key
 LONGEST_NAME = 32  # of a direction: what a screen and a plugin show
 MOST_LABELS = 1024  # of a model: one-hot rows stay small
 
@@ -112,6 +113,10 @@ class Partials(_Part):
     def _rises(self) -> "Partials":
         if any(after <= before for before, after in itertools.pairwise(self.edges_hz)):
             raise ValueError("partials: edges_hz must rise")
+        if self.stretch is not None and not all(
+            self.stretch[0] + self.stretch[1] * key <= math.log(MOST_STRETCHED) for key in (0, KEYS - 1)
+        ):
+            raise ValueError(f"partials: stretch must keep B at {MOST_STRETCHED} or below for every key")
         if self.low > self.high:
             raise ValueError(f"partials: low {self.low} must not exceed high {self.high}")
         return self

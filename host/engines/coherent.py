@@ -136,7 +136,6 @@ class CoherentVoicing:
         self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
         self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
         self._bins = self._noise.shape[1]
-
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)

@@ -7,7 +7,7 @@ from timbrel.host.contract.partials import hann_lobe, spectra
 from timbrel.host.dsp import window
 from timbrel.host.units import midi_to_hz
 
-from .coherent import FRAME, LEVEL, PURE, RATE, Given, Knobs, amplitudes, one
+from .coherent import FRAME, LEVEL, PURE, RATE, Given, Knobs, amplitudes, one, sound_of
 
 HEIGHTS = 0.8 ** np.arange(12)
 EDGES = [0.0, 50.0, 400.0, 2000.0, 6000.0, 22050.0]
@@ -86,6 +86,29 @@ def test_a_band_of_noise_lies_between_its_edges_and_has_the_power_of_its_spectru
     centroid = (found @ np.arange(len(found))) / found.sum()
     assert centroid == pytest.approx((asked @ np.arange(len(asked))) / asked.sum(), rel=0.05)
     assert found[round(middle)] > 0.5 * asked[round(middle)]
+
+
+@pytest.mark.parametrize("sizes", [(63, 64, 65), (128,), (5, 5000, 1, 16384)], ids=str)
+def test_division_into_blocks_changes_no_bit(partials_of, sizes):
+    model = partials_of(lambda latent, key: np.concatenate([HEIGHTS * latent[0], np.full(5, 0.01 * key / 60)]))
+    knobs = Knobs(lambda times: 0.5 + 0.5 * np.sin(times / 5000), lambda times: np.sin(times / 3000))
+    whole, parted = (sound_of(model, [50, 60, 67.3], 20_000, knobs, each, on=77) for each in ((16384,), sizes))
+    assert np.array_equal(parted, whole)
+    assert whole.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"edges_hz": [0.0, 500.0, 400.0]}, "edges_hz must rise"),
+        ({"low": 90, "high": 30}, "low 90.0 must not exceed high 30.0"),
+        ({"stretch": (1000.0, 0.0)}, "keep B at 0.1 or below"),
+        ({"stretch": (-9.0, 1.0)}, "keep B at 0.1 or below"),
+    ],
+)
+def test_a_layout_that_no_voice_can_play_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        Partials(**{"harmonics": 12, "edges_hz": EDGES, "low": 30, "high": 90} | changes)
 
 
 def test_spectra_of_rows_are_those_of_sinusoids_of_that_strength(partials_of):
