@@ -174,3 +174,28 @@ def test_pieces_are_the_samples_of_frames(tone_corpus):
     found = pieces(corpus, few, FRAMES)
     assert found.shape == (3, LENGTH)
     np.testing.assert_array_equal(found[2], corpus.samples(few[2].clip)[few[2].start :][:LENGTH])
+
+
+def test_a_partial_between_harmonics_counts_as_noise_of_its_power():
+    sound, _ = tone(60)
+    time = np.arange(LENGTH) / RATE
+    other = sound + 0.1 * np.cos(2 * np.pi * midi_to_hz(60) * 10.5 * time)
+    plain, found = taken(np.stack([sound, other]).astype(np.float32), np.full(2, 60.0), FRAMES)[:, FRAMES.harmonics :]
+    edges, hz = np.array(FRAMES.edges_hz), midi_to_hz(60) * 10.5
+    band = int(np.searchsorted(edges, hz)) - 1
+    hertz = np.fft.rfftfreq(LENGTH, 1 / RATE)
+    bins = np.sum((hertz >= edges[band]) & (hertz < edges[band + 1]))
+    whole = np.sum(np.square(np.abs(np.fft.rfft(other * np.hanning(LENGTH + 1)[:-1]))))
+    asked = 10 * np.log10(1.5 * (0.1 * LENGTH / 4) ** 2 / whole / bins)
+    assert found[band] == pytest.approx(asked, abs=1.0)
+    assert found[band] > plain[band] + 20
+
+
+def test_harmonics_above_half_the_rate_are_in_no_band():
+    bands, pitch = Bands(FRAMES), torch.tensor([84.0])
+    row = torch.full((1, 205), 1e-6)
+    row[0, :5] = 0.1
+    more = row.clone()
+    more[0, 100:160] = 1.0
+    torch.testing.assert_close(bands(more, pitch), bands(row, pitch))
+    torch.testing.assert_close(bands.centroid(more, pitch), bands.centroid(row, pitch))
