@@ -96,10 +96,10 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
         Failure: the disk is full.
     """
     say, card = progress or (lambda share, what: None), patch.model.card
-    if card.chroma is None:
+    if not card.keyed:
         raise UserError(
-            f"{patch.model.path}: --corpus is for models whose keys choose the note, those with chroma, and this one "
-            f"of kind {card.kind!r} has none; give its run instead"
+            f"{patch.model.path}: --corpus is for models whose keys choose the note, and those of this one, of kind "
+            f"{card.kind!r}, do not; give its run instead"
         )
     if card.sample_rate != corpus.rate:
         raise UserError(

@@ -51,18 +51,20 @@ class Coded:
         self._encoder = Encoder(patch.model)
 
     def moved(self, sound: Array, pitch: float) -> "Moved":
-        """Move a note of a MIDI pitch to its key in the model's octave, where training has it, and find its code.
+        """Move a note of a MIDI pitch to its key, in the octave that training moved notes to if any, and find its code.
 
         That is the code of the frame that is nearest to the median of all frames', as of `timbrel recover --method
         network`, which does not move the sound.
         """
         card = self._model.card
-        assert card.chroma is not None
-        key = int(np.floor(pitch + 0.5))
-        note = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
+        key = note = int(np.floor(pitch + 0.5))
+        if card.chroma is not None:
+            note = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
         ratio = semitones_to_ratio(note - pitch)
         there = soxr.resample(sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
-        codes = self._encoder.encode(_frames(there, card)).astype(np.float64)
+        frames = _frames(there, card)
+        told = None if card.partials is None else np.full(len(frames), float(note))
+        codes = self._encoder.encode(frames, told).astype(np.float64)
         return Moved(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
 
     def each(self, moved: "Moved") -> Array:
@@ -86,7 +88,7 @@ class Coded:
 
     def _through(self, moved: "Moved", code: Double | None) -> Array:
         latency = latency_of(self._model.card)
-        through = Through(self._model, _Held(moved.note, code), "original", relaid=False)
+        through = Through(self._model, _Held(moved.note, code), "original", note=moved.note)
         sound = through.process(np.pad(moved.sound, (0, latency)))[latency:]
         rate = self._model.card.sample_rate
         back = soxr.resample(sound, rate, rate * moved.ratio)[: moved.length].astype(np.float32)
@@ -94,7 +96,7 @@ class Coded:
 
 
 class Moved(NamedTuple):
-    """A note in the octave that a model was trained in: [samples], the MIDI note there, its own key, and its code.
+    """A note where a model was trained to have it: [samples], the MIDI note there, its own key, and its code.
 
     ``ratio`` is how many times as fast it is there, ``length`` how many samples it had.
     """
@@ -123,8 +125,8 @@ class _Held:
 
 
 def has_encoder(patch: Patch) -> bool:
-    """Return whether notes can be made of their codes: the encoder lies beside the model, which has a chroma."""
-    return encoder_path(patch.model.path).exists() and patch.model.card.chroma is not None
+    """Return whether notes can be made of their codes: keys choose the model's note, and the encoder lies beside it."""
+    return encoder_path(patch.model.path).exists() and patch.model.card.keyed
 
 
 def _frames(sound: Array, card: Card) -> Array:

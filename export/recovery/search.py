@@ -101,7 +101,7 @@ class Searcher:
         starts = max(self.options.starts, len(self._card.labels))
         groups = torch.arange(len(sounds)).repeat_interleave(starts)
         each = torch.arange(starts).repeat(len(sounds)) % max(1, len(self._card.labels))
-        labels = classes[groups] if self._card.chroma is not None else each
+        labels = classes[groups] if self._card.keyed else each
         points = torch.rand(len(groups), len(self._low), generator=generator)
         total, done = sum(stage.evaluations for stage in self.options.stages), 0
         for stage in self.options.stages:
@@ -185,15 +185,16 @@ class Searcher:
         return Likeness(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
 
     def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Heard], Tensor]:
-        """Return sounds in the model's terms, and their pitch classes, 0 where none is told."""
+        """Return sounds in the model's terms, and their pitch classes or keys, 0 where none is told."""
         heard = [self._view.heard(sound.frames) for sound in sounds]
-        return heard, torch.tensor([sound.pitch_class or 0 for sound in heard])
+        return heard, torch.tensor([sound.told or 0 for sound in heard])
 
     def _decoded(self, points: Tensor, labels: Tensor) -> Tensor:
-        conditions = self._card.conditions
-        told = torch.nn.functional.one_hot(labels, conditions).float() if conditions else None
+        told = labels[:, None].float()
+        if self._card.conditions and self._card.partials is None:
+            told = torch.nn.functional.one_hot(labels, self._card.conditions).float()
         frames: Tensor = self._decoder((self._low + points * (self._high - self._low)).float(), told)
-        return frames
+        return self._view.laid(frames, labels)
 
     def _difference(self, likeness: Likeness, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
         def difference(points: Tensor, rows: Tensor) -> Tensor:

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.contract.partials import spectra as laid
 from ...host.dsp import chroma, window
 from ...host.engines.fundamental import fundamentals
 from ...host.errors import UserError
-from ...host.kinds import clip, grain, spectrum
+from ...host.kinds import clip, grain, partials, spectrum
+from ...host.through.laid import middle_of
 from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]
@@ -32,12 +34,12 @@ LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 class Heard(NamedTuple):
     """A sound in a model's own terms.
 
-    ``amplitudes`` are [spectra, bins]; ``pitch_class`` is told to models with chroma; ``envelope`` is the sound's root
-    mean square in equal parts, [points], where a model decodes such.
+    ``amplitudes`` are [spectra, bins]; ``told`` is the pitch class or the key for models that are told one;
+    ``envelope`` is the sound's root mean square in equal parts, [points], where a model decodes such.
     """
 
     amplitudes: Tensor
-    pitch_class: int | None = None
+    told: int | None = None
     envelope: Tensor | None = None
 
 
@@ -66,6 +68,10 @@ class View(ABC):
     def decoded(self, frames: Tensor) -> Tensor:
         """Return the amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
 
+    def laid(self, frames: Tensor, told: Tensor) -> Tensor:
+        """Return decoded frames as `decoded` takes them; ``told`` is the pitch class or key of each, [rows]."""
+        return frames
+
     def envelope(self, frames: Tensor) -> Tensor | None:
         """Return the root mean square of decoded frames in equal parts, [rows, points], where these hold such."""
         points = self.card.envelope_points
@@ -73,22 +79,20 @@ class View(ABC):
 
 
 class Spectra(View):
-    """Frames of kind ``spectrum``: each as loud as any, and of a model with chroma moved to a key that it decodes."""
+    """Frames of kind ``spectrum``: each as loud as any, and where keys choose the note moved to one that is decoded."""
 
     def heard(self, frames: Array) -> Heard:
-        """See `View.heard`; a frame without pitch stays where it is, and its strongest pitch class is told."""
+        """See `View.heard`; a frame without pitch stays where it is."""
         card, length = self.card, self.length
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
-        if card.chroma is None:
+        if not card.keyed:
             return Heard(_together(spectra))
         notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
         if np.isnan(notes).all():
-            strongest = int(chroma(np.square(spectra).mean(0) ** 0.5, card.sample_rate, length).argmax())
-            return Heard(_together(spectra), strongest)
+            return Heard(_together(spectra), self.unpitched(spectra))
         note = float(np.nanmedian(notes))
-        key = math.floor(note + 0.5) % PITCH_CLASSES
-        target = PITCH_CLASSES * (card.chroma.octave + 1) + key
+        key, target = self.place(math.floor(note + 0.5))
         near = np.flatnonzero(np.abs(notes - note) < 1)  # others are mistaken, or of another note
         moved = [self._moved(frames[row], target - float(notes[row])) for row in near]
         return Heard(_together(np.stack(moved)), key)
@@ -97,6 +101,17 @@ class Spectra(View):
         """See `View.decoded`."""
         return frames[:, None]
 
+    def unpitched(self, spectra: Array) -> int:
+        """Return what is told of frames without a pitch, whose spectra are [frames, bins]."""
+        whole = np.square(spectra).mean(0) ** 0.5
+        return int(chroma(whole, self.card.sample_rate, self.length).argmax())
+
+    def place(self, key: int) -> tuple[int, int]:
+        """Return what is told of a key, and the note to which its frames are moved."""
+        assert self.card.chroma is not None
+        told = key % PITCH_CLASSES
+        return told, PITCH_CLASSES * (self.card.chroma.octave + 1) + told
+
     def _moved(self, piece: Array, semitones: float) -> Array:
         """Return the spectrum of a frame as it would be at another pitch, as training has it (`moved_frame`)."""
         length = min(round(self.length * semitones_to_ratio(semitones)), len(piece))
@@ -104,6 +119,34 @@ class Spectra(View):
         found = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
         bins = self.length // 2 + 1
         return np.pad(found[:bins], (0, max(0, bins - len(found)))).astype(np.float32)
+
+
+class Lobes(Spectra):
+    """Frames of kind ``partials``, laid out as spectra of the key for which they were decoded."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        self._table = functools.lru_cache(maxsize=4)(self._powers)
+
+    def laid(self, frames: Tensor, told: Tensor) -> Tensor:
+        """See `View.laid`: powers of partials and of noise add up."""
+        tables = torch.stack([self._table(key) for key in told.tolist()]).to(frames)
+        found: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), tables) + LEAST).sqrt()
+        return found
+
+    def unpitched(self, spectra: Array) -> int:
+        """See `Spectra.unpitched`: the key in the middle of those that training heard."""
+        return round(middle_of(self.card))
+
+    def place(self, key: int) -> tuple[int, int]:
+        """See `Spectra.place`: its own."""
+        return key, key
+
+    def _powers(self, key: int) -> Tensor:
+        """Return the power that each number of a frame gives to each bin, where it is 1: [frame_width, bins]."""
+        width = self.card.frame_width
+        each = laid(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
+        return torch.from_numpy(np.square(each))
 
 
 class Grains(View):
@@ -178,6 +221,7 @@ def _clips(card: Card) -> View:
 
 VIEWS: dict[str, Callable[[Card], View]] = {
     spectrum.Spectrum.name: Spectra,
+    partials.Partials.name: Lobes,
     grain.Grain.name: Grains,
     clip.Clip.name: _clips,
 }

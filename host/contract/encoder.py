@@ -51,7 +51,7 @@ class Encoder:
         Args:
             frames: samples at the model's rate, [frames, frame_length], not windowed.
             told: those pitch classes, [frames], where they are known; None computes them. Of a model of partials the
-                MIDI notes, which have to be known.
+                MIDI notes, which may have fractions, and have to be known.
 
         Raises:
             UserError: the graph cannot be run, or gives something else.
@@ -83,11 +83,7 @@ class Encoder:
         if self._wants_chroma:
             feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if told is None else told]
         if self._card.partials is not None:
-            if told is None:
-                raise UserError(
-                    f"{self._model.path}: no sound can be placed in a model of kind {self._card.kind!r} yet; give one "
-                    "of kind 'spectrum', such as gm-chroma-8"
-                )
+            assert told is not None
             feeds["pitch"] = told.astype(np.float32)[:, np.newaxis]
         found = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
         for name, values in found.items():

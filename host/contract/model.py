@@ -113,8 +113,8 @@ class Model:
         Args:
             latent: [voice, n_latents].
             condition: pitch class 0-11 of each row, [voice], or how much there is of each, [voice, 12]; of a model
-                with labels the number of the label, or how much there is of each, [voice, labels]. Ignored by models
-                without chroma and labels.
+                with labels the number of the label, or how much there is of each, [voice, labels]; of one of partials
+                the MIDI note, [voice], which may have a fraction. Ignored by models without any of these.
             state: what the step before gave, by name, [voice, *shape]; `at_rest` at first.
             noise: normal numbers times the heat, [voice, noise], of a model whose `Stream` takes some; None for zeros.
 

@@ -30,7 +30,7 @@ def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
     return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
 
 
-def spectra(card: Card, frames: Array, condition: Indices) -> Array:
+def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
     """Return the magnitude spectra of decoded frames, [rows, bins]: of spectra themselves, of partials their lobes.
 
     Powers of lobes and of noise add up, as where phases are anything.

@@ -15,6 +15,7 @@ from ..contract.model import Model
 from ..controls import Ramp
 from ..dsp import moved_up
 from .best import BestVoicing
+from .chorded import ChordedVoicing
 from .coherent import CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, Character, Indices
 from .phase import NoiseVoicing
@@ -354,20 +355,17 @@ class SpectrumEngine:
         )
         if self._keyed:
             keys = np.clip(np.floor(pitches + 0.5), 0, KEYS - 1).astype(np.intp)
-            return keys, pitches - keys
+            if streams[0].chord is None:
+                return keys, pitches - keys
+            rows, classes = np.nonzero(_classes(streams, times))
+            among = np.zeros((len(streams), KEYS), np.float32)
+            among[rows, np.minimum(keys[rows] + (classes - keys[rows]) % 12, KEYS - 1)] = 1.0
+            return among, pitches - keys
         if self._octave is None:
             return np.zeros(len(streams), np.intp), pitches - MIDDLE_C
         keys = np.floor(pitches + 0.5).astype(np.intp)
         away = 12 * (keys // 12 - 1 - self._octave) + (pitches - keys)
-        if streams[0].chord is None:
-            return keys % 12, away
-        sets = np.array(
-            [
-                0 if stream.chord is None else int(stream.chord.value(time))
-                for stream, time in zip(streams, times.tolist(), strict=True)
-            ]
-        )
-        return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32), away
+        return (keys % 12 if streams[0].chord is None else _classes(streams, times)), away
 
     def _make_room(self, stream: SpectrumStream, now: int, end: int) -> None:
         """Make the buffer reach to sample ``end``."""
@@ -377,9 +375,20 @@ class SpectrumEngine:
             stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
+def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
+    """Return which pitch classes sound in chords, [rows, 12]."""
+    sets = np.array(
+        [
+            0 if stream.chord is None else int(stream.chord.value(time))
+            for stream, time in zip(streams, times.tolist(), strict=True)
+        ]
+    )
+    return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32)
+
+
 def _voicing(model: Model, character: Character) -> Voicing:
     if model.card.partials is not None:
-        return CoherentVoicing(model, character)
+        return ChordedVoicing(model, character)
     if character.phase == "noise":
         return NoiseVoicing(model)
     return BestVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)

@@ -93,12 +93,12 @@ def engine_of(model: Model, asked: Asked) -> Engine[Any]:
     """Return the engine that sounds a model as a preset asks.
 
     Raises:
-        UserError: the model has no chroma, which chords need, or cannot begin as it is asked to.
+        UserError: chords are asked for and keys choose no note of the model, or it cannot begin as it is asked to.
     """
     card = model.card
-    if asked.play.mode == "chord" and card.chroma is None:
+    if asked.play.mode == "chord" and not card.keyed:
         raise UserError(
-            f"play.mode 'chord' needs a model with chroma, {card.name!r} has none; use 'poly' or 'mono', "
-            "or a model trained with chroma"
+            f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
+            "'mono', or a model of notes"
         )
     return ENGINES[card.kind](model, asked)

@@ -103,7 +103,7 @@ class Outputs(NamedTuple):
 def again_of(sound: Path, track: Track, preset: Preset, model: Model, output: Path) -> Again:
     """Return a sound made again: a clip struck once, else a note held as long as the sound sounds.
 
-    The note is the sound's own where the model has chroma, else middle C.
+    The note is the sound's own where keys choose the model's note, else middle C.
     """
     card = model.card
     if track.clip is not None:
@@ -112,7 +112,7 @@ def again_of(sound: Path, track: Track, preset: Preset, model: Model, output: Pa
     begin, end = float(track.seconds[0]) - half, float(track.seconds[-1]) + half
     asked = part_of(sound, card, max(0.0, begin), min(end, begin + LONGEST_SECONDS))
     key = MIDDLE_C
-    if card.chroma is not None:
+    if card.keyed:
         key = int(np.clip(np.floor(sounding_note(asked, card.sample_rate) + 0.5), 0, KEYS - 1))
     events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(asked), 0, key)]
     given = _played(preset, model, output, events, len(asked))

@@ -19,8 +19,9 @@ from ..engines.fundamental import fundamentals
 from ..engines.relaid import Relaid, moved_down, octaves_above
 from ..engines.source import OPEN, Cut, source_of
 from ..errors import Failure, UserError
-from ..kinds import grain, spectrum
+from ..kinds import grain, partials, spectrum
 from ..kinds.table import kind_of
+from .laid import Laid
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -78,6 +79,7 @@ class Heard(NamedTuple):
     codes: Array  # [rows, n_latents], bent
     pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where nothing has a pitch, or none is asked for
     down: Indices  # [rows]: octaves by which frames were moved down to be encoded
+    told: Doubles  # [rows]: those of a model of partials without gaps, as its encoder was told them
 
 
 @dataclass
@@ -125,13 +127,14 @@ class Through:
     and added to the others. A frame is made in three steps, one a call, and all at once where that is due.
     """
 
-    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, relaid: bool = True) -> None:
+    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
         """Open the encoder and make the tables.
 
         Args:
             phase: of spectra, ``original`` or ``own``.
             start: the time of the first sample that comes; earlier ones are silence.
-            relaid: harmonics of decoded frames go to the pitches that ``bend`` gives; else frames are as decoded.
+            note: the MIDI note that all of the sound has, where it was moved to one on which the model was trained:
+                frames are left as decoded. None: pitches are heard, and harmonics go where ``bend`` wants them.
 
         Raises:
             UserError: the model has no encoder, is of another kind than spectrum and grain, or its frames cannot be
@@ -147,8 +150,10 @@ class Through:
         self._encoder = Encoder(model)
         self._kind: Kind = FRAMES[card.kind](card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
-        moves = relaid and card.chroma is not None and card.window == "hann"
+        self._note, self._laid = note, Laid(card) if card.partials is not None else None
+        moves = note is None and card.chroma is not None and card.window == "hann"
         self._relaid = Relaid(card) if moves else None
+        self._listens = moves or (note is None and self._laid is not None)
         self._analysis = window(kind_of(card).window_through(card), self._length)
         self._next = start + self._hop - self._length  # where the next frame begins
         self._waiting = np.zeros(self._length - self._hop, np.float32)
@@ -202,6 +207,8 @@ class Through:
             decoded, away = job.decoded, None
             if self._relaid is not None:
                 decoded, away = self._relaid.apply(decoded, job.pitches, job.heard.down)
+            elif self._laid is not None:
+                decoded, away = self._laid.apply(decoded, job.pitches, self._sung(job.pitches, job.heard))
             made = self._kind.make(decoded, job.heard, away)
             if self.fit is not None:
                 self._measure(decoded, made, job.heard)
@@ -217,22 +224,33 @@ class Through:
         sounding = job.frames.std(axis=1) > SILENT
         self.heard_any |= bool(sounding.any())
         pitches, down, frames = np.full(len(sounding), np.nan), np.zeros(len(sounding), np.intp), job.frames
+        if self._listens:
+            pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
+        elif self._note is not None:
+            pitches[:] = self._note
         if self._relaid is not None:
-            found = fundamentals(magnitudes, self._model.card.sample_rate)
-            pitches = np.where(sounding, found, np.nan)
             down = octaves_above(pitches, self._model.card)
             frames = moved_down(frames, down)
-        codes = self._bend.codes(self._encoder.encode(frames, strongest), sounding, job.times)
+        told = pitches if self._laid is None else self._laid.told(pitches)
+        encoded = self._encoder.encode(frames, strongest if self._laid is None else told)
+        codes = self._bend.codes(encoded, sounding, job.times)
         level = self._kind.level(windowed, magnitudes)
-        job.heard = Heard(sounding, level, spectra, magnitudes, strongest, codes, pitches, down)
+        job.heard = Heard(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, told)
 
     def _decode(self, job: _Job, heard: Heard) -> None:
         job.pitches = self._bend.pitches(heard.pitches, job.times)
-        nearest = np.floor(job.pitches + 0.5) % 12
-        classes = np.where(np.isnan(job.pitches), heard.strongest, nearest).astype(np.intp)
-        job.decoded = self._model.decode(heard.codes, classes)
+        if self._laid is not None:
+            job.decoded = self._model.decode(heard.codes, self._sung(job.pitches, heard).astype(np.float32))
+        else:
+            nearest = np.floor(job.pitches + 0.5) % 12
+            classes = np.where(np.isnan(job.pitches), heard.strongest, nearest).astype(np.intp)
+            job.decoded = self._model.decode(heard.codes, classes)
         if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
+
+    def _sung(self, pitches: Doubles, heard: Heard) -> Doubles:
+        """Return the pitches for which frames are decoded, [rows]: those wanted, else those last heard."""
+        return np.where(np.isnan(pitches), heard.told, pitches)
 
     def _measure(self, decoded: Array, made: Array, heard: Heard) -> None:
         assert self.fit is not None
@@ -286,6 +304,14 @@ class _Spectra:
         return decoded * heard.level, float(squares)
 
 
+class _Lobes(_Spectra):
+    """Gives spectra of partials, whose energy is 1, the sound's energy, and its phases or phases that fit."""
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        whole: Array = np.sqrt(np.square(magnitudes).sum(axis=1, keepdims=True))
+        return whole
+
+
 class _Grains:
     """Brings grains to the level of the frame whose code they have."""
 
@@ -330,4 +356,8 @@ def _root_mean_square(frames: Array) -> Array:
     return value
 
 
-FRAMES: dict[str, Callable[[Card, str], Kind]] = {spectrum.Spectrum.name: _Spectra, grain.Grain.name: _Grains}
+FRAMES: dict[str, Callable[[Card, str], Kind]] = {
+    spectrum.Spectrum.name: _Spectra,
+    partials.Partials.name: _Lobes,
+    grain.Grain.name: _Grains,
+}

@@ -69,7 +69,7 @@ def morph(
         output: ``.wav``, ``.flac`` or ``.ogg``.
         way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``: through training codes.
         seconds: how long the note is held; at its beginning and its end, the codes rest a tenth of it.
-        key: of the note; by default the first sound's own where the model has chroma, else middle C.
+        key: of the note; by default the first sound's own where keys choose the model's note, else middle C.
         picture: a ``.png`` of the way among the training codes.
         progress: told the part that is done, 0 to 1.
 
@@ -83,7 +83,7 @@ def morph(
     _check(card, way, output, picture, overwrite)
     tracks, scale = [follow(s, model, _part(progress, i)) for i, s in enumerate((first, second))], in_deviations(card)
     ends = [track.codes[medoid(track.codes * scale)] for track in tracks]
-    note = key if key is not None else MIDDLE_C if card.chroma is None else _note_of(first)
+    note = key if key is not None else _note_of(first) if card.keyed else MIDDLE_C
     codes = np.stack(ends)
     if way == "dense":
         met = np.concatenate([codes[:1], [mark.latent for mark in card.landmarks], codes[1:]])

@@ -16,6 +16,7 @@ from ..engines.fundamental import fundamentals
 from ..engines.relaid import moved_down, octaves_above
 from ..errors import UserError
 from ..kinds.table import kind_of
+from .laid import filled, middle_of
 from .whole import whole_clip
 
 Array = npt.NDArray[np.float32]
@@ -55,6 +56,7 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
     if kind_of(card).of_clips:
         return clip_of(sound, card, encoder)
     levels, codes, waiting, taken = [], [], np.zeros(0, np.float32), 0
+    encode = _Codes(card, encoder)
     with opened(sound) as reader:
         for block in mono(reader, card.sample_rate):
             waiting, taken = np.concatenate([waiting, block]), taken + len(block)
@@ -64,7 +66,7 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
                 level = frames.std(axis=1)  # a recording's DC does not sound
                 levels.append(level)
                 if np.any(level > SILENT):
-                    codes.append(_codes(_in_octave(frames[level > SILENT], card), encoder))
+                    codes.append(encode(frames[level > SILENT]))
             waiting = waiting[count * card.hop_length :]
             if progress is not None:
                 progress(min(1.0, taken * reader.sample_rate / (max(1, reader.length) * card.sample_rate)))
@@ -83,16 +85,30 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
     return Track(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
 
 
-def _in_octave(frames: Array, card: Card) -> Array:
-    """Return frames as training heard them: in one octave, where it moved all sounds there."""
-    if card.chroma is None or not card.chroma.folded:
-        return frames
-    magnitudes = np.abs(np.fft.rfft(frames * window("hann", card.frame_length))).astype(np.float32)
-    return moved_down(frames, octaves_above(fundamentals(magnitudes, card.sample_rate), card))
+class _Codes:
+    """Encodes the frames of a sound as training heard them: moved to one octave, or told their pitches, if it did so.
 
+    A frame without a pitch is told that of the one before.
+    """
 
-def _codes(frames: Array, encoder: Encoder | None) -> Array:
-    return np.zeros((len(frames), 0), np.float32) if encoder is None else encoder.encode(frames)
+    def __init__(self, card: Card, encoder: Encoder | None) -> None:
+        self._card, self._encoder = card, encoder
+        self._moves = card.chroma is not None and card.chroma.folded
+        self._last = middle_of(card) if card.partials is not None else 0.0
+
+    def __call__(self, frames: Array) -> Array:
+        card, encoder = self._card, self._encoder
+        if encoder is None:
+            return np.zeros((len(frames), 0), np.float32)
+        if not self._moves and card.partials is None:
+            return encoder.encode(frames)
+        magnitudes = np.abs(np.fft.rfft(frames * window("hann", card.frame_length))).astype(np.float32)
+        pitches = fundamentals(magnitudes, card.sample_rate)
+        if self._moves:
+            return encoder.encode(moved_down(frames, octaves_above(pitches, card)))
+        told = filled(pitches, self._last)
+        self._last = float(told[-1])
+        return encoder.encode(frames, told)
 
 
 def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> Track:
@@ -116,7 +132,8 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> Track:
     else:
         taken = f"its {seconds:.3g} s"
     frames, label = clip.samples[np.newaxis], None
-    codes, labels = (_codes(frames, None), None) if encoder is None else encoder.heard(frames)
+    none = np.zeros((1, 0), np.float32)
+    codes, labels = (none, None) if encoder is None else encoder.heard(frames)
     if labels is not None:
         label, share = card.labels[int(labels[0].argmax())], float(labels[0].max())
         taken += f", taken for {label!r} ({share:.0%})"

@@ -20,7 +20,7 @@ from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.train import loop
-from timbrel.train.corpus.store import writing
+from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.launch import start
 from timbrel.train.loop import Options
 from timbrel.train.models import flow
@@ -155,6 +155,25 @@ def chroma_model(chroma_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("chroma") / "chroma.onnx"
     export(chroma_run, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def partials_run(tone_corpus, tmp_path_factory):
+    """The run of a small decoder of partials, of the tones."""
+    folder = tmp_path_factory.mktemp("runs") / "partials"
+    changes = ["training.steps=120", "network.encoder=[64]", "network.decoder=[64,64]", "frames.harmonics=40"]
+    rate = Corpus.open(tone_corpus).rate
+    recipe = load_recipe("tuned-partials", [*changes, f"frames.sample_rate={rate}"])
+    start(recipe, tone_corpus, folder, Options("cpu"))
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="session")
+def partials_model(partials_run, tmp_path_factory):
+    """Its model."""
+    path = tmp_path_factory.mktemp("models") / "tones.onnx"
+    export(partials_run, path)
+    return Model(path)
 
 
 @pytest.fixture

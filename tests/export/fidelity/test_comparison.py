@@ -124,7 +124,7 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(analytic, tmp_pat
 def test_a_model_whose_keys_choose_no_note_is_refused(tmp_path):
     model = Model(shipped_models()["gm-drums"])
     patch = Patch("hits", Preset(format=1, model=str(model.path)), model, tmp_path)
-    with pytest.raises(UserError, match=r"with chroma.*of kind 'clip' has none; give its run instead"):
+    with pytest.raises(UserError, match=r"keys choose the note.*of kind 'clip', do not; give its run"):
         evaluate_instrument(patch, note_corpus(tmp_path / "c", KEYS), tmp_path / "report")
 
 

@@ -137,7 +137,7 @@ def test_a_note_of_any_octave_is_looked_for_at_the_key_that_the_model_knows(make
     sound = make_tone(note, 1.5, 44100)
     frames = np.stack([sound[start : start + 7 * length] for start in (9000, 18000, 30000)])
     heard = searcher._view.heard(frames)
-    assert heard.pitch_class == note % 12
+    assert heard.told == note % 12
     octave = model.card.chroma.octave
     strongest = float(heard.amplitudes[0].argmax()) * 44100 / length
     hz = 440 * 2 ** ((12 * (octave + 1) + note % 12 - 69) / 12)

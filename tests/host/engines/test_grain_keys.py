@@ -146,7 +146,7 @@ def test_a_wrong_grain_section_is_refused_with_what_is_allowed(tmp_path, grain, 
     [
         ({"play": {"unison": 2}}, "play.unison is for models of kind 'spectrum'"),
         ({"play": {"phase": "noise"}}, "play.phase"),
-        ({"play": {"mode": "chord"}}, "needs a model with chroma"),
+        ({"play": {"mode": "chord"}}, "needs a model whose keys choose the note"),
         ({"play": {"mode": "mono"}, "grain": {"keys": "hold"}}, "grain.keys 'hold' is for play.mode 'poly'"),
         ({"grain": {"lowpass_hz": 12_000}}, "grain.lowpass_hz 12000 is above 11025"),
         ({"cc": [{"number": 1, "target": "grain.overlap", "low": 0, "high": 1}]}, "'grain.overlap' does not exist"),

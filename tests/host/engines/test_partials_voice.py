@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from timbrel.host.contract.card import Partials
 from timbrel.host.contract.partials import hann_lobe, spectra
+from timbrel.host.controls import Ramp
 from timbrel.host.dsp import window
+from timbrel.host.engines.frames import Character
+from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.units import midi_to_hz
 
-from .coherent import FRAME, LEVEL, PURE, RATE, Given, Knobs, amplitudes, one, sound_of
+from .coherent import FRAME, LEVEL, PURE, RATE, STILL, Given, Knobs, amplitudes, one, sound_of
 
 HEIGHTS = 0.8 ** np.arange(12)
 EDGES = [0.0, 50.0, 400.0, 2000.0, 6000.0, 22050.0]
@@ -70,6 +73,55 @@ def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(p
     found, rest_db = amplitudes(sound, hz[hz < 0.48 * RATE])
     assert rest_db < -55
     assert 20 * np.log10(found[:4] / (LEVEL * HEIGHTS[:4])) == pytest.approx(np.zeros(4), abs=0.2)
+
+
+def chord_of(model, classes, key, count, sizes=(512,)):
+    """The sound of a chord in one voice; ``classes`` has pitch classes by the sample from which they sound."""
+    engine = SpectrumEngine(model, max(sizes), Character(**PURE))
+    stream = engine.begin(key, 0)
+    stream.chord, stream.pitch = Ramp(0, 1), Ramp(float(key), 1)
+    for time, which in classes.items():
+        stream.chord.jump(time, sum(1 << one for one in which))
+    parts, at, turn = [], 0, 0
+    while at < count:
+        size = min(sizes[turn % len(sizes)], count - at)
+        parts.append(engine.render([stream], STILL, at, size)[0][0].copy())
+        at, turn = at + size, turn + 1
+    return np.concatenate(parts).astype(np.float64)
+
+
+def test_a_chord_in_one_voice_has_the_partials_of_each_of_its_keys_above_the_lowest(partials_of):
+    asked = set()
+
+    def frame(latent, key):
+        asked.add(key)
+        return tonal(latent, key)
+
+    sound = chord_of(partials_of(frame), {0: {7, 0, 4}}, 55, RATE)[RATE // 4 :]
+    assert asked == {55, 60, 64}
+    hz = np.concatenate([midi_to_hz(key) * np.arange(1, 4) for key in (55, 60, 64)])
+    keys = np.concatenate([midi_to_hz(key) * np.arange(1, 13) for key in (55, 60, 64)])
+    found, rest_db = amplitudes(sound, keys)
+    assert rest_db < -50
+    at = [int(np.abs(keys - one).argmin()) for one in hz]
+    assert found[at] == pytest.approx(LEVEL * np.tile(HEIGHTS[:3], 3) / np.sqrt(3), rel=0.02)
+
+
+def test_a_chord_that_changes_goes_on_in_phase_and_blocks_change_no_bit(partials_of):
+    model = partials_of(tonal)
+    chords = {0: {0, 4}, 9000: {0, 4, 7}, 15_000: {0, 7}}
+    whole = chord_of(model, chords, 60, 30_000, (30_000,))
+    assert np.array_equal(chord_of(model, chords, 60, 30_000, (64, 63, 777)), whole)
+    hz = midi_to_hz(60)
+    apart = np.exp(-2j * np.pi * hz * np.arange(len(whole)) / RATE)
+    turns = [np.angle((whole * apart)[at : at + 4000].sum()) for at in (3000, 22_000)]
+    assert turns[0] == pytest.approx(turns[1], abs=0.2)  # the key that stays was never struck anew
+
+
+def test_a_chord_of_one_key_is_that_note(partials_of):
+    model = partials_of(tonal)
+    one_key = chord_of(model, {0: {2}}, 62, 20_000)
+    assert np.abs(one_key).max() == pytest.approx(np.abs(one(model, 62, 20_000, **PURE)).max(), rel=0.2)
 
 
 @pytest.mark.parametrize("band", range(1, 5))

@@ -1,0 +1,75 @@
+"""Lays decoded partials and noise out as spectra, at the pitches of a sound that goes through a model."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.card import Card
+from ..contract.partials import in_bins, orders, spectra
+from ..engines.partials import HANN_ENERGY
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+
+LOBE = 2.0  # bins on either side of its middle that a harmonic's lobe has
+
+
+class Laid:
+    """Spectra of a model of partials, each of energy 1; and the pitches that its encoder is told."""
+
+    def __init__(self, card: Card) -> None:
+        """``card`` has the layout of frames."""
+        assert card.partials is not None
+        self._card, self._layout = card, card.partials
+        self._last = middle_of(card)
+
+    def told(self, pitches: Floats) -> Floats:
+        """Return the pitches of successive frames for the encoder, [rows]: where there is none (NaN), the last one."""
+        found = filled(pitches, self._last)
+        if len(found):
+            self._last = float(found[-1])
+        return found
+
+    def apply(self, frames: Array, pitches: Floats, told: Floats) -> tuple[Array, Floats]:
+        """Return the magnitudes of frames that were decoded for some pitches, [rows, bins].
+
+        Args:
+            frames: [rows, frame_width].
+            pitches: MIDI notes with fractions, [rows]; a frame of NaN has no pitch, and its partials' power lies
+                evenly between them.
+            told: the pitches for which frames were decoded, [rows]; never NaN.
+
+        Returns:
+            Their magnitudes, of which the squares of each frame sum to 1; and the distance in bins from each bin to the
+            harmonic that it is part of, [rows, bins], NaN where it is part of none.
+        """
+        partials = frames.copy()
+        unpitched = np.flatnonzero(np.isnan(pitches))
+        partials[unpitched, : self._layout.harmonics] = 0.0
+        power = np.square(spectra(self._card, partials, told), dtype=np.float64)
+        places = in_bins(told, self._card)[:, np.newaxis] * orders(self._layout, told)
+        bins = np.arange(power.shape[1], dtype=np.float64)
+        away = np.full(power.shape, np.nan)
+        for row in range(len(frames)):
+            at = places[row]
+            if np.isnan(pitches[row]):
+                density = HANN_ENERGY * np.square(frames[row, : len(at)], dtype=np.float64) / at[0]
+                power[row] += np.interp(bins, at, density, left=0.0, right=0.0)
+            else:
+                nearest = at[np.clip(np.rint(bins / at[0]).astype(np.intp), 1, len(at)) - 1] - bins
+                away[row] = np.where(np.abs(nearest) < LOBE, nearest, np.nan)
+        power /= np.maximum(power.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+        given: Array = np.sqrt(power).astype(np.float32)
+        return given, away
+
+
+def middle_of(card: Card) -> float:
+    """Return the pitch in the middle of those that a model of partials was trained on: a MIDI note with fractions."""
+    assert card.partials is not None
+    return (card.partials.low + card.partials.high) / 2
+
+
+def filled(pitches: Floats, before: float) -> Floats:
+    """Return pitches, [rows], with the last one known where there is none (NaN); ``before`` is that of the start."""
+    known = np.where(np.isnan(pitches), 0, np.arange(1, len(pitches) + 1))
+    found: Floats = np.concatenate([[before], pitches])[np.maximum.accumulate(known)] if len(pitches) else pitches
+    return found
