@@ -25,7 +25,7 @@ from .families import FAMILIES
 from .fidelity.comparison import beside
 from .fidelity.pages import instrument_page
 from .first_preset import first_preset
-from .reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, listed
+from .reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, Trial, listed
 
 Array = npt.NDArray[np.float32]
 
@@ -72,6 +72,10 @@ def evaluate(
         elif row.played:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             given["exported"] = functools.partial(_exported, run, checkpoint, place)
+        if row.played and (tried := run.trial()) is not None:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            played = functools.partial(_exported, tried, checkpoint, place)
+            given["trial"] = Trial(tried.corpus(), trained(tried, checkpoint)[0], played)
         report = row.report(run, network, which, step, say, **given)
         say(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)

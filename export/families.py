@@ -36,6 +36,7 @@ class Family:
         recipe: that `make` trains; none of families that take hours.
         why: what its instruments do, in words for who makes one.
         changes: what `make` sets in the recipe for a corpus, as ``key=value``.
+        tried: `make` holds out whole keys, and trains once without them for its report, and then with all.
         played: its report takes the exported model, and compares notes that it plays with recordings.
         judged: its report takes a classifier's ``judge`` of clips.
         whole: its clips are whole recordings, at their own rate and however short.
@@ -53,6 +54,7 @@ class Family:
     first: Callable[[Path, Run, Model, Display], First] | None = None
     heard: str = ""
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
+    tried: bool = False
     played: bool = False
     judged: bool = False
     whole: bool = False
@@ -80,6 +82,7 @@ FAMILIES: dict[str, Family] = {
         "keys will choose the note, knobs the colour",
         first_scale,
         "scale.wav",
+        tried=True,
         played=True,
     ),
     "grain": Family(
@@ -120,7 +123,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 # What `make` takes where nothing is asked for: of sounds with a pitch, without, of hits and words, and of loops.
-TONAL, TEXTURE, SHORT, LOOPS = "chroma", "grain", "clip", "loops"
+TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
 
 
 def said(family: str) -> str:

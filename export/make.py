@@ -14,10 +14,12 @@ from ..host.files import check_new_folder, replacing, replacing_folder
 from ..host.patch.library import Patch, default_knobs
 from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
+from ..host.units import note_name
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.heard import are_loops, listened
+from ..train.corpus.keys import held_keys, without
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
@@ -38,6 +40,7 @@ from .reports.report import Figures
 from .reports.verdict import good_news
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
+TRIAL = 0.5  # of the minutes: learning without the keys that are held out, before all are learned
 
 
 class Stopped(TimbrelError):
@@ -58,8 +61,9 @@ def make(
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a scale; returns what to tell the user.
 
-    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a sound to hear, corpus/, run/ and report/. What
-    was stopped goes on when it is called again: parts that are finished are kept. ``family`` auto takes loops where
+    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a sound to hear, corpus/, run/, report/ and, of
+    notes, trial/: the run that learned without the keys that the report is about. What was stopped goes on when it is
+    called again: parts that are finished are kept. ``family`` auto takes loops where
     recordings have a steady beat, clips where they are hits or words, and else grains where less than half of what
     sounds has a pitch.
 
@@ -141,11 +145,11 @@ def _begin(
     corpus = _corpus(sounds, output, family, label, display)
     try:
         family = _chosen(corpus, output, family, display)
-        if not (output / "run").exists():
+        if _begun(output) is None:
             corpus = _as_wanted(corpus, FAMILIES[family], sounds, label, display)
         return _train(output, minutes, corpus, family, display)
     except UserError:
-        if not (output / "run").exists():  # these sounds will not do: others are to be read next time
+        if _begun(output) is None:  # these sounds will not do: others are to be read next time
             shutil.rmtree(corpus.folder)
             with contextlib.suppress(OSError):
                 output.rmdir()
@@ -212,8 +216,8 @@ def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
 
 def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
     """Return the family to train: the one asked for or begun with, or for auto what suits the sounds, which is said."""
-    if (output / "run").exists():
-        return _family_of(Run.open(output / "run"), output, family)
+    if (begun := _begun(output)) is not None:
+        return _family_of(Run.open(begun), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
         family, why, mixed = _heard(corpus, tonal)
@@ -257,12 +261,31 @@ def _as_wanted(corpus: Corpus, row: Family, sounds: Sequence[Path], label: str |
     return Corpus.open(corpus.folder)
 
 
+def _begun(output: Path) -> Path | None:
+    """Return the folder of a run that was begun in ``output``: the last of a trial and what follows it."""
+    return next((output / name for name in ("run", "trial") if (output / name).exists()), None)
+
+
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """Return the run in ``output``, begun or gone on with."""
-    folder = output / "run"
-    recipe = load_recipe(FAMILIES[family].recipe, [f"training.minutes={minutes}", *FAMILIES[family].changes(corpus)])
-    options = _options(recipe, display)
-    outcome = resume(folder, recipe, options) if folder.exists() else start(recipe, output / "corpus", folder, options)
+    """Return the run in ``output``, begun or gone on with; or its trial, where that was stopped or came to nothing."""
+    row = FAMILIES[family]
+    held = held_keys(corpus) if row.tried else []
+    tried = (output / "trial").exists() or (bool(held) and not (output / "run").exists())
+    if tried and _begun(output) is None:
+        corpus = corpus.deal(without(corpus, held))
+        names = ", ".join(map(note_name, held))
+        display.say(f"keys held out for the report: {names}; the instrument learns them after a trial without")
+    share = minutes * TRIAL if tried else minutes
+    recipe = load_recipe(row.recipe, [f"training.minutes={share}", *row.changes(corpus)])
+    parts = [("trial", None), ("run", output / "trial")] if tried else [("run", None)]
+    for name, trial in parts:
+        folder, options = output / name, _options(recipe, display, " without these keys" if name == "trial" else "")
+        if folder.exists():
+            outcome = resume(folder, recipe, options)
+        else:
+            outcome = start(recipe, output / "corpus", folder, options, trial=trial)
+        if outcome.interrupted or outcome.dead:
+            break
     return Run.open(folder), outcome
 
 
@@ -281,14 +304,20 @@ def _train_more(
     if sounds:
         display.stage("reading sounds")
         _check_same(run.corpus(), sounds, output)
-    whole, trained = run.recipe.training.minutes or 0.0, progress_of(load(run.last)).seconds / 60
-    if trained < whole:
-        display.say(f"{whole - trained:.1f} minutes of those asked for last time are left, and are trained now")
-    else:
-        whole = trained + minutes
-    training = run.recipe.training.model_copy(update={"minutes": whole})
-    recipe = run.recipe.model_copy(update={"training": training})
-    return run, resume(run.folder, recipe, _options(recipe, display))
+    trial = run.trial()
+    parts = [(run, minutes)] if trial is None else [(trial, TRIAL * minutes), (run, (1 - TRIAL) * minutes)]
+    for part, more in parts:
+        whole, trained = part.recipe.training.minutes or 0.0, progress_of(load(part.last)).seconds / 60
+        if trained < whole:
+            display.say(f"{whole - trained:.1f} minutes of those asked for last time are left, and are trained now")
+        else:
+            whole = trained + more
+        training = part.recipe.training.model_copy(update={"minutes": whole})
+        recipe = part.recipe.model_copy(update={"training": training})
+        outcome = resume(part.folder, recipe, _options(recipe, display, " without these keys" if part is trial else ""))
+        if outcome.interrupted or outcome.dead:
+            break
+    return part, outcome
 
 
 def _family_of(run: Run, output: Path, family: str) -> str:
@@ -305,14 +334,14 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     return run.recipe.family
 
 
-def _options(recipe: Recipe, display: Display) -> Options:
-    """Return how a run is trained, and shown."""
+def _options(recipe: Recipe, display: Display, on: str = "") -> Options:
+    """Return how a run is trained, and shown; ``on`` says in words what it learns, if that is not all."""
 
     def report(now: Status) -> None:
         note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
         display.update(now.done, note, now.seconds_left)
 
-    display.stage(f"training {recipe.name}")
+    display.stage(f"training {recipe.name}{on}")
     return Options(on_report=report, on_message=display.say)
 
 

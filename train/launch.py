@@ -25,11 +25,18 @@ PARTING = timedelta(seconds=5)  # that a process waits for its peers before it l
 
 
 def start(
-    recipe: Recipe, corpus_folder: Path, folder: Path, options: Options, others: Mapping[str, Path] = {}
+    recipe: Recipe,
+    corpus_folder: Path,
+    folder: Path,
+    options: Options,
+    others: Mapping[str, Path] = {},
+    trial: Path | None = None,
 ) -> Outcome:
     """Train a new run.
 
     Args:
+        trial: folder of a run of the same recipe that learned without the test split: this one begins with its best
+            weights, and learns from all clips.
         others: folders of the runs whose trained networks this run's network is built on, by their names in its family.
 
     Raises:
@@ -56,6 +63,7 @@ def start(
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
         hardware=hardware(),
         others={name: relative_to(other, folder) for name, other in others.items()},
+        trial=None if trial is None else relative_to(trial, folder),
     )
     return _launch(fabric, Run.create(folder, recipe, info), options)
 

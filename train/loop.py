@@ -120,7 +120,9 @@ def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
             f"corpus {run.info.corpus_name} has {len(data)} training frames, "
             f"and a step takes {plain.batches_a_step} batches of at least one; add sounds"
         )
-    if not progress.step:
+    if not progress.step and (trial := run.trial()) is not None:
+        checkpoint.restore(trial.best, plain)
+    elif not progress.step:
         plain.begin(data)
     torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
     try:

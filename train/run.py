@@ -1,7 +1,7 @@
 """A run: the folder that holds a recipe, its checkpoints and what happened.
 
 RUN/recipe.toml      the effective recipe
-RUN/run.json         the corpus and whether it is tonal, versions and hardware, the runs that it is built on
+RUN/run.json         the corpus and whether it is tonal, versions and hardware, the runs that it is built on or tried by
 RUN/last.ckpt        the newest checkpoint
 RUN/best.ckpt        the best on the validation split
 RUN/kept/            those of the last validations, as many as the recipe wants
@@ -39,6 +39,7 @@ class RunInfo(BaseModel):
     versions: dict[str, str]
     hardware: str
     others: dict[str, str] = {}  # runs whose networks this one's is built on, by name; as the corpus, from the folder
+    trial: str | None = None  # the run that learned without the test split, from which this one goes on with all clips
 
 
 class Run:
@@ -107,12 +108,21 @@ class Run:
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
-        """Return the corpus that the run was trained on.
+        """Return the corpus that the run was trained on: of one that had a trial, all clips are under train.
 
         Raises:
             UserError: it is no longer where it was.
         """
-        return Corpus.open((self.folder / self.info.corpus).resolve())
+        corpus = Corpus.open((self.folder / self.info.corpus).resolve())
+        return corpus if self.info.trial is None else corpus.whole()
+
+    def trial(self) -> "Run | None":
+        """Return the run that learned without the test split, and says how this one plays notes that it never heard.
+
+        Raises:
+            UserError: it is no longer where it was, or as `open`.
+        """
+        return None if self.info.trial is None else self._other(self.info.trial, "trial")
 
     def others(self) -> dict[str, "Run"]:
         """Return the runs whose networks this one's is built on, by name.
@@ -120,11 +130,13 @@ class Run:
         Raises:
             UserError: one is no longer where it was, or as `open`.
         """
-        folders = {name: (self.folder / path).resolve() for name, path in self.info.others.items()}
-        for name, folder in folders.items():
-            if not folder.is_dir():
-                raise UserError(f"run {self.folder} has its {name} from run {folder}, which is gone; put it back there")
-        return {name: Run.open(folder) for name, folder in folders.items()}
+        return {name: self._other(path, name) for name, path in self.info.others.items()}
+
+    def _other(self, path: str, name: str) -> "Run":
+        folder = (self.folder / path).resolve()
+        if not folder.is_dir():
+            raise UserError(f"run {self.folder} has its {name} from run {folder}, which is gone; put it back there")
+        return Run.open(folder)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to ``log.jsonl``.

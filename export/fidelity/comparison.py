@@ -63,6 +63,7 @@ def beside(
     seed: int,
     say: Callable[[float, str], None],
     notes: int = NOTES,
+    trial: Patch | None = None,
 ) -> Beside | None:
     """Compare a patch's notes with held-out ones of a corpus; None where none of its clips is a single note.
 
@@ -73,6 +74,7 @@ def beside(
         seed: of the choice of notes.
         say: told the part that is done, 0 to 1, and what is being done.
         notes: the most that are compared; and of notes that training heard as many beside.
+        trial: plays the held-out notes, where ``patch`` has learned them too.
     """
     chosen = held_out(corpus, notes, seed)
     if not chosen:
@@ -80,12 +82,13 @@ def beside(
     known = singles(corpus, "train")
     loudest = loudest_db(corpus, known or chosen)
     every = [*known, *(single for split in HELD_OUT for single in singles(corpus, split))]
-    coded = Coded(patch) if has_encoder(patch) else None
-    learned = spread(known, notes, np.random.default_rng(seed))
+    unheard = patch if trial is None else trial
+    coded = Coded(unheard) if has_encoder(unheard) else None
+    learned = spread(known if trial is None else every, notes, np.random.default_rng(seed))
     compared, heard_rows = [], []
     for place, single in enumerate(chosen):
         say(0.5 * place / len(chosen), "playing notes")
-        compared.append(_compared(patch, coded, corpus, single, known, every, loudest))
+        compared.append(_compared(unheard, coded, corpus, single, known, every, loudest))
     for place, single in enumerate(learned):
         say(0.5 + 0.2 * place / len(learned), "playing notes that training heard")
         heard_rows.append(_compared(patch, None, corpus, single, (), every, loudest).row)
@@ -94,6 +97,7 @@ def beside(
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
     numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
     found = _figures(compared, min(WORST, len(compared)))
+    found["trial"] = trial is not None
     found["unheard_keys"] = len({single.key for single in chosen} - {single.key for single in known})
     found["heard"] = _summary([row["ours"] for row in heard_rows])
     found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))

@@ -60,12 +60,16 @@ def singles(corpus: Corpus, split: Split) -> list[Single]:
 def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
     """Choose at most ``count`` notes that training never saw: the test split's, and if these are few validation's.
 
-    Each key has one before any has two; which ones, chance decides by ``seed``. They come in the order of their keys.
+    Where no training note has a key of the test split's, notes of validation are left out: their keys were heard. Each
+    key has one before any has two; which ones, chance decides by ``seed``. They come in the order of their keys.
     """
     chosen: list[Single] = []
     rng = np.random.default_rng(seed)
+    trained = {single.key for single in singles(corpus, "train")}
     for split in HELD_OUT:
         chosen += spread(singles(corpus, split), count - len(chosen), rng)
+        if chosen and not trained & {single.key for single in chosen}:
+            break
     return sorted(chosen, key=lambda note: (note.key, note.clip.name))
 
 

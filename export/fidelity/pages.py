@@ -87,6 +87,11 @@ def figures(found: Figures | None) -> str:
             f" Training has none of {found['unheard_keys']} of their keys. The sampler plays the nearest training note,"
             " of the nearest velocity, faster or slower, and is measured while it sounds."
         )
+    if found["trial"]:
+        note += (
+            " A trial that learned without these keys played them; the instrument learned all keys after it, and played"
+            " the notes heard."
+        )
     if found["take"] is not None:
         note += f" A second take is another recording of the same key and velocity; {found['takes']} notes have one."
     dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))

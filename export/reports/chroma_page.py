@@ -1,8 +1,6 @@
 """The page of a report on a run of the chroma family."""
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 from ...host.units import PITCH_CLASSES
 from ..fidelity import pages
 from ..knobs import pages as knobs
-from .page import faint, likeness, listening, report_page, shown, table
+from .page import faint, likeness, listening, pressed, report_page, shown, table
 from .picture import Picture
 from .verdict import percent
 
@@ -65,7 +63,7 @@ def page(
         {
             "Notes beside recordings": pages.figures(found["notes"]) if compared else "",
             "Keys": _keys(found) + of("keys", "square"),
-            "Knobs": knobs.section(found["knobs"]) + _embedding(of, instrument),
+            "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
         },
         {
             "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
@@ -141,15 +139,6 @@ def latents(found: Figures) -> str:
     if variational:
         note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
     return table(header, rows, 4 + variational) + faint(note)
-
-
-def _embedding(of: Callable[..., str], instrument: Path | None) -> str:
-    """The picture whose dots sound when they are pressed on the panel's page; opened as a file, how to get there."""
-    picture = of("embedding")
-    if not picture or instrument is None:
-        return picture
-    command = escape(f"timbrel panel {shlex.quote(str(instrument))}")
-    return picture + f'<p class="faint" id="press">Press its dots to hear them: <code>{command}</code></p>\n'
 
 
 def _share(share: float | None) -> str:

@@ -1,7 +1,9 @@
 """Pages of reports: HTML files, plain, for light and dark screens, with their pictures beside them."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from .picture import WIDTH, Picture
@@ -109,6 +111,20 @@ def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, str]:
     """Return what there is to hear of a run: the file that `make` renders, if it does, and the report's own sounds."""
     first = players({heard: "The instrument, as its preset plays it."}) if heard else ""
     return {"The instrument": first, "The network": players(sounds)}
+
+
+def pressed(of: Callable[..., str], instrument: Path | None) -> str:
+    """Return the picture whose dots sound when they are pressed on the panel's page; of a file, how to get there.
+
+    Args:
+        of: gives the HTML of pictures by their names.
+        instrument: the folder in which the page lies beside a preset, if it does.
+    """
+    picture = of("embedding")
+    if not picture or instrument is None:
+        return picture
+    command = escape(f"timbrel panel {shlex.quote(str(instrument))}")
+    return picture + f'<p class="faint" id="press">Press its dots to hear them: <code>{command}</code></p>\n'
 
 
 def _parts(parts: Mapping[str, str]) -> str:

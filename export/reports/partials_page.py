@@ -1,13 +1,14 @@
 """The page of a report on a run of the partials family."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ..fidelity import pages
 from ..knobs import pages as knobs
 from .chroma_page import latents
-from .page import listening, report_page, shown, table
+from .page import likeness, listening, pressed, report_page, shown, table
 from .picture import Picture
 
 Figures = dict[str, Any]
@@ -18,10 +19,17 @@ MEASURES = {
     "noise_db": ("Noise, dB", "The difference of the noise between harmonics, over its bands."),
 }
 
+SETS = {
+    "train": "Training frames, moved to the pitches of the split",
+    "reconstruction": "Decoded frames of the split",
+    "generated": "Random codes of the knobs’ spans, at the pitches of the split",
+}
+
 
 def page(
     found: Figures,
     pictures: Sequence[Picture],
+    instrument: Path | None = None,
     notes: Mapping[str, str] = MappingProxyType({}),
     heard: str | None = None,
 ) -> str:
@@ -36,10 +44,11 @@ def page(
         },
         {
             "Notes beside recordings": pages.figures(found["notes"]),
-            "Knobs": knobs.section(found["knobs"]),
+            "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
         },
         {
-            "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told"),
+            "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told")
+            + likeness(found["spectral_distance"], SETS, "frames"),
             "Latents": latents(found) + of("histograms", "correlation"),
             "Training": of("loss"),
         },

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
+from ...host.patch.library import Patch
+from ...train.corpus.store import Corpus
 from ...train.run import Run
 from .picture import Picture
 
@@ -38,6 +40,17 @@ class Report(NamedTuple):
     sounds: Sequence[Sound]
     page: str
     pages: Mapping[str, str] = MappingProxyType({})
+
+
+class Trial(NamedTuple):
+    """A run that learned without the test split: its corpus, its network, and what gives it as an instrument.
+
+    An instrument that then learned all of the corpus is judged by it, where sounds should be unheard.
+    """
+
+    corpus: Corpus
+    network: Any
+    exported: Callable[[], Patch]
 
 
 def listed(sounds: Sequence[Sound]) -> dict[str, str]:

@@ -84,7 +84,9 @@ def partials(found: Figures) -> Verdict:
     told = f"Frames of {'recordings' if found['split'] == 'train' else 'unheard recordings'} come back {off:.1f} dB off"
     near = off <= CAME_BACK_DB
     came_back = _Said(f"{told}." if near else f"{told}: train longer, or with more recordings.", near)
-    more = _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    ratio = found["spectral_distance"]["ratio"]
+    more = [] if _sounds_alike(ratio) else [_likeness(ratio).text]
+    more += _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
     left_out = 1 - found["recordings"]["pitched"]
     if left_out > 1 - MOST:
         more.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")

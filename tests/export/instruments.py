@@ -7,8 +7,15 @@ from timbrel.host.progress import Display
 from timbrel.train import loop
 from timbrel.train.recipes.load import load_recipe
 
-PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "run", "corpus", "report"}
+PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "trial", "run", "corpus", "report"}
 SMALL = {
+    "tuned-partials": [
+        "network.encoder=[64]",
+        "network.decoder=[64,64]",
+        "frames.harmonics=40",
+        "frames.rows=2000",
+        "training.batch_size=32",
+    ],
     "tuned-8": ["network.hidden=[128,64,32]", "frames.rows=2000", "training.batch_size=64"],
     "tuned-clip": [
         "network.components=24",

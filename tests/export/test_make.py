@@ -18,7 +18,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.train import families
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.models.partials import PartialsAutoencoder
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -26,7 +26,7 @@ from .instruments import MINUTES, PARTS, contents, interrupt_at, made
 
 pytestmark = pytest.mark.usefixtures("small_instruments")
 
-TEXTURE_PARTS = PARTS - {"scale.wav"} | {"texture.wav"}
+TEXTURE_PARTS = PARTS - {"scale.wav", "trial"} | {"texture.wav"}
 
 
 # ---- what is made
@@ -40,7 +40,7 @@ def check_page(output, summary, report):
     assert " ".join(good) == good_news(report)
     page = (output / "report" / "index.html").read_text(encoding="utf-8")
     assert all(escape(line) in page for line in (report["verdict"], *told))
-    names = ("scale", "note-1-recording", "note-1-ours", "note-1-sampler", "source")
+    names = ("scale", "note-1-recording", "note-1-ours", "note-1-sampler")
     heard = [page.index(f'src="{name}.wav"') for name in names]
     assert heard == sorted(heard)
     assert heard[-1] < page.index("<table") < page.index("<h2>Research</h2>")
@@ -51,21 +51,31 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     output = tmp_path / "bells"
     summary, display = made(recordings, output)
     assert {path.name for path in output.iterdir()} == PARTS
-    assert [path for path in output.rglob("*.toml") if "run" not in path.parts] == [output / "preset.toml"]
-    assert display.stages == ["reading sounds", "training tuned-8", "exporting", "evaluating", "rendering"]
+    runs = {"trial", "run"}
+    assert [path for path in output.rglob("*.toml") if not runs & set(path.parts)] == [output / "preset.toml"]
+    training = ["training tuned-partials without these keys", "training tuned-partials"]
+    assert display.stages == ["reading sounds", *training, "exporting", "evaluating", "rendering"]
     assert str(output) in summary.splitlines()[0]
     assert summary.startswith(f"{output}: an instrument with 8 knobs; keys choose the note\n")
     assert f"timbrel render {output} YOUR.mid -o OUT.wav" in summary
     assert not [line for line in display.said if "no clear pitch" in line]
     report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
     check_page(output, summary, report)
-    assert report["notes"]["notes"] == 2  # of eleven recordings
+    assert [row["key"] for row in report["notes"]["each"]] in ([62, 68], [68, 62])  # of eleven keys one in six
+    assert (report["notes"]["trial"], report["notes"]["unheard_keys"]) == (True, 2)
+    assert any(line.startswith("keys held out for the report: D4, G#4; ") for line in display.said)
     assert [line for line in summary.splitlines() if line.startswith("notes:    shape ")]
     assert [line for line in summary.splitlines() if line.startswith("dynamics: ")]
     assert report["notes"]["dynamics"]["notes"] == 9
 
     corpus = Corpus.open(output / "corpus")
     assert (corpus.name, len(corpus.clips())) == ("bells", 11)
+    assert {clip.name for clip in corpus.clips("test")} == {"tone_62.wav", "tone_68.wav"}
+    assert corpus.report.split_clips == {"train": 9, "test": 2}
+    assert {round(note.key) for one in Model(output / "model.onnx").gestures.instruments for note in one.notes} == {
+        57,
+        *range(60, 70),
+    }  # all keys are learned in the end
     model = Model(output / "model.onnx")
     assert model.verify().passed
     assert model.card.name == "bells"
@@ -104,9 +114,10 @@ def test_the_instrument_plays_the_right_notes(recordings, tmp_path, monkeypatch)
     """With the recipe as it ships and a minute of training."""
     monkeypatch.setattr(making, "load_recipe", load_recipe)
     summary, _ = made(recordings, tmp_path / "bells", minutes=1.0)
-    assert "Keys are obeyed" in summary
+    assert "knobs are in use" in summary
     scale, rate = soundfile.read(tmp_path / "bells" / "scale.wav", dtype="float32")
-    lowest = 12 * (Model(tmp_path / "bells" / "model.onnx").card.chroma.octave + 1)
+    partials = Model(tmp_path / "bells" / "model.onnx").card.partials
+    lowest = 12 * round((partials.low + partials.high - 12) / 24)
     for index, step in enumerate(SCALE):
         note = scale[index * 22050 + 4000 : (index + 1) * 22050 - 4000].sum(1)
         assert sounding_note(note, rate) == pytest.approx(lowest + step, abs=0.5)
@@ -114,7 +125,7 @@ def test_the_instrument_plays_the_right_notes(recordings, tmp_path, monkeypatch)
 
 def test_recordings_without_pitch_become_a_chroma_instrument_if_one_wants_it(noises, tmp_path, quick):
     summary, display = made(noises, tmp_path / "rain", minutes=0.01, family="chroma")
-    assert {path.name for path in (tmp_path / "rain").iterdir()} == PARTS
+    assert {path.name for path in (tmp_path / "rain").iterdir()} == PARTS - {"trial"}
     assert any("no clear pitch" in line for line in display.said)
     assert "; keys choose the colour\n" in summary
     assert Run.open(tmp_path / "rain" / "run").recipe.loss.consistency == 0
@@ -210,19 +221,26 @@ def test_what_cannot_be_made_leaves_everything_as_it_was(tmp_path, minutes, exis
     assert contents(tmp_path) == {}
 
 
-class Dead(ChromaAutoencoder):
+class Dead(PartialsAutoencoder):
     """Its encoder has stopped listening."""
 
-    def distribution(self, frames, chroma):
-        mean, log_variance = super().distribution(frames, chroma)
-        return mean * 0 + 0.5, log_variance
+    def placed(self, levels, pitches):
+        return super().placed(levels, pitches) * 0 + 0.5
 
 
 def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, monkeypatch):
-    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Dead))
+    monkeypatch.setitem(families.FAMILIES, "partials", replace(families.FAMILIES["partials"], network=Dead))
     with pytest.raises(Failure, match=r"every sound got the same code.*run make again"):
         made(recordings, tmp_path / "bells", minutes=0.02)
-    assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "run"}
+    assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "trial"}
+
+
+def test_too_few_keys_have_none_to_spare(recordings, tmp_path, quick):
+    few = [recordings / f"tone_{key}.wav" for key in (60, 62, 64, 66)]
+    _, display = made(few, tmp_path / "bells", minutes=0.01)
+    assert {path.name for path in (tmp_path / "bells").iterdir()} == PARTS - {"trial"}
+    assert not [line for line in display.said if "held out" in line]
+    assert Run.open(tmp_path / "bells" / "run").trial() is None
 
 
 def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, tmp_path, monkeypatch, quick):
@@ -232,7 +250,8 @@ def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, t
         made(recordings, tmp_path / "bells", minutes=0.02)
     assert "\n" not in str(error.value)
     left = {path.name for path in (tmp_path / "bells").iterdir()}
-    assert left - {"model.onnx", "model.encoder.onnx"} == {"corpus", "run", "report"}  # without a preset it is none
+    left -= {"model.onnx", "model.encoder.onnx"}
+    assert left == {"corpus", "trial", "run", "report"}  # without a preset it is none
 
 
 def test_stopped_has_the_status_that_shells_expect():

@@ -93,6 +93,9 @@ def test_a_report_has_its_notes_beside_recordings(run, tmp_path):
     codes = found["notes"]["codes"]
     assert 0.5 < codes["each_frame"]["median"] < 12
     assert set(found["reconstruction"]) == {"bands_db", "harmonics_db", "noise_db"}
+    distance = found["spectral_distance"]
+    assert 0 < distance["reconstruction"] < distance["generated"]
+    assert distance["ratio"] == distance["generated"] / distance["train"]
     assert found["verdict"]
     assert len(found["knobs"]["latents"]) == 8
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
-from timbrel.train.batches.partials import PartialsData, Row, check_partials, in_span, pieces, rows, taken
+from timbrel.train.batches.partials import PartialsData, Row, check_partials, in_span, pieces, rows, shifted, taken
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.models.partials import Bands, PartialsAutoencoder, magnitudes
 from timbrel.train.recipes.load import load_recipe
@@ -73,8 +73,7 @@ def test_a_shifted_row_is_that_of_the_sound_played_faster_or_slower(semitones):
         levels = taken(frames.astype(np.float32), np.full(len(frames), pitch), FRAMES)
         return 10 * np.log10(np.mean(10 ** (levels / 10), axis=0))[np.newaxis].astype(np.float32)
 
-    data = PartialsData(FRAMES, Row(np.zeros((1, 1)), np.zeros(1)), Row(np.zeros((0, 1)), np.zeros(0)))
-    found = data.shifted(row(noise, 60.0), np.array([semitones]))[0, FRAMES.harmonics :]
+    found = shifted(row(noise, 60.0), np.array([semitones]), FRAMES)[0, FRAMES.harmonics :]
     asked = row(there, 60 + semitones)[0, FRAMES.harmonics :]
     loud = asked > asked.max() - 25
     loud[:20] = False  # bands of few bins are uneven

@@ -55,7 +55,7 @@ class PartialsData:
         shifts = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED)
         found = []
         for shift in shifts.astype(np.float32):
-            found += [self.shifted(levels, shift), pitches + shift]
+            found += [shifted(levels, shift, self.frames), pitches + shift]
         return tuple(map(torch.from_numpy, found))
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
@@ -71,19 +71,25 @@ class PartialsData:
         chosen = np.linspace(0, len(self) - 1, min(limit, len(self))).astype(np.int64)
         return tuple(torch.from_numpy(part[chosen]) for part in self.train)
 
-    def shifted(self, levels: Array, semitones: Array) -> Array:
-        """Return rows as their recordings would have them, played faster or slower: noise goes along, [rows, width]."""
-        count = self.frames.harmonics
-        edges = self.frames.edges_hz
-        a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
-        at = np.arange(self.frames.bands) - semitones[:, np.newaxis] / a_band
-        at[:, 0] = 0.0
-        at = np.clip(at, 0, self.frames.bands - 1)
-        low = np.minimum(at.astype(np.intp), self.frames.bands - 2)
-        part = (at - low).astype(np.float32)
-        noise = levels[:, count:]
-        moved = np.take_along_axis(noise, low, 1) * (1 - part) + np.take_along_axis(noise, low + 1, 1) * part
-        return np.concatenate([levels[:, :count], moved], axis=1)
+
+def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
+    """Return rows as their recordings would have them, played faster or slower: noise goes along, [rows, width].
+
+    Args:
+        levels: [rows, width].
+        semitones: [rows], up where positive.
+        frames: the layout of rows.
+    """
+    count, edges = frames.harmonics, frames.edges_hz
+    a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
+    at = np.arange(frames.bands) - semitones[:, np.newaxis] / a_band
+    at[:, 0] = 0.0
+    at = np.clip(at, 0, frames.bands - 1)
+    low = np.minimum(at.astype(np.intp), frames.bands - 2)
+    part = (at - low).astype(np.float32)
+    noise = levels[:, count:]
+    moved = np.take_along_axis(noise, low, 1) * (1 - part) + np.take_along_axis(noise, low + 1, 1) * part
+    return np.concatenate([levels[:, :count], moved], axis=1)
 
 
 def partials_data(corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:

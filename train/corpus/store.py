@@ -5,7 +5,7 @@
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...host.errors import UserError
-from ...host.files import building_folder
+from ...host.files import building_folder, replacing
 from .pitch import HOP, Sliceable, frame_count
 from .report import CorpusReport
 
@@ -90,7 +90,7 @@ class Corpus:
     """A corpus that was built earlier; its arrays are mapped, so memory holds only what is touched."""
 
     def __init__(self, folder: Path, manifest: _Manifest) -> None:
-        self.folder = folder
+        self.folder, self._manifest = folder, manifest
         self.name = manifest.name
         self.rate = manifest.rate
         self.licence = manifest.licence
@@ -119,6 +119,29 @@ class Corpus:
         if not path.is_file():
             raise UserError(f"{folder} is no corpus: it has no {_MANIFEST}; build one with: timbrel corpus build")
         return cls(folder, _read_manifest(path))
+
+    def whole(self) -> "Corpus":
+        """Return the same corpus with all of its clips under train; the files stay as they are."""
+        return Corpus(self.folder, self._dealt(dict.fromkeys((clip.name for clip in self._clips), "train")))
+
+    def deal(self, splits: Mapping[str, Split]) -> "Corpus":
+        """Deal its clips out anew, in its file too; ``splits`` gives the split of every clip by its name.
+
+        Raises:
+            UserError, Failure: as `host.files.replacing`.
+        """
+        manifest = self._dealt(splits)
+        report = manifest.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
+        for clip in manifest.clips:
+            report.count_split(clip.split, clip.length / self.rate)
+        manifest = manifest.model_copy(update={"report": report})
+        with replacing(self.folder / _MANIFEST, overwrite=True) as file:
+            file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        return Corpus(self.folder, manifest)
+
+    def _dealt(self, splits: Mapping[str, Split]) -> _Manifest:
+        clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self._clips]
+        return self._manifest.model_copy(update={"clips": clips})
 
     def clips(self, split: Split | None = None) -> list[Clip]:
         """Return the clips of a split, or all, in the order in which they lie."""
