@@ -122,8 +122,9 @@ FAMILIES: dict[str, Family] = {
         called="sequence",
     ),
 }
-# What `make` takes where nothing is asked for: of sounds with a pitch, without, of hits and words, and of loops.
-TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
+# What `make` takes where nothing is asked for: of sounds with a pitch, of those whose partials are no harmonics, of
+# sounds without a pitch, of hits and words, and of loops.
+TONAL, FREE, TEXTURE, SHORT, LOOPS = "partials", "chroma", "grain", "clip", "loops"
 
 
 def said(family: str) -> str:

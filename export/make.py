@@ -16,6 +16,7 @@ from ..host.progress import Display
 from ..host.shelf import MADE as PRESET
 from ..host.units import note_name
 from ..train.batches.frames import is_tonal, pitched_frames
+from ..train.batches.partials import free_share
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.heard import are_loops, listened
@@ -29,17 +30,19 @@ from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
+from ..train.recipes.partials import PartialsRecipe
 from ..train.run import Run
 from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
 from .export import Labels, export
-from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
+from .families import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
 from .fidelity.pages import dynamics_line, in_short
 from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
 from .reports.verdict import good_news
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
+MOST_FREE = 0.05  # of partials' power that may lie beside the harmonics: pianos have .02, tubular bells .14
 TRIAL = 0.5  # of the minutes: learning without the keys that are held out, before all are learned
 
 
@@ -64,8 +67,8 @@ def make(
     ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a sound to hear, corpus/, run/, report/ and, of
     notes, trial/: the run that learned without the keys that the report is about. What was stopped goes on when it is
     called again: parts that are finished are kept. ``family`` auto takes loops where
-    recordings have a steady beat, clips where they are hits or words, and else grains where less than half of what
-    sounds has a pitch.
+    recordings have a steady beat, clips where they are hits or words, grains where less than half of what sounds has a
+    pitch, chroma where partials are no harmonics, and else partials.
 
     Args:
         sounds: files and folders; to go on they must be those that it was begun with.
@@ -237,7 +240,14 @@ def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
     heard = listened(corpus)
     if heard.short:
         return SHORT, heard.text(), heard.mixed
-    return TONAL if tonal else TEXTURE, f"{_share(corpus)} of the sound has a pitch", heard.mixed
+    if not tonal:
+        return TEXTURE, f"{_share(corpus)} of the sound has a pitch", heard.mixed
+    recipe = load_recipe(FAMILIES[TONAL].recipe)
+    assert isinstance(recipe, PartialsRecipe)
+    free = free_share(corpus, recipe.frames)
+    if free > MOST_FREE:
+        return FREE, f"{100 * free:.0f} % of its partials are no harmonics, as of bells", heard.mixed
+    return TONAL, f"{_share(corpus)} of the sound has a pitch", heard.mixed
 
 
 def _as_wanted(corpus: Corpus, row: Family, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:

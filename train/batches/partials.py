@@ -28,6 +28,7 @@ SHIFT = 3.0  # semitones by which each side of a pair may be shifted, up or down
 SHIFTED = 0.5  # of all pairs
 VALIDATION_FRAMES = 4096
 TOGETHER = 256  # frames that are taken apart at a time
+LISTENED = 300  # frames of which it is asked whether their partials are harmonics
 
 
 class Row(NamedTuple):
@@ -128,12 +129,7 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     Returns:
         [frames, harmonics + bands], -120 at least.
     """
-    length, bins = frames.frame_length, frames.frame_length // 2 + 1
-    spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
-    spectra /= np.sqrt(np.maximum(np.square(spectra).sum(axis=1, keepdims=True), 1e-20))
-    fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
-    layout = Layout(frames.harmonics, bins, 1.0)
-    apart = taken_apart(spectra, fundamentals, layout)
+    apart, layout = _apart(sound, pitches, frames)
     power = np.square(layout.residue(apart)).astype(np.float64)
     places, strengths = layout.free(apart)
     row, slot = np.nonzero(strengths)
@@ -142,6 +138,31 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     both = np.concatenate([np.square(layout.harmonic(apart)), power @ _means(frames)], axis=1)
     levels: Array = (10 * np.log10(np.maximum(both, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
     return levels
+
+
+def free_share(corpus: Corpus, frames: PartialsFrames) -> float:
+    """Return how much of the power of training frames' partials lies in none of their harmonics, 0 to 1.
+
+    That is next to nothing of strings and winds, and a tenth or more of bells; 0 where nothing has a pitch.
+    """
+    found = list(sources(corpus, "train", frames, tonal=True))
+    found = found[:: max(1, len(found) // LISTENED)]
+    if not found:
+        return 0.0
+    apart, layout = _apart(pieces(corpus, found, frames), np.array([one.note for one in found]), frames)
+    free = np.square(layout.free(apart)[1], dtype=np.float64).sum(1)
+    harmonic = np.square(layout.harmonic(apart), dtype=np.float64).sum(1)
+    return float(np.mean(free / np.maximum(free + harmonic, 1e-20)))
+
+
+def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
+    """Return partials and noise of frames of sound, each of energy 1, and the layout of their rows."""
+    length = frames.frame_length
+    spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
+    spectra /= np.sqrt(np.maximum(np.square(spectra).sum(axis=1, keepdims=True), 1e-20))
+    fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
+    layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
+    return taken_apart(spectra, fundamentals, layout), layout
 
 
 def _means(frames: PartialsFrames) -> Floats:
