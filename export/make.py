@@ -244,7 +244,7 @@ def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
         return TEXTURE, f"{_share(corpus)} of the sound has a pitch", heard.mixed
     recipe = load_recipe(FAMILIES[TONAL].recipe)
     assert isinstance(recipe, PartialsRecipe)
-    free = free_share(corpus, recipe.frames)
+    free = free_share(corpus, recipe)
     if free > MOST_FREE:
         return FREE, f"{100 * free:.0f} % of its partials are no harmonics, as of bells", heard.mixed
     return TONAL, f"{_share(corpus)} of the sound has a pitch", heard.mixed

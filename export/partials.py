@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..host.contract.card import PITCH_CLASSES, Partials, UniformPrior
+from ..host.contract.card import PITCH_CLASSES, UniformPrior
 from ..host.errors import UserError
 from ..train.batches.frames import sources
 from ..train.batches.partials import pieces, taken
@@ -97,6 +97,6 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
             "prior": UniformPrior(uniform=(0.0, 1.0)),
             "chroma": None,
             "directions": knobs.directions,
-            "partials": Partials(harmonics=frames.harmonics, edges_hz=frames.edges_hz, low=low, high=high),
+            "partials": frames.layout,
         },
     )

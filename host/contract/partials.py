@@ -1,5 +1,7 @@
 """Frames of a model of partials: where their numbers lie in a spectrum."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -69,6 +71,13 @@ def hann_lobe(away: Floats) -> Floats:
 def orders(partials: Partials, keys: Indices | Floats) -> Floats:
     """Return the frequency of each partial of some keys in parts of the first one's, [keys, harmonics]."""
     number = np.arange(1.0, partials.harmonics + 1)
-    stiff = np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis]
-    found: Floats = number * np.sqrt((1 + stiff * np.square(number)) / (1 + stiff))
+    return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
+
+
+def stretched(number: npt.NDArray[Any], stiffness: Any) -> Floats:
+    """Return the frequencies of partials of strings of stiffness B in parts of the first one's.
+
+    (Fletcher, "Normal vibration frequencies of a stiff piano string", J. Acoust. Soc. Am. 36, 1964.)
+    """
+    found: Floats = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
     return found

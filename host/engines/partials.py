@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.partials import stretched
+
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -71,7 +73,7 @@ class Layout:
         return rows[:, self.harmonics + 2 * self.most_free :]
 
 
-def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
+def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:
     """Return the partials and the noise of magnitude frames.
 
     What lies around a harmonic of the fundamental and stands out of what lies between harmonics is that harmonic,
@@ -81,19 +83,21 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout) -> Array:
     Args:
         frames: [rows, bins], magnitudes of a Hann window's transform.
         fundamentals: [rows], in bins; NaN where there is none, and no partial is a harmonic.
+        stiffness: B of each row, [rows], by which strings stretch partials (`stretched`); None: no string is stiff.
 
     Returns:
         [rows, layout.width].
     """
     result = np.zeros((len(frames), layout.width), np.float32)
     pitched = (fundamentals > 0) if layout.harmonics else np.zeros(len(frames), bool)
+    stiff = np.zeros(len(frames)) if stiffness is None else stiffness
     if pitched.all():
-        _pitched(frames, fundamentals, layout, result)
+        _pitched(frames, fundamentals, stiff, layout, result)
     elif not pitched.any():
         _unpitched(frames, layout, result)
     else:
         for rows in (pitched, ~pitched):
-            result[rows] = taken_apart(frames[rows], fundamentals[rows], layout)
+            result[rows] = taken_apart(frames[rows], fundamentals[rows], layout, stiff[rows])
     return result
 
 
@@ -151,14 +155,15 @@ class _Comb(NamedTuple):
 
 
 @functools.lru_cache(maxsize=24)  # the pitch classes of two models
-def _comb(first: float, layout: Layout, bins: int) -> _Comb:
+def _comb(first: float, stiff: float, layout: Layout, bins: int) -> _Comb:
     number = np.arange(1, layout.harmonics + 1)
+    middle = first * stretched(number, stiff)
     wide = np.minimum(CLEARED + SPREAD * (number - 1), max(WIDEST * first, 1.0))
-    ends = np.rint(np.stack([number * first - wide, number * first + wide + 1], axis=1)).astype(np.intp)
+    ends = np.rint(np.stack([middle - wide, middle + wide + 1], axis=1)).astype(np.intp)
     edges = np.minimum(np.concatenate([[0], ends.ravel()]), bins - 1)
     covered = np.maximum(np.diff(edges, append=bins), 1).astype(np.float32)
     wide = np.maximum(wide, SKIRTS * first)
-    parts = np.rint(np.stack([number * first - wide, number * first + wide + 1], axis=1)).astype(np.intp)
+    parts = np.rint(np.stack([middle - wide, middle + wide + 1], axis=1)).astype(np.intp)
     end = 0
     for part in parts:  # of one bin at least, and a clearing of one between two, however close harmonics are
         part[0] = max(part[0], end + 1)
@@ -173,17 +178,21 @@ def _comb(first: float, layout: Layout, bins: int) -> _Comb:
     clearings = np.delete(np.arange(len(bounds)), harmonics)
     middles = (bounds + (sizes - 1) / 2)[clearings]
     places = np.arange(layout.noise) * layout.noise_width
-    owner = np.clip(np.rint(places / first).astype(np.intp), 1, max(len(heard), 1)) - 1
+    nearest = np.interp(places, middle, number) if stiff else places / first
+    owner = np.clip(np.rint(nearest).astype(np.intp), 1, max(len(heard), 1)) - 1
     begin, end = np.minimum(parts[owner], bins).T - 0.5
     half = layout.noise_width / 2
     share = np.clip(np.minimum(places + half, end) - np.maximum(places - half, begin), 0, None) / layout.noise_width
-    beside, below = (_Between.of(at.astype(np.float64), middles) for at in (number * first, places))
+    beside, below = (_Between.of(at.astype(np.float64), middles) for at in (middle, places))
     return _Comb(edges, covered, bounds, clearings, harmonics, sizes, beside, below, owner, share.astype(np.float32))
 
 
-def _pitched(frames: Array, fundamentals: Floats, layout: Layout, result: Array) -> None:
+def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Layout, result: Array) -> None:
     """Take frames apart that all have a fundamental."""
-    combs = [_comb(first, layout, frames.shape[1]) for first in fundamentals.tolist()]
+    combs = [
+        _comb(first, stiff, layout, frames.shape[1])
+        for first, stiff in zip(fundamentals.tolist(), stiffness.tolist(), strict=True)
+    ]
     power = _without_free(frames, combs, layout, result)
     levels, beside = [], np.empty((len(frames), layout.harmonics), np.float32)
     own, whole, sizes = np.empty_like(beside), np.zeros_like(beside), np.ones_like(beside)

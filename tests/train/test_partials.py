@@ -226,4 +226,4 @@ def test_partials_that_are_no_harmonics_count_by_their_power(tmp_path, ratios, l
             track = np.full(-(-len(sound) // 1024), note, np.float32)
             writer.append(sound.astype(np.float32), track, name=f"{note}", group=f"{note}")
         writer.finish({clip.name: "train" for clip in writer.clips}, name="bells")
-    assert low <= free_share(Corpus.open(tmp_path / "corpus"), FRAMES) <= high
+    assert low <= free_share(Corpus.open(tmp_path / "corpus"), recipe()) <= high

@@ -15,6 +15,7 @@ from ...host.engines.partials import HANN_ENERGY, Layout, taken_apart
 from ...host.errors import UserError
 from ...host.units import midi_to_hz
 from ..corpus.pitch import single_note
+from ..corpus.stiff import stretch_of
 from ..corpus.store import Corpus, Split
 from ..recipes.partials import PartialsFrames, PartialsRecipe
 from .frames import Source, is_tonal, sources
@@ -140,11 +141,12 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     return levels
 
 
-def free_share(corpus: Corpus, frames: PartialsFrames) -> float:
+def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
     """Return how much of the power of training frames' partials lies in none of their harmonics, 0 to 1.
 
     That is next to nothing of strings and winds, and a tenth or more of bells; 0 where nothing has a pitch.
     """
+    frames = in_span(recipe, corpus).frames
     found = list(sources(corpus, "train", frames, tonal=True))
     found = found[:: max(1, len(found) // LISTENED)]
     if not found:
@@ -162,7 +164,8 @@ def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tup
     spectra /= np.sqrt(np.maximum(np.square(spectra).sum(axis=1, keepdims=True), 1e-20))
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
     layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
-    return taken_apart(spectra, fundamentals, layout), layout
+    stiff = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])
+    return taken_apart(spectra, fundamentals, layout, stiff), layout
 
 
 def _means(frames: PartialsFrames) -> Floats:
@@ -180,16 +183,19 @@ def _means(frames: PartialsFrames) -> Floats:
 
 
 def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
-    """Return the recipe with the lowest and the highest note of a corpus where it says none."""
-    if recipe.frames.low is not None and recipe.frames.high is not None:
-        return recipe
-    heard = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
-    if not heard:
-        tracks = [corpus.pitch(clip) for clip in corpus.clips()]
-        heard = [float(note) for track in tracks for note in track[np.isfinite(track)]] or [60.0]
-    span = {"low": round(float(min(heard)), 2), "high": round(float(max(heard)), 2)}
-    kept = {name: value for name, value in recipe.frames.model_dump().items() if name in span and value is not None}
-    return recipe.model_copy(update={"frames": recipe.frames.model_copy(update=span | kept)})
+    """Return the recipe with the lowest and the highest note of a corpus, and its stiffness, where it says none."""
+    frames = recipe.frames
+    found: dict[str, object] = {}
+    if frames.low is None or frames.high is None:
+        heard = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
+        if not heard:
+            tracks = [corpus.pitch(clip) for clip in corpus.clips()]
+            heard = [float(note) for track in tracks for note in track[np.isfinite(track)]] or [60.0]
+        ends = {"low": round(float(min(heard)), 2), "high": round(float(max(heard)), 2)}
+        found |= {name: value for name, value in ends.items() if getattr(frames, name) is None}
+    if frames.stretch is True:
+        found["stretch"] = stretch_of(corpus) or False
+    return recipe.model_copy(update={"frames": frames.model_copy(update=found)})
 
 
 def check_partials(corpus: Corpus, recipe: PartialsRecipe) -> None:

@@ -13,6 +13,7 @@ from .pitch import pitch_track, single_note
 from .report import CorpusReport, unusable
 from .sounds import SHORTEST, Copies, FloatFile, Sound, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
+from .stiff import by_partials
 from .store import Split, Writer, writing
 
 Progress = Callable[[float, str], None]
@@ -124,7 +125,7 @@ def _append(
     elif first := copies.earlier(name, samples):
         report.identical[name] = first
     else:
-        track = pitch_track(kept, writer.rate)
+        track = by_partials(kept, writer.rate, pitch_track(kept, writer.rate))
         writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)
         if velocity is not None:
             report.velocities[velocity] = report.velocities.get(velocity, 0) + 1

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...host.contract.card import Partials
 from ...host.contract.partials import LOBE_REACH, hann_lobe, spread
 from ...host.engines.partials import HANN_ENERGY
 from ..data import Data
@@ -149,8 +148,8 @@ class Bands(nn.Module):
         super().__init__()
         length, bins = frames.frame_length, frames.frame_length // 2 + 1
         weights = mel(sr=frames.sample_rate, n_fft=length, n_mels=BANDS, norm=None).T.astype(np.float64)
-        low, high = frames.span
-        layout = Partials(harmonics=frames.harmonics, edges_hz=frames.edges_hz, low=low, high=high)
+        layout = frames.layout
+        self.stretch = layout.stretch
         hertz = np.arange(bins) * frames.sample_rate / length
         places = np.arange((bins + 1) * STEPS) / STEPS
         around = np.rint(places).astype(np.intp)[:, np.newaxis] + np.arange(-LOBE_REACH, LOBE_REACH + 1)
@@ -189,8 +188,11 @@ class Bands(nn.Module):
 
     def places(self, pitches: Tensor) -> Tensor:
         """Return where harmonics lie, in bins, [batch, harmonics]."""
-        first = 440 * torch.exp2((pitches - 69) / 12) * self.a_hertz
-        return first[:, None] * self.numbers
+        first = (440 * torch.exp2((pitches - 69) / 12) * self.a_hertz)[:, None]
+        if self.stretch is None:
+            return first * self.numbers
+        stiff = torch.exp(self.stretch[0] + self.stretch[1] * pitches)[:, None]
+        return first * self.numbers * ((1 + stiff * self.numbers.square()) / (1 + stiff)).sqrt()
 
     def inside(self, pitches: Tensor) -> Tensor:
         """Return which harmonics lie below half the sampling rate, [batch, harmonics]."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from ...host.contract.card import Partials
 from .base import Frames, Latents, Part, Recipe, Weight, Widths
 
 LOWEST_BAND_HZ = 43.0  # the upper edge of the lowest band of noise: below it bands would be narrower than bins
@@ -20,6 +21,8 @@ class PartialsFrames(Frames):
     bands: Annotated[int, Field(ge=2, le=256)]  # of noise: one below 43 Hz, the others as wide as each other in octaves
     low: Key | None = None  # the lowest and the highest MIDI note; the corpus's own where the recipe says none
     high: Key | None = None
+    # How stiff strings are, as cards have it; false: not at all; true: the corpus's own, measured when training begins.
+    stretch: tuple[float, float] | bool = True
     rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames that are kept, at the most
 
     @model_validator(mode="after")
@@ -32,6 +35,13 @@ class PartialsFrames(Frames):
     def edges_hz(self) -> list[float]:
         """Return the edges of the bands of noise, [bands + 1]."""
         return [0.0, *np.geomspace(LOWEST_BAND_HZ, self.sample_rate / 2, self.bands).tolist()]
+
+    @property
+    def layout(self) -> Partials:
+        """Return the layout of frames, as cards have it, of a recipe that has been completed."""
+        low, high = self.span
+        stretch = None if isinstance(self.stretch, bool) else self.stretch
+        return Partials(harmonics=self.harmonics, edges_hz=self.edges_hz, low=low, high=high, stretch=stretch)
 
     @property
     def span(self) -> tuple[float, float]:

@@ -1,0 +1,163 @@
+"""Measures the pitch of a single note by its partials, and how far a stiff string stretches these.
+
+Partial n of a string of stiffness B has n f sqrt(1 + B n^2) (`host.contract.partials.stretched`): so (f_n / n)^2 is a
+line in n^2, which is fitted to the peaks of a long spectrum, partial by partial.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.contract.partials import stretched
+from ...host.dsp import window
+from ...host.units import midi_to_hz
+from .pitch import Samples, Sliceable, single_note
+from .store import Corpus
+
+Floats = npt.NDArray[np.float64]
+
+LONGEST, SHORTEST = 32768, 4096  # samples of a spectrum: bins of 1.3 Hz at 44.1 kHz, where notes are long enough
+MOST = 1 << 19  # samples of a clip that are looked at, 12 s at 44.1 kHz
+AFTER_SECONDS = 0.05  # after the loudest moment: attacks are out of tune
+PARTIALS = 24  # at the most; higher ones are faint, and few enough tell B
+NEAR_CENTS = 25.0  # from where the fit so far expects it, a partial is looked for
+FIRST_CENTS = 60.0  # from where the pitch track has it, the first one
+CLEAR_DB, LOUD_DB = 15.0, -60.0  # over what lies around it, and under the highest: what is less is no partial
+MISFIT_CENTS = 6.0  # from the line: such a peak is of something else
+FEWEST = 3  # partials of which a pitch is told
+ENOUGH = 12  # partials of which a stiffness is told
+STIFF_CENTS = 2.0  # by which the tenth partial of most notes is raised: less is none
+SHARP_CENTS = 4.0  # by which it is raised where the period tells the pitch no more
+FLEXIBLE = 1e-6  # of B: less is none, and has no logarithm that means something
+NOTES = 160  # of a corpus, of which its stiffness is told
+FEWEST_NOTES = 4  # of which a line is drawn
+
+
+class Stiff(NamedTuple):
+    """The pitch of a note's first partial, a MIDI note with fractions; its B, at least 0; how many partials fit."""
+
+    pitch: float
+    inharmonicity: float
+    partials: int
+
+
+def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
+    """Return the pitch and the stiffness of a single note; None where fewer than three partials are clear.
+
+    Args:
+        samples: mono [n].
+        rate: Hz.
+        note: the MIDI note that is heard, to half a semitone.
+    """
+    part = _steady(samples, rate)
+    if part is None:
+        return None
+    length = len(part)
+    levels = 20 * np.log10(np.maximum(np.abs(np.fft.rfft(part * window("hann", length))), 1e-9))
+    floor, a_bin = float(levels.max()) + LOUD_DB, rate / length
+    number: list[int] = []
+    found: list[float] = []
+    first, stiff = midi_to_hz(note), 0.0
+    for n in range(1, PARTIALS + 1):
+        wanted = first * float(stretched(np.array(n), stiff))
+        cents = FIRST_CENTS if not found else NEAR_CENTS
+        if wanted * 2 ** (cents / 1200) > 0.45 * rate:
+            break
+        place = _peak(levels, wanted / a_bin, wanted / a_bin * (2 ** (cents / 1200) - 1), first / a_bin / 3, floor)
+        if place is None:
+            continue
+        number.append(n)
+        found.append(place * a_bin)
+        first, stiff = _fitted(np.array(number), np.array(found))
+    kept, places = np.array(number), np.array(found)
+    if len(kept) >= FEWEST:
+        asked = first * stretched(kept, stiff)
+        right = np.abs(1200 * np.log2(places / asked)) < MISFIT_CENTS
+        kept, places = kept[right], places[right]
+    if len(kept) < FEWEST:
+        return None
+    first, stiff = _fitted(kept, places)
+    return Stiff(69 + 12 * math.log2(first / 440), stiff, len(kept))
+
+
+def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
+    """Return the pitch track of a clip, [frames], moved to the first partial where it is one note of a stiff string.
+
+    A period is heard sharp there, as all partials but the first are: by 17 cents on some pianos.
+    """
+    note = single_note(track)
+    found = None if note is None else stiffness(samples, rate, note)
+    if note is None or found is None or found.partials < ENOUGH or raised_cents(found.inharmonicity) < SHARP_CENTS:
+        return track
+    return track + np.float32(found.pitch - note)
+
+
+def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
+    """Return the line of a corpus's stiffness, ln B = first + second * key; None where strings are not stiff.
+
+    That is Theil and Sen's line through its single notes: the median slope of all pairs.
+    """
+    notes = [(clip, note) for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
+    few = notes[:: max(1, -(-len(notes) // NOTES))]
+    measured = [stiffness(corpus.samples(clip), corpus.rate, note) for clip, note in few]
+    told = [one for one in measured if one is not None and one.partials >= ENOUGH]
+    if len(told) < FEWEST_NOTES or np.median([raised_cents(one.inharmonicity) for one in told]) < STIFF_CENTS:
+        return None
+    stiff = [one for one in told if one.inharmonicity > FLEXIBLE]
+    keys, values = np.array([one.pitch for one in stiff]), np.log([one.inharmonicity for one in stiff])
+    above, below = np.triu_indices(len(keys), 1)
+    apart = keys[below] - keys[above]
+    slopes = (values[below] - values[above])[np.abs(apart) > 0.5] / apart[np.abs(apart) > 0.5]
+    slope = float(np.median(slopes)) if len(slopes) else 0.0
+    return round(float(np.median(values - slope * keys)), 5), round(slope, 6)
+
+
+def raised_cents(inharmonicity: float, partial: int = 10) -> float:
+    """Return by how many cents a partial lies above the multiple of the first."""
+    return 600 * math.log2((1 + inharmonicity * partial * partial) / (1 + inharmonicity))
+
+
+def _steady(samples: Sliceable, rate: int) -> Samples | None:
+    """Return the part of a note after its loudest moment, a power of two long; None of one that is too short.
+
+    That moment is looked for in the first seconds.
+    """
+    hop, beginning = SHORTEST // 4, samples[: min(len(samples), MOST)]
+    if len(beginning) < SHORTEST:
+        return None
+    squares = np.square(beginning[: len(beginning) // hop * hop]).reshape(-1, hop).mean(1)
+    start = min(int(squares.argmax()) * hop + round(AFTER_SECONDS * rate), len(beginning) - SHORTEST)
+    length = min(LONGEST, 1 << (len(beginning) - start).bit_length() - 1)
+    return beginning[start : start + length]
+
+
+def _peak(levels: Floats, wanted: float, near: float, around: float, floor: float) -> float | None:
+    """Return where the highest bin near a place lies, between bins, if it is a clear peak."""
+    low, high = math.floor(wanted - max(near, 1.5)), math.ceil(wanted + max(near, 1.5))
+    if low < 1 or high >= len(levels) - 1:
+        return None
+    at = low + int(levels[low : high + 1].argmax())
+    below, here, above = levels[at - 1 : at + 2]
+    beside = levels[max(0, round(wanted - around)) : round(wanted + around) + 1]
+    if here < floor or here < np.median(beside) + CLEAR_DB or not (here > below and here >= above):
+        return None
+    curve = below - 2 * here + above
+    return at + 0.5 * float((below - above) / curve)
+
+
+def _fitted(number: npt.NDArray[np.int64], places: Floats) -> tuple[float, float]:
+    """Return the first partial in Hz and B, of the frequencies of some partials; B is 0 of fewer than three."""
+    square = np.square(number, dtype=np.float64)
+    ratio = np.square(places / number)
+    if len(number) < FEWEST:
+        return float(np.sqrt(np.mean(ratio))), 0.0
+    weight = square  # an error of a bin is an error of 1 / n of the fundamental
+    mean, level = np.average(square, weights=weight), np.average(ratio, weights=weight)
+    slope = np.sum(weight * (square - mean) * (ratio - level)) / np.sum(weight * np.square(square - mean))
+    slope = max(slope, 0.0)
+    base = level - slope * mean
+    if base <= 0:
+        return float(np.sqrt(level)), 0.0
+    return float(np.sqrt(base + slope)), float(slope / base)
