@@ -9,12 +9,13 @@ import numpy.typing as npt
 from ...host.patch.library import Patch
 from ...host.units import note_name
 from ...train.corpus.store import Corpus
+from ...train.metrics.sets import frechet
 from ..reports.picture import Picture
 from ..reports.report import Figures, Sound
 from .abx import Trial, abx_page
 from .dynamics import dynamics
 from .figures import note_picture
-from .measures import Nearness, counted, course, nearness, shape_db
+from .measures import BANDS, SUSTAIN_RANGE_DB, Nearness, counted, course, nearness, shape_db
 from .notes import (
     HELD_OUT,
     Note,
@@ -30,12 +31,14 @@ from .notes import (
     velocity,
 )
 from .renditions import Coded, has_encoder, played
+from .telling import pair_of, told_apart
 
 Array = npt.NDArray[np.float32]
 
 NOTES = 24  # for a median to a tenth of the notes' spread; some ten seconds
 WORST = 5  # notes to hear and see
 LOUDEST_DB = -20.0  # of full scale: a recording's loudest frame on the page, so that peaks are not clipped
+COVERED_DB = -60.0  # under a frame's highest band: what is softer is covered by it
 ABX = "abx.html"
 
 
@@ -85,13 +88,13 @@ def beside(
     unheard = patch if trial is None else trial
     coded = Coded(unheard) if has_encoder(unheard) else None
     learned = spread(known if trial is None else every, notes, np.random.default_rng(seed))
-    compared, heard_rows = [], []
+    compared, learned_rows = [], []
     for place, single in enumerate(chosen):
         say(0.5 * place / len(chosen), "playing notes")
         compared.append(_compared(unheard, coded, corpus, single, known, every, loudest))
     for place, single in enumerate(learned):
         say(0.5 + 0.2 * place / len(learned), "playing notes that training heard")
-        heard_rows.append(_compared(patch, None, corpus, single, (), every, loudest).row)
+        learned_rows.append(_compared(patch, None, corpus, single, (), every, loudest))
     compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
     tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
@@ -99,7 +102,11 @@ def beside(
     found = _figures(compared, min(WORST, len(compared)))
     found["trial"] = trial is not None
     found["unheard_keys"] = len({single.key for single in chosen} - {single.key for single in known})
-    found["heard"] = _summary([row["ours"] for row in heard_rows])
+    found["heard"] = _summary([one.row["ours"] for one in learned_rows])
+    found["frechet"] = _frechet(compared, corpus.rate)
+    found["told_apart"] = told_apart(
+        [pair_of(one.row["key"], one.note.sound, one.ours, corpus.rate) for one in [*compared, *learned_rows]]
+    )
     found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))
     rate, sounds = corpus.rate, []
     for one in heard:
@@ -196,7 +203,9 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
     """Return the median and the worst of each measure; None where nothing was measured."""
     if not rows:
         return None
-    return {name: middle([row[name] for row in rows], least=name == "brightness") for name in Nearness._fields}
+    return {
+        name: middle([row[name] for row in rows], least=name in ("brightness", "change")) for name in Nearness._fields
+    }
 
 
 def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, float] | None:
@@ -205,6 +214,36 @@ def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, 
     if not there:
         return None
     return {"median": float(np.median(there)), "worst": float(min(there) if least else max(there))}
+
+
+def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
+    """Return Fréchet distances to the recordings' held frames of those that are played, and of the sampler's.
+
+    All are notes of the same keys, as they are played; None where one of the sets has a single frame.
+    """
+    sounds = {
+        "recorded": [one.note.sound for one in compared],
+        "ours": [one.ours for one in compared],
+        "sampler": [one.sampler for one in compared if one.sampler is not None],
+    }
+    frames = {name: _held(each, rate) for name, each in sounds.items()}
+    if min(len(frames["recorded"]), len(frames["ours"])) < 2:
+        return None
+    found: Figures = {"ours": frechet(frames["ours"], frames["recorded"]), "sampler": None, "ratio": None}
+    if len(frames["sampler"]) > 1:
+        found["sampler"] = frechet(frames["sampler"], frames["recorded"])
+        found["ratio"] = found["ours"] / found["sampler"] if found["sampler"] else None
+    return found
+
+
+def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
+    """Return levels of held frames in mel bands, in dB under each frame's highest: [frames, 64], -60 at least."""
+    parts = [np.zeros((0, BANDS))]
+    for sound in sounds:
+        measured = course(sound, rate)
+        levels = measured.shapes[measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB]
+        parts.append(np.maximum(levels - levels.max(1, keepdims=True), COVERED_DB))
+    return np.concatenate(parts)
 
 
 def _levelled(one: _Compared, rate: int) -> dict[str, Array]:

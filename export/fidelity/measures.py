@@ -17,6 +17,8 @@ FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
 RANGE_DB = 50.0  # under a recording's loudest frame: what is softer is tail and noise, and does not count
 FLOOR_DB = -80.0  # under a frame's level, where bands end: what is below cannot be heard beside the rest
 SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and under its loudest frame: the held part, without its release
+LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; from there on a quarter tone is wider than two of their bins
+CHANGING = slice(2, 48)  # bands whose changes count: below lie rumble and hum, above little but noise
 STILL = 0.01  # octaves: a brightness that moves less is a line, along which nothing can be followed
 SILENT = 1e-12  # mean square, -120 dB of full scale: keeps logarithms finite
 
@@ -39,6 +41,8 @@ class Nearness(NamedTuple):
 
     shape_db: float
     sustain_db: float
+    quarter_db: float
+    change: float | None
     envelope_db: float
     attack_ms: float
     brightness: float | None
@@ -117,6 +121,50 @@ def sustain_db(asked: Array, given: Array, rate: int) -> float:
     return float(np.sqrt(np.square(first.shapes - second.shapes).mean(1))[loud].mean())
 
 
+@functools.cache
+def quarter_tones(rate: int) -> Double:
+    """Weights of bins in quarter tones from 370 Hz to half the rate, [bins, bands]: 1 where a bin's middle lies in."""
+    bands = int(24 * np.log2(rate / 2 / QUARTER_HZ))
+    edges = QUARTER_HZ * 2 ** (np.arange(bands + 1) / 24)
+    band = np.searchsorted(edges, np.arange(LONG // 2 + 1) * rate / LONG, side="right") - 1
+    weights: Double = (band[:, np.newaxis] == np.arange(bands)).astype(np.float64)
+    return weights
+
+
+def quarter_db(asked: Array, given: Array, rate: int) -> float:
+    """Return the distance of quarter-tone spectra of the held parts, in dB: `sustain_db` in narrow bands.
+
+    Frames are of 8192 samples, 2048 apart, bands quarter tones from 370 Hz on: noise that stands where a partial should
+    is seen, as is a partial that lies beside its place.
+    """
+    length = max(1, round(SUSTAINED * len(asked)))
+    first, second = (_quarters(sound[:length], rate) for sound in (asked, given))
+    loud = first[1] > first[1].max() - SUSTAIN_RANGE_DB
+    return float(np.sqrt(np.square(first[0] - second[0]).mean(1))[loud].mean())
+
+
+def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
+    """Return the shares of frames' power in quarter tones in dB, [frames, bands], and the frames' levels in dB."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
+    power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
+    whole = np.maximum(power.sum(1), SILENT)
+    shares = power @ quarter_tones(rate) / whole[:, np.newaxis]
+    return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), 10 * np.log10(whole)
+
+
+def change_db(sound: Array, rate: int) -> float | None:
+    """Return by how much bands change from frame to frame where a sound is held, in dB; None of a single frame.
+
+    The mean size of the change of `Course.shapes` in the bands 2 to 47, over frames within 20 dB of the loudest of the
+    first four fifths.
+    """
+    measured = course(sound[: max(1, round(SUSTAINED * len(sound)))], rate)
+    loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
+    both = loud[1:] & loud[:-1]
+    moved = np.abs(np.diff(measured.shapes[:, CHANGING], axis=0))[both]
+    return float(moved.mean()) if len(moved) else None
+
+
 def envelope_db(asked: Course, given: Course) -> float:
     """Return the distance of the courses of level, in dB.
 
@@ -151,13 +199,17 @@ def nearness(asked: Array, given: Array, rate: int) -> Nearness:
     """Return how near a sound comes to a recording, [samples] both, of one length; both begin to sound at once.
 
     ``attack_ms`` is how far the times differ at which each has come within 3 dB of its loudest moment (see
-    `attack_seconds`); for the others see `shape_db`, `sustain_db`, `envelope_db` and `brightness`.
+    `attack_seconds`), ``change`` how many times as much the other's bands change as the recording's (`change_db`); for
+    the others see `shape_db`, `sustain_db`, `envelope_db` and `brightness`.
     """
     first, second = course(asked, rate), course(given, rate)
     attacks = attack_seconds(np.stack([asked, given]), rate)
+    changes = change_db(asked, rate), change_db(given, rate)
     return Nearness(
         shape_db(first, second),
         sustain_db(asked, given, rate),
+        quarter_db(asked, given, rate),
+        changes[1] / changes[0] if changes[0] and changes[1] is not None else None,
         envelope_db(first, second),
         1000 * abs(float(attacks[0]) - float(attacks[1])),
         brightness(first, second),

@@ -20,6 +20,14 @@ MEASURES = {
         "Shape of the held part, dB",
         "The same over the first four fifths, down to −20 dB: without releases and the room.",
     ),
+    "quarter_db": (
+        "Quarter tones of it, dB",
+        "The same in bands of a quarter tone from 370 Hz on: noise in a partial’s place is seen, or one beside it.",
+    ),
+    "change": (
+        "Change per frame, of recorded",
+        "How many times as much as the recording’s its bands change from frame to frame: a frozen sound has less.",
+    ),
     "envelope_db": (
         "Envelope, dB",
         "The course of the level, whatever the gain: root mean square over the same frames.",
@@ -27,6 +35,7 @@ MEASURES = {
     "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
     "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
 }
+IN_SHORT = ("shape_db", "sustain_db", "envelope_db", "attack_ms", "brightness")
 CODES = {
     "each_frame": (
         "Shape frame by frame, dB",
@@ -94,6 +103,7 @@ def figures(found: Figures | None) -> str:
         )
     if found["take"] is not None:
         note += f" A second take is another recording of the same key and velocity; {found['takes']} notes have one."
+    note += "".join(f" {line}." for line in telling_lines(found))
     dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))
     return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics
 
@@ -136,7 +146,20 @@ def told(found: Figures | None) -> str:
     ]
     if found["codes"] is not None:
         lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]
-    return "\n".join([*lines, *dynamics_line(found)])
+    return "\n".join([*lines, *telling_lines(found), *dynamics_line(found)])
+
+
+def telling_lines(found: Figures) -> list[str]:
+    """Return what is said of whether ours can be told from recordings: a line or two, or none."""
+    lines = []
+    if (told := found["told_apart"]) is not None:
+        lines.append(
+            f"Two classifiers tell ours from recordings in {told['statistics']:.0%} and {told['network']:.0%} (50 % is "
+            "luck): by statistics of bands, and a small network"
+        )
+    if (distance := found["frechet"]) is not None and distance["ratio"] is not None:
+        lines.append(f"All frames together, ours are {distance['ratio']:.2f} times as far from recorded as a sampler's")
+    return lines
 
 
 def dynamics_line(found: Figures) -> list[str]:
@@ -147,7 +170,8 @@ def dynamics_line(found: Figures) -> list[str]:
 def in_short(found: Figures) -> str:
     """Return the medians in a line."""
     parts = []
-    for name, (label, _) in MEASURES.items():
+    for name in IN_SHORT:
+        label, _ = MEASURES[name]
         measure, _, unit = label.lower().replace("db", "dB").partition(", ")
         parts.append(f"{measure} {_cells(found['ours'], name)[0]}{' ' + unit if unit else ''}")
     return f"{', '.join(parts)}; medians of {found['notes']} notes it never heard"
@@ -158,7 +182,7 @@ def _cells(figures: Figures | None, name: str) -> list[str]:
     found = None if figures is None else figures[name]
     if found is None:
         return ["–", "–"]
-    digits = {"brightness": ".2f", "attack_ms": ".0f"}.get(name, ".1f")
+    digits = {"brightness": ".2f", "change": ".2f", "attack_ms": ".0f"}.get(name, ".1f")
     return [f"{found[which]:{digits}}".replace("-", "−") for which in ("median", "worst")]
 
 
