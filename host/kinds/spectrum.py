@@ -13,7 +13,8 @@ class GestureSettings(Part):
     """The [gesture] table: how far notes go along the ways of the recordings, of a model whose file has gestures.
 
     ``amount`` is that of both ways, codes and loudness; ``codes`` and ``loudness`` are parts of it for each. ``rate``
-    is how many times as fast as recorded. A note reads them when it begins.
+    is how many times as fast as recorded. ``intonation`` is how far notes are off their keys: 0 in tune, 1 as recorded.
+    A note reads them when it begins.
 
     ``instrument`` is the label of those recordings whose ways notes go, where there are several instruments; the one
     whose codes lie nearest to the preset's by default.
@@ -23,10 +24,11 @@ class GestureSettings(Part):
     codes: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
     loudness: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
     rate: Annotated[float, Field(ge=0.1, le=10), Knob("times as fast as recorded")] = 1.0
+    intonation: Annotated[float, Field(ge=0, le=1), Knob("of the recorded intonation")] = 0.0
     instrument: str | None = None
 
 
-CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness and rate
+CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation
 
 
 class Spectrum(Kind):

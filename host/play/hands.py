@@ -126,7 +126,8 @@ class Hands:
         if self._own_values is not None and self._own_values.moves_codes:
             motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
         gestures = [voice.gesture for voice in voices]
-        if self._gesturing is not None and (self._gesturing.moves or any(one and one.moves for one in gestures)):
+        moved = any(one and (one.moves or one.semitones) for one in gestures)
+        if self._gesturing is not None and (moved or self._gesturing.moves):
             motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
         touches = [voice.touch for voice in voices]
         return self._fingers.motion(motion, touches) if any(touches) else motion

@@ -24,7 +24,8 @@ class Mix(NamedTuple):
     """One way: of several notes', each by its weight.
 
     ``offset`` [n_latents] from the knobs, ``levels`` [points] in dB, ``codes`` [points, n_latents] from there; ``fall``
-    in dB a second after the last level; ``held`` for how many seconds notes were recorded. ``release_levels`` [points]
+    in dB a second after the last level; ``held`` for how many seconds notes were recorded, and ``off`` by how many
+    semitones they lie above their keys. ``release_levels`` [points]
     and ``release_codes`` [points, n_latents] are empty where notes ring out.
     """
 
@@ -33,6 +34,7 @@ class Mix(NamedTuple):
     codes: Doubles
     fall: float
     held: float
+    off: float
     release_levels: Doubles
     release_codes: Doubles
 
@@ -58,7 +60,7 @@ class Ways:
         self._let_go = np.array([bool(note.release_levels) for note in notes])
         count, directions = len(notes), np.array(gestures.directions)
         self.codes = np.array([note.code for note in notes])  # [notes, n_latents]
-        ends = np.array([(note.fall_db_second, note.held_seconds) for note in notes])
+        ends = np.array([(note.fall_db_second, note.held_seconds, note.key - round(note.key)) for note in notes])
         offsets = self.codes - np.array(instrument.home)
         levels = np.array([note.levels for note in notes])
         codes = np.array([note.codes for note in notes]) @ directions
@@ -104,8 +106,9 @@ class Ways:
         apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / VELOCITY_STEPS)
         near, weights = nearest(apart)
         row, n = weights @ self._held[near], self._latents
-        codes = 2 + n + self._levels  # where a row's codes begin
-        held = row[2 : 2 + n], row[2 + n : codes], row[codes:].reshape(-1, n), float(row[0]), float(row[1])
+        fall, length, off = row[:3].tolist()
+        codes = 3 + n + self._levels  # where a row's codes begin
+        held = row[3 : 3 + n], row[3 + n : codes], row[codes:].reshape(-1, n), fall, length, off
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
             return Mix(*held, np.zeros(0), np.zeros((0, n)))
         if not self._let_go[near].all():

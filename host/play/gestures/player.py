@@ -65,14 +65,15 @@ class Gesturing:
         ``added`` is what the note itself adds to targets, by name.
         """
         self._begun += 1
-        amount, codes, loudness, speed = (self._value(name, time, added) for name in CONTROLS)
-        if amount * codes == 0 and amount * loudness == 0:
+        pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))
+        if pace.codes == pace.loudness == pace.intonation == 0:
             return None
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
-        return Gesture(time, mix, self._common, self._pace(amount * codes, amount * loudness, speed), self._begun)
+        return Gesture(time, mix, self._common, pace, self._begun)
 
-    def _pace(self, codes: float, loudness: float, speed: float) -> Pace:
-        return Pace(codes, loudness, speed, self._rate, self._hop, self._lead, *self._own)
+    def _pace(self, amount: float, codes: float, loudness: float, speed: float, intonation: float) -> Pace:
+        """Return the pace of a note for which targets stand so, in the order of `CONTROLS`."""
+        return Pace(amount * codes, amount * loudness, speed, intonation, self._rate, self._hop, self._lead, *self._own)
 
     def heading(self) -> tuple[float, ...]:
         """Return where its targets are heading, of which the codes of notes to come depend."""
@@ -83,8 +84,7 @@ class Gesturing:
 
         They are those of a note of `VELOCITY`, at every phase, as targets are heading.
         """
-        amount, codes, loudness, speed = self.heading()
-        pace, phase = self._pace(amount * codes, amount * loudness, speed), phase_samples(self._hop)
+        pace, phase = self._pace(*self.heading()), phase_samples(self._hop)
         begin = -(-2 * self._lead // self._hop) * self._hop
         for key in EXPECTED:
             found: dict[bytes, Doubles] = {}
@@ -147,6 +147,12 @@ class GestureMotion(Beside):
                 added[row] = gesture.code(asked[1])
             last = asked
         return self._within(codes, added)
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
+        """See `Motion.bend_semitones`: with what each note is off its key as recorded."""
+        off = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
+        bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
+        return bends
 
     def beginnings(self, time: int) -> Beginnings | None:
         """See `Motion.beginnings`: of keys in the middle, if nothing but their gestures moves notes."""

@@ -33,16 +33,17 @@ STRIDE = 27  # between the places of successive notes in their chunks: of sixtee
 
 
 class Pace(NamedTuple):
-    """The manner of following a way: parts of codes and of loudness, 0 to 1, and how many times as fast as recorded.
+    """The manner of following a way: parts of codes, of loudness and of intonation, and how many times as fast it is.
 
-    ``rate`` is in Hz, ``hop`` the samples between the moments at which codes are read, and ``lead`` by how many samples
-    that is before they are heard. Where it ``rises``, the way's own attack takes the place of the preset's, and where
-    it ``releases``, so does its release, if it has one.
+    Parts are 0 to 1. ``rate`` is in Hz, ``hop`` the samples between the moments at which codes are read, and ``lead``
+    by how many samples that is before they are heard. Where it ``rises``, the way's own attack takes the place of the
+    preset's, and where it ``releases``, so does its release, if it has one.
     """
 
     codes: float
     loudness: float
     speed: float
+    intonation: float
     rate: int
     hop: int
     lead: int
@@ -94,6 +95,7 @@ class Gesture:
         phase = phase_samples(pace.hop)
         self._on = (on + phase // 2) // phase * phase  # where its codes begin
         self.moves = pace.codes > 0  # whether it adds to the knobs' code at all
+        self.semitones = mix.off * pace.intonation  # by which the note lies above its key
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
         self._release: _Curve | None = None

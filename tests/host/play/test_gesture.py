@@ -271,7 +271,7 @@ def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
 
     def gesture():
         mix = Ways(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
-        made = Gesture(700, mix, common, Pace(1.0, 1.0, 1.0, RATE, HOP, 512, True, True), 3)
+        made = Gesture(700, mix, common, Pace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 512, True, True), 3)
         made.let_go(300 * HOP + 7, 1000)
         return made
 
@@ -335,6 +335,25 @@ def test_what_rings_falls_on(gestured, make_patch):
     fallen = 20 * np.log10(voice.gesture.gain(round(2.5 * RATE), 1)[0])
     assert fallen == pytest.approx(-60, abs=0.1)
     assert voice.gesture.let_go(3 * RATE, 4410) == (4410, False)  # the preset's own release
+
+
+@pytest.mark.parametrize("key", [60, 64])
+@pytest.mark.parametrize("intonation", [0.0, 0.5, 1.0])
+def test_notes_are_as_far_off_their_keys_as_asked_from_in_tune_to_as_recorded(make_patch, gestured, intonation, key):
+    model = gestured(gestures(note(key=60.4), note(key=63.7)))
+    _, made = hands.engine_and_hands(make_patch(model, gesture={"intonation": intonation}))
+    made.hear(NoteOn(100, 0, key, 100))
+    voices = list(made.voices)
+    off = {60: 0.4, 64: -0.3}[key]
+    found = made.motion_of(voices).bend_semitones([0], np.array([500]))
+    assert found[0] == pytest.approx(intonation * off, abs=0.01)
+
+
+def test_intonation_is_heard_without_ways(make_patch, gestured):
+    settings = {"amount": 0.0, "intonation": 1.0}
+    _, made = hands.engine_and_hands(make_patch(gestured(gestures(note(key=60.4))), gesture=settings))
+    made.hear(NoteOn(100, 0, 60, 100))
+    assert made.motion_of(list(made.voices)).bend_semitones([0], np.array([500]))[0] == pytest.approx(0.4)
 
 
 def test_knobs_turn_gestures_of_notes_to_come(make_instrument, play, gestured):
@@ -402,7 +421,7 @@ def test_what_ways_begin_with_is_prepared_once_knobs_have_stood_and_never_while_
 def test_codes_of_a_way_begin_at_one_of_four_moments_of_a_hop(gestured, every_hop):
     model = gestured()
     ways, common = Ways(model.gestures, np.full(2, 0.5), np.ones(2)), Common.of(model.gestures, np.eye(2))
-    pace, mix = Pace(1.0, 1.0, 1.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
+    pace, mix = Pace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
     hops = range(30 * HOP, 40 * HOP, HOP)
     codes = [[Gesture(on, mix, common, pace, 1).code(time).tolist() for time in hops] for on in range(7000, 7000 + HOP)]
     begun = [7000 + place for place in range(HOP) if place == 0 or codes[place] != codes[place - 1]]
@@ -428,7 +447,9 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
     made = Gestures.model_validate(gestures(note(), wander=WANDER | {"level_db": 3.0}))
     mix = Ways(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
     whole, parts = (
-        Gesture(5, mix, Common.of(made, np.eye(2)), Pace(1.0, loudness / 10, speed / 10, RATE, HOP, 512, True, True), 3)
+        Gesture(
+            5, mix, Common.of(made, np.eye(2)), Pace(1.0, loudness / 10, speed / 10, 0.0, RATE, HOP, 512, True, True), 3
+        )
         for _ in range(2)
     )
     assert whole.let_go(off, 4000) == parts.let_go(off, 4000)

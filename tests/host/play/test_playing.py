@@ -121,8 +121,9 @@ def test_one_key_in_chord_mode_is_the_note_itself(make_instrument, play):
     assert np.array_equal(chord, play(make_instrument(), events, 12_000))
 
 
-def test_a_chord_needs_a_model_with_chroma(make_instrument, tiny):
-    with pytest.raises(UserError, match=r"^play\.mode 'chord' needs a model with chroma, 'analytic' has none; use 'po"):
+def test_a_chord_needs_a_model_whose_keys_choose_the_note(make_instrument, tiny):
+    asked = r"^play\.mode 'chord' needs a model whose keys choose the note, those of 'analytic' do not; use 'poly'"
+    with pytest.raises(UserError, match=asked):
         make_instrument(model=tiny(chroma=False), play={"mode": "chord"})
 
 
