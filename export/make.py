@@ -36,7 +36,7 @@ from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
 from .export import Labels, export
 from .families import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
-from .fidelity.pages import dynamics_line, in_short
+from .fidelity.pages import dynamics_line, in_short, tuning_line
 from .first_preset import First, as_text, first_preset
 from .reports.report import Figures
 from .reports.verdict import good_news
@@ -384,7 +384,7 @@ def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.plays}",
             *([f"verdict:  {good}"] if (good := good_news(found)) else []),
             *(f"but:      {line}" for line in found["shortcomings"]),
-            *([f"notes:    {in_short(notes)}", *dynamics_line(notes)] if notes else []),
+            *([f"notes:    {in_short(notes)}", *tuning_line(notes), *dynamics_line(notes)] if notes else []),
             f"hear it:  {first.heard}",
             f"see it:   {output / 'report' / 'index.html'}",
             f"play it:  timbrel panel {folder}, or timbrel render {folder} YOUR.mid -o OUT.wav",

@@ -100,6 +100,7 @@ def beside(
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
     numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
     found = _figures(compared, min(WORST, len(compared)))
+    found["tuning"] = _tuning(every)
     found["trial"] = trial is not None
     found["unheard_keys"] = len({single.key for single in chosen} - {single.key for single in known})
     found["heard"] = _summary([one.row["ours"] for one in learned_rows])
@@ -214,6 +215,12 @@ def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, 
     if not there:
         return None
     return {"median": float(np.median(there)), "worst": float(min(there) if least else max(there))}
+
+
+def _tuning(every: Sequence[Single]) -> dict[str, float]:
+    """Return how far recordings lie from their keys, in cents: the median with its sign, and the 95th percentile."""
+    cents = np.array([100 * (single.pitch - single.key) for single in every])
+    return {"median_cents": float(np.median(cents)), "most_cents": float(np.percentile(np.abs(cents), 95))}
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:

@@ -35,6 +35,7 @@ MEASURES = {
     "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
     "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
 }
+OUT_OF_TUNE_CENTS = 20.0  # from their keys: what 95 of 100 recordings are nearer than needs no word
 IN_SHORT = ("shape_db", "sustain_db", "envelope_db", "attack_ms", "brightness")
 CODES = {
     "each_frame": (
@@ -104,7 +105,7 @@ def figures(found: Figures | None) -> str:
     if found["take"] is not None:
         note += f" A second take is another recording of the same key and velocity; {found['takes']} notes have one."
     note += "".join(f" {line}." for line in telling_lines(found))
-    dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in dynamics_line(found))
+    dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in [*tuning_line(found), *dynamics_line(found)])
     return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics
 
 
@@ -146,7 +147,7 @@ def told(found: Figures | None) -> str:
     ]
     if found["codes"] is not None:
         lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]
-    return "\n".join([*lines, *telling_lines(found), *dynamics_line(found)])
+    return "\n".join([*lines, *telling_lines(found), *tuning_line(found), *dynamics_line(found)])
 
 
 def telling_lines(found: Figures) -> list[str]:
@@ -160,6 +161,17 @@ def telling_lines(found: Figures) -> list[str]:
     if (distance := found["frechet"]) is not None and distance["ratio"] is not None:
         lines.append(f"All frames together, ours are {distance['ratio']:.2f} times as far from recorded as a sampler's")
     return lines
+
+
+def tuning_line(found: Figures) -> list[str]:
+    """Return what is said of recordings that lie 20 cents off their keys or more: a line, or none."""
+    most, median = found["tuning"]["most_cents"], found["tuning"]["median_cents"]
+    if most < OUT_OF_TUNE_CENTS:
+        return []
+    return [
+        f"tuning: recordings lie up to {most:.0f} cents off their keys, {median:+.0f} in the median; notes are played "
+        "in tune, and as recorded where [gesture] intonation = 1"
+    ]
 
 
 def dynamics_line(found: Figures) -> list[str]:

@@ -159,6 +159,7 @@ def test_figures_are_told_in_words():
         "heard": None,
         "codes": None,
         "dynamics": None,
+        "tuning": {"median_cents": -12.4, "most_cents": 19.9},
         "told_apart": {"statistics": 0.944, "network": 0.9},
         "frechet": {"ours": 30.0, "sampler": 20.0, "ratio": 1.5},
     }
@@ -171,6 +172,8 @@ def test_figures_are_told_in_words():
         "network",
         "All frames together, ours are 1.50 times as far from recorded as a sampler's",
     ]
+    off = told(found | {"tuning": {"median_cents": -12.4, "most_cents": 47.2}}).splitlines()
+    assert off[-1].startswith("tuning: recordings lie up to 47 cents off their keys, -12 in the median; notes are")
     assert not [line for line in told(found | {"told_apart": None, "frechet": None}).splitlines() if "told" in line]
     assert told(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
     assert in_short(found) == (
