@@ -22,6 +22,7 @@ RELEASED_DB_SECOND = 60.0  # what falls faster was let go: rooms give back 60 dB
 SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # under its loudest, where it is held; by which it falls when it is let go
 FADE_SECONDS = 0.2  # of a sampler's key that is let go: the release of the first preset
 LEVELLED = 256  # training notes that are asked for the loudest
+FEWEST_OF_TWO = 6  # notes of which a soft and a loud one of three keys tell more than one of six
 LISTENED = 32  # of a key, among which the one as loud is looked for
 LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity's square: 40 dB a tenfold velocity
 
@@ -78,8 +79,15 @@ def spread(
 ) -> list[Single]:
     """Draw at most ``count`` notes, of all keys alike; where not every key can have another, of keys evenly spread.
 
-    Where ``loudness`` is given, [notes], the softest of each key comes first, then its loudest, then what chance draws.
+    Where ``loudness`` is given, [notes], the softest of each key comes first, then its loudest, then what chance draws;
+    and where not every key can have two, both of as many keys, evenly spread, as can.
     """
+    if len(loudness):
+        keys = sorted({note.key for note in notes})
+        if FEWEST_OF_TWO <= count < 2 * len(keys):
+            kept = {keys[int(i)] for i in np.linspace(0, len(keys) - 1, count // 2).round()}
+            places = [place for place, note in enumerate(notes) if note.key in kept]
+            notes, loudness = [notes[place] for place in places], [loudness[place] for place in places]
     rounds: dict[int, list[Single]] = {}
     taken: dict[int, int] = {}
     drawn = [int(place) for place in rng.permutation(len(notes))]

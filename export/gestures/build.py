@@ -29,7 +29,7 @@ from .fit import Coder
 
 Doubles = npt.NDArray[np.float64]
 
-NOTES = 256  # of one instrument or of many, a kilobyte each, and a third of a second of an export
+NOTES, OF_MANY = 256, 768  # of one instrument, and of several together: a kilobyte each
 DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
 FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
 SEED = 0  # of the choice of notes
@@ -84,9 +84,10 @@ def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
     for place, single in enumerate(known):
         places.setdefault(_instrument_of(single), []).append(place)
     keys = [len({known[place].key for place in own}) for own in places.values()]
-    each = max(FEWEST_KEYS, NOTES // len(places))
-    if np.median(keys) < FEWEST_KEYS or each * len(places) > NOTES:
-        return spread(known, NOTES, np.random.default_rng(SEED), loudness)
+    most = NOTES if len(places) == 1 else OF_MANY
+    each = max(FEWEST_KEYS, most // len(places))
+    if np.median(keys) < FEWEST_KEYS or each * len(places) > most:
+        return spread(known, most, np.random.default_rng(SEED), loudness)
     return [
         note
         for own in places.values()

@@ -73,6 +73,13 @@ def test_the_softest_and_the_loudest_of_a_key_come_before_the_others():
     assert sorted(note.key for note in alone) == [60, 62]
 
 
+def test_where_not_every_key_can_have_two_some_keys_have_their_softest_and_their_loudest():
+    notes = [single(key, f"{key}-{loud}") for key in range(40, 70) for loud in (1, 2, 3)]
+    loudness = [float(note.clip.name[-1]) for note in notes]
+    found = {note.clip.name for note in spread(notes, 10, np.random.default_rng(0), loudness)}
+    assert found == {f"{key}-{loud}" for key in (40, 47, 54, 62, 69) for loud in (1, 3)}
+
+
 def test_a_sampler_plays_the_nearest_velocity_where_clips_say_it(tmp_path):
     clips = [("train", 62, {"velocity": 32, "gain": 0.1}), ("train", 62, {"velocity": 96, "gain": 0.05})]
     corpus = note_corpus(tmp_path / "c", [*clips, ("test", 60, {"velocity": 112, "gain": 0.1})])

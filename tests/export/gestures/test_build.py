@@ -66,6 +66,7 @@ def test_instruments_are_told_apart_by_label(tmp_path):
 
 def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "NOTES", 9)
+    monkeypatch.setattr(build, "OF_MANY", 9)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -75,6 +76,7 @@ def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
 
 def test_so_many_instruments_that_each_would_have_too_few_notes_share_them(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "NOTES", 8)
+    monkeypatch.setattr(build, "OF_MANY", 8)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -94,6 +96,7 @@ def test_one_note_alone_is_a_gesture(tmp_path):
 
 def test_many_notes_are_spread_over_keys_and_stay_small(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "NOTES", 4)
+    monkeypatch.setattr(build, "OF_MANY", 4)
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", [KEYS[0]] * 3 + KEYS), network, model)
     notes = found.instruments[0].notes
