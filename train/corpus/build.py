@@ -9,6 +9,7 @@ from typing import BinaryIO
 from ...host.errors import UserError
 from .loops import append_loops
 from .names import Names, misnamed, velocities
+from .octaves import settle_octaves
 from .pitch import pitch_track, single_note
 from .report import CorpusReport, unusable
 from .sounds import SHORTEST, Copies, FloatFile, Sound, Unreadable, digests, some_sounds, trimmed
@@ -76,6 +77,8 @@ def build(
         grid = append(writer, wanted, names, say)
         if not writer.clips:
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
+        if not loops:
+            settle_octaves(writer)
         writer.report.labels = names.counted(writer.clips)
         groups = {clip.name: clip.group for clip in writer.clips}
         splits = assign(groups, fractions, seed) if fractions else listed

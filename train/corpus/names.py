@@ -106,8 +106,12 @@ def named_classes(name: str) -> set[int]:
 
     Octaves are left out, as programs count them from different ones: middle C is C3, C4 or C5.
     """
-    found = NOTE.findall(PurePath(name).stem)
-    return {(PITCH_CLASSES.index(letter.upper()) + MOVED[sign.lower()]) % 12 for letter, sign in found}
+    return {named_class(letter, sign) % 12 for letter, sign in NOTE.findall(PurePath(name).stem)}
+
+
+def named_class(letter: str, sign: str) -> int:
+    """Return the semitones of a note's letter and sign above its octave's C: of B sharp 12, of C flat -1."""
+    return PITCH_CLASSES.index(letter.upper()) + MOVED[sign.lower()]
 
 
 def _pattern(text: str | None, what: str, example: str) -> re.Pattern[str] | None:

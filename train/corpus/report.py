@@ -23,7 +23,8 @@ class CorpusReport(BaseModel):
     ``velocities`` those of each velocity that a dynamic mark in files' names stands for,
     ``rates`` those of each sampling rate that files had. ``identical`` are files whose samples are those of an earlier
     one, which is named. ``repeated`` are hits that came before, and ``misnamed`` says
-    which note is heard where a file's name says another.
+    which note is heard where a file's name says another; ``corrected`` were heard octaves off, and their names are
+    right.
     Of loops, ``tempos`` says what was found of each, ``doubtful`` of which it may be wrong, ``beatless`` why some were
     left out, and ``grid_bpm`` at which tempo all lie.
     """
@@ -48,6 +49,7 @@ class CorpusReport(BaseModel):
     identical: dict[str, str] = {}
     repeated: list[str] = []
     misnamed: dict[str, str] = {}
+    corrected: dict[str, str] = {}
     tempos: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     beatless: dict[str, str] = {}
@@ -106,6 +108,8 @@ class CorpusReport(BaseModel):
         lines += _named(
             "misnamed", [f"{name}: {heard}" for name, heard in self.misnamed.items()], "what is heard counts"
         )
+        told = [f"{name}: {note}" for name, note in self.corrected.items()]
+        lines += _named("corrected", told, "octaves as their names say")
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])

@@ -51,7 +51,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
         rate: Hz.
         note: the MIDI note that is heard, to half a semitone.
     """
-    part = _steady(samples, rate)
+    part = steady(samples, rate)
     if part is None:
         return None
     length = len(part)
@@ -119,7 +119,7 @@ def raised_cents(inharmonicity: float, partial: int = 10) -> float:
     return 600 * math.log2((1 + inharmonicity * partial * partial) / (1 + inharmonicity))
 
 
-def _steady(samples: Sliceable, rate: int) -> Samples | None:
+def steady(samples: Sliceable, rate: int) -> Samples | None:
     """Return the part of a note after its loudest moment, a power of two long; None of one that is too short.
 
     That moment is looked for in the first seconds.

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -219,6 +220,29 @@ class Writer:
                 beats=beats,
             )
         )
+
+    def samples(self, clip: Clip) -> Samples:
+        """Return the sound of a clip that was appended: float32 [length]."""
+        self._audio.flush()
+        offset = clip.start * _FLOAT.itemsize
+        return np.fromfile(self._audio.name, _FLOAT, clip.length, offset=offset)
+
+    def pitch(self, clip: Clip) -> Samples:
+        """Return the MIDI notes of a clip that was appended, as `Corpus.pitch`."""
+        self._pitch.flush()
+        return np.fromfile(self._pitch.name, _FLOAT, frame_count(clip.length), offset=self._place(clip))
+
+    def retune(self, clip: Clip, semitones: float) -> None:
+        """Raise the notes of a clip that was appended."""
+        track = self.pitch(clip) + np.float32(semitones)
+        self._pitch.seek(self._place(clip))
+        self._pitch.write(track.astype(_FLOAT).tobytes())
+        self._pitch.seek(0, os.SEEK_END)
+
+    def _place(self, clip: Clip) -> int:
+        """Return where a clip's notes begin in their file, in bytes."""
+        before = self.clips[: self.clips.index(clip)]
+        return _FLOAT.itemsize * sum(frame_count(other.length) for other in before)
 
     def finish(
         self,
