@@ -10,7 +10,7 @@ from ...host.contract.card import Card, in_deviations
 from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
 from ...host.contract.model import Model
 from ...host.contract.partials import spectra
-from ...host.play.gestures.blend import KEY_SEMITONES, VELOCITY_STEPS, nearest
+from ...host.play.gestures.blend import KEY_SEMITONES, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
@@ -36,6 +36,7 @@ SEED = 0  # of the choice of notes
 # Of notes' codes that keys and velocities must tell, to choose them: a flute's tell all, a clarinet's three quarters,
 # and those of many instruments in one folder nothing: there knobs choose, and all notes go their ways from these.
 TOLD = 0.4
+STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # of velocity that may count as 1.5 semitones; the first where nothing tells
 JUDGED = 12  # notes at the least of which that is asked: fewer may tell nothing by chance
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wandering: slower is a drift, faster a tremor
 LOWEST_DB = -120.0  # of a level: what is softer is silence
@@ -188,13 +189,42 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     speeds = [velocity(note.course.note, loudest) for note in notes]
     places = np.array([(note.course.note.single.pitch, speed) for note, speed in zip(notes, speeds, strict=True)])
     scale = in_deviations(decoded.card)
-    if told_by_neighbours(places, np.array([note.codes.own for note in notes]) * scale) < TOLD:
+    codes = np.array([note.codes.own for note in notes]) * scale
+    steps = velocity_steps(places, codes)
+    if told_by_neighbours(places, codes, steps) < TOLD:
         notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
     ways = [_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
-    return Instrument(label=label, home=_rounded(home, 4), notes=ways)
+    return Instrument(label=label, home=_rounded(home, 4), velocity_steps=steps, notes=ways)
 
 
-def told_by_neighbours(places: Doubles, codes: Doubles) -> float:
+def velocity_steps(places: Doubles, codes: Doubles) -> float:
+    """Return by how many steps of velocity notes are as far apart as by 1.5 semitones: those that tell codes best.
+
+    Each key's codes are told by the notes of all other keys, blended as a host blends them.
+
+    Args:
+        places: keys and velocities, [notes, 2].
+        codes: in deviations, [notes, n_latents].
+    """
+    keys = np.floor(places[:, 0] + 0.5)
+    if len(places) < JUDGED or len(set(keys.tolist())) < 2:
+        return STEPS[0]
+    others = keys[:, np.newaxis] != keys
+    errors = {}
+    for steps in STEPS:
+        near, weights = nearest(np.where(others, _apart(places, steps), np.inf))
+        errors[steps] = float(np.square(np.einsum("ij,ijk->ik", weights, codes[near]) - codes).sum(1).mean())
+    return min(errors, key=errors.__getitem__)
+
+
+def _apart(places: Doubles, steps: float) -> Doubles:
+    """Return the squared distances of notes, [notes, notes]."""
+    away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
+    apart: Doubles = np.square(away).sum(2)
+    return apart
+
+
+def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
     """Return how much of notes' codes their neighbours in key and velocity tell, 0 to 1.
 
     That is the factor on each note's blend of the others, as a host blends them, that comes nearest to its own code,
@@ -203,12 +233,12 @@ def told_by_neighbours(places: Doubles, codes: Doubles) -> float:
     Args:
         places: keys and velocities, [notes, 2].
         codes: in deviations, [notes, n_latents].
+        steps: of velocity, as `velocity_steps` gives them.
     """
     if len(places) < JUDGED:
         return 1.0
     offsets = codes - codes.mean(0)
-    away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, VELOCITY_STEPS)
-    apart = np.square(away).sum(2)
+    apart = _apart(places, steps)
     np.fill_diagonal(apart, np.inf)
     near, weights = nearest(apart)
     blends = np.einsum("ij,ijk->ik", weights, offsets[near])

@@ -74,10 +74,14 @@ class NoteWay(_Part):
 
 
 class Instrument(_Part):
-    """The notes of one instrument of the corpus. A note goes as far from the knobs as its code is from ``home``."""
+    """The notes of one instrument of the corpus. A note goes as far from the knobs as its code is from ``home``.
+
+    Where a key lies between recorded notes, ``velocity_steps`` away in velocity count as 1.5 semitones away in key.
+    """
 
     label: str
     home: list[float]
+    velocity_steps: Annotated[float, Field(ge=0.1, le=1000)] = 6.0
     notes: Annotated[list[NoteWay], Field(min_length=1)]
 
 

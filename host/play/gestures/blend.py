@@ -10,9 +10,9 @@ from ...contract.gesture import Gestures, NoteWay
 
 Doubles = npt.NDArray[np.float64]
 
-# The distances in key and in velocity that count as much as each other. Weights are those of Shepard (1968, "A
-# two-dimensional interpolation function for irregularly-spaced data"): a recorded note is played as it was recorded.
-KEY_SEMITONES, VELOCITY_STEPS = 1.5, 6.0
+# The distance in key that counts as much as `Instrument.velocity_steps` in velocity. Weights are Shepard's (1968,
+# "A two-dimensional interpolation function for irregularly-spaced data"): a recorded note is played as it was recorded.
+KEY_SEMITONES = 1.5
 SAME = 1e-3  # squared distance under which notes count as the same
 BLENDED = 8
 AROUND_SEMITONES = 3.0  # of a key, or as far as so many notes lie: they say how softly and loudly it can be played
@@ -54,6 +54,7 @@ class Ways:
         known = [one for one in gestures.instruments if label in (None, one.label)]
         instrument = min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
         notes, grid = instrument.notes, gestures.grid
+        self._steps = instrument.velocity_steps
         self._keys = np.array([note.key for note in notes])
         self._velocities = np.array([float(note.velocity) for note in notes])
         self._rings = np.array([note.fall_db_second > 0 for note in notes])
@@ -103,7 +104,7 @@ class Ways:
     def _mix(self, pitch: float, asked: float) -> Mix:
         """Return the way of a note whose velocity is one of those around."""
         away = np.abs(self._keys - pitch)
-        apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / VELOCITY_STEPS)
+        apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / self._steps)
         near, weights = nearest(apart)
         row, n = weights @ self._held[near], self._latents
         fall, length, off = row[:3].tolist()
