@@ -75,7 +75,8 @@ def test_commands_take_the_folder_for_a_preset_and_a_preset_for_its_model(here, 
 
 def test_every_shipped_preset_is_a_model_for_who_asks_for_one(timbrel):
     models = set(shipped_models().values())
-    assert {find_model(name) for name in shipped_presets()} == models
+    earlier = {shipped_models()["gm-chroma-8"]}  # of presets and projects that name it
+    assert {find_model(name) for name in shipped_presets()} == models - earlier
     ended = timbrel("info", "gm-pad", "--json")
     assert json.loads(ended.out)["name"] == json.loads(timbrel("info", find_model("gm-pad"), "--json").out)["name"]
 

@@ -134,6 +134,6 @@ def test_the_tune_of_five_systems_has_a_channel_for_each_of_its_kinds_and_every_
     assert performance.warnings == []
     assert [channel + 1 for channel in performance.channels] == list(PARTS[DEMO])
     patches = {channel - 1: open_patch(name) for channel, name in PARTS[DEMO].items()}
-    assert {patch.model.card.kind for patch in patches.values()} == {"spectrum", "grain", "clip", "stream"}
+    assert {patch.model.card.kind for patch in patches.values()} == {"partials", "grain", "clip", "stream"}
     sung = {key.key for key in patches[2].preset.keys}
     assert {event.key for event in performance.events if isinstance(event, NoteOn) and event.channel == 2} <= sung

@@ -162,9 +162,9 @@ def test_each_preset_that_ships_comes_back_as_it_was(name):
 def test_a_project_holds_a_shipped_model_by_its_name_and_its_digest():
     data = saved(open_patch("gm-keys"))
     head = head_of(data)
-    assert head["model_name"] == "gm-chroma-8"
-    assert "gm-chroma-8" not in [file["name"] for file in head["files"]]
-    assert head["model_sha256"] == hashlib.sha256((MODELS / "gm-chroma-8.onnx").read_bytes()).hexdigest()
+    assert head["model_name"] == "gm-partials-8"
+    assert "gm-partials-8" not in [file["name"] for file in head["files"]]
+    assert head["model_sha256"] == hashlib.sha256((MODELS / "gm-partials-8.onnx").read_bytes()).hexdigest()
     assert len(data) < 10_000  # the model has 6 MB
 
 
