@@ -5,7 +5,6 @@ from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.warming import prime, warm_up
-from timbrel.host.shelf import KEYS
 
 BLOCK = 128
 
