@@ -38,7 +38,7 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.units import midi_to_hz
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "ab"
-PRESETS = ("gm-keys", "gm-strings")
+PRESETS = ("gm-chroma-8", "gm-chroma-2")  # of spectra, whose phases are to be found
 SETTINGS = {
     "Stored noise phase": {"phase": "noise"},
     "Coherent": {"phase": "coherent"},
@@ -48,7 +48,7 @@ SETTINGS = {
 }
 KEYS = (60, 64, 67, 71, 72)
 NOTE_SECONDS, LAST_SECONDS, TAIL_SECONDS = 0.55, 1.2, 0.4
-KNOB = 74  # turns latent 4 of both presets
+KNOB = 71  # turns latent 1 of both
 MOVE_EVERY = 0.004  # seconds: as fast as a wheel or knob sends over a MIDI cable
 VIOLIN_KEY, VIOLIN_SECONDS = 67, 2.4
 SETTLED = 0.5  # seconds at either end of the single note in which its level may rise and fall

@@ -21,7 +21,7 @@ def ab():
 def phrases(ab):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ab, "SETTINGS", {"Wide": {"phase": "coherent", "width": 0.5}})
-        played = ab.played_phrase("gm-keys", keys=(60, 64))
+        played = ab.played_phrase("gm-chroma-8", keys=(60, 64))
     vocoder = importlib.import_module("phase_methods").vocoder
     return [played, ab.analysed_phrase(ab.bowed(67, 1.3), "synthetic", {"phase vocoder": vocoder})]
 

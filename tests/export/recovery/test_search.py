@@ -16,6 +16,7 @@ from timbrel.export.recovery import search
 from timbrel.export.recovery.search import Options, Searcher, Stage
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
+from timbrel.host.contract.partials import spectra
 from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
@@ -40,13 +41,17 @@ def ends(card):
 def decoded(model, count, seed=0):
     """Return landmarks of a model [count, n], the labels or pitch classes beside them, and what is decoded of them.
 
-    Of clips of magnitudes that is what a host makes of these: their sounds.
+    Of clips of magnitudes that is what a host makes of these, their sounds; of partials their spectra at a key.
     """
     card = model.card
     marks = [card.landmarks[i] for i in np.random.default_rng(seed).choice(len(card.landmarks), count, replace=False)]
     codes = np.array([mark.latent for mark in marks])
     labels = np.array([card.labels.index(m.label) if card.labels else m.chroma or 0 for m in marks])
+    if card.partials is not None:
+        labels = 60 + labels
     frames = model.decode(codes.astype(np.float32), labels)
+    if card.partials is not None:
+        frames = spectra(card, frames, labels)
     if card.transform_length is not None:
         frames = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)(frames)
     return codes, labels, frames
@@ -63,7 +68,7 @@ class Given(Searcher):
             return
 
         def heard(frames):
-            frame, key = torch.from_numpy(frames), int(next(told)) if model.card.chroma else None
+            frame, key = torch.from_numpy(frames), int(next(told)) if model.card.keyed else None
             envelope = view.envelope(frame)
             return search.Heard(view.decoded(frame)[0], key, None if envelope is None else envelope[0])
 
