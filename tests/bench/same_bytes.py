@@ -41,7 +41,7 @@ keep_formants = true
 attack_seconds = 0.02
 release_seconds = 0.4
 [morph]
-to = "gm-strings"
+to = "strings.toml"
 shape = "spherical"
 [tuning]
 scale = "slendro.scl"
@@ -66,13 +66,14 @@ shape = "random"
 depth = 0.2
 beats = 1
 """,
+    "strings": HEAD + "[latent]\nvalues = [0.7826, 0.4481, 0.3885, 0.5523, 0.5731, 0.3173, 0.5248, 0.4903]\n",
     "noise": HEAD + '[play]\nphase = "noise"\nvoices = 3\npan = -0.5\n[envelope]\nsustain = 0.3\n',
     "chord": HEAD + '[play]\nmode = "chord"\n[[cc]]\npressure = "key"\ntarget = "pan"\n',
     "fingers": HEAD + '[mpe]\nenabled = true\npressure = "gain"\nslide = "latent.1"\n',
     "trigger": 'format = 1\nmodel = "lakeside-10"\n'
     + '[grain]\ndensity = 60\nshape = 0.3\nkeys = "trigger"\ncode_jitter = 0.5\nlevel_jitter = 6\nspread = 1\n'
     + '[[cc]]\nnumber = 74\ntarget = "grain.pitch"\n[[cc]]\nnumber = 70\ntarget = "grain.density"\n',
-    "bent": HEAD + '[process]\nscale = 0.5\nsmooth_seconds = 0.1\nto = "gm-strings"\namount = 0.4\nphase = "own"\n'
+    "bent": HEAD + '[process]\nscale = 0.5\nsmooth_seconds = 0.1\nto = "strings.toml"\namount = 0.4\nphase = "own"\n'
     '[[cc]]\nnumber = 74\ntarget = "process.wet"\n[[effects]]\nplugin = "Reverb"\nroom_size = 0.5\n',
 }
 SLENDRO = "! slendro.scl\nfive steps\n 5\n 240.0\n 480.0\n 720.0\n 960.0\n 2/1\n"
