@@ -70,7 +70,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
     if card.kind not in PLAYERS:
         raise UserError(
             f"{model.path} is a model of kind {card.kind}, and nn~ plays {' and '.join(PLAYERS)} alone; "
-            "render its notes to sound files, and play these there"
+            "render its notes to sound files, and play these there, or make spectra with timbrel make --family chroma"
         )
     with replacing(path, overwrite) as file, torch.no_grad(), quiet():
         example = torch.zeros(3, len(card.latents)), torch.eye(12)[:3]

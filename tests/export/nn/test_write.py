@@ -76,6 +76,7 @@ def test_a_file_does_not_say_where_it_was_made(shipped, file_of):
             r"gm-drums.onnx is a model of kind clip, and nn~ plays spectrum and grain alone",
         ),
         ("export digits-spoken --nn new.ts", "kind clip"),
+        ("export gm-partials-8 --nn new.ts", "or make spectra with timbrel make --family chroma"),
         ("export gm-loops --nn new.ts", "kind stream"),
         ("export model.onnx --nn gone/new.ts", "folder gone does not exist"),
     ],
