@@ -1,5 +1,7 @@
 """Octaves that are heard otherwise than names say are settled by partials, and told."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 from timbrel.host.units import midi_to_hz, note_name
@@ -21,10 +23,12 @@ def tone(note, odd=1.0):
 def settled(tmp_path):
     """A function that makes a corpus of (name, sounding note, note heard, height of odd partials), and settles it."""
 
-    def make(notes):
+    def make(notes, hum=MappingProxyType({})):
         with writing(tmp_path / "corpus", RATE) as writer:
             for name, sounding, heard, odd in notes:
                 sound = tone(sounding, odd)
+                if name in hum:
+                    sound += (0.05 * np.sin(2 * np.pi * hum[name] * np.arange(RATE) / RATE)).astype(np.float32)
                 track = np.full(-(-len(sound) // 1024), heard, np.float32)
                 writer.append(sound, track, name=name, group=name)
             settle_octaves(writer)
@@ -65,6 +69,12 @@ def test_a_higher_note_that_is_heard_an_octave_low_is_corrected(settled):
     low = (named("sharp", 70), 70, 58.0, 1.0)
     corpus = settled([*right, low])
     assert corpus.report.corrected == {low[0]: "A#4, heard as A#3"}
+
+
+def test_one_partial_of_a_lower_note_is_hum_and_no_note(settled):
+    right = [(named("sharp", note), note, note, 1.0) for note in range(55, 67)]
+    corpus = settled([*right, (named("sharp", 70), 70.0, 58.0, 1.0)], hum={named("sharp", 70): 3 * midi_to_hz(58)})
+    assert list(corpus.report.corrected) == [named("sharp", 70)]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from timbrel.host.dsp import window
 from timbrel.host.engines.partials import Layout, taken_apart
 from timbrel.host.units import midi_to_hz
 from timbrel.train.batches.partials import in_span
+from timbrel.train.corpus import stiff as stiffs
 from timbrel.train.corpus.pitch import pitch_track, single_note
 from timbrel.train.corpus.stiff import by_partials, raised_cents, stiffness, stretch_of
 from timbrel.train.corpus.store import Corpus, writing
@@ -119,3 +120,28 @@ def test_bands_of_stiff_strings_lie_where_their_partials_do(corpus_of):
     found = bands.places(torch.tensor([60.0]))[0].numpy()
     asked = midi_to_hz(60) * 4096 / RATE * stretched(np.arange(1, 161), np.exp(-7.0))
     assert found == pytest.approx(asked, rel=1e-5)
+
+
+def test_peaks_that_are_off_by_as_many_hertz_count_by_their_numbers():
+    """Least squares with equal weights on (f_n / n)^2 would be led by the lowest partials."""
+    rng, number = np.random.default_rng(0), np.arange(1, 25)
+    places = 200 * stretched(number, 3e-4)
+    ours, plain = [], []
+    for _ in range(200):
+        off = places + rng.normal(0, 0.3, len(places))
+        ours.append(stiffs._fitted(number, off)[1])
+        slope, base = np.polyfit(number.astype(float) ** 2, np.square(off / number), 1)
+        plain.append(slope / base)
+    assert np.mean(ours) == pytest.approx(3e-4, rel=0.01)
+    assert np.std(ours) < 0.7 * np.std(plain)
+
+
+def test_noise_between_stiff_partials_keeps_its_power():
+    rng, length = np.random.default_rng(0), 4096
+    frames = np.abs(np.fft.rfft(rng.standard_normal((20, length)) * window("hann", length))).astype(np.float32)
+    layout, first = Layout(60, length // 2 + 1, 1.0), np.full(20, 20.0)
+    power = {}
+    for stiff in (0.0, 1e-3):
+        residue = layout.residue(taken_apart(frames, first, layout, np.full(20, stiff)))
+        power[stiff] = np.square(residue[:, 200:1500]).mean()
+    assert 10 * np.log10(power[1e-3] / power[0.0]) == pytest.approx(0, abs=0.3)

@@ -3,7 +3,19 @@
 import librosa
 import numpy as np
 import pytest
-from timbrel.export.fidelity.measures import STILL, brightness, course, envelope_db, mel, nearness, shape_db, sustain_db
+from timbrel.export.fidelity.measures import (
+    STILL,
+    brightness,
+    change_db,
+    course,
+    envelope_db,
+    mel,
+    nearness,
+    quarter_db,
+    quarter_tones,
+    shape_db,
+    sustain_db,
+)
 from timbrel.train.metrics.loudness import attack_seconds
 
 from .tones import RATE, tone
@@ -127,3 +139,33 @@ def test_what_is_held_counts_alone_in_the_shape_of_its_sustain():
     assert sustain_db(asked, given, RATE) < 0.5
     assert shape_db(course(asked, RATE), course(given, RATE)) > 3
     assert sustain_db(asked, given[::-1], RATE) > 3
+
+
+def test_quarter_tones_are_24_to_an_octave_and_hold_each_bin_once():
+    weights = quarter_tones(RATE)
+    hertz = np.arange(len(weights)) * RATE / 8192
+    assert (weights.sum(1) <= 1).all()
+    for band in (0, 30, 90):
+        inside = hertz[weights[:, band] > 0]
+        low = 370 * 2 ** (band / 24)
+        assert inside.min() >= low
+        assert inside.max() < low * 2 ** (1 / 24)
+
+
+def test_a_partial_beside_its_place_is_seen_by_quarter_tones_more_than_by_mel_bands():
+    asked, off = tone(84.0), tone(84.5)
+    assert quarter_db(asked, 0.3 * asked, RATE) < 0.01
+    assert quarter_db(asked, off, RATE) > 1.3 * sustain_db(asked, off, RATE)
+
+
+def test_change_per_frame_is_that_of_bands_and_little_of_what_stands_still():
+    still = np.sin(2 * np.pi * 441 * TIME).astype(np.float32)
+    assert change_db(NOISE, RATE) > 1.0
+    held = NOISE[: round(0.8 * len(NOISE))]
+    measured = course(held, RATE)
+    asked = np.abs(np.diff(measured.shapes, axis=0))[:, 2:48]
+    loud = measured.levels > measured.levels.max() - 20
+    assert change_db(NOISE, RATE) == pytest.approx(asked[loud[1:] & loud[:-1]].mean())
+    assert nearness(NOISE, 0.1 * NOISE, RATE).change == pytest.approx(1, abs=1e-3)
+    assert nearness(NOISE, still, RATE).change < 0.7
+    assert nearness(still, NOISE, RATE).change > 1.4

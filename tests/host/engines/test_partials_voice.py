@@ -75,7 +75,7 @@ def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(p
     assert 20 * np.log10(found[:4] / (LEVEL * HEIGHTS[:4])) == pytest.approx(np.zeros(4), abs=0.2)
 
 
-def chord_of(model, classes, key, count, sizes=(512,)):
+def chord_of(model, classes, key, count, sizes=(512,), motion=STILL):
     """The sound of a chord in one voice; ``classes`` has pitch classes by the sample from which they sound."""
     engine = SpectrumEngine(model, max(sizes), Character(**PURE))
     stream = engine.begin(key, 0)
@@ -85,7 +85,7 @@ def chord_of(model, classes, key, count, sizes=(512,)):
     parts, at, turn = [], 0, 0
     while at < count:
         size = min(sizes[turn % len(sizes)], count - at)
-        parts.append(engine.render([stream], STILL, at, size)[0][0].copy())
+        parts.append(engine.render([stream], motion, at, size)[0][0].copy())
         at, turn = at + size, turn + 1
     return np.concatenate(parts).astype(np.float64)
 
@@ -110,8 +110,10 @@ def test_a_chord_in_one_voice_has_the_partials_of_each_of_its_keys_above_the_low
 def test_a_chord_that_changes_goes_on_in_phase_and_blocks_change_no_bit(partials_of):
     model = partials_of(tonal)
     chords = {0: {0, 4}, 9000: {0, 4, 7}, 15_000: {0, 7}}
+    bent = Knobs(bend=lambda times: 2 * np.sin(times / 4000))
+    parted, together = (chord_of(model, chords, 60, 30_000, each, bent) for each in ((64, 63, 777), (30_000,)))
+    assert np.array_equal(parted, together)
     whole = chord_of(model, chords, 60, 30_000, (30_000,))
-    assert np.array_equal(chord_of(model, chords, 60, 30_000, (64, 63, 777)), whole)
     hz = midi_to_hz(60)
     apart = np.exp(-2j * np.pi * hz * np.arange(len(whole)) / RATE)
     turns = [np.angle((whole * apart)[at : at + 4000].sum()) for at in (3000, 22_000)]
