@@ -145,3 +145,17 @@ def test_noise_between_stiff_partials_keeps_its_power():
         residue = layout.residue(taken_apart(frames, first, layout, np.full(20, stiff)))
         power[stiff] = np.square(residue[:, 200:1500]).mean()
     assert 10 * np.log10(power[1e-3] / power[0.0]) == pytest.approx(0, abs=0.3)
+
+
+def test_what_of_a_stiff_partial_is_noise_stays_where_it_lies():
+    """Partials that stand 15 dB out of noise are noise in part: their power is kept, at their own places."""
+    number, stiff, first, bins = np.arange(1, 41), 2e-3, 30.0, 2049
+    places = first * stretched(number, stiff)
+    places = places[places < 1900]
+    frame = np.full(bins, 0.25)
+    frame[np.abs(np.arange(bins)[:, np.newaxis] - places).min(1) < 1.5] = 1.0
+    layout = Layout(len(places), bins, 1.0)
+    apart = taken_apart(frame[np.newaxis].astype(np.float32), np.array([first]), layout, np.array([stiff]))
+    middles = np.rint(places[5:-1]).astype(int)
+    noise = layout.residue(apart)[0]
+    assert (noise[middles] > 1.15 * np.median(noise)).all()

@@ -135,3 +135,14 @@ def test_an_instrument_plays_attacks_and_releases_as_recorded(analytic, tmp_path
     assert near.envelope_db <= 2.0
     bare = Patch("bare", first_preset(plain), plain, tmp_path)
     assert nearness(asked, played(bare, 61, 127, 0.8, len(asked)), RATE).envelope_db > near.envelope_db
+
+
+def test_velocity_counts_as_far_as_the_notes_of_other_keys_tell():
+    """Codes that go by velocity, and by chance from key to key: takes of a note's own key would say otherwise."""
+    rng = np.random.default_rng(0)
+    keys, speeds = np.repeat(np.arange(40.0, 60.0), 3), np.tile([32.0, 64.0, 96.0], 20)
+    codes = np.stack([speeds / 10, np.repeat(5 * rng.standard_normal(20), 3)], axis=1)
+    assert build.velocity_steps(np.stack([keys, speeds], axis=1), codes) <= 12
+    by_key = np.stack([keys, keys], axis=1)
+    assert build.velocity_steps(np.stack([keys, speeds], axis=1), by_key) >= 24
+    assert build.velocity_steps(np.array([[60.0, 64.0]]), codes[:1]) == build.STEPS[0]
