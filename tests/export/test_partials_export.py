@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from timbrel.export.evaluate import evaluate
 from timbrel.export.fidelity.renditions import played
 from timbrel.export.first_preset import first_preset
@@ -10,6 +11,9 @@ from timbrel.host.contract.encoder import Encoder
 from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz
 from timbrel.train.families import trained
+from timbrel.train.launch import start
+from timbrel.train.loop import Options
+from timbrel.train.run import Run
 
 
 def in_order(run):
@@ -41,8 +45,6 @@ def test_its_card_says_how_its_frames_are_laid_out_and_its_reference_holds(run, 
 
 
 def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
-    import torch
-
     network = in_order(run)
     rng = np.random.default_rng(0)
     codes, pitches = rng.random((30, 8)).astype(np.float32), rng.uniform(40, 90, 30).astype(np.float32)
@@ -53,7 +55,6 @@ def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
 
 
 def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
-    import torch
     from timbrel.train.batches.frames import sources
     from timbrel.train.batches.partials import pieces, taken
 
@@ -101,3 +102,17 @@ def test_a_report_has_its_notes_beside_recordings(run, tmp_path):
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Notes beside recordings" in page
     assert (run.folder / "report" / "abx.html").exists()
+
+
+def test_a_run_that_follows_a_trial_begins_with_its_weights_and_learns_from_all_clips(run, tone_corpus, tmp_path):
+    recipe = run.recipe.model_copy(
+        update={"training": run.recipe.training.model_copy(update={"steps": 1, "learning_rate": 1e-9})}
+    )
+    start(recipe, tone_corpus, tmp_path / "run", Options("cpu"), trial=run.folder)
+    followed = Run.open(tmp_path / "run")
+    before, after = (trained(one, "best")[0].state_dict() for one in (run, followed))
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert followed.trial().folder == run.folder.resolve()
+    assert followed.corpus().clips("train")
+    assert not followed.corpus().clips("test")
+    assert run.corpus().clips("test")
