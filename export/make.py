@@ -315,19 +315,32 @@ def _train_more(
         display.stage("reading sounds")
         _check_same(run.corpus(), sounds, output)
     trial = run.trial()
-    parts = [(run, minutes)] if trial is None else [(trial, TRIAL * minutes), (run, (1 - TRIAL) * minutes)]
-    for part, more in parts:
-        whole, trained = part.recipe.training.minutes or 0.0, progress_of(load(part.last)).seconds / 60
-        if trained < whole:
-            display.say(f"{whole - trained:.1f} minutes of those asked for last time are left, and are trained now")
-        else:
-            whole = trained + more
-        training = part.recipe.training.model_copy(update={"minutes": whole})
-        recipe = part.recipe.model_copy(update={"training": training})
-        outcome = resume(part.folder, recipe, _options(recipe, display, " without these keys" if part is trial else ""))
+    parts = [run] if trial is None else [trial, run]
+    left = [_minutes_left(part) for part in parts]
+    if max(left) > 0:
+        display.say(f"{sum(left):.1f} minutes of those asked for last time are left, and are trained now")
+    else:  # all budgets grow before any is spent: whatever is stopped is finished by the next call
+        shares = [minutes] if trial is None else [TRIAL * minutes, (1 - TRIAL) * minutes]
+        parts = [_given(part, share) for part, share in zip(parts, shares, strict=True)]
+    for part in parts:
+        without_keys = trial is not None and part.folder == trial.folder
+        options = _options(part.recipe, display, " without these keys" if without_keys else "")
+        outcome = resume(part.folder, part.recipe, options)
         if outcome.interrupted or outcome.dead:
             break
     return part, outcome
+
+
+def _minutes_left(run: Run) -> float:
+    """Return how many minutes of its budget a run has left, 0 at least."""
+    return max((run.recipe.training.minutes or 0.0) - progress_of(load(run.last)).seconds / 60, 0.0)
+
+
+def _given(run: Run, minutes: float) -> Run:
+    """Return a run whose budget is that many minutes more than it has trained."""
+    whole = progress_of(load(run.last)).seconds / 60 + minutes
+    training = run.recipe.training.model_copy(update={"minutes": whole})
+    return run.with_recipe(run.recipe.model_copy(update={"training": training}))
 
 
 def _family_of(run: Run, output: Path, family: str) -> str:

@@ -69,7 +69,7 @@ def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
     trained = {single.key for single in singles(corpus, "train")}
     for split in HELD_OUT:
         chosen += spread(singles(corpus, split), count - len(chosen), rng)
-        if chosen and not trained & {single.key for single in chosen}:
+        if trained and chosen and not trained & {single.key for single in chosen}:
             break
     return sorted(chosen, key=lambda note: (note.key, note.clip.name))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.card import KEYS
 from .coherent import CoherentState, CoherentVoicing
 from .partials import Floats
 
@@ -13,12 +14,13 @@ Indices = npt.NDArray[np.intp]
 
 
 class ChordState(CoherentState):
-    """The state of one voice, and of each key that it has sounded in a chord."""
+    """The state of one voice, its number, and the state of each key that it has sounded in a chord."""
 
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "number")
 
-    def __init__(self, turns: Floats, free: Floats, noise: int) -> None:
+    def __init__(self, turns: Floats, free: Floats, noise: int, number: int) -> None:
         super().__init__(turns, free, noise)
+        self.number = number
         self.keys: dict[int, CoherentState] = {}
 
 
@@ -27,13 +29,13 @@ class ChordedVoicing(CoherentVoicing):
 
     def begin(self) -> ChordState:
         """See `CoherentVoicing.begin`."""
-        state = super().begin()
-        return ChordState(state.turns, state.free, state.noise)
+        self._voices_begun += 1
+        return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """See `CoherentVoicing.prepare`; ``chroma`` is a key, or which keys there are, [rows, 128]."""
         rows, keys = _apart(chroma)
-        return super().prepare(latents[rows], keys)
+        return bool(len(rows)) and super().prepare(latents[rows], keys)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
         """See `CoherentVoicing.keep`."""
@@ -45,6 +47,9 @@ class ChordedVoicing(CoherentVoicing):
         if chroma.ndim == 1:
             return super().make(latents, chroma, ratios, states)
         rows, keys = _apart(chroma)
+        sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
+        if not len(rows):
+            return sums
         counts = np.bincount(rows, minlength=len(chroma))
         voice = {id(state): number for number, state in enumerate(states)}
         # A key's frames follow each other.
@@ -53,14 +58,14 @@ class ChordedVoicing(CoherentVoicing):
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
         frames = super().make(latents[rows], keys, ratios[rows], own)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
-        sums = np.zeros((len(chroma), *frames.shape[1:]), np.float32)
         np.add.at(sums, rows, frames)
         return sums
 
     def _of_key(self, state: CoherentState, key: int) -> CoherentState:
         assert isinstance(state, ChordState)
         if key not in state.keys:
-            state.keys[key] = super().begin()
+            # By the voice's own number: whichever block a key joins in, it begins alike.
+            state.keys[key] = CoherentState(*self._beginning(state.number * KEYS + key))
         return state.keys[key]
 
 

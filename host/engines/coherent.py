@@ -151,11 +151,13 @@ class CoherentVoicing:
     def begin(self) -> CoherentState:
         """Return the state of a new voice; phases differ, so that two on one pitch do not sum to one twice as loud."""
         self._voices_begun += 1
+        return CoherentState(*self._beginning(self._voices_begun))
+
+    def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
+        """Return with what the state of a voice of a number begins."""
         unison = len(self._detune)
-        turns = (self._voices_begun + np.arange(unison) / unison) * GOLDEN % 1.0
-        return CoherentState(
-            turns, np.add.outer(self._free_phases, turns), self._voices_begun * STRIDE % len(self._noise)
-        )
+        turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
+        return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self._noise)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step towards what `make` will soon be asked for; return whether another is left."""

@@ -115,6 +115,27 @@ def test_more_minutes_that_were_stopped_are_finished_and_no_more(recordings, tmp
     assert asked <= trained_seconds(output) < asked + 5
 
 
+def test_more_minutes_that_were_stopped_after_the_trial_train_no_trial_again(recordings, tmp_path, quick, monkeypatch):
+    output = tmp_path / "bells"
+    made(recordings, output, minutes=0.02)
+    resumed = making.resume
+
+    def stopped_after_the_trial(folder, recipe, options):
+        if folder.name == "run":
+            raise KeyboardInterrupt
+        return resumed(folder, recipe, options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "resume", stopped_after_the_trial)
+        with pytest.raises(KeyboardInterrupt):
+            made([], output, more_minutes=0.02)
+    steps = checkpoint.progress_of(checkpoint.load(output / "trial" / "last.ckpt")).step
+    before = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).seconds
+    made([], output, more_minutes=0.02)
+    assert checkpoint.progress_of(checkpoint.load(output / "trial" / "last.ckpt")).step == steps
+    assert checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).seconds >= before + 0.6
+
+
 def test_a_preset_that_was_edited_is_kept_beside_the_new_one(recordings, tmp_path, quick):
     output = tmp_path / "bells"
     made(recordings, output, minutes=0.01)

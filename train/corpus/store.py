@@ -168,6 +168,8 @@ class Writer:
     def __init__(self, folder: Path, rate: int) -> None:
         self.rate = rate
         self.clips: list[Clip] = []
+        self._first_frame: dict[str, int] = {}  # of each clip's notes, in their file
+        self._next_frame = 0
         self.report = CorpusReport()
         self._manifest = folder / _MANIFEST
         self._audio = (folder / _AUDIO).open("wb")
@@ -206,6 +208,7 @@ class Writer:
             self._audio.write(samples[first : min(first + _PIECE, len(samples))].astype(_FLOAT).tobytes())
         self._pitch.write(track.astype(_FLOAT).tobytes())
         self.report.count_clip(len(samples), track, self.rate)
+        self._first_frame[name], self._next_frame = self._next_frame, self._next_frame + len(track)
         self.clips.append(
             Clip(
                 name=name,
@@ -241,8 +244,7 @@ class Writer:
 
     def _place(self, clip: Clip) -> int:
         """Return where a clip's notes begin in their file, in bytes."""
-        before = self.clips[: self.clips.index(clip)]
-        return _FLOAT.itemsize * sum(frame_count(other.length) for other in before)
+        return _FLOAT.itemsize * self._first_frame[clip.name]
 
     def finish(
         self,

@@ -120,6 +120,26 @@ def test_a_chord_that_changes_goes_on_in_phase_and_blocks_change_no_bit(partials
     assert turns[0] == pytest.approx(turns[1], abs=0.2)  # the key that stays was never struck anew
 
 
+def test_a_chord_without_keys_is_silent_and_one_that_comes_after_sounds(partials_of):
+    sound = chord_of(partials_of(tonal), {9000: {0}, 20_000: set()}, 60, 32_000)
+    assert not sound[:7000].any()
+    assert np.abs(sound[11_000:18_000]).max() > 0
+    assert not sound[23_000:].any()
+
+
+def test_chords_of_two_voices_begin_alike_whatever_blocks_their_keys_join_in(partials_of):
+    def both(size):
+        engine = SpectrumEngine(partials_of(tonal), 8192, Character(**PURE))
+        streams = [engine.begin(key, 0) for key in (60, 72)]
+        for stream, times in zip(streams, ((0, 3000), (0, 1500)), strict=True):
+            stream.chord, stream.pitch = Ramp(1, 1), Ramp(float(stream.key), 1)
+            stream.chord.jump(times[1], 1 | 1 << 4)
+        parts = [[part.copy() for part in engine.render(streams, STILL, at, size)] for at in range(0, 8192, size)]
+        return np.concatenate([np.concatenate(part, 0) for part in parts], 1)
+
+    assert np.array_equal(both(128), both(8192))
+
+
 def test_a_chord_of_one_key_is_that_note(partials_of):
     model = partials_of(tonal)
     one_key = chord_of(model, {0: {2}}, 62, 20_000)
