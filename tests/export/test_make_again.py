@@ -73,7 +73,7 @@ def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch)
 
 
 def trained_seconds(output):
-    """Of the trial and of what follows it."""
+    """Return the seconds that the trial and the run after it were trained."""
     return sum(
         checkpoint.progress_of(checkpoint.load(output / part / "last.ckpt")).seconds for part in ("trial", "run")
     )
