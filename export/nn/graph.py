@@ -59,6 +59,27 @@ def _mean(given: list[Tensor | None], has: Attributes) -> Tensor:
     return torch.mean(value, axes.tolist(), keepdim=bool(has.get("keepdims", 1)))
 
 
+def _gather(given: list[Tensor | None], has: Attributes) -> Tensor:
+    value, indices = given
+    assert value is not None
+    assert indices is not None
+    axis = has.get("axis", 0)
+    if indices.ndim > 1:
+        raise UserError("a graph with a Gather of a table of indices cannot be written for nn~")
+    indices = indices % value.shape[axis]
+    return value.index_select(axis, indices) if indices.ndim else value.select(axis, int(indices))
+
+
+def _unsqueeze(given: list[Tensor | None], has: Attributes) -> Tensor:
+    value, axes = given
+    assert value is not None
+    assert axes is not None
+    count = value.ndim + len(axes)
+    for axis in sorted(axis % count for axis in axes.tolist()):
+        value = value.unsqueeze(axis)
+    return value
+
+
 def _of_one(compute: Callable[[Tensor], Tensor]) -> Operator:
     def operator(given: list[Tensor | None], has: Attributes) -> Tensor:
         (value,) = given
@@ -80,12 +101,14 @@ def _of_two(compute: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 TYPES = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.FLOAT16: torch.float16}
 OPERATORS: dict[str, Operator] = {
+    "Abs": _of_one(torch.abs),
     "Add": _of_two(torch.add),
     "Cast": lambda given, has: given[0].to(TYPES[has["to"]]),  # type: ignore[union-attr]
     "Clip": _clip,
     "Concat": lambda given, has: torch.cat([value for value in given if value is not None], has["axis"]),
     "Div": _of_two(torch.div),
     "Exp": _of_one(torch.exp),
+    "Gather": _gather,
     "Gemm": _gemm,
     "Identity": _of_one(lambda value: value),
     "LeakyRelu": lambda given, has: F.leaky_relu(given[0], has.get("alpha", 0.01)),  # type: ignore[arg-type]
@@ -96,6 +119,7 @@ OPERATORS: dict[str, Operator] = {
     "Slice": _slice,
     "Sqrt": _of_one(torch.sqrt),
     "Sub": _of_two(torch.sub),
+    "Unsqueeze": _unsqueeze,
 }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
 from ...host.engines.protocol import Engine, Times
 from ...host.engines.table import VOICE_LUFS, Asked, engine_of
@@ -42,7 +43,10 @@ class Given:
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host's engine that sounds a model as its file for nn~ does: spectra have the phases of noise."""
+    """Return the host's engine that sounds a model as its file for nn~ does: spectra have the phases of noise.
+
+    Those of partials are coherent whatever is asked.
+    """
     rest = [knob.default for knob in model.card.latents]
     return engine_of(model, Asked(rest, PlaySettings(phase="noise"), None, 0.0))
 
@@ -78,10 +82,16 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
     decoder = torch.jit.load(str(file)).eval().decoder  # type: ignore[no-untyped-call]
     for batch in BATCHES:
         codes = rng.uniform(low, high, (batch, len(low))).astype(np.float32)
-        classes = rng.integers(12, size=batch)
-        expected.append(model.decode(codes, classes))
-        found.append(decoder(torch.from_numpy(codes), torch.eye(12)[classes]).numpy())
+        notes = rng.integers(KEYS if model.card.partials is not None else PITCH_CLASSES, size=batch)
+        expected.append(model.decode(codes, notes))
+        found.append(decoder(torch.from_numpy(codes), told(model, notes)).numpy())
     return np.concatenate(expected), np.concatenate(found)
+
+
+def told(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
+    """Return what a file's decoder takes beside codes, of pitch classes or keys, [rows]; pitch classes of neither."""
+    (condition,) = model.told(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
+    return torch.from_numpy(condition)
 
 
 def note(model: Model, seconds: float) -> tuple[Array, Array]:

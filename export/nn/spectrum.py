@@ -1,8 +1,4 @@
-"""A voice of models that give spectra, with the phases of stored noise: what `SpectrumEngine` sounds, in TorchScript.
-
-Frames begin on the samples on which those of the engine's first, second, third … voice would, have its phases, and read
-knobs and pitch where it does. So the sound is the engine's, whatever the division into blocks.
-"""
+"""A voice of models that give spectra, with the phases of stored noise: what `NoiseVoicing` makes, in TorchScript."""
 
 import math
 
@@ -12,96 +8,43 @@ from torch import Tensor, nn
 from ...host.contract.model import Model
 from ...host.engines.frames import SILENT
 from ...host.engines.phase import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
-from ...host.engines.protocol import MIDDLE_C
 from ...host.units import INAUDIBLE_HZ
-from .player import Player
+from .frames import FramePlayer
 
 
-class SpectrumPlayer(Player):
+class SpectrumPlayer(FramePlayer):
     """Voices that decode a frame a hop, with the phases of stored noise."""
 
     window: Tensor
     phases: Tensor
-    held: Tensor
-    next_frames: list[int]
     next_phases: list[int]
-    moments: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
         """Make the tables; ``decoder`` gives magnitudes, [rows, bins], of latents and chroma, [rows, 12]."""
-        card = model.card
-        super().__init__(card, ["(signal) sound"])
         voicing = NoiseVoicing(model)
+        super().__init__(model.card, voicing)
         self.decoder = decoder
-        self.frame_length, self.hop_length = voicing.frame_length, voicing.hop_length
         self.register_buffer("window", torch.from_numpy(voicing.window.copy()))
         self.register_buffer("phases", torch.from_numpy(noise_phases(self.frame_length, self.hop_length).copy()))
-        self.conditioned = card.chroma is not None
-        self.octave = card.chroma.octave if card.chroma is not None else 0
-        self.middle = float(MIDDLE_C)
         self.leakage, self.inaudible, self.silent = voicing.leakage, INAUDIBLE_HZ, float(SILENT)
         self.loop_frames, self.stride = LOOP_FRAMES, STRIDE
-        self.moments = [place * self.hop_length // voicing.parts for place in voicing.moments]
-        self.together = voicing.together
-        self.next_frames, self.next_phases = [0], [0]
-        self.register_buffer("held", torch.zeros(1, self.latents))
+        self.next_phases = [0]
 
-    def longest(self) -> int:
-        """See `Player.longest`."""
-        return self.frame_length
+    def begin_states(self, rows: int) -> None:
+        """See `FramePlayer.begin_states`."""
+        self.next_phases = [0] * rows
 
-    def begin_rows(self, rows: int, device: torch.device) -> None:
-        """See `Player.begin_rows`."""
-        self.next_frames, self.next_phases = [0] * rows, [0] * rows
-        self.held = torch.zeros(rows, self.latents, device=device)
+    def begin_state(self, row: int, number: int) -> None:
+        """See `FramePlayer.begin_state`."""
+        self.next_phases[row] = number * self.stride % self.loop_frames
 
-    def begin_note(self, row: int, number: int) -> None:
-        """See `Player.begin_note`: the frames that overlap its first sample are due, as in `SpectrumEngine.begin`."""
-        moment = self.moments[number // self.together % len(self.moments)]
-        silent = self.onsets[row] - self.frame_length
-        self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length
-        self.next_phases[row] = (number + 1) * self.stride % self.loop_frames
-
-    def keep(self, codes: Tensor) -> None:
-        """See `Player.keep`: the code at the last multiple of the hop."""
-        last = self.now + codes.shape[2] - 1
-        last -= last % self.hop_length
-        if last >= self.now:
-            self.held = codes[:, :, last - self.now].clone()
-
-    def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """See `Player.add`: frames, each of the code at the last multiple of the hop before it."""
-        places: list[int] = []
-        read: list[Tensor] = []
-        ratios: list[float] = []
-        classes: list[int] = []
-        phases: list[int] = []
-        while self.next_frames[row] < end:
-            frame = self.next_frames[row]
-            heard = max(frame, self.onsets[row])  # neither pitch nor knobs are read before the note
-            knobs = heard - heard % self.hop_length - self.now
-            note = self.note_at(pitch, heard)
-            key = math.floor(note + 0.5)
-            away = 12.0 * (key // 12 - 1 - self.octave) + (note - key) if self.conditioned else note - self.middle
-            places.append(frame - self.now)
-            read.append(codes[:, knobs] if knobs >= 0 else self.held[row])
-            ratios.append(2.0 ** (away / 12.0) * self.model_rate / self.values[2])
-            classes.append(key % 12)
-            phases.append(self.next_phases[row])
-            self.next_phases[row] = (self.next_phases[row] + 1) % self.loop_frames
-            self.next_frames[row] += self.hop_length
-        if len(places) > 0:
-            first = self.onsets[row] - self.now
-            for number, frame in enumerate(self.frames(torch.stack(read), classes, ratios, phases)):
-                place = places[number]
-                begin = max(place, first)
-                pending[0, begin : place + self.frame_length] += frame[begin - place :]
-
-    def frames(self, codes: Tensor, classes: list[int], ratios: list[float], phases: list[int]) -> Tensor:
-        """Return frames of codes, [rows, latents], [rows, frame_length]; see `NoiseVoicing.make`."""
-        magnitudes = self.decode(codes, torch.tensor(classes, device=codes.device))
-        rows = [moved(row, ratios[number], self.silent) for number, row in enumerate(magnitudes)]
-        spectra = self.phases[phases] * torch.stack(rows)
+    def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
+        """See `FramePlayer.frames` and `NoiseVoicing.make`."""
+        classes, phases = torch.tensor(keys, device=codes.device) % 12, self.next_phases[row]
+        rows = [moved(frame, ratios[number], self.silent) for number, frame in enumerate(self.decode(codes, classes))]
+        turns = (phases + torch.arange(len(rows), device=codes.device)) % self.loop_frames
+        self.next_phases[row] = (phases + len(rows)) % self.loop_frames
+        spectra = self.phases[turns] * torch.stack(rows)
         lowest = math.ceil(self.inaudible * self.frame_length / self.values[2])
         spectra[:, :lowest] = 0
         if lowest == 1:

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,27 +14,29 @@ from ...host.engines.grain import GrainEngine
 from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
 from ...host.kinds.grain import Grain
+from ...host.kinds.partials import Partials
 from ...host.kinds.spectrum import Spectrum
 from .backend import Refused, quiet
 from .grain import GrainPlayer
 from .graph import Graph
+from .partials import PartialsPlayer
 from .player import Player, script
-from .prove import engine_of_notes, prove
+from .prove import engine_of_notes, prove, told
 from .spectrum import SpectrumPlayer
 
 FOLDER = "timbrel"  # in the archive; its name means nothing
 
 
 class Decoder(nn.Module):
-    """A model's graph, given latents and a chroma whether it wants one or not."""
+    """A model's graph, given latents, and a chroma or a pitch whether it wants one or not."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.graph, self.conditioned = Graph(model.path), model.card.chroma is not None
+        self.graph, self.conditioned = Graph(model.path), model.card.keyed
 
-    def forward(self, latent: Tensor, chroma: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
         """Return the frames, [voice, width]."""
-        frames: Tensor = self.graph(latent, chroma) if self.conditioned else self.graph(latent)
+        frames: Tensor = self.graph(latent, condition) if self.conditioned else self.graph(latent)
         return frames
 
 
@@ -44,7 +47,11 @@ def _grain(model: Model, decoder: nn.Module) -> Player:
 
 
 # How each kind plays that can be asked for sound sample by sample, of knobs that move.
-PLAYERS: dict[str, Callable[[Model, nn.Module], Player]] = {Spectrum.name: SpectrumPlayer, Grain.name: _grain}
+PLAYERS: dict[str, Callable[[Model, nn.Module], Player]] = {
+    Spectrum.name: SpectrumPlayer,
+    Partials.name: PartialsPlayer,
+    Grain.name: _grain,
+}
 
 
 def check_name(path: Path, overwrite: bool = False) -> None:
@@ -69,11 +76,11 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
     card = model.card
     if card.kind not in PLAYERS:
         raise UserError(
-            f"{model.path} is a model of kind {card.kind}, and nn~ plays {' and '.join(PLAYERS)} alone; "
-            "render its notes to sound files, and play these there, or make spectra with timbrel make --family chroma"
+            f"{model.path} is a model of kind {card.kind}, and nn~ plays {', '.join(PLAYERS)} alone; "
+            "render its notes to sound files, and play these there"
         )
     with replacing(path, overwrite) as file, torch.no_grad(), quiet():
-        example = torch.zeros(3, len(card.latents)), torch.eye(12)[:3]
+        example = torch.zeros(3, len(card.latents)), told(model, np.arange(3))
         decoder = torch.jit.trace(Decoder(model).eval(), example)  # type: ignore[no-untyped-call]
         scripted = script(PLAYERS[card.kind](model, decoder).eval())
         torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})

@@ -105,7 +105,15 @@ class CoherentState:
 
 
 class CoherentVoicing:
-    """Makes frames for the engine from partials and noise of what a model decodes."""
+    """Makes frames for the engine from partials and noise of what a model decodes.
+
+    Attributes:
+        shape: of its frames.
+        lobes: of partials between two bins, [`STEPS` + 1, 2 * taps + 1].
+        noise_frames: the transforms of a loop of white noise of variance 1, [frames, bins].
+        amplitude, hiss: by which decoded heights and levels of noise are multiplied.
+        harmonic_phases: with which harmonics begin, in cycles, [`HIGHEST_HARMONIC`].
+    """
 
     together = 32  # a small batch costs as many numpy calls as a large one; blocks without one have time to decode
     moments: tuple[int, ...] = (1, 3)
@@ -124,18 +132,18 @@ class CoherentVoicing:
                 f"{card.window!r}; set phase = 'noise'"
             )
         short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
-        self._shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
-        self.frame_length = self._shape.length
-        self.hop_length = self.frame_length // self._shape.overlap
+        self.shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
+        self.frame_length = self.shape.length
+        self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode, a few rows at a time, what turned knobs ask for
         self.channels = 2 if character.width > 0 else 1
         self._character = character
         self._model_bins = card.frame_length // 2 + 1
         self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
-        self._amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
-        self._hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self._amplitude
-        self._noise, self._lobes = _noise(self._shape), _lobes(self._shape)
-        self._bins = self._noise.shape[1]
+        self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
+        self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
+        self.noise_frames, self.lobes = _noise(self.shape), _lobes(self.shape)
+        self._bins = self.noise_frames.shape[1]
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
@@ -143,7 +151,7 @@ class CoherentVoicing:
         self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
         self._parts = parts(card, self._bins, self._scale)
         self._layout = self._parts.layout
-        self._harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
+        self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
         self._decoder = Decoder(model)
         self._voices_begun = 0
@@ -157,7 +165,7 @@ class CoherentVoicing:
         """Return with what the state of a voice of a number begins."""
         unison = len(self._detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
-        return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self._noise)
+        return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step towards what `make` will soon be asked for; return whether another is left."""
@@ -184,7 +192,7 @@ class CoherentVoicing:
             [rows, channels, frame_length], to be added up ``hop_length`` apart.
         """
         spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
-        if self._hiss > 0:
+        if self.hiss > 0:
             spectra += noise * level[:, np.newaxis]
         spectra *= from_middle(self._bins)
         return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
@@ -212,10 +220,10 @@ class CoherentVoicing:
         order = orders[number] if orders.ndim == 1 else orders[chroma[of_harmonic], number]
         harmonic = first[of_harmonic] * order
         frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
-        turn = turns[of_harmonic] * order[:, np.newaxis] + self._harmonic_phases[number, np.newaxis]
+        turn = turns[of_harmonic] * order[:, np.newaxis] + self.harmonic_phases[number, np.newaxis]
         turn = np.concatenate([turn, free_turns[of_free, slot]])
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
-        strength *= self._amplitude * np.float32(self.frame_length)
+        strength *= self.amplitude * np.float32(self.frame_length)
         spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
         return spectra, self._next_noise(states), self._level(self._layout.residue(rows), ratios)
 
@@ -226,7 +234,7 @@ class CoherentVoicing:
 
         Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
         """
-        overlap, detune = self._shape.overlap, self._detune
+        overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
         runs = []  # of rows that are one voice's, in order of time
@@ -270,7 +278,7 @@ class CoherentVoicing:
             turn: [partials, unison], phase in cycles.
             strength: [partials], amplitude times ``frame_length``.
         """
-        bins, taps = self._bins, self._shape.taps
+        bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()
         angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
@@ -280,7 +288,7 @@ class CoherentVoicing:
         heard = np.flatnonzero(faded)
         tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
         middle = np.rint(tuned)
-        lobes = self._lobes.take(np.rint((tuned - middle + 0.5) * STEPS).astype(np.intp), axis=0)
+        lobes = self.lobes.take(np.rint((tuned - middle + 0.5) * STEPS).astype(np.intp), axis=0)
         at = row[heard // unison] * width + middle.astype(np.intp)
         at = (at[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
         real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
@@ -301,17 +309,17 @@ class CoherentVoicing:
         which = np.empty(len(states), np.intp)
         for row, state in enumerate(states):
             which[row] = state.noise
-            state.noise = (state.noise + 1) % len(self._noise)
-        noise = self._noise[which]
+            state.noise = (state.noise + 1) % len(self.noise_frames)
+        noise = self.noise_frames[which]
         if self.channels == 1:
             return noise[:, np.newaxis]
         alike = 1 - self._character.width
-        other = self._noise[(which + APART) % len(self._noise)]
+        other = self.noise_frames[(which + APART) % len(self.noise_frames)]
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
     def _level(self, residue: Array, ratios: Floats) -> Array:
         """Return the level of the noise, [rows, bins]."""
-        level = residue * self._hiss
+        level = residue * self.hiss
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
         level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]

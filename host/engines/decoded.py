@@ -70,7 +70,11 @@ class OfSpectra:
 
 
 class OfPartials:
-    """Partials and noise as a model of partials gives them."""
+    """Partials and noise as a model of partials gives them.
+
+    Attributes:
+        spread: how much of each band's power each bin of noise takes, [bands, bins].
+    """
 
     def __init__(self, card: Card, partials: Partials, bins: int, scale: float) -> None:
         """Make the tables; arguments as of `OfSpectra`."""
@@ -82,7 +86,7 @@ class OfPartials:
         # A bin of noise takes the mean power of as much of the spectrum as it is wide.
         places = (np.arange(bins)[:, np.newaxis] + (np.arange(FINE) + 0.5) / FINE - 0.5).ravel()
         hertz = np.abs(places) / scale * card.sample_rate / card.frame_length
-        self._spread = spread(partials, hertz).reshape(partials.bands, bins, FINE).mean(2)
+        self.spread = spread(partials, hertz).reshape(partials.bands, bins, FINE).mean(2)
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         """See `Parts`."""
@@ -91,7 +95,7 @@ class OfPartials:
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         """See `Parts`."""
         count = self.layout.harmonics
-        noise = np.sqrt(np.square(frames[:, count:]) @ self._spread)
+        noise = np.sqrt(np.square(frames[:, count:]) @ self.spread)
         heights = frames[:, :count]
         quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
         return np.concatenate([np.where(quiet, np.float32(0), heights), noise], axis=1)

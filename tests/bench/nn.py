@@ -1,8 +1,8 @@
 """Files for nn~ of shipped models, played as nn~ plays them: how near to the host's sound, and what a block takes.
 
-One note of five seconds, all knobs moving. `apart` is the largest difference from the host's voice with noise phases,
-`seams` the largest one from the same file in one block: what a division into blocks changes. `first` is the first
-block, in which TorchScript is compiled. Times of later blocks are the median and the 99th percentile.
+One note of five seconds, all knobs moving. `apart` is the largest difference from the host's voice, of spectra with
+noise phases, `seams` the largest one from the same file in one block: what a division into blocks changes. `first` is
+the first block, in which TorchScript is compiled. Times of later blocks are the median and the 99th percentile.
 """
 
 import os
@@ -21,7 +21,7 @@ from timbrel.export.nn.write import write
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import find_model
 
-MODELS = ("gm-chroma-8", "lakeside-10")
+MODELS = ("gm-chroma-8", "gm-partials-8", "lakeside-10")
 BLOCKS = (64, 256, 1024, 2048, 8192)
 SECONDS = 5.0
 

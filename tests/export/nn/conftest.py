@@ -61,7 +61,8 @@ def made(shipped, tmp_path_factory):
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["voice", width])
             for name, width in zip(("latent", "frame"), moved.shape, strict=True)
         )
-        graph = helper.make_graph(nodes, "g", [latent], [frame], constants)
+        pitch = [helper.make_tensor_value_info("pitch", TensorProto.FLOAT, ["voice", 1])] * ("partials" in card)
+        graph = helper.make_graph(nodes, "g", [latent, *pitch], [frame], constants)
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
         span = {"low": -1.0, "high": 1.0, "default": 0.25, "mean": 0.0, "std": 1.0}
         fields = shipped(base).card.model_dump() | {
@@ -77,6 +78,7 @@ def made(shipped, tmp_path_factory):
                 "points": [0],
                 "frame": [[float(rest[0])]],
                 "tolerance": 1e-5,
+                **({"key": [60]} if "partials" in card else {}),
             },
         }
         helper.set_model_props(proto, {METADATA_KEY: json.dumps(fields | card)})
@@ -117,3 +119,13 @@ def without_chroma(made):
         frame_length=1024,
         hop_length=256,
     )
+
+
+@pytest.fixture(scope="session")
+def of_stiff_strings(made):
+    """A model of partials that strings stretch, more on high keys, with two bands of noise."""
+    harmonics, edges = 20, [0.0, 2000.0, 22050.0]
+    rest = np.concatenate([0.5 / np.arange(1, harmonics + 1), [0.02, 0.01]])
+    moved = np.abs(np.random.default_rng(4).standard_normal((2, len(rest)))) * rest / 8
+    layout = {"harmonics": harmonics, "edges_hz": edges, "low": 40.0, "high": 80.0, "stretch": [-14.0, 0.08]}
+    return made(rest, moved, base="gm-partials-8", partials=layout, loudness_lufs=-70.0)

@@ -35,6 +35,11 @@ CASES = [
     ("Slice", ENDS, {}),
     ("Slice", [*ENDS, np.array([2], np.int64)], {}),
     ("Slice", [np.array([0]), np.array([5]), np.array([-1]), np.array([2])], {}),
+    ("Abs", [], {}),
+    ("Gather", [np.array(2)], {"axis": 1}),
+    ("Gather", [np.array([4, -1, 0])], {"axis": 1}),
+    ("Unsqueeze", [np.array([1])], {}),
+    ("Unsqueeze", [np.array([-1, 0])], {}),
     ("ReduceMean", [np.array([1], np.int64)], {}),
     ("ReduceMean", [np.array([-1], np.int64)], {"keepdims": 0}),
 ]

@@ -11,18 +11,19 @@ from timbrel.host.play.instrument import Instrument
 from .played import SIZES, knobs, of_the_host, play, signals, wandering
 
 WITHIN = 1e-5  # of full scale, as the issue of a file for Max and Pd asks
-MODELS = ["gm-chroma-2", "gm-chroma-8", "lakeside-10", "of_samples", "of_phases", "without_chroma"]
+MODELS = ["gm-chroma-2", "gm-chroma-8", "gm-partials-8", "lakeside-10"]
+MADE = ["of_samples", "of_phases", "without_chroma", "of_stiff_strings"]
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "sustain": 1.0, "release_seconds": 0.0}
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[*MODELS, *MADE])
 def model(request, shipped):
-    return request.getfixturevalue(request.param) if request.param in MODELS[3:] else shipped(request.param)
+    return request.getfixturevalue(request.param) if request.param in MADE else shipped(request.param)
 
 
-@pytest.fixture(scope="session")
-def keys(shipped):
-    return shipped("gm-chroma-8")
+@pytest.fixture(params=["gm-chroma-8", "gm-partials-8"])
+def keys(request, shipped):
+    return shipped(request.param)
 
 
 def still(card, count):
@@ -50,10 +51,11 @@ def test_one_note_is_the_host_s_in_any_blocks(model, in_nn):
 
 
 def test_a_preset_of_one_key_renders_to_the_same(keys, in_nn, tmp_path):
-    preset = Preset.model_validate(
-        {"format": 1, "model": "x", "play": {"phase": "noise"}, "envelope": SHARP, "gesture": {"amount": 0.0}}
-    )
     card = keys.card
+    play_as = {"phase": "noise"} if card.partials is None else {}
+    preset = Preset.model_validate(
+        {"format": 1, "model": "x", "play": play_as, "envelope": SHARP, "gesture": {"amount": 0.0}}
+    )
     instrument = Instrument(Patch("x", preset, keys, tmp_path), card.sample_rate)
     on, count = 777, 22050
     expected = instrument.process([NoteOn(on, 0, 64, 127)], count)
@@ -64,7 +66,7 @@ def test_a_preset_of_one_key_renders_to_the_same(keys, in_nn, tmp_path):
     assert apart(np.sqrt(0.5) * sound[risen:], expected[0, risen:]) < WITHIN  # each side has half of the power
 
 
-@pytest.mark.parametrize("name", ["gm-chroma-2", "lakeside-10"])
+@pytest.mark.parametrize("name", ["gm-chroma-2", "gm-partials-8", "lakeside-10"])
 def test_note_after_note_is_the_host_s_voice_after_voice(shipped, in_nn, name):
     model, count = shipped(name), 16000
     onsets, ends = [300, 5000, 5001 + 4096], [4000, 9000, 15000]
@@ -77,7 +79,7 @@ def test_note_after_note_is_the_host_s_voice_after_voice(shipped, in_nn, name):
         assert apart(play(in_nn(model), signals(offsets, pitch, level), sizes)[0], expected) < WITHIN
 
 
-@pytest.mark.parametrize("name", ["gm-chroma-2", "lakeside-10"])
+@pytest.mark.parametrize("name", ["gm-chroma-2", "gm-partials-8", "lakeside-10"])
 def test_rows_are_voices_apart_and_do_not_hear_each_other(shipped, in_nn, name):
     model, count = shipped(name), 6000
     offsets = [wandering(model.card, count, seed) for seed in range(3)]
@@ -182,7 +184,7 @@ def test_the_level_multiplies_the_sound_and_gain_db_too_without_a_step(keys, in_
     assert apart(np.concatenate(sound, axis=2)[0, 0], plain * gain * sent[0, -1]) < WITHIN
 
 
-@pytest.mark.parametrize("name", ["gm-chroma-8", "lakeside-10"])
+@pytest.mark.parametrize("name", ["gm-chroma-8", "gm-partials-8", "lakeside-10"])
 def test_what_is_no_number_is_not_heard_and_ends(shipped, in_nn, name):
     model, count = shipped(name), 6500
     sent = signals(still(model.card, count), 60.0, 1.0)

@@ -73,10 +73,9 @@ def test_a_file_does_not_say_where_it_was_made(shipped, file_of):
         ("export text.onnx --nn new.ts", "text.onnx cannot be opened as an ONNX model"),
         (
             "export gm-drums --nn new.ts",
-            r"gm-drums.onnx is a model of kind clip, and nn~ plays spectrum and grain alone",
+            r"gm-drums.onnx is a model of kind clip, and nn~ plays spectrum, partials, grain alone",
         ),
         ("export digits-spoken --nn new.ts", "kind clip"),
-        ("export gm-partials-8 --nn new.ts", "or make spectra with timbrel make --family chroma"),
         ("export gm-loops --nn new.ts", "kind stream"),
         ("export model.onnx --nn gone/new.ts", "folder gone does not exist"),
     ],

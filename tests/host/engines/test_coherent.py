@@ -47,8 +47,8 @@ class Plain:
     def __init__(self, voicing, layout, character):
         self.length, self.scale = voicing.frame_length, voicing.frame_length / FRAME
         self.noise, self.offsets, self.layout, self.character = (
-            voicing._noise,
-            voicing._harmonic_phases,
+            voicing.noise_frames,
+            voicing.harmonic_phases,
             layout,
             character,
         )

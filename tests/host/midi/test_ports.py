@@ -276,7 +276,7 @@ def test_a_controller_that_goes_leaves_no_pedal_down_and_nothing_bent_but_what_a
 def test_a_controller_that_comes_later_is_found():
     inputs = Inputs([], "jack")
     with controller("Late") as late:
-        assert inputs.rescan() == ["MIDI port 'Late:out' is here"]
+        until(lambda: inputs.rescan() == ["MIDI port 'Late:out' is here"], "the controller")
         assert comes(inputs, (late, b"\x90\x30\x01")) == [NoteOn(0, 0, 48, 1)]
 
 

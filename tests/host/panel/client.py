@@ -19,6 +19,7 @@ class Client:
             max_size=None,
             open_timeout=PATIENCE_SECONDS,
             close_timeout=1,
+            ping_interval=None,  # the server asks; on a machine that stands still nobody else need close
         )
         self._token = panel.token
         self.state = {}

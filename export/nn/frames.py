@@ -1,0 +1,109 @@
+"""The base of voices that overlap-add frames, in TorchScript: what `SpectrumEngine` sounds.
+
+Frames begin on the samples on which those of the engine's first, second, third … voice would, and read knobs and pitch
+where it does. So the sound is the engine's, whatever the division into blocks.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ...host.contract.card import Card
+from ...host.engines.protocol import MIDDLE_C
+from ...host.engines.spectrum import Voicing
+from .player import Player
+
+
+class FramePlayer(Player):
+    """Voices of which frames are a hop apart; a kind of models says what is in them."""
+
+    held: Tensor
+    next_frames: list[int]
+    moments: list[int]
+
+    def __init__(self, card: Card, voicing: Voicing) -> None:
+        """Take the times of a voicing."""
+        super().__init__(card, ["(signal) sound"])
+        self.frame_length, self.hop_length = voicing.frame_length, voicing.hop_length
+        self.knob_hop, self.delay = card.hop_length, voicing.delay
+        self.keyed, self.conditioned = card.partials is not None, card.chroma is not None
+        self.octave = card.chroma.octave if card.chroma is not None else 0
+        self.middle = float(MIDDLE_C)
+        self.moments = [place * self.hop_length // voicing.parts for place in voicing.moments]
+        self.together = voicing.together
+        self.history = self.knob_hop + self.delay  # samples of codes before a block that frames in it may read
+        self.next_frames = [0]
+        self.register_buffer("held", torch.zeros(1, self.latents, self.history))
+
+    def longest(self) -> int:
+        """See `Player.longest`."""
+        return self.frame_length
+
+    def begin_rows(self, rows: int, device: torch.device) -> None:
+        """See `Player.begin_rows`."""
+        self.next_frames = [0] * rows
+        self.held = torch.zeros(rows, self.latents, self.history, device=device)
+        self.begin_states(rows)
+
+    def begin_note(self, row: int, number: int) -> None:
+        """See `Player.begin_note`: the frames that overlap its first sample are due, as in `SpectrumEngine.begin`."""
+        moment = self.moments[number // self.together % len(self.moments)]
+        silent = self.onsets[row] - self.frame_length
+        self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length
+        self.begin_state(row, number + 1)
+
+    def keep(self, codes: Tensor) -> None:
+        """See `Player.keep`: those that frames of the next block may read."""
+        self.held = torch.cat([self.held, codes], 2)[:, :, -self.history :].clone()
+
+    def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
+        """See `Player.add`: frames, each of the code at the last multiple of the hop before it."""
+        places: list[int] = []
+        read: list[Tensor] = []
+        ratios: list[float] = []
+        keys: list[int] = []
+        while self.next_frames[row] < end:
+            frame = self.next_frames[row]
+            heard = max(frame, self.onsets[row])  # neither pitch nor knobs are read before the note
+            knobs = max(frame - self.delay, self.onsets[row])
+            knobs -= knobs % self.knob_hop + self.now
+            note = self.note_at(pitch, heard)
+            key = math.floor(note + 0.5)
+            if self.keyed:
+                key = min(max(key, 0), 127)
+                away = note - key
+            elif self.conditioned:
+                away = 12.0 * (key // 12 - 1 - self.octave) + (note - key)
+            else:
+                away = note - self.middle
+            places.append(frame - self.now)
+            read.append(codes[:, knobs] if knobs >= 0 else self.held[row, :, knobs])
+            ratios.append(2.0 ** (away / 12.0) * self.model_rate / self.values[2])
+            keys.append(key)
+            self.next_frames[row] += self.hop_length
+        if len(places) > 0:
+            first = self.onsets[row] - self.now
+            for number, frame in enumerate(self.frames(row, torch.stack(read), keys, ratios)):
+                place = places[number]
+                begin = max(place, first)
+                pending[0, begin : place + self.frame_length] += frame[begin - place :]
+
+    def begin_states(self, rows: int) -> None:
+        """Be ready for the states of as many voices."""
+        raise NotImplementedError
+
+    def begin_state(self, row: int, number: int) -> None:
+        """Begin the state of a row's voice; ``number`` is the engine's of it, from 1 on."""
+        raise NotImplementedError
+
+    def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
+        """Return the next frames of a row's voice, [frames, frame_length].
+
+        Args:
+            row: the voice.
+            codes: [frames, latents].
+            keys: the MIDI note that is decoded, of each.
+            ratios: of the frequency to sound to that of what is decoded, of each.
+        """
+        raise NotImplementedError

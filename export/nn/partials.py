@@ -1,0 +1,160 @@
+"""A voice of models of partials, whose partials stay in phase: what `CoherentVoicing` makes of them, in TorchScript."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...host.contract.card import KEYS
+from ...host.contract.model import Model
+from ...host.dsp import from_middle
+from ...host.engines.coherent import GOLDEN, STEPS, TOP_BINS, CoherentVoicing
+from ...host.engines.decoded import OfPartials
+from ...host.engines.frames import PLAIN
+from ...host.engines.partials import QUIETEST
+from ...host.engines.phase import STRIDE
+from ...host.units import INAUDIBLE_HZ
+from .frames import FramePlayer
+
+
+class PartialsPlayer(FramePlayer):
+    """Voices of sinusoids whose phases go on from frame to frame, and of filtered noise."""
+
+    lobes: Tensor
+    noise: Tensor
+    fundamentals: Tensor
+    orders: Tensor
+    spread: Tensor
+    phases: Tensor
+    middle_signs: Tensor
+    turns: list[float]
+    lasts: list[float]
+    next_noise: list[int]
+
+    def __init__(self, model: Model, decoder: nn.Module) -> None:
+        """Make the tables; ``decoder`` gives frames, [rows, frame_width], of latents and pitch, [rows, 1]."""
+        card, voicing = model.card, CoherentVoicing(model, PLAIN)
+        assert card.partials is not None
+        super().__init__(card, voicing)
+        self.decoder = decoder
+        self.harmonics = card.partials.harmonics
+        bins, scale = self.frame_length // 2 + 1, self.frame_length / card.frame_length
+        parts = OfPartials(card, card.partials, bins, scale)
+        orders = np.broadcast_to(parts.orders, (KEYS, self.harmonics))
+        tables = {
+            "lobes": voicing.lobes,
+            "noise": voicing.noise_frames,
+            "fundamentals": parts.fundamentals(np.arange(KEYS)) * scale,
+            "orders": orders,
+            "spread": parts.spread,
+            "phases": voicing.harmonic_phases[: self.harmonics],
+            "middle_signs": from_middle(bins),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, torch.from_numpy(table.copy()))
+        self.amplitude, self.hiss = float(voicing.amplitude), float(voicing.hiss)
+        self.overlap, self.taps, self.steps, self.top_bins = voicing.shape.overlap, voicing.shape.taps, STEPS, TOP_BINS
+        self.quietest, self.inaudible, self.golden, self.stride = QUIETEST, INAUDIBLE_HZ, GOLDEN, STRIDE
+        self.turns, self.lasts, self.next_noise = [0.0], [0.0], [0]
+
+    def begin_states(self, rows: int) -> None:
+        """See `FramePlayer.begin_states`."""
+        self.turns, self.lasts, self.next_noise = [0.0] * rows, [0.0] * rows, [0] * rows
+
+    def begin_state(self, row: int, number: int) -> None:
+        """See `FramePlayer.begin_state` and `CoherentVoicing.begin`."""
+        self.turns[row], self.lasts[row] = number * self.golden % 1.0, 0.0
+        self.next_noise[row] = number * self.stride % self.noise.shape[0]
+
+    def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
+        """See `FramePlayer.frames` and `CoherentVoicing.parts_of`."""
+        chosen = torch.tensor(keys, device=codes.device)
+        ratio = exact(ratios).to(codes.device)
+        decoded = self.decode(codes, chosen)
+        heights, bands = decoded[:, : self.harmonics], decoded[:, self.harmonics :]
+        heights = torch.where(heights < self.quietest * heights.amax(1, keepdim=True), 0.0, heights)
+        first = self.fundamentals[chosen] * ratio
+        places = first[:, None] * self.orders[chosen]
+        turns = self.advance(row, first)[:, None] * self.orders[chosen] + self.phases
+        spectra = self.sinusoids(places, turns, heights * (self.amplitude * self.frame_length))
+        count = self.noise.shape[0]
+        which = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % count
+        self.next_noise[row] = (self.next_noise[row] + len(keys)) % count
+        spectra = spectra + self.noise[which] * self.level(bands, ratio)
+        frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
+        return frames
+
+    def advance(self, row: int, first: Tensor) -> Tensor:
+        """Return the phase of the fundamental in each frame, in cycles, [frames]; ``first`` is where it lies, in bins.
+
+        Between the middles of two frames it is taken to move straight from one place to the other.
+        """
+        turn, last = self.turns[row], self.lasts[row]
+        turns: list[float] = []
+        places: list[float] = first.tolist()
+        for place in places:
+            turn += ((last if last > 0 else place) + place) / (2 * self.overlap)
+            last = place
+            turns.append(turn)
+        self.turns[row], self.lasts[row] = turn, last
+        return exact(turns).to(first.device)
+
+    def sinusoids(self, places: Tensor, turns: Tensor, strengths: Tensor) -> Tensor:
+        """Return the spectra of partials around the middles of frames, [frames, bins]; all three [frames, harmonics].
+
+        Args:
+            places: in bins.
+            turns: phases, in cycles.
+            strengths: amplitudes times ``frame_length``.
+        """
+        rows, bins = places.shape[0], self.frame_length // 2 + 1
+        width = bins + 2 * self.taps
+        angle = (2 * math.pi * (turns % 1.0)).to(strengths.dtype)
+        faded = strengths * ((bins - 1 - places) / self.top_bins).clamp(0.0, 1.0).to(strengths.dtype)
+        number = torch.nonzero(faded.flatten()).flatten()
+        at, angle, faded = places.flatten()[number], angle.flatten()[number], faded.flatten()[number]
+        middle = torch.round(at)
+        lobes = self.lobes[torch.round((at - middle + 0.5) * self.steps).long()]
+        begin = torch.div(number, places.shape[1], rounding_mode="floor") * width + middle.long()
+        reach = torch.arange(2 * self.taps + 1, device=places.device)
+        bins_reached = (begin[:, None] + reach).flatten()
+        parts: list[Tensor] = []
+        for side in (torch.cos(angle), torch.sin(angle)):
+            added = torch.zeros(rows * width, dtype=torch.float64, device=places.device)
+            added.index_add_(0, bins_reached, (lobes * (faded * side)[:, None]).flatten().double())
+            parts.append(added.to(strengths.dtype).reshape(rows, width))
+        spectra = torch.complex(parts[0], parts[1])
+        below = torch.conj(spectra[:, : self.taps].flip([1])).resolve_conj()  # what reaches below 0 comes back
+        spectra[:, self.taps + 1 : 2 * self.taps + 1] += below
+        result = spectra[:, self.taps : self.taps + bins].clone()
+        result[:, 0] *= 2
+        return result
+
+    def level(self, bands: Tensor, ratio: Tensor) -> Tensor:
+        """Return the level of noise in each bin, [frames, bins]; see `CoherentVoicing`."""
+        level = torch.sqrt(torch.square(bands) @ self.spread) * self.hiss
+        if bool(torch.any(ratio != 1.0)):
+            bins = level.shape[1]
+            source = torch.round(torch.arange(bins, device=bands.device) / ratio[:, None]).long()
+            gain = (source < bins).to(level.dtype) / torch.sqrt(ratio)[:, None].to(level.dtype)
+            level = torch.gather(level, 1, source.clamp(max=bins - 1)) * gain
+        lowest = math.ceil(self.inaudible * self.frame_length / self.values[2])
+        level[:, :lowest] = level[:, lowest : lowest + 1]
+        for _ in range(2):  # tapered: twice a mean of each bin and its neighbours
+            around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
+            level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])
+        return level
+
+    @torch.jit.export
+    def decode(self, codes: Tensor, keys: Tensor) -> Tensor:
+        """Return the heights and noise of codes, [rows, latents], on keys, [rows]: [rows, frame_width]."""
+        frames: Tensor = self.decoder(codes, keys.to(codes.dtype)[:, None])
+        return frames
+
+
+def exact(numbers: list[float]) -> Tensor:
+    """Return numbers in double precision; TorchScript makes tensors of lists in single precision, whatever is asked."""
+    rounded = torch.tensor(numbers).double()
+    near: list[float] = rounded.tolist()
+    return rounded + torch.tensor([number - near[place] for place, number in enumerate(numbers)]).double()
