@@ -9,7 +9,6 @@ each frame.
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -238,20 +237,21 @@ class CoherentVoicing:
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
         runs = []  # of rows that are one voice's, in order of time
-        for _, group in itertools.groupby(range(len(states)), key=lambda row: id(states[row])):
-            rows = list(group)
-            start, state = rows[0], states[rows[0]]
-            before[start] = state.first if state.first is not None else first[start]
-            way[start] = state.ratio if state.ratio is not None else ratios[start]
-            runs.append((state, start, rows[-1] + 1))
+        starts = [row for row, state in enumerate(states) if row == 0 or state is not states[row - 1]]
+        for start, end in zip(starts, [*starts[1:], len(states)], strict=True):
+            state = states[start]
+            before[start] = first[start] if state.first is None else state.first
+            way[start] = ratios[start] if state.ratio is None else state.ratio
+            runs.append((state, start, end))
         known = np.isfinite(before) & np.isfinite(first)
         steps = np.where(known, before + first, np.where(np.isfinite(first), 2 * first, 0.0)) / (2 * overlap)
         turns = np.multiply.outer(steps, detune)
+        turns[starts] += np.array([state.turns for state, _, _ in runs])
+        last_first, last_ratio = first.tolist(), ratios.tolist()
         for state, start, end in runs:
-            turns[start] += state.turns
             if end - start > 1:
                 np.cumsum(turns[start:end], axis=0, out=turns[start:end])
-            state.turns, state.first, state.ratio = turns[end - 1].copy(), float(first[end - 1]), float(ratios[end - 1])
+            state.turns, state.first, state.ratio = turns[end - 1].copy(), last_first[end - 1], last_ratio[end - 1]
 
         free_turns = np.zeros((*places.shape, len(detune)))
         if not places.shape[1]:

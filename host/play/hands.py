@@ -48,6 +48,7 @@ ZONE_BEND = 50.0  # semitones of a finger's bend and its zone's, as zones begin 
 
 LONGEST_GLIDE_SECONDS = 5.0  # at the upper end of CC 5
 GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.6 s, which are played most
+FORGETTING_SAMPLES = 1024  # between two times that voices drop what has passed
 
 
 class Hands:
@@ -111,6 +112,7 @@ class Hands:
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding
         self._set_glide()
+        self._next_forgetting = 0  # sample
         self._expected_sheds = 0  # voices that will be stolen once their sample comes
 
     def latent_values(self) -> list[float]:
@@ -153,7 +155,9 @@ class Hands:
         self._fingers.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
-        self.voices.forget(time)
+        if time >= self._next_forgetting:  # a voice keeps little, and there may be many
+            self._next_forgetting = time + FORGETTING_SAMPLES
+            self.voices.forget(time)
 
     def hear(self, event: Event) -> None:
         """Apply an event; events come in order of time."""

@@ -146,9 +146,11 @@ class Synthesis:
         voices = self._own_voices()
         motion = self._hands.motion_of(voices)
         streams = self._engine.render([voice.stream for voice in voices], motion, start, count)
+        levels = np.empty((len(voices), 1, count), np.float32)
+        for voice, level in zip(voices, levels, strict=True):
+            level[0] = voice.level(start, count, steal)
         sums: dict[int, Array] = {}
-        for voice, stream in zip(voices, streams, strict=True):
-            sound = stream * voice.level(start, count, steal)
+        for voice, sound in zip(voices, np.multiply(streams, levels) if voices else (), strict=True):
             if voice.part in sums:
                 sums[voice.part] += sound
             else:

@@ -165,7 +165,6 @@ class GestureMotion(Beside):
 
     def _within(self, codes: Array, added: Doubles) -> Array:
         """Return codes of knobs with what is added, [rows, n_latents], as far as their spans allow."""
-        moved: Array = np.clip(codes + added, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(
-            np.float32
-        )
+        highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
+        moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
         return moved

@@ -242,7 +242,7 @@ class Gesture:
 
     def _wanders(self, seconds: Doubles) -> Doubles:
         """Return how much of its wandering is heard, [moments]: the more, the longer than recorded it is held."""
-        parts = np.clip((seconds / self._mix.held - 1) / JOINS, 0.0, 1.0)
+        parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
         heard: Doubles = parts * parts * (3 - 2 * parts)
         return heard
 
@@ -295,8 +295,8 @@ class _Curve:
         self._rate = rate
         self._origin = begin - place % CHUNK * STEP
         self._before = place % CHUNK
-        self._number: int | None = None
-        self._chunk = np.zeros(0, np.float32)  # of that number
+        self._begin: int | None = None  # the first sample of the chunk that was computed last
+        self._chunk = np.zeros(0, np.float32)
 
     def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
         """Return gains at samples ``start`` to ``start + count``, [count] >= 1; before its beginning, as there.
@@ -304,6 +304,8 @@ class _Curve:
         Args:
             levels: gives levels in dB, [moments], at seconds since the beginning, [moments], 0 or more.
         """
+        if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # as most blocks
+            return self._chunk[start - self._begin : start - self._begin + count]
         first, at = divmod(start - self._origin, CHUNK_SAMPLES)
         if at + count <= CHUNK_SAMPLES:
             return self._gains(first, levels)[at : at + count]
@@ -312,9 +314,11 @@ class _Curve:
 
     def _gains(self, number: int, levels: Callable[[Doubles], Doubles]) -> Array:
         """Return a chunk's gains, [CHUNK_SAMPLES]."""
-        if number != self._number:
+        begin = self._origin + number * CHUNK_SAMPLES
+        if begin != self._begin:
             moments = np.arange(CHUNK + 1) + (number * CHUNK - self._before)
             known = 10 ** (levels(np.maximum(moments, 0) * (STEP / self._rate)) / 20)
-            ramps = known[:-1, np.newaxis] + np.diff(known)[:, np.newaxis] * PARTS_OF_STEP
-            self._number, self._chunk = number, ramps.reshape(-1).astype(np.float32)
+            ramps = np.multiply.outer(np.diff(known), PARTS_OF_STEP)
+            ramps += known[:-1, np.newaxis]
+            self._begin, self._chunk = begin, ramps.reshape(-1).astype(np.float32)
         return self._chunk
