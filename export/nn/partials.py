@@ -10,11 +10,10 @@ from ...host.contract.card import KEYS
 from ...host.contract.model import Model
 from ...host.dsp import from_middle
 from ...host.engines.coherent import GOLDEN, STEPS, TOP_BINS, CoherentVoicing
-from ...host.engines.decoded import OfPartials
+from ...host.engines.decoded import LOW_BINS, OfPartials
 from ...host.engines.frames import PLAIN
 from ...host.engines.partials import QUIETEST
 from ...host.engines.phase import STRIDE
-from ...host.units import INAUDIBLE_HZ
 from .frames import FramePlayer
 
 
@@ -26,6 +25,8 @@ class PartialsPlayer(FramePlayer):
     fundamentals: Tensor
     orders: Tensor
     spread: Tensor
+    low_noise: Tensor
+    low_spread: Tensor
     phases: Tensor
     middle_signs: Tensor
     turns: list[float]
@@ -41,6 +42,7 @@ class PartialsPlayer(FramePlayer):
         self.harmonics = card.partials.harmonics
         bins, scale = self.frame_length // 2 + 1, self.frame_length / card.frame_length
         parts = OfPartials(card, card.partials, bins, scale)
+        assert voicing.low_noise is not None
         orders = np.broadcast_to(parts.orders, (KEYS, self.harmonics))
         tables = {
             "lobes": voicing.lobes,
@@ -48,6 +50,8 @@ class PartialsPlayer(FramePlayer):
             "fundamentals": parts.fundamentals(np.arange(KEYS)) * scale,
             "orders": orders,
             "spread": parts.spread,
+            "low_noise": voicing.low_noise,
+            "low_spread": parts.low_spread,
             "phases": voicing.harmonic_phases[: self.harmonics],
             "middle_signs": from_middle(bins),
         }
@@ -55,7 +59,8 @@ class PartialsPlayer(FramePlayer):
             self.register_buffer(name, torch.from_numpy(table.copy()))
         self.amplitude, self.hiss = float(voicing.amplitude), float(voicing.hiss)
         self.overlap, self.taps, self.steps, self.top_bins = voicing.shape.overlap, voicing.shape.taps, STEPS, TOP_BINS
-        self.quietest, self.inaudible, self.golden, self.stride = QUIETEST, INAUDIBLE_HZ, GOLDEN, STRIDE
+        self.low_bins = LOW_BINS
+        self.quietest, self.golden, self.stride = QUIETEST, GOLDEN, STRIDE
         self.turns, self.lasts, self.next_noise = [0.0], [0.0], [0]
 
     def begin_states(self, rows: int) -> None:
@@ -81,6 +86,10 @@ class PartialsPlayer(FramePlayer):
         count = self.noise.shape[0]
         which = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % count
         self.next_noise[row] = (self.next_noise[row] + len(keys)) % count
+        low = (self.low_noise[which] * (torch.sqrt(torch.square(bands) @ self.low_spread) * self.hiss)[:, :, None]).sum(
+            1
+        )
+        spectra[:, : low.shape[1]] += low
         spectra = spectra + self.noise[which] * self.level(bands, ratio)
         frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
         return frames
@@ -134,13 +143,13 @@ class PartialsPlayer(FramePlayer):
     def level(self, bands: Tensor, ratio: Tensor) -> Tensor:
         """Return the level of noise in each bin, [frames, bins]; see `CoherentVoicing`."""
         level = torch.sqrt(torch.square(bands) @ self.spread) * self.hiss
+        level[:, : self.low_bins] = level[:, self.low_bins : self.low_bins + 1]
         if bool(torch.any(ratio != 1.0)):
             bins = level.shape[1]
             source = torch.round(torch.arange(bins, device=bands.device) / ratio[:, None]).long()
             gain = (source < bins).to(level.dtype) / torch.sqrt(ratio)[:, None].to(level.dtype)
             level = torch.gather(level, 1, source.clamp(max=bins - 1)) * gain
-        lowest = math.ceil(self.inaudible * self.frame_length / self.values[2])
-        level[:, :lowest] = level[:, lowest : lowest + 1]
+        level[:, : self.low_bins] = 0.0
         for _ in range(2):  # tapered: twice a mean of each bin and its neighbours
             around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
             level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])

@@ -18,11 +18,13 @@ LOBE_REACH = 3  # bins on either side of a partial in a spectrum
 def spread(partials: Partials, hertz: Floats) -> Array:
     """Return the weight of each band's noise at some frequencies, [bands, frequencies]: of powers.
 
-    Between two bands' middles, geometric means of their edges, powers go straight over logarithms of frequency.
+    Between two bands' middles, geometric means of their edges, powers go straight over logarithms of frequency. Not so
+    between the lowest two: below the first edge may be a room's rumble, which must not reach what is heard above it.
     """
     edges = np.maximum(np.array(partials.edges_hz), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
     at = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
+    at = np.where(hertz < edges[1], 0.0, np.maximum(at, 1.0))
     weights: Array = np.maximum(0.0, 1 - np.abs(at - np.arange(len(middles))[:, np.newaxis])).astype(np.float32)
     return weights
 

@@ -9,6 +9,7 @@ each frame.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from ..contract.model import Model
 from ..dsp import from_middle, white_noise
 from ..errors import UserError
 from ..units import INAUDIBLE_HZ
-from .decoded import parts
+from .decoded import LOW_BINS, parts
 from .frames import Character, Decoder
 from .partials import HIGHEST_HARMONIC, Floats
 from .phase import LOSS_DB, STRIDE
@@ -72,10 +73,46 @@ def _lobes(shape: Shape) -> Array:
 @functools.lru_cache(maxsize=4)
 def _noise(shape: Shape) -> Spectrum:
     """Return the transforms of a loop of white noise of variance 1, [frames, bins], around each frame's middle."""
+    return _transforms(_loop(shape), shape)
+
+
+@functools.lru_cache(maxsize=4)
+def _low_noise(shape: Shape, edges: tuple[float, ...]) -> Spectrum:
+    """Return the same of bands of that noise, of which the transforms' first bins hold all: [frames, bands, bins].
+
+    With what `_tapered` leaves of white noise from `LOW_BINS` on, bands of the same level sum to white noise.
+
+    Args:
+        shape: of the frames.
+        edges: of the bands, in bins, one more than there are bands; the last reaches as far as something is missing.
+    """
+    loop = _loop(shape)
+    left = _tapered((np.arange(shape.length) >= LOW_BINS).astype(np.float32)[np.newaxis])[0]
+    last = int(np.argmax(left > 1 - 1e-6))
+    places = np.arange(len(loop) // 2 + 1) * shape.length / len(loop)
+    whole = np.fft.rfft(loop) * (1 - np.interp(places, np.arange(last + 1), left[: last + 1]))
+    bands = [
+        np.fft.irfft(np.where((places >= low) & (places < high), whole, 0), len(loop)).astype(np.float32)
+        for low, high in itertools.pairwise((*edges[:-1], last))
+    ]
+    bins = last + shape.taps + 1
+    spectra = np.stack([_transforms(band, shape)[:, :bins] for band in bands], axis=1)
+    spectra.setflags(write=False)
+    return spectra
+
+
+def _loop(shape: Shape) -> Array:
+    """Return white noise of variance 1, whole hops of it."""
+    hop = shape.length // shape.overlap
+    loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
+    return loop
+
+
+def _transforms(loop: Array, shape: Shape) -> Spectrum:
+    """Return the transforms of a loop's frames, [frames, bins], around each one's middle."""
     hop = shape.length // shape.overlap
     turn = 2 * np.pi * np.arange(shape.length) / shape.length
     window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
-    loop = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)  # whole hops
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])
     frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window.astype(np.float32)
     spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)
@@ -110,6 +147,7 @@ class CoherentVoicing:
         shape: of its frames.
         lobes: of partials between two bins, [`STEPS` + 1, 2 * taps + 1].
         noise_frames: the transforms of a loop of white noise of variance 1, [frames, bins].
+        low_noise: those of its low bands, [frames, lows, bins]; None where noise has none.
         amplitude, hiss: by which decoded heights and levels of noise are multiplied.
         harmonic_phases: with which harmonics begin, in cycles, [`HIGHEST_HARMONIC`].
     """
@@ -150,6 +188,7 @@ class CoherentVoicing:
         self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
         self._parts = parts(card, self._bins, self._scale)
         self._layout = self._parts.layout
+        self.low_noise = _low_noise(self.shape, self._parts.low_edges) if self._layout.lows else None
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
         self._decoder = Decoder(model)
@@ -202,8 +241,8 @@ class CoherentVoicing:
         """Return what `make` adds up, around the middle of each frame.
 
         Returns:
-            The partials' spectra, [rows, channels, bins]; those of noise of variance 1, [rows, channels, bins]; and
-            the level of the noise, [rows, bins].
+            The partials' spectra and those of low noise, [rows, channels, bins]; those of noise of variance 1, [rows,
+            channels, bins]; and the level of the noise, [rows, bins].
         """
         rows = self._decoder.rows(latents, chroma, self._parts.rows)
         first = self._parts.fundamentals(chroma) * self._scale * ratios
@@ -224,7 +263,11 @@ class CoherentVoicing:
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
         strength *= self.amplitude * np.float32(self.frame_length)
         spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
-        return spectra, self._next_noise(states), self._level(self._layout.residue(rows), ratios)
+        which = self._next_noise(states)
+        if self.low_noise is not None and self.hiss > 0:
+            low = self._low(which, self._layout.low(rows) * self.hiss)
+            spectra[:, :, : low.shape[2]] += low
+        return spectra, self._noise_at(which), self._level(self._layout.residue(rows), ratios)
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
@@ -304,25 +347,45 @@ class CoherentVoicing:
         result[:, :, 0] *= 2
         return result
 
-    def _next_noise(self, states: Sequence[CoherentState]) -> Spectrum:
-        """Return the white noise of each voice's next frame, [rows, channels, bins]."""
+    def _next_noise(self, states: Sequence[CoherentState]) -> Indices:
+        """Return which frame of noise each voice's next one has, [rows]."""
         which = np.empty(len(states), np.intp)
         for row, state in enumerate(states):
             which[row] = state.noise
             state.noise = (state.noise + 1) % len(self.noise_frames)
-        noise = self.noise_frames[which]
+        return which
+
+    def _noise_at(self, which: Indices) -> Spectrum:
+        """Return white noise, [rows, channels, bins]."""
         if self.channels == 1:
-            return noise[:, np.newaxis]
+            return self.noise_frames[which][:, np.newaxis]
+        return self._sides(self.noise_frames[which], self.noise_frames[(which + APART) % len(self.noise_frames)])
+
+    def _low(self, which: Indices, levels: Array) -> Spectrum:
+        """Return noise of low bands of these levels, [rows, lows], as [rows, channels, bins]."""
+        assert self.low_noise is not None
+        levels = levels[:, :, np.newaxis]
+        low: Spectrum = (self.low_noise[which] * levels).sum(1)
+        if self.channels == 1:
+            return low[:, np.newaxis]
+        return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
+
+    def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
+        """Return noise of left and right, [rows, 2, bins]; the wider the voice, the more right has of the other."""
         alike = 1 - self._character.width
-        other = self.noise_frames[(which + APART) % len(self.noise_frames)]
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
     def _level(self, residue: Array, ratios: Floats) -> Array:
         """Return the level of the noise, [rows, bins]."""
         level = residue * self.hiss
+        if self.low_noise is not None:
+            level[:, :LOW_BINS] = level[:, LOW_BINS, np.newaxis]
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
-        level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
+        if self.low_noise is not None:
+            level[:, :LOW_BINS] = 0.0
+        else:
+            level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
         return _tapered(level)
 
 

@@ -1,5 +1,6 @@
 """Partials and noise of what a model decodes: spectra are taken apart, a model of partials gives them as they are."""
 
+import itertools
 from typing import Protocol
 
 import numpy as np
@@ -7,9 +8,12 @@ import numpy.typing as npt
 
 from ..contract.card import KEYS, PITCH_CLASSES, Card, Partials
 from ..contract.partials import in_bins, orders, spread
+from ..units import INAUDIBLE_HZ
 from .partials import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
 
 FINE = 8  # places in a bin of noise at which bands are looked up
+# Of noise, below which bins are too coarse: 86 Hz at 44.1 kHz. What is 30 dB louder at 20 Hz would reach through them.
+LOW_BINS = 2
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -21,10 +25,12 @@ class Parts(Protocol):
     Attributes:
         layout: of a row of them.
         orders: the frequency of each partial in parts of the first one's, [harmonics], or by key, [128, harmonics].
+        low_edges: of the low bands of noise, in bins of noise, one more than there are of these.
     """
 
     layout: Layout
     orders: Floats
+    low_edges: tuple[float, ...]
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         """Return the fundamentals of decoded frames in bins of a frame of the model, [rows]; NaN where there is none.
@@ -41,6 +47,8 @@ class Parts(Protocol):
 
 class OfSpectra:
     """Partials and noise of spectra, which are taken apart."""
+
+    low_edges: tuple[float, ...] = ()
 
     def __init__(self, card: Card, bins: int, scale: float) -> None:
         """Make the tables.
@@ -74,19 +82,25 @@ class OfPartials:
 
     Attributes:
         spread: how much of each band's power each bin of noise takes, [bands, bins].
+        low_spread: and each of the low bands, [bands, lows].
     """
 
     def __init__(self, card: Card, partials: Partials, bins: int, scale: float) -> None:
         """Make the tables; arguments as of `OfSpectra`."""
         self._fundamentals = in_bins(np.arange(KEYS), card)
-        self.layout = Layout(partials.harmonics, bins, 1 / scale, most_free=0)
+        a_bin = card.sample_rate / (card.frame_length * scale)  # Hz
+        top = LOW_BINS * a_bin
+        low_hz = [INAUDIBLE_HZ, *(edge for edge in partials.edges_hz if INAUDIBLE_HZ < edge < top), top]
+        self.low_edges = tuple(hertz / a_bin for hertz in low_hz)
+        self.layout = Layout(partials.harmonics, bins, 1 / scale, most_free=0, lows=len(low_hz) - 1)
         self.orders = orders(partials, np.arange(KEYS) if partials.stretch else np.zeros(1))
         if not partials.stretch:
             self.orders = self.orders[0]
         # A bin of noise takes the mean power of as much of the spectrum as it is wide.
         places = (np.arange(bins)[:, np.newaxis] + (np.arange(FINE) + 0.5) / FINE - 0.5).ravel()
-        hertz = np.abs(places) / scale * card.sample_rate / card.frame_length
-        self.spread = spread(partials, hertz).reshape(partials.bands, bins, FINE).mean(2)
+        self.spread = spread(partials, np.abs(places) * a_bin).reshape(partials.bands, bins, FINE).mean(2)
+        within = (low + (high - low) * (np.arange(FINE) + 0.5) / FINE for low, high in itertools.pairwise(low_hz))
+        self.low_spread = np.stack([spread(partials, hertz).mean(1) for hertz in within], axis=1)
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         """See `Parts`."""
@@ -95,10 +109,11 @@ class OfPartials:
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         """See `Parts`."""
         count = self.layout.harmonics
-        noise = np.sqrt(np.square(frames[:, count:]) @ self.spread)
+        power = np.square(frames[:, count:])
+        noise, low = np.sqrt(power @ self.spread), np.sqrt(power @ self.low_spread)
         heights = frames[:, :count]
         quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
-        return np.concatenate([np.where(quiet, np.float32(0), heights), noise], axis=1)
+        return np.concatenate([np.where(quiet, np.float32(0), heights), noise, low], axis=1)
 
 
 def parts(card: Card, bins: int, scale: float) -> Parts:

@@ -47,17 +47,19 @@ class Layout:
         noise: bins of the noise's spectrum.
         noise_width: how many bins of a frame each of them is wide.
         most_free: free partials, at most.
+        lows: bands of noise that lie below the first bins of that spectrum, which follow it.
     """
 
     harmonics: int
     noise: int
     noise_width: float
     most_free: int = FREE
+    lows: int = 0
 
     @property
     def width(self) -> int:
         """Return how many numbers a row has."""
-        return self.harmonics + 2 * self.most_free + self.noise
+        return self.harmonics + 2 * self.most_free + self.noise + self.lows
 
     def harmonic(self, rows: Array) -> Array:
         """Return the magnitudes at the centres of the harmonics' lobes, [rows, harmonics]."""
@@ -70,7 +72,12 @@ class Layout:
 
     def residue(self, rows: Array) -> Array:
         """Return the root mean square magnitude of the noise around each of its bins, [rows, noise]."""
-        return rows[:, self.harmonics + 2 * self.most_free :]
+        first = self.harmonics + 2 * self.most_free
+        return rows[:, first : first + self.noise]
+
+    def low(self, rows: Array) -> Array:
+        """Return the root mean square magnitude of the noise in each of the low bands, [rows, lows]."""
+        return rows[:, self.width - self.lows :]
 
 
 def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:

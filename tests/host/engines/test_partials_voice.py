@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.contract.card import Partials
-from timbrel.host.contract.partials import hann_lobe, spectra
+from timbrel.host.contract.partials import hann_lobe, spectra, spread
 from timbrel.host.controls import Ramp
 from timbrel.host.dsp import window
 from timbrel.host.engines.frames import Character
@@ -160,6 +160,57 @@ def test_a_band_of_noise_lies_between_its_edges_and_has_the_power_of_its_spectru
     centroid = (found @ np.arange(len(found))) / found.sum()
     assert centroid == pytest.approx((asked @ np.arange(len(asked))) / asked.sum(), rel=0.05)
     assert found[round(middle)] > 0.5 * asked[round(middle)]
+
+
+def noise_of(partials_of, levels, count=12, **settings):
+    """The channels of a key that is noise alone; levels in dB of its bands below 43, 65, 86, 400 Hz and above."""
+    row = np.concatenate([np.zeros(12), 10 ** (np.array(levels) / 20)]).astype(np.float32)
+    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
+    return sound_of(model, [60], count * RATE, STILL, **settings)[0][:, RATE:].astype(np.float64)
+
+
+def density_db(sound, low, high):
+    """The mean power of a bin between two frequencies, in dB, in the measure of bands."""
+    frames = np.lib.stride_tricks.sliding_window_view(sound, 16384)[::4096] * np.blackman(16384)
+    power = np.square(np.abs(np.fft.rfft(frames))).mean(0) / np.square(np.blackman(16384)).sum()
+    hertz = np.arange(len(power)) * RATE / 16384
+    return 10 * np.log10(power[(hertz >= low) & (hertz < high)].mean() / (LEVEL**2 * FRAME / 6))
+
+
+def test_a_rumble_stays_below_what_is_heard(partials_of):
+    (sound,) = noise_of(partials_of, [0, -40, -40, -50, -50], count=20)
+    for asked, (low, high) in zip([-2, -40, -40, -50], [(22, 35), (50, 62), (68, 84), (170, 300)], strict=True):
+        assert density_db(sound, low, high) == pytest.approx(asked, abs=2.0)
+    assert density_db(sound, 10, 18) < -15  # nothing there can be heard
+
+
+@pytest.mark.parametrize("bend", [-0.4, 0.4])
+def test_a_bend_leaves_a_rumble_where_it_is(partials_of, bend):
+    row = np.concatenate([np.zeros(12), [1.0, 0.001, 0.001, 0.001, 0.001]]).astype(np.float32)
+    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
+    sound = one(model, 60, 8 * RATE, Knobs(bend=lambda times: np.full(len(times), bend)))[RATE:]
+    assert density_db(sound, 22, 40) == pytest.approx(-2, abs=2.0)  # as where noise above it has the same level
+    assert density_db(sound, 90, 300) < -55
+
+
+def test_white_noise_of_bands_is_as_strong_below_as_above(partials_of):
+    (sound,) = noise_of(partials_of, [-20] * 5, count=20)
+    for low, high in [(22, 42), (44, 64), (66, 86), (90, 130), (150, 400)]:
+        assert density_db(sound, low, high) == pytest.approx(-20, abs=1.5)
+
+
+def test_low_noise_of_a_wide_voice_differs_from_side_to_side(partials_of):
+    left, right = noise_of(partials_of, [0, -80, -80, -80, -80], count=30, unison=2, width=1.0)
+    assert abs(np.corrcoef(left, right)[0, 1]) < 0.3
+    assert density_db(left, 22, 40) == pytest.approx(density_db(right, 22, 40), abs=1.5)
+
+
+def test_nothing_of_the_lowest_band_is_above_its_edge_and_of_the_others_below():
+    partials = Partials(harmonics=1, edges_hz=EDGES, low=30, high=90)
+    weights = spread(partials, np.array([5.0, 49.0, 51.0, 140.0, 500.0]))
+    assert weights.sum(0) == pytest.approx(1.0)
+    assert weights[0] == pytest.approx([1, 1, 0, 0, 0])
+    assert weights[1, 2:4] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("sizes", [(63, 64, 65), (128,), (5, 5000, 1, 16384)], ids=str)
