@@ -31,6 +31,7 @@ from .notes import (
     velocity,
 )
 from .renditions import Coded, has_encoder, played
+from .stored import from_partials
 from .telling import pair_of, told_apart
 
 Array = npt.NDArray[np.float32]
@@ -95,6 +96,10 @@ def beside(
     for place, single in enumerate(learned):
         say(0.5 + 0.2 * place / len(learned), "playing notes that training heard")
         learned_rows.append(_compared(patch, None, corpus, single, (), every, loudest))
+        if patch.model.card.partials is not None:
+            asked = learned_rows[-1].note.sound
+            again = from_partials(asked, single.key, patch.model.card)
+            learned_rows[-1].row["stored"] = nearness(asked, again, corpus.rate)._asdict()
     compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
     tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
@@ -104,6 +109,7 @@ def beside(
     found["trial"] = trial is not None
     found["unheard_keys"] = len({single.key for single in chosen} - {single.key for single in known})
     found["heard"] = _summary([one.row["ours"] for one in learned_rows])
+    found["stored"] = _summary([one.row["stored"] for one in learned_rows if "stored" in one.row])
     found["frechet"] = _frechet(compared, corpus.rate)
     found["told_apart"] = told_apart(
         [pair_of(one.row["key"], one.note.sound, one.ours, corpus.rate) for one in [*compared, *learned_rows]]

@@ -50,6 +50,7 @@ SIDES = {  # by the figures' names: the heading of a column, and in a terminal
     "sampler": ("Sampler’s ", "sampler"),
     "take": ("A second take’s ", "2nd take"),
     "heard": ("Ours of notes heard, ", "heard"),
+    "stored": ("These of their own partials, ", "stored"),
 }
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
@@ -104,6 +105,8 @@ def figures(found: Figures | None) -> str:
         )
     if found["take"] is not None:
         note += f" A second take is another recording of the same key and velocity; {found['takes']} notes have one."
+    if found["stored"] is not None:
+        note += " Of their own partials, notes are put together again by the same voice, without a network."
     note += "".join(f" {line}." for line in telling_lines(found))
     dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in [*tuning_line(found), *dynamics_line(found)])
     return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics

@@ -157,6 +157,7 @@ def test_figures_are_told_in_words():
         "sampler": None,
         "take": None,
         "heard": None,
+        "stored": None,
         "codes": None,
         "dynamics": None,
         "tuning": {"median_cents": -12.4, "most_cents": 19.9},

@@ -1,0 +1,71 @@
+"""Makes notes anew of their own partials and noise, without a network: what a model of partials could reach."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.contract.card import Card
+from ...host.dsp import window
+from ...host.engines.coherent import CoherentVoicing
+from ...host.engines.frames import BATCH, PLAIN
+from ...train.batches.partials import taken
+from ...train.recipes.partials import PartialsFrames
+
+Array = npt.NDArray[np.float32]
+
+FEWEST_ROWS = 1000  # that a recipe may keep; here nothing is kept
+
+
+class _Stored:
+    """Frames in the place of a model's: the code of each is its number."""
+
+    def __init__(self, card: Card, frames: Array) -> None:
+        self.card, self._frames = card, frames
+
+    def decode(self, latent: Array, condition: Any) -> Array:
+        """Return the frames of numbers, [rows, 1], whatever the condition."""
+        return self._frames[latent[:, 0].astype(np.intp)]
+
+
+def from_partials(sound: Array, key: int, card: Card) -> Array:
+    """Return a note put together again by the coherent voice, [samples].
+
+    A frame of the card's length is taken apart around the middle of each frame of the voice.
+
+    Args:
+        sound: a note of that key in tune, [samples], at the card's rate.
+        key: MIDI.
+        card: of a model of partials, whose layout is taken.
+    """
+    assert card.partials is not None
+    layout, length = card.partials, card.frame_length
+    frames = PartialsFrames(
+        sample_rate=card.sample_rate,
+        frame_length=length,
+        hop_length=card.hop_length,
+        harmonics=layout.harmonics,
+        bands=layout.bands,
+        low=layout.low,
+        high=layout.high,
+        stretch=layout.stretch or False,
+        rows=FEWEST_ROWS,
+    )
+    plain: Any = _Stored(card, np.zeros((0, card.frame_width), np.float32))
+    hop, size = CoherentVoicing(plain, PLAIN).hop_length, CoherentVoicing(plain, PLAIN).frame_length
+    count = -(-(len(sound) + size) // hop)
+    around = np.pad(sound, (length // 2, length + size)).astype(np.float32)
+    pieces = np.lib.stride_tricks.sliding_window_view(around, length)[: count * hop : hop]
+    keys = np.full(count, key)
+    strengths = np.sqrt(np.square(np.abs(np.fft.rfft(pieces * window("hann", length)))).sum(1, keepdims=True))
+    heights = 10 ** (taken(pieces, keys.astype(np.float32), frames) / 20) * strengths
+    stored: Any = _Stored(card, heights.astype(np.float32))
+    voicing = CoherentVoicing(stored, PLAIN)
+    state, numbers = voicing.begin(), np.arange(count, dtype=np.float32)[:, np.newaxis]
+    made = np.zeros(count * hop + size, np.float32)
+    for at in range(0, count, BATCH):
+        part = slice(at, at + BATCH)
+        rows = voicing.make(numbers[part], keys[part], np.ones(len(keys[part])), [state] * len(keys[part]))
+        for place, frame in enumerate(rows[:, 0], at):
+            made[place * hop : place * hop + size] += frame
+    return made[size // 2 : size // 2 + len(sound)]
