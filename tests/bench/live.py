@@ -19,7 +19,7 @@ import numpy as np
 from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, in_words, jack_server, may_hurry, moving_knobs, need
 from timbrel.host.live.messages import Setup
 
-MODEL = "gm-chroma-8"
+MODEL = "gm-partials-8"
 BLOCK, VOICES = 128, 16
 SWEEP = (32, 64, 128, 256, 512, 1024, 2048)
 COUNTS = (16, 24, 32, 40, 48, 56, 64)
@@ -46,10 +46,11 @@ class Held:
         return self.underruns == self.given_up == 0
 
 
-def preset_of(phase, folder):
-    """The path of a preset of the model with that phase."""
-    path = Path(folder, f"{phase}.toml")
-    path.write_text(f'format = 1\nmodel = "{MODEL}"\n[play]\nphase = "{phase}"\n', encoding="utf-8")
+def preset_of(model, phase, folder):
+    """The path of a preset of a model, with a phase if it has spectra."""
+    path = Path(folder, "preset.toml")
+    play = "" if phase is None else f'[play]\nphase = "{phase}"\n'
+    path.write_text(f'format = 1\nmodel = "{model}"\n{play}', encoding="utf-8")
     return str(path)
 
 
@@ -86,12 +87,12 @@ def held(block, voices, seconds, folder, preset):
     return done
 
 
-def start():
+def start(model):
     """Seconds from the command to the first sound of a key that is pressed again and again, on a server that runs."""
     time.sleep(REST_SECONDS)
     with Rig([(frame, bytes([0x90, 60, 100])) for frame in range(0, 10 * RATE, RATE // 50)]) as rig:
         began = time.perf_counter()
-        command = [sys.executable, "-m", "timbrel", "play", MODEL, "--device", CARD, "--midi-api", "jack", "--plain"]
+        command = [sys.executable, "-m", "timbrel", "play", model, "--device", CARD, "--midi-api", "jack", "--plain"]
         # Libraries are compiled when they are installed, and timbrel is when it first runs.
         compiling = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=compiling) as play:
@@ -104,11 +105,11 @@ def start():
                 play.terminate()
 
 
-def most_voices(seconds, folder, phase):
+def most_voices(seconds, folder, preset):
     """The largest of `COUNTS` that holds, as do all smaller ones, each in one of `TRIES`."""
     most = 0
     for voices in COUNTS:
-        if not any(held(BLOCK, voices, seconds, folder, preset_of(phase, folder)).holds for _ in range(TRIES)):
+        if not any(held(BLOCK, voices, seconds, folder, preset).holds for _ in range(TRIES)):
             break
         most = voices
     return most
@@ -117,22 +118,24 @@ def most_voices(seconds, folder, phase):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help=f"of 16 voices; other runs take {BRIEF_SECONDS:g}")
-    parser.add_argument("--phase", default="coherent", choices=("coherent", "noise"))
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--phase", choices=("coherent", "noise"), help="of a model of spectra")
     asked = parser.parse_args()
-    seconds, phase = asked.seconds, asked.phase
+    seconds = asked.seconds
     need("jackd", "jack_wait")
     with tempfile.TemporaryDirectory() as folder:
+        preset = preset_of(asked.model, asked.phase, folder)
         with jack_server(BLOCK):
-            done = held(BLOCK, VOICES, seconds, folder, preset_of(phase, folder))
+            done = held(BLOCK, VOICES, seconds, folder, preset)
             for when, memory in zip(("before", "after"), done.memory, strict=True):
                 print(f"memory {when}: " + "  ".join(f"{kind} {size:.0f} MB" for kind, size in memory.items()))
-            print(f"{most_voices(BRIEF_SECONDS, folder, phase)} voices hold, of those tried\n")
-            starts = [start() for _ in range(STARTS)]
+            print(f"{most_voices(BRIEF_SECONDS, folder, preset)} voices hold, of those tried\n")
+            starts = [start(asked.model) for _ in range(STARTS)]
             print(f"from the command to a key that sounds: {median(starts):.2f} s, slowest {max(starts):.2f} s\n")
         means = []
         for block in SWEEP:
             with jack_server(block):
-                means.append(float(held(block, VOICES, BRIEF_SECONDS, folder, preset_of(phase, folder)).load.mean()))
+                means.append(float(held(block, VOICES, BRIEF_SECONDS, folder, preset).load.mean()))
     rising = [f"{b} to {c}" for (b, c), (m, n) in zip(pairwise(SWEEP), pairwise(means), strict=True) if n > m]
     print(
         f"mean load rises from blocks of {', of '.join(rising)}" if rising else "mean load never rises with the block"

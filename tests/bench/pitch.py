@@ -6,7 +6,8 @@ Every shipped preset without its effects, motions, gestures, envelope and unison
 keys from C2 to C7, by pYIN and by the peaks of the harmonics, in cents; bends, slow over two seconds and held, in
 cents; notes held for three seconds, how far their level swings and the strongest line at the hop's rate beside the
 strongest partial, in dB: without the noise fill, with it, with stationary Gaussian noise of the fill's spectrum in its
-place, and with stored noise phases. ``--phase`` plays the first two tables with another phase than the preset's.
+place, and with stored noise phases, which partials have not. ``--phase`` plays the first two tables with another phase
+than the preset's.
 """
 
 import argparse
@@ -189,19 +190,20 @@ def stationary(noise: np.ndarray) -> np.ndarray:
 
 
 def steadiness(name: str) -> None:
-    pure, filled = still(name, phase="coherent", noise=0.0), still(name, phase="coherent")
-    stored = still(name, phase="noise")
+    spectra = open_patch(name).model.card.partials is None
+    own = {"phase": "coherent"} if spectra else {}
+    pure, filled = still(name, noise=0.0, **own), still(name, **own)
+    stored = still(name, phase="noise") if spectra else None
     found: dict[str, list[list[float]]] = {}
     for key in range(LOWEST, HIGHEST + 1, 5):
-        partials, whole, other = (
-            played(patch, key, HELD_SECONDS)[round(SETTLED * RATE) :] for patch in (pure, filled, stored)
-        )
+        partials, whole = (played(patch, key, HELD_SECONDS)[round(SETTLED * RATE) :] for patch in (pure, filled))
         sounds = {
             "no noise fill": partials,
             "noise fill": whole,
             "stationary fill": partials + stationary(whole - partials),
-            "stored phase": other,
         }
+        if stored is not None:
+            sounds["stored phase"] = played(stored, key, HELD_SECONDS)[round(SETTLED * RATE) :]
         for what, sound in sounds.items():
             lines = [hop_lines_db(sound, RATE, hop, midi_to_hz(key)) for hop in HOPS]
             found.setdefault(what, []).append([modulation_db(sound, RATE), *lines])
@@ -221,7 +223,7 @@ def steadiness(name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "presets", nargs="*", default=[name for name in shipped_presets() if open_patch(name).model.card.chroma]
+        "presets", nargs="*", default=[name for name in shipped_presets() if open_patch(name).model.card.keyed]
     )
     parser.add_argument("--phase")
     parser.add_argument("--step", type=int, default=1, help="semitones between the keys of the first table")
