@@ -349,6 +349,10 @@ def test_any_change_is_taken_or_refused_in_one_line(changes):
 
 def test_values_that_do_not_go_together_are_refused():
     assert "power of two" in refused("chroma-8", "frames.frame_length=3000")
+    for value in ("5", "[1, 2, 3]", "soft"):
+        assert "frames.stretch: must be true, false, or two numbers" in refused(
+            "tuned-partials", f"frames.stretch={value}"
+        )
     assert "must not exceed" in refused("chroma-8", "frames.hop_length=8192")
     assert "need an octave" in refused("chroma-8", "frames.views=2")
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...host.contract.card import Partials
 from .base import Frames, Latents, Part, Recipe, Weight, Widths
@@ -24,6 +24,14 @@ class PartialsFrames(Frames):
     # How stiff strings are, as cards have it; false: not at all; true: the corpus's own, measured when training begins.
     stretch: tuple[float, float] | bool = True
     rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames that are kept, at the most
+
+    @field_validator("stretch", mode="before")
+    @classmethod
+    def _says_how_stiff(cls, value: object) -> object:
+        match value:
+            case bool() | [int() | float(), int() | float()]:
+                return value
+        raise ValueError("must be true, false, or two numbers: B = exp(first + second * key), such as [-11.0, 0.06]")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
