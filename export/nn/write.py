@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...host.contract.card import METADATA_KEY
 from ...host.contract.model import Model
@@ -16,28 +16,15 @@ from ...host.files import check_output, replacing
 from ...host.kinds.grain import Grain
 from ...host.kinds.partials import Partials
 from ...host.kinds.spectrum import Spectrum
+from ..rebuilt.decoder import Decoder
 from .backend import Refused, quiet
 from .grain import GrainPlayer
-from .graph import Graph
 from .partials import PartialsPlayer
 from .player import Player, script
 from .prove import engine_of_notes, prove, told
 from .spectrum import SpectrumPlayer
 
 FOLDER = "timbrel"  # in the archive; its name means nothing
-
-
-class Decoder(nn.Module):
-    """A model's graph, given latents, and a chroma or a pitch whether it wants one or not."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.graph, self.conditioned = Graph(model.path), model.card.keyed
-
-    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
-        """Return the frames, [voice, width]."""
-        frames: Tensor = self.graph(latent, condition) if self.conditioned else self.graph(latent)
-        return frames
 
 
 def _grain(model: Model, decoder: nn.Module) -> Player:

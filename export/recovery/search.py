@@ -18,7 +18,7 @@ from ...host.contract.card import Card
 from ...host.contract.model import Model
 from ...host.through.refined import refined
 from ...host.through.sought import Found, Sought
-from .decoder import Decoder
+from ..rebuilt.decoder import Decoder
 from .lbfgs import Minimiser, Objective
 from .levenberg import Least, least_squares
 from .likeness import Further, Likeness

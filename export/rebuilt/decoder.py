@@ -76,8 +76,8 @@ class Graph(nn.Module):
 
     def _refused(self, problem: Unsupported) -> UserError:
         return UserError(
-            f"{self._path} cannot be searched by gradient: {problem}, which 'timbrel export' writes in no decoder; "
-            "recover with --method network, or export the model again"
+            f"{self._path} can be played, but not searched by gradient or written for nn~: {problem}, which 'timbrel "
+            "export' writes in no decoder; recover with --method network, or export the model again"
         )
 
 

@@ -1,0 +1,1 @@
+"""Rebuilds decoders as torch modules from their ONNX files."""
