@@ -91,6 +91,7 @@ def test_a_report_has_its_notes_beside_recordings(run, tmp_path):
     found = evaluate(run)
     assert found["notes"]["notes"] >= 2
     assert found["notes"]["ours"]["shape_db"]["median"] < 15
+    assert found["notes"]["stored"]["sustain_db"]["median"] < found["notes"]["heard"]["sustain_db"]["median"]
     codes = found["notes"]["codes"]
     assert 0.5 < codes["each_frame"]["median"] < 12
     assert set(found["reconstruction"]) == {"bands_db", "harmonics_db", "noise_db"}

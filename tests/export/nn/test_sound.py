@@ -50,6 +50,15 @@ def test_one_note_is_the_host_s_in_any_blocks(model, in_nn):
         assert np.abs(sound[:, on : on + 200]).max() > 0  # at once, without a delay
 
 
+@pytest.mark.parametrize("pitch", [0.0, 2.3, 126.8, 127.0])
+def test_the_first_and_the_last_keys_are_the_host_s_too(shipped, in_nn, pitch):
+    model, count = shipped("gm-partials-8"), 6000
+    offsets = wandering(model.card, count)
+    (expected,) = of_the_host(model, [0], offsets, pitch)
+    assert expected.any()
+    assert apart(play(in_nn(model), signals(offsets, pitch, 1.0))[0], expected) < WITHIN
+
+
 def test_a_preset_of_one_key_renders_to_the_same(keys, in_nn, tmp_path):
     card = keys.card
     play_as = {"phase": "noise"} if card.partials is None else {}

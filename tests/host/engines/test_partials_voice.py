@@ -193,6 +193,13 @@ def test_a_bend_leaves_a_rumble_where_it_is(partials_of, bend):
     assert density_db(sound, 90, 300) < -55
 
 
+def test_what_lies_beyond_the_last_key_takes_no_rumble_along(partials_of):
+    row = np.concatenate([np.zeros(12), [1.0, 0.001, 0.001, 0.001, 0.001]]).astype(np.float32)
+    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
+    sound = one(model, 127 + 12, 8 * RATE)[RATE:]  # an octave above it: noise is moved with the partials
+    assert density_db(sound, 100, 180) < -55
+
+
 def test_white_noise_of_bands_is_as_strong_below_as_above(partials_of):
     (sound,) = noise_of(partials_of, [-20] * 5, count=20)
     for low, high in [(22, 42), (44, 64), (66, 86), (90, 130), (150, 400)]:

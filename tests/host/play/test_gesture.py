@@ -62,6 +62,13 @@ def level(sound, at, width=220):
     return 10 * np.log10(np.mean(np.square(sound[at : at + width], dtype=np.float64)))
 
 
+def test_of_a_note_that_is_held_for_long_what_has_passed_is_dropped(make_instrument, play, moving, every_hop):
+    instrument = make_instrument(RATE, model=moving)
+    play(instrument, [NoteOn(0, 0, 60, 100)], 20 * RATE, [512])
+    (voice,) = instrument._hands.voices
+    assert len(voice.gesture._codes) < 20  # of 1722 hops
+
+
 def test_a_note_rises_as_its_gesture_does_from_its_note_on(make_instrument, play, gestured):
     flat = gestured(gestures(note(codes=[[0.0, 0.0], [0.0, 0.0]])))
     plain = gestured(gestures(note(levels=[0.0] * 4, codes=[[0.0, 0.0], [0.0, 0.0]])))
