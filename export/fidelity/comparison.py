@@ -31,7 +31,7 @@ from .notes import (
     velocity,
 )
 from .renditions import Coded, has_encoder, played
-from .stored import from_partials
+from .stored import can_be_stored, from_partials
 from .telling import pair_of, told_apart
 
 Array = npt.NDArray[np.float32]
@@ -96,7 +96,7 @@ def beside(
     for place, single in enumerate(learned):
         say(0.5 + 0.2 * place / len(learned), "playing notes that training heard")
         learned_rows.append(_compared(patch, None, corpus, single, (), every, loudest))
-        if patch.model.card.partials is not None:
+        if can_be_stored(patch.model.card):
             asked = learned_rows[-1].note.sound
             again = from_partials(asked, single.key, patch.model.card)
             learned_rows[-1].row["stored"] = nearness(asked, again, corpus.rate)._asdict()

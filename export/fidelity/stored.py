@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from ...host.contract.card import Card
 from ...host.dsp import window
@@ -28,6 +29,32 @@ class _Stored:
         return self._frames[latent[:, 0].astype(np.intp)]
 
 
+def can_be_stored(card: Card) -> bool:
+    """Return whether notes can be taken apart as a model has them: it is of partials, laid out as by a recipe."""
+    return _frames(card) is not None
+
+
+def _frames(card: Card) -> PartialsFrames | None:
+    layout = card.partials
+    if layout is None:
+        return None
+    try:
+        frames = PartialsFrames(
+            sample_rate=card.sample_rate,
+            frame_length=card.frame_length,
+            hop_length=card.hop_length,
+            harmonics=layout.harmonics,
+            bands=layout.bands,
+            low=layout.low,
+            high=layout.high,
+            stretch=layout.stretch or False,
+            rows=FEWEST_ROWS,
+        )
+    except ValidationError:
+        return None
+    return frames if np.allclose(frames.edges_hz, layout.edges_hz, rtol=1e-6) else None
+
+
 def from_partials(sound: Array, key: int, card: Card) -> Array:
     """Return a note put together again by the coherent voice, [samples].
 
@@ -36,21 +63,10 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
     Args:
         sound: a note of that key in tune, [samples], at the card's rate.
         key: MIDI.
-        card: of a model of partials, whose layout is taken.
+        card: one that `can_be_stored`.
     """
-    assert card.partials is not None
-    layout, length = card.partials, card.frame_length
-    frames = PartialsFrames(
-        sample_rate=card.sample_rate,
-        frame_length=length,
-        hop_length=card.hop_length,
-        harmonics=layout.harmonics,
-        bands=layout.bands,
-        low=layout.low,
-        high=layout.high,
-        stretch=layout.stretch or False,
-        rows=FEWEST_ROWS,
-    )
+    frames, length = _frames(card), card.frame_length
+    assert frames is not None
     plain: Any = _Stored(card, np.zeros((0, card.frame_width), np.float32))
     hop, size = CoherentVoicing(plain, PLAIN).hop_length, CoherentVoicing(plain, PLAIN).frame_length
     count = -(-(len(sound) + size) // hop)

@@ -58,7 +58,7 @@ class FramePlayer(Player):
         self.held = torch.cat([self.held, codes], 2)[:, :, -self.history :].clone()
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """See `Player.add`: frames, each of the code at the last multiple of the hop before it."""
+        """See `Player.add`: frames, each of the code at the last multiple of the model's hop, ``delay`` before it."""
         places: list[int] = []
         read: list[Tensor] = []
         ratios: list[float] = []

@@ -9,11 +9,19 @@ from torch import Tensor, nn
 from ...host.contract.card import KEYS
 from ...host.contract.model import Model
 from ...host.dsp import from_middle
-from ...host.engines.coherent import GOLDEN, STEPS, TOP_BINS, CoherentVoicing
-from ...host.engines.decoded import LOW_BINS, OfPartials
+from ...host.engines.coherent import (
+    GOLDEN,
+    STEPS,
+    TOP_BINS,
+    CoherentVoicing,
+    noise_loop,
+    noise_window,
+)
+from ...host.engines.decoded import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, OfPartials
 from ...host.engines.frames import PLAIN
 from ...host.engines.partials import QUIETEST
 from ...host.engines.phase import STRIDE
+from ...host.units import INAUDIBLE_HZ
 from .frames import FramePlayer
 
 
@@ -27,6 +35,9 @@ class PartialsPlayer(FramePlayer):
     spread: Tensor
     low_noise: Tensor
     low_spread: Tensor
+    edges: Tensor
+    loop: Tensor
+    window: Tensor
     phases: Tensor
     middle_signs: Tensor
     turns: list[float]
@@ -38,7 +49,7 @@ class PartialsPlayer(FramePlayer):
         card, voicing = model.card, CoherentVoicing(model, PLAIN)
         assert card.partials is not None
         super().__init__(card, voicing)
-        self.decoder = decoder
+        self.decoder, shape = decoder, voicing.shape
         self.harmonics = card.partials.harmonics
         bins, scale = self.frame_length // 2 + 1, self.frame_length / card.frame_length
         parts = OfPartials(card, card.partials, bins, scale)
@@ -52,14 +63,19 @@ class PartialsPlayer(FramePlayer):
             "spread": parts.spread,
             "low_noise": voicing.low_noise,
             "low_spread": parts.low_spread,
+            "edges": np.array(card.partials.edges_hz),
+            "loop": noise_loop(shape),
+            "window": noise_window(shape) / (shape.overlap * shape.terms[0]),
             "phases": voicing.harmonic_phases[: self.harmonics],
             "middle_signs": from_middle(bins),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
         self.amplitude, self.hiss = float(voicing.amplitude), float(voicing.hiss)
-        self.overlap, self.taps, self.steps, self.top_bins = voicing.shape.overlap, voicing.shape.taps, STEPS, TOP_BINS
-        self.low_bins = LOW_BINS
+        self.overlap, self.taps, self.steps, self.top_bins = shape.overlap, shape.taps, STEPS, TOP_BINS
+        self.low_bins, self.fine, self.inaudible = round(parts.low_edges[-1]), FINE, INAUDIBLE_HZ
+        self.fewest_low, self.most_low = FEWEST_LOW_BINS, MOST_LOW_BINS
+        self.tuned_rate = self.values[2]
         self.quietest, self.golden, self.stride = QUIETEST, GOLDEN, STRIDE
         self.turns, self.lasts, self.next_noise = [0.0], [0.0], [0]
 
@@ -74,6 +90,8 @@ class PartialsPlayer(FramePlayer):
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
         """See `FramePlayer.frames` and `CoherentVoicing.parts_of`."""
+        if self.values[2] != self.tuned_rate:
+            self.tune()
         chosen = torch.tensor(keys, device=codes.device)
         ratio = exact(ratios).to(codes.device)
         decoded = self.decode(codes, chosen)
@@ -86,11 +104,10 @@ class PartialsPlayer(FramePlayer):
         count = self.noise.shape[0]
         which = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % count
         self.next_noise[row] = (self.next_noise[row] + len(keys)) % count
-        low = (self.low_noise[which] * (torch.sqrt(torch.square(bands) @ self.low_spread) * self.hiss)[:, :, None]).sum(
-            1
-        )
+        low_levels = torch.sqrt(torch.square(bands) @ self.low_spread) * self.strength()
+        low = (self.low_noise[which] * low_levels[:, :, None]).sum(1)
         spectra[:, : low.shape[1]] += low
-        spectra = spectra + self.noise[which] * self.level(bands, ratio)
+        spectra = spectra + self.noise[which] * self.level(bands, ratio * (self.values[2] / self.model_rate))
         frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
         return frames
 
@@ -141,8 +158,8 @@ class PartialsPlayer(FramePlayer):
         return result
 
     def level(self, bands: Tensor, ratio: Tensor) -> Tensor:
-        """Return the level of noise in each bin, [frames, bins]; see `CoherentVoicing`."""
-        level = torch.sqrt(torch.square(bands) @ self.spread) * self.hiss
+        """Return the level of noise in each bin, [frames, bins], of notes that are bent by ratios."""
+        level = torch.sqrt(torch.square(bands) @ self.spread) * self.strength()
         level[:, : self.low_bins] = level[:, self.low_bins : self.low_bins + 1]
         if bool(torch.any(ratio != 1.0)):
             bins = level.shape[1]
@@ -150,16 +167,78 @@ class PartialsPlayer(FramePlayer):
             gain = (source < bins).to(level.dtype) / torch.sqrt(ratio)[:, None].to(level.dtype)
             level = torch.gather(level, 1, source.clamp(max=bins - 1)) * gain
         level[:, : self.low_bins] = 0.0
-        for _ in range(2):  # tapered: twice a mean of each bin and its neighbours
-            around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
-            level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])
-        return level
+        return tapered(level)
+
+    def strength(self) -> float:
+        """Return by what levels of noise are multiplied: a spectrum that is wider has more in all."""
+        return self.hiss * math.sqrt(self.values[2] / self.model_rate)
+
+    def tune(self) -> None:
+        """Make the tables of noise anew for another sample rate, as `OfPartials` and `CoherentVoicing` make them."""
+        rate, length = self.values[2], self.frame_length
+        self.tuned_rate = rate
+        a_bin, bins = rate / length, length // 2 + 1
+        within = (torch.arange(self.fine, dtype=torch.float64) + 0.5) / self.fine
+        places = (torch.arange(bins, dtype=torch.float64)[:, None] + within - 0.5).flatten().abs()
+        self.spread = self.weights(places * a_bin).reshape(-1, bins, self.fine).mean(2)
+        first = max(self.fewest_low, math.ceil(float(self.edges[1]) / a_bin + 0.5))
+        first = first if first <= self.most_low else self.fewest_low
+        self.low_bins, top = first, first * a_bin
+        left = tapered((torch.arange(4 * first) >= first).double()[None])[0]
+        last = int(torch.nonzero(left > 1 - 1e-6)[0])
+        ends: list[float] = [self.inaudible]
+        bands: list[float] = self.edges.tolist()
+        for edge in bands:
+            if self.inaudible < edge and edge < top:
+                ends.append(edge)
+        ends.append(top)
+        count = self.loop.shape[0]
+        hertz = torch.arange(count // 2 + 1, dtype=torch.float64) * rate / count
+        at = (hertz / a_bin).clamp(max=float(last))
+        below = at.long().clamp(max=last - 1)
+        part = at - below
+        kept = 1.0 - (left[below] * (1.0 - part) + left[below + 1] * part)
+        whole = torch.fft.rfft(self.loop.double()) * kept
+        around: list[Tensor] = []
+        shares: list[Tensor] = []
+        for place in range(len(ends) - 1):
+            low, high = ends[place], ends[place + 1]
+            shares.append(self.weights(low + (high - low) * within).mean(1))
+            inside = hertz >= low
+            if high < top:
+                inside = inside & (hertz < high)
+            looped = torch.fft.irfft(whole * inside, count)
+            frames = torch.cat([looped, looped[: length - self.hop_length]]).unfold(0, length, self.hop_length)
+            spectra = torch.fft.rfft(frames * self.window)[:, : last + self.taps + 1]
+            around.append((spectra * self.middle_signs[: spectra.shape[1]]).to(self.low_noise.dtype))
+        self.low_noise, self.low_spread = torch.stack(around, 1), torch.stack(shares, 1)
+
+    def weights(self, hertz: Tensor) -> Tensor:
+        """Return the weight of each band's noise at some frequencies, [bands, frequencies]; none above the model's."""
+        logs = torch.log(self.edges.clamp(min=1.0))
+        middles = (logs[1:] + logs[:-1]) / 2
+        last = middles.shape[0] - 1
+        log = torch.log(hertz.clamp(min=1.0))
+        below = (torch.searchsorted(middles, log, right=True) - 1).clamp(0, max(last - 1, 0))
+        after = (below + 1).clamp(max=last)
+        part = ((log - middles[below]) / (middles[after] - middles[below]).clamp(min=1e-9)).clamp(0.0, 1.0)
+        at = torch.where(hertz < self.edges[1], 0.0, (below + part).clamp(min=float(min(1, last))))
+        near = (1.0 - (at - torch.arange(last + 1)[:, None]).abs()).clamp(min=0.0)
+        return (near * (hertz <= self.model_rate / 2)).to(self.lobes.dtype)
 
     @torch.jit.export
     def decode(self, codes: Tensor, keys: Tensor) -> Tensor:
         """Return the heights and noise of codes, [rows, latents], on keys, [rows]: [rows, frame_width]."""
         frames: Tensor = self.decoder(codes, keys.to(codes.dtype)[:, None])
         return frames
+
+
+def tapered(level: Tensor) -> Tensor:
+    """Return levels, [rows, bins]: twice a mean of each bin and its neighbours, as `CoherentVoicing` has them."""
+    for _ in range(2):
+        around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
+        level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])
+    return level
 
 
 def exact(numbers: list[float]) -> Tensor:

@@ -24,7 +24,7 @@ def spread(partials: Partials, hertz: Floats) -> Array:
     edges = np.maximum(np.array(partials.edges_hz), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
     at = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
-    at = np.where(hertz < edges[1], 0.0, np.maximum(at, 1.0))
+    at = np.where(hertz < edges[1], 0.0, np.maximum(at, min(1.0, len(middles) - 1)))
     weights: Array = np.maximum(0.0, 1 - np.abs(at - np.arange(len(middles))[:, np.newaxis])).astype(np.float32)
     return weights
 

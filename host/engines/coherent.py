@@ -21,7 +21,7 @@ from ..contract.model import Model
 from ..dsp import from_middle, white_noise
 from ..errors import UserError
 from ..units import INAUDIBLE_HZ
-from .decoded import LOW_BINS, parts
+from .decoded import parts
 from .frames import Character, Decoder
 from .partials import HIGHEST_HARMONIC, Floats
 from .phase import LOSS_DB, STRIDE
@@ -73,24 +73,23 @@ def _lobes(shape: Shape) -> Array:
 @functools.lru_cache(maxsize=4)
 def _noise(shape: Shape) -> Spectrum:
     """Return the transforms of a loop of white noise of variance 1, [frames, bins], around each frame's middle."""
-    return _transforms(_loop(shape), shape)
+    return _transforms(noise_loop(shape), shape)
 
 
 @functools.lru_cache(maxsize=4)
 def _low_noise(shape: Shape, edges: tuple[float, ...]) -> Spectrum:
     """Return the same of bands of that noise, of which the transforms' first bins hold all: [frames, bands, bins].
 
-    With what `_tapered` leaves of white noise from `LOW_BINS` on, bands of the same level sum to white noise.
+    With what `_tapered` leaves of white noise from the last edge on, bands of the same level sum to white noise.
 
     Args:
         shape: of the frames.
         edges: of the bands, in bins, one more than there are bands; the last reaches as far as something is missing.
     """
-    loop = _loop(shape)
-    left = _tapered((np.arange(shape.length) >= LOW_BINS).astype(np.float32)[np.newaxis])[0]
-    last = int(np.argmax(left > 1 - 1e-6))
+    loop, left = noise_loop(shape), _left(round(edges[-1]))
+    last = len(left) - 1
     places = np.arange(len(loop) // 2 + 1) * shape.length / len(loop)
-    whole = np.fft.rfft(loop) * (1 - np.interp(places, np.arange(last + 1), left[: last + 1]))
+    whole = np.fft.rfft(loop) * (1 - np.interp(places, np.arange(last + 1), left))
     bands = [
         np.fft.irfft(np.where((places >= low) & (places < high), whole, 0), len(loop)).astype(np.float32)
         for low, high in itertools.pairwise((*edges[:-1], last))
@@ -101,20 +100,32 @@ def _low_noise(shape: Shape, edges: tuple[float, ...]) -> Spectrum:
     return spectra
 
 
-def _loop(shape: Shape) -> Array:
+def _left(first: int) -> Array:
+    """Return the part of white noise from a bin on that `_tapered` leaves in the first bins, up to one of 1."""
+    left: Array = _tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
+    until = int(np.argmax(left > 1 - 1e-6)) + 1
+    return left[:until]
+
+
+def noise_loop(shape: Shape) -> Array:
     """Return white noise of variance 1, whole hops of it."""
     hop = shape.length // shape.overlap
     loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
     return loop
 
 
+def noise_window(shape: Shape) -> Array:
+    """Return the window of frames of noise, [length]."""
+    turn = 2 * np.pi * np.arange(shape.length) / shape.length
+    window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
+    return window.astype(np.float32)
+
+
 def _transforms(loop: Array, shape: Shape) -> Spectrum:
     """Return the transforms of a loop's frames, [frames, bins], around each one's middle."""
     hop = shape.length // shape.overlap
-    turn = 2 * np.pi * np.arange(shape.length) / shape.length
-    window = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])
-    frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window.astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * noise_window(shape)
     spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)
     spectra *= from_middle(spectra.shape[1]) / np.float32(shape.overlap * shape.terms[0])
     spectra.setflags(write=False)
@@ -189,6 +200,7 @@ class CoherentVoicing:
         self._parts = parts(card, self._bins, self._scale)
         self._layout = self._parts.layout
         self.low_noise = _low_noise(self.shape, self._parts.low_edges) if self._layout.lows else None
+        self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
         self._decoder = Decoder(model)
@@ -379,11 +391,11 @@ class CoherentVoicing:
         """Return the level of the noise, [rows, bins]."""
         level = residue * self.hiss
         if self.low_noise is not None:
-            level[:, :LOW_BINS] = level[:, LOW_BINS, np.newaxis]
+            level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
         if not self._character.keep_formants and not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
         if self.low_noise is not None:
-            level[:, :LOW_BINS] = 0.0
+            level[:, : self._low_bins] = 0.0
         else:
             level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
         return _tapered(level)

@@ -1,6 +1,7 @@
 """Partials and noise of what a model decodes: spectra are taken apart, a model of partials gives them as they are."""
 
 import itertools
+import math
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from .partials import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
 
 FINE = 8  # places in a bin of noise at which bands are looked up
 # Of noise, below which bins are too coarse: 86 Hz at 44.1 kHz. What is 30 dB louder at 20 Hz would reach through them.
-LOW_BINS = 2
+FEWEST_LOW_BINS, MOST_LOW_BINS = 2, 16
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -89,7 +90,7 @@ class OfPartials:
         """Make the tables; arguments as of `OfSpectra`."""
         self._fundamentals = in_bins(np.arange(KEYS), card)
         a_bin = card.sample_rate / (card.frame_length * scale)  # Hz
-        top = LOW_BINS * a_bin
+        top = low_bins(partials.edges_hz[1], a_bin) * a_bin
         low_hz = [INAUDIBLE_HZ, *(edge for edge in partials.edges_hz if INAUDIBLE_HZ < edge < top), top]
         self.low_edges = tuple(hertz / a_bin for hertz in low_hz)
         self.layout = Layout(partials.harmonics, bins, 1 / scale, most_free=0, lows=len(low_hz) - 1)
@@ -114,6 +115,12 @@ class OfPartials:
         heights = frames[:, :count]
         quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
         return np.concatenate([np.where(quiet, np.float32(0), heights), noise, low], axis=1)
+
+
+def low_bins(edge: float, a_bin: float) -> int:
+    """Return how many bins of noise have loops in their place: all that reach below the lowest band's edge, in Hz."""
+    count = max(FEWEST_LOW_BINS, math.ceil(edge / a_bin + 0.5))
+    return count if count <= MOST_LOW_BINS else FEWEST_LOW_BINS
 
 
 def parts(card: Card, bins: int, scale: float) -> Parts:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity.measures import nearness
-from timbrel.export.fidelity.stored import from_partials
+from timbrel.export.fidelity.stored import can_be_stored, from_partials
 from timbrel.host.contract.model import Model
 from timbrel.host.shelf import shipped_models
 from timbrel.host.units import midi_to_hz
@@ -49,3 +49,10 @@ def test_another_key_has_other_partials(card, note):
 
 def test_of_silence_comes_silence(card):
     assert np.abs(from_partials(np.zeros(5000, np.float32), KEY, card)).max() < 1e-6
+
+
+def test_what_no_recipe_lays_out_so_is_not_taken_apart(card):
+    edges = [0.0, 43.0, 1000.0, 22050.0]
+    assert can_be_stored(card)
+    assert not can_be_stored(card.model_copy(update={"partials": card.partials.model_copy(update={"edges_hz": edges})}))
+    assert not can_be_stored(card.model_copy(update={"partials": None}))

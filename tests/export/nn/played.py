@@ -61,7 +61,7 @@ class Moving:
 
 
 def of_the_host(model, onsets, offsets, pitch):
-    """Voices of the host's engine with noise phases, each from its onset on: [voices, channels, samples]."""
+    """Voices of the host's engine, each from its onset on, [voices, channels, samples]; spectra with noise phases."""
     rest = [knob.default for knob in model.card.latents]
     engine = engine_of(model, Asked(rest, PlaySettings(phase="noise"), None, 0.0))
     motion, count = Moving(model.card, offsets, pitch), offsets.shape[1]

@@ -130,6 +130,21 @@ def test_at_another_rate_it_has_the_same_colour(request, in_nn, rate, name):
     assert found[1] == pytest.approx(found[0], rel=0.05)
 
 
+@pytest.mark.parametrize("rate", [22050, 44101, 48000, 96000])
+def test_at_another_rate_noise_lies_where_it_should_a_rumble_too(of_noise, in_nn, rate):
+    backend, count = in_nn(of_noise), 10 * rate
+    backend.set("sample_rate", str(rate))
+    sound = play(backend, signals(still(of_noise.card, count), 60.0, 1.0), (8192,))[0, 0, rate:].astype(np.float64)
+    size = 3 * rate // 4
+    frames = np.lib.stride_tricks.sliding_window_view(sound, size)[:: size // 4] * np.blackman(size)
+    power = np.square(np.abs(np.fft.rfft(frames))).mean(0) / np.square(np.blackman(size)).sum() / rate
+    hz = np.arange(len(power)) * rate / size
+    ranges = [(22, 38), (50, 60), (70, 82), (200, 350), (2000, 9000)]
+    levels = np.array([10 * np.log10(power[(hz >= low) & (hz < high)].mean()) for low, high in ranges])
+    assert levels - levels[-1] == pytest.approx([48, 10, 10, 0, 0], abs=3.5)
+    assert power[hz > 22800].sum() < 1e-4 * power.sum()  # above what the model knows
+
+
 def centroid(sound, rate, highest):
     """The middle of the power below a frequency, in Hz."""
     power = np.square(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))))

@@ -131,3 +131,14 @@ def test_the_proof_moves_every_knob_through_its_whole_span(shipped):
     assert codes.min(1) == pytest.approx([knob.low for knob in knobs], abs=1e-5)
     assert codes.max(1) == pytest.approx([knob.high for knob in knobs], abs=1e-5)
     assert np.sqrt(np.mean(np.square(sound))) > 0.01
+
+
+def test_a_graph_that_fixes_the_number_of_rows_is_refused_in_a_line(shipped, tmp_path, monkeypatch):
+    class Fixed(writing.Decoder):
+        def forward(self, latent, condition=None):
+            return super().forward(latent, condition).reshape(3, 2049)
+
+    monkeypatch.setattr(writing, "Decoder", Fixed)
+    with torch.no_grad(), pytest.raises(Failure, match="its graph gives 1 rows no frames in torch; no file was kept"):
+        writing.write(shipped("gm-chroma-2"), tmp_path / "x.ts")
+    assert list(tmp_path.iterdir()) == []

@@ -263,3 +263,16 @@ def test_a_lobe_is_that_of_a_hann_window():
     shape = window("hann", 4096)
     asked = [abs(np.sum(shape * np.exp(2j * np.pi * at * time / 4096))) / shape.sum() for at in away]
     assert np.abs(hann_lobe(away)) == pytest.approx(asked, abs=1e-3)
+
+
+def test_a_lowest_band_that_reaches_further_keeps_below_its_edge_too(partials_of):
+    row = np.concatenate([np.zeros(12), [1.0, 0.003, 0.003, 0.003, 0.003]]).astype(np.float32)
+    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 100.0, 400.0, 2000.0, 6000.0, 22050.0])
+    sound = one(model, 60, 12 * RATE)[RATE:]
+    assert density_db(sound, 25, 60) == pytest.approx(-1, abs=2.0)
+    assert density_db(sound, 125, 350) == pytest.approx(-50, abs=2.0)
+
+
+def test_one_band_of_noise_is_as_strong_everywhere():
+    partials = Partials(harmonics=1, edges_hz=[0.0, 8000.0], low=30, high=90)
+    assert spread(partials, np.array([100.0, 7999.0, 8001.0, 20000.0])) == pytest.approx(np.ones((1, 4)))
