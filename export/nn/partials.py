@@ -36,6 +36,7 @@ class PartialsPlayer(FramePlayer):
     low_noise: Tensor
     low_spread: Tensor
     edges: Tensor
+    heard: Tensor
     loop: Tensor
     window: Tensor
     phases: Tensor
@@ -64,6 +65,7 @@ class PartialsPlayer(FramePlayer):
             "low_noise": voicing.low_noise,
             "low_spread": parts.low_spread,
             "edges": np.array(card.partials.edges_hz),
+            "heard": parts.heard,
             "loop": noise_loop(shape),
             "window": noise_window(shape) / (shape.overlap * shape.terms[0]),
             "phases": voicing.harmonic_phases[: self.harmonics],
@@ -224,7 +226,8 @@ class PartialsPlayer(FramePlayer):
         part = ((log - middles[below]) / (middles[after] - middles[below]).clamp(min=1e-9)).clamp(0.0, 1.0)
         at = torch.where(hertz < self.edges[1], 0.0, (below + part).clamp(min=float(min(1, last))))
         near = (1.0 - (at - torch.arange(last + 1)[:, None]).abs()).clamp(min=0.0)
-        return (near * (hertz <= self.model_rate / 2)).to(self.lobes.dtype)
+        inside = (hertz >= self.edges[0]) & (hertz <= self.model_rate / 2)
+        return (near * inside * self.heard[:, None]).to(self.lobes.dtype)
 
     @torch.jit.export
     def decode(self, codes: Tensor, keys: Tensor) -> Tensor:

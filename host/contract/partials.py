@@ -19,14 +19,16 @@ def spread(partials: Partials, hertz: Floats) -> Array:
     """Return the weight of each band's noise at some frequencies, [bands, frequencies]: of powers.
 
     Between two bands' middles, geometric means of their edges, powers go straight over logarithms of frequency. Not so
-    between the lowest two: below the first edge may be a room's rumble, which must not reach what is heard above it.
+    between the lowest two: in the lowest may be a room's rumble, which must not reach what is heard above it. Below its
+    edge is nothing.
     """
     edges = np.maximum(np.array(partials.edges_hz), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
     at = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
     at = np.where(hertz < edges[1], 0.0, np.maximum(at, min(1.0, len(middles) - 1)))
-    weights: Array = np.maximum(0.0, 1 - np.abs(at - np.arange(len(middles))[:, np.newaxis])).astype(np.float32)
-    return weights
+    weights = np.maximum(0.0, 1 - np.abs(at - np.arange(len(middles))[:, np.newaxis]))
+    found: Array = (weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
+    return found
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:

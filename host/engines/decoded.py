@@ -15,6 +15,7 @@ from .partials import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
 FINE = 8  # places in a bin of noise at which bands are looked up
 # Of noise, below which bins are too coarse: 86 Hz at 44.1 kHz. What is 30 dB louder at 20 Hz would reach through them.
 FEWEST_LOW_BINS, MOST_LOW_BINS = 2, 16
+OFFSET_HZ = 60.0  # below which a band ends that is left out where it begins below what is heard: it may be an offset
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -84,6 +85,7 @@ class OfPartials:
     Attributes:
         spread: how much of each band's power each bin of noise takes, [bands, bins].
         low_spread: and each of the low bands, [bands, lows].
+        heard: which bands are played, [bands].
     """
 
     def __init__(self, card: Card, partials: Partials, bins: int, scale: float) -> None:
@@ -102,6 +104,11 @@ class OfPartials:
         self.spread = spread(partials, np.abs(places) * a_bin).reshape(partials.bands, bins, FINE).mean(2)
         within = (low + (high - low) * (np.arange(FINE) + 0.5) / FINE for low, high in itertools.pairwise(low_hz))
         self.low_spread = np.stack([spread(partials, hertz).mean(1) for hertz in within], axis=1)
+        self.heard = np.ones(partials.bands, np.float32)
+        if partials.edges_hz[0] < INAUDIBLE_HZ and partials.edges_hz[1] < OFFSET_HZ:
+            self.heard[0] = 0.0  # of a constant, which recordings and soundfonts may have, a hum would come
+        self.spread *= self.heard[:, np.newaxis]
+        self.low_spread *= self.heard[:, np.newaxis]
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         """See `Parts`."""

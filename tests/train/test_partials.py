@@ -54,6 +54,19 @@ def test_harmonics_are_as_high_as_they_were_made_beside_each_other(pitch):
     assert np.all(levels[len(there) : FRAMES.harmonics] < -70)
 
 
+@pytest.mark.parametrize("offset", [1.0, -20.0])
+def test_an_offset_of_a_recording_is_no_part_of_a_row(offset):
+    sound, _ = tone(60, noise=0.003)
+    [plain], [shifted_up] = (
+        taken((sound + by)[np.newaxis].astype(np.float32), np.array([60]), FRAMES) for by in (0, offset)
+    )
+    assert shifted_up == pytest.approx(plain, abs=0.1)
+    bands = Bands(FRAMES)
+    spectra = [np.abs(np.fft.rfft((sound + by) * np.hanning(LENGTH + 1)[:-1])) ** 2 for by in (0, offset)]
+    first, second = bands.of_power(torch.from_numpy(np.array(spectra)).float()).numpy()
+    assert second == pytest.approx(first, abs=0.1)
+
+
 @pytest.mark.parametrize("pitch", [55, 72])
 def test_noise_between_harmonics_is_as_strong_as_it_was_made(pitch):
     frames = np.stack([tone(pitch, noise=0.05, seed=seed)[0] for seed in range(40)]).astype(np.float32)

@@ -1,6 +1,7 @@
 """Batches for the partials family: frames at their own pitch, as levels of harmonics and of noise between them."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from torch import Tensor
 from ...host.dsp import window
 from ...host.engines.partials import HANN_ENERGY, Layout, taken_apart
 from ...host.errors import UserError
-from ...host.units import midi_to_hz
+from ...host.units import INAUDIBLE_HZ, midi_to_hz
 from ..corpus.pitch import single_note
 from ..corpus.stiff import stretch_of
 from ..corpus.store import Corpus, Split
@@ -158,10 +159,12 @@ def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
 
 
 def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
-    """Return partials and noise of frames of sound, each of energy 1, and the layout of their rows."""
+    """Return partials and noise of frames of sound, each of energy 1 from 20 Hz on, and the layout of their rows."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
-    spectra /= np.sqrt(np.maximum(np.square(spectra).sum(axis=1, keepdims=True), 1e-20))
+    first = math.ceil(INAUDIBLE_HZ * length / frames.sample_rate)  # below it may be an offset, which nobody hears
+    spectra /= np.sqrt(np.maximum(np.square(spectra[:, first:]).sum(axis=1, keepdims=True), 1e-20))
+    spectra[:, :first] = spectra[:, first, np.newaxis]
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
     layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
     stiff = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ...host.contract.partials import LOBE_REACH, hann_lobe, spread
 from ...host.engines.partials import HANN_ENERGY
+from ...host.units import INAUDIBLE_HZ
 from ..data import Data
 from ..network import Autoencoder
 from ..recipes.partials import PartialsFrames, PartialsRecipe
@@ -157,6 +158,7 @@ class Bands(nn.Module):
         inside = (around >= 0) & (around < bins)
         lobes = np.einsum("pa,pam->pm", np.square(heights) * inside, weights[np.clip(around, 0, bins - 1)])
         self.harmonics, self.top = frames.harmonics, float(bins - 1)
+        self.first = math.ceil(INAUDIBLE_HZ * length / frames.sample_rate)
         self.a_hertz = length / frames.sample_rate
         for name, table in {
             "mel": weights,
@@ -200,7 +202,8 @@ class Bands(nn.Module):
 
     def of_power(self, power: Tensor) -> Tensor:
         """Return the same of power spectra, [batch, bins]."""
-        return _decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(1e-20))
+        power = power[:, self.first :]  # what lies below is not heard, and an offset may be the most of it
+        return _decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
 
 
 def magnitudes(rows: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from ...host.contract.card import Partials
+from ...host.units import INAUDIBLE_HZ
 from .base import Frames, Latents, Part, Recipe, Weight, Widths
 
 LOWEST_BAND_HZ = 43.0  # the upper edge of the lowest band of noise: below it bands would be narrower than bins
@@ -18,7 +19,9 @@ class PartialsFrames(Frames):
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
     harmonics: Annotated[int, Field(ge=1, le=400)]
-    bands: Annotated[int, Field(ge=2, le=256)]  # of noise: one below 43 Hz, the others as wide as each other in octaves
+    bands: Annotated[
+        int, Field(ge=2, le=256)
+    ]  # of noise: one from 20 to 43 Hz, the others as wide as each other in octaves
     low: Key | None = None  # the lowest and the highest MIDI note; the corpus's own where the recipe says none
     high: Key | None = None
     # How stiff strings are, as cards have it; false: not at all; true: the corpus's own, measured when training begins.
@@ -41,8 +44,8 @@ class PartialsFrames(Frames):
 
     @property
     def edges_hz(self) -> list[float]:
-        """Return the edges of the bands of noise, [bands + 1]."""
-        return [0.0, *np.geomspace(LOWEST_BAND_HZ, self.sample_rate / 2, self.bands).tolist()]
+        """Return the edges of the bands of noise, [bands + 1]: below the lowest nothing is heard."""
+        return [INAUDIBLE_HZ, *np.geomspace(LOWEST_BAND_HZ, self.sample_rate / 2, self.bands).tolist()]
 
     @property
     def layout(self) -> Partials:

@@ -7,13 +7,16 @@ from timbrel.export.fidelity.stored import can_be_stored, from_partials
 from timbrel.host.contract.model import Model
 from timbrel.host.shelf import shipped_models
 from timbrel.host.units import midi_to_hz
+from timbrel.train.recipes.load import load_recipe
 
 RATE, KEY = 44100, 57
 
 
 @pytest.fixture(scope="module")
 def card():
-    return Model(shipped_models()["gm-partials-8"]).card
+    card = Model(shipped_models()["gm-partials-8"]).card
+    edges = load_recipe("tuned-partials").frames.edges_hz
+    return card.model_copy(update={"partials": card.partials.model_copy(update={"edges_hz": edges})})
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def of_stiff_strings(made):
 @pytest.fixture(scope="session")
 def of_noise(made):
     """A model of partials that is noise alone, a rumble in it, 50 dB louder than what is above 86 Hz."""
-    edges = [0.0, 43.0, 65.0, 86.0, 400.0, 22050.0]
+    edges = [20.0, 43.0, 65.0, 86.0, 400.0, 22050.0]
     rest = np.concatenate([[0.0], 10 ** (np.array([0, -40, -40, -50, -50]) / 20)])
     layout = {"harmonics": 1, "edges_hz": edges, "low": 40.0, "high": 80.0}
     return made(rest, np.zeros((1, 6)), base="gm-partials-8", partials=layout, loudness_lufs=-40.0)

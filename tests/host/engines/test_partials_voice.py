@@ -165,7 +165,7 @@ def test_a_band_of_noise_lies_between_its_edges_and_has_the_power_of_its_spectru
 def noise_of(partials_of, levels, count=12, **settings):
     """The channels of a key that is noise alone; levels in dB of its bands below 43, 65, 86, 400 Hz and above."""
     row = np.concatenate([np.zeros(12), 10 ** (np.array(levels) / 20)]).astype(np.float32)
-    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
+    model = partials_of(lambda latent, key: row, edges_hz=[20.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
     return sound_of(model, [60], count * RATE, STILL, **settings)[0][:, RATE:].astype(np.float64)
 
 
@@ -187,7 +187,7 @@ def test_a_rumble_stays_below_what_is_heard(partials_of):
 @pytest.mark.parametrize("bend", [-0.4, 0.4])
 def test_a_bend_leaves_a_rumble_where_it_is(partials_of, bend):
     row = np.concatenate([np.zeros(12), [1.0, 0.001, 0.001, 0.001, 0.001]]).astype(np.float32)
-    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
+    model = partials_of(lambda latent, key: row, edges_hz=[20.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
     sound = one(model, 60, 8 * RATE, Knobs(bend=lambda times: np.full(len(times), bend)))[RATE:]
     assert density_db(sound, 22, 40) == pytest.approx(-2, abs=2.0)  # as where noise above it has the same level
     assert density_db(sound, 90, 300) < -55
@@ -195,7 +195,7 @@ def test_a_bend_leaves_a_rumble_where_it_is(partials_of, bend):
 
 def test_what_lies_beyond_the_last_key_takes_no_rumble_along(partials_of):
     row = np.concatenate([np.zeros(12), [1.0, 0.001, 0.001, 0.001, 0.001]]).astype(np.float32)
-    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
+    model = partials_of(lambda latent, key: row, edges_hz=[20.0, 43.0, 65.0, 86.0, 400.0, 22050.0])
     sound = one(model, 127 + 12, 8 * RATE)[RATE:]  # an octave above it: noise is moved with the partials
     assert density_db(sound, 100, 180) < -55
 
@@ -276,3 +276,16 @@ def test_a_lowest_band_that_reaches_further_keeps_below_its_edge_too(partials_of
 def test_one_band_of_noise_is_as_strong_everywhere():
     partials = Partials(harmonics=1, edges_hz=[0.0, 8000.0], low=30, high=90)
     assert spread(partials, np.array([100.0, 7999.0, 8001.0, 20000.0])) == pytest.approx(np.ones((1, 4)))
+
+
+def test_a_lowest_band_that_may_be_an_offset_is_left_out(partials_of):
+    row = np.concatenate([np.zeros(12), [1.0, 0.003, 0.003, 0.003, 0.003]]).astype(np.float32)
+    model = partials_of(lambda latent, key: row, edges_hz=[0.0, 43.0, 400.0, 2000.0, 6000.0, 22050.0])
+    sound = one(model, 60, 8 * RATE)[RATE:]
+    assert density_db(sound, 22, 40) < -60
+    assert density_db(sound, 60, 350) == pytest.approx(-50, abs=2.0)
+
+
+def test_below_the_first_edge_is_no_noise():
+    partials = Partials(harmonics=1, edges_hz=[20.0, 43.0, 8000.0], low=30, high=90)
+    assert spread(partials, np.array([0.0, 10.0, 19.9, 21.0])).sum(0) == pytest.approx([0, 0, 0, 1])
