@@ -109,6 +109,7 @@ class OfPartials:
             self.heard[0] = 0.0  # of a constant, which recordings and soundfonts may have, a hum would come
         self.spread *= self.heard[:, np.newaxis]
         self.low_spread *= self.heard[:, np.newaxis]
+        self._lowest = np.flatnonzero(self.low_spread.any(axis=1)).tolist()
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         """See `Parts`."""
@@ -118,7 +119,12 @@ class OfPartials:
         """See `Parts`."""
         count = self.layout.harmonics
         power = np.square(frames[:, count:])
-        noise, low = np.sqrt(power @ self.spread), np.sqrt(power @ self.low_spread)
+        noise = np.sqrt(power @ self.spread)
+        # A product of matrices as narrow as this one rounds otherwise for one row than for many: its sums are written.
+        low = np.zeros((len(frames), self.layout.lows), np.float32)
+        for band in self._lowest:
+            low += power[:, band, np.newaxis] * self.low_spread[band]
+        np.sqrt(low, out=low)
         heights = frames[:, :count]
         quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
         return np.concatenate([np.where(quiet, np.float32(0), heights), noise, low], axis=1)

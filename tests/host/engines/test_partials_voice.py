@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from timbrel.host.contract.card import Partials
+from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import hann_lobe, spectra, spread
 from timbrel.host.controls import Ramp
 from timbrel.host.dsp import window
+from timbrel.host.engines.decoded import OfPartials
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine
+from timbrel.host.shelf import shipped_models
 from timbrel.host.units import midi_to_hz
 
 from .coherent import FRAME, LEVEL, PURE, RATE, STILL, Given, Knobs, amplitudes, one, sound_of
@@ -276,6 +279,17 @@ def test_a_lowest_band_that_reaches_further_keeps_below_its_edge_too(partials_of
 def test_one_band_of_noise_is_as_strong_everywhere():
     partials = Partials(harmonics=1, edges_hz=[0.0, 8000.0], low=30, high=90)
     assert spread(partials, np.array([100.0, 7999.0, 8001.0, 20000.0])) == pytest.approx(np.ones((1, 4)))
+
+
+def test_a_row_is_the_same_alone_and_among_others():
+    card = Model(shipped_models()["gm-partials-8"]).card
+    assert card.partials is not None
+    table = OfPartials(card, card.partials, 513, 0.25)
+    frames = np.exp(np.random.default_rng(0).standard_normal((64, card.frame_width))).astype(np.float32)
+    whole = table.rows(frames, np.zeros(64, np.intp))
+    for size in (1, 2, 3, 8):
+        parts = [table.rows(frames[at : at + size], np.zeros(size, np.intp)) for at in range(0, 64, size)]
+        assert np.array_equal(np.concatenate(parts), whole)
 
 
 def test_a_lowest_band_that_may_be_an_offset_is_left_out(partials_of):
