@@ -1,4 +1,4 @@
-"""Makes notes anew of their own partials and noise, without a network: what a model of partials could reach."""
+"""Makes notes anew of their own partials and noise, without a network: the best that a model of partials can play."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ...host.contract.card import Card
 from ...host.dsp import window
 from ...host.engines.coherent import CoherentVoicing
 from ...host.engines.frames import BATCH, PLAIN
-from ...train.batches.partials import taken
+from ...train.batches.partials import first_heard, taken
 from ...train.recipes.partials import PartialsFrames
 
 Array = npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ class _Stored:
         self.card, self._frames = card, frames
 
     def decode(self, latent: Array, condition: Any) -> Array:
-        """Return the frames of numbers, [rows, 1], whatever the condition."""
+        """Return the frames of numbers, [rows, 1]; the condition changes nothing."""
         return self._frames[latent[:, 0].astype(np.intp)]
 
 
@@ -67,13 +67,15 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
     """
     frames, length = _frames(card), card.frame_length
     assert frames is not None
-    plain: Any = _Stored(card, np.zeros((0, card.frame_width), np.float32))
-    hop, size = CoherentVoicing(plain, PLAIN).hop_length, CoherentVoicing(plain, PLAIN).frame_length
+    nothing: Any = _Stored(card, np.zeros((0, card.frame_width), np.float32))
+    times = CoherentVoicing(nothing, PLAIN)
+    hop, size = times.hop_length, times.frame_length
     count = -(-(len(sound) + size) // hop)
     around = np.pad(sound, (length // 2, length + size)).astype(np.float32)
     pieces = np.lib.stride_tricks.sliding_window_view(around, length)[: count * hop : hop]
     keys = np.full(count, key)
-    strengths = np.sqrt(np.square(np.abs(np.fft.rfft(pieces * window("hann", length)))).sum(1, keepdims=True))
+    heard = np.abs(np.fft.rfft(pieces * window("hann", length)))[:, first_heard(frames) :]
+    strengths = np.sqrt(np.square(heard).sum(1, keepdims=True))
     heights = 10 ** (taken(pieces, keys.astype(np.float32), frames) / 20) * strengths
     stored: Any = _Stored(card, heights.astype(np.float32))
     voicing = CoherentVoicing(stored, PLAIN)

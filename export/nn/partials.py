@@ -9,18 +9,13 @@ from torch import Tensor, nn
 from ...host.contract.card import KEYS
 from ...host.contract.model import Model
 from ...host.dsp import from_middle
-from ...host.engines.coherent import (
-    GOLDEN,
-    STEPS,
-    TOP_BINS,
-    CoherentVoicing,
-    noise_loop,
-    noise_window,
-)
+from ...host.engines.coherent import GOLDEN, TOP_BINS, CoherentVoicing
 from ...host.engines.decoded import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, OfPartials
 from ...host.engines.frames import PLAIN
+from ...host.engines.noise import white_loop
 from ...host.engines.partials import QUIETEST
 from ...host.engines.phase import STRIDE
+from ...host.engines.shape import STEPS, window_of
 from ...host.units import INAUDIBLE_HZ
 from .frames import FramePlayer
 
@@ -66,8 +61,8 @@ class PartialsPlayer(FramePlayer):
             "low_spread": parts.low_spread,
             "edges": np.array(card.partials.edges_hz),
             "heard": parts.heard,
-            "loop": noise_loop(shape),
-            "window": noise_window(shape) / (shape.overlap * shape.terms[0]),
+            "loop": white_loop(shape),
+            "window": window_of(shape) / (shape.overlap * shape.terms[0]),
             "phases": voicing.harmonic_phases[: self.harmonics],
             "middle_signs": from_middle(bins),
         }

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from ..contract.model import Model
 from ..dsp import from_middle, window
-from .coherent import CoherentState, CoherentVoicing, Shape
+from .coherent import CoherentState, CoherentVoicing
 from .frames import Character, Indices
+from .shape import Shape
 
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]

@@ -8,11 +8,8 @@ As the window is that of the lobes themselves, what is added is a sinusoid again
 each frame.
 """
 
-import functools
-import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,113 +20,21 @@ from ..errors import UserError
 from ..units import INAUDIBLE_HZ
 from .decoded import parts
 from .frames import Character, Decoder
+from .noise import low_frames, tapered, white_frames
 from .partials import HIGHEST_HARMONIC, Floats
 from .phase import LOSS_DB, STRIDE
+from .shape import BLACKMAN_HARRIS, STEPS, Shape, lobes
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: a bend or a knob is heard within 12 ms of its middle
-BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # beyond its lobe nothing is above -92 dB (Harris 1978)
-STEPS = 1024  # places between two bins at which a lobe is tabulated
-LOOP_SAMPLES = 65536  # of noise: 1.5 s at 44.1 kHz, too long to be heard as a loop
 APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
 TOP_BINS = 8  # below half the rate, over which partials fade out: one that bends past it does not end abruptly
 FORMANT_DB = 30.0  # the most by which kept formants raise or lower a harmonic
 GOLDEN = 0.6180339887498949  # of a cycle between starting phases: multiples of the golden ratio are spread most evenly
 AROUND = np.array([-1, 0, 1])  # bins by which a free partial may have moved since the last frame
-
-
-class Shape(NamedTuple):
-    """The shape of the frames that are put together.
-
-    Attributes:
-        length: samples, even.
-        overlap: how many frames sound at a time; ``length`` is a multiple of it.
-        terms: of the window, a sum of cosines.
-        taps: bins on either side of its centre that a lobe of the window has.
-    """
-
-    length: int
-    overlap: int
-    terms: tuple[float, ...]
-    taps: int
-
-
-@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound share it
-def _lobes(shape: Shape) -> Array:
-    """Return a lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
-
-    It is the part above 0 Hz of a sinusoid's transform, for frames that add up to amplitude 1, per sample of a frame.
-    """
-    away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
-    lobe = shape.terms[0] * np.sinc(away)
-    for term, share in enumerate(shape.terms[1:], start=1):
-        lobe += share / 2 * (np.sinc(away - term) + np.sinc(away + term))
-    return (lobe / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=4)
-def _noise(shape: Shape) -> Spectrum:
-    """Return the transforms of a loop of white noise of variance 1, [frames, bins], around each frame's middle."""
-    return _transforms(noise_loop(shape), shape)
-
-
-@functools.lru_cache(maxsize=4)
-def _low_noise(shape: Shape, edges: tuple[float, ...]) -> Spectrum:
-    """Return the same of bands of that noise, of which the transforms' first bins hold all: [frames, bands, bins].
-
-    With what `_tapered` leaves of white noise from the last edge on, bands of the same level sum to white noise.
-
-    Args:
-        shape: of the frames.
-        edges: of the bands, in bins, one more than there are bands; the last reaches as far as something is missing.
-    """
-    loop, left = noise_loop(shape), _left(round(edges[-1]))
-    last = len(left) - 1
-    places = np.arange(len(loop) // 2 + 1) * shape.length / len(loop)
-    whole = np.fft.rfft(loop) * (1 - np.interp(places, np.arange(last + 1), left))
-    bands = [
-        np.fft.irfft(np.where((places >= low) & (places < high), whole, 0), len(loop)).astype(np.float32)
-        for low, high in itertools.pairwise((*edges[:-1], last))
-    ]
-    bins = last + shape.taps + 1
-    spectra = np.stack([_transforms(band, shape)[:, :bins] for band in bands], axis=1)
-    spectra.setflags(write=False)
-    return spectra
-
-
-def _left(first: int) -> Array:
-    """Return the part of white noise from a bin on that `_tapered` leaves in the first bins, up to one of 1."""
-    left: Array = _tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
-    until = int(np.argmax(left > 1 - 1e-6)) + 1
-    return left[:until]
-
-
-def noise_loop(shape: Shape) -> Array:
-    """Return white noise of variance 1, whole hops of it."""
-    hop = shape.length // shape.overlap
-    loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
-    return loop
-
-
-def noise_window(shape: Shape) -> Array:
-    """Return the window of frames of noise, [length]."""
-    turn = 2 * np.pi * np.arange(shape.length) / shape.length
-    window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
-    return window.astype(np.float32)
-
-
-def _transforms(loop: Array, shape: Shape) -> Spectrum:
-    """Return the transforms of a loop's frames, [frames, bins], around each one's middle."""
-    hop = shape.length // shape.overlap
-    wrapped = np.concatenate([loop, loop[: shape.length - hop]])
-    frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * noise_window(shape)
-    spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)
-    spectra *= from_middle(spectra.shape[1]) / np.float32(shape.overlap * shape.terms[0])
-    spectra.setflags(write=False)
-    return spectra
 
 
 class CoherentState:
@@ -190,7 +95,7 @@ class CoherentVoicing:
         self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
         self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
         self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
-        self.noise_frames, self.lobes = _noise(self.shape), _lobes(self.shape)
+        self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
         self._bins = self.noise_frames.shape[1]
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # that is heard
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
@@ -199,7 +104,7 @@ class CoherentVoicing:
         self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
         self._parts = parts(card, self._bins, self._scale)
         self._layout = self._parts.layout
-        self.low_noise = _low_noise(self.shape, self._parts.low_edges) if self._layout.lows else None
+        self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
         self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
@@ -398,22 +303,7 @@ class CoherentVoicing:
             level[:, : self._low_bins] = 0.0
         else:
             level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
-        return _tapered(level)
-
-
-def _tapered(level: Array) -> Array:
-    """Return noise levels, [rows, bins], whose filters are silent half a frame away: what they ring on does not wrap.
-
-    Twice a mean of each bin and its neighbours by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
-    """
-    for _ in range(2):
-        quarter = level * np.float32(0.25)
-        level = level * np.float32(0.5)
-        level[:, 1:] += quarter[:, :-1]
-        level[:, 0] += quarter[:, 1]  # beyond either end it is its own mirror image
-        level[:, :-1] += quarter[:, 1:]
-        level[:, -1] += quarter[:, -2]
-    return level
+        return tapered(level)
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:

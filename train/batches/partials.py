@@ -158,11 +158,16 @@ def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
     return float(np.mean(free / np.maximum(free + harmonic, 1e-20)))
 
 
+def first_heard(frames: PartialsFrames) -> int:
+    """Return the first bin of a frame's spectrum that can be heard, at 20 Hz or above."""
+    return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
+
+
 def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
     """Return partials and noise of frames of sound, each of energy 1 from 20 Hz on, and the layout of their rows."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
-    first = math.ceil(INAUDIBLE_HZ * length / frames.sample_rate)  # below it may be an offset, which nobody hears
+    first = first_heard(frames)  # below it may be an offset
     spectra /= np.sqrt(np.maximum(np.square(spectra[:, first:]).sum(axis=1, keepdims=True), 1e-20))
     spectra[:, :first] = spectra[:, first, np.newaxis]
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate

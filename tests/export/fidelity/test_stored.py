@@ -46,6 +46,12 @@ def test_a_note_of_its_own_partials_is_as_long_as_it_and_has_its_shape_and_cours
         assert level_db(again[part]) - level_db(note[part]) == pytest.approx(level_db(again) - level_db(note), abs=0.5)
 
 
+def test_an_offset_changes_nothing(card, note):
+    plain, lifted = (from_partials(sound, KEY, card) for sound in (note, note + 0.2))
+    middle = slice(RATE // 4, -RATE // 4)  # at either end an offset begins or ends, which is heard
+    assert np.abs(lifted - plain)[middle].max() < 0.01 * np.abs(plain).max()
+
+
 def test_another_key_has_other_partials(card, note):
     assert nearness(note, from_partials(note, KEY + 1, card), RATE).shape_db > 5
 

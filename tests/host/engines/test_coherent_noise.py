@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.dsp import white_noise
-from timbrel.host.engines.coherent import Shape, _noise
+from timbrel.host.engines.noise import white_frames
+from timbrel.host.engines.shape import Shape
 from timbrel.host.events import NoteOn
 
 from .coherent import BINS, FRAME, LEVEL, PURE, RATE, Knobs, amplitudes, centroid, level_db, noisy, one, sound_of
@@ -125,7 +126,7 @@ def test_kept_formants_hold_the_colour_of_the_noise_too(model_of):
 @pytest.mark.parametrize("shape", [Shape(1024, 4, (0.5, 0.5), 4), Shape(1000, 8, (0.5, 0.5), 12)], ids=str)
 def test_the_loop_of_noise_has_no_seam(shape):
     """Its frames, added up around the seam, are white noise again, as anywhere else."""
-    spectra, hop = _noise(shape), shape.length // shape.overlap
+    spectra, hop = white_frames(shape), shape.length // shape.overlap
     around = [*range(-3 * shape.overlap, 0), *range(3 * shape.overlap)]
     frames = np.fft.irfft(spectra[around] * np.resize([1, -1], spectra.shape[1]), shape.length)
     sound = np.zeros((len(frames) - 1) * hop + shape.length)
