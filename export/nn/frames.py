@@ -1,7 +1,7 @@
-"""The base of voices that overlap-add frames, in TorchScript: what `SpectrumEngine` sounds.
+"""The base of voices that overlap-add frames: `SpectrumEngine` in TorchScript.
 
 Frames begin on the samples on which those of the engine's first, second, third … voice would, and read knobs and pitch
-where it does. So the sound is the engine's, whatever the division into blocks.
+where it does. So the sound is the engine's in any blocks.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A voice of models of partials, whose partials stay in phase: what `CoherentVoicing` makes of them, in TorchScript."""
+"""A voice of models of partials, whose partials stay in phase: `CoherentVoicing` in TorchScript."""
 
 import math
 
@@ -240,7 +240,7 @@ def tapered(level: Tensor) -> Tensor:
 
 
 def exact(numbers: list[float]) -> Tensor:
-    """Return numbers in double precision; TorchScript makes tensors of lists in single precision, whatever is asked."""
+    """Return numbers in double precision; TorchScript makes tensors of lists in single precision."""
     rounded = torch.tensor(numbers).double()
     near: list[float] = rounded.tolist()
     return rounded + torch.tensor([number - near[place] for place, number in enumerate(numbers)]).double()

@@ -45,7 +45,7 @@ class Given:
 def engine_of_notes(model: Model) -> Engine[Any]:
     """Return the host's engine that sounds a model as its file for nn~ does: spectra have the phases of noise.
 
-    Those of partials are coherent whatever is asked.
+    Partials are always coherent.
     """
     rest = [knob.default for knob in model.card.latents]
     return engine_of(model, Asked(rest, PlaySettings(phase="noise"), None, 0.0))
@@ -92,7 +92,7 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
 
 
 def told(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
-    """Return what a file's decoder takes beside codes, of pitch classes or keys, [rows]; pitch classes of neither."""
+    """Return the second input of a file's decoder for pitch classes or keys, [rows]; it ignores it if it wants none."""
     (condition,) = model.told(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
     return torch.from_numpy(condition)
 

@@ -1,4 +1,4 @@
-"""A voice of models that give spectra, with the phases of stored noise: what `NoiseVoicing` makes, in TorchScript."""
+"""A voice of models that give spectra, with the phases of stored noise: `NoiseVoicing` in TorchScript."""
 
 import math
 
