@@ -61,7 +61,7 @@ class Weights(StrEnum):
 @commands.command()
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder; with --nn alone also a model file or a shipped model.")
+        str, typer.Argument(metavar="RUN", help="A run folder; with --nn alone also an instrument's folder, a model.")
     ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The model, ending in .onnx; its encoder lies beside.")

@@ -28,7 +28,7 @@ def written(
     """Write what is asked for; a line for each file, once it is there.
 
     Args:
-        source: a run folder; of ``nn`` alone also what `find_model` finds.
+        source: a run folder; of ``nn`` alone also a folder that `make` wrote, or a model that `find_model` finds.
         output, nn: the model and the file for nn~; one may be left out.
 
     Raises:
@@ -38,12 +38,13 @@ def written(
         raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")
     if nn is not None:
         check_name(nn, overwrite)
-    if nn is not None and not Path(source).is_dir():
+    made = Path(source) / "model.onnx"  # of a folder that `make` wrote
+    if nn is not None and (made.is_file() or not Path(source).is_dir()):
         if output is not None:
             raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
         if labels != Labels():
             raise UserError(f"{source} is a model whose card says what it is; words for the card go with a run")
-        yield _for_nn(opened_model(source), nn, overwrite)
+        yield _for_nn(opened_model(str(made) if made.is_file() else source), nn, overwrite)
         return
     with tempfile.TemporaryDirectory() as aside:
         path = output or Path(aside) / f"{nn.stem if nn else ''}.onnx"

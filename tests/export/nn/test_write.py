@@ -142,3 +142,13 @@ def test_a_graph_that_fixes_the_number_of_rows_is_refused_in_a_line(shipped, tmp
     with torch.no_grad(), pytest.raises(Failure, match="its graph gives 1 rows no frames in torch; no file was kept"):
         writing.write(shipped("gm-chroma-2"), tmp_path / "x.ts")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_make_wrote_is_its_model(timbrel, shipped, tmp_path):
+    folder = tmp_path / "flute"
+    (folder / "run").mkdir(parents=True)
+    shutil.copy(shipped("gm-chroma-2").path, folder / "model.onnx")
+    assert timbrel("export", folder, "--nn", tmp_path / "a.ts").status == 0
+    assert len(Backend(tmp_path / "a.ts").attributes()) == 3 + len(shipped("gm-chroma-2").card.latents)
+    refused = one_line(timbrel("export", folder, "--nn", tmp_path / "b.ts", "-o", tmp_path / "b.onnx"))
+    assert "is written of a run" in refused
