@@ -175,7 +175,7 @@ def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
     """Return the other metadata of a model: its gestures, if it has any, and its map."""
     codes, about = graphs.codes, {}
     if (gestures := graphs.gestures(model)) is not None:
-        about[GESTURE_KEY] = gestures.model_dump_json(exclude_defaults=True)
+        about[GESTURE_KEY] = gestures.model_dump_json(exclude_unset=True)
     notes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
     return about | {MAP_KEY: text_of(model, codes.latents, codes.labels, notes)}
 

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import signal
 
 from ...host.contract.card import Card, in_deviations
 from ...host.dsp import medoid
 from ...host.through.track import QUIET
+from ...host.units import INAUDIBLE_HZ
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.notes import Note
 from .fit import Coder
@@ -133,8 +135,9 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 
 def _levels(note: Note, rate: int) -> Doubles:
-    """Return a note's levels a millisecond apart, in dB under its loudest moment: [moments]."""
-    levels = envelope_db(note.sound[np.newaxis], rate)[0].astype(np.float64)
+    """Return a note's levels a millisecond apart, in dB under its loudest moment: [moments]; offsets are not heard."""
+    heard = signal.sosfilt(signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
+    levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
     return under
 

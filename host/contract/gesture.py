@@ -1,10 +1,12 @@
 """Gestures: the ways of code and loudness along recorded notes, as JSON in the ONNX file's metadata."""
 
 import itertools
-import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from ..errors import UserError
 from ..units import note_name
@@ -15,9 +17,31 @@ FORMAT = 1
 MOST_NOTES = 1024  # of a file: an onset looks at each
 MOST_POINTS = 256  # of a way
 
+
+class _ArrayOf(NamedTuple):
+    """Validates lists of numbers as ``lists`` and keeps them as one array: as floats, notes take megabytes."""
+
+    lists: Any
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _array,
+            handler.generate_schema(self.lists),
+            serialization=core_schema.plain_serializer_function_ser_schema(np.ndarray.tolist),
+        )
+
+
+def _array(lists: list[Any]) -> npt.NDArray[np.float64]:
+    if lists and isinstance(lists[0], list) and len({len(row) for row in lists}) > 1:
+        raise ValueError("its points must have equally many numbers")
+    return np.array(lists, np.float64)
+
+
+Doubles = npt.NDArray[np.float64]
 Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
-Decibels = list[Annotated[float, Field(ge=-200, le=60)]]
-Way = list[list[float]]
+Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
+Way = Annotated[Doubles, _ArrayOf(list[list[float]])]
+Code = Annotated[Doubles, _ArrayOf(list[float])]
 
 
 class _Part(BaseModel):
@@ -65,12 +89,12 @@ class NoteWay(_Part):
     key: Annotated[float, Field(ge=0, le=127.5)]
     velocity: Annotated[int, Field(ge=1, le=127)]
     held_seconds: Annotated[float, Field(gt=0, le=600)]
-    code: list[float]
+    code: Code
     levels: Decibels
     codes: Way
     fall_db_second: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    release_levels: Decibels = []
-    release_codes: Way = []
+    release_levels: Decibels = np.zeros(0)
+    release_codes: Way = np.zeros((0, 0))
 
 
 class Instrument(_Part):
@@ -115,12 +139,12 @@ class Gestures(_Part):
         if len(note.code) != n:
             raise ValueError(f"code of a note must have {n} numbers, one a latent")
         lengths = {"levels": len(grid.levels), "codes": len(grid.codes)}
-        if note.release_levels or note.release_codes:
+        if len(note.release_levels) or len(note.release_codes):
             lengths |= {"release_levels": len(grid.release_levels), "release_codes": len(grid.release_codes)}
         for name, points in lengths.items():
             if len(getattr(note, name)) != points:
                 raise ValueError(f"{name} of a note must have {points} points, as the grid has")
-        if any(len(row) != k for way in (note.codes, note.release_codes) for row in way):
+        if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
     def text(self) -> str:
@@ -141,15 +165,15 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
     """
     what = f"{source}: its gestures ({GESTURE_KEY})"
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:  # as in `read_card`
-        raise UserError(f"{what} are not JSON ({error}); export the model again") from None
-    version = fields.get("format") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(f"{what} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel")
-    try:
-        gestures = Gestures.model_validate(fields)
+        gestures = Gestures.model_validate_json(text)
     except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise UserError(f"{what} are not JSON: {first_complaint(error)}; export the model again") from None
+        version = next((wrong["input"] for wrong in error.errors() if wrong["loc"] == ("format",)), None)
+        if isinstance(version, int) and version > FORMAT:
+            raise UserError(
+                f"{what} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel"
+            ) from None
         raise UserError(f"{what} are not valid: {first_complaint(error)}; export the model again") from None
     if not card.keyed or len(gestures.directions[0]) != len(card.latents):
         asked = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"

@@ -58,7 +58,7 @@ class Ways:
         self._keys = np.array([note.key for note in notes])
         self._velocities = np.array([float(note.velocity) for note in notes])
         self._rings = np.array([note.fall_db_second > 0 for note in notes])
-        self._let_go = np.array([bool(note.release_levels) for note in notes])
+        self._let_go = np.array([bool(len(note.release_levels)) for note in notes])
         count, directions = len(notes), np.array(gestures.directions)
         self.codes = np.array([note.code for note in notes])  # [notes, n_latents]
         ends = np.array([(note.fall_db_second, note.held_seconds, note.key - round(note.key)) for note in notes])
@@ -146,7 +146,7 @@ def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Double
     levels = np.zeros((len(notes), len(grid.release_levels)))
     codes = np.zeros((len(notes), len(grid.release_codes), directions))
     for row, note in enumerate(notes):
-        if note.release_levels:
+        if len(note.release_levels):
             levels[row] = note.release_levels
             codes[row] = note.release_codes
     return levels, codes

@@ -101,7 +101,7 @@ def test_many_notes_are_spread_over_keys_and_stay_small(tmp_path, monkeypatch):
     found = gestures_of(note_corpus(tmp_path / "c", [KEYS[0]] * 3 + KEYS), network, model)
     notes = found.instruments[0].notes
     assert len({round(note.key) for note in notes}) == 4
-    assert len(found.model_dump_json(exclude_defaults=True)) < 4 * 2000 + 2000
+    assert len(found.model_dump_json(exclude_unset=True)) < 4 * 2000 + 2000
 
 
 def test_wandering_is_as_strong_and_as_fast_as_in_the_notes(tmp_path):

@@ -42,6 +42,16 @@ def test_levels_rise_as_the_tone_did(rise, pitch):
     assert course.fall == 0
 
 
+def test_an_offset_is_no_loudness():
+    fading = tone(60, seconds=1.5, held=1.2, rise=0.05)
+    seconds = np.arange(len(fading)) / RATE
+    fading = (fading * 10 ** (-18 * np.minimum(seconds, 1.2) / 20)).astype(np.float32)
+    offset = np.abs(fading).max() * np.clip(np.minimum(seconds, 1.3 - seconds) / 0.1, 0.0, 1.0).astype(np.float32)
+    held = (LEVELS_AT > 0.15) & (LEVELS_AT < 1.0)
+    found, course = measured(fading + offset), measured(fading)
+    np.testing.assert_allclose(found.levels[held], course.levels[held], atol=0.5)
+
+
 def test_a_tone_that_is_let_go_falls_as_it_did_and_further():
     course = measured(tone(60, seconds=1.5, held=0.8))
     found = at(RELEASE_LEVELS_AT, course.release_levels, np.array([0.03, 0.1, 0.2, 0.5]))
