@@ -508,7 +508,7 @@ def test_ctrl_c_ends_learning_and_what_was_bound_stays_bound(timbrel_with, tmp_p
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out, err) == (0, "", "")
-    assert lines[-2:] == ["CC 22 moves latent.1 (gm-keys.toml)\n", "latent.2 (air): move the knob for it\n"]
+    assert lines[-2:] == ["CC 22 moves latent.1 (gm-keys.toml)\n", "latent.2 (noise): move the knob for it\n"]
     maps = {entry["target"]: entry["number"] for entry in tomllib.loads((tmp_path / "gm-keys.toml").read_text())["cc"]}
     assert [maps["latent.0"], maps["latent.1"], maps["latent.2"]] == [21, 22, 72]
 
