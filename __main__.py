@@ -12,7 +12,7 @@ import typer
 
 from . import __version__
 from .export import commands as exporting
-from .host import stop
+from .host import interrupts
 from .host.commands import live, models, plugin, sounds
 from .host.errors import TimbrelError, printable
 from .train import commands as training
@@ -48,9 +48,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; what goes wrong is one line and an exit status."""
-    with stop.listening():
+    with interrupts.listening():
         status = _run()
-    sys.exit(stop.exit_status(_printed(status)))
+    sys.exit(interrupts.exit_status(_printed(status)))
 
 
 def _run() -> int:

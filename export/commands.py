@@ -18,7 +18,7 @@ from ..train.commands import Accelerator, Devices, Which
 
 if TYPE_CHECKING:
     from ..host.contract.model import Model
-    from ..host.through.recover import Method as Finding
+    from ..host.resynthesis.recover import Method as Finding
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -139,7 +139,7 @@ def evaluate(
 ) -> None:
     """Measure a run on its test split, or an instrument beside a corpus; writes a folder with index.html."""
     from ..host.progress import Display
-    from ..host.shelf import is_instrument
+    from ..host.shipped import is_instrument
     from ..train.run import Run
     from .evaluate import evaluate
     from .knobs.pages import told as knobs
@@ -214,7 +214,7 @@ def recover(
     # Before numpy is loaded: its threads wait by spinning, and on a busy machine took four times the time of the work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ..host.progress import Display
-    from ..host.through.recover import recover as write
+    from ..host.resynthesis.recover import recover as write
 
     opened = opened_model(model)
     with Display() as display:
@@ -240,9 +240,9 @@ def _method(asked: Method | None, model: "Model") -> "Finding":
         UserError: a search was asked for and torch is not installed, or one from a network's code, and there is none.
     """
     from ..host.contract.encoder import encoder_path
-    from ..host.through.recover import NETWORK
-    from ..host.through.recover import Method as Finding
-    from ..host.through.refined import can_refine, refined
+    from ..host.resynthesis.recover import NETWORK
+    from ..host.resynthesis.recover import Method as Finding
+    from ..host.resynthesis.refinement import can_refine, refined
 
     encodes = encoder_path(model.path).exists()
     if encodes and asked in (None, Method.hybrid) and can_refine(model.card):  # which needs no torch

@@ -34,7 +34,7 @@ from .graphs import Graphs
 from .knobs.decoded import explained
 from .loudness import PLAIN_LUFS, loudness
 from .onnx import Weights, save, store_half, trace
-from .prove import STEPS, reference
+from .parity import STEPS, reference
 
 Array = npt.NDArray[np.float32]
 

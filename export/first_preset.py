@@ -15,9 +15,9 @@ from ..host.kinds.grain import Grain, GrainSettings
 from ..host.kinds.partials import Partials
 from ..host.kinds.spectrum import Spectrum
 from ..host.kinds.stream import Stream, StreamSettings
-from ..host.patch.agreement import named
 from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_macros, macro_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
+from ..host.patch.validation import named
 from ..host.progress import Display
 from ..host.render import render
 from ..train.run import Run

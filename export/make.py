@@ -13,19 +13,19 @@ from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing, replacing_folder
 from ..host.patch.library import Patch, default_knobs
 from ..host.progress import Display
-from ..host.shelf import MADE as PRESET
+from ..host.shipped import MADE as PRESET
 from ..host.units import note_name
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.batches.partials import free_share
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
-from ..train.corpus.heard import are_loops, listened
+from ..train.corpus.content import are_loops, listened
 from ..train.corpus.keys import held_keys, without
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
 from ..train.corpus.survey import SHORTEST_SECONDS
-from ..train.health import ALIKE
+from ..train.gan_health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Options, Outcome, Status
 from ..train.recipes.base import Recipe

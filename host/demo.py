@@ -12,7 +12,7 @@ from .patch.library import open_patch
 from .picture import draw_performance
 from .play.rack import Rack
 from .render import blocks, render
-from .shelf import DEMO, PARTS, shipped_tunes
+from .shipped import DEMO, PARTS, shipped_tunes
 
 Array = npt.NDArray[np.float32]
 

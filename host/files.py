@@ -11,7 +11,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
 from .errors import Failure, UserError
-from .stop import held
+from .interrupts import held
 
 
 class Stamp(NamedTuple):

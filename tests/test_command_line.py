@@ -12,7 +12,7 @@ import typer
 from timbrel import __main__ as command_line
 from timbrel import __version__
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.shelf import MIDI as TUNES
+from timbrel.host.shipped import MIDI as TUNES
 
 from .patience import PATIENCE_SECONDS
 

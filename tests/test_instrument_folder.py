@@ -11,8 +11,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.live import parent as play
 from timbrel.host.patch.library import find_model, open_patch
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import shipped_models, shipped_presets
-from timbrel.host.through.process import with_options
+from timbrel.host.resynthesis.process import with_options
+from timbrel.host.shipped import shipped_models, shipped_presets
 
 MIDI = b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\0\x0d\0\x90\x40\x64\x83\x60\x80\x40\0\0\xff\x2f\0"
 

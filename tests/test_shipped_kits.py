@@ -11,7 +11,7 @@ from timbrel.host.midi.file import read_performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import remarks
-from timbrel.host.shelf import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
+from timbrel.host.shipped import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
 from timbrel.train.corpus.general_midi import DRUM_CLASSES
 
 RATE = 44100

@@ -5,7 +5,7 @@ import pytest
 from timbrel.export.instrument import demo
 from timbrel.export.instrument.levels import loudness_lufs, peaks_dbfs, single
 from timbrel.host.patch.library import open_patch
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 LU = 3.0
 HIGHEST_DBFS = -1.0

@@ -16,7 +16,7 @@ from .batches.partials import check_partials, in_span, partials_data
 from .batches.sequence import check_sequences, describe_sequences, sequence_data, told_clips
 from .corpus.store import Corpus
 from .data import Data
-from .health import health
+from .gan_health import health
 from .models.chroma import ChromaAutoencoder
 from .models.classifier import Classifier
 from .models.clip import ClipAutoencoder

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..host.files import replacing
-from ..host.through.levels import HOP, log_mel
+from ..host.resynthesis.log_mel import HOP, log_mel
 
 Array = npt.NDArray[np.float32]
 

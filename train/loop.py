@@ -17,12 +17,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ..host.errors import Failure, UserError
-from ..host.stop import SIGNALS, note
+from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
 from .data import Data
 from .families import FAMILIES, trained_others
-from .health import in_words
+from .gan_health import in_words
 from .network import Network, Turn
 from .preview import write_preview
 from .run import Run

@@ -10,7 +10,7 @@ import torch
 
 from ..host.audio.files import sound_writer
 from ..host.dsp import overlap_add, window
-from ..host.engines.basins import BasinPhase
+from ..host.engines.causal_phase import BasinPhase
 from ..host.engines.clips.spectra import SpectraSound
 from .batches.sequence import joined
 from .data import Data

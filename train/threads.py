@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ..host.load import SLACK, processors_worked
+from ..host.cpu_load import SLACK, processors_worked
 
 WINDOW_SECONDS = 0.25  # of steps, over which the load is measured: 25 of the ticks that most systems count
 WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more after a second

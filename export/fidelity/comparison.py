@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ...host.patch.library import Patch
 from ...host.units import note_name
 from ...train.corpus.store import Corpus
-from ...train.metrics.sets import frechet
+from ...train.metrics.distribution_distance import frechet
 from ..reports.picture import Picture
 from ..reports.report import Figures, Sound
 from .abx import Trial, abx_page

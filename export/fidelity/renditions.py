@@ -17,8 +17,8 @@ from ...host.patch.library import Patch
 from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.rack import Rack
 from ...host.render import blocks
-from ...host.through.codes import Through, Times, latency_of
-from ...host.through.track import QUIET
+from ...host.resynthesis.code_track import QUIET
+from ...host.resynthesis.codes import Through, Times, latency_of
 from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]

@@ -14,7 +14,8 @@ from ...host.play.gestures.blend import KEY_SEMITONES, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
-from .course import (
+from .fit import Coder
+from .trajectory_measurement import (
     CODES_AT,
     LEVELS_AT,
     RELEASE_CODES_AT,
@@ -25,7 +26,6 @@ from .course import (
     codes_of,
     course_of,
 )
-from .fit import Coder
 
 Doubles = npt.NDArray[np.float64]
 

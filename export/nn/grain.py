@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ...host.contract.model import Model
 from ...host.dsp import gaussian_noise
 from ...host.engines.grain import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
+from ...host.engines.grain_source import PRIMES, TRIED
 from ...host.engines.protocol import MIDDLE_C
-from ...host.engines.source import PRIMES, TRIED
 from ...host.kinds.grain import CONTROLS, DENSITY, GrainSettings
 from .player import FLOAT, Attribute, Player
 

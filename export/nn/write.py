@@ -19,9 +19,9 @@ from ...host.kinds.spectrum import Spectrum
 from ..rebuilt.decoder import Decoder
 from .backend import Refused, quiet
 from .grain import GrainPlayer
+from .parity import engine_of_notes, prove, told
 from .partials import PartialsPlayer
 from .player import Player, script
-from .prove import engine_of_notes, prove, told
 from .spectrum import SpectrumPlayer
 
 FOLDER = "timbrel"  # in the archive; its name means nothing

@@ -3,7 +3,7 @@
 ``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
 the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
 best go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there, and
-refines that by least squares; clips given as magnitudes a host refines on its own (`host/through/refined.py`).
+refines that by least squares; clips given as magnitudes a host refines on its own (`host/resynthesis/refinement.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ...host.contract.card import Card
 from ...host.contract.model import Model
-from ...host.through.refined import refined
-from ...host.through.sought import Found, Sought
+from ...host.resynthesis.refinement import refined
+from ...host.resynthesis.search_protocol import Found, Sought
 from ..rebuilt.decoder import Decoder
+from .clip_sound import Sounding
 from .lbfgs import Minimiser, Objective
 from .levenberg import Least, least_squares
 from .likeness import Further, Likeness
-from .sounding import Sounding
 from .views import Array, Heard, Magnitudes, view_of
 
 STARTS = 16  # of a search by slopes; each label has one at least

@@ -22,7 +22,7 @@ from ...host.dsp import chroma, window
 from ...host.engines.fundamental import fundamentals
 from ...host.errors import UserError
 from ...host.kinds import clip, grain, partials, spectrum
-from ...host.through.laid import middle_of
+from ...host.resynthesis.partial_spectra import middle_of
 from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from ...host.patch.library import Patch
 from ...host.units import PITCH_CLASSES, note_name
 from ...train.batches.frames import sources
 from ...train.corpus.store import Clip, Corpus, Split
-from ...train.metrics.sets import frechet
+from ...train.metrics.distribution_distance import frechet
 from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from ...host.engines.clips.spectra import SpectraSound
 from ...host.errors import UserError
-from ...host.through.levels import distance_db, log_mel
+from ...host.resynthesis.log_mel import distance_db, log_mel
 from ...train.batches.hits import hits
 from ...train.corpus.store import Corpus, Split
-from ...train.health import collapsed
+from ...train.gan_health import collapsed
 from ...train.metrics.generated import Judge, Recordings
 from ...train.metrics.loudness import attack_seconds, envelope_distance_db
 from ...train.models.clip import ClipAutoencoder

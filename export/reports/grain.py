@@ -9,7 +9,7 @@ import torch
 
 from ...host.errors import UserError
 from ...train.corpus.store import Corpus
-from ...train.metrics.sets import frechet
+from ...train.metrics.distribution_distance import frechet
 from ...train.models.grain import GrainAutoencoder, MagnitudePhase
 from ...train.recipes.grain import GrainRecipe
 from ...train.run import Run

@@ -13,7 +13,7 @@ from ...host.patch.library import Patch
 from ...train.batches.frames import sources
 from ...train.batches.partials import Row, rows, shifted
 from ...train.corpus.store import Corpus, Split
-from ...train.metrics.sets import frechet
+from ...train.metrics.distribution_distance import frechet
 from ...train.models.partials import PartialsAutoencoder, magnitudes
 from ...train.recipes.partials import PartialsFrames, PartialsRecipe
 from ...train.run import Run

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...host.units import midi_to_hz, note_name, octave_of
-from ...train.health import ALIKE as ONE_CLIP
-from ...train.health import REMEDY
+from ...train.gan_health import ALIKE as ONE_CLIP
+from ...train.gan_health import REMEDY
 
 Figures = dict[str, Any]
 

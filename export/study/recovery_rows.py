@@ -13,11 +13,11 @@ from ...host.contract.card import Card, UniformPrior
 from ...host.contract.encoder import Encoder
 from ...host.contract.model import Model
 from ...host.engines.clips.spectra import SpectraSound
-from ...host.through.measures import measures
-from ...host.through.sought import Found, Sought
+from ...host.resynthesis.measures import measures
+from ...host.resynthesis.search_protocol import Found, Sought
 from ...train.batches.clips import places
 from ...train.corpus.store import Corpus
-from ...train.metrics.sets import inception_score
+from ...train.metrics.distribution_distance import inception_score
 from ...train.models.classifier import Classifier
 from ...train.models.invert import seen
 from ...train.recipes.gan import ClipFrames

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError, nearest
 from ..files import check_regular
-from ..trust import PLUGINS, may_run
+from ..plugin_trust import PLUGINS, may_run
 from .files import sound_reader
 from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
@@ -321,7 +321,7 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
             f"{where}: it is native code that has not run here before; if you know where it is from, begin again with "
             "'timbrel play' or 'render', which ask, or give them --trust"
         )
-    from .overheard import overheard
+    from .plugin_loading import overheard
 
     with overheard(where):
         return _load_trusted(where, path, given, rate)

@@ -11,7 +11,7 @@ import soundfile
 
 from ..errors import Failure, UserError
 from ..files import hushed, replacing
-from ..stop import held
+from ..interrupts import held
 from .opened import PhoneFile, open_sound
 
 Array = npt.NDArray[np.float32]

@@ -80,9 +80,9 @@ def play(
     """Play live: MIDI in, sound out, until Ctrl-C."""
     from ..live.messages import Setup
     from ..live.parent import play
-    from ..live.tape import Recording
-    from ..shelf import report_beside
-    from ..trust import ask_for
+    from ..live.session_recorder import Recording
+    from ..plugin_trust import ask_for
+    from ..shipped import report_beside
 
     chosen, among = channel_presets(channel or []), presets_in(programs)
     _check(block, rate, device if null else None, source, null, bool(chosen))
@@ -117,9 +117,9 @@ def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
     from ..live.messages import Setup
     from ..live.parent import play
-    from ..live.tape import Recording
-    from ..shelf import report_beside
-    from ..trust import ask_for
+    from ..live.session_recorder import Recording
+    from ..plugin_trust import ask_for
+    from ..shipped import report_beside
 
     ask_for([preset], trust)
     with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:

@@ -45,8 +45,8 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
 def presets() -> None:
     """List the presets and models that ship."""
     from ..contract.model import Model
-    from ..patch.reading import read_preset
-    from ..shelf import shipped_models, shipped_presets
+    from ..patch.loading import read_preset
+    from ..shipped import shipped_models, shipped_presets
 
     told = {name: read_preset(path).description for name, path in shipped_presets().items()}
     told |= {name: f"(model) {Model(path).card.description}" for name, path in shipped_models().items()}

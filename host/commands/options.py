@@ -59,7 +59,7 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    from ..shelf import preset_file
+    from ..shipped import preset_file
 
     presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
     if not presets:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..panel.door import has_display, leading_to, missing
+from ..panel.launch import has_display, leading_to, missing
 
 if TYPE_CHECKING:
     from ..panel.process import PanelProcess

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from ..shelf import DEMO
+from ..shipped import DEMO
 from .options import (
     MODEL_HELP,
     PRESET_HELP,
@@ -48,7 +48,7 @@ def demo(
     """Render a shipped tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
     from ..demo import demo
     from ..errors import nearest
-    from ..shelf import PARTS, shipped_tunes
+    from ..shipped import PARTS, shipped_tunes
 
     tunes = shipped_tunes()
     if tune not in tunes:
@@ -84,10 +84,10 @@ def process(
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
     from ..midi.file import read_performance
     from ..patch.library import open_patch
+    from ..plugin_trust import ask_for
     from ..progress import Display
-    from ..through.process import process as send
-    from ..through.process import with_options
-    from ..trust import ask_for
+    from ..resynthesis.process import process as send
+    from ..resynthesis.process import with_options
 
     if rate is not None:
         _check_rate(rate)
@@ -128,7 +128,7 @@ def morph(
 ) -> None:
     """Play the way from one sound's timbre to another's, as one held note."""
     from ..progress import Display
-    from ..through.morph import morph as play_way
+    from ..resynthesis.morph import morph as play_way
 
     with Display() as display:
         display.stage("morphing")
@@ -180,16 +180,16 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
-    from ..load import free_processors
+    from ..cpu_load import free_processors
     from ..midi.file import read_performance
-    from ..patch.fitting import differences, edits, read_notes
     from ..patch.library import open_patch
+    from ..patch.live_options import differences, edits, read_notes
     from ..play.rack import as_played
     from ..play.succession import Successor, successors
     from ..play.voices import PARTS
+    from ..plugin_trust import ask_for
     from ..progress import Display
     from ..render import programmed, remarks, render, worth_sharing
-    from ..trust import ask_for
 
     _check_rate(rate)
     chosen, among = channel_presets(channel or []), presets_in(programs)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
 from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
-from .clips.aside import Aside
 from .clips.clip import Clip
-from .clips.part import Part
+from .clips.decode_worker import Aside
 from .clips.reading import BITS, ONE, Places, Request, Stretch, read, steady, steps
+from .clips.segment import Part
 from .clips.sound import ClipSound
 from .clips.store import NEWEST, Ahead, Decoder, Label, Name, Waiting, Want, label_between
 from .protocol import Motion, VoiceSound

@@ -14,8 +14,8 @@ from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import gaussian_noise, moved_up, uniforms
 from ..kinds.grain import CONTROLS, GrainSettings
+from .grain_source import Cut, source_of
 from .protocol import MIDDLE_C, Motion, VoiceSound
-from .source import Cut, source_of
 
 Array = npt.NDArray[np.float32]
 

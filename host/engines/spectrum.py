@@ -14,10 +14,10 @@ from ..contract.card import KEYS
 from ..contract.model import Model
 from ..controls import Ramp
 from ..dsp import moved_up
-from .best import BestVoicing
 from .chorded import ChordedVoicing
 from .coherent import CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, Character, Indices
+from .griffin_lim import BestVoicing
 from .phase import NoiseVoicing
 from .protocol import MIDDLE_C, Motion, Times, VoiceSound
 

@@ -17,9 +17,9 @@ from ..dsp import normals
 from ..kinds.clip import UNMOVED
 from ..kinds.stream import FED, MOST_TRIMMED, PLACE, StreamSettings
 from .protocol import Motion, VoiceSound
-from .streams.aside import Aside
-from .streams.firsts import First, Firsts
-from .streams.maker import Made, Maker, Step
+from .streams.decode_worker import Aside
+from .streams.first_frames import First, Firsts
+from .streams.frame_maker import Made, Maker, Step
 from .streams.seeds import Seed
 
 Array = npt.NDArray[np.float32]

@@ -8,14 +8,14 @@ from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import printable
 from ..kinds.table import kind_of
-from ..patch.agreement import named
 from ..patch.library import Patch
 from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, PlaySettings, Preset
+from ..patch.validation import named
 from ..play.mapping import Mapper
 from ..settings import Control, controls_of
-from ..shelf import Draft, preset_file, shipped_models
-from .cast import Slot, by_channel
-from .sheet import Dial, Sheet
+from ..shipped import Draft, preset_file, shipped_models
+from .channel_presets import Slot, by_channel
+from .preset_view import Dial, Sheet
 
 UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by the end of a name
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..events import Event
-from ..shelf import Draft
+from ..shipped import Draft
 
 if TYPE_CHECKING:
     from ..patch.controllers import Controller

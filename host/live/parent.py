@@ -15,12 +15,12 @@ from typing import Any
 
 from ..errors import Failure, UserError
 from ..events import Hold
-from ..play.desk import hands_off
-from .advice import advice, bluetooth
-from .mail import Mail, Waiting
+from ..play.controller_state import hands_off
+from .command_writer import Mail, Waiting
+from .frontends import Panel, Screen, Views
 from .messages import Message, Setup, Status
-from .tape import RECORDED, Recording, Tape
-from .views import Panel, Screen, Views
+from .session_recorder import RECORDED, Recording, Tape
+from .system_check import advice, bluetooth
 
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from ..controls import knob
 from ..events import ControlChange
 from ..kinds.table import kind_of
-from ..patch.agreement import named, titled
 from ..patch.library import Patch
 from ..patch.preset import CCMap
+from ..patch.validation import named, titled
 from ..play.mapping import Mapper
 from ..units import gain_to_db
 from .loop import Loop
 from .messages import Status
-from .stage import Stage
+from .session_state import Stage
 
 USUAL = {
     5: "glide time",

@@ -21,23 +21,23 @@ from ..audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
 from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import Event
+from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
-from ..patch.fitting import Loaded, Swap
 from ..patch.library import Patch
+from ..patch.live_options import Loaded, Swap
 from ..play.player import Machine, Player
 from ..play.rack import Rack
 from ..play.warming import prime, warm_up
 from ..progress import HOUSE, Notices
-from ..shelf import Draft
-from ..stop import SIGNALS
-from ..through.insert import Insert
-from .cast import Slot, by_channel
+from ..resynthesis.effect import Insert
+from ..shipped import Draft
+from .channel_presets import Slot, by_channel
 from .describing import sheet_of
 from .loop import Loop, Source
 from .messages import Command, Setup
 from .realtime import BESIDES, SOUND, hurry
 from .reporting import report
-from .stage import Overheard, Stage, Without
+from .session_state import Overheard, Stage, Without
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
 REPORT_SECONDS = 0.1  # between reports, until another pace is asked

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Timing
-from . import own
+from . import private_events
 from .decode import CLOCK, channel_event
 from .smf import OWN, Broken, Track, parse
 
@@ -159,7 +159,7 @@ def _event(time: int, status: int, data: bytes) -> Event:
     if status in CLOCK:
         return Clock(time, CLOCK[status])
     if status == OWN:
-        return own.from_bytes(time, data)
+        return private_events.from_bytes(time, data)
     return channel_event(time, status, data[0], data[-1])
 
 

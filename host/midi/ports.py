@@ -15,9 +15,9 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..events import Event
-from ..play.desk import Holds
+from ..play.controller_state import Holds
+from .connections import JackWires, Unknown, Wires
 from .decode import Decoder
-from .wires import JackWires, Unknown, Wires
 
 CLIENT = "timbrel-midi"
 VIRTUAL = "virtual"

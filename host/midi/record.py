@@ -31,7 +31,7 @@ from ..events import (
     ZoneSize,
 )
 from ..files import replacing
-from . import own
+from . import private_events
 from .decode import CLOCK
 from .smf import OURS
 
@@ -196,7 +196,7 @@ def _message(event: "Event | _Note") -> bytes:
         case _Note(_, text):
             return _ours(text.encode())
         case Turn() | Hold():
-            return _ours(own.to_bytes(event))
+            return _ours(private_events.to_bytes(event))
         case NoteOn(_, channel, key, velocity):
             return bytes([0x90 | channel, key, velocity])
         case NoteOff(_, channel, key):

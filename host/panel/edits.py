@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import UserError
-from ..live.sheet import Dial
+from ..live.preset_view import Dial
 from ..patch.text import editing
-from . import showing, words
+from . import protocol, serialize
 from .history import State
 
 EFFECTS = "effects."
@@ -32,7 +32,7 @@ def baked(state: State, targets: Collection[str], dials: Mapping[str, Dial]) -> 
     return editing.with_values(state.text, moved, codes)
 
 
-def with_path(text: str, word: words.Path, latents: int) -> str:
+def with_path(text: str, word: protocol.Path, latents: int) -> str:
     """Return a preset's text with the path of a word."""
     if word.points is None:
         return editing.with_path(text, None)
@@ -46,11 +46,11 @@ def with_path(text: str, word: words.Path, latents: int) -> str:
     return editing.with_path(text, motion | ({"loop": True} if word.loop else {}))
 
 
-def with_effect(text: str, word: words.Effect) -> str:
+def with_effect(text: str, word: protocol.Effect) -> str:
     """Return a preset's text with its effects as a word wants them."""
     count = len(tomllib.loads(text).get("effects", []))
     if word.do == "add":
-        if word.plugin not in showing.available_effects():
+        if word.plugin not in serialize.available_effects():
             raise UserError(f"effect {word.plugin!r} cannot be added; choose one of the list")
         return editing.with_effect(text, word.plugin)
     if max(word.index, word.to if word.do == "move" else 0) >= count:

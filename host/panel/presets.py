@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import replacing
 from ..patch.text.editing import with_words, words_in
-from ..shelf import LONGEST_PRESET, MADE, PRESETS, shipped_models, shipped_presets
+from ..shipped import LONGEST_PRESET, MADE, PRESETS, shipped_models, shipped_presets
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # what every file system takes, and no path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows

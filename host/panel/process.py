@@ -18,8 +18,8 @@ from typing import Any
 from ..errors import UserError
 from ..live.messages import Command
 from ..live.realtime import hurry_no_more
-from ..play.desk import Holds
-from .post import Post
+from ..play.controller_state import Holds
+from .pipe_writer import Post
 
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = "0.0.0.0"

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .guard import is_token
+from .security import is_token
 
 PATH = "/report"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -24,13 +24,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ... import __version__
 from ..errors import Failure, printable
 from ..events import Event, Turn
-from ..shelf import Draft
-from .board import Board
-from .guard import Allowance, Guard, is_token
+from ..shipped import Draft
 from .maps import Making, Map
-from .post import Post
+from .panel_state import Board
+from .pipe_writer import Post
+from .protocol import LONGEST_WORD, Hello, read_word
 from .report import Report
-from .words import LONGEST_WORD, Hello, read_word
+from .security import Allowance, Guard, is_token
 
 PAGE = Path(__file__).with_name("page")
 FRAME_SECONDS = 0.03  # between frames to a page, a little less than between reports: these are told as they come

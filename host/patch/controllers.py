@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..contract.card import Card, first_complaint
 from ..errors import UserError, nearest
 from ..events import RESERVED_CC
-from ..shelf import PRESETS
+from ..shipped import PRESETS
 from .preset import CCMap
 
 CONTROLLERS = PRESETS / "controllers"

@@ -10,14 +10,14 @@ from ..audio.effects import EffectChain
 from ..errors import Failure, UserError, nearest
 from ..events import Event
 from ..files import check_output, replacing
-from ..shelf import preset_file, shipped_models, shipped_presets
+from ..shipped import preset_file, shipped_models, shipped_presets
 from ..units import Range
-from .agreement import ANY_RATE, check, named, ranges, titled
 from .library import Patch, open_patch
-from .moved import MovedKnob
+from .loading import read_preset
+from .midi_learn import MovedKnob
 from .preset import MORPH, NO_MORPH
-from .reading import read_preset
 from .text.binding import bound
+from .validation import ANY_RATE, check, named, ranges, titled
 
 Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
 

@@ -16,15 +16,15 @@ from ..contract.model import Model
 from ..errors import UserError, nearest
 from ..files import Stamp, stamp
 from ..kinds.table import kind_of
-from ..shelf import MADE, Draft, preset_file, shipped_models, shipped_presets
-from .agreement import faults, fitted, gesture_faults, known_effects, strays
+from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
+from .loading import complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .motions import Morph
 from .preset import CCMap, Preset
-from .reading import complaints, preset_text, read_preset
 from .resolve import morph_of, process_end
 from .tuning import tuned_keys
+from .validation import faults, fitted, gesture_faults, known_effects, strays
 
 MOST_SAMPLES = 1 << 22  # of a sound that notes go on from: a minute and a half at 44.1 kHz
 FIRST_MACRO_CC, MACRO_KNOBS = 16, 4  # general purpose controllers 1 to 4 (MIDI 1.0)

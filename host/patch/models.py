@@ -5,7 +5,7 @@ from pathlib import Path
 from ..contract.model import Model
 from ..errors import UserError, nearest
 from ..files import stamp
-from ..shelf import shipped_models
+from ..shipped import shipped_models
 
 KEPT_MODELS = 16  # that were opened last: program changes come back to them
 _models: dict[Path, Model] = {}  # by file

@@ -10,10 +10,10 @@ from ..contract.card import Card
 from ..dsp import medoid
 from ..errors import UserError, nearest
 from ..kinds.table import kind_of
-from ..shelf import preset_file, shipped_presets
+from ..shipped import preset_file, shipped_presets
+from .loading import read_preset
 from .models import model_path, open_model
 from .motions import Morph, MorphSettings
-from .reading import read_preset
 
 Files = Mapping[str, bytes]  # of a `Draft`
 NO_FILES: Files = MappingProxyType({})

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from ..audio.effects import EffectChain
 from ..audio.output import Output
 from ..events import Event, Shed
-from ..patch.agreement import check
 from ..patch.library import Patch
-from .hands import engine_and_hands
+from ..patch.validation import check
+from .event_processor import engine_and_hands
 from .mapping import Mapper
 from .synthesis import Elsewhere, Synthesis, share
 

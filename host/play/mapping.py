@@ -19,7 +19,7 @@ from ..events import (
 from ..patch.macros import MacroSettings, MacroTarget, macro_targets
 from ..patch.preset import CCMap
 from ..units import Range
-from .desk import RESTS
+from .controller_state import RESTS
 
 CHANNELS = range(16)
 

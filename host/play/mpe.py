@@ -31,7 +31,18 @@ from ..events import (
     ZoneSize,
 )
 from ..patch.preset import MpeSettings
-from .desk import BEND_RANGE, CONFIGURATION, LOWER, MOST_MEMBERS, SLIDE, UPPER, Reader, bend_range, resized, zone_of
+from .controller_state import (
+    BEND_RANGE,
+    CONFIGURATION,
+    LOWER,
+    MOST_MEMBERS,
+    SLIDE,
+    UPPER,
+    Reader,
+    bend_range,
+    resized,
+    zone_of,
+)
 from .motions.motion import Beside
 
 Array = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..dsp import limit
 from ..events import Event, NoteOn, Turn
-from .desk import Desk
+from .controller_state import Desk
 from .mapping import Mapper
 
 Array = npt.NDArray[np.float32]

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from ..errors import UserError, printable
 from ..events import Event
-from ..patch.fitting import Notes
 from ..patch.library import Patch
+from ..patch.live_options import Notes
 from .player import Player
 from .rack import Rack, as_played
 

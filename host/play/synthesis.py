@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
-from .hands import Hands
+from .event_processor import Hands
 from .voices import PARTS, Voice
 
 Array = npt.NDArray[np.float32]

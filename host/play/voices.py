@@ -11,8 +11,8 @@ import numpy.typing as npt
 from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import VoiceSound
 from .envelope import STEAL_SECONDS, Envelope
-from .gestures.own import NOTHING, Own, nothing
-from .gestures.way import Gesture
+from .gestures.note_values import NOTHING, Own, nothing
+from .gestures.trajectory import Gesture
 from .mpe import Touch
 
 Array = npt.NDArray[np.float32]

@@ -27,9 +27,9 @@ from ..engines.protocol import VoiceSound
 from ..engines.table import MAX_BLOCK
 from ..errors import Failure
 from ..events import Event
+from ..interrupts import SIGNALS, held
 from ..patch.library import Patch
-from ..stop import SIGNALS, held
-from .hands import engine_and_hands
+from .event_processor import engine_and_hands
 from .synthesis import Synthesis, share
 
 Array = npt.NDArray[np.float32]

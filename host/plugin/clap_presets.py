@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ..errors import UserError
-from ..patch.reading import read_preset
-from ..shelf import shipped_presets
-from .own import own_presets
+from ..patch.loading import read_preset
+from ..shipped import shipped_presets
+from .user_data import own_presets
 
 LIST = "presets"  # as native/clap_presets.c has it
 

@@ -8,16 +8,16 @@ from typing import NamedTuple
 from ..errors import UserError
 from ..events import Event, Turn
 from ..live.describing import described
+from ..live.preset_view import Sheet
 from ..live.realtime import let_memory_go
-from ..live.sheet import Sheet
 from ..patch.library import Patch
 from ..play.rack import Rack
 from ..play.warming import prime, warm_up
-from ..shelf import Draft
-from .keep import Kept, kept
-from .own import own_folder
-from .slots import Slot, slots_of
+from ..shipped import Draft
+from .macros import Slot, slots_of
+from .project import Kept, kept
 from .state import State
+from .user_data import own_folder
 
 CHANNEL = 0  # of the rack, on which the preset hears all that comes
 READY_SECONDS = 0.002  # between looks whether a rack can sound

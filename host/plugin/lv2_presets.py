@@ -5,9 +5,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import UserError
-from ..patch.reading import read_preset
-from ..shelf import shipped_presets
-from .own import own_presets
+from ..patch.loading import read_preset
+from ..shipped import shipped_presets
+from .user_data import own_presets
 
 PLUGIN = "urn:timbrel:instrument"  # as native/manifest.ttl has it
 NAME = f"{PLUGIN}#preset"  # the property by which native/lv2.c is told the name of a preset

@@ -12,7 +12,7 @@ from ..events import ControlChange, Event, Timing, Turn
 from ..live.loop import LOOK_SECONDS, METER_SECONDS, Load
 from ..live.messages import Status
 from ..live.reporting import ahead_ms, what_it_did
-from ..live.stage import MOST_HEARD
+from ..live.session_state import MOST_HEARD
 from ..play.player import Player
 from ..units import gain_to_db
 from .loaded import CHANNEL, Loaded, Mode

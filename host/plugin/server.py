@@ -15,13 +15,13 @@ from ..events import Event, Turn
 from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
-from ..shelf import KEYS, Draft, preset_file, shipped_presets
+from ..shipped import KEYS, Draft, preset_file, shipped_presets
+from .audio_thread import Sounding
+from .control_socket import Message, Talk
 from .loaded import Loaded, Mode, loaded, rack_of
-from .own import own_folder, own_presets
-from .sounding import Sounding
+from .shared_memory import Memory, ToPlugin, ToServer
 from .state import PROJECT, check_whole, opened, pack, unpack
-from .talk import Message, Talk
-from .wire import Memory, ToPlugin, ToServer
+from .user_data import own_folder, own_presets
 
 if TYPE_CHECKING:
     from .window import Window
@@ -207,7 +207,7 @@ class Server:
 
     def _open_panel(self) -> None:
         """Begin the panel, or open the one that is there."""
-        from ..panel.door import missing  # imported late, as `Window`: few instances ever have a panel
+        from ..panel.launch import missing  # imported late, as `Window`: few instances ever have a panel
 
         if (line := missing()) is not None:
             self._talk.say(f"panel: {line}")

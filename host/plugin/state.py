@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 from ..patch.library import Patch, open_patch
-from ..patch.reading import read_preset
-from ..shelf import Draft, preset_file, shipped_presets
-from ..trust import PLUGINS, may_run_by_name
-from .keep import Kept, files_of, lay_aside, model_bytes, ships
+from ..patch.loading import read_preset
+from ..plugin_trust import PLUGINS, may_run_by_name
+from ..shipped import Draft, preset_file, shipped_presets
+from .project import Kept, files_of, lay_aside, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")

@@ -14,13 +14,13 @@ from ..errors import TimbrelError
 from ..events import Event, Turn
 from ..live.messages import Command
 from ..live.realtime import hurry_no_more
-from ..panel.door import has_display, leading_to
+from ..panel.launch import has_display, leading_to
 from ..panel.process import PACE_SECONDS, PanelProcess
-from ..shelf import Draft
+from ..shipped import Draft
+from .audio_thread import Sounding
 from .loaded import Loaded
 from .meters import Meters
-from .own import own_folder
-from .sounding import Sounding
+from .user_data import own_folder
 
 REST_SECONDS = 1.0  # that nothing was turned before a project is told of it: a hand that pauses goes on sooner
 APART_SECONDS = 3.0  # between two times that it is: a host may take each for a change of the project

@@ -34,9 +34,9 @@ from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.loop import Load, Loop
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
-from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.validation import fitted
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from timbrel.host.through.levels import distance_db, distances_db, log_mel
+from timbrel.host.resynthesis.log_mel import distance_db, distances_db, log_mel
 from timbrel.train.batches.labelled import clips_of
 from timbrel.train.corpus.store import Corpus
 

@@ -15,7 +15,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 MODEL = Model(shipped_models()["gm-chroma-8"])
 FRAME, HOP, RATE = MODEL.card.frame_length, MODEL.card.hop_length, MODEL.card.sample_rate

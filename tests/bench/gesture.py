@@ -30,7 +30,7 @@ from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 RATE, BLOCK, VOICES = 48000, 128, 16
 TURN = 94  # blocks, a quarter of a second: a machine whose speed drifts slows all

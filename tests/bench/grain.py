@@ -27,9 +27,9 @@ from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.dials import CommonMotion
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motions.motion import Latents
+from timbrel.host.play.parameters import CommonMotion
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10

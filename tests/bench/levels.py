@@ -11,7 +11,7 @@ import sys
 from timbrel.export.instrument.demo import keys_of
 from timbrel.export.instrument.levels import loudness_lufs, peaks_dbfs
 from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 EVERY = range(24, 109, 4)
 

@@ -20,8 +20,8 @@ import numpy as np
 from timbrel.host.contract.map import CodeMap
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.make import PIXELS, made, map_of
-from timbrel.host.shelf import shipped_models
-from timbrel.host.through.spans import distances
+from timbrel.host.resynthesis.code_range import distances
+from timbrel.host.shipped import shipped_models
 
 DOTS = 20_000
 SPREAD = 0.1  # deviations: sounds of a corpus lie .3 from the nearest one of another clip

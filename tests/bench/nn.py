@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.export.nn.backend import Backend
-from timbrel.export.nn.prove import note
+from timbrel.export.nn.parity import note
 from timbrel.export.nn.write import write
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import find_model

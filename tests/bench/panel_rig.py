@@ -20,12 +20,12 @@ import psutil
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import METADATA_KEY
 from timbrel.host.events import Turn
-from timbrel.host.live import parent, stage
-from timbrel.host.live.tape import Recording
+from timbrel.host.live import parent, session_state
+from timbrel.host.live.session_recorder import Recording
 from timbrel.host.maps.make import map_of
 from timbrel.host.panel.process import NICE, PanelProcess
 from timbrel.host.patch.models import open_model
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 MODEL = "gm-chroma-8"
 LATENTS, DOTS = 8, 20_000
@@ -199,7 +199,7 @@ def _sound(receipts, pipe, setup):
     """The process that sounds; it notes turns of the first latent."""
     from timbrel.host.live.session import run
 
-    play, file = stage.PassedOn.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
+    play, file = session_state.PassedOn.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
 
     def noting(self, events):
         now = time.time()
@@ -208,7 +208,7 @@ def _sound(receipts, pipe, setup):
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 
-    stage.PassedOn.play = noting
+    session_state.PassedOn.play = noting
     run(pipe, setup)
 
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import scipy.signal
 from timbrel.host.dsp import stft, window
-from timbrel.host.engines.basins import BasinPhase
-from timbrel.host.engines.best import HANN, LOBE_TAPS, ROUNDS, refine
+from timbrel.host.engines.causal_phase import BasinPhase
 from timbrel.host.engines.coherent import CoherentVoicing
 from timbrel.host.engines.frames import Character
+from timbrel.host.engines.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
 from timbrel.host.engines.phase import LOSS_DB, NoisePhase
 from timbrel.host.engines.shape import Shape
 

@@ -25,7 +25,7 @@ from timbrel.host.kinds.spectrum import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 from timbrel.host.units import midi_to_hz, semitones_to_ratio
 
 RATE = 44100

@@ -24,7 +24,7 @@ from timbrel.host.contract.encoder import Encoder
 from timbrel.host.dsp import stft
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import ProcessSettings
-from timbrel.host.through.process import BLOCK, Processor
+from timbrel.host.resynthesis.process import BLOCK, Processor
 from timbrel.train.corpus.soundfont import render_soundfont
 from timbrel.train.corpus.store import Corpus
 

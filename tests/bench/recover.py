@@ -31,12 +31,12 @@ from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.pitch import sounding_note
-from timbrel.host.shelf import shipped_models
-from timbrel.host.through import again
-from timbrel.host.through.measures import measures
-from timbrel.host.through.recover import NETWORK, Method, recover
-from timbrel.host.through.sought import Found, Sought
-from timbrel.host.through.track import clip_of
+from timbrel.host.resynthesis import reconstruction
+from timbrel.host.resynthesis.code_track import clip_of
+from timbrel.host.resynthesis.measures import measures
+from timbrel.host.resynthesis.recover import NETWORK, Method, recover
+from timbrel.host.resynthesis.search_protocol import Found, Sought
+from timbrel.host.shipped import shipped_models
 from timbrel.train.corpus.store import Corpus
 
 NOTES, CLIPS = 64, 10
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("what", choices=["notes", "digits", "methods", "hits"])
     parser.add_argument("path", type=Path)
     options = parser.parse_args()
-    again.check_picture = refuse  # pictures take longer than all else
+    reconstruction.check_picture = refuse  # pictures take longer than all else
     with tempfile.TemporaryDirectory() as folder:
         {"notes": notes, "digits": digits, "methods": methods, "hits": hits}[options.what](options.path, Path(folder))
 

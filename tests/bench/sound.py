@@ -12,7 +12,7 @@ from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import shipped_models, shipped_presets
+from timbrel.host.shipped import shipped_models, shipped_presets
 from timbrel.host.units import note_name
 
 RATE = 44100

@@ -21,7 +21,7 @@ import numpy as np
 from jack_rig import jack_server, may_hurry, need
 from live import held
 from timbrel.host.audio.device import NullSink
-from timbrel.host.engines.streams.maker import Maker, Step
+from timbrel.host.engines.streams.frame_maker import Maker, Step
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.loop import Load, Loop
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry

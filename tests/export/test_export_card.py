@@ -12,12 +12,12 @@ import torch
 from timbrel.export.describe import Codes, landmarks, starting_point
 from timbrel.export.export import Labels, export
 from timbrel.export.first_preset import first_preset
-from timbrel.export.prove import prove_again
+from timbrel.export.parity import prove_again
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure
-from timbrel.host.patch.agreement import faults
-from timbrel.host.shelf import shipped_models
+from timbrel.host.patch.validation import faults
+from timbrel.host.shipped import shipped_models
 from timbrel.train import checkpoint
 from timbrel.train.batches.frames import build
 from timbrel.train.corpus.store import Corpus

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export.measures import grains as grain_measures
 from timbrel.export.measures.grain_sample import filtered
-from timbrel.train.metrics.sets import frechet
+from timbrel.train.metrics.distribution_distance import frechet
 
 from .grains import LENGTH, RATE, noise
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.measures.likeness import MEL_BANDS, mel_levels
-from timbrel.train.metrics.sets import frechet
+from timbrel.train.metrics.distribution_distance import frechet
 
 RATE, BINS = 44100, 2049
 

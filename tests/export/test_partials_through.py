@@ -11,12 +11,12 @@ from timbrel.export.first_preset import first_preset
 from timbrel.export.recovery.search import Searcher, gradient, hybrid
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
-from timbrel.host.through import again
-from timbrel.host.through.laid import Laid, filled
-from timbrel.host.through.morph import morph
-from timbrel.host.through.process import with_options
-from timbrel.host.through.processor import Processor
-from timbrel.host.through.recover import NETWORK, Method, recover
+from timbrel.host.resynthesis import reconstruction
+from timbrel.host.resynthesis.morph import morph
+from timbrel.host.resynthesis.partial_spectra import Laid, filled
+from timbrel.host.resynthesis.process import with_options
+from timbrel.host.resynthesis.processor import Processor
+from timbrel.host.resynthesis.recover import NETWORK, Method, recover
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 
@@ -107,7 +107,7 @@ def test_the_pitch_of_the_frame_before_is_kept_from_block_to_block(partials_mode
 @pytest.fixture
 def undrawn(monkeypatch):
     """Recovering draws no picture: each takes a second."""
-    monkeypatch.setattr(again, "draw_spectrograms", lambda *arguments: None)
+    monkeypatch.setattr(reconstruction, "draw_spectrograms", lambda *arguments: None)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.desk import Reader
+from timbrel.host.play.controller_state import Reader
 from timbrel.host.play.instrument import Instrument
 
 from .analytic import RATE, Analytic

@@ -11,7 +11,7 @@ from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 from .cover import cover
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.train.metrics.sets import frechet
+from timbrel.train.metrics.distribution_distance import frechet
 from timbrel.train.models import clip_losses
 from timbrel.train.models.clip_losses import Spread, apart, envelope_apart, pooled, sounding, unlike
 

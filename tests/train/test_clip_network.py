@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.engines.clips.spectra import SpectraSound
-from timbrel.host.through.levels import distance_db, log_mel
+from timbrel.host.resynthesis.log_mel import distance_db, log_mel
 from timbrel.train import checkpoint, loop
 from timbrel.train.batches.hits import hit_data, hits
 from timbrel.train.launch import resume, start

@@ -8,13 +8,13 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus import loops as module
-from timbrel.train.corpus.beat import Beat, beat_of, has_beat, labelled_tempo, named_numbers
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.content import are_loops
 from timbrel.train.corpus.drum_loops import Kits, mixed, strokes
 from timbrel.train.corpus.grooves import grooves
-from timbrel.train.corpus.heard import are_loops
 from timbrel.train.corpus.loops import fitted
 from timbrel.train.corpus.store import Corpus, LoopGrid
+from timbrel.train.corpus.tempo import Beat, beat_of, has_beat, labelled_tempo, named_numbers
 from timbrel.train.metrics.rhythm import onset_f_measure, onset_seconds
 
 from .struck import corpus_of, drums

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import Failure
-from timbrel.host.stop import SIGNALS
+from timbrel.host.interrupts import SIGNALS
 from timbrel.train import checkpoint, families, loop
 from timbrel.train.batches.chroma import ChromaData, chroma_data, in_octave
 from timbrel.train.corpus.store import Corpus

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.stop import SIGNALS
+from timbrel.host.interrupts import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import Options

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...host.errors import UserError
-from ..corpus.heard import dying_seconds
+from ..corpus.content import dying_seconds
 from ..corpus.store import Clip, Corpus, Split
 from ..models.clip_features import ClipFeatures
 from ..recipes.clip import UNIT, HitFrames, HitRecipe

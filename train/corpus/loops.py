@@ -8,12 +8,12 @@ from statistics import median
 import numpy as np
 
 from ...host.audio.effects import stretched
-from .beat import Beat, beat_of
 from .names import Names
 from .pitch import Samples, pitch_track, silence_level
 from .report import CorpusReport
 from .sounds import Copies, Sound, Unreadable
 from .store import LoopGrid, Writer
+from .tempo import Beat, beat_of
 
 Progress = Callable[[float, str], None]
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.dsp import window
-from ...host.through.levels import FRAME, mel
+from ...host.resynthesis.log_mel import FRAME, mel
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

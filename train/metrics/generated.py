@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.through.levels import distances_db, log_mel, sounding_frames
-from .sets import Vectors, frechet, inception_score, pairwise
+from ...host.resynthesis.log_mel import distances_db, log_mel, sounding_frames
+from .distribution_distance import Vectors, frechet, inception_score, pairwise
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

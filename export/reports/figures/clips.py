@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ....host.through.levels import log_mel
+from ....host.resynthesis.log_mel import log_mel
 from ..picture import WIDTH, Picture, Theme
 
 Array = npt.NDArray[np.float32]

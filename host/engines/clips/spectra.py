@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...dsp import window
-from ..basins import GAUSSIAN
+from ..causal_phase import GAUSSIAN
 
 Array = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]

@@ -12,8 +12,8 @@ from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum import CONTROLS, GestureSettings
 from ..motions.motion import Beside
 from .blend import Ways, scale_of
-from .heard import decibels
-from .way import PHASES, Common, Gesture, Pace, phase_samples
+from .code_distance import decibels
+from .trajectory import PHASES, Common, Gesture, Pace, phase_samples
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from ...events import Clock
 from ...patch.motions import TEMPO_BPM, Morph, MotionSettings
 from ...patch.preset import MORPH
 from .beats import Beats
-from .grip import Grip
-from .movers import Course, Mover, make_mover
-from .ways import WAYS, Code, straight
+from .interpolation import WAYS, Code, straight
+from .sources import Course, Mover, make_mover
+from .touch import Grip
 
 Array = npt.NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...dsp import white_noise
 from ...patch.motions import WalkSettings
-from .ways import Code, straight
+from .interpolation import Code, straight
 
 Doubles = npt.NDArray[np.float64]
 STEP_SECONDS = 0.25  # between a walk's turns, where its bound does not ask for shorter steps

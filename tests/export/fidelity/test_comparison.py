@@ -15,7 +15,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import EnvelopeSettings, Preset
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 from ..evaluate.runs import make_run, measured, octave, write_corpus
 from ..undrawn import undrawn

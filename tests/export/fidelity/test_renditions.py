@@ -7,7 +7,7 @@ from timbrel.export.fidelity.measures import course, shape_db
 from timbrel.host.dsp import window
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.through import codes
+from timbrel.host.resynthesis import codes
 
 from .tones import RATE, tone
 

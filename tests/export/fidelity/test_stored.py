@@ -5,7 +5,7 @@ import pytest
 from timbrel.export.fidelity.measures import nearness
 from timbrel.export.fidelity.stored import can_be_stored, from_partials
 from timbrel.host.contract.model import Model
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 from timbrel.host.units import midi_to_hz
 from timbrel.train.recipes.load import load_recipe
 

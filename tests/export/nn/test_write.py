@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from timbrel.export.nn import files, prove
+from timbrel.export.nn import files, parity
 from timbrel.export.nn import write as writing
 from timbrel.export.nn.backend import Backend
 from timbrel.host.contract.model import Model
@@ -125,7 +125,7 @@ def test_a_file_that_differs_is_not_kept(shipped, tmp_path, monkeypatch, spoil, 
 
 def test_the_proof_moves_every_knob_through_its_whole_span(shipped):
     model = shipped("gm-chroma-8")
-    signals, sound = prove.note(model, prove.SECONDS)
+    signals, sound = parity.note(model, parity.SECONDS)
     knobs = model.card.latents
     codes = signals[0, : len(knobs)] + np.array([[knob.default] for knob in knobs])
     assert codes.min(1) == pytest.approx([knob.low for knob in knobs], abs=1e-5)

@@ -13,7 +13,7 @@ from timbrel.export.rebuilt.operators import OPERATORS
 from timbrel.host.contract.card import State
 from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 from timbrel.train.families import FAMILIES
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 

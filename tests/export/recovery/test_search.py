@@ -22,9 +22,9 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import shipped_models
-from timbrel.host.through.recover import Method, recover
-from timbrel.host.through.sought import Sought
+from timbrel.host.resynthesis.recover import Method, recover
+from timbrel.host.resynthesis.search_protocol import Sought
+from timbrel.host.shipped import shipped_models
 
 MODELS = sorted(name for name, path in shipped_models().items() if not Model(path).card.state)
 FEW = ("gm-chroma-2", "lakeside-10")  # of which a code is found from anywhere in a second

@@ -15,7 +15,7 @@ from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, Bench, dra
 from timbrel.host.contract.card import UniformPrior
 from timbrel.host.contract.model import Model
 from timbrel.host.progress import Display
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 from timbrel.train.corpus.store import writing
 
 from ..undrawn import undrawn

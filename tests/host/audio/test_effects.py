@@ -13,7 +13,7 @@ import soundfile
 from timbrel.host.audio.effects import QUANTUM, Effect, EffectChain, Resampler, stretched
 from timbrel.host.audio.parameters import NOT_IN_BLOCKS, RANGES, SETTINGS
 from timbrel.host.errors import UserError
-from timbrel.host.trust import let_run
+from timbrel.host.plugin_trust import let_run
 
 RATE = 48000
 VST3 = Path("/usr/lib/vst3")

@@ -15,7 +15,7 @@ from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.graph import DEEPEST, HOLDS, NotONNX, leads_out
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.shelf import MODELS
+from timbrel.host.shipped import MODELS
 
 NAMES = {
     "ModelProto": "model",

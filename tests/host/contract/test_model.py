@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.shelf import MIDI, shipped_models
+from timbrel.host.shipped import MIDI, shipped_models
 
 from ..cover import cover
 

@@ -6,17 +6,17 @@ import shutil
 import numpy as np
 import pytest
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.clips import aside as module
-from timbrel.host.engines.clips.aside import Aside
+from timbrel.host.engines.clips import decode_worker as module
 from timbrel.host.engines.clips.clip import TAPS, Clip
+from timbrel.host.engines.clips.decode_worker import Aside
 from timbrel.host.engines.clips.reading import ONE, Stretch, read, steps
 from timbrel.host.engines.clips.sound import sound_of
 from timbrel.host.engines.clips.store import Decoder
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.validation import fitted
 from timbrel.host.play.instrument import Instrument
 
 from ...patience import PATIENCE_SECONDS, until

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.clip import APART, FADE_SECONDS, MORPH_SECONDS, SPREAD_SECONDS
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend, Turn
-from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.validation import fitted
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 

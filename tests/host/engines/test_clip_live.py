@@ -14,9 +14,9 @@ from timbrel.host.engines.clips.reading import Clip
 from timbrel.host.engines.clips.store import NEWEST, Ahead, Decoder, Want
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
-from timbrel.host.patch.agreement import fitted
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.validation import fitted
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 

@@ -9,7 +9,7 @@ from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
-from timbrel.host.through.levels import distance_db, log_mel
+from timbrel.host.resynthesis.log_mel import distance_db, log_mel
 from timbrel.train.metrics.loudness import attack_seconds, envelope_db
 
 from ..clips import RATE as MODEL_RATE

@@ -131,7 +131,7 @@ def test_a_chain_of_blocks_longer_than_any_grain_is_silent_after_the_note(noise,
     ],
 )
 def test_a_wrong_grain_section_is_refused_with_what_is_allowed(tmp_path, grain, words):
-    from timbrel.host.patch.reading import read_preset
+    from timbrel.host.patch.loading import read_preset
 
     lines = [f"{key} = {json.dumps(value)}" for key, value in grain.items()]
     (tmp_path / "p.toml").write_text("\n".join(['format = 1\nmodel = "x"\n[grain]', *lines]), encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import welch
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import GrainEngine
-from timbrel.host.engines.source import Cut, Noise
+from timbrel.host.engines.grain_source import Cut, Noise
 from timbrel.host.engines.table import LOUDEST_TEXTURE_DB, VOICE_LUFS, Asked, engine_of
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.grain import GrainSettings

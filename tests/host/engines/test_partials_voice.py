@@ -10,7 +10,7 @@ from timbrel.host.dsp import window
 from timbrel.host.engines.decoded import OfPartials
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.spectrum import SpectrumEngine
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 from timbrel.host.units import midi_to_hz
 
 from .coherent import FRAME, LEVEL, PURE, RATE, STILL, Given, Knobs, amplitudes, one, sound_of

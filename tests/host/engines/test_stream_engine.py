@@ -10,8 +10,8 @@ import scipy.signal
 import soundfile
 from onnx import helper
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.streams.aside import Aside
-from timbrel.host.engines.streams.maker import Maker, Step
+from timbrel.host.engines.streams.decode_worker import Aside
+from timbrel.host.engines.streams.frame_maker import Maker, Step
 from timbrel.host.engines.table import Asked, engine_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, Tempo

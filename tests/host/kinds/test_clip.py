@@ -7,9 +7,9 @@ from timbrel.host.contract.describe import describe
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip import CONTROLS, Hit, hits
 from timbrel.host.kinds.drums import DRUMS, drum_key
-from timbrel.host.patch.agreement import check, faults, ranges
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.validation import check, faults, ranges
 
 from ..clips import LATENTS, clip_card
 

@@ -6,8 +6,8 @@ from timbrel.host.contract.card import Card
 from timbrel.host.contract.describe import describe
 from timbrel.host.kinds.stream import CONTROLS
 from timbrel.host.kinds.table import kind_of
-from timbrel.host.patch.agreement import faults, ranges
 from timbrel.host.patch.preset import Preset
+from timbrel.host.patch.validation import faults, ranges
 
 from ..clips import clip_card
 

@@ -8,13 +8,13 @@ import onnx
 import pytest
 from timbrel.host.events import Turn
 from timbrel.host.live.describing import described
-from timbrel.host.panel.board import Board
-from timbrel.host.panel.showing import control
-from timbrel.host.panel.words import read_word
+from timbrel.host.panel.panel_state import Board
+from timbrel.host.panel.protocol import read_word
+from timbrel.host.panel.serialize import control
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.text.editing import with_value
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import Draft, shipped_presets
+from timbrel.host.shipped import Draft, shipped_presets
 
 from ..panel.fakes import Out, status
 

@@ -10,12 +10,12 @@ import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.stage import Stage
+from timbrel.host.live.session_state import Stage
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play import player as live
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.through.insert import Insert
+from timbrel.host.resynthesis.effect import Insert
 
 from ..cover import cover
 

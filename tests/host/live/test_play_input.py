@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.audio.device import SURE, Ear
 from timbrel.host.live.loop import Loop
 from timbrel.host.play.player import Player
-from timbrel.host.through.insert import Insert
+from timbrel.host.resynthesis.effect import Insert
 
 RATE, BLOCK = 22050, 128
 

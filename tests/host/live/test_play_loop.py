@@ -9,9 +9,9 @@ from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
 from timbrel.host.live import parent as playing
 from timbrel.host.live.messages import Setup, Status
 from timbrel.host.live.parent import play
-from timbrel.host.live.tape import Recording
-from timbrel.host.play.desk import hands_off
-from timbrel.host.shelf import Draft
+from timbrel.host.live.session_recorder import Recording
+from timbrel.host.play.controller_state import hands_off
+from timbrel.host.shipped import Draft
 
 REPORT = Status(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},

@@ -11,9 +11,9 @@ import soundfile
 from timbrel.host.events import Hold, NoteOff, NoteOn, Turn
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.parent import play
-from timbrel.host.live.tape import Recording
+from timbrel.host.live.session_recorder import Recording
 from timbrel.host.midi.file import read_performance
-from timbrel.host.shelf import Draft
+from timbrel.host.shipped import Draft
 
 from ...patience import PATIENCE_SECONDS
 

@@ -12,18 +12,18 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ProgramChange, Turn
 from timbrel.host.live import parent as play
 from timbrel.host.live import session
-from timbrel.host.live.cast import Cast, by_channel
+from timbrel.host.live.channel_presets import Cast, by_channel
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.reporting import last_moved, report
-from timbrel.host.live.stage import Overheard, PassedOn, Stage, Without
+from timbrel.host.live.session_state import Overheard, PassedOn, Stage, Without
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.fitting import Fitting
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.live_options import Fitting
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import Draft
+from timbrel.host.shipped import Draft
 
 from ...patience import PATIENCE_SECONDS, until
 

@@ -21,7 +21,7 @@ from timbrel.host.live import session
 from timbrel.host.live.loop import Loop
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.reporting import report
-from timbrel.host.live.stage import Stage
+from timbrel.host.live.session_state import Stage
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.player import Player

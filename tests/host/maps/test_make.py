@@ -6,7 +6,7 @@ from timbrel.host.contract.map import NO_NOTE, read_map
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.make import BYTES, LARGEST_STEP, PIXELS, made, map_of, text_of
 from timbrel.host.maps.organise import eased
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 
 def scroll(count, latents, rng):

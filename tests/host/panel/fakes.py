@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from timbrel.host.live.messages import Status
-from timbrel.host.live.sheet import Dial, Sheet
+from timbrel.host.live.preset_view import Dial, Sheet
 
 TEXT = """\
 # my pad

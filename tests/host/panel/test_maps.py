@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from timbrel.host.errors import Failure
 from timbrel.host.panel.maps import Making
-from timbrel.host.shelf import shipped_models
+from timbrel.host.shipped import shipped_models
 
 
 def test_a_model_that_lies_nowhere_has_the_map_of_its_file(tmp_path):

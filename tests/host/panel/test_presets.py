@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.panel.presets import Presets
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 from .fakes import TEXT
 

@@ -8,7 +8,7 @@ import pytest
 from timbrel.export.fidelity import abx
 from timbrel.host.panel import report as served
 from timbrel.host.panel.process import PanelProcess
-from timbrel.host.shelf import report_beside, shipped_presets
+from timbrel.host.shipped import report_beside, shipped_presets
 
 from .client import Client
 from .conftest import Parent

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.patch.text import editing
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 TEXT = """\
 # my pad

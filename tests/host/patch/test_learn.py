@@ -12,10 +12,10 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import RESERVED_CC, Clock, ControlChange, NoteOn, PitchBend
 from timbrel.host.patch.learn import learn
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.reading import read_preset
 from timbrel.host.patch.text.binding import bound
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 PRESET = """\
 # my pad

@@ -2,10 +2,10 @@
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.patch.agreement import named, titled
 from timbrel.host.patch.library import default_macros, macro_knobs, open_patch
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.validation import named, titled
 
 HEAD = 'format = 1\nmodel = "gm-chroma-2"\n'
 GOOD = '[[macro]]\nname = "wide"\ntargets = [{ target = "latent.0", low = -0.3, high = 0.3 }]\n'

@@ -10,10 +10,10 @@ from timbrel.host.audio.effects import Effect
 from timbrel.host.errors import UserError
 from timbrel.host.events import RESERVED_CC
 from timbrel.host.patch.library import find_model, open_patch
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import PLAY_CONTROLS, CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
-from timbrel.host.patch.reading import read_preset
 from timbrel.host.play.rack import Rack
-from timbrel.host.shelf import shipped_models, shipped_presets
+from timbrel.host.shipped import shipped_models, shipped_presets
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'
 CC = "[[cc]]\nnumber = 20\ntarget = 'gain'\nlow = -6\nhigh = 0\n"

@@ -10,8 +10,8 @@ from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch, open_patch
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import TuningSettings
-from timbrel.host.patch.reading import read_preset
 from timbrel.host.patch.tuning import read_keymap, read_scale, tuned_keys
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack

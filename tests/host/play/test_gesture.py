@@ -11,11 +11,11 @@ from timbrel.host.contract.model import Model
 from timbrel.host.engines.spectrum import RESTED
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
-from timbrel.host.play import hands
-from timbrel.host.play.gestures import way
+from timbrel.host.play import event_processor
+from timbrel.host.play.gestures import trajectory
 from timbrel.host.play.gestures.blend import Ways
-from timbrel.host.play.gestures.heard import decibels
-from timbrel.host.play.gestures.way import Common, Gesture, Pace
+from timbrel.host.play.gestures.code_distance import decibels
+from timbrel.host.play.gestures.trajectory import Common, Gesture, Pace
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
 from timbrel.host.play.voices import PARTS
@@ -55,7 +55,7 @@ def moving(gestured):
 @pytest.fixture
 def every_hop(monkeypatch):
     """Have codes follow their ways in each hop, however little is heard of it."""
-    monkeypatch.setattr(way, "STILL_DB", 0.0)
+    monkeypatch.setattr(trajectory, "STILL_DB", 0.0)
 
 
 def level(sound, at, width=220):
@@ -112,7 +112,7 @@ def test_an_attack_of_the_preset_is_heard_beside_the_gestures(make_instrument, p
 
 def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
-    _, made = hands.engine_and_hands(patch)
+    _, made = event_processor.engine_and_hands(patch)
     made.hear(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     motion = made.motion_of([voice])
@@ -122,14 +122,14 @@ def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured
         asked = [0.95 - 0.3 * part, 0.2 + 0.1 * part]
         assert motion.latents([0], np.array([hop * HOP]))[0] == pytest.approx(asked, abs=1e-6)
     brighter, _ = make_patch(gestured(), latent={"values": [1.0, 0.2]}), None
-    _, made = hands.engine_and_hands(brighter)
+    _, made = event_processor.engine_and_hands(brighter)
     made.hear(NoteOn(0, 0, 60, 100))
     assert made.motion_of(list(made.voices)).latents([0], np.array([-lead]))[0][0] == 1.0
 
 
 def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
-    _, made = hands.engine_and_hands(patch)
+    _, made = event_processor.engine_and_hands(patch)
     made.hear(NoteOn(8 * HOP, 0, 60, 100))
     motion = made.motion_of(list(made.voices))
     lead = 256 + 256
@@ -142,14 +142,14 @@ def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gest
 def test_a_key_is_played_no_softer_and_no_louder_than_those_around_it_were(make_patch, gestured):
     low = [note(60.0 + i % 2, 40 + 20 * (i % 2), code=[0.1 * i, 0.5]) for i in range(8)]
     high = [note(70.0 + i, 127, code=[0.5, 0.9]) for i in range(8)]
-    _, made = hands.engine_and_hands(make_patch(gestured(gestures(*low, *high))))
+    _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(*low, *high))))
     ways = made._gesturing._ways
     assert ways.mix(61, 127).offset[1] == pytest.approx(0.0, abs=1e-3)  # no high note's
     assert ways.mix(75, 127).offset[1] == pytest.approx(0.4, abs=1e-3)
 
 
 def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every_hop):
-    _, made = hands.engine_and_hands(make_patch(gestured()))
+    _, made = event_processor.engine_and_hands(make_patch(gestured()))
     made.hear(NoteOn(0, 0, 60, 100))
     made.hear(NoteOff(8000, 0, 60))
     motion = made.motion_of(list(made.voices))
@@ -169,7 +169,7 @@ PLACES = [(60, 110), (60, 30), (90, 110)]
 def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured):
     loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
     high = note(90.0, 110, code=[0.5, 0.9])
-    _, made = hands.engine_and_hands(make_patch(gestured(gestures(loud, soft, high))))
+    _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(loud, soft, high))))
     for key, velocity in ((60, 110), (60, 30), (60, 70), (90, 110), (75, 110), (61, 104)):
         apart = [((place - key) / 1.5) ** 2 + ((speed - velocity) / 6) ** 2 for place, speed in PLACES]
         weights = 1 / (np.array(apart) + 1e-3)  # as of Shepard's inverse squares
@@ -179,7 +179,9 @@ def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured)
 
 def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gestured):
     whole = note(64.0, release_levels=[0.0, -30.0, -90.0], release_codes=[[0.3, 0.0], [0.1, 0.2]])
-    _, made = hands.engine_and_hands(make_patch(gestured(gestures(note(release_levels=[], release_codes=[]), whole))))
+    _, made = event_processor.engine_and_hands(
+        make_patch(gestured(gestures(note(release_levels=[], release_codes=[]), whole)))
+    )
     mix = made._gesturing._ways.mix(60, 100)
     assert mix.release_levels == pytest.approx([0.0, -30.0, -90.0])
     assert mix.release_codes == pytest.approx(np.array([[0.3, 0.0], [0.1, 0.2]]))
@@ -188,7 +190,7 @@ def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gesture
 def test_a_key_plays_the_note_of_its_velocity(make_patch, gestured):
     loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
     for velocity, asked in ((110, 0.4), (30, -0.4)):
-        _, made = hands.engine_and_hands(make_patch(gestured(gestures(loud, soft))))
+        _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(loud, soft))))
         made.hear(NoteOn(0, 0, 60, velocity))
         [voice] = made.voices
         assert voice.gesture.code(RATE)[0] == pytest.approx(asked - 0.1, abs=0.01)  # at its way's end, 0.1 lower
@@ -198,7 +200,7 @@ def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, 
     homes = {"dark": [0.2, 0.5], "bright": [0.8, 0.5]}
     fields = gestures(instruments=[{"label": name, "home": at, "notes": [note(code=at)]} for name, at in homes.items()])
     for values in ([0.25, 0.4], [0.7, 0.6]):
-        _, made = hands.engine_and_hands(make_patch(gestured(fields), latent={"values": values}))
+        _, made = event_processor.engine_and_hands(make_patch(gestured(fields), latent={"values": values}))
         assert made._gesturing._ways.mix(60, 100).offset == pytest.approx([0.0, 0.0])
 
 
@@ -214,7 +216,7 @@ def test_a_preset_names_the_instrument_whose_ways_its_notes_go(tmp_path, gesture
 
     def levels(name):
         preset.write_text(f'format = 1\nmodel = "{model.path}"\n[gesture]\ninstrument = "{name}"\n', encoding="utf-8")
-        _, made = hands.engine_and_hands(open_patch(str(preset)))
+        _, made = event_processor.engine_and_hands(open_patch(str(preset)))
         return made._gesturing._ways.mix(60, 100).levels.tolist()
 
     assert {name: levels(name) for name in rises} == rises
@@ -244,7 +246,7 @@ def test_any_division_into_blocks_gives_the_same_bytes(make_instrument, play, mo
 
 def test_processes_that_share_voices_give_the_same_bytes(make_patch, moving):
     def parts(which):
-        engine, made = hands.engine_and_hands(make_patch(moving))
+        engine, made = event_processor.engine_and_hands(make_patch(moving))
         return Synthesis(engine, made, parts=which).sums(TUNE, 16_000)
 
     whole, apart = parts(range(PARTS)), [parts([number]) for number in range(PARTS)]
@@ -255,7 +257,7 @@ def test_processes_that_share_voices_give_the_same_bytes(make_patch, moving):
 
 def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, every_hop):
     model = gestured(gestures(wander=MOVING))
-    _, made = hands.engine_and_hands(make_patch(model))
+    _, made = event_processor.engine_and_hands(make_patch(model))
     made.hear(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     seconds = np.arange(1.0, 120.0, 0.02)
@@ -284,7 +286,7 @@ def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
 
     exact, codes = gesture()._codes_at(hops), np.array([gesture().code(hop) for hop in hops])
     away = np.linalg.norm((codes - exact)[2:] @ common.decibels, axis=1)
-    assert 0.25 * way.STILL_DB < away.max() < way.STILL_DB
+    assert 0.25 * trajectory.STILL_DB < away.max() < trajectory.STILL_DB
     turned = np.any(np.diff(codes, axis=0) != 0, axis=1)
     assert 20 < turned.sum() < 300
     assert turned[300:310].any()  # as it is let go
@@ -310,12 +312,12 @@ def test_distances_of_codes_are_those_of_their_spectra_in_decibels(moving):
 
 def test_voices_without_a_gesture_of_codes_share_their_knobs(make_patch, gestured):
     for settings, own in (({}, True), ({"codes": 0.0}, False), ({"amount": 0.0}, False)):
-        _, made = hands.engine_and_hands(make_patch(gestured(), gesture=settings))
+        _, made = event_processor.engine_and_hands(make_patch(gestured(), gesture=settings))
         assert made.motion_of([]).own_codes == own
         made.hear(NoteOn(0, 0, 60, 100))
         assert made.motion_of(list(made.voices)).own_codes == own
     turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
-    _, made = hands.engine_and_hands(make_patch(gestured(), cc=turned))
+    _, made = event_processor.engine_and_hands(make_patch(gestured(), cc=turned))
     made.hear(NoteOn(0, 0, 60, 100))
     made.hear(ControlChange(10, 0, 20, 0))
     assert made.motion_of(list(made.voices)).own_codes  # the note goes on as it began
@@ -323,7 +325,7 @@ def test_voices_without_a_gesture_of_codes_share_their_knobs(make_patch, gesture
 
 def test_rate_is_how_many_times_as_fast(gestured, make_patch):
     def way(**settings):
-        _, made = hands.engine_and_hands(make_patch(gestured(), gesture=settings))
+        _, made = event_processor.engine_and_hands(make_patch(gestured(), gesture=settings))
         made.hear(NoteOn(0, 0, 60, 100))
         return next(iter(made.voices)).gesture
 
@@ -336,7 +338,7 @@ def test_rate_is_how_many_times_as_fast(gestured, make_patch):
 
 def test_what_rings_falls_on(gestured, make_patch):
     fields = gestures(note(fall_db_second=30.0, release_levels=[], release_codes=[]))
-    _, made = hands.engine_and_hands(make_patch(gestured(fields)))
+    _, made = event_processor.engine_and_hands(make_patch(gestured(fields)))
     made.hear(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     fallen = 20 * np.log10(voice.gesture.gain(round(2.5 * RATE), 1)[0])
@@ -348,7 +350,7 @@ def test_what_rings_falls_on(gestured, make_patch):
 @pytest.mark.parametrize("intonation", [0.0, 0.5, 1.0])
 def test_notes_are_as_far_off_their_keys_as_asked_from_in_tune_to_as_recorded(make_patch, gestured, intonation, key):
     model = gestured(gestures(note(key=60.4), note(key=63.7)))
-    _, made = hands.engine_and_hands(make_patch(model, gesture={"intonation": intonation}))
+    _, made = event_processor.engine_and_hands(make_patch(model, gesture={"intonation": intonation}))
     made.hear(NoteOn(100, 0, key, 100))
     voices = list(made.voices)
     off = {60: 0.4, 64: -0.3}[key]
@@ -358,7 +360,7 @@ def test_notes_are_as_far_off_their_keys_as_asked_from_in_tune_to_as_recorded(ma
 
 def test_intonation_is_heard_without_ways(make_patch, gestured):
     settings = {"amount": 0.0, "intonation": 1.0}
-    _, made = hands.engine_and_hands(make_patch(gestured(gestures(note(key=60.4))), gesture=settings))
+    _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(note(key=60.4))), gesture=settings))
     made.hear(NoteOn(100, 0, 60, 100))
     assert made.motion_of(list(made.voices)).bend_semitones([0], np.array([500]))[0] == pytest.approx(0.4)
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from timbrel.host.events import Clock, Hold, NoteOff, NoteOn, Turn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.motions import Morph
-from timbrel.host.play import hands
-from timbrel.host.play.desk import Desk, Holds
-from timbrel.host.play.motions.grip import RETURN_SECONDS
+from timbrel.host.play import event_processor
+from timbrel.host.play.controller_state import Desk, Holds
 from timbrel.host.play.motions.motion import Latents
+from timbrel.host.play.motions.touch import RETURN_SECONDS
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
-from timbrel.host.through.processor import Processor
+from timbrel.host.resynthesis.processor import Processor
 
 from .motions import MOTIONS, PATH, RAMP, RATE, TIMED_PATH, WALKING, lfo, path_of, ticks
 
@@ -162,8 +162,8 @@ def test_any_division_into_blocks_and_processes_gives_the_same_samples(make_patc
 
 
 def test_notes_on_paths_of_their_own_go_where_the_hand_is_and_come_back(make_patch):
-    _, made = hands.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
-    _, free = hands.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
+    _, made = event_processor.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
+    _, free = event_processor.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
     events = [NoteOn(0, 0, 60, 100), NoteOn(4000, 0, 64, 100)]
     held = [Hold(TAKEN, 0, "latent.0", True), Turn(TAKEN, 0, "latent.0", 0.75), Hold(LEFT, 0, "latent.0", False)]
     for event in (*events, *held):

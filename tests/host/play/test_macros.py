@@ -10,7 +10,7 @@ from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.play.mapping import Macros
 from timbrel.host.play.rack import Rack
-from timbrel.host.through.processor import Processor
+from timbrel.host.resynthesis.processor import Processor
 
 RATE = 22050
 PLACE = st.floats(0, 1, allow_subnormal=False)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from timbrel.host.controls import knob
 from timbrel.host.errors import UserError
 from timbrel.host.events import RESERVED_CC, ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, Turn
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import CCMap
-from timbrel.host.patch.reading import read_preset
-from timbrel.host.play.desk import Reader
+from timbrel.host.play.controller_state import Reader
 from timbrel.host.play.mapping import Mapper
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)

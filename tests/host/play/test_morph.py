@@ -10,11 +10,11 @@ from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.motions import Morph
-from timbrel.host.patch.reading import read_preset
 from timbrel.host.patch.resolve import morph_of
+from timbrel.host.play.motions.interpolation import great_circle, straight
 from timbrel.host.play.motions.motion import Latents
-from timbrel.host.play.motions.ways import great_circle, straight
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

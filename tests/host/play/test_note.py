@@ -10,9 +10,9 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.notes import NoteSettings
-from timbrel.host.patch.reading import read_preset
-from timbrel.host.play import hands
+from timbrel.host.play import event_processor
 from timbrel.host.play.rack import Rack
 
 from ..clips import noise, save_clips
@@ -49,7 +49,7 @@ def struck(make_patch):
     """A function that gives the hands of a preset on which notes have been struck: (key, velocity)."""
 
     def strike(*notes, model=None, **keys):
-        _, made = hands.engine_and_hands(make_patch(model, **keys))
+        _, made = event_processor.engine_and_hands(make_patch(model, **keys))
         for key, velocity in notes:
             made.hear(NoteOn(0, 0, key, velocity))
         return made

@@ -17,7 +17,7 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.play.desk import Reader
+from timbrel.host.play.controller_state import Reader
 
 HOST = Path(host.__file__).parent
 PARTS = {6: "coarse", 38: "fine", 96: "up", 97: "down"}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timbrel.host.contract.card import Card
 from timbrel.host.errors import UserError
-from timbrel.host.patch.agreement import check
+from timbrel.host.patch.validation import check
 from timbrel.host.play.motions.motion import Latents
 
 from .motions import RATE, path_of

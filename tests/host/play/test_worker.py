@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.host import stop
+from timbrel.host import interrupts
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import (
     ChannelPressure,
@@ -292,7 +292,7 @@ def test_what_stops_all_processes_ends_those_that_share_the_voices_through_the_r
     monkeypatch.setattr(worker, "_work", stopped)
     events = [event for event in performance(6) if event.time]
     whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
-    with stop.listening():
+    with interrupts.listening():
         rack = Rack({0: make_patch(cc=KNOBS)}, RATE, 2)
         [child] = multiprocessing.active_children()
         rack.hear([], 1)

@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 import pytest
-from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.plugin.clap_presets import list_presets
-from timbrel.host.plugin.own import own_folder
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.plugin.user_data import own_folder
+from timbrel.host.shipped import shipped_presets
 
 from .formats import SANITIZED, compile_c, middle, need, playing
 

@@ -9,7 +9,7 @@ import numpy as np
 import pedalboard
 import pytest
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange, Tempo
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 from ...patience import PATIENCE_SECONDS
 from .bounces import message, starter

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from timbrel.host.patch.reading import read_preset
+from timbrel.host.patch.loading import read_preset
 from timbrel.host.plugin.bundles import NATIVE
 from timbrel.host.plugin.lv2_presets import NAME, PLUGIN, add_presets
-from timbrel.host.shelf import shipped_presets
+from timbrel.host.shipped import shipped_presets
 
 pytestmark = pytest.mark.skipif(not shutil.which("lv2info"), reason="needs lv2info: Debian's lilv-utils")
 

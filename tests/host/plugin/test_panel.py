@@ -9,9 +9,9 @@ import mido
 import numpy as np
 import psutil
 import pytest
+from timbrel.host.plugin.shared_memory import EventKind, Parameter
 from timbrel.host.plugin.state import unpack
-from timbrel.host.plugin.wire import EventKind, Parameter
-from timbrel.host.shelf import MODELS
+from timbrel.host.shipped import MODELS
 
 from ...patience import until
 from ..panel.client import Client

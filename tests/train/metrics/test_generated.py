@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.through.levels import distance_db, log_mel
+from timbrel.host.resynthesis.log_mel import distance_db, log_mel
 from timbrel.train.metrics.generated import DRAWINGS, Judged, Recordings, drawings, likeness
 
 RATE, LENGTH, NOTES = 8000, 4000, 4

@@ -1,0 +1,78 @@
+"""Makes a model's reference: a few inputs, and what the file gives for them, every output accounted for.
+
+``python -m timbrel.export.parity MODEL.onnx …`` gives older files the reference that `timbrel export` writes now, and
+its names of knobs or the reasons why they have none.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..host.contract.card import METADATA_KEY, Reference, pack_peaks
+from ..host.contract.model import Model
+from ..host.errors import Failure
+from ..host.files import replacing
+from .knobs.decoded import explained
+from .onnx import save
+
+TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, and differ no more
+ROWS = 12  # inputs: one for each pitch class
+POINTS = 8  # outputs of each row in plain numbers, for hosts that do not read peaks
+STEPS = 16  # of a model with state: it has gone round several times, and still differs by rounding alone
+
+
+def reference(model: Model) -> Reference:
+    """Return a model's outputs at seeded codes within its knobs' spans, and each output where it is largest."""
+    rng = np.random.default_rng(1)
+    low = [latent.low for latent in model.card.latents]
+    high = [latent.high for latent in model.card.latents]
+    latent = np.round(rng.uniform(low, high, (ROWS, len(low))), 4).astype(np.float32)
+    steps = STEPS if model.card.state else 1
+    conditions = model.card.conditions
+    condition = np.arange(ROWS) % max(1, conditions)
+    if (partials := model.card.partials) is not None:
+        condition = np.linspace(partials.low, partials.high, ROWS).round().astype(np.intp)
+    frame = model.after(steps, latent, condition)
+    points = np.unique(np.argsort(frame.max(0))[-POINTS:])
+    rows = np.abs(frame).argmax(0)
+    peaks = frame[rows, np.arange(frame.shape[1])]
+    return Reference(
+        latent=[[round(float(v), 4) for v in row] for row in latent],
+        chroma=condition.tolist() if model.card.chroma is not None else None,
+        label=condition.tolist() if model.card.labels else None,
+        key=condition.tolist() if model.card.partials is not None else None,
+        points=[int(p) for p in points],
+        frame=[[round(float(v), 6) for v in row[points]] for row in frame],
+        tolerance=round(TOLERANCE * max(1.0, float(frame.max())), 6),
+        steps=steps,
+        peaks=pack_peaks(rows.astype(np.uint8).tobytes(), peaks.astype("<f2").tobytes()),
+    )
+
+
+def prove_again(path: Path) -> None:
+    """Give an older model's file the reference and the names of knobs that export writes now; its graph stays as it is.
+
+    A reference of all outputs stays, too.
+
+    Raises:
+        UserError: the model cannot be opened.
+        Failure: the model does not give the reference that it has.
+    """
+    model = Model(path)
+    verdict = model.verify()
+    if not verdict.passed:
+        raise Failure(f"{path} does not give its own reference (off by {verdict.difference:.2g}); export it again")
+    whole = model.card.reference if verdict.told == verdict.width else reference(model)
+    card = model.card.model_copy(update={"reference": whole, "latents": explained(model)})
+    graph = onnx.load(path)
+    kept = {entry.key: entry.value for entry in graph.metadata_props}
+    with replacing(path, overwrite=True) as file:
+        save(graph, file, kept | {METADATA_KEY: card.model_dump_json()})
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        prove_again(Path(name))
+        print(f"{name}: SHA-256 {Model(Path(name)).sha256}")

@@ -1,0 +1,127 @@
+"""The files to which what is played live goes: its sound, and the performance."""
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from ..events import Hold
+from ..files import check_output
+from ..play.controller_state import Holds, hands_off
+from .messages import Setup, Status
+
+if TYPE_CHECKING:
+    from ..audio.files import SoundWriter
+    from ..midi.record import Recorder
+
+CHANNELS = 2
+MIDI_SUFFIXES = (".mid", ".midi")
+SPILL_SECONDS = 1.0
+RECORDED = ("sound", "events", "swapped")  # messages that are for recordings alone
+
+
+@dataclass
+class Recording:
+    """The files to which the sound and the performance go; either may be None."""
+
+    sound: Path | None = None
+    midi: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.sound is not None or self.midi is not None
+
+    def check(self, overwrite: bool) -> None:
+        """Refuse what cannot be recorded before a note is played.
+
+        Raises:
+            UserError: a name that no format has, or a file that is not to be overwritten.
+        """
+        for path in (self.sound, self.midi):
+            if path is not None:
+                check_output(path, overwrite)
+        if self.sound is not None:
+            from ..audio.files import FORMATS
+
+            if self.sound.suffix.lower() not in FORMATS:
+                raise UserError(f"--record {self.sound} must end in {', '.join(FORMATS)}; give such a name")
+        if self.midi is not None and self.midi.suffix.lower() not in MIDI_SUFFIXES:
+            raise UserError(f"--record-midi {self.midi} must end in {', '.join(MIDI_SUFFIXES)}; give such a name")
+
+
+class Tape:
+    """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
+
+    def __init__(self, recording: Recording, setup: Setup, ready: Status, overwrite: bool) -> None:
+        """``ready`` is the first report of what plays ``setup``."""
+        self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
+        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
+        self._files = contextlib.ExitStack()
+        self._sound: SoundWriter | None = None
+        self._midi: Recorder | None = None
+        self._samples = 0
+        self._began = 0  # samples that were recorded before the process that sounds now
+        self._next_spill = 0.0
+        self._holds = Holds()
+
+    def __enter__(self) -> "Tape":
+        from ..audio.files import sound_writer
+        from ..midi.record import Recorder
+        from ..patch.live_options import Fitting, Note, Opening
+
+        setup, ready = self._setup, self._ready
+        if self._recording.sound is not None:
+            self._sound = self._files.enter_context(
+                sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
+            )
+        if self._recording.midi is not None:
+            presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
+            opening = [
+                Opening(name=ready.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
+                for slot, digest in ready.digests.items()
+            ]
+            fitting = Fitting(voices=setup.voices, controller=setup.controller, presets=presets)
+            note = Note(fitting=fitting, opening=opening)
+            self._midi = self._files.enter_context(
+                Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
+            )
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._midi is not None:
+            self._midi.spill(self._samples)
+        self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
+
+    def go_on(self) -> None:
+        """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
+        self._began = self._samples
+        if self._midi is not None:
+            held = [event for event in self._holds.let_go(()) if isinstance(event, Hold)]
+            self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
+
+    def take(self, kind: str, what: Any) -> None:
+        """A block of sound, or events, or that other presets play: the sample, and how they came to."""
+        if kind == "events":
+            if self._midi is not None:
+                self._midi.add(replace(event, time=event.time + self._began) for event in what)
+                for event in what:
+                    self._holds.hear(event)
+            return
+        if kind == "swapped":
+            if self._midi is not None:
+                from ..patch.live_options import Note
+
+                at, swap = what
+                self._midi.note(at + self._began, Note(swap=swap).text())
+            return
+        import numpy as np
+
+        sound = np.frombuffer(what, np.float32).reshape(-1, CHANNELS).T
+        self._samples += sound.shape[1]
+        skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
+        if self._sound is not None and skipped < sound.shape[1]:
+            self._sound.write(sound[:, skipped:])
+        if self._midi is not None and time.monotonic() > self._next_spill:
+            self._next_spill = time.monotonic() + SPILL_SECONDS
+            self._midi.spill(self._samples)

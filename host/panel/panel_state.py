@@ -1,0 +1,395 @@
+"""The board that all pages share: where targets stand, what hands hold, what can be undone. It knows no server.
+
+What pages say comes in as `words`, what the process that sounds reports as messages; both leave by an `Out`.
+"""
+
+import time
+import tomllib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ..errors import TimbrelError
+from ..events import Event, Turn
+from ..live.messages import Status
+from ..live.preset_view import Dial, Sheet
+from ..patch.text import editing
+from ..patch.text.binding import bound
+from ..shipped import Draft
+from . import edits, protocol, serialize
+from .held_controls import Hands
+from .history import History, State, Step, Values
+from .learning import Learning
+from .presets import Presets
+
+IN_FLIGHT_SECONDS = 0.5  # after which a report counts again that does not know yet what a hand did
+
+
+class Out(Protocol):
+    """The ways out: to the process that sounds, and to pages."""
+
+    def play(self, event: Event) -> None:
+        """Play an event."""
+        ...
+
+    def turn(self, turns: Sequence[Turn]) -> None:
+        """Turn targets; of those of one target that wait, only the last counts."""
+        ...
+
+    def load(self, preset: str | Draft) -> None:
+        """Play another preset."""
+        ...
+
+    def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
+        """Tell a page, or all of them."""
+        ...
+
+    def show_map(self, model: Path, data: bytes | None) -> None:
+        """Show the map of a model's file, or of its ``data``, when it is made; until then, none."""
+        ...
+
+
+class Board:
+    """The preset on show and all that pages do to it; a page is any hashable object."""
+
+    def __init__(self, out: Out, home: Path) -> None:
+        """``home`` is the folder of presets where the one on show has none of its own."""
+        self._out, self._home = out, home
+        self._presets = Presets(home, home)
+        self._hands = Hands(out.play)
+        self._learning = Learning(self._bind, lambda: self._tell(learn=self._learn_state()))
+        self._sheet: Sheet | None = None
+        self._dials: dict[str, Dial] = {}
+        self._name, self._kept = "", ""  # the preset's name, and the text of its file
+        self._text, self._rests = "", dict[str, float]()  # its text by now, and where targets rest in that
+        self._asked: str | None = None  # the text of a draft that is on its way
+        self._anew = True  # what plays next is another preset, or the same from its file
+        self._values: dict[str, float] = {}
+        self._defaults: dict[str, float] = {}
+        self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: where that stands
+        self._in_flight: dict[str, tuple[float, float]] = {}  # what hands sent, and until when reports may not know it
+        self._histories = {"A": History(), "B": History()}
+        self._side: Literal["A", "B"] = "A"
+        self._other: State | None = None
+        self._status: Status | None = None
+        self._away = True
+        self._number = 0
+
+    # what pages say
+
+    def hear(self, page: Hashable, word: protocol.Word) -> None:
+        """Do what a page says; what cannot be done is told to it in a line."""
+        try:
+            self._do(page, word)
+        except TimbrelError as error:
+            for line in error.args:
+                self._say(str(line), "error", page)
+
+    def leave(self, page: Hashable) -> None:
+        """Let go of all that a page held: it has gone."""
+        self._step(self._hands.leave(page))
+
+    def _do(self, page: Hashable, word: protocol.Word) -> None:
+        match word:
+            case protocol.Note(key=key, velocity=velocity):
+                self._hands.key(page, key, velocity)
+            case protocol.Sustain(down=down):
+                self._hands.pedal(page, down)
+            case protocol.Panic():
+                self._hands.panic()
+            case protocol.Presets():
+                self._out.tell({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
+            case protocol.Load(name=name):
+                self._out.load(self._presets.find(name))
+                self._asked = None
+            case _ if self._sheet is not None:
+                self._change(page, word, self._sheet)
+
+    def _change(self, page: Hashable, word: protocol.Word, sheet: Sheet) -> None:
+        """Do what a page says to the preset."""
+        match word:
+            case protocol.Grab(targets=targets):
+                self._hands.grab(page, {target: self._values[target] for target in self._known(targets)})
+            case protocol.Move(values=values):
+                held = [target for target in self._known(values) if self._hands.holds(page, target)]
+                self._turn({target: values[target] for target in held})
+            case protocol.Drop(targets=targets):
+                self._step(self._hands.drop(page, targets))
+            case protocol.Set(values=values):
+                before = {target: self._values[target] for target in self._known(values)}
+                self._turn({target: values[target] for target in before})
+                self._step(before)
+            case protocol.Undo():
+                self._go(self._history.undo())
+            case protocol.Redo():
+                self._go(self._history.redo())
+            case protocol.Side(side=side):
+                self._compare(side)
+            case protocol.Learn(target=target):
+                self._learning.want(target if target in self._dials else None)
+            case protocol.Unlearn(target=target):
+                self._edit(editing.without_maps(self._now(), target))
+            case protocol.Save(name=name, overwrite=overwrite):
+                self._save(name, overwrite, sheet.files)
+            case protocol.Path():
+                self._edit(edits.with_path(self._now(), word, len(sheet.latents)))
+            case protocol.Effect():
+                self._edit(edits.with_effect(self._now(), word))
+
+    def _known(self, targets: Iterable[str]) -> list[str]:
+        return [target for target in targets if target in self._dials]
+
+    def _turn(self, values: Values) -> None:
+        """Send targets to values, each kept in its range."""
+        reached: dict[str, float] = {}
+        until = time.monotonic() + IN_FLIGHT_SECONDS
+        for target, value in values.items():
+            dial = self._dials[target]
+            reached[target] = min(max(value, dial.low), dial.high)
+            self._in_flight[target] = reached[target], until
+        if reached:
+            self._out.turn([Turn(0, self._hands.channel, target, value) for target, value in reached.items()])
+        self._show(reached)
+
+    def _show(self, values: Values) -> None:
+        """Remember values, and tell pages those that are new."""
+        fresh = {target: value for target, value in values.items() if self._values.get(target) != value}
+        if fresh:
+            self._values.update(fresh)
+            self._number += 1
+            self._out.tell({"t": "values", "n": self._number, "values": fresh})
+
+    # what is done and undone
+
+    @property
+    def _history(self) -> History:
+        return self._histories[self._side]
+
+    def _step(self, before: Values) -> None:
+        """Note a gesture that began at these values, if it changed any."""
+        changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
+        if changed:
+            self._history.add(Step(changed, {target: self._values[target] for target in changed}))
+            self._tell(preset=self._preset_state())
+
+    def _state(self) -> State:
+        return State(self._text, dict(self._rests), dict(self._values))
+
+    def _go(self, to: State | Values | None) -> None:
+        """Go back to a state, or on to one."""
+        if isinstance(to, State):
+            self._become(to)
+        elif to is not None:
+            self._turn({target: to[target] for target in self._known(to)})
+        self._tell(preset=self._preset_state())
+
+    def _compare(self, side: Literal["A", "B"]) -> None:
+        """Let the other side be heard; it begins as a copy of this one."""
+        if side == self._side:
+            return
+        here, there = self._state(), self._other
+        self._side, self._other = side, here
+        if there is not None:
+            self._become(there)
+        self._tell(preset=self._preset_state())
+
+    def _become(self, state: State) -> None:
+        """Play another state of the preset: by turning what differs, or as a draft where its text does."""
+        if state.text == self._text:
+            self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
+        else:
+            self._draft(self._baked(state))
+
+    def _edit(self, text: str) -> None:
+        """Play another text of the preset, made of that which it has `_now`, as one step that can be undone."""
+        if text == self._now():
+            return
+        before = self._state()
+        self._draft(text)
+        self._history.add(Step(before, self._state()))
+        self._tell(preset=self._preset_state())
+
+    def _draft(self, text: str) -> None:
+        """Ask for a text of the preset, in which all targets rest where they are to stand."""
+        assert self._sheet is not None
+        self._text = self._asked = text
+        self._rests = dict(self._values)
+        self._out.load(Draft(self._name, text, self._sheet.folder))
+
+    def _now(self) -> str:
+        """Return the preset's text with all targets resting where they stand."""
+        return self._baked(self._state())
+
+    def _baked(self, state: State) -> str:
+        numbers_change = self._asked is not None  # of effects, with a draft that is on its way
+        kept = {target for target in state.values if not (numbers_change and target.startswith(edits.EFFECTS))}
+        return edits.baked(state, kept, self._dials)
+
+    def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
+        text = self._now()
+        path, saved = self._presets.save(name, text, overwrite, files)
+        if saved != text:  # it calls files by other names: what was done before cannot be undone in it
+            self._asked = None
+            self._out.load(str(path))
+            self._say(f"saved as {path}")
+            return
+        self._kept = self._text = self._asked = text
+        self._rests = self._defaults = dict(self._values)
+        self._name = path.stem
+        self._out.load(str(path))
+        self._say(f"saved as {path}")
+        self._tell(preset=self._preset_state())
+
+    def _bind(self, number: int, target: str) -> str:
+        """Give a target its controller; return what to say of it."""
+        dial = self._dials.get(target)
+        if dial is None:
+            return f"{target} is gone"
+        try:
+            text, others = bound(self._now(), number, target, (dial.low, dial.high))
+        except ValueError:
+            return f"the preset cannot be edited for CC {number}; add a [[cc]] to its file by hand"
+        self._edit(text)
+        also = [self._dials[other].title if other in self._dials else other for other in others]
+        return f"CC {number} moves {dial.title}{''.join(f', and {other} as before' for other in also)}"
+
+    # what the process that sounds reports
+
+    def take(self, kind: str, what: Any) -> None:
+        """Take a report."""
+        match kind:
+            case "ready":
+                self._hands.forget_keys()
+                self._hands.again(self._dials, what.channel)
+                away = [target for target in self._known(what.values) if what.values[target] != self._values[target]]
+                self._turn({target: self._values[target] for target in away})
+                self._report(what)
+            case "report":
+                self._report(what)
+            case "sheet":
+                self._take_sheet(what)
+            case "playing":
+                self._anew = True
+            case "refused":
+                self._refused(*what)
+            case "heard":
+                for event in what:
+                    self._learning.hear(time.monotonic(), event)
+            case "say":
+                self._say(what)
+            case "lost":
+                self._away = True
+                self._say(what, "warning")
+                self._tell(sound=serialize.sound(self._status, self._away))
+
+    def _report(self, status: Status) -> None:
+        before = serialize.sound(self._status, self._away)
+        self._status, self._away = status, False
+        self._hands.channel = status.channel
+        if serialize.sound(status, self._away) != before:
+            self._tell(sound=serialize.sound(status, self._away))
+        now = time.monotonic()
+        self._learning.hear(now, None)  # a knob that rests has been moved
+        values = {}
+        for target in self._known(status.values):
+            value, until = self._in_flight.get(target, (None, 0.0))
+            if value == status.values[target] or now >= until:
+                self._in_flight.pop(target, None)
+                if not self._hands.held(target):
+                    values[target] = status.values[target]
+        if self._asked is None:
+            self._show(values)
+        if (waiting := serialize.waiting(status)) != self._waiting:
+            self._waiting = waiting
+            self._tell(waiting=waiting)
+        self._out.tell(serialize.meters(status))
+
+    def _take_sheet(self, sheet: Sheet) -> None:
+        """Show what plays now: another preset, or a text that was asked for."""
+        if self._asked is not None and sheet.text != self._asked:
+            return  # one that was asked for before
+        asked = self._asked is not None
+        own = asked or (sheet.text == self._text and not self._anew)
+        before, model = self._sheet, (sheet.model, sheet.model_data)
+        model_stays = before is not None and (before.model, before.model_data) == model
+        self._sheet, self._asked, self._anew, self._text = sheet, None, False, sheet.text
+        self._dials = {dial.target: dial for dial in sheet.dials}
+        self._rests = {dial.target: dial.rest for dial in sheet.dials}
+        if own:
+            stays = {target: value for target, value in self._values.items() if not target.startswith(edits.EFFECTS)}
+            self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._rests.items()}
+        else:
+            stays = {}
+            self._name, self._kept, self._presets = sheet.name, sheet.text, Presets(sheet.folder, self._home)
+            self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
+            self._defaults = dict(self._rests)
+        stays = {target: value for target, value in stays.items() if value != self._rests.get(target, value)}
+        self._waiting = {}
+        self._hands.again(self._dials, sheet.channel)
+        if asked:
+            self._values = dict(self._rests)
+            self._turn(stays)
+        else:  # of another process, which is not ready yet
+            self._values = self._rests | stays
+        if self._learning.target not in self._dials:
+            self._learning.want(None)
+        self._tell(**self.state())
+        if not model_stays:
+            self._tell(map=None)
+            self._out.show_map(*model)
+
+    def _refused(self, wanted: Mapping[Any, Any], lines: Iterable[str]) -> None:
+        """Go back to what plays on: what was asked for cannot be played."""
+        for line in lines:
+            self._say(line, "error")
+        texts = [preset.text for preset in wanted.values() if isinstance(preset, Draft)]
+        if self._asked in texts and self._sheet is not None:
+            self._history.forget(self._asked)
+            self._asked, self._text = None, self._sheet.text
+            self._rests = {dial.target: dial.rest for dial in self._sheet.dials}
+            self._tell(preset=self._preset_state())
+
+    # what pages are told
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a page shows, but for values that change often."""
+        sheet = self._sheet
+        fields = tomllib.loads(self._text)
+        moving = serialize.moving(fields, self._dials)
+        return {
+            "model": None if sheet is None else serialize.model(sheet),
+            "preset": self._preset_state(),
+            "controls": [
+                serialize.control(dial, self._values[target], self._defaults[target], target in moving)
+                for target, dial in self._dials.items()
+            ],
+            "waiting": self._waiting,
+            "effects": serialize.effects(fields),
+            "available_effects": serialize.available_effects(),
+            "keys": {"low": 0, "high": 127, "center": 60} if sheet is None else serialize.keys(sheet),
+            "learn": self._learn_state(),
+            "sound": serialize.sound(self._status, self._away),
+        }
+
+    def _preset_state(self) -> dict[str, Any]:
+        fields = tomllib.loads(self._text)
+        return {
+            "name": self._name,
+            "description": str(fields.get("description", "")),
+            "dirty": self._text != self._kept or self._values != self._rests,
+            "can_undo": bool(self._history.done),
+            "can_redo": bool(self._history.undone),
+            "side": self._side,
+            "warnings": [] if self._sheet is None else list(self._sheet.warnings),
+            "motion": bool(fields.get("motion")),
+            "path": serialize.path(fields),
+        }
+
+    def _learn_state(self) -> dict[str, Any]:
+        return {"target": self._learning.target, "said": self._learning.said}
+
+    def _tell(self, **parts: Any) -> None:
+        self._out.tell({"t": "state", "state": parts})
+
+    def _say(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
+        self._out.tell({"t": "say", "line": line, "kind": kind}, page)

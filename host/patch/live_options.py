@@ -1,0 +1,193 @@
+"""Presets as they are played live: with what the player asks for beside them, and what a recording says of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..contract.card import first_complaint
+from ..errors import UserError
+from ..shipped import Draft
+from .controllers import Controller, bindings
+from .library import Patch, open_patch
+from .preset import CCMap
+
+
+class Fitting(BaseModel):
+    """The wishes of a player beside a preset: at most so many voices, and a controller's knobs on the latents.
+
+    ``presets`` are the names of those that have a channel (1 to 16) to themselves.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    voices: Annotated[int, Field(ge=1, le=64)] | None = None
+    controller: Controller | None = None
+    presets: dict[Annotated[int, Field(ge=1, le=16)], str] = {}
+
+    def fit(self, patch: Patch) -> Patch:
+        """Return the patch with that beside it."""
+        preset = patch.preset
+        if self.voices is not None:
+            preset = preset.model_copy(update={"play": preset.play.model_copy(update={"voices": self.voices})})
+        if self.controller is not None:
+            preset = preset.model_copy(update={"cc": [*preset.cc, *_knobs(patch, self.controller)]})
+        return replace(patch, preset=preset)
+
+
+def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
+    """A controller's knobs on the latents: with the range and curve of the preset's own map, where a latent has one.
+
+    Numbers that the preset itself maps stay its own.
+    """
+    own = [entry for entry in patch.preset.cc if entry.number is not None]
+    taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
+    maps = {entry.target: entry for entry in reversed(own)}
+    return [
+        maps.get(entry.target, entry).model_copy(update={"number": entry.number, "bits": 7, "channel": None})
+        for entry in bindings(controller, patch.model.card)
+        if entry.number not in taken
+    ]
+
+
+class Loaded(BaseModel):
+    """A preset that was loaded while it was played, for a channel (1 to 16) or all others, with its text.
+
+    Without a text, its name is that of what has none: a model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    text: str | None = None
+    folder: str = ""
+
+    @classmethod
+    def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "Loaded":
+        """Return what is noted of a patch that was asked for so, for a slot: a channel (0 to 15), or all others."""
+        name = asked if patch.text is None and isinstance(asked, str) else patch.name
+        channel = None if slot is None else slot + 1
+        return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
+
+    @property
+    def slot(self) -> int | None:
+        """Return its channel, 0 to 15; None for all others."""
+        return None if self.channel is None else self.channel - 1
+
+    def open(self) -> Patch:
+        """Open it again.
+
+        Raises:
+            UserError: as `open_patch`.
+        """
+        return open_patch(self.name if self.text is None else Draft(self.name, self.text, Path(self.folder)))
+
+
+class Swap(BaseModel):
+    """Presets that took the place of others, all at once: their rack had played ``primed`` samples of silence.
+
+    ``block`` is that in which it was played.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    presets: Annotated[list[Loaded], Field(min_length=1, max_length=17)]
+    primed: Annotated[int, Field(ge=0, le=1 << 24)]
+    block: Annotated[int, Field(ge=1, le=1 << 16)]
+
+
+class Opening(BaseModel):
+    """A preset with which playing began, for a channel (1 to 16) or all others: its name, and its `Patch.digest`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Note(BaseModel):
+    """A note in a recording: how presets were fitted and which they were, or that others took their place."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fitting: Fitting | None = None
+    opening: Annotated[list[Opening], Field(max_length=17)] = []
+    swap: Swap | None = None
+
+    def text(self) -> str:
+        """Return the note as it is written into the file."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class Notes(NamedTuple):
+    """The notes of a recording: how presets were fitted, and which took the place of others, with the sample.
+
+    And those with which playing began, which older recordings do not say.
+    """
+
+    fitting: Fitting
+    swaps: list[tuple[int, Swap]]
+    opening: Sequence[Opening] = ()
+
+
+def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
+    """Return what is noted in a recording.
+
+    Args:
+        notes: texts of `Note` with their samples, as `host.midi.file.Performance` has them.
+        file: the recording, for the complaint.
+
+    Raises:
+        UserError: they are no such texts.
+    """
+    try:
+        read = [(time, Note.model_validate_json(text)) for time, text in notes]
+    except ValidationError as error:
+        raise UserError(
+            f"cannot read {file}: what it says of how it was played is broken: {first_complaint(error)}"
+        ) from None
+    fittings = [note.fitting for _, note in read if note.fitting is not None]
+    return Notes(
+        fittings[-1] if fittings else Fitting(),
+        [(time, note.swap) for time, note in read if note.swap is not None],
+        tuple(opening for _, note in read for opening in note.opening),
+    )
+
+
+def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
+    """Return which presets of a recording are not those that it is rendered with, a line each.
+
+    Args:
+        notes: of the recording.
+        default: the preset of all channels that have no other; ``others`` by channel, 0 to 15. All are fitted.
+    """
+    lines = []
+    for opening in notes.opening:
+        patch = default if opening.channel is None else others.get(opening.channel - 1)
+        if patch is None or patch.digest == opening.digest:
+            continue
+        where = "" if opening.channel is None else f" on channel {opening.channel}"
+        if patch.name == opening.name:
+            lines.append(
+                f"preset {patch.name!r} or its model was changed since it was played{where}: it sounds different"
+            )
+        else:
+            lines.append(f"it was played with {opening.name!r}{where}, and {patch.name!r} sounds different here")
+    return lines
+
+
+def differences(fitting: Fitting, given: Mapping[int, str]) -> list[str]:
+    """Return what a recording was played with and is not rendered with, a line each.
+
+    Args:
+        fitting: as `read_notes` has it.
+        given: names of the presets that have a channel (1 to 16) to themselves.
+    """
+    if fitting.presets == dict(given):
+        return []
+    played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())
+    return [f"it was played {f'with {played}' if played else 'without --channel'}, and sounds different here"]

@@ -1,0 +1,202 @@
+"""A preset file is read, and everything that is wrong with it is told at once: a line each, with its place in the file.
+
+Neither `tomllib` nor `tomlkit` says where a key stands, or what is wrong after the first mistake. So where there is a
+mistake, the file is taken apart into its `statements`.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import UserError, nearest, printable
+from ..files import check_regular
+from ..kinds.table import KINDS
+from ..settings import Fault, Misplaced
+from ..shipped import LONGEST_PRESET
+from .preset import FORMAT, Preset
+from .text.statements import DECIMAL_COMMA, LONGEST, Broken, Where, lines_of, statements
+
+MOST_FAULTS = 20  # told of one file
+SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # tables that are there any number of times
+SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
+
+
+def read_preset(path: Path, text: str | None = None) -> Preset:
+    """Read a preset file, or its ``text`` where that is not in it yet.
+
+    Raises:
+        UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each of them.
+    """
+    text = preset_text(path) if text is None else text
+    found: list[Fault] = []
+    broken: list[Broken] = []
+    try:
+        fields = tomllib.loads(text)
+    except (ValueError, RecursionError):  # not TOML, a number of too many digits, or too deep a nest
+        text, fields, broken = _what_is_toml(text)
+    version = fields.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(f"preset {path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
+    try:
+        preset = Preset.model_validate(fields)
+    except ValidationError as error:
+        skipped = {line.key for line in broken}
+        if not broken or (fields and "[" not in skipped):  # else what is missing says nothing
+            found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:])]
+    else:
+        if not broken:
+            return preset
+    told = [f"preset {path} is not TOML in line {line.number}: {line.what}" for line in sorted(broken)]
+    raise UserError(*[*told, *complaints(path, found, text)][:MOST_FAULTS])
+
+
+def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
+    """Return what to tell people of a preset's faults, in the order of the file, with their lines."""
+    lines = lines_of(preset_text(path) if text is None else text)
+    placed = [(_line(lines, fault.where), fault) for fault in faults]
+    placed.sort(key=lambda entry: entry[0] or 0)
+    return [f"preset {path}{f', line {number}' if number else ''}: {fault.what}" for number, fault in placed]
+
+
+def preset_text(path: Path) -> str:
+    """Return the text of a preset file.
+
+    Raises:
+        UserError: it is missing, no regular file, too large, or not UTF-8.
+    """
+    check_regular(path, LONGEST_PRESET)
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
+    except OSError as error:
+        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"preset {path} is not TOML: {error}") from None
+
+
+def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
+    """The text with what cannot be read left out, its fields, and the lines that cannot, or that give a thing again."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    broken = [part for part in statements(text) if isinstance(part, Broken)]
+    for part in broken:
+        lines[part.number - 1] = ""
+    while len(broken) < MOST_FAULTS:
+        try:
+            return "\n".join(lines), tomllib.loads("\n".join(lines)), broken
+        except (ValueError, RecursionError) as error:
+            where = re.search(r"\(at line (\d+),", str(error))
+            if where is None:
+                break
+            number = int(where[1])
+            given, what = printable(lines[number - 1].strip())[:LONGEST], re.sub(r" \(at .*\)", "", str(error))
+            if single := [place for place, line in enumerate(lines) if SINGLE.fullmatch(line)]:
+                for place in single:
+                    name = lines[place].split("]")[0].strip(" [\t")
+                    lines[place] = f"[[{name}]]"
+                    what = f"'[{name}]': several of these are written [[{name}]], with two brackets"
+                    broken.append(Broken(place + 1, "", what))
+                continue
+            lines[number - 1] = ""
+            broken.append(Broken(number, given[:1] if given.startswith("[") else "", f"{given!r}: {what}"))
+    return text, {}, broken or [Broken(1, "[", "it nests too deeply, or has a number of too many digits")]
+
+
+def _line(lines: Mapping[Where, int], where: Where) -> int | None:
+    """Return the line of a key, or of the table that it belongs to."""
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where)
+
+
+def _faults(error: ValidationError) -> Iterator[Fault]:
+    """Say in our words what pydantic found wrong; of a misspelt key and the one that it leaves missing, the former."""
+    details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # who gave more of them gave another kind of file
+    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    for detail in details:
+        where: Where = detail["loc"]
+        *table, key = where or ("",)
+        beside = [str(other[-1]) for other in unknown if other[:-1] == where[:-1]]
+        if detail["type"] == "missing" and get_close_matches(str(key), beside, n=1, cutoff=0.5):
+            continue
+        raised = detail.get("ctx", {}).get("error")
+        if isinstance(raised, Misplaced):
+            where = raised.where
+        yield Fault(where, _said(where, detail, _names(tuple(table))))
+
+
+def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
+    """One fault in a line: the key, what it was given, what is allowed and what to do."""
+    kind, given, name = detail["type"], detail.get("input"), _named(where)
+    what = str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "missing":
+        return f"{name} is missing; add it"
+    if kind == "extra_forbidden":
+        table = f"{_named(where[:2])}: " if len(where) > 1 and isinstance(where[1], int) else ""
+        key = ".".join(map(str, where[2:])) if table else name
+        return f"{table}unknown key {key!r}{nearest(str(where[-1]), known)}"
+    if kind == "list_type" and len(where) == 1 and isinstance(given, dict):
+        return f"[{name}] is one of several: write [[{name}]], with two brackets"
+    if kind in ("model_type", "dict_type") and isinstance(given, list):
+        return f"[[{name}]] is there once: write [{name}], with one bracket"
+    if isinstance(given, dict | list) or kind == "value_error":
+        return f"{name}: {what}" if name else what
+    shown = repr(given)
+    shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+    return f"{name} = {shown} {what.replace('Input should', 'should', 1)}{_hint(where, detail)}"
+
+
+def _hint(where: Where, detail: Mapping[str, Any]) -> str:
+    """Return what a value was meant to be, where it is one of the usual slips."""
+    given = detail.get("input")
+    if isinstance(given, str) and DECIMAL_COMMA.fullmatch(given.strip()):
+        return f"; decimals have a point, and no quotes: {given.strip().replace(',', '.')}"
+    most = detail.get("ctx", {}).get("le")
+    target = ".".join(map(str, where))
+    seconds = target.endswith("_seconds") or any(
+        kind.controls[target].unit == "s" for kind in KINDS.values() if target in kind.controls
+    )
+    if seconds and isinstance(given, int | float) and most is not None and most < given <= 1000 * most:
+        return f", in seconds; {given:g} ms are {given / 1000:g}"
+    return ""
+
+
+def _named(where: Where) -> str:
+    """A key as people name it, tables and entries counted from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
+    name = ""
+    for place, part in enumerate(where):
+        if isinstance(part, int):
+            if place == 1 and where[0] in SEVERAL:
+                name = f"[[{name}]] {part + 1}"
+            else:
+                name += f", {'code' if where[place - 1] == 'path' else 'number'} {part + 1}"
+        else:
+            name += f"{'' if not name else ': ' if place == 2 and isinstance(where[1], int) else '.'}{part}"
+    return name
+
+
+def _names(table: Where) -> list[str]:
+    """Return the keys that a table may have."""
+    part: Any = Preset
+    for key in table:
+        if isinstance(key, int):
+            continue
+        field = part.model_fields.get(key)
+        models = [] if field is None else _models(field.annotation)
+        if not models:
+            return []
+        part = models[0]
+    return list(part.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]

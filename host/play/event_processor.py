@@ -1,0 +1,304 @@
+"""Applies events to one preset: what a player's hands and feet do is written into functions of time.
+
+Nothing sounds here: `Synthesis` computes what the voices and their motion say once all events of a block are written.
+No preset goes further than this: each part gets its own tables of it, and nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ..controls import knob
+from ..engines.protocol import Engine, Motion
+from ..engines.table import VOICE_LUFS, Asked, engine_of
+from ..events import (
+    AllOff,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    Hold,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    Shed,
+    Tempo,
+    Turn,
+    ZoneSize,
+)
+from ..kinds.spectrum import GestureSettings
+from ..kinds.table import kind_of
+from ..patch.library import Patch
+from ..patch.macros import macro_targets
+from ..patch.preset import PROCESS_CONTROLS
+from ..patch.validation import reach
+from ..units import Range, db_to_gain
+from .controller_state import BEND_RANGE
+from .gestures.note_values import OwnMotion, OwnValues, PathMotion, nothing
+from .gestures.player import GestureMotion, Gesturing
+from .keying import Solo, keyed
+from .mapping import Macros, Mapper
+from .motions.motion import Latents, NotePath
+from .mpe import Wheel, fingers_of
+from .parameters import Dials
+from .voices import Makers, Voice, no_gesture
+
+ZONE_BEND = 50.0  # semitones of a finger's bend and its zone's, as zones begin (MPE 1.0, 2.3.1)
+
+LONGEST_GLIDE_SECONDS = 5.0  # at the upper end of CC 5
+GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.6 s, which are played most
+FORGETTING_SAMPLES = 1024  # between two times that voices drop what has passed
+
+
+class Hands:
+    """The voices of one preset with all that moves them, and what each event does to these."""
+
+    def __init__(
+        self,
+        patch: Patch,
+        engine: Engine[Any],
+        effects: Mapping[str, Range],
+        rests: Mapping[str, float],
+        move_effect: Callable[[int, str, float], None],
+    ) -> None:
+        """Begin with the preset's values; arguments are as `engine_and_hands` has them.
+
+        Raises:
+            UserError: the preset does not fit the model.
+        """
+        preset, card = patch.preset, patch.model.card
+        rate, play, kind = card.sample_rate, preset.play, kind_of(card)
+        self._rate, self._tuning = rate, patch.tuning
+        self._fingers = fingers_of(preset.mpe, play.bend_range_semitones, card)
+        own_paths = [motion for motion in preset.motion if motion.start == "note"]
+        common = [motion for motion in preset.motion if motion.start == "play"]
+        codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
+        self._note_path = NotePath(own_paths[0], card, engine.lookback) if own_paths else None
+        rests = {**rests, **play.values(), **preset.envelope.values(), **preset.effect_values()}
+        if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
+            rests["envelope.attack_seconds"] = kind.attack_seconds
+        self._gesturing = gesturing_of(patch, engine.lookback)
+        targets = dict(engine.targets)
+        if self._gesturing is not None:
+            targets |= self._gesturing.targets
+        self._dials = Dials(rests, codes, targets, move_effect, rate, kind.attack_seconds)
+        self.motion = self._dials.motion
+        # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
+        # no collector runs while live sound is made.
+        fingers = (self._fingers.touch, self._fingers.zone)
+        gesture = no_gesture if self._gesturing is None else self._gesturing.begin
+        self._own_values = OwnValues(preset.note, card) if preset.note else None
+        own = nothing if self._own_values is None else self._own_values.of
+        shapes = (self._dials.shape, self._dials.release_samples)
+        makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
+        keying = kind.keying(preset.of_kind(kind), play)
+        self.voices = keyed(play, keying, rate, makers)
+        moved, spans = macro_targets(preset.macro), reach(preset, card, effects)
+        spans = {target: span for target, span in spans.items() if target in moved or target in self._dials}
+        macros = Macros(preset.macro, spans, self._dials.present, self._dials.turn)
+        self.knobs = Mapper(
+            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
+            spans,
+            macros.present,
+            macros.turn,
+        )
+        self._spans = [(latent.low, latent.high) for latent in card.latents]
+        self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
+        self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
+        self._velocity_exponent = 2 * play.velocity_curve
+        self._bend_range = play.bend_range_semitones
+        self._wheel = Wheel(self._bend_range, self.motion.bend)  # of channels outside MPE's zones
+        self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
+        self._always_gliding = self._gliding
+        self._set_glide()
+        self._next_forgetting = 0  # sample
+        self._expected_sheds = 0  # voices that will be stolen once their sample comes
+
+    def latent_values(self) -> list[float]:
+        """Return where each latent's knob is heading."""
+        return [ramp.target for ramp in self.motion.codes.knobs]
+
+    def motion_of(self, voices: list[Voice]) -> Motion:
+        """Return the motion of voices, each with what its note adds, its own gesture and that of its own finger."""
+        motion: Motion = self.motion
+        if self._note_path is not None:
+            onsets = [voice.stream.on for voice in voices]
+            motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
+        if self._own_values is not None and self._own_values.moves_codes:
+            motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
+        gestures = [voice.gesture for voice in voices]
+        moved = any(one and (one.moves or one.semitones) for one in gestures)
+        if self._gesturing is not None and (moved or self._gesturing.moves):
+            motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
+        touches = [voice.touch for voice in voices]
+        return self._fingers.motion(motion, touches) if any(touches) else motion
+
+    def spare(self, now: int) -> tuple[bool, float] | None:
+        """Return the cost of the voice that a `Shed` would steal: whether it is held, and since when, in seconds < 0.
+
+        None if there is none to steal.
+        """
+        voice = self.voices.victim(now)
+        if voice is None or self.voices.count(now) <= self._expected_sheds:
+            return None
+        off = voice.envelope.off
+        return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
+
+    def expect_shedding(self) -> None:
+        """Count a voice as stolen, by a `Shed` that is scheduled."""
+        self._expected_sheds += 1
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before ``time``."""
+        self.motion.forget(time)
+        self._fingers.forget(time)
+        if self._gesturing is not None:
+            self._gesturing.forget(time)
+        if time >= self._next_forgetting:  # a voice keeps little, and there may be many
+            self._next_forgetting = time + FORGETTING_SAMPLES
+            self.voices.forget(time)
+
+    def hear(self, event: Event) -> None:
+        """Apply an event; events come in order of time."""
+        match event:
+            case NoteOn(_, _, key) if key not in self._tuning:
+                pass
+            case NoteOn(time, channel, key, velocity):
+                gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
+                if self._gesturing is not None:
+                    self._gesturing.strike((channel, key), velocity)
+                if self._own_values is not None:
+                    self._own_values.strike((channel, key), velocity)
+                self.voices.note_on(time, key, gain, channel)
+                self.knobs.hear(event)
+            case NoteOff(time, channel, key):
+                self.voices.note_off(time, key, channel)
+                self.knobs.hear(event)
+            case Turn():
+                self.knobs.hear(event)
+            case Hold(time, _, target, down):
+                self.motion.codes.hold(time, target, down)
+            case Clock():
+                self.motion.codes.clock(event)
+            case Tempo(time, bpm):
+                self.motion.codes.tempo(time, bpm)
+            case Shed(time):
+                self._expected_sheds -= 1
+                self.voices.shed(time)
+            case ZoneSize(time, master, members):
+                self._begin_zone(time, master, members)
+            case _ if self._fingers.is_member(event.channel):
+                self._fingers.move(event, self.voices.touches)
+            case _:
+                if not self.knobs.hear(event):
+                    self._hear_unmapped(event, self._fingers.zone(event.channel))
+
+    def _hear_unmapped(self, event: Event, zone: int | None) -> None:
+        """Apply what an event means in MIDI that no map takes; ``zone`` is that of its master channel, or None."""
+        match event:
+            case PitchBend(time, _, value):
+                self._wheel_of(zone).turn(time, value)
+            case DataEntry(time, _, True, parameter) if parameter == BEND_RANGE:
+                self._wheel_of(zone).set_range(time, event)
+            case AllOff(time, _, cut):
+                (self.voices.silence if cut else self.voices.release_all)(time, zone)
+            case ControllersReset(time):
+                self._reset(time, zone)
+            case ControlChange(time, _, number, value):
+                self._control(time, zone, number, value)
+
+    def _control(self, time: int, zone: int | None, number: int, value: int) -> None:
+        match number:
+            case 5:
+                self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
+                self._set_glide()
+            case 7:
+                self._dials.volume(time, value)
+            case 10:
+                self._dials.pan(time, value)
+            case 11:
+                self._dials.expression(time, value)
+            case 64:
+                self.voices.pedal(time, value >= 64, zone)
+            case 65:
+                self._gliding = value >= 64
+                self._set_glide()
+            case 66:
+                self.voices.sostenuto(time, value >= 64, zone)
+
+    def _reset(self, time: int, zone: int | None) -> None:
+        """Reset bends, expression, pedals and glide, but not volume, pan and bend range (MIDI RP-015)."""
+        self._wheel_of(zone).turn(time, 0)
+        if zone is not None:
+            self._fingers.rest(time, zone, self.voices.touches)
+        self.voices.pedal(time, False, zone)
+        self.voices.sostenuto(time, False, zone)
+        self._dials.expression(time, 127)
+        self._gliding = self._always_gliding
+        self._set_glide()
+
+    def _begin_zone(self, time: int, master: int, members: int) -> None:
+        """Begin or end an MPE zone: all notes off and controllers reset, where it was and where it is."""
+        if self._fingers.zone(master) == master:
+            self._reset(time, master)
+            self.voices.release_all(time, master)
+        self._fingers.begin(master, members)
+        self.voices.release_all(time, master)
+        self._reset(time, None)
+        self._wheel.reset(time, self._bend_range)
+
+    def _wheel_of(self, zone: int | None) -> Wheel:
+        """Return the pitch wheel of a zone's master, or of all channels outside of zones."""
+        return self._wheel if zone is None else self._fingers.wheel(zone)
+
+    def _set_glide(self) -> None:
+        if isinstance(self.voices, Solo):
+            self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
+
+
+def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
+    """Return the gestures of a patch's notes; None where its model has none.
+
+    Args:
+        lead: by how many samples codes are read before they are heard.
+    """
+    preset, model = patch.preset, patch.model
+    if model.gestures is None:
+        return None
+    settings = preset.gesture or GestureSettings()
+    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
+    said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
+    own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
+    return Gesturing(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
+
+
+def _no_effect(time: int, target: str, value: float) -> None:
+    """Do nothing: there are no effects."""
+
+
+def engine_and_hands(
+    patch: Patch,
+    effects: Mapping[str, Range] = MappingProxyType({}),
+    rests: Mapping[str, float] = MappingProxyType({}),
+    move_effect: Callable[[int, str, float], None] = _no_effect,
+    live: bool = False,
+) -> tuple[Engine[Any], Hands]:
+    """Return the two of which a `Synthesis` of the patch is made.
+
+    Args:
+        effects: the ranges of what can be turned in them, by target.
+        rests: where these targets stand as long as neither the preset nor a knob says it.
+        move_effect: called with the sample, the target and the value when a knob moves an effect.
+        live: see `Asked`.
+
+    Raises:
+        UserError: the preset does not fit the model.
+    """
+    preset, card = patch.preset, patch.model.card
+    bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
+    own = preset.of_kind(kind_of(card))
+    label = patch.morph and patch.morph.label
+    asked = Asked(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
+    engine = engine_of(patch.model, asked)
+    return engine, Hands(patch, engine, effects, rests, move_effect)

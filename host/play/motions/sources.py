@@ -1,0 +1,131 @@
+"""Motions of a preset, each a function of time: cycles, paths and walks."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Protocol
+
+from ...contract.card import Card
+from ...controls import RAMP_SECONDS
+from ...dsp import white_noise
+from ...patch.motions import MotionSettings
+from .interpolation import WAYS, Code, Spans
+from .walk import Walk
+
+RANDOM_VALUES = 4096  # cycles until a random motion repeats: more than an hour at one a second
+RANDOM_STRIDE = 997  # values between the places where successive random motions begin
+
+
+class Mover(Protocol):
+    """One motion of a preset: what it adds to its target, or where it takes all latents."""
+
+    target: str | None  # None: all latents
+    in_beats: bool
+
+    def at(self, place: float) -> list[float]:
+        """Return all latents, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
+
+    def forget(self, time: int) -> None:
+        """Drop what only matters before sample ``time``."""
+
+
+def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> Mover:
+    """Return the mover that ``settings`` describe; ``number`` is its place among the preset's motions.
+
+    Other arguments are as `Latents` has them.
+    """
+    spans = [(latent.low, latent.high) for latent in card.latents]
+    if settings.walk is not None:
+        return Walk(settings.walk, rest, card)
+    if settings.times is not None:
+        return Course(settings, settings.times, card.sample_rate, spans)
+    return Cycle(settings, number, tempo_bpm, card.sample_rate, spans)
+
+
+class Cycle:
+    """A shape around a knob, or a closed path: both come back after a number of seconds or beats."""
+
+    def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int, spans: Spans) -> None:
+        """``number`` tells random motions apart; ``tempo_bpm`` is the nominal tempo."""
+        self.target = settings.target
+        self.in_beats = settings.beats is not None
+        self._phase = settings.phase
+        if settings.beats is not None:
+            self._pace, rate_hz = 1 / settings.beats, tempo_bpm / 60 / settings.beats
+        else:
+            rate_hz = settings.rate_hz or 0.0
+            self._pace = rate_hz / sample_rate
+        self._edge = min(0.5, rate_hz * RAMP_SECONDS)  # cycles that a saw takes to fall: nothing steps
+        self._shape = settings.shape
+        self._low, self._high = settings.offsets
+        self._noise: list[float] = []
+        if settings.shape == "random":
+            begin = number * RANDOM_STRIDE
+            self._noise = white_noise(begin + RANDOM_VALUES)[begin:].tolist()
+        self._path = settings.path or []
+        self._way, self._spans = WAYS[settings.legs], spans
+
+    def at(self, place: float) -> list[float]:
+        """See `Mover.at`."""
+        cycles = place * self._pace + self._phase
+        if not self._path:
+            level = (1.0 + self._wave(cycles)) / 2
+            return [self._low * (1.0 - level) + self._high * level]
+        way = cycles % 1.0 * len(self._path)
+        leg = math.floor(way)
+        first, then = (self._path[point % len(self._path)] for point in (leg, leg + 1))
+        return self._way(first, then, way - leg, self._spans)
+
+    def forget(self, time: int) -> None:
+        """Do nothing: there is nothing to drop."""
+
+    def _wave(self, cycles: float) -> float:
+        """Return -1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
+        part = cycles % 1.0
+        match self._shape:
+            case "sine":
+                return math.sin(2 * math.pi * part)
+            case "triangle":
+                return _triangle(part)
+            case "square":
+                return min(max(_triangle(part) / (2 * self._edge), -1.0), 1.0)
+            case "saw":
+                return min(2 * part / (1 - self._edge) - 1, 2 * (1 - part) / self._edge - 1)
+            case "random":
+                cycle = math.floor(cycles)
+                first, then = (self._noise[count % RANDOM_VALUES] for count in (cycle, cycle + 1))
+                return first + (then - first) * part
+
+
+class Course:
+    """A path whose codes have times: it rests at its ends, or goes round between the first time and the last."""
+
+    target: str | None = None
+    in_beats = False
+
+    def __init__(self, settings: MotionSettings, times: Sequence[float], sample_rate: int, spans: Spans) -> None:
+        """``times`` are in seconds, one a code; of a loop one more, when it is back at the first code."""
+        path = settings.path or []
+        self._codes = [*path, path[0]] if settings.loop else path
+        self._times = [time * sample_rate for time in times]
+        self._loop = settings.loop
+        self._way, self._spans = WAYS[settings.legs], spans
+
+    def at(self, place: float) -> list[float]:
+        """See `Mover.at`."""
+        first, last = self._times[0], self._times[-1]
+        if self._loop and place > last:
+            place = first + (place - first) % (last - first)
+        leg = bisect_right(self._times, place)
+        if leg in (0, len(self._times)):
+            return list(self._codes[max(leg - 1, 0)])
+        start, end = self._times[leg - 1 : leg + 1]
+        before, after = self._codes[leg - 1 : leg + 1]
+        return self._way(before, after, (place - start) / (end - start), self._spans)
+
+    def forget(self, time: int) -> None:
+        """Do nothing: there is nothing to drop."""
+
+
+def _triangle(part: float) -> float:
+    return 2 * abs(2 * ((part - 0.25) % 1.0) - 1) - 1

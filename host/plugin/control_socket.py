@@ -1,0 +1,77 @@
+"""The messages on the socket between a plugin and its server."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..errors import printable
+from .macros import Slot
+from .shared_memory import HEAD, LONGEST_MESSAGE, MACROS, NAME_BYTES, ToPlugin, WireParameter
+
+LONGEST_LINE = 1000  # bytes of what is said: plugins take no longer ones
+
+
+class Message(NamedTuple):
+    """A message of the plugin: its kind (a `ToServer`, or what a newer plugin knows), number and bytes."""
+
+    kind: int
+    number: int
+    data: bytes
+
+
+class Talk:
+    """The socket: any thread may send, one receives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._sending = threading.Lock()
+
+    def receive(self) -> Message | None:
+        """Wait for the next message; None once the plugin has gone."""
+        head = self._bytes(HEAD.size)
+        if head is None:
+            return None
+        kind, number, length = HEAD.unpack(head)
+        data = self._bytes(length) if length <= LONGEST_MESSAGE else None
+        return None if data is None else Message(kind, number, data)
+
+    def send(self, kind: ToPlugin, data: bytes = b"", number: int = 0) -> None:
+        """Send a message. If the plugin has gone, who receives knows it."""
+        with self._sending, contextlib.suppress(OSError):
+            self._socket.sendall(HEAD.pack(kind, number, len(data)) + data)
+
+    def say(self, line: str) -> None:
+        """Send a line for the host's log."""
+        self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
+
+    def tell_parameters(self, slots: Sequence[Slot]) -> None:
+        """Say what the macros are."""
+        told = (WireParameter * MACROS)()
+        for place, slot in zip(told, slots, strict=False):
+            place.name, place.rest, place.used = cut(printable(slot.name), NAME_BYTES - 1), slot.place(slot.rest), 1
+        self.send(ToPlugin.PARAMETERS, bytes(told))
+
+    def tell_presets(self, names: Sequence[str]) -> None:
+        """Say what the preset parameter chooses from 1 on."""
+        self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))
+
+    def _bytes(self, count: int) -> bytes | None:
+        """Return so many bytes; None if the plugin goes before they have come."""
+        found = bytearray(count)
+        left = memoryview(found)
+        while left:
+            try:
+                got = self._socket.recv_into(left)
+            except OSError:
+                return None
+            if not got:
+                return None
+            left = left[got:]
+        return bytes(found)
+
+
+def cut(text: str, count: int) -> bytes:
+    """Return the UTF-8 of a text, as many of its characters as ``count`` bytes hold."""
+    return text.encode(errors="replace")[:count].decode(errors="ignore").encode()

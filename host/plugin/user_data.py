@@ -1,0 +1,43 @@
+"""The user's own data for plugins: presets that every format lists, and models that projects name."""
+
+import os
+import tomllib
+from pathlib import Path
+
+from ..errors import UserError, printable
+from ..patch.loading import preset_text
+from ..shipped import MADE, shipped_models, shipped_presets
+
+MOST_LISTED = 1000  # presets of the folder
+
+
+def own_folder(name: str) -> Path:
+    """Return the folder of this user's for what belongs to plugins and to no project; it may not be there yet."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "timbrel" / name
+
+
+def own_presets() -> dict[str, Path]:
+    """Return the names and the files of the user's presets, in the order of the alphabet.
+
+    These are the files NAME.toml of the folder ``presets``, and its folders NAME that `timbrel make` wrote. Files that
+    are no presets, and names of what ships, are left out.
+    """
+    folder = own_folder("presets")
+    try:
+        entries = sorted(folder.iterdir())[:MOST_LISTED]
+    except OSError:
+        return {}
+    found = {entry.stem if entry.suffix == ".toml" else entry.name: entry for entry in entries}
+    files = {name: entry / MADE if entry.is_dir() else entry for name, entry in found.items()}
+    ships = shipped_presets().keys() | shipped_models().keys()
+    return {name: file for name, file in files.items() if name not in ships and name == printable(name) and _is(file)}
+
+
+def _is(file: Path) -> bool:
+    if file.suffix != ".toml" or not file.is_file():
+        return False
+    try:
+        return isinstance(tomllib.loads(preset_text(file)).get("model"), str)
+    except (UserError, ValueError, RecursionError):
+        return False

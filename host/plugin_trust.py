@@ -1,0 +1,158 @@
+"""Plugin files that presets name: native code, which runs only where its user has said that it may.
+
+A VST3 may do whatever its user may, and any preset may name one, even one that lies beside it. What may run is
+remembered by the plugin's path and its digest, in the user's own settings: another preset may use it then, and one that
+has been replaced is asked for anew. `timbrel.host.audio.effects` loads no other.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .errors import UserError, printable
+from .files import replacing
+from .shipped import preset_file
+
+PLUGINS = (".vst3", ".component")
+MOST_FILES = 10_000  # of a bundle; one that leads into a whole disk is no plugin
+MOST_BYTES = 1 << 32
+
+
+def may_run(plugin: Path) -> bool:
+    """Return True if the user has let this code run at this place."""
+    kept = _remembered().get(str(plugin.resolve()))
+    return kept is not None and kept == digest(plugin)
+
+
+def may_run_by_name(name: str) -> Path | None:
+    """Return a plugin of this file name that the user has let run, wherever it lies; None if there is none."""
+    known = (Path(path) for path in sorted(_remembered()))
+    return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
+
+
+def let_run(plugin: Path) -> None:
+    """Remember that a plugin may run.
+
+    Raises:
+        UserError: it cannot be remembered, or as `digest`.
+        Failure: the disk is full.
+    """
+    path = _settings()
+    known = _remembered() | {str(plugin.resolve()): digest(plugin)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot remember that {plugin} may run in {path}: {error.strerror}; set XDG_CONFIG_HOME to another folder"
+        ) from None
+    with replacing(path, overwrite=True) as file:
+        file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def ask_for(presets: Iterable[str], trust: bool) -> None:
+    """Ask the user about every plugin that these presets name and that has not run before.
+
+    Args:
+        presets: as they are named in a command; what is no preset names no plugin.
+        trust: the answer is yes.
+
+    Raises:
+        UserError: there is no terminal to ask in, the answer is no, or as `let_run`.
+    """
+    for name in presets:
+        file = preset_file(name) or Path(name)
+        for plugin in plugins_of(file):
+            if may_run(plugin):
+                continue
+            if not trust and not sys.stdin.isatty():
+                raise UserError(
+                    f"preset {file} runs {plugin}, native code that has not run here before; if you know where it is "
+                    "from, give --trust, or run this in a terminal, which asks"
+                )
+            if not trust and not _says_yes(f"preset {file} runs {plugin}, which may do whatever you may. Let it?"):
+                raise UserError(f"{plugin} may not run; take it out of preset {file}")
+            let_run(plugin)
+
+
+def plugins_of(preset: Path) -> list[Path]:
+    """Return the plugin files that there are of those that a preset names."""
+    if preset.suffix == ".onnx" or not preset.is_file():
+        return []
+    try:
+        effects = tomllib.loads(preset.read_text(encoding="utf-8")).get("effects")
+    except (OSError, ValueError, RecursionError):
+        return []  # who opens it says what is wrong with it
+    names = (
+        [effect.get("plugin") for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
+    )
+    files = [preset.parent / name for name in names if isinstance(name, str) and name.endswith(PLUGINS)]
+    return [file for file in files if file.exists()]
+
+
+def digest(plugin: Path) -> str:
+    """SHA-256 of a plugin: of the names and bytes of its files, and of where its links to folders lead.
+
+    Raises:
+        UserError: it cannot be read, has links out of itself, or holds more than any plugin does.
+    """
+    root = plugin.resolve()
+    try:
+        found = [root] if root.is_file() else list(itertools.islice(_parts(root), MOST_FILES + 1))
+        stats = [part.stat() for part in found]
+        if len(found) > MOST_FILES or sum(stat.st_size for stat in stats) > MOST_BYTES:
+            raise UserError(f"{plugin} holds more than any plugin does; give the plugin's own file or folder")
+        return _digest(
+            root, tuple((part, stat.st_size, stat.st_mtime_ns) for part, stat in zip(found, stats, strict=True))
+        )
+    except OSError as error:
+        raise UserError(f"{plugin} cannot be read: {error.strerror or error}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
+    """Return the digest of files of these sizes and times, read once."""
+    whole = hashlib.sha256()
+    for part, *_ in parts:
+        whole.update(os.fsencode(part.relative_to(root)) + b"\0")
+        if part.is_dir():
+            whole.update(os.fsencode(part.readlink()) + b"\0")
+            continue
+        with part.open("rb") as data:
+            whole.update(hashlib.file_digest(data, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _parts(bundle: Path) -> Iterator[Path]:
+    """The files of a bundle and its links to folders, in order of name."""
+    for folder, names, files in os.walk(bundle):
+        at = Path(folder)
+        names.sort()
+        for link in (at / name for name in names if (at / name).is_symlink()):
+            if not link.resolve().is_relative_to(bundle):
+                raise UserError(f"{link} leads out of the plugin; give a plugin that is whole")
+            yield link
+        yield from (at / name for name in sorted(files) if (at / name).is_file())
+
+
+def _says_yes(question: str) -> bool:
+    print(f"timbrel: {printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _settings() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "timbrel" / "plugins.json"
+
+
+def _remembered() -> dict[str, str]:
+    """Return digests by path; what cannot be read remembers nothing."""
+    try:
+        known = json.loads(_settings().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,182 @@
+"""The codes of a sound: of each frame that sounds, or of the part of it that is a clip; and its samples."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.mono import mono, opened
+from ..contract.card import Card
+from ..contract.encoder import SILENT, Encoder
+from ..contract.model import Model
+from ..dsp import window
+from ..engines.fundamental import fundamentals
+from ..engines.harmonic_shift import moved_down, octaves_above
+from ..errors import UserError
+from ..kinds.table import kind_of
+from .clip_extraction import whole_clip
+from .partial_spectra import filled, middle_of
+
+Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+BATCH = 64  # frames a run: more gain nothing
+QUIET = 10 ** (-50 / 20)  # of the loudest frame: what is quieter is tail and noise, and has no timbre of its own
+
+
+class Track(NamedTuple):
+    """The codes of a sound's frames, silent ones left out; of a whole clip one, and ``taken`` says what it is of.
+
+    ``label`` is what the clip is taken for by an encoder that tells labels, ``clip`` its samples, [frame_length].
+    """
+
+    seconds: Doubles  # [frames]: where in the sound the middle of each lies
+    codes: Doubles  # [frames, n_latents]; [frames, 0] where nothing encodes
+    found: int  # frames, silent ones included
+    length_seconds: float
+    taken: str = ""
+    label: str | None = None
+    clip: Array | None = None
+
+
+def follow(sound: Path, model: Model, progress: Callable[[float], None] | None = None) -> Track:
+    """Encode a sound, a frame a hop. Of a long one only the codes are held in memory.
+
+    Raises:
+        UserError: the sound cannot be read, is silent or shorter than a frame, or the model has no encoder of its own.
+        Failure: a code is not finite.
+    """
+    return listen(sound, model.card, Encoder(model), progress)
+
+
+def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[[float], None] | None = None) -> Track:
+    """As `follow`, for a model of this card; where there is no encoder, codes are left out."""
+    if kind_of(card).of_clips:
+        return clip_of(sound, card, encoder)
+    levels, codes, waiting, taken = [], [], np.zeros(0, np.float32), 0
+    encode = _Codes(card, encoder)
+    with opened(sound) as reader:
+        for block in mono(reader, card.sample_rate):
+            waiting, taken = np.concatenate([waiting, block]), taken + len(block)
+            count = max(0, (len(waiting) - card.frame_length) // card.hop_length + 1)
+            for first in range(0, count, BATCH):
+                frames = _frames(waiting, first, min(first + BATCH, count), card)
+                level = frames.std(axis=1)  # a recording's DC does not sound
+                levels.append(level)
+                if np.any(level > SILENT):
+                    codes.append(encode(frames[level > SILENT]))
+            waiting = waiting[count * card.hop_length :]
+            if progress is not None:
+                progress(min(1.0, taken * reader.sample_rate / (max(1, reader.length) * card.sample_rate)))
+    seconds = taken / card.sample_rate
+    if not levels:
+        raise UserError(
+            f"{sound} lasts {seconds:.3g} s, and a frame of model {card.name!r} "
+            f"{card.frame_length / card.sample_rate:.3g} s; give a longer sound"
+        )
+    level = np.concatenate(levels)
+    if not codes:
+        raise _silent(sound)
+    heard = np.flatnonzero(level > SILENT)
+    loud = level[heard] > QUIET * level.max()
+    middles = (heard[loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
+    return Track(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
+
+
+class _Codes:
+    """Encodes the frames of a sound as training heard them: moved to one octave, or told their pitches, if it did so.
+
+    A frame without a pitch is told that of the one before.
+    """
+
+    def __init__(self, card: Card, encoder: Encoder | None) -> None:
+        self._card, self._encoder = card, encoder
+        self._moves = card.chroma is not None and card.chroma.folded
+        self._last = middle_of(card) if card.partials is not None else 0.0
+
+    def __call__(self, frames: Array) -> Array:
+        card, encoder = self._card, self._encoder
+        if encoder is None:
+            return np.zeros((len(frames), 0), np.float32)
+        if not self._moves and card.partials is None:
+            return encoder.encode(frames)
+        magnitudes = np.abs(np.fft.rfft(frames * window("hann", card.frame_length))).astype(np.float32)
+        pitches = fundamentals(magnitudes, card.sample_rate)
+        if self._moves:
+            return encoder.encode(moved_down(frames, octaves_above(pitches, card)))
+        told = filled(pitches, self._last)
+        self._last = float(told[-1])
+        return encoder.encode(frames, told)
+
+
+def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> Track:
+    """Return the code of a sound's part that is as long as a model's clips.
+
+    Raises:
+        UserError: the sound cannot be read, or is silent.
+        Failure: the code is not finite.
+    """
+    with opened(sound) as reader, opened(sound) as again:
+        blocks, others = (mono(one, card.sample_rate) for one in (reader, again))
+        clip = whole_clip(blocks, others, card.frame_length, card.sample_rate)
+    if clip.samples.std() <= SILENT:
+        raise _silent(sound)
+    seconds, length = clip.length / card.sample_rate, card.frame_length / card.sample_rate
+    begin = clip.first / card.sample_rate
+    if clip.length < card.frame_length:
+        taken = f"its {seconds:.3g} s, and silence up to the {length:.3g} s of the model's clips"
+    elif clip.length > card.frame_length:
+        taken = f"of its {seconds:.3g} s the {length:.3g} s from {begin:.2f} s on, where its loudest sound begins"
+    else:
+        taken = f"its {seconds:.3g} s"
+    frames, label = clip.samples[np.newaxis], None
+    none = np.zeros((1, 0), np.float32)
+    codes, labels = (none, None) if encoder is None else encoder.heard(frames)
+    if labels is not None:
+        label, share = card.labels[int(labels[0].argmax())], float(labels[0].max())
+        taken += f", taken for {label!r} ({share:.0%})"
+    return Track(np.array([begin + length / 2]), codes.astype(np.float64), 1, seconds, taken, label, clip.samples)
+
+
+def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: int = 0) -> Array:
+    """Return the frames of a sound whose middles lie at these moments, [frames, frame_length + 2 × beside].
+
+    Args:
+        beside: samples before each frame, and after it, that are given too; beyond the sound is silence.
+    """
+    length = card.frame_length + 2 * beside
+    starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
+    found, at = np.zeros((len(starts), length), np.float32), 0
+    with opened(sound) as reader:
+        for block in mono(reader, card.sample_rate):
+            for row in np.flatnonzero((starts < at + len(block)) & (starts + length > at)):
+                first = max(int(starts[row]), at)
+                part = block[first - at : int(starts[row]) + length - at]
+                found[row, first - starts[row] : first - starts[row] + len(part)] = part
+            at += len(block)
+    return found
+
+
+def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
+    """Return the samples of a sound from one moment to another, in seconds, at the model's rate; as far as it goes."""
+    first, last, at = round(begin * card.sample_rate), round(end * card.sample_rate), 0
+    found = [np.zeros(0, np.float32)]
+    with opened(sound) as reader:
+        for block in mono(reader, card.sample_rate):
+            found.append(block[max(0, first - at) : max(0, last - at)])
+            at += len(block)
+            if at >= last:
+                break
+    return np.concatenate(found)
+
+
+def _silent(sound: Path) -> UserError:
+    return UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
+
+
+def _frames(samples: Array, first: int, last: int, card: Card) -> Array:
+    """Frames of samples by number, [last - first, frame_length]."""
+    views = np.lib.stride_tricks.sliding_window_view(samples, card.frame_length)
+    return views[first * card.hop_length : (last - 1) * card.hop_length + 1 : card.hop_length]

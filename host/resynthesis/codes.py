@@ -1,0 +1,363 @@
+"""Sends a sound through a model: frames are encoded, their codes bent and decoded, and the frames overlap-added."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.files import LOUDEST
+from ..contract.card import Card
+from ..contract.encoder import SILENT, Encoder
+from ..contract.model import Model
+from ..dsp import chroma, uniforms, window
+from ..engines.causal_phase import BasinPhase
+from ..engines.fundamental import fundamentals
+from ..engines.grain_source import OPEN, Cut, source_of
+from ..engines.harmonic_shift import Relaid, moved_down, octaves_above
+from ..errors import Failure, UserError
+from ..kinds import grain, partials, spectrum
+from ..kinds.table import kind_of
+from .partial_spectra import Laid
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+Times = npt.NDArray[np.int64]
+Spectrum = npt.NDArray[np.complex64]
+Doubles = npt.NDArray[np.float64]
+
+BATCH = 64  # frames in one run of the encoder or decoder: more gain nothing
+STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop, so that live blocks share its load
+LEAST_COVER = 1e-3  # of the largest overlap: a sample that no window reaches would be noise divided by almost nothing
+MOST_GAIN = 16.0  # by which a decoded grain is amplified to be as loud as the sound
+TINY = np.float32(1e-20)  # keeps divisors above 0
+
+
+class Bend(Protocol):
+    """Changes codes on their way; it is called for each frame once, in order of time."""
+
+    def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
+        """Change codes, [rows, n_latents]; ``times`` are the frames' middles, ``sounding`` says which frames sound."""
+        ...
+
+    def pitches(self, heard: Doubles, times: Times) -> Doubles:
+        """Return the pitches to sound for those heard: MIDI notes with fractions, [rows], NaN where there is none."""
+        ...
+
+
+@dataclass
+class Fit:
+    """The distance of decoded frames from those that were heard, silent ones left out."""
+
+    error: float = 0.0
+    energy: float = 0.0
+    squares: float = 0.0
+    frames: int = 0
+
+    @property
+    def convergence(self) -> float:
+        """Return the spectral convergence: the norm of the magnitudes' difference over that of those heard."""
+        return math.sqrt(self.error / self.energy) if self.energy else 0.0
+
+    @property
+    def mean_square(self) -> float:
+        """Return the mean squared error of frames whose largest magnitude is 1, as Colonel & Keene 2020 measure it."""
+        return self.squares / max(1, self.frames)
+
+
+class Heard(NamedTuple):
+    """The analysis of frames on their way."""
+
+    sounding: npt.NDArray[np.bool_]  # [rows]
+    level: Array  # [rows, 1]: the largest magnitude, or of grains the root mean square
+    spectra: Spectrum  # [rows, bins], of the windowed frames
+    magnitudes: Array  # of these
+    strongest: Indices  # [rows]: pitch classes
+    codes: Array  # [rows, n_latents], bent
+    pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where nothing has a pitch, or none is asked for
+    down: Indices  # [rows]: octaves by which frames were moved down to be encoded
+    told: Doubles  # [rows]: those of a model of partials without gaps, as its encoder was told them
+
+
+@dataclass
+class _Job:
+    """Frames on their way, the first of which begins at sample ``start``; ``times`` are their middles."""
+
+    start: int
+    frames: Array
+    times: Times
+    heard: Heard | None = None
+    pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # as `Bend.pitches` gives them
+    decoded: Array | None = None
+
+
+class Kind(Protocol):
+    """The steps in which spectra and grains differ."""
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        """Return the levels to which decoded frames are brought, [rows, 1]."""
+        ...
+
+    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+        """Return frames that add up to the sound, [rows, frame_length]; ``away`` as `Relaid.apply` gives it."""
+        ...
+
+    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+        """Return the frames' magnitudes, [rows, bins], and the sum of their mean squared errors at a maximum of 1."""
+        ...
+
+
+def hop_of(card: Card) -> int:
+    """Return the hop between frames of a sound that goes through the model of ``card``, in samples."""
+    return kind_of(card).hop_through(card)
+
+
+def latency_of(card: Card) -> int:
+    """Return the latency of a sound in samples at the model's rate: its frame, and the time in which it is made."""
+    return card.frame_length + hop_of(card) // STEPS_OF_HOP
+
+
+class Through:
+    """Sends a sound through encoder and decoder, in blocks of any size, in constant memory.
+
+    Each frame begins a hop after the one before; its code is bent, decoded, brought to the sound's own pitch and level,
+    and added to the others. A frame is made in three steps, one a call, and all at once where that is due.
+    """
+
+    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
+        """Open the encoder and make the tables.
+
+        Args:
+            phase: of spectra, ``original`` or ``own``.
+            start: the time of the first sample that comes; earlier ones are silence.
+            note: the MIDI note that all of the sound has, where it was moved to one on which the model was trained:
+                frames are left as decoded. None: pitches are heard, and harmonics go where ``bend`` wants them.
+
+        Raises:
+            UserError: the model has no encoder, is of another kind than spectrum and grain, or its frames cannot be
+                given the phase.
+        """
+        card = model.card
+        if card.kind not in FRAMES:
+            raise UserError(
+                f"{model.path}: no sound can be sent through a model of kind {card.kind!r} yet; give one of kind "
+                f"{' or '.join(map(repr, FRAMES))}"
+            )
+        self._model, self._bend = model, bend
+        self._encoder = Encoder(model)
+        self._kind: Kind = FRAMES[card.kind](card, phase)
+        self._length, self._hop = card.frame_length, hop_of(card)
+        self._note, self._laid = note, Laid(card) if card.partials is not None else None
+        moves = note is None and card.chroma is not None and card.window == "hann"
+        self._relaid = Relaid(card) if moves else None
+        self._listens = moves or (note is None and self._laid is not None)
+        self._analysis = window(kind_of(card).window_through(card), self._length)
+        self._next = start + self._hop - self._length  # where the next frame begins
+        self._waiting = np.zeros(self._length - self._hop, np.float32)
+        self._jobs: deque[_Job] = deque()
+        self._origin = start - latency_of(card)  # the sample at which `_pending` begins
+        self._pending = np.zeros(0, np.float32)
+        self.heard_any = False
+        self.fit: Fit | None = None  # where one is set, distances are added up in it
+
+    @property
+    def earliest(self) -> int:
+        """Return the middle of the first frame whose code may still have to be bent."""
+        return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
+
+    def process(self, sound: Array) -> Array:
+        """Return the next samples, [count], for as many that come in: each `latency_of` samples after its own.
+
+        Raises:
+            Failure: the encoder gives codes that are not finite, or the decoder frames that are beyond all sound.
+        """
+        self._waiting = np.concatenate([self._waiting, sound])
+        ready = max(0, (len(self._waiting) - self._length) // self._hop + 1)
+        if ready:
+            views = np.lib.stride_tricks.sliding_window_view(self._waiting, self._length)[:: self._hop]
+            for first in range(0, ready, BATCH):
+                start = self._next + first * self._hop
+                frames = views[first : first + BATCH]
+                times = start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
+                self._jobs.append(_Job(start, frames, times))
+            self._waiting = self._waiting[ready * self._hop :]
+            self._next += ready * self._hop
+        if self._jobs:
+            self._step()
+        end = self._origin + len(sound)
+        while self._jobs and self._jobs[0].start < end:
+            self._step()
+        if len(self._pending) < len(sound):
+            self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
+        done, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
+        self._origin = end
+        return done
+
+    def _step(self) -> None:
+        """Do one step of the frames that are due first."""
+        job = self._jobs[0]
+        if job.heard is None:
+            self._encode(job)
+        elif job.decoded is None:
+            self._decode(job, job.heard)
+        else:
+            decoded, away = job.decoded, None
+            if self._relaid is not None:
+                decoded, away = self._relaid.apply(decoded, job.pitches, job.heard.down)
+            elif self._laid is not None:
+                decoded, away = self._laid.apply(decoded, job.pitches, self._sung(job.pitches, job.heard))
+            made = self._kind.make(decoded, job.heard, away)
+            if self.fit is not None:
+                self._measure(decoded, made, job.heard)
+            for row, frame in enumerate(made):
+                self._add(job.start + row * self._hop, frame)
+            self._jobs.popleft()
+
+    def _encode(self, job: _Job) -> None:
+        windowed = job.frames * self._analysis
+        spectra: Spectrum = np.fft.rfft(windowed).astype(np.complex64, copy=False)
+        magnitudes = np.abs(spectra)
+        strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
+        sounding = job.frames.std(axis=1) > SILENT
+        self.heard_any |= bool(sounding.any())
+        pitches, down, frames = np.full(len(sounding), np.nan), np.zeros(len(sounding), np.intp), job.frames
+        if self._listens:
+            pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
+        elif self._note is not None:
+            pitches[:] = self._note
+        if self._relaid is not None:
+            down = octaves_above(pitches, self._model.card)
+            frames = moved_down(frames, down)
+        told = pitches if self._laid is None else self._laid.told(pitches)
+        encoded = self._encoder.encode(frames, strongest if self._laid is None else told)
+        codes = self._bend.codes(encoded, sounding, job.times)
+        level = self._kind.level(windowed, magnitudes)
+        job.heard = Heard(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, told)
+
+    def _decode(self, job: _Job, heard: Heard) -> None:
+        job.pitches = self._bend.pitches(heard.pitches, job.times)
+        if self._laid is not None:
+            job.decoded = self._model.decode(heard.codes, self._sung(job.pitches, heard).astype(np.float32))
+        else:
+            nearest = np.floor(job.pitches + 0.5) % 12
+            classes = np.where(np.isnan(job.pitches), heard.strongest, nearest).astype(np.intp)
+            job.decoded = self._model.decode(heard.codes, classes)
+        if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
+            raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
+
+    def _sung(self, pitches: Doubles, heard: Heard) -> Doubles:
+        """Return the pitches for which frames are decoded, [rows]: those wanted, else those last heard."""
+        return np.where(np.isnan(pitches), heard.told, pitches)
+
+    def _measure(self, decoded: Array, made: Array, heard: Heard) -> None:
+        assert self.fit is not None
+        rows = heard.sounding
+        found, squares = self._kind.compare(decoded, made, heard)
+        self.fit.error += float(np.square(found - heard.magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.energy += float(np.square(heard.magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.squares += squares
+        self.fit.frames += int(rows.sum())
+
+    def _add(self, start: int, frame: Array) -> None:
+        at = start - self._origin
+        lacking = at + len(frame) - len(self._pending)
+        if lacking > 0:
+            self._pending = np.concatenate([self._pending, np.zeros(lacking, np.float32)])
+        self._pending[at : at + len(frame)] += frame
+
+
+class _Spectra:
+    """Gives spectra, whose largest magnitude is 1, the sound's level, and its phases or phases that fit."""
+
+    def __init__(self, card: Card, phase: str) -> None:
+        self._length, hop = card.frame_length, hop_of(card)
+        if phase == "own" and (card.window != "hann" or self._length % 2 or 2 * hop > self._length):
+            raise UserError(
+                f"phase 'own' is for even frames of a Hann window at least half of which overlap, not for those of "
+                f"model {card.name!r} ({self._length} samples, {card.window}, a hop of {hop}); give 'original'"
+            )
+        shape = window(card.window, self._length)
+        self._synthesis = (shape / _cover(np.square(shape), hop)).astype(np.float32)
+        self._own = BasinPhase(self._length, hop) if phase == "own" else None
+        self._voice = None if self._own is None else self._own.begin()
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        largest: Array = magnitudes.max(axis=1, keepdims=True)
+        return largest
+
+    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+        wanted = decoded * heard.level
+        if self._own is not None and self._voice is not None:
+            spectra = self._own.apply(wanted, [self._voice] * len(wanted), away)
+        else:
+            spectra = heard.spectra * (wanted / np.maximum(np.abs(heard.spectra), TINY))
+        frames: Array = np.fft.irfft(spectra, self._length).astype(np.float32, copy=False)
+        frames *= self._synthesis
+        return frames
+
+    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+        given = np.abs(heard.spectra[heard.sounding]) / np.maximum(heard.level[heard.sounding], TINY)
+        squares = np.square(decoded[heard.sounding] - given, dtype=np.float64).mean(axis=1).sum()
+        return decoded * heard.level, float(squares)
+
+
+class _Lobes(_Spectra):
+    """Gives spectra of partials, whose energy is 1, the sound's energy, and its phases or phases that fit."""
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        whole: Array = np.sqrt(np.square(magnitudes).sum(axis=1, keepdims=True))
+        return whole
+
+
+class _Grains:
+    """Brings grains to the level of the frame whose code they have."""
+
+    def __init__(self, card: Card, phase: str) -> None:
+        if phase == "own":
+            raise UserError(
+                f"phase 'own' is for models of kind 'spectrum', {card.name!r} is of kind 'grain'; leave it out"
+            )
+        self._length, hop = card.frame_length, hop_of(card)
+        self._source = source_of(card, self._length)
+        self._shape = window("hann", self._length)
+        noise = card.domain == "magnitude"  # grains that are uncorrelated: their powers add up
+        cover = np.sqrt(_cover(np.square(self._shape), hop)) if noise else _cover(self._shape, hop)
+        self._cover = cover.astype(np.float32)
+        self._made = 0
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        return _root_mean_square(frames)
+
+    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+        places = uniforms(0, 0, self._made, len(decoded), 2).tolist()
+        self._made += len(decoded)
+        grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))
+        grains = grains * self._shape
+        gain = heard.level / np.maximum(_root_mean_square(grains), np.maximum(heard.level / MOST_GAIN, TINY))
+        made: Array = grains * gain / self._cover
+        return made
+
+    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+        found: Array = np.abs(np.fft.rfft(made * self._cover))
+        return found, 0.0
+
+
+def _cover(weights: Array, hop: int) -> Array:
+    """Return the sum of successive frames' weights at each sample of a frame, [frame_length]."""
+    once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
+    return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
+
+
+def _root_mean_square(frames: Array) -> Array:
+    value: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
+    return value
+
+
+FRAMES: dict[str, Callable[[Card, str], Kind]] = {
+    spectrum.Spectrum.name: _Spectra,
+    partials.Partials.name: _Lobes,
+    grain.Grain.name: _Grains,
+}

@@ -1,0 +1,209 @@
+"""The way from one sound's code to another's, as a held note and as a picture."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.files import sound_reader
+from ..contract.card import Card, in_deviations
+from ..contract.model import Model
+from ..dsp import medoid
+from ..errors import UserError
+from ..events import Event, NoteOff, NoteOn
+from ..files import check_output
+from ..kinds.table import kind_of
+from ..midi.file import Performance
+from ..patch.library import Patch
+from ..patch.motions import MotionSettings
+from ..patch.preset import LatentSettings, Preset
+from ..picture import check_picture
+from ..pitch import sounding_note
+from ..play.motions.motion import Latents
+from ..render import render
+from ..units import note_name
+from .code_range import outside
+from .code_track import follow
+from .latent_map import draw_way
+
+Doubles = npt.NDArray[np.float64]
+
+RATE = 44_100  # Hz, of what is written
+MIDDLE_C = 60
+VELOCITY = 100
+AT_ENDS = 0.1  # of the time: how long each end is heard as it is
+LISTENED_SECONDS = 10.0  # of a sound, to know its note
+POINTS = 200  # of the way, to be drawn and measured
+
+
+@dataclass(frozen=True)
+class Morphed:
+    """The facts to tell people of a sound that was written."""
+
+    summary: str
+    warnings: tuple[str, ...]
+
+
+def morph(
+    first: Path,
+    second: Path,
+    model: Model,
+    output: Path,
+    *,
+    way: str = "linear",
+    seconds: float = 8.0,
+    key: int | None = None,
+    picture: Path | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Morphed:
+    """Render a note that goes from one sound's code to another's.
+
+    A sound's code is that of `recover`: of its frames, the one in the middle of all. The label is the first sound's.
+
+    Args:
+        first, second: sounds of any format, rate and number of channels; they are mixed.
+        model: with its encoder beside it.
+        output: ``.wav``, ``.flac`` or ``.ogg``.
+        way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``: through training codes.
+        seconds: how long the note is held; at its beginning and its end, the codes rest a tenth of it.
+        key: of the note; by default the first sound's own where keys choose the model's note, else middle C.
+        picture: a ``.png`` of the way among the training codes.
+        progress: told the part that is done, 0 to 1.
+
+    Raises:
+        UserError: a sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own or
+            cannot be played, ``dense`` is asked for and its card holds no training codes, or an output exists or cannot
+            be written.
+        Failure: a code is not finite, or an output cannot be written.
+    """
+    card = model.card
+    _check(card, way, output, picture, overwrite)
+    tracks, scale = [follow(s, model, _part(progress, i)) for i, s in enumerate((first, second))], in_deviations(card)
+    ends = [track.codes[medoid(track.codes * scale)] for track in tracks]
+    note = key if key is not None else _note_of(first) if card.keyed else MIDDLE_C
+    codes = np.stack(ends)
+    if way == "dense":
+        met = np.concatenate([codes[:1], [mark.latent for mark in card.landmarks], codes[1:]])
+        codes = met[dense_way(met * scale)]
+    preset = _preset(model, codes, scale, way, seconds, tracks[0].label)
+    patch = Patch(output.stem, preset, model, output.parent)
+    render(
+        {0: patch},
+        _held(note, seconds),
+        output,
+        sample_rate=RATE,
+        overwrite=overwrite,
+        progress=_part(progress, 2),
+    )
+    drawn = _played(preset, card, seconds)
+    if picture is not None:
+        names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
+        draw_way(picture, card, names, drawn, f"{way}, {seconds:g} s, in {card.name}", overwrite)
+    told = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
+    by = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""
+    return Morphed(told + by, tuple(_warnings(zip((first, second), ends, strict=True), card)))
+
+
+def _check(card: Card, way: str, output: Path, picture: Path | None, overwrite: bool) -> None:
+    """Refuse outputs that cannot be written, and a way that the model's card does not know."""
+    check_output(output, overwrite)
+    if picture is not None:
+        check_picture(picture)
+        check_output(picture, overwrite)
+    if way == "dense" and not card.landmarks:
+        raise UserError(
+            f"--way dense goes through training codes, and the card of model {card.name!r} holds none; choose linear "
+            "or spherical, or export the model again"
+        )
+
+
+def _held(note: int, seconds: float) -> Performance:
+    """One note, held."""
+    length = round(seconds * RATE)
+    events: list[Event] = [NoteOn(0, 0, note, VELOCITY), NoteOff(length, 0, note)]
+    return Performance(events=events, length=length, channels=[0], warnings=[])
+
+
+def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]:
+    """A line for each sound whose code playing keeps inside the spans."""
+    for sound, end in ends:
+        if names := outside(end, card):
+            where = f"its code lies outside the span of {names}, where playing keeps it"
+            yield f"{sound} is unlike the training sounds: {where}"
+
+
+def dense_way(codes: Doubles) -> list[int]:
+    """The way from the first code to the last that goes where codes are dense: the numbers of those that it visits.
+
+    Of all ways, that whose steps have the least sum of squares: many short steps through codes cost less than a long
+    one across a gap (Dijkstra, A note on two problems in connexion with graphs, 1959, on the complete graph).
+
+    Args:
+        codes: [codes, n], at least two, in units in which 1 is a deviation.
+    """
+    count = len(codes)
+    costs, before = np.full(count, np.inf), np.zeros(count, np.intp)
+    costs[0] = 0.0
+    open_ends = np.ones(count, bool)
+    while open_ends[-1]:
+        nearest = int(np.where(open_ends, costs, np.inf).argmin())
+        open_ends[nearest] = False
+        through = costs[nearest] + np.square(codes - codes[nearest]).sum(axis=1)
+        shorter = open_ends & (through < costs)
+        costs[shorter], before[shorter] = through[shorter], nearest
+    way = [count - 1]
+    while way[-1] != 0:
+        way.append(int(before[way[-1]]))
+    return way[::-1]
+
+
+def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float, label: str | None) -> Preset:
+    """Return a preset whose latents go along codes, as fast everywhere in deviations, and that is told a label."""
+    steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
+    kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # a code that is met twice is no step
+    going = np.cumsum(np.concatenate([[0.0], steps]))[kept]
+    parts = going / going[-1] if going[-1] > 0 else np.linspace(0.0, 1.0, len(kept))
+    times = seconds * (AT_ENDS + (1 - 2 * AT_ENDS) * parts)
+    path = MotionSettings(
+        path=codes[kept].tolist(), times=times.tolist(), legs="spherical" if way == "spherical" else "linear"
+    )
+    preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[path])
+    return preset.model_copy(update=dict(kind_of(model.card).tables(label, held=True)))
+
+
+def _note_of(sound: Path) -> int:
+    """Return the note that the beginning of a sound has."""
+    with sound_reader(sound) as reader:
+        heard: list[npt.NDArray[np.float32]] = []
+        for block in reader:
+            heard.append(block.mean(axis=0))
+            if sum(map(len, heard)) >= LISTENED_SECONDS * reader.sample_rate:
+                break
+        return round(sounding_note(np.concatenate(heard), reader.sample_rate))
+
+
+def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
+    """Return where the latents are while the note is held, [POINTS, n_latents]."""
+    latents = Latents(preset.latent_values(card), card, preset.motion)
+    times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
+    return latents.at(times).astype(np.float64)
+
+
+def _about(way: Doubles, card: Card) -> str:
+    """Return how long a way is, and how far from training codes, in words."""
+    scale = in_deviations(card)
+    length = np.sqrt(np.square(np.diff(way, axis=0) * scale).sum(axis=1)).sum()
+    told = f"a way of {length:.2f} deviations"
+    if card.landmarks:
+        marks = np.array([mark.latent for mark in card.landmarks]) * scale
+        away = np.sqrt(np.square((way * scale)[:, np.newaxis] - marks).sum(axis=2).min(axis=1))
+        told += f", on average {away.mean():.2f} from a training code"
+    return told
+
+
+def _part(progress: Callable[[float], None] | None, number: int) -> Callable[[float], None] | None:
+    """Progress of one of three parts."""
+    return None if progress is None else lambda done: progress((number + done) / 3)

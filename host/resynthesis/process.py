@@ -1,0 +1,197 @@
+"""A sound file sent through a model, from file to file."""
+
+import itertools
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from ..audio.files import RATES, sound_reader, sound_writer
+from ..audio.mono import mono
+from ..contract.card import first_complaint
+from ..errors import UserError
+from ..events import Event
+from ..kinds.table import kind_of
+from ..patch.library import Patch
+from ..patch.preset import ProcessSettings
+from ..progress import told_if_slow
+from ..render import SILENCE, SILENT_SECONDS
+from ..shipped import preset_file, shipped_presets
+from .codes import Fit
+from .processor import Processor
+
+Array = npt.NDArray[np.float32]
+BLOCK = 16_384  # samples: long blocks are encoded in large batches
+LONGEST_TAIL_SECONDS = 30.0
+
+
+class Processed(NamedTuple):
+    """The facts to tell people of a sound that was written."""
+
+    seconds: float
+    latency_seconds: float  # that the same would have live
+    fit: Fit | None  # None where the code was bent
+    of_magnitudes: bool
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        told = (
+            f"{self.seconds:.1f} s; live it would come {1000 * self.latency_seconds:.1f} ms late, and the card's time"
+        )
+        if self.fit is not None:
+            told += f"; spectral convergence {self.fit.convergence:.3f}"
+            told += f", mean square error {self.fit.mean_square:.2e}" if self.of_magnitudes else ""
+        return told
+
+
+def process(
+    sound: Path,
+    patch: Patch,
+    output: Path,
+    *,
+    sample_rate: int | None = None,
+    events: Callable[[int], Sequence[Event]] | None = None,
+    freeze_seconds: float | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Processed:
+    """Send a sound file through a model, in memory that its length does not move.
+
+    Args:
+        sound: of any format, rate and number of channels; they are mixed.
+        patch: its preset's [process] says how codes are bent.
+        output: ``.wav``, ``.flac`` or ``.ogg``; of the sound's own length, to the sample, and one channel. If the
+            preset has effects it has two, and goes on until they are silent, for 30 s at most.
+        sample_rate: of the output, Hz; the sound's own by default.
+        events: gives what is played meanwhile, in samples at the rate that it is told.
+        freeze_seconds: from when on the code is held.
+        progress: told the part that is done, 0 to 1.
+
+    Raises:
+        UserError: the sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own or a
+            kind that takes no sound, the preset does not fit it, or the output exists or cannot be written.
+        Failure: a code is not finite, or the output cannot be written.
+    """
+    card = patch.model.card
+    with sound_reader(sound) as reader:
+        if not RATES[0] <= reader.sample_rate <= RATES[1]:
+            raise UserError(
+                f"{sound} has a rate of {reader.sample_rate} Hz; give a sound of {RATES[0]} to {RATES[1]} Hz"
+            )
+        rate = sample_rate or reader.sample_rate
+        whole = reader.length * rate / reader.sample_rate
+        processor = Processor(patch, rate, freeze_seconds)
+        played = [] if events is None else events(rate)
+        fit = processor.measure() if not played and _plain(patch) and freeze_seconds is None else None
+        channels = 2 if patch.preset.effects else 1
+        length = 0
+        with sound_writer(output, rate, channels, overwrite) as writer, told_if_slow(lambda: length / rate):
+            for block in _through(processor, _cut(mono(reader, rate)), played):
+                writer.write(block[:channels])
+                length += block.shape[1]
+                if progress is not None:
+                    progress(min(1.0, length / max(1, whole)))
+            if length * card.sample_rate < card.frame_length * rate:
+                raise UserError(
+                    f"{sound} lasts {length / rate:.3g} s, and a frame of model {card.name!r} "
+                    f"{card.frame_length / card.sample_rate:.3g} s; give a longer sound"
+                )
+            if not processor.heard_any:
+                raise UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
+            if patch.preset.effects:
+                for block in _tail(processor, rate):
+                    writer.write(block)
+    return Processed(length / rate, processor.latency_samples / rate, fit, kind_of(card).of_magnitudes)
+
+
+def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
+    """Return a patch with what was given on the command line in place of what its preset says of [process].
+
+    Args:
+        scales, shifts: ``N=V`` for latent N; of scales also one number for all.
+        others: by the names of `ProcessSettings`; None where nothing was given. A preset of ``to`` lies in the working
+            folder.
+
+    Raises:
+        UserError: naming the option that cannot be used.
+    """
+    settings, count = patch.preset.process, len(patch.model.card.latents)
+    changes = {key: value for key, value in others.items() if value is not None}
+    labels, to = {mark.label for mark in patch.model.card.landmarks}, changes.get("to", "")
+    if to not in labels | set(shipped_presets()) and (file := preset_file(to)) is not None:
+        changes["to"] = str(file.resolve())
+    if "amount" in changes and (changes.get("to") or settings.to) is None:
+        raise UserError(f"--amount {changes['amount']:g} of which way? give --to, a landmark's label or a preset")
+    if whole := [text for text in scales if "=" not in text]:
+        changes["scale"] = _option("--scale", whole[-1], whole[-1])
+    for option, key, texts, default in (("--scale", "scales", scales, 1.0), ("--shift", "shift", shifts, 0.0)):
+        values = list(getattr(settings, key) or [default] * count)
+        for text in texts:
+            number, equals, value = text.partition("=")
+            if not equals and key == "scales":
+                continue
+            if not number.isdecimal() or int(number) >= count:
+                raise UserError(
+                    f"{option} {text}: model {patch.model.card.name!r} has {count} latents; give N=V, N from 0 to "
+                    f"{count - 1}"
+                )
+            values[int(number)] = _option(option, text, value)
+            changes[key] = values
+    try:
+        process = ProcessSettings.model_validate(settings.model_dump(exclude_unset=True) | changes)
+    except ValidationError as error:
+        raise UserError(f"process.{first_complaint(error)}") from None
+    return replace(patch, preset=patch.preset.model_copy(update={"process": process}))
+
+
+def _option(option: str, text: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UserError(f"{option} {text}: {value!r} is no number; give one, such as 0.5") from None
+
+
+def _cut(sound: Iterator[Array]) -> Iterator[Array]:
+    """The same sound in blocks of at most `BLOCK` samples."""
+    for block in sound:
+        for start in range(0, len(block), BLOCK):
+            yield block[start : start + BLOCK]
+
+
+def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
+    """A sound as it comes out, [2, count] a block, its latency taken off."""
+    at, taken, late = 0, 0, processor.latency_samples
+    silence = (np.zeros(min(BLOCK, late - start), np.float32) for start in range(0, late, BLOCK))
+    for block in itertools.chain(sound, silence):
+        due = bisect_left(events, taken + len(block), lo=at, key=lambda event: event.time)
+        given = processor.process(events[at:due], block)
+        skip = max(0, late - taken)
+        at, taken = due, taken + len(block)
+        if skip < len(block):
+            yield given[:, skip:]
+
+
+def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
+    """Return what effects still sound when the sound is over, without the silence after it."""
+    held: list[Array] = []  # silent blocks, given only if sound returns
+    for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
+        held.append(processor.process([], np.zeros(BLOCK, np.float32)))
+        if float(np.abs(held[-1]).max()) >= SILENCE:
+            yield from held
+            held.clear()
+        elif len(held) * BLOCK >= (SILENT_SECONDS + processor.pause_seconds) * sample_rate:
+            return
+
+
+def _plain(patch: Patch) -> bool:
+    """Return whether codes are decoded as they are."""
+    settings, plain = patch.preset.process, ProcessSettings()
+    unmoved = all(getattr(settings, name) == getattr(plain, name) for name in ("scale", "smooth_seconds", "freeze"))
+    return unmoved and not (settings.scales or settings.shift or settings.to or patch.preset.motion)

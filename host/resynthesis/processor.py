@@ -1,0 +1,211 @@
+"""Sends a sound through a model block by block, at any rate, and bends its codes on the way."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.effects import EffectChain, Resampler
+from ..audio.output import ROUNDING, Output
+from ..controls import RAMP_SECONDS, Ramp
+from ..dsp import limit
+from ..errors import UserError
+from ..events import AllOff, Clock, Event, Hold, NoteOff, NoteOn, Tempo
+from ..kinds.table import kind_of
+from ..patch.library import Patch
+from ..patch.macros import macro_targets
+from ..patch.validation import check, reach
+from ..play.controller_state import Reader
+from ..play.mapping import Macros, Mapper
+from .code_transform import WET, Codes
+from .codes import Fit, Through, latency_of
+
+Array = npt.NDArray[np.float32]
+
+
+class _Dials:
+    """The targets that knobs turn where a sound goes through a model; times are at the output's rate.
+
+    They are apart from the processor, which has the maps that turn them: so there is no reference cycle, and all of it
+    is freed with its last holder where no collector runs.
+    """
+
+    def __init__(
+        self,
+        patch: Patch,
+        codes: Codes,
+        wet: Ramp,
+        output: Output,
+        effects: Mapping[str, float],
+        rate: int,
+        delays: tuple[int, int],
+    ) -> None:
+        """Begin with the preset's values.
+
+        Args:
+            codes, wet, output: what is turned.
+            effects: where what can be turned in them stands, by target.
+            rate: the output's.
+            delays: from the input to where dry and wet are mixed, in samples at the output's rate; and from the input
+                to the effects, in samples at the model's.
+        """
+        self._codes, self._wet, self._output, self._effects = codes, wet, output, dict(effects)
+        self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
+
+    def present(self, target: str) -> float:
+        """Return where a target is heading."""
+        if target == WET:
+            return self._wet.target
+        for ramps in (self._codes.ramps, self._codes.knobs.targets):
+            if target in ramps:
+                return ramps[target].target
+        return self._effects[target]
+
+    def turn(self, time: int, target: str, value: float) -> None:
+        """Send a target to a value."""
+        own = round(time * self._rates[0] / self._rates[1])
+        if target == WET:
+            self._wet.move(time + self._delays[0], value)
+        elif target in self._codes.ramps:
+            self._codes.ramps[target].move(own, value)
+        elif target in self._codes.knobs.targets:
+            self._codes.knobs.turn(own, target, value)
+        else:
+            self._effects[target] = value
+            self._output.set_effect(own + self._delays[1], target, value)
+
+
+class Processor:
+    """Sound in, sound out, at any rate; events turn the preset's knobs, and keys choose the chroma.
+
+    An event acts on what was heard at its own time, and with it comes out `latency_samples` later.
+    """
+
+    def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
+        """Make it ready.
+
+        Args:
+            sample_rate: of the sound that comes and goes, Hz.
+            freeze_seconds: the time from which on the code is held; None: it never is.
+
+        Raises:
+            UserError: the model has no encoder or a kind that takes no sound, or the preset does not fit it.
+        """
+        preset, model = patch.preset, patch.model
+        if reason := kind_of(model.card).takes_no_sound:
+            raise UserError(f"{model.path}: no sound can be sent through a model of kind {model.card.kind!r}: {reason}")
+        effects = EffectChain(preset.effects, sample_rate, patch.folder, patch.kept)
+        check(preset, model.card, effects.targets())
+        self._card = model.card
+        self._rate, self._own_rate = sample_rate, model.card.sample_rate
+        self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
+        self._output = Output(self._own_rate, sample_rate, effects)
+        self._codes = Codes(patch, freeze_seconds)
+        self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
+        self._through = Through(model, self._codes, preset.process.phase, -self._silence_samples)
+        self.latency_samples = late + effects.latency_samples
+        self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
+        self._waiting = np.zeros(self._silence_samples, np.float32)
+        self._dry = np.zeros(self.latency_samples, np.float32)
+        self._now, self._reader = 0, Reader()
+        delays = (self.latency_samples, self._silence_samples + latency_of(model.card))
+        stand = effects.values() | preset.effect_values()
+        dials = _Dials(patch, self._codes, self._wet, self._output, stand, sample_rate, delays)
+        known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets(), *macro_targets(preset.macro)}
+        spans = reach(preset, model.card, effects.targets())
+        spans = {target: span for target, span in spans.items() if target in known}
+        macros = Macros(preset.macro, spans, dials.present, dials.turn)
+        self.knobs = Mapper([entry for entry in preset.cc if entry.target in known], spans, macros.present, macros.turn)
+
+    @property
+    def pause_seconds(self) -> float:
+        """Return how long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        return self._output.pause_seconds
+
+    @property
+    def heard_any(self) -> bool:
+        """Return whether a frame was louder than silence."""
+        return self._through.heard_any
+
+    def measure(self) -> Fit:
+        """Return a `Fit` in which the distance of frames from those heard is added up from now on."""
+        self._through.fit = Fit()
+        return self._through.fit
+
+    def latent_values(self) -> list[float]:
+        """Return where each knob of a latent is heading."""
+        return [knob.target for knob in self._codes.knobs.knobs]
+
+    def current_latents(self) -> list[float]:
+        """Return the code that was decoded last."""
+        return self._codes.last
+
+    def process(self, events: Sequence[Event], sound: Array) -> Array:
+        """Return the next block.
+
+        Args:
+            events: those that fall into this block, in order of time, in samples from the very beginning.
+            sound: [count].
+
+        Returns:
+            [2, count]; what went through the model is limited.
+        """
+        for event in events:
+            if (heard := self._reader.read(event)) is not None:
+                self._apply(heard)
+        start, count = self._now, len(sound)
+        self._now += count
+        taken = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
+        self._waiting = np.concatenate([self._waiting, taken])
+        wet = limit(self._output.read(count, self._synthesize))
+        self._codes.forget(max(0, self._through.earliest))
+        self._dry = np.concatenate([self._dry, sound])
+        dry, self._dry = self._dry[:count], self._dry[count:]
+        share = self._wet.block(start, count)
+        self._wet.forget(self._now)
+        mixed: Array = dry + share * (wet - dry)
+        return mixed
+
+    def _line_up(self, pulled: int) -> tuple[int, int]:
+        """Return the silence to put before the sound, so that none is missing when it is pulled, and the latency.
+
+        The output pulls ``pulled`` of its own samples ahead. The whole latency is made a whole number of samples at the
+        sound's rate, as nearly as can be: dry and wet then line up.
+
+        Returns:
+            The silence in samples at the model's rate; the latency, effects aside, in samples at the sound's.
+        """
+        ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
+        held = pulled * ratio
+        if self._resampler is not None:
+            held += self._resampler.latency * ratio + ROUNDING
+            late += self._resampler.late
+            after = Resampler(self._own_rate, self._rate, 1).late
+        least = math.ceil(held)
+        step = self._own_rate // math.gcd(self._own_rate, self._rate)
+        totals = (least + np.arange(step) + late) / ratio + after
+        best = int(np.abs(totals - np.round(totals)).argmin())
+        return least + best, round(totals[best])
+
+    def _synthesize(self, events: Sequence[Event], count: int) -> Array:
+        """Return what went through the model, at its rate, [2, count]."""
+        assert count <= len(self._waiting)
+        sound, self._waiting = self._waiting[:count], self._waiting[count:]
+        wet = self._through.process(sound)
+        return np.stack([wet, wet])
+
+    def _apply(self, event: Event) -> None:
+        time = round(event.time * self._own_rate / self._rate)
+        match event:
+            case NoteOn(_, _, key) | NoteOff(_, _, key):
+                self._codes.press(time, key, isinstance(event, NoteOn))
+            case AllOff():
+                self._codes.release_all(time)
+            case Clock():
+                self._codes.knobs.clock(Clock(time, event.message))
+            case Tempo(_, bpm):
+                self._codes.knobs.tempo(time, bpm)
+            case Hold(_, _, target, down):
+                self._codes.knobs.hold(time, target, down)
+        self.knobs.hear(event)

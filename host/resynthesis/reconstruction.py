@@ -1,0 +1,158 @@
+"""A recovered sound made again: as its preset plays it, beside the sound that was asked for, in files and figures."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.effects import Resampler
+from ..audio.files import RATES, sound_writer
+from ..contract.card import Card
+from ..contract.model import Model
+from ..errors import UserError
+from ..events import Event, NoteOff, NoteOn
+from ..files import check_output, replacing
+from ..midi.file import Performance
+from ..patch.library import Patch
+from ..patch.preset import Preset
+from ..picture import check_picture, draw_spectrograms
+from ..pitch import sounding_note
+from ..play.rack import Rack
+from ..render import blocks
+from .code_track import Track, part_of
+from .measures import Measures, measures
+
+Array = npt.NDArray[np.float32]
+
+LONGEST_SECONDS = 30.0  # of a sound that is made again: its beginning
+MIDDLE_C = 60  # plays clips and grains as they are
+VELOCITY = 100
+KEYS = 128
+
+
+class Again(NamedTuple):
+    """A sound, what its preset makes of it, [samples] both, and how near the one comes to the other."""
+
+    asked: Array
+    given: Array
+    measures: Measures
+
+
+class Outputs(NamedTuple):
+    """The files of a recovered sound."""
+
+    preset: Path
+    sound: Path
+    picture: Path
+    figures: Path
+
+    @staticmethod
+    def of(preset: Path, asked: Path) -> "Outputs":
+        """Return the files beside a preset; the sound that is asked for keeps its place."""
+        sound = preset.with_suffix(".wav")
+        if sound.resolve() == asked.resolve():
+            sound = preset.with_name(f"{preset.stem}-recovered.wav")
+        return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
+
+    def check(self, overwrite: bool) -> None:
+        """Refuse them before any work is done.
+
+        Raises:
+            UserError: as `host.files.check_output`.
+        """
+        for file in self:
+            check_output(file, overwrite)
+
+    def write(
+        self, preset: Preset, parts: Sequence[Again], card: Card, about: Mapping[str, object], overwrite: bool
+    ) -> list[str]:
+        """Write all files, or none; return what to warn of.
+
+        Raises:
+            UserError: as `check`.
+            Failure: one cannot be written.
+        """
+        warnings = []
+        asked = np.concatenate([_levelled(part.asked) for part in parts])
+        given = np.concatenate([_levelled(part.given) for part in parts])
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(replacing(self.preset, overwrite))
+            file.write_text(preset.to_toml(), encoding="utf-8")
+            figures = stack.enter_context(replacing(self.figures, overwrite))
+            figures.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            rate = int(np.clip(card.sample_rate, *RATES))
+            writer = stack.enter_context(sound_writer(self.sound, rate, 1, overwrite))
+            writer.write(_at_rate(given[np.newaxis], card.sample_rate, rate))
+            writer.finish()
+            try:
+                check_picture(self.picture)
+            except UserError as missing:
+                warnings.append(f"{self.picture} is left out: {missing}")
+            else:
+                titles = ("as it was", f"as {card.name} plays it")
+                draw_spectrograms(
+                    self.picture, dict(zip(titles, (asked, given), strict=True)), card.sample_rate, overwrite
+                )
+        return warnings
+
+
+def again_of(sound: Path, track: Track, preset: Preset, model: Model, output: Path) -> Again:
+    """Return a sound made again: a clip struck once, else a note held as long as the sound sounds.
+
+    The note is the sound's own where keys choose the model's note, else middle C.
+    """
+    card = model.card
+    if track.clip is not None:
+        return kit_again([track], preset, model, output)[0]
+    half = card.frame_length / 2 / card.sample_rate
+    begin, end = float(track.seconds[0]) - half, float(track.seconds[-1]) + half
+    asked = part_of(sound, card, max(0.0, begin), min(end, begin + LONGEST_SECONDS))
+    key = MIDDLE_C
+    if card.keyed:
+        key = int(np.clip(np.floor(sounding_note(asked, card.sample_rate) + 0.5), 0, KEYS - 1))
+    events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(asked), 0, key)]
+    given = _played(preset, model, output, events, len(asked))
+    return Again(asked, given, measures(asked, given, card.sample_rate))
+
+
+def kit_again(tracks: Sequence[Track], preset: Preset, model: Model, output: Path) -> list[Again]:
+    """Return clips made again: those of a kit by its keys, one after another, else the one of the preset."""
+    card, length = model.card, model.card.frame_length
+    keys = [entry.key for entry in preset.keys] or [MIDDLE_C]
+    events: list[Event] = []
+    for number, key in enumerate(keys):
+        events += [NoteOn(number * length, 0, key, VELOCITY), NoteOff((number + 1) * length - 1, 0, key)]
+    given = _played(preset, model, output, events, len(keys) * length)
+    found = []
+    for track, part in zip(tracks, given.reshape(len(keys), length), strict=True):
+        assert track.clip is not None
+        found.append(Again(track.clip, part, measures(track.clip, part, card.sample_rate)))
+    return found
+
+
+def _played(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
+    """Return what a preset makes of events, [length], at the model's rate."""
+    patch = Patch(output.stem, preset, model, output.parent)
+    performance = Performance(events=events, length=length, channels=[0], warnings=[])
+    with contextlib.closing(Rack({0: patch}, model.card.sample_rate)) as rack:
+        parts = [mix for _, mix, _ in blocks(rack, performance, 0.0, model.card.sample_rate)]
+    sound = np.concatenate([np.zeros((2, 0), np.float32), *parts], axis=1)[0, :length]
+    return np.pad(sound, (0, length - len(sound)))
+
+
+def _at_rate(sound: Array, rate: int, wanted: int) -> Array:
+    """Return a sound, [1, n], at a rate that sound files have."""
+    if rate == wanted:
+        return sound
+    resampler = Resampler(rate, wanted, 1)
+    return np.concatenate([resampler.process(sound), resampler.flush()], axis=1)
+
+
+def _levelled(sound: Array) -> Array:
+    """Return a sound at a peak of half of full scale; silence stays."""
+    levelled: Array = (0.5 * sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)
+    return levelled

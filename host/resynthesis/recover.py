@@ -1,0 +1,381 @@
+"""Makes of a sound a preset that rests at its latent code, or follows its codes; and tells how near that comes."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.opened import FOREIGN
+from ..contract.card import Card, in_deviations
+from ..contract.encoder import Encoder, encoder_path
+from ..contract.model import Model
+from ..dsp import medoid
+from ..errors import UserError
+from ..kinds.clip import KeySettings
+from ..kinds.spectrum import GestureSettings
+from ..kinds.table import kind_of
+from ..patch.library import default_knobs
+from ..patch.motions import MotionSettings
+from ..patch.preset import LatentSettings, Preset
+from ..shipped import shipped_models
+from .code_range import Span, distances, outside
+from .code_track import Track, clip_of, listen, pieces
+from .path_simplification import drawn, simplified, smoothed
+from .reconstruction import Again, Outputs, again_of, kit_again
+from .refinement import can_refine
+from .search_protocol import MARGIN, Found, Search, Sought
+
+Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+SMOOTHED_SECONDS = 0.2  # of the median along a path: what noise does to codes from frame to frame is no movement
+FIRST_KEY, LAST_KEY = 36, 127  # of a kit: drums of General MIDI begin there
+SOUNDS = {"wav", "flac", "ogg", "aif", "aiff", "mp3", *FOREIGN}  # of a folder
+FRAMES, AROUND = 64, 4  # of a sound that a search looks at, evenly spread; and of those around a point of its path
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The facts to tell people of a preset that was written."""
+
+    summary: str
+    warnings: tuple[str, ...]
+
+
+class Method(NamedTuple):
+    """A way to find codes: the model's encoder, or a search, which begins at the encoder's codes if it ``refines``."""
+
+    name: str
+    search: Search | None = None
+    refines: bool = False
+
+
+NETWORK = Method("network")
+
+
+class _Code(NamedTuple):
+    """A code that was found, and what the search said of it."""
+
+    code: Doubles
+    label: str | None
+    found: Found | None = None
+
+
+def recover(
+    sound: Path,
+    model: Model,
+    output: Path,
+    *,
+    method: Method = NETWORK,
+    points: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Recovered:
+    """Write a preset whose knobs rest where a sound lies in a model's latent space, and what it sounds like there.
+
+    By the network that is the code of one of the sound's frames: the one nearest to the median of all, in deviations of
+    the latents. A search looks for one code for all of them. Beside ``NAME.toml`` appear ``NAME.wav``, the sound made
+    again, ``NAME.png`` with the spectrograms of both, where matplotlib is, and ``NAME.json`` with the figures.
+
+    Args:
+        sound: of any format, rate and number of channels; they are mixed. Of a model of clips, the part that is as
+            long as these, with the label that it is taken for, if the model has labels; or a folder of sounds, which
+            become a kit: in the order of their names, from key 36 upward.
+        model: with its encoder beside it, unless the method does without.
+        output: ends in ``.toml``; the preset names the model by its path from there, or by the name it ships under.
+        method: how codes are found.
+        points: the most codes of a path that follows the sound, 2 or more; None for no path.
+        progress: told the part that is done, 0 to 1.
+
+    Raises:
+        UserError: the sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own,
+            is of a kind that finds no code, or cannot be searched, or an output exists or cannot be written.
+        Failure: the encoder gives codes that are not finite, or an output cannot be written.
+    """
+    if output.suffix != ".toml":
+        raise UserError(f"-o {output} must be a preset's name, such as {output.stem or 'preset'}.toml")
+    outputs = Outputs.of(output, sound)
+    outputs.check(overwrite)
+    if reason := kind_of(model.card).finds_no_code:
+        raise UserError(f"{model.path}: no sound can be recovered by a model of kind {model.card.kind!r}: {reason}")
+    encoder, share = _encoder(model, method, path=points is not None), progress or (lambda done: None)
+    if sound.is_dir() and kind_of(model.card).of_clips:
+        return _kit(sound, model, outputs, method, encoder, overwrite, share)
+    track = listen(sound, model.card, encoder, lambda done: share((0.2 if method.search else 0.8) * done))
+    return _one(sound, track, model, outputs, method, points, overwrite, share)
+
+
+def _one(
+    sound: Path,
+    track: Track,
+    model: Model,
+    outputs: Outputs,
+    method: Method,
+    points: int | None,
+    overwrite: bool,
+    share: Callable[[float], None],
+) -> Recovered:
+    """Write a preset that rests where a sound lies, or follows it."""
+    card, output, scale = model.card, outputs.preset, in_deviations(model.card)
+
+    def played(code: _Code) -> tuple[Preset, Again]:
+        made = _preset_of(sound, model, output).model_copy(
+            update={"latent": LatentSettings(values=_rounded(code.code))}
+        )
+        tables = dict(kind_of(card).tables(code.label, held=False)) | _gesture(track, code, model)
+        made = made.model_copy(update=tables)
+        return made, again_of(sound, track, made, model, output)
+
+    rest = _rest(sound, track, model, method, lambda done: share(0.2 + 0.6 * done))
+    preset, again = played(rest)
+    own, by_network = _networks(track, rest, card), None
+    if method.refines and own is not None:
+        before = played(own)
+        by_network = before[1].measures.log_mel_db
+        if by_network < again.measures.log_mel_db:
+            rest, (preset, again) = own, before
+    told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
+    if card.landmarks and track.codes.shape[1] and track.clip is None:  # of a clip one code is told, the one found
+        away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
+        told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
+    warnings = _doubts(sound, track, rest, card)
+    if points is not None:
+        path, fits, beyond = _path(sound, track, model, scale, points, method)
+        preset = preset.model_copy(update={"motion": [path]})
+        told.append(fits)
+        warnings += beyond
+        again = again_of(sound, track, preset, model, output)
+    entry = _entry(sound.name, rest, card, again, by_network)
+    about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
+    warnings += outputs.write(preset, [again], card, about | entry, overwrite)
+    share(1.0)
+    return Recovered(f"{output}: {'; '.join(told)}\n{_measured(output, entry)}", tuple(warnings))
+
+
+def _encoder(model: Model, method: Method, *, path: bool) -> Encoder | None:
+    """Return the model's encoder, or None where there is none and the method does without.
+
+    Raises:
+        UserError: there is none and it is needed, or it is no encoder of this model.
+    """
+    if method.search is not None and not method.refines and not encoder_path(model.path).exists():
+        if path:
+            raise UserError(
+                f"{model.path} has no encoder, whose codes a path goes through; leave --path out, or put the encoder "
+                "beside the model"
+            )
+        return None
+    return Encoder(model)
+
+
+def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callable[[float], None]) -> _Code:
+    """Return the code at which a sound's preset rests."""
+    card, own = model.card, _own(track, model.card)
+    if method.search is None:
+        assert own is not None
+        return _Code(own, track.label)
+    chosen = track.seconds[np.unique(np.linspace(0, len(track.seconds) - 1, FRAMES).astype(int))]
+    [found] = method.search(model, [_sought(sound, track, card, chosen, own)], share)
+    return _code_of(found, card)
+
+
+def _own(track: Track, card: Card) -> Doubles | None:
+    """Return the network's code, of the frame that is nearest to the median of all; None where there is none.
+
+    That of a clip is brought into the span of training, which codes of clips do not leave.
+    """
+    if not track.codes.shape[1]:
+        return None
+    own: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
+    return Span(card).into(own) if can_refine(card) else own
+
+
+def _networks(track: Track, found: _Code, card: Card) -> _Code | None:
+    """Return the network's code in the place of one that a search found, with what the search said; None without."""
+    own = _own(track, card)
+    if own is None or found.found is None:
+        return None
+    return _Code(own, found.label, found.found._replace(code=own, after=found.found.before))
+
+
+def _sought(sound: Path, track: Track, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None) -> Sought:
+    """Return some frames of a sound, for which one code is looked for."""
+    label = None if track.label is None else card.labels.index(track.label)
+    if track.clip is not None:
+        return Sought(track.clip[np.newaxis], own, label)
+    return Sought(pieces(sound, card, seconds, MARGIN * card.frame_length), own, label)
+
+
+def _code_of(found: Found, card: Card) -> _Code:
+    return _Code(found.code, None if found.label is None else card.labels[found.label], found)
+
+
+def _doubts(sound: Path, track: Track, code: _Code, card: Card) -> list[str]:
+    """Return what to warn of a code that was found."""
+    lines = []
+    brought = track.clip is not None and code.found is None and can_refine(card)
+    if beyond := outside(track.codes[0] if brought else code.code, card):
+        line = f"{sound} is unlike the training sounds: its code lies outside the span of {beyond}"
+        lines.append(line + ("; the preset rests at the nearest code inside" if brought else ""))
+    if code.found is not None and not code.found.settled:
+        lines.append(f"{sound}: the search did not come to its end; this is the best code that it met")
+    return lines
+
+
+def _kit(
+    folder: Path,
+    model: Model,
+    outputs: Outputs,
+    method: Method,
+    encoder: Encoder | None,
+    overwrite: bool,
+    share: Callable[[float], None],
+) -> Recovered:
+    """Write a preset whose keys play a folder's sounds."""
+    card, output = model.card, outputs.preset
+    sounds = sorted(path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS)
+    if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
+        raise UserError(
+            f"{folder} holds {len(sounds)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"
+        )
+    tracks = [clip_of(sound, card, encoder) for sound in sounds]
+    share(0.2)
+    if method.search is None:
+        codes = [_Code(own, track.label) for track in tracks if (own := _own(track, card)) is not None]
+    else:
+        placed = [_own(track, card) for track in tracks]
+        asked = [_sought(sound, track, card, [], own) for sound, track, own in zip(sounds, tracks, placed, strict=True)]
+        codes = [_code_of(found, card) for found in method.search(model, asked, lambda done: share(0.2 + 0.6 * done))]
+
+    def played(codes: Sequence[_Code]) -> tuple[Preset, list[Again]]:
+        keys = [
+            KeySettings(key=FIRST_KEY + number, code=_rounded(code.code), label=code.label)
+            for number, code in enumerate(codes)
+        ]
+        made = _preset_of(folder, model, output).model_copy(update={"keys": keys})
+        return made, kit_again(tracks, made, model, output)
+
+    preset, parts = played(codes)
+    before: list[float | None] = [None] * len(codes)
+    if method.refines:
+        by_network = [_networks(track, code, card) or code for track, code in zip(tracks, codes, strict=True)]
+        others = played(by_network)[1]
+        before = [part.measures.log_mel_db for part in others]
+        nearer = [
+            other.measures.log_mel_db < part.measures.log_mel_db for other, part in zip(others, parts, strict=True)
+        ]
+        codes = [first if near else code for near, first, code in zip(nearer, by_network, codes, strict=True)]
+        if any(nearer):
+            preset, parts = played(codes)
+    entries = [
+        _entry(sound.name, code, card, part, first)
+        for sound, code, part, first in zip(sounds, codes, parts, before, strict=True)
+    ]
+    told, warnings = [], []
+    for sound, track, code, key, entry in zip(sounds, tracks, codes, preset.keys, entries, strict=True):
+        told.append(f"{output}: key {key.key} has {sound.name}: {track.taken}; {_measured(output, entry, short=True)}")
+        warnings += _doubts(sound, track, code, card)
+    about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
+    about["keys"] = [{"key": key.key} | entry for key, entry in zip(preset.keys, entries, strict=True)]
+    warnings += outputs.write(preset, parts, card, about, overwrite)
+    return Recovered("\n".join(told), tuple(warnings))
+
+
+def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
+    """Return a preset of a model, named after what it was recovered from."""
+    return Preset(
+        format=1,
+        model=_name_of(model.path, output.parent),
+        description=f"{sound.name} as {model.card.name} hears it",
+        model_sha256=model.sha256,
+        cc=default_knobs(model.card),
+    )
+
+
+def _gesture(track: Track, code: _Code, model: Model) -> dict[str, GestureSettings]:
+    """Return the table of gestures of a recovered code: as loud as notes of what it is nearest to, and no code added.
+
+    The code is the sound's own, to which no other note's belongs. What it is nearest to is asked of the network's code
+    where there is one: a search may end among sounds that are like it but for their ways.
+    """
+    if model.gestures is None:
+        return {}
+    settings = GestureSettings(codes=0.0)
+    if model.card.landmarks:
+        heard = _own(track, model.card)
+        label, _ = _nearest(code if heard is None else _Code(heard, code.label), model.card)
+        if label and label in {one.label for one in model.gestures.instruments}:
+            settings = GestureSettings(codes=0.0, instrument=label)
+    return {"gesture": settings}
+
+
+def _path(
+    sound: Path, track: Track, model: Model, scale: Doubles, points: int, method: Method
+) -> tuple[MotionSettings, str, list[str]]:
+    """Return a path through a sound's codes, how near it comes to them in words, and what to warn of."""
+    card = model.card
+    if len(track.codes) < 2:
+        raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
+    smooth = smoothed(track.codes, SMOOTHED_SECONDS * card.sample_rate / card.hop_length)
+    chosen = simplified(track.seconds, smooth * scale, points)
+    error = drawn(track.seconds, track.seconds[chosen], smooth[chosen] * scale) - smooth * scale
+    fits = f"a path of {len(chosen)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}"
+    codes = smooth[chosen]
+    if method.search is not None:
+        near = [np.argsort(np.abs(np.arange(len(track.codes)) - middle))[:AROUND] for middle in chosen]
+        frames = pieces(sound, card, track.seconds[np.concatenate(near)].tolist(), MARGIN * card.frame_length)
+        parts = np.split(frames, np.cumsum([len(part) for part in near])[:-1])
+        asked = [Sought(part, code, None) for part, code in zip(parts, codes, strict=True)]
+        codes = np.stack([found.code for found in method.search(model, asked)])
+    times = [round(second, 6) for second in track.seconds[chosen].tolist()]
+    own = {"start": "note"} if kind_of(card).decodes_notes else {}
+    path = MotionSettings.model_validate({"path": [_rounded(code) for code in codes], "times": times} | own)
+    beyond = sum(bool(outside(code, card)) for code in codes)
+    warning = f"{beyond} of {len(chosen)} codes of the path lie outside the latents' spans, where playing keeps them"
+    return path, fits, [warning] if beyond else []
+
+
+def _entry(sound: str, code: _Code, card: Card, again: Again, by_network: float | None) -> dict[str, object]:
+    """Return what the figures' file says of a sound, and of the network's code, where it was refined."""
+    entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
+    entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
+    if card.landmarks:
+        label, away = _nearest(code, card)
+        entry["nearest"] = {"label": label, "deviations": round(away, 4)}
+    if by_network is not None:
+        entry["log_mel_db_by_network"] = round(by_network, 6)
+    if code.found is not None:
+        entry |= {"missed_by_network": code.found.before, "missed": code.found.after, "settled": code.found.settled}
+    return entry
+
+
+def _nearest(code: _Code, card: Card) -> tuple[str, float]:
+    """Return the label of the landmark that is nearest to a code, of its own label if it has one, and how far it is."""
+    marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
+    away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1))
+    return marks[int(away.argmin())].label, float(away.min())
+
+
+def _measured(output: Path, entry: dict[str, object], *, short: bool = False) -> str:
+    """Return the figures of a sound in words."""
+    told = f"log-mel distance {entry['log_mel_db']:.1f} dB, spectrogram MSE {entry['spectrogram_mse']:.2g}, "
+    told += f"SSIM {entry['ssim']:.3f}"
+    nearest = entry.get("nearest")
+    if isinstance(nearest, dict):
+        told += f", {nearest['deviations']:.2f} deviations from training code {nearest['label']!r}"
+    return told if short else f"{output.with_suffix('.json')}: {told}"
+
+
+def _rounded(code: Doubles) -> list[float]:
+    """Return a code rounded as cards hold codes."""
+    return [round(value, 5) for value in code.tolist()]
+
+
+def _name_of(path: Path, folder: Path) -> str:
+    """Return how a preset in ``folder`` names a model."""
+    shipped = {file.resolve(): name for name, file in shipped_models().items()}
+    return shipped.get(path.resolve()) or Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -1,0 +1,186 @@
+"""Refines the codes of clips that are given as magnitudes: least squares on the figure that `timbrel recover` prints.
+
+The residuals are the differences of log-mel levels over the cells in which the sound asked for is heard: the root of
+their mean square is the log-mel distance of `levels.distance_db`. A step solves the damped normal equations of
+Levenberg and Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963)
+with several dampings at once, and takes the one whose clip comes nearest as it is played. How phases follow from
+magnitudes has no slopes that lead anywhere, so the Jacobian holds them at those that the host finds for the best code.
+First a few steps hold them at the recording's own, which stand still: what a model made itself is found again so.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.card import Card
+from ..contract.model import Model
+from ..engines.clips.spectra import SpectraSound
+from .code_range import Span
+from .log_mel import FRAME, HOP, LOWEST_DB, log_mel, sounding
+from .search_protocol import Found, Sought
+
+Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Spectra = npt.NDArray[np.complex64]
+Residuals = Callable[[Doubles], Array]  # codes [some, n_latents] → residuals [some, m]
+Further = Callable[[Array, int], Array]  # clips and the number of the sound they are for → residuals [clips, m]
+
+FIRST_STEPS, STEPS = 8, 12  # with a recording's own phases, and with a host's: most sounds need four to seven
+DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the mean curvature: the first suit slopes that go far, the last bends
+GAIN = 0.005  # of the sum of squares: a step that gains less is the last
+NEAR, GAIN_NEAR = 0.02, 0.0005  # a distance of 1.4 dB: the model made the sound itself, and its code is looked for
+MOST_STEPS = 30
+ASIDE = 1e-3  # of a latent's span, to the points of differences: less drowns in single precision
+UNIT_DB = 10.0  # of residuals: a distance of 10 dB is a sum of squares of 1
+TOGETHER = 16  # columns of a Jacobian computed at once: the spectra of more fill memory
+
+
+def can_refine(card: Card) -> bool:
+    """Return whether the codes of a model are refined here: it gives clips as magnitudes."""
+    return card.transform_length is not None and card.domain == "magnitude"
+
+
+def refined(
+    model: Model,
+    sounds: Sequence[Sought],
+    progress: Callable[[float], None] | None = None,
+    further: Further | None = None,
+) -> list[Found]:
+    """Refine the codes that a network gave of clips; see `Search`.
+
+    No code leaves the span of training (`Span`), and none is farther from its sound than the network's, brought there.
+
+    Args:
+        further: gives more residuals of clips, such as what a classifier sees.
+    """
+    search, found = _Refining(model), []
+    for number, sound in enumerate(sounds):
+        more = None if further is None else (lambda clips, number=number: further(clips, number))
+        found.append(search.refine(sound, more))
+        if progress is not None:
+            progress((number + 1) / len(sounds))
+    return found
+
+
+class _Target:
+    """A sound that is looked for: its residuals for clips, and the spectra that these need."""
+
+    def __init__(self, clip: Array, card: Card, further: Callable[[Array], Array] | None) -> None:
+        self._rate, self._further = card.sample_rate, further
+        self._levels = log_mel(clip[np.newaxis], card.sample_rate)[0]
+        self._cells = sounding(self._levels)
+        last = int(np.flatnonzero(self._cells.any(1)).max(initial=0))
+        self._frames = last + 1
+        assert card.transform_length is not None
+        self.spectra = -(-(last * HOP + FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
+        self.whole = further is not None  # what comes after the last cell counts too
+
+    def residuals(self, clips: Array, *, near: bool = False) -> Array:
+        """Return the numbers whose squares are to be least, [clips, m].
+
+        Args:
+            near: the clips are needed only as far as the sound is heard: their loudest cell lies there.
+        """
+        if near and not self.whole:
+            clips = clips[:, : self._frames * HOP + FRAME]
+        levels = log_mel(clips, self._rate)[:, : self._frames]
+        lacking = self._frames - levels.shape[1]
+        levels = np.pad(levels, ((0, 0), (0, lacking), (0, 0)), constant_values=LOWEST_DB) if lacking > 0 else levels
+        cells = self._cells[: self._frames]
+        apart: Array = (levels - self._levels[: self._frames])[:, cells] / (UNIT_DB * max(1, cells.sum()) ** 0.5)
+        return apart if self._further is None else np.concatenate([apart, self._further(clips)], axis=1)
+
+
+class _Refining:
+    """Refines codes of one model, one sound after another."""
+
+    def __init__(self, model: Model) -> None:
+        card = model.card
+        assert card.transform_length is not None
+        self._model, self._card, self._span = model, card, Span(card)
+        self._sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+
+    def refine(self, sought: Sought, further: Callable[[Array], Array] | None) -> Found:
+        """Return the code that was found of a sound."""
+        assert sought.code is not None
+        target = _Target(sought.frames[0], self._card, further)
+        code = self._span.into(sought.code)
+        label = sought.label if sought.label is not None or not self._card.labels else self._label(target, code)
+        own = self._cut(target, self._sound.own_phasors(sought.frames[0]))
+
+        def played(codes: Doubles) -> Array:
+            return target.residuals(self._sound(self._decoded(codes, label)))
+
+        def as_recorded(codes: Doubles) -> Array:
+            return target.residuals(self._sound.held(self._decoded(codes, label), own), near=True)
+
+        first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded)
+        code = min((code, first), key=lambda at: _loss(played(at[np.newaxis])[0]))
+        code, settled = self._descend(code, STEPS, played, lambda at: self._around(target, at, label))
+        return Found(code, label, None, None, settled)
+
+    def _descend(
+        self, code: Doubles, steps: int, residuals: Residuals, around: Callable[[Doubles], Residuals]
+    ) -> tuple[Doubles, bool]:
+        """Return where steps lead from a code, none of which comes farther off, and whether they came to an end.
+
+        Args:
+            around: gives for a code the residuals near it, as smooth as slopes need.
+        """
+        rest = residuals(code[np.newaxis])[0]
+        for step in range(MOST_STEPS):
+            if step >= steps and _loss(rest) > NEAR:
+                break
+            trials = self._trials(code, rest, self._jacobian(around(code), code))
+            tried = residuals(trials)
+            best = min(range(len(trials)), key=lambda row: _loss(tried[row]))
+            before, after = _loss(rest), _loss(tried[best])
+            if after < before:
+                code, rest = trials[best], tried[best]
+            if not after < (1 - (GAIN if after > NEAR else GAIN_NEAR)) * before:
+                return code, True
+        return code, False
+
+    def _around(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
+        """Return the residuals of codes with the phases that a host finds for this one."""
+        phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
+        return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
+
+    def _cut(self, target: _Target, phasors: Spectra) -> Spectra:
+        """Return the phases as far as the target needs spectra."""
+        return phasors if target.whole else phasors[: target.spectra]
+
+    def _label(self, target: _Target, code: Doubles) -> int:
+        """Return the label with which a code comes nearest, where no network tells one."""
+        labels = range(len(self._card.labels))
+        clips = np.concatenate([self._sound(self._decoded(code[np.newaxis], label)) for label in labels])
+        return int(np.square(target.residuals(clips)).sum(1).argmin())
+
+    def _decoded(self, codes: Doubles, label: int | None) -> Array:
+        return self._model.decode(codes.astype(np.float32), np.full(len(codes), label or 0))
+
+    def _jacobian(self, residuals: Residuals, code: Doubles) -> Doubles:
+        """Return how residuals change along the span of each latent from a code, [n_latents, m]."""
+        aside = np.where(code > self._span.middle, -ASIDE, ASIDE)  # inside the span
+        moved = np.concatenate([code[np.newaxis], code + np.diag(aside * self._span.width)])
+        parts = range(0, len(moved), TOGETHER)
+        found = np.concatenate([residuals(moved[first : first + TOGETHER]) for first in parts]).astype(np.float64)
+        slopes: Doubles = (found[1:] - found[0]) / aside[:, np.newaxis]
+        return slopes
+
+    def _trials(self, code: Doubles, rest: Array, slopes: Doubles) -> Doubles:
+        """Return where damped steps lead, [dampings, n_latents]; latents stay at an end that they are pressed to."""
+        downhill = slopes @ rest
+        held = self._span.beyond(code, -downhill)
+        free = np.where(held[:, np.newaxis], 0.0, slopes)
+        curvature = free @ free.T
+        usual = max(float(curvature.diagonal().mean()), 1e-30)
+        damped = curvature + np.multiply.outer(DAMPINGS, usual * np.eye(len(code)))
+        steps = np.linalg.solve(damped, np.where(held, 0.0, downhill)[:, np.newaxis])[..., 0]
+        return np.stack([self._span.into(code - step * self._span.width) for step in steps])
+
+
+def _loss(rest: Array) -> float:
+    """Return the sum of squared residuals, [m]; infinite where one is no number."""
+    return float(np.nan_to_num(np.square(rest, dtype=np.float64).sum(), nan=np.inf))

@@ -1,0 +1,340 @@
+"""A board between pages and a stand-in for what sounds."""
+
+import dataclasses
+import tomllib
+
+import pytest
+from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
+from timbrel.host.panel.panel_state import Board
+from timbrel.host.panel.protocol import read_word
+from timbrel.host.shipped import Draft
+
+from .fakes import RESTS, TEXT, Out, sheet, status
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A board that shows a preset of a folder, a function that lets a page say something, and the ways out."""
+    out = Out()
+    board = Board(out, tmp_path)
+    (tmp_path / "pad.toml").write_text(TEXT)
+    board.take("sheet", sheet(folder=tmp_path))
+    board.take("ready", status(RESTS))
+
+    def say(t, page="one", **fields):
+        import json
+
+        board.hear(page, read_word(json.dumps({"t": t, **fields})))
+
+    return board, say, out
+
+
+def drag(say, target, *values, page="one"):
+    say("grab", page, targets=[target])
+    for value in values:
+        say("move", page, values={target: value})
+    say("drop", page, targets=[target])
+
+
+def played(out):
+    """The draft that was asked for last, and answered as the process that sounds answers."""
+    draft = out.loads[-1]
+    assert isinstance(draft, Draft)
+    return draft
+
+
+def answer(board, out, rests, **more):
+    """The process that sounds plays the draft that was asked for last."""
+    draft = played(out)
+    board.take("playing", {None: draft})
+    board.take("sheet", sheet(draft.text, draft.name, rests, draft.folder, **more))
+
+
+def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
+    _board, say, out = stage
+    drag(say, "latent.0", 0.3, 0.6)
+    assert out.events == [
+        Hold(0, 0, "latent.0", True),
+        Turn(0, 0, "latent.0", 0.3),
+        Turn(0, 0, "latent.0", 0.6),
+        Hold(0, 0, "latent.0", False),
+    ]
+    assert out.shown("preset")["can_undo"]
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+    assert not out.shown("preset")["can_undo"]
+    assert not out.shown("preset")["dirty"]
+    say("redo")
+    assert out.turns[-1] == ("latent.0", 0.6)
+
+
+def test_a_target_that_is_grabbed_twice_goes_back_to_where_it_was_at_first(stage):
+    _board, say, out = stage
+    say("grab", targets=["latent.0"])
+    say("move", values={"latent.0": 0.9})
+    drag(say, "latent.0", 0.6)
+    assert [event.down for event in out.events if isinstance(event, Hold)] == [True, False]
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+
+
+def test_what_was_undone_is_forgotten_once_something_else_is_done(stage):
+    _board, say, out = stage
+    drag(say, "latent.0", 0.2)
+    say("undo")
+    say("set", values={"latent.1": 0.7})
+    preset = out.shown("preset")
+    assert (preset["can_undo"], preset["can_redo"]) == (True, False)
+    before = dict(out.values())
+    say("redo")
+    assert out.values() == before
+
+
+def test_values_stay_in_range_and_what_is_no_target_is_passed_over(stage):
+    _board, say, out = stage
+    say("set", values={"gain": 99.0, "latent.9": 1.0, "envelope.sustain": -3.0})
+    assert out.turns == [("gain", 12.0), ("envelope.sustain", 0.0)]
+
+
+def test_a_page_moves_only_what_it_holds(stage):
+    _board, say, out = stage
+    say("move", values={"latent.0": 0.9})
+    say("grab", "two", targets=["latent.0"])
+    say("move", values={"latent.0": 0.9})
+    assert out.turns == []
+
+
+def test_two_pages_believe_the_same_after_interleaved_moves(stage):
+    _board, say, out = stage
+    for page in ("one", "two"):
+        say("grab", page, targets=["latent.0", "latent.1"])
+    for step in range(40):
+        say("move", ("one", "two")[step % 2], values={f"latent.{step % 3 % 2}": step / 40})
+    assert all(page is None for page, message in out.told if message["t"] == "values")
+    numbers = [message["n"] for _, message in out.told if message["t"] == "values"]
+    assert numbers == sorted(set(numbers))
+    assert {k: v for k, v in out.values().items() if k.startswith("latent")} == dict(out.turns[-10:])
+
+
+def test_what_two_pages_hold_is_held_until_the_second_lets_go(stage):
+    board, say, out = stage
+    say("grab", "one", targets=["latent.0"])
+    say("grab", "two", targets=["latent.0"])
+    say("drop", "one", targets=["latent.0"])
+    assert [event.down for event in out.events] == [True]
+    board.leave("two")
+    assert [event.down for event in out.events] == [True, False]
+
+
+def test_a_page_that_goes_leaves_no_key_pedal_or_target_held(stage):
+    board, say, out = stage
+    say("note", key=60, velocity=100)
+    say("note", "two", key=60, velocity=90)
+    say("note", key=64, velocity=100)
+    say("sustain", down=True)
+    say("grab", targets=["latent.1"])
+    out.events.clear()
+    board.leave("one")
+    assert out.events == [NoteOff(0, 0, 64), ControlChange(0, 0, 64, 0), Hold(0, 0, "latent.1", False)]
+    board.leave("two")
+    assert out.events[-1] == NoteOff(0, 0, 60)
+
+
+def test_panic_ends_all_sound_by_what_every_host_knows(stage):
+    board, say, out = stage
+    say("note", key=60, velocity=100)
+    say("panic")
+    assert {event.number for event in out.events if isinstance(event, ControlChange)} == {64, 120, 123}
+    board.leave("one")
+    assert not any(isinstance(event, NoteOff) for event in out.events)
+
+
+def test_a_knob_that_moves_is_seen_but_not_while_a_hand_holds_the_target_nor_before_its_own_turn_is_known(stage):
+    board, say, out = stage
+    board.take("report", status(RESTS | {"latent.1": 0.1}))
+    assert out.values()["latent.1"] == 0.1
+    say("grab", targets=["latent.0"])
+    say("move", values={"latent.0": 0.9})
+    board.take("report", status(RESTS))
+    say("drop", targets=["latent.0"])
+    board.take("report", status(RESTS))  # was on its way before the move arrived
+    assert out.values()["latent.0"] == 0.9
+    board.take("report", status(RESTS | {"latent.0": 0.9}))
+    board.take("report", status(RESTS | {"latent.0": 0.2}))
+    assert out.values()["latent.0"] == 0.2
+
+
+def test_a_knob_that_waits_is_told_where_it_stands_until_it_has_met_its_target(stage):
+    board, _say, out = stage
+    assert board.state()["waiting"] == {}
+    board.take("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
+    assert out.shown("waiting") == board.state()["waiting"] == {"gain": {"CC 7": -20.0, "CC 8": -3.0}}
+    told = len(out.told)
+    board.take("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
+    assert [message["t"] for _, message in out.told[told:]] == ["meters"]
+    board.take("report", status(RESTS))
+    assert out.shown("waiting") == {}
+
+
+def test_the_other_side_begins_as_a_copy_and_each_keeps_its_values_and_steps(stage):
+    _board, say, out = stage
+    drag(say, "latent.0", 0.6)
+    say("side", side="B")
+    assert out.values()["latent.0"] == 0.6
+    say("set", values={"latent.0": 0.1})
+    say("side", side="A")
+    assert out.turns[-1] == ("latent.0", 0.6)
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+    say("side", side="B")
+    assert out.turns[-1] == ("latent.0", 0.1)
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.6)
+    assert not out.shown("preset")["can_undo"]
+
+
+def test_an_effect_is_added_to_a_draft_that_rests_where_targets_stand_and_its_undo_is_the_text_before(stage):
+    board, say, out = stage
+    drag(say, "latent.0", 0.6)
+    say("effect", do="add", plugin="Reverb")
+    text = played(out).text
+    assert tomllib.loads(text)["latent"]["values"] == [0.6, 0.75]
+    assert tomllib.loads(text)["effects"] == [{"plugin": "Reverb"}]
+    assert "# dark, open" in text
+    answer(board, out, RESTS | {"latent.0": 0.6})
+    assert out.shown("effects") == [{"index": 0, "plugin": "Reverb", "title": "Reverb", "on": True}]
+    assert out.turns == [("latent.0", 0.6)]
+    say("undo")
+    assert tomllib.loads(played(out).text) == tomllib.loads(TEXT) | {"latent": {"values": [0.6, 0.75]}}
+    answer(board, out, RESTS | {"latent.0": 0.6})
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+
+
+def test_what_hands_do_while_a_draft_is_opened_is_done_again_when_it_plays(stage):
+    board, say, out = stage
+    say("effect", do="add", plugin="Reverb")
+    say("grab", targets=["latent.1"])
+    say("move", values={"latent.1": 0.5})
+    out.events.clear()
+    answer(board, out, RESTS)
+    assert out.events == [Hold(0, 0, "latent.1", True), Turn(0, 0, "latent.1", 0.5)]
+
+
+def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
+    board, say, out = stage
+    say("effect", do="add", plugin="Reverb")
+    board.take("refused", ({None: played(out)}, ["no room"]))
+    assert out.said() == ["no room"]
+    preset = out.shown("preset")
+    assert (preset["dirty"], preset["can_undo"]) == (False, False)
+
+
+def test_another_preset_begins_anew(stage, tmp_path):
+    board, say, out = stage
+    drag(say, "latent.0", 0.6)
+    board.take("sheet", sheet(TEXT.replace("0.25", "0.5"), "other", RESTS | {"latent.0": 0.5}, tmp_path))
+    preset = out.shown("preset")
+    assert (preset["name"], preset["dirty"], preset["can_undo"]) == ("other", False, False)
+    assert out.values()["latent.0"] == 0.5
+
+
+def test_the_map_is_that_of_the_models_file_or_of_its_bytes_and_stays_as_long_as_they_do(stage, tmp_path):
+    board, _, out = stage
+    brought, other = ({"tiny.onnx": data, "scale.scl": b"a scale"} for data in (b"a model", b"another"))
+    of_file = sheet(folder=tmp_path)
+    for files in (None, brought, brought, other):
+        board.take("sheet", of_file if files is None else dataclasses.replace(of_file, files=files))
+    assert out.maps == [(of_file.model, None), (of_file.model, b"a model"), (of_file.model, b"another")]
+
+
+def test_a_preset_that_is_loaded_again_is_as_its_file_has_it(stage, tmp_path):
+    board, say, out = stage
+    drag(say, "latent.0", 0.6)
+    say("load", name="pad")
+    assert out.loads == [str(tmp_path / "pad.toml")]
+    board.take("playing", {None: out.loads[0]})
+    board.take("sheet", sheet(folder=tmp_path))
+    assert out.values()["latent.0"] == 0.25
+    assert not out.shown("preset")["can_undo"]
+
+
+def test_only_what_is_in_the_list_is_loaded(stage):
+    _board, say, out = stage
+    for name in ("/etc/passwd", "../pad", "pad.toml", "none"):
+        say("load", name=name)
+        assert "choose one of them" in out.said("one")[-1]
+    assert out.loads == []
+
+
+def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else_it_moves_is_said(stage, monkeypatch):
+    board, say, out = stage
+    now = [100.0]
+    monkeypatch.setattr("timbrel.host.panel.panel_state.time.monotonic", lambda: now[0])
+    say("learn", target="latent.1")
+    assert out.shown("learn")["target"] == "latent.1"
+    for value in range(0, 128, 16):
+        now[0] += 0.02
+        board.take("heard", [NoteOn(0, 0, 60, 9), ControlChange(0, 0, 74, value)])
+    board.take("report", status(RESTS))
+    assert out.loads == []
+    now[0] += 1.0
+    board.take("report", status(RESTS))
+    assert out.shown("learn") == {"target": None, "said": "CC 74 moves latent.1, and latent.0 as before"}
+    maps = [(entry["number"], entry["target"]) for entry in tomllib.loads(played(out).text)["cc"]]
+    assert maps == [(74, "latent.0"), (74, "latent.1")]
+    answer(board, out, RESTS)
+    say("unlearn", target="latent.0")
+    assert [entry["target"] for entry in tomllib.loads(played(out).text)["cc"]] == ["latent.1"]
+
+
+def test_what_is_saved_is_what_sounds_with_its_comments_and_is_no_longer_dirty(stage, tmp_path):
+    board, say, out = stage
+    say("set", values={"latent.0": 0.6, "gain": -3.0, "morph": 0.5})
+    say("save", name="mine")
+    saved = (tmp_path / "mine.toml").read_text()
+    assert saved.startswith("# my pad\n")
+    fields = tomllib.loads(saved)
+    assert (fields["latent"]["values"], fields["play"]["gain_db"]) == ([0.6, 0.75], -3.0)
+    assert out.loads == [str(tmp_path / "mine.toml")]
+    board.take("sheet", sheet(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path))
+    preset = out.shown("preset")
+    assert preset["name"] == "mine"
+    assert out.turns[-1] == ("morph", 0.5)  # which no file has a place for
+    assert (tmp_path / "pad.toml").read_text() == TEXT
+    say("save", name="mine")
+    assert "exists" in out.said("one")[-1]
+
+
+def test_a_path_is_a_motion_of_the_draft_and_goes_away_again(stage):
+    _board, say, out = stage
+    say("path", points=[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], seconds=6.0, loop=True)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion == {"path": [[0, 0], [1, 0], [1, 1]], "times": [0.0, 2.0, 4.0, 6.0], "loop": True}
+    say("path", points=[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], seconds=6.0, loop=False)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion == {"path": [[0, 0], [1, 0], [1, 1]], "times": [0.0, 3.0, 6.0]}
+    say("path", points=[[0.0, 0.0], [1.0, 1.0]], beats=8.0)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion == {"path": [[0, 0], [1, 1]], "beats": 8.0}
+    say("path", points=None)
+    assert tomllib.loads(played(out).text) == tomllib.loads(TEXT)
+    say("path", points=[[0.0], [1.0]], beats=8.0)
+    assert "2 numbers" in out.said("one")[-1]
+
+
+def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_still_hold(stage):
+    board, say, out = stage
+    say("grab", targets=["latent.0"])
+    say("note", key=60, velocity=100)
+    say("set", values={"latent.1": 0.5})
+    board.take("lost", "the card has gone")
+    assert out.shown("sound")["away"]
+    out.events.clear()
+    board.take("sheet", sheet(TEXT, folder=board._sheet.folder))
+    board.take("ready", status(RESTS))
+    assert Hold(0, 0, "latent.0", True) in out.events
+    assert out.turns[-1] == ("latent.1", 0.5)  # which the process that ended had, and this one has not
+    assert not out.shown("sound")["away"]
+    say("note", key=60, velocity=0)
+    assert not any(isinstance(event, NoteOff) for event in out.events)

@@ -1,0 +1,97 @@
+"""The thread that sounds, without a plugin: what it does when."""
+
+import pytest
+from timbrel.host.patch.library import open_patch
+from timbrel.host.play.player import Player
+from timbrel.host.plugin.audio_thread import Sounding
+from timbrel.host.plugin.loaded import Mode, loaded, rack_of
+from timbrel.host.plugin.shared_memory import OFFLINE, EventKind, Position, Told
+
+
+class Memory:
+    """A plugin's memory in which samples have been asked for, and notes of what is done."""
+
+    def __init__(self, offline, loads=0):
+        self.complete, self.done = Position(1, 0), []
+        self.reset(offline, loads)
+
+    def reset(self, offline, loads=0):
+        number = OFFLINE if offline else 0
+        self._events = [Told(0, 48000.0, EventKind.RESET, number, 1, 0, 0, 0, loads)]
+
+    def take(self):
+        events, self._events = self._events, []
+        return events
+
+    def put(self, at, sound):
+        self.done.append(("put", at))
+
+    def tell_latency(self, samples):
+        pass
+
+    def tell_made(self, position):
+        self.done.append(("made", position.samples))
+
+
+class Keeper:
+    """Has the first of its presets loaded, and one more after each message to load."""
+
+    def __init__(self, *names):
+        mode = Mode(48000, offline=True)
+        patches = [open_patch(name) for name in names]
+        self.loaded = [loaded(patch, rack_of(patch, mode), patch.name, patch.name, {}) for patch in patches]
+
+    def loaded_after(self, loads):
+        return self.loaded[loads]
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_live_what_comes_is_prepared_once_a_block_is_handed_over_and_in_a_bounce_it_is_not(monkeypatch, offline):
+    memory = Memory(offline)
+    sounding = Sounding(memory, Keeper("gm-keys"))
+    monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append(("prepared", player.now)))
+    for end in (256, 512):
+        memory.complete = Position(1, end)
+        assert sounding.work()
+    per_block = [[("put", end - 256), ("made", end), ("prepared", end)] for end in (256, 512)]
+    expected = [("made", 0)] + [step for steps in per_block for step in steps if step[0] != "prepared" or not offline]
+    assert memory.done == expected
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_live_notes_are_put_off_and_nothing_is_prepared_where_the_next_block_is_asked_for_by_then(monkeypatch, offline):
+    memory = Memory(offline)
+    sounding = Sounding(memory, Keeper("gm-keys"))
+    monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append("prepared"))
+    monkeypatch.setattr(Player, "put_off", lambda player: memory.done.append("put off"))
+    told = Memory.tell_made
+
+    def tell_made(_, position):
+        told(memory, position)
+        if position.samples:
+            memory.complete = Position(1, position.samples + 128)
+
+    monkeypatch.setattr(Memory, "tell_made", tell_made)
+    memory.complete = Position(1, 128)
+    assert sounding.work()
+    assert memory.done == [("made", 0), ("put", 0), ("made", 128), *([] if offline else ["put off"])]
+
+
+def test_a_patch_is_played_unheard_before_it_sounds_live_for_the_first_time(monkeypatch):
+    played = []
+    monkeypatch.setattr("timbrel.host.plugin.audio_thread.warm_up_for", lambda patch, mode: played.append(patch.name))
+    keeper = Keeper("gm-keys", "gm-pad")
+    sounding = Sounding(memory := Memory(offline=False), keeper)
+    for offline, loads in ((False, 0), (False, 0), (True, 1), (False, 1)):
+        memory.reset(offline, loads)
+        sounding.work()
+    assert played == ["gm-keys", "gm-pad"]
+
+
+@pytest.mark.parametrize("loads", [0, 1, 2])
+def test_an_epoch_begins_with_what_the_host_has_loaded_before_it(loads):
+    memory, keeper = Memory(offline=True, loads=loads), Keeper("gm-keys", "gm-pad", "gm-hall")
+    sounding = Sounding(memory, keeper)
+    memory.complete = Position(1, 64)
+    assert sounding.work()
+    assert sounding.playing is keeper.loaded[loads]

@@ -1,0 +1,53 @@
+"""The files of a recovered sound."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host.errors import UserError
+from timbrel.host.patch.preset import Preset
+from timbrel.host.resynthesis.measures import measures
+from timbrel.host.resynthesis.reconstruction import Again, Outputs
+
+PRESET = Preset(format=1, model="model.onnx")
+
+
+def part(rate, seconds=0.2):
+    sound = np.sin(2 * np.pi * 400 * np.arange(round(rate * seconds)) / rate).astype(np.float32)
+    return Again(sound, 0.1 * sound, measures(sound, 0.1 * sound, rate))
+
+
+@pytest.mark.parametrize(("rate", "written"), [(4000, 8000), (384000, 192000)])
+def test_the_sound_is_written_at_a_rate_that_files_have_and_as_loud_as_any(tmp_path, rate, written):
+    outputs = Outputs.of(tmp_path / "a.toml", tmp_path / "sound.wav")
+    card = SimpleNamespace(name="model", sample_rate=rate)
+    assert outputs.write(PRESET, [part(rate), part(rate)], card, {"format": 1}, overwrite=False) == []
+    sound, found = soundfile.read(outputs.sound)
+    assert found == written
+    assert len(sound) == pytest.approx(0.4 * written, abs=written / 1000)
+    assert np.abs(sound).max() == pytest.approx(0.5, abs=0.05)
+    assert json.loads(outputs.figures.read_text()) == {"format": 1}
+    assert outputs.picture.stat().st_size > 10_000
+    assert outputs.preset.read_text() == PRESET.to_toml()
+
+
+def test_the_sound_that_is_given_keeps_its_place(tmp_path):
+    given = tmp_path / "kick.wav"
+    assert Outputs.of(tmp_path / "kick.toml", given).sound == tmp_path / "kick-recovered.wav"
+    assert Outputs.of(tmp_path / "other.toml", given).sound == tmp_path / "other.wav"
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".wav", ".png", ".json"])
+def test_nothing_is_written_where_one_of_the_files_exists(tmp_path, suffix):
+    outputs = Outputs.of(tmp_path / "a.toml", tmp_path / "sound.wav")
+    (tmp_path / f"a{suffix}").write_text("old", encoding="utf-8")
+    with pytest.raises(UserError, match=f"a{suffix} exists"):
+        outputs.check(overwrite=False)
+    outputs.check(overwrite=True)
+    card = SimpleNamespace(name="model", sample_rate=16000)
+    with pytest.raises(UserError, match=f"a{suffix} exists"):
+        outputs.write(PRESET, [part(16000)], card, {}, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+    assert (tmp_path / f"a{suffix}").read_text() == "old"

@@ -1,0 +1,158 @@
+"""Listens to a corpus as far as the choice of an instrument goes: to held notes, hits or words, or textures."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .pitch import single_note
+from .store import Corpus
+from .tempo import has_beat
+
+Array = npt.NDArray[np.float32]
+
+SHORT_SECONDS = 2.0  # until a clip has died away: hits and words have, loops and textures have not
+HELD = 0.6  # of what has a pitch in a clip is steady, or it is no held note
+LOUD_DB = 60.0  # under a clip's loudest: what is softer has died away
+STEP_SECONDS = 0.01  # of the loudness that is looked at
+RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by so much within so many steps
+STRONG_DB = 20.0  # and comes so near to the clip's loudest
+DYING_DB = 12.0  # under its loudest, where a hit that is cut off early ends: noise that goes on does not
+CUT_SECONDS = 0.1  # what is no longer is neither note nor texture, however it ends: a hat or a click, cut off
+APART_STEPS = 8  # between onsets: what rises again sooner is the same
+ONSETS = 3  # of a hit or a word at the most: two syllables, and one more
+NOTES = 3  # different pitches, in whole semitones, that make recordings notes of an instrument
+PITCHED = 0.5  # of the sound, or what has a beat is a melody: of drum loops less than a third is
+MOSTLY = 0.75  # of clips, held notes: of an instrument's nearly all are, of a drum machine's a half
+LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks sound below, and few instruments whose every note does
+LOOP_SECONDS = 1.5  # of a loop at the least: a bar at 160 bpm
+LOOPS_HEARD = 60  # clips that are listened to for a beat: shares to an eighth
+MOST_CLIPS = 400  # that are listened to, evenly spaced: shares to a part in twenty
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The character of the training clips of a corpus, medians over clips.
+
+    Args:
+        clips: how many were listened to.
+        seconds: until a clip has died away.
+        onsets: in a clip.
+        held: share of clips that are one steady note.
+        notes: different pitches among those, in semitones.
+        lowest: pitch of half of those, a MIDI note; NaN if there is none.
+        dying: share of clips whose end is softer than their loudest, by `DYING_DB`.
+        hits: share of clips that are short and dying: of hits and words all, of single notes some.
+        others: share of clips that are neither: of textures all.
+    """
+
+    clips: int
+    seconds: float
+    onsets: float
+    held: float
+    notes: int
+    lowest: float
+    dying: float
+    hits: float
+    others: float
+
+    @property
+    def short(self) -> bool:
+        """Return whether the clips are hits or words, each a sound by itself, and no notes of an instrument."""
+        cut = self.seconds <= CUT_SECONDS
+        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
+        scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
+        return single and not scale
+
+    @property
+    def mixed(self) -> str:
+        """Return the kinds of clips, in words, where neither hits, notes nor textures are most of them; else empty."""
+        if max(self.hits, self.held, self.others) >= MOSTLY:
+            return ""
+        return (
+            f"mixed kinds: of {self.clips} sounds {self.held:.0%} are steady notes, {self.hits:.0%} die away within "
+            f"{SHORT_SECONDS:g} s, {self.others:.0%} are neither; sort them into folders, an instrument each"
+        )
+
+    def text(self) -> str:
+        """Return what was heard, in words."""
+        plural = "" if self.onsets == 1 else "s"
+        return (
+            f"{self.clips} clips of {self.seconds:.2g} s with {self.onsets:g} onset{plural}, "
+            f"{100 * self.held:.0f} % of them steady notes, on {self.notes} different pitches"
+        )
+
+
+def listened(corpus: Corpus) -> Heard:
+    """Return what is heard in the training clips of a corpus."""
+    clips = corpus.clips("train")
+    clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(MOST_CLIPS, len(clips))).astype(int)]
+    levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
+    heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
+    notes = np.array([np.nan if note is None else note for note in heard])
+    known = notes[np.isfinite(notes)]
+    seconds = np.array([np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1 for level in levels]) * STEP_SECONDS
+    dying = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
+    hits = (seconds <= SHORT_SECONDS) & (dying | (seconds <= CUT_SECONDS))
+    return Heard(
+        clips=len(clips),
+        seconds=float(np.median(seconds)),
+        onsets=float(np.median([_onsets(level) for level in levels])),
+        held=len(known) / len(clips),
+        notes=len(np.unique(np.round(known))),
+        lowest=float(np.median(known)) if len(known) else float("nan"),
+        dying=float(dying.mean()),
+        hits=float(hits.mean()),
+        others=float(np.mean(~hits & ~np.isfinite(notes))),
+    )
+
+
+class Looped(NamedTuple):
+    """A verdict on whether a corpus holds loops, and why, in words."""
+
+    loops: bool
+    why: str
+
+
+def are_loops(corpus: Corpus) -> Looped:
+    """Return whether the training clips of a corpus are loops: seconds long, with a steady beat, and of no one note.
+
+    A scale that is played evenly has a beat as well: where most of the sound has a pitch it is taken for notes.
+    """
+    clips = corpus.clips("train")
+    clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(LOOPS_HEARD, len(clips))).astype(int)]
+    seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
+    if seconds < LOOP_SECONDS:
+        return Looped(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
+    share = np.mean([has_beat(corpus.samples(clip), corpus.rate) for clip in clips])
+    pitched = np.mean(np.isfinite(np.concatenate([corpus.pitch(clip) for clip in clips])))
+    why = f"{100 * share:.0f} % of {len(clips)} clips of {seconds:.2g} s have a steady beat"
+    if pitched > PITCHED:
+        return Looped(False, f"{why}, but {100 * pitched:.0f} % of the sound has a pitch")
+    return Looped(bool(share >= MOSTLY), why)
+
+
+def dying_seconds(corpus: Corpus, share: float) -> float:
+    """Return after how long this share of the training clips has died away."""
+    lengths = []
+    for clip in corpus.clips("train"):
+        level = _loudness(corpus.samples(clip), corpus.rate)
+        lengths.append((np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
+    return float(np.quantile(lengths, share))
+
+
+def _loudness(samples: Array, rate: int) -> Array:
+    """Root mean squares of steps in dB, one at least."""
+    step = max(1, round(STEP_SECONDS * rate))
+    padded = np.pad(samples, (0, -len(samples) % step)).reshape(-1, step)
+    levels: Array = 10 * np.log10(np.square(padded, dtype=np.float64).mean(1) + 1e-12)
+    return levels
+
+
+def _onsets(levels: Array) -> int:
+    """Return how often the loudness rises steeply to near its loudest; the beginning counts."""
+    before = np.concatenate([np.full(RISE_STEPS, levels.min() - RISE_DB), levels])
+    lowest = np.lib.stride_tricks.sliding_window_view(before, RISE_STEPS)[: len(levels)].min(1)
+    rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))
+    return int(1 + np.sum(np.diff(rising) > APART_STEPS)) if len(rising) else 1
