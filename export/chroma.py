@@ -10,7 +10,7 @@ from ..host.units import octave_of
 from ..train.corpus.store import Corpus
 from ..train.models.chroma import ChromaAutoencoder
 from ..train.recipes.chroma import ChromaRecipe
-from .describe import CODES, SEED, Codes
+from .describe import CODES, SEED, EncodedFrames
 from .gestures.build import gestures_of
 from .gestures.fit import Coder
 from .graphs import Graphs
@@ -21,7 +21,7 @@ from .measures.sample import decode, draw, encode
 DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
 
 
-class Decoder(nn.Module):
+class ChromaDecoder(nn.Module):
     """latent [voice, n] (, chroma [voice, 12]) → frame [voice, bins]."""
 
     def __init__(self, network: ChromaAutoencoder) -> None:
@@ -32,7 +32,7 @@ class Decoder(nn.Module):
         return self.network.decode(latent, chroma if chroma is not None else latent.new_zeros(latent.shape[0], 12))
 
 
-class Encoder(nn.Module):
+class ChromaEncoder(nn.Module):
     """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]; the features are computed inside."""
 
     def __init__(self, network: ChromaAutoencoder, recipe: ChromaRecipe) -> None:
@@ -68,9 +68,9 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
     labels = [source.clip.label or source.clip.name for source in sample.sources]
     octave = recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(octaves))
-    decoder, encoder = Decoder(network), Encoder(network, recipe)
+    decoder, encoder = ChromaDecoder(network), ChromaEncoder(network, recipe)
     chroma = Chroma(trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave, folded=folded)
-    codes = Codes(
+    codes = EncodedFrames(
         encode(network, sample.spectra, sample.pitch_classes),
         labels,
         sample.pitch_classes,

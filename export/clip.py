@@ -12,7 +12,7 @@ from ..train.batches.hits import hits
 from ..train.corpus.store import Corpus
 from ..train.models.clip import ClipAutoencoder
 from ..train.recipes.clip import HitRecipe
-from .describe import CODES, SEED, Codes
+from .describe import CODES, SEED, EncodedFrames
 from .graphs import Graphs
 
 ROWS = 256  # clips encoded at a time
@@ -22,7 +22,7 @@ LEAST = 1e-12  # power of a clip that is silent
 EXACT = 1 << 14  # numbers of a matrix: those of the map of codes, taken one way and back, keep single precision
 
 
-class Decoder(nn.Module):
+class ClipDecoder(nn.Module):
     """latent [voice, n] (, label [voice, words]) → frame [voice, width], all clips as loud as each other.
 
     The network learns clips whose loudest mel band is 1: of these a kick is 20 dB softer than a hat. Here the loudest
@@ -64,7 +64,7 @@ def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return weights
 
 
-class Encoder(nn.Module):
+class ClipEncoder(nn.Module):
     """audio [batch, frame_length] → latent [batch, n]; the features are computed inside."""
 
     def __init__(self, network: ClipAutoencoder) -> None:
@@ -75,7 +75,7 @@ class Encoder(nn.Module):
         return self.network.encode(self.network.features(audio)[0])
 
 
-class Listener(Encoder):
+class Listener(ClipEncoder):
     """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -105,13 +105,13 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     )
     clips = [found.clips[index] for index in chosen]
     return Graphs(
-        decoder=Decoder(network),
-        encoder=Listener(network) if words else Encoder(network),
+        decoder=ClipDecoder(network),
+        encoder=Listener(network) if words else ClipEncoder(network),
         encoder_labels=bool(words),
         exact=EXACT,
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(codes, [clip.label if words else clip.name for clip in clips]),
+        codes=EncodedFrames(codes, [clip.label if words else clip.name for clip in clips]),
         card={
             "kind": "clip",
             "domain": "magnitude",

@@ -18,7 +18,7 @@ from ..train.commands import Accelerator, Devices, Which
 
 if TYPE_CHECKING:
     from ..host.contract.model import Model
-    from ..host.resynthesis.recover import Method as Finding
+    from ..host.resynthesis.recover import RecoveryMethod as Finding
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -32,7 +32,7 @@ STUDIES = {  # options that each takes alone
 }
 
 
-class Family(StrEnum):
+class FamilyChoice(StrEnum):
     """Families that `make` can train."""
 
     auto = "auto"
@@ -43,7 +43,7 @@ class Family(StrEnum):
     sequence = "sequence"
 
 
-class Method(StrEnum):
+class MethodChoice(StrEnum):
     """The ways to find the code of a sound."""
 
     network = "network"
@@ -93,7 +93,7 @@ def make(
     more_minutes: Annotated[
         float | None, typer.Option(help="Train a finished instrument so much longer; its sounds may be left out.")
     ] = None,
-    family: Annotated[Family, typer.Option(help="auto chooses by what the sounds are.")] = Family.auto,
+    family: Annotated[FamilyChoice, typer.Option(help="auto chooses by what the sounds are.")] = FamilyChoice.auto,
     label: Annotated[
         str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
     ] = None,
@@ -110,7 +110,7 @@ def make(
         if sounds and more_minutes is None and not output.exists():
             check_minutes("--minutes", MINUTES if minutes is None else minutes)
             check_new_folder(output)
-            display.say(surveyed(sounds, alone=family is Family.grain))
+            display.say(surveyed(sounds, alone=family is FamilyChoice.grain))
         from .make import make  # torch takes seconds: sounds that cannot be used are refused before
 
         summary = make(
@@ -203,7 +203,7 @@ def recover(
     model: Annotated[str, typer.Option(help=MODEL_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The preset, ending in .toml; more lies beside.")],
     method: Annotated[
-        Method | None,
+        MethodChoice | None,
         typer.Option(help="The model's own encoder, a search, or both; the last where timbrel[train] is installed."),
     ] = None,
     path: Annotated[bool, typer.Option("--path", help="Also write a path that follows the sound.")] = False,
@@ -233,7 +233,7 @@ def recover(
     print(recovered.summary)
 
 
-def _method(asked: Method | None, model: "Model") -> "Finding":
+def _method(asked: MethodChoice | None, model: "Model") -> "Finding":
     """Return how codes are found: as asked, else by the best that is installed and that the model has.
 
     Raises:
@@ -241,26 +241,26 @@ def _method(asked: Method | None, model: "Model") -> "Finding":
     """
     from ..host.contract.encoder import encoder_path
     from ..host.resynthesis.recover import NETWORK
-    from ..host.resynthesis.recover import Method as Finding
+    from ..host.resynthesis.recover import RecoveryMethod as Finding
     from ..host.resynthesis.refinement import can_refine, refined
 
     encodes = encoder_path(model.path).exists()
-    if encodes and asked in (None, Method.hybrid) and can_refine(model.card):  # which needs no torch
+    if encodes and asked in (None, MethodChoice.hybrid) and can_refine(model.card):  # which needs no torch
         return Finding("hybrid", refined, refines=True)
     searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
-    if asked is Method.network or (asked is None and not searches):
+    if asked is MethodChoice.network or (asked is None and not searches):
         if asked is None:
             print(f"note: {MISSING}; the network's code is not refined", file=sys.stderr)
         return NETWORK
     if not searches:
         raise UserError(f"--method {asked} searches, and {MISSING}; or give --method network")
-    if asked is Method.hybrid and not encodes:
+    if asked is MethodChoice.hybrid and not encodes:
         raise UserError(f"--method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
     if asked is None and not encodes:
         print(f"note: {model.path} has no encoder: its code is searched by gradient alone", file=sys.stderr)
     from .recovery.search import gradient, hybrid
 
-    if asked is Method.gradient or not encodes:
+    if asked is MethodChoice.gradient or not encodes:
         return Finding("gradient", gradient)
     return Finding("hybrid", hybrid, refines=True)
 
@@ -310,8 +310,8 @@ def study(
     accelerator: Accelerator = "auto",
 ) -> None:
     """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
-    from .study.recovery import Asked as Recovery
-    from .study.runs import Asked
+    from .study.recovery import RecoveryStudyOptions as Recovery
+    from .study.runs import StudyOptions
 
     given = {
         **{"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh},
@@ -332,7 +332,7 @@ def study(
             asked = replace(asked, minutes=minutes, accelerator=accelerator, devices=devices)
         else:
             names, sets, others = _list(recipes), change or [], [Path(other) for other in corpus[1:]]
-            asked = Asked(folder, output, names, sets, steps, accelerator, devices, minutes, classifier, others)
+            asked = StudyOptions(folder, output, names, sets, steps, accelerator, devices, minutes, classifier, others)
     _make_study(name, asked, page)
 
 
@@ -395,9 +395,9 @@ def _chroma_study(
     devices: int,
 ) -> Any:
     """Return what the study of chroma is asked for."""
-    from .study.chroma_plan import SIDES, TABLES, Asked, parse_corpora, parse_mesh, parse_tables
+    from .study.chroma_plan import SIDES, TABLES, ChromaStudyOptions, parse_corpora, parse_mesh, parse_tables
 
-    return Asked(
+    return ChromaStudyOptions(
         corpora=parse_corpora(corpora),
         folder=output,
         tables=list(TABLES) if tables is None else parse_tables(tables),

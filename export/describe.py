@@ -20,7 +20,7 @@ NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs lo
 
 
 @dataclass(frozen=True)
-class Codes:
+class EncodedFrames:
     """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma.
 
     ``span`` are the ends of latents, of all or [n], where they are known; else each spans what the frames do. ``names``
@@ -45,7 +45,7 @@ class Codes:
         return np.full(n, self.span[0]), np.full(n, self.span[1])
 
 
-def landmarks(codes: Codes, words: Sequence[str] = ()) -> list[Landmark]:
+def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:
     """Frames spread evenly over the corpus, those whose codes lie inside every knob's span.
 
     Each of ``words`` labels one at least, so that its sounds are found: if all of its codes lie outside, the one that
@@ -72,7 +72,7 @@ def landmarks(codes: Codes, words: Sequence[str] = ()) -> list[Landmark]:
     ]
 
 
-def starting_point(codes: Codes, marks: list[Landmark]) -> list[float]:
+def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
     """Return the landmark nearest the median of all: a sound that exists, from the middle of those that do.
 
     That is the median of what is heard, where it is known: codes that lie in the middle may sound like few recordings.
@@ -86,7 +86,7 @@ def starting_point(codes: Codes, marks: list[Landmark]) -> list[float]:
     return list(marks[int(np.argmin(distances))].latent)
 
 
-def latents(codes: Codes, defaults: list[float]) -> list[Latent]:
+def latents(codes: EncodedFrames, defaults: list[float]) -> list[Latent]:
     """One knob a dimension, spanning what the training set spans."""
     low, high = codes.ends()
     middle = (low + high) / 2

@@ -25,7 +25,7 @@ from .families import FAMILIES
 from .fidelity.comparison import beside
 from .fidelity.pages import instrument_page
 from .first_preset import first_preset
-from .reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, Trial, listed
+from .reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, ReportSound, listed
 
 Array = npt.NDArray[np.float32]
 
@@ -75,7 +75,7 @@ def evaluate(
         if row.played and (tried := run.trial()) is not None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             played = functools.partial(_exported, tried, checkpoint, place)
-            given["trial"] = Trial(tried.corpus(), trained(tried, checkpoint)[0], played)
+            given["trial"] = HeldOutRun(tried.corpus(), trained(tried, checkpoint)[0], played)
         report = row.report(run, network, which, step, say, **given)
         say(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
@@ -182,7 +182,7 @@ def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge
     return judged
 
 
-def _write(folder: Path, sounds: Sequence[Sound]) -> None:
+def _write(folder: Path, sounds: Sequence[ReportSound]) -> None:
     """Write sounds at levels that can be compared, of which the loudest is not clipped."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:

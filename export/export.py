@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .. import __version__
-from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Reference, Training
+from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Provenance, Reference
 from ..host.contract.encoder import ENCODER_KEY, encoder_path
 from ..host.contract.gesture import GESTURE_KEY
 from ..host.contract.map import MAP_KEY, NO_NOTE
@@ -28,7 +28,7 @@ from ..host.maps.make import text_of
 from ..train.corpus.store import Corpus
 from ..train.families import trained
 from ..train.run import Run
-from .describe import Codes, landmarks, latents, starting_point
+from .describe import EncodedFrames, landmarks, latents, starting_point
 from .families import FAMILIES
 from .graphs import Graphs
 from .knobs.decoded import explained
@@ -180,12 +180,12 @@ def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
     return about | {MAP_KEY: text_of(model, codes.latents, codes.labels, notes)}
 
 
-def _training(run: Run, step: int) -> Training:
+def _training(run: Run, step: int) -> Provenance:
     logged = [entry for entry in run.logged() if entry["step"] <= step]
     validation = (
         {k: round(float(v), 6) for k, v in logged[-1].items() if k not in ("step", "seconds")} if logged else {}
     )
-    return Training(
+    return Provenance(
         recipe=run.recipe.name,
         steps=step,
         seed=run.recipe.training.seed,
@@ -198,7 +198,9 @@ def _training(run: Run, step: int) -> Training:
     )
 
 
-def probes(codes: Codes, count: int, seed: int, conditions: int = PITCH_CLASSES) -> tuple[Array, npt.NDArray[np.intp]]:
+def probes(
+    codes: EncodedFrames, count: int, seed: int, conditions: int = PITCH_CLASSES
+) -> tuple[Array, npt.NDArray[np.intp]]:
     """Return latents inside and at the edges of the range, [count, n], and pitch classes or labels, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)

@@ -13,7 +13,7 @@ from ..train.corpus.store import Corpus
 from ..train.run import Run
 from .chroma import chroma_graphs
 from .clip import clip_graphs
-from .first_preset import First, first_kit, first_loop, first_scale, first_texture
+from .first_preset import FirstPreset, first_kit, first_loop, first_scale, first_texture
 from .gan import gan_graphs, halves_graphs, invert_graphs
 from .grain import grain_graphs
 from .graphs import Graphs
@@ -26,7 +26,7 @@ from .streams.sequence import sequence_graphs
 
 
 @dataclass(frozen=True)
-class Family:
+class ExportFamily:
     """A family's row: its graphs, its report and the instruments that `make` makes of it.
 
     Args:
@@ -51,7 +51,7 @@ class Family:
     report: Callable[..., Report]
     recipe: str = ""
     why: str = ""
-    first: Callable[[Path, Run, Model, Display], First] | None = None
+    first: Callable[[Path, Run, Model, Display], FirstPreset] | None = None
     heard: str = ""
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
     tried: bool = False
@@ -63,8 +63,8 @@ class Family:
     called: str = ""
 
 
-FAMILIES: dict[str, Family] = {
-    "chroma": Family(
+FAMILIES: dict[str, ExportFamily] = {
+    "chroma": ExportFamily(
         chroma_graphs,
         chroma.report,
         "tuned-8",
@@ -75,7 +75,7 @@ FAMILIES: dict[str, Family] = {
         played=True,
         unpitched="the recordings have no clear pitch: keys will choose the colour of the sound, not its note",
     ),
-    "partials": Family(
+    "partials": ExportFamily(
         partials_graphs,
         partials.report,
         "tuned-partials",
@@ -85,7 +85,7 @@ FAMILIES: dict[str, Family] = {
         tried=True,
         played=True,
     ),
-    "grain": Family(
+    "grain": ExportFamily(
         grain_graphs,
         grain.report,
         "texture-10",
@@ -93,12 +93,12 @@ FAMILIES: dict[str, Family] = {
         first_texture,
         "texture.wav",
     ),
-    "gan": Family(gan_graphs, gan.report, judged=True),
-    "dcgan": Family(gan_graphs, gan.report, judged=True),
-    "halves": Family(halves_graphs, gan.report, judged=True),
-    "classifier": Family(None, classifier.report),
-    "invert": Family(invert_graphs, gan.report, judged=True),
-    "clip": Family(
+    "gan": ExportFamily(gan_graphs, gan.report, judged=True),
+    "dcgan": ExportFamily(gan_graphs, gan.report, judged=True),
+    "halves": ExportFamily(halves_graphs, gan.report, judged=True),
+    "classifier": ExportFamily(None, classifier.report),
+    "invert": ExportFamily(invert_graphs, gan.report, judged=True),
+    "clip": ExportFamily(
         clip_graphs,
         clip.report,
         "tuned-clip",
@@ -109,8 +109,8 @@ FAMILIES: dict[str, Family] = {
         judged=True,
         whole=True,
     ),
-    "sequence": Family(sequence_graphs, sequence.report),
-    "loops": Family(
+    "sequence": ExportFamily(sequence_graphs, sequence.report),
+    "loops": ExportFamily(
         loop_graphs,
         loop_report.report,
         "tuned-sequence",

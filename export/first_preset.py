@@ -10,11 +10,11 @@ import numpy as np
 
 from ..host.contract.card import Card
 from ..host.contract.model import Model
-from ..host.kinds.clip import Clip
-from ..host.kinds.grain import Grain, GrainSettings
-from ..host.kinds.partials import Partials
-from ..host.kinds.spectrum import Spectrum
-from ..host.kinds.stream import Stream, StreamSettings
+from ..host.kinds.clip import ClipKind
+from ..host.kinds.grain import GrainKind, GrainSettings
+from ..host.kinds.partials import PartialsKind
+from ..host.kinds.spectrum import SpectrumKind
+from ..host.kinds.stream import StreamKind, StreamSettings
 from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_macros, macro_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.patch.validation import named
@@ -45,7 +45,7 @@ STREAM_KNOBS = (
 
 
 @dataclass(frozen=True)
-class First:
+class FirstPreset:
     """The preset, the sound file that was written, and in words how it is played."""
 
     preset: Preset
@@ -123,11 +123,11 @@ def _for_streams(model: Model) -> Preset:
 
 
 PRESETS: dict[str, Callable[[Model], Preset]] = {
-    Spectrum.name: _for_keys,
-    Partials.name: _for_keys,
-    Grain.name: _for_grains,
-    Clip.name: _for_clips,
-    Stream.name: _for_streams,
+    SpectrumKind.name: _for_keys,
+    PartialsKind.name: _for_keys,
+    GrainKind.name: _for_grains,
+    ClipKind.name: _for_clips,
+    StreamKind.name: _for_streams,
 }
 
 
@@ -140,25 +140,25 @@ def as_text(preset: Preset, card: Card) -> str:
     )
 
 
-def first_scale(output: Path, run: Run, model: Model, display: Display) -> First:
+def first_scale(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
     """Let a chroma model play a major scale in the octave of its recordings."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "scale.wav"
     _render(Patch("preset", preset, model, output), heard)
-    return First(preset, heard, "keys choose the note" if run.info.tonal else "keys choose the colour")
+    return FirstPreset(preset, heard, "keys choose the note" if run.info.tonal else "keys choose the colour")
 
 
-def first_texture(output: Path, run: Run, model: Model, display: Display) -> First:
+def first_texture(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
     """Let a model of grains hold one key while its knobs go from landmark to landmark."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "texture.wav"
     _render(Patch("preset", preset, model, output), heard)
-    return First(preset, heard, "keys move its grains in pitch, knobs walk its sounds")
+    return FirstPreset(preset, heard, "keys move its grains in pitch, knobs walk its sounds")
 
 
-def first_kit(output: Path, run: Run, model: Model, display: Display) -> First:
+def first_kit(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
     """Let a model of clips play each key of its kit, and then a bar on them."""
     display.stage("rendering")
     preset = first_preset(model)
@@ -166,10 +166,10 @@ def first_kit(output: Path, run: Run, model: Model, display: Display) -> First:
     _render(Patch("preset", preset, model, output), heard)
     display.say(key_table(preset.keys, model.card))
     keys = [entry.key for entry in preset.keys]
-    return First(preset, heard, f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them")
+    return FirstPreset(preset, heard, f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them")
 
 
-def first_loop(output: Path, run: Run, model: Model, display: Display) -> First:
+def first_loop(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
     """Let a model of loops hold a key for eight bars."""
     display.stage("rendering")
     preset = first_preset(model)
@@ -177,7 +177,7 @@ def first_loop(output: Path, run: Run, model: Model, display: Display) -> First:
     _render(Patch("preset", preset, model, output), heard)
     named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
     steers = f"; knobs steer its {', '.join(named)}" if named else ""
-    return First(preset, heard, f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}")
+    return FirstPreset(preset, heard, f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}")
 
 
 def _preset(model: Model, **parts: Any) -> Preset:

@@ -15,7 +15,7 @@ from ..train.models.maker import ClipMaker
 from ..train.recipes.base import Recipe
 from ..train.recipes.gan import ClipFrames, DCGANRecipe
 from ..train.recipes.invert import InvertRecipe
-from .describe import LANDMARKS, SEED, Array, Codes
+from .describe import LANDMARKS, SEED, Array, EncodedFrames
 from .graphs import Graphs
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior
@@ -23,7 +23,7 @@ ENCODED = 1024  # clips of a corpus whose codes are described: of four seconds 2
 BATCH = 32
 
 
-class Decoder(nn.Module):
+class GanDecoder(nn.Module):
     """latent [voice, n] → frame [voice, samples]; where there are labels, label [voice, labels] beside the latent."""
 
     def __init__(self, network: ClipMaker | Halves) -> None:
@@ -34,7 +34,7 @@ class Decoder(nn.Module):
         return self.network.decode(latent, label)
 
 
-class Encoder(nn.Module):
+class GanEncoder(nn.Module):
     """audio [batch, frame_length] → latent [batch, n], of audio that has been brought to a peak of 1 if clips are."""
 
     def __init__(self, network: Halves, normalised: bool) -> None:
@@ -74,11 +74,11 @@ def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) 
     """The graph of a generator, and codes of its prior, each with the label in its turn where it has such."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
     return Graphs(
-        decoder=Decoder(network),
+        decoder=GanDecoder(network),
         encoder=None,
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(spread(LANDMARKS, network.latents), names(LANDMARKS, words), span=(LOW, HIGH)),
+        codes=EncodedFrames(spread(LANDMARKS, network.latents), names(LANDMARKS, words), span=(LOW, HIGH)),
         card=_card(recipe) | {"prior": UniformPrior(uniform=(LOW, HIGH)), "labels": words},
     )
 
@@ -101,11 +101,11 @@ def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: b
     codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
     clips = [found.clips[number] for number in found.of(chosen)]
     return Graphs(
-        decoder=Decoder(network),
-        encoder=Encoder(network, recipe.frames.normalised),
+        decoder=GanDecoder(network),
+        encoder=GanEncoder(network, recipe.frames.normalised),
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(codes, [clip.label or clip.name for clip in clips]),
+        codes=EncodedFrames(codes, [clip.label or clip.name for clip in clips]),
         card=_card(recipe) | {"prior": None},
     )
 

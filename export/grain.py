@@ -9,7 +9,7 @@ from ..train.batches.grain import windows
 from ..train.corpus.store import Corpus
 from ..train.models.grain import GrainAutoencoder
 from ..train.recipes.grain import GrainRecipe
-from .describe import CODES, SEED, Codes
+from .describe import CODES, SEED, EncodedFrames
 from .graphs import Graphs
 
 UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from the one before, goes round the other way
@@ -17,7 +17,7 @@ HOPS = 4  # in a grain, where a sound is cut to be placed among the codes: train
 DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
 
 
-class Decoder(nn.Module):
+class GrainDecoder(nn.Module):
     """latent [voice, n] → frame [voice, width]."""
 
     def __init__(self, network: GrainAutoencoder) -> None:
@@ -28,7 +28,7 @@ class Decoder(nn.Module):
         return self.network.decode(latent)
 
 
-class Encoder(nn.Module):
+class GrainEncoder(nn.Module):
     """audio [batch, frame_length] → latent [batch, n]; the features are computed inside."""
 
     def __init__(self, network: GrainAutoencoder) -> None:
@@ -52,11 +52,11 @@ def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus,
     clips = [found.clips[number] for number in found.clip[chosen]]
     adversarial = bool(network.settings.adjudicator)
     return Graphs(
-        decoder=Decoder(network),
-        encoder=Encoder(network),
+        decoder=GrainDecoder(network),
+        encoder=GrainEncoder(network),
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(network.encode(sounds).numpy(), [clip.label or clip.name for clip in clips]),
+        codes=EncodedFrames(network.encode(sounds).numpy(), [clip.label or clip.name for clip in clips]),
         card={
             "kind": "grain",
             "domain": DOMAINS[network.settings.domain],

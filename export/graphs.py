@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from ..host.contract.card import State
+from ..host.contract.card import RecurrentState
 from ..host.contract.gesture import Gestures
 from ..host.contract.model import Model
-from .describe import Codes
+from .describe import EncodedFrames
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Graphs:
     encoder: nn.Module | None
     decoder_chroma: bool
     encoder_chroma: bool
-    codes: Codes
+    codes: EncodedFrames
     card: dict[str, Any]
     strays: float = 0.0
     exact: int = 0
     encoder_labels: bool = False
     pitched: bool = False
-    state: Sequence[State] = ()
+    state: Sequence[RecurrentState] = ()
     gestures: Callable[[Model], Gestures | None] = lambda model: None

@@ -27,7 +27,7 @@ from ..train.corpus.store import Corpus
 from ..train.corpus.survey import SHORTEST_SECONDS
 from ..train.gan_health import ALIKE
 from ..train.launch import resume, start
-from ..train.loop import Options, Outcome, Status
+from ..train.loop import Outcome, RunOptions, RunStatus
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
 from ..train.recipes.partials import PartialsRecipe
@@ -35,9 +35,9 @@ from ..train.run import Run
 from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
 from .export import Labels, export
-from .families import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, Family, chosen, said
+from .families import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, ExportFamily, chosen, said
 from .fidelity.pages import dynamics_line, in_short, tuning_line
-from .first_preset import First, as_text, first_preset
+from .first_preset import FirstPreset, as_text, first_preset
 from .reports.report import Figures
 from .reports.verdict import good_news
 
@@ -250,7 +250,9 @@ def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
     return TONAL, f"{_share(corpus)} of the sound has a pitch", heard.mixed
 
 
-def _as_wanted(corpus: Corpus, row: Family, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:
+def _as_wanted(
+    corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
+) -> Corpus:
     """Return the corpus, read again where a family wants clips or loops as they are: at their own rate."""
     if not row.whole and not row.gridded:
         return corpus
@@ -357,15 +359,15 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     return run.recipe.family
 
 
-def _options(recipe: Recipe, display: Display, on: str = "") -> Options:
+def _options(recipe: Recipe, display: Display, on: str = "") -> RunOptions:
     """Return how a run is trained, and shown; ``on`` says in words what it learns, if that is not all."""
 
-    def report(now: Status) -> None:
+    def report(now: RunStatus) -> None:
         note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
         display.update(now.done, note, now.seconds_left)
 
     display.stage(f"training {recipe.name}{on}")
-    return Options(on_report=report, on_message=display.say)
+    return RunOptions(on_report=report, on_message=display.say)
 
 
 def _is_edited(output: Path) -> bool:
@@ -390,7 +392,7 @@ def _share(corpus: Corpus) -> str:
     return f"{100 * pitched / max(total, 1):.0f} %"
 
 
-def _summary(output: Path, card: Card, first: First, found: Figures) -> str:
+def _summary(output: Path, card: Card, first: FirstPreset, found: Figures) -> str:
     notes, folder = found.get("notes"), shlex.quote(str(output))
     return "\n".join(
         [

@@ -12,7 +12,7 @@ from ..train.batches.partials import pieces, taken
 from ..train.corpus.store import Corpus
 from ..train.models.partials import PartialsAutoencoder
 from ..train.recipes.partials import PartialsRecipe
-from .describe import CODES, SEED, Codes
+from .describe import CODES, SEED, EncodedFrames
 from .gestures.build import gestures_of
 from .gestures.fit import PitchedCoder
 from .graphs import Graphs
@@ -20,7 +20,7 @@ from .knobs.arrange import arranged_partials
 from .measures.sample import chosen
 
 
-class Decoder(nn.Module):
+class PartialsDecoder(nn.Module):
     """latent [voice, n], pitch [voice, 1] → frame [voice, harmonics + bands]."""
 
     def __init__(self, network: PartialsAutoencoder) -> None:
@@ -31,7 +31,7 @@ class Decoder(nn.Module):
         return self.network.decode(latent, pitch[:, 0])
 
 
-class Encoder(nn.Module):
+class PartialsEncoder(nn.Module):
     """audio [batch, frame_length], pitch [batch, 1] → latent [batch, n]; the features are computed inside."""
 
     def __init__(self, network: PartialsAutoencoder, recipe: PartialsRecipe) -> None:
@@ -65,7 +65,7 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
         latents = network.encode(levels, torch.from_numpy(pitches)).numpy()
     low, high = frames.span
     middle = torch.tensor([(low + high) / 2])
-    decoder, encoder = Decoder(network), Encoder(network, recipe)
+    decoder, encoder = PartialsDecoder(network), PartialsEncoder(network, recipe)
 
     @torch.no_grad()
     def sound(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -73,7 +73,7 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
         levels: npt.NDArray[np.float32] = network.bands(network.decode(torch.from_numpy(codes), pitch), pitch).numpy()
         return levels
 
-    codes = Codes(
+    codes = EncodedFrames(
         latents,
         [source.clip.label or source.clip.name for source in few],
         np.round(pitches).astype(np.int64) % PITCH_CLASSES,

@@ -102,7 +102,7 @@ class Tempo(Timing):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ParameterChange:
     """A target goes to a value, independently of all maps: a panel sends this, or a plugin's automation.
 
     ``channel`` is the preset's own, also while an MPE zone has it. ``target`` is called as in a preset, ``value`` is in
@@ -116,11 +116,11 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class ParameterTouch:
     """A hand takes hold of a target, or lets it go (``down`` is false): while it holds, no motion moves the target.
 
-    ``channel`` and ``target`` as `Turn` has them. What is taken stays where it is until it is turned; what is let go
-    goes back to its motion from there, in half a second.
+    ``channel`` and ``target`` as `ParameterChange` has them. A held target stays where it is until it is turned; a
+    released one returns to its motion in half a second.
     """
 
     time: int
@@ -174,7 +174,7 @@ class ZoneSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Shed:
+class StealVoice:
     """A voice is stolen, the one that is missed least: the host has no time to compute all of them."""
 
     time: int
@@ -191,11 +191,11 @@ Event = (
     | ProgramChange
     | Clock
     | Tempo
-    | Turn
-    | Hold
+    | ParameterChange
+    | ParameterTouch
     | DataEntry
     | AllOff
     | ControllersReset
     | ZoneSize
-    | Shed
+    | StealVoice
 )

@@ -16,7 +16,7 @@ class Misplaced(ValueError):
         self.where = where
 
 
-class Part(BaseModel):
+class SettingsSection(BaseModel):
     """A table: what it does not know is refused, and so are infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -54,7 +54,7 @@ class Control(NamedTuple):
         return min(max(value, self.low), self.high)
 
 
-def controls_of(table: type[Part], section: str = "") -> dict[str, Control]:
+def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
     """Return what knobs can turn in a table, by target: what its fields' annotations mark as a `Knob`.
 
     Args:

@@ -127,11 +127,11 @@ def small():
 def small_run(tone_corpus, small, tmp_path_factory):
     """The folder of a small run of tuned-8 on the tones; not to be written to."""
     from timbrel.train.launch import start
-    from timbrel.train.loop import Options
+    from timbrel.train.loop import RunOptions
     from timbrel.train.recipes.load import load_recipe
 
     folder = tmp_path_factory.mktemp("runs") / "small"
-    start(load_recipe("tuned-8", small), tone_corpus, folder, Options(accelerator="cpu"))
+    start(load_recipe("tuned-8", small), tone_corpus, folder, RunOptions(accelerator="cpu"))
     return folder
 
 

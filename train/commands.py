@@ -11,7 +11,7 @@ from ..host.errors import UserError
 
 if TYPE_CHECKING:
     from ..host.progress import Display
-    from .loop import Outcome, Status
+    from .loop import Outcome, RunStatus
 
 commands = typer.Typer(rich_markup_mode=None)
 corpus_commands = typer.Typer(rich_markup_mode=None, help="Build a corpus to train on.")
@@ -187,14 +187,14 @@ def train(
     from .families import FAMILIES
     from .launch import resume as go_on
     from .launch import start
-    from .loop import Options
+    from .loop import RunOptions
     from .recipes.load import load_recipe
 
     loaded = load_recipe(recipe, changes)
     others = _others(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)
     with Display() as display:
         display.stage(f"training {loaded.name}")
-        options = Options(accelerator, devices, tensorboard, *_reporters(display, devices))
+        options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices))
         outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, others)
     _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].held is not None)
 
@@ -227,7 +227,7 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
     if devices > 1:
         return None, None
 
-    def report(now: "Status") -> None:
+    def report(now: "RunStatus") -> None:
         note = f"step {now.step}, loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
         display.update(now.done, note, now.seconds_left)
 

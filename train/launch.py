@@ -17,7 +17,7 @@ from ..host.errors import TimbrelError, UserError
 from .batches.frames import is_tonal
 from .corpus.store import Corpus
 from .families import FAMILIES, trained, trained_others
-from .loop import Options, Outcome, Stop, train
+from .loop import Outcome, RunOptions, Stop, train
 from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 
@@ -28,7 +28,7 @@ def start(
     recipe: Recipe,
     corpus_folder: Path,
     folder: Path,
-    options: Options,
+    options: RunOptions,
     others: Mapping[str, Path] = {},
     trial: Path | None = None,
 ) -> Outcome:
@@ -68,7 +68,7 @@ def start(
     return _launch(fabric, Run.create(folder, recipe, info), options)
 
 
-def resume(folder: Path, recipe: Recipe, options: Options) -> Outcome:
+def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
     """Go on with a run from its last checkpoint; a run without one begins.
 
     A larger budget than the run's own is taken over; everything else must be as it was.
@@ -124,7 +124,7 @@ def hardware() -> str:
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
-def _fabric(options: Options) -> Fabric:
+def _fabric(options: RunOptions) -> Fabric:
     try:
         # In one turn of several, only some weights have a part.
         several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
@@ -134,7 +134,7 @@ def _fabric(options: Options) -> Fabric:
         raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
 
 
-def _launch(fabric: Fabric, run: Run, options: Options) -> Outcome:
+def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub leaves out the arguments it passes on
     if options.devices == 1:
         outcome = launch(train, run, options)
@@ -146,7 +146,7 @@ def _launch(fabric: Fabric, run: Run, options: Options) -> Outcome:
     return outcome
 
 
-def _train_beside_others(fabric: Fabric, run: Run, options: Options) -> Outcome | TimbrelError:
+def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outcome | TimbrelError:
     """Train as one of several processes, which agree on everything; what went wrong is given back to the parent.
 
     Ctrl-C in a terminal reaches parent and children; here the parent alone listens, and passes it on.

@@ -23,7 +23,7 @@ from .checkpoint import Optimizers, Progress
 from .data import Data
 from .families import FAMILIES, trained_others
 from .gan_health import in_words
-from .network import Network, Turn
+from .network import Network, Objective
 from .preview import write_preview
 from .run import Run
 from .threads import Threads
@@ -39,7 +39,7 @@ FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """The status of a run while the loop trains it."""
 
     step: int
@@ -51,13 +51,13 @@ class Status:
 
 
 @dataclass
-class Options:
+class RunOptions:
     """Options that say how to run, as opposed to what to train."""
 
     accelerator: str = "auto"
     devices: int = 1
     tensorboard: bool = False
-    on_report: Callable[[Status], None] | None = None
+    on_report: Callable[[RunStatus], None] | None = None
     on_message: Callable[[str], None] | None = None
 
 
@@ -102,7 +102,7 @@ class Stop:
         self.asked = True
 
 
-def train(fabric: Fabric, run: Run, options: Options) -> Outcome:
+def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     """Train a run to the end of its budget, in this process."""
     recipe = run.recipe
     others = trained_others(run)
@@ -139,7 +139,7 @@ class _Loop:
         self,
         fabric: Fabric,
         run: Run,
-        options: Options,
+        options: RunOptions,
         plain: tuple[Network, Optimizers],
         wrapped: tuple[Any, dict[str, Any]],  # the same, as Fabric runs them
         progress: Progress,
@@ -225,7 +225,7 @@ class _Loop:
         generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
         return mine, generator
 
-    def _move(self, turn: Turn, batch: list[Tensor], generator: torch.Generator) -> Tensor:
+    def _move(self, turn: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
         """Move a turn's weights against the gradient of its loss, and return the loss."""
         terms = self.network(turn.name, *batch, generator)
         loss = self.plain.total(terms)
@@ -278,7 +278,7 @@ class _Loop:
             left = elapsed * (1 - done) / max(done, 1e-9)
             terms = {name: float(term) for name, term in self.terms.items()}
             speed = steps_per_second * self.step_frames
-            report = Status(self.progress.step, min(1.0, done), loss, speed, left, terms)
+            report = RunStatus(self.progress.step, min(1.0, done), loss, speed, left, terms)
             self.options.on_report(report)
 
     def _check(self, loss: float) -> None:

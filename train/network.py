@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from .data import Data
-from .recipes.base import Training
+from .recipes.base import TrainingSettings
 
 DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: below this it carries nothing
 SHARED = "shared"  # the optimiser of turns that name none
 
 
 @dataclass(frozen=True)
-class Turn:
+class Objective:
     """A part of a step, which minimises a loss of its own.
 
     Args:
@@ -48,11 +48,11 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.999)  # Kingma and Ba, 2015
     largest_norm: float | None = None
 
-    def rate(self, training: Training) -> float:
+    def rate(self, training: TrainingSettings) -> float:
         """Return the learning rate before a schedule lowers it."""
         return training.learning_rate if self.learning_rate is None else self.learning_rate
 
-    def over(self, network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    def over(self, network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
         """Return the optimiser of a network's weights.
 
         The penalty ``l2 * sum of squares`` falls on weights alone, as Keras's kernel regulariser does. Its slope is
@@ -73,7 +73,7 @@ class Network(nn.Module):
     tells how good the network is.
     """
 
-    turns: tuple[Turn, ...] = (Turn("reconstruction"),)
+    turns: tuple[Objective, ...] = (Objective("reconstruction"),)
     optimisers: Mapping[str, Adam] = {SHARED: Adam()}
     weights: Any  # of the terms, by name
 

@@ -73,7 +73,7 @@ show("");
 """
 
 
-class Trial(NamedTuple):
+class AbxTrial(NamedTuple):
     """A note to try: its name, and the files of the recording and of what is told from it."""
 
     title: str
@@ -81,7 +81,7 @@ class Trial(NamedTuple):
     other: str
 
 
-def abx_page(name: str, trials: Sequence[Trial]) -> str:
+def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
     """Return the page, which needs nothing but the sounds beside it.
 
     Args:

@@ -11,14 +11,14 @@ from ...host.units import note_name
 from ...train.corpus.store import Corpus
 from ...train.metrics.distribution_distance import frechet
 from ..reports.picture import Picture
-from ..reports.report import Figures, Sound
-from .abx import Trial, abx_page
+from ..reports.report import Figures, ReportSound
+from .abx import AbxTrial, abx_page
 from .dynamics import dynamics
 from .figures import note_picture
-from .measures import BANDS, SUSTAIN_RANGE_DB, Nearness, counted, course, nearness, shape_db
+from .measures import BANDS, SUSTAIN_RANGE_DB, NoteDistance, counted, course, nearness, shape_db
 from .notes import (
     HELD_OUT,
-    Note,
+    RecordedNote,
     Single,
     held_out,
     loudest_db,
@@ -43,19 +43,19 @@ COVERED_DB = -60.0  # under a frame's highest band: what is softer is covered by
 ABX = "abx.html"
 
 
-class Beside(NamedTuple):
+class Comparison(NamedTuple):
     """Figures, and the pictures, sounds and pages that go with them."""
 
     found: Figures
     pictures: Sequence[Picture]
-    sounds: Sequence[Sound]
+    sounds: Sequence[ReportSound]
     pages: Mapping[str, str]
 
 
 class _Compared(NamedTuple):
     """A note, what was made of it, [samples] each, and how near these come: a row of the figures."""
 
-    note: Note
+    note: RecordedNote
     ours: Array
     sampler: Array | None
     row: Figures
@@ -68,7 +68,7 @@ def beside(
     say: Callable[[float, str], None],
     notes: int = NOTES,
     trial: Patch | None = None,
-) -> Beside | None:
+) -> Comparison | None:
     """Compare a patch's notes with held-out ones of a corpus; None where none of its clips is a single note.
 
     Args:
@@ -123,12 +123,12 @@ def beside(
         for number, one in enumerate(compared[:WORST], 1)
     ]
     trials = [
-        Trial(
+        AbxTrial(
             title(one.row), *(f"note-{numbers[one.note.single.clip.name]}-{who}.wav" for who in ("recording", "ours"))
         )
         for one in tried
     ]
-    return Beside(found, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
+    return Comparison(found, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
 
 
 def title(row: Figures) -> str:
@@ -180,7 +180,7 @@ def _while_it_sounds(asked: Array, other: Array, rate: int) -> Figures:
     return nearness(asked[: len(by)], by, rate)._asdict()
 
 
-def _coded(coded: Coded, note: Note, rate: int) -> dict[str, float]:
+def _coded(coded: Coded, note: RecordedNote, rate: int) -> dict[str, float]:
     """Return the shape of a note made of its codes: by the decoder alone, and as it is played; at its own pitch."""
     moved, own = coded.moved(note.sound, note.single.pitch), course(note.sound, rate)
     return {
@@ -211,7 +211,8 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
     if not rows:
         return None
     return {
-        name: middle([row[name] for row in rows], least=name in ("brightness", "change")) for name in Nearness._fields
+        name: middle([row[name] for row in rows], least=name in ("brightness", "change"))
+        for name in NoteDistance._fields
     }
 
 
@@ -273,13 +274,13 @@ def _levelled(one: _Compared, rate: int) -> dict[str, Array]:
     return levelled
 
 
-def _sounds(one: _Compared, number: int, rate: int) -> list[Sound]:
+def _sounds(one: _Compared, number: int, rate: int) -> list[ReportSound]:
     captions = {"recording": "The recording.", "ours": "As the instrument plays it."}
     if one.row["sampler"] is not None:
         by = one.row["sampler"]
         captions["sampler"] = f"As a sampler plays it: {by['recording']}, {by['semitones']:+.1f} semitones."
     return [
-        Sound(f"note-{number}-{who}", f"{title(one.row)}. {captions[who]}", sound, rate)
+        ReportSound(f"note-{number}-{who}", f"{title(one.row)}. {captions[who]}", sound, rate)
         for who, sound in _levelled(one, rate).items()
     ]
 

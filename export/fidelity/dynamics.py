@@ -16,7 +16,7 @@ from ...host.patch.library import Patch
 from ...host.units import midi_to_hz
 from ...train.corpus.store import Corpus
 from .measures import FRAME, HOP
-from .notes import SQUARED_DB, Note, Single, loudest_db, note_of, spread, velocity
+from .notes import SQUARED_DB, RecordedNote, Single, loudest_db, note_of, spread, velocity
 from .renditions import played
 
 Array = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ LOWEST = 0.75  # of a note's fundamental: what lies under it is rumble and hum, 
 class _Heard(NamedTuple):
     """A training note, the velocity that plays it, the centroid of its held part in Hz, and its peak in dB."""
 
-    note: Note
+    note: RecordedNote
     velocity: int
     hz: float
     peak_db: float
@@ -163,7 +163,7 @@ def _heard(corpus: Corpus, single: Single, loudest: float) -> _Heard:
     )
 
 
-def _held_samples(note: Note, rate: int) -> int:
+def _held_samples(note: RecordedNote, rate: int) -> int:
     return max(FRAME, round(min(note.held_seconds, LONGEST_SECONDS) * rate))
 
 

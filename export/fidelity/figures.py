@@ -8,7 +8,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from ..reports.picture import WIDTH, Picture, Theme
-from .measures import BANDS, HOP, Course, course
+from .measures import BANDS, HOP, SpectralCourse, course
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
     return Picture(name, f"{title}: 64 mel bands, in dB under each sound’s loudest.", draw)
 
 
-def levels(measured: Course) -> Double:
+def levels(measured: SpectralCourse) -> Double:
     """Return the levels of a sound's bands in dB under the loudest, -80 at least: [frames, 64]."""
     found = measured.shapes + measured.levels[:, np.newaxis]
     under: Double = np.maximum(found - found.max(), LOWEST_DB)

@@ -23,7 +23,7 @@ STILL = 0.01  # octaves: a brightness that moves less is a line, along which not
 SILENT = 1e-12  # mean square, -120 dB of full scale: keeps logarithms finite
 
 
-class Course(NamedTuple):
+class SpectralCourse(NamedTuple):
     """Measures of a sound from frame to frame.
 
     ``levels`` [frames] are root mean squares under the window, in dB of full scale; ``shapes`` [frames, 64] the share
@@ -36,7 +36,7 @@ class Course(NamedTuple):
     brightness: Double
 
 
-class Nearness(NamedTuple):
+class NoteDistance(NamedTuple):
     """The nearness of a sound to a recording; see `nearness`."""
 
     shape_db: float
@@ -55,7 +55,7 @@ def mel(rate: int) -> Double:
     return weights
 
 
-def course(sound: Array, rate: int) -> Course:
+def course(sound: Array, rate: int) -> SpectralCourse:
     """Measure periodic Hann windows of 2048 samples, whose middles lie 512 apart from the first sample on.
 
     Before and after the sound is silence, whose shape is -80 dB in all bands.
@@ -73,20 +73,20 @@ def course(sound: Array, rate: int) -> Course:
     shares = 2 * (power @ mel(rate)) / np.maximum(whole, SILENT)[:, np.newaxis]
     hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
     centroid = (magnitudes @ hertz) / np.maximum(magnitudes.sum(1), SILENT)
-    return Course(
+    return SpectralCourse(
         levels=10 * np.log10(np.maximum(square, SILENT)),
         shapes=10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))),
         brightness=np.log2(np.maximum(centroid, 1.0)),
     )
 
 
-def counted(asked: Course) -> npt.NDArray[np.bool_]:
+def counted(asked: SpectralCourse) -> npt.NDArray[np.bool_]:
     """Return which frames of a recording lie within 50 dB of its loudest: [frames]."""
     loud: npt.NDArray[np.bool_] = asked.levels > asked.levels.max() - RANGE_DB
     return loud
 
 
-def alike(asked: Course, given: Course) -> npt.NDArray[np.bool_]:
+def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]:
     """Return the frames whose spectra are compared: those that count in which the other sound is not silent: [frames].
 
     It is where it lies 80 dB under its loudest frame: that it has ended is for `envelope_db` to say. What is silent in
@@ -97,10 +97,10 @@ def alike(asked: Course, given: Course) -> npt.NDArray[np.bool_]:
     return both if 2 * both.sum() >= which.sum() else which
 
 
-def shape_db(asked: Course, given: Course) -> float:
+def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
     """Return the distance of spectra without their levels, in dB.
 
-    The root mean square over 64 bands of the difference of `Course.shapes`, a mean over the frames of `alike`.
+    The root mean square over 64 bands of the difference of `SpectralCourse.shapes`, a mean over the frames of `alike`.
 
     Args:
         asked: the recording's.
@@ -155,8 +155,8 @@ def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
 def change_db(sound: Array, rate: int) -> float | None:
     """Return by how much bands change from frame to frame where a sound is held, in dB; None of a single frame.
 
-    The mean size of the change of `Course.shapes` in the bands 2 to 47, over frames within 20 dB of the loudest of the
-    first four fifths.
+    The mean size of the change of `SpectralCourse.shapes` in the bands 2 to 47, over frames within 20 dB of the loudest
+    of the first four fifths.
     """
     measured = course(sound[: max(1, round(SUSTAINED * len(sound)))], rate)
     loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
@@ -165,7 +165,7 @@ def change_db(sound: Array, rate: int) -> float | None:
     return float(moved.mean()) if len(moved) else None
 
 
-def envelope_db(asked: Course, given: Course) -> float:
+def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
     """Return the distance of the courses of level, in dB.
 
     The root mean square over the frames that count of the difference of levels, each under its own loudest of these
@@ -179,7 +179,7 @@ def envelope_db(asked: Course, given: Course) -> float:
     return float((first - second).std())
 
 
-def brightness(asked: Course, given: Course) -> float | None:
+def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
     """Return Pearson's correlation of the courses of brightness over the frames of `alike`, -1 to 1.
 
     0 where the other sound's stands still (moves by less than a hundredth of an octave); None where the recording's
@@ -195,7 +195,7 @@ def brightness(asked: Course, given: Course) -> float | None:
     return 0.0 if second.std() < STILL else float(np.corrcoef(first, second)[0, 1])
 
 
-def nearness(asked: Array, given: Array, rate: int) -> Nearness:
+def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
     """Return how near a sound comes to a recording, [samples] both, of one length; both begin to sound at once.
 
     ``attack_ms`` is how far the times differ at which each has come within 3 dB of its loudest moment (see
@@ -205,7 +205,7 @@ def nearness(asked: Array, given: Array, rate: int) -> Nearness:
     first, second = course(asked, rate), course(given, rate)
     attacks = attack_seconds(np.stack([asked, given]), rate)
     changes = change_db(asked, rate), change_db(given, rate)
-    return Nearness(
+    return NoteDistance(
         shape_db(first, second),
         sustain_db(asked, given, rate),
         quarter_db(asked, given, rate),

@@ -40,7 +40,7 @@ class Single(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Note:
+class RecordedNote:
     """A recorded note: from where it begins to sound to where it has ended, [samples], and how a key plays it.
 
     ``held_seconds`` is when it was let go, ``level_db`` its loudest moment in dB of full scale.
@@ -109,7 +109,7 @@ def spread(
     return chosen
 
 
-def note_of(corpus: Corpus, single: Single) -> Note:
+def note_of(corpus: Corpus, single: Single) -> RecordedNote:
     """Cut a note out of its clip, and find when it was let go.
 
     That is the moment after which it falls faster than 60 dB a second until it has ended: of a tone that is blown or
@@ -119,7 +119,7 @@ def note_of(corpus: Corpus, single: Single) -> Note:
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
 
-def cut(single: Single, sound: Array, rate: int) -> Note:
+def cut(single: Single, sound: Array, rate: int) -> RecordedNote:
     """Return the note that a sound, [samples], holds; see `note_of`."""
     levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
     loudest = float(levels.max())
@@ -133,10 +133,10 @@ def cut(single: Single, sound: Array, rate: int) -> Note:
     if kept[fallen:].max(initial=-np.inf) <= kept[stops] - RELEASED_DB:
         held = stops
     begin, end = (round(moment * STEP_SECONDS * rate) for moment in (first, last + 1))
-    return Note(single, np.array(sound[begin:end], np.float32), max(held, 1) * STEP_SECONDS, loudest)
+    return RecordedNote(single, np.array(sound[begin:end], np.float32), max(held, 1) * STEP_SECONDS, loudest)
 
 
-def velocity(note: Note, loudest_db: float) -> int:
+def velocity(note: RecordedNote, loudest_db: float) -> int:
     """Return the velocity that a note was played at: its label's, else the one that is as much softer than the loudest.
 
     Args:
@@ -154,12 +154,12 @@ def loudest_db(corpus: Corpus, notes: Sequence[Single]) -> float:
     return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
 
 
-def tuned(note: Note, rate: int) -> Note:
+def tuned(note: RecordedNote, rate: int) -> RecordedNote:
     """Return a note played as much faster or slower as brings it to its key."""
     return _turned(note, note.single.key, rate)
 
 
-def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
+def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[Single]) -> RecordedNote | None:
     """Return a key as a sampler of the training notes plays it; None where there is no other note than the one asked.
 
     That is a recording of the nearest key, its own among them, of the same instrument where clips say which (label and
@@ -184,7 +184,7 @@ def sampled(corpus: Corpus, note: Note, known: Sequence[Single]) -> Note | None:
     return _let_go(best, note.held_seconds, corpus.rate)
 
 
-def second_take(corpus: Corpus, note: Note, others: Sequence[Single]) -> Note | None:
+def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[Single]) -> RecordedNote | None:
     """Return another recording of a note's key and velocity, tuned to the key; None where there is none.
 
     It is of the same instrument, and of several the one that is held for nearly as long.
@@ -207,23 +207,23 @@ def _plays_with(one: Single, other: Single) -> bool:
     return (one.clip.label, one.clip.program) == (other.clip.label, other.clip.program)
 
 
-def _softer(one: Note, other: Note) -> int:
+def _softer(one: RecordedNote, other: RecordedNote) -> int:
     """Return how far two notes' velocities are from each other; 0 where one of them has none."""
     first, second = one.single.clip.velocity, other.single.clip.velocity
     return 0 if first is None or second is None else abs(first - second)
 
 
-def _turned(note: Note, pitch: float, rate: int) -> Note:
+def _turned(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
     """Return a note played as much faster or slower as gives it another pitch."""
     ratio = semitones_to_ratio(pitch - note.single.pitch)
     sound = soxr.resample(note.sound, rate * ratio, rate).astype(np.float32)
-    return Note(note.single, sound, note.held_seconds / ratio, note.level_db)
+    return RecordedNote(note.single, sound, note.held_seconds / ratio, note.level_db)
 
 
-def _let_go(note: Note, held_seconds: float, rate: int) -> Note:
+def _let_go(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:
     """Return a note whose key is let go at a moment, if it still sounds then: it fades as a preset's release does."""
     if note.held_seconds <= held_seconds:
         return note
     seconds = np.arange(len(note.sound)) / rate - held_seconds
     fade = np.clip(1 - seconds / FADE_SECONDS, 0, 1) ** 3
-    return Note(note.single, (note.sound * fade).astype(np.float32), held_seconds, note.level_db)
+    return RecordedNote(note.single, (note.sound * fade).astype(np.float32), held_seconds, note.level_db)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.contract.card import Card, in_deviations
-from ...host.contract.gesture import Gestures, Grid, Instrument, NoteWay, Wander
+from ...host.contract.gesture import Gestures, Grid, InstrumentNotes, NoteWay, Wander
 from ...host.contract.model import Model
 from ...host.contract.partials import spectra
 from ...host.play.gestures.blend import KEY_SEMITONES, nearest
@@ -21,8 +21,8 @@ from .trajectory_measurement import (
     RELEASE_CODES_AT,
     RELEASE_LEVELS_AT,
     STEADY_SECONDS,
-    Codes,
-    Course,
+    NoteCodes,
+    NoteTrajectory,
     codes_of,
     course_of,
 )
@@ -116,11 +116,11 @@ def _loudness(corpus: Corpus, single: Single) -> float:
 class _Note(NamedTuple):
     """A note with its codes."""
 
-    course: Course
-    codes: Codes
+    course: NoteTrajectory
+    codes: NoteCodes
 
 
-def _fitted(courses: Sequence[Course], coder: Coder) -> list[_Note]:
+def _fitted(courses: Sequence[NoteTrajectory], coder: Coder) -> list[_Note]:
     """Return notes with codes that are fitted to their frames, those of all notes together."""
     if not courses:
         return []
@@ -185,7 +185,7 @@ class _Levels:
         return found
 
 
-def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: float, decoded: _Levels) -> Instrument:
+def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: float, decoded: _Levels) -> InstrumentNotes:
     speeds = [velocity(note.course.note, loudest) for note in notes]
     places = np.array([(note.course.note.single.pitch, speed) for note, speed in zip(notes, speeds, strict=True)])
     scale = in_deviations(decoded.card)
@@ -194,7 +194,7 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     if told_by_neighbours(places, codes, steps) < TOLD:
         notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
     ways = [_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
-    return Instrument(label=label, home=_rounded(home, 4), velocity_steps=steps, notes=ways)
+    return InstrumentNotes(label=label, home=_rounded(home, 4), velocity_steps=steps, notes=ways)
 
 
 def velocity_steps(places: Doubles, codes: Doubles) -> float:
@@ -275,7 +275,7 @@ def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
     return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
 
 
-def _wander(courses: Sequence[Course], directions: Doubles, coder: Coder) -> Wander:
+def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: Coder) -> Wander:
     """Return how the steady parts of notes move: medians of those that are long enough, else nothing."""
     levels, codes = [], []
     for course in courses:

@@ -14,7 +14,7 @@ from ...host.dsp import medoid
 from ...host.resynthesis.code_track import QUIET
 from ...host.units import INAUDIBLE_HZ
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
-from ..fidelity.notes import Note
+from ..fidelity.notes import RecordedNote
 from .fit import Coder
 
 Array = npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ STEADY_SECONDS = 0.25  # the shortest such part of which the wandering is measur
 SMOOTH_SECONDS = 0.046  # means of power for wandering: two periods of the lowest bass are no wandering
 
 
-class Course(NamedTuple):
+class NoteTrajectory(NamedTuple):
     """The way of a note, but for its codes, whose frames are here; ``condition`` is the networks' other input.
 
     ``levels`` [LEVELS_AT] in dB under its loudest moment, and ``fall`` by how many dB a second it goes on falling after
@@ -51,7 +51,7 @@ class Course(NamedTuple):
     [frames, frame_length] are of its steady part, a millisecond and ``frame_seconds`` apart.
     """
 
-    note: Note
+    note: RecordedNote
     condition: float
     levels: Doubles
     fall: float
@@ -63,7 +63,7 @@ class Course(NamedTuple):
     frame_seconds: float
 
 
-class Codes(NamedTuple):
+class NoteCodes(NamedTuple):
     """The codes of a note: its own, [n_latents]; and those from it: [CODES_AT, n_latents], [RELEASE_CODES_AT, ...].
 
     The last are None where it rang out or was cut off.
@@ -74,7 +74,7 @@ class Codes(NamedTuple):
     released: Doubles | None
 
 
-def course_of(note: Note, coder: Coder) -> Course | None:
+def course_of(note: RecordedNote, coder: Coder) -> NoteTrajectory | None:
     """Measure a note, whose sound has the model's rate; None where it is silent."""
     card = coder.card
     moved, ratio = coder.moved(note.sound, note.single)
@@ -97,7 +97,7 @@ def course_of(note: Note, coder: Coder) -> Course | None:
     after = note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
     points = np.concatenate([inside, after if released else after[:0]])
     moments = _inside(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
-    return Course(
+    return NoteTrajectory(
         note=note,
         condition=condition,
         levels=_held_levels(levels[: held + 1], fall),
@@ -113,7 +113,7 @@ def course_of(note: Note, coder: Coder) -> Course | None:
     )
 
 
-def codes_of(course: Course, found: Doubles) -> Codes:
+def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
     """Return a note's codes of those of its frames, [points, n_latents]: beyond what was recorded it stays."""
     own, held, released = found[0], found[1 : 1 + course.held], found[1 + course.held :]
     rest = np.broadcast_to(own, (len(CODES_AT) - len(held), len(own)))
@@ -122,7 +122,7 @@ def codes_of(course: Course, found: Doubles) -> Codes:
         there = released if len(released) else held[-1:]
         last = np.broadcast_to(there[-1], (len(RELEASE_CODES_AT) - len(there), len(own)))
         way = np.concatenate([there, last]) - own
-    return Codes(own, np.concatenate([held, rest]) - own, way)
+    return NoteCodes(own, np.concatenate([held, rest]) - own, way)
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
@@ -134,7 +134,7 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
     return frames
 
 
-def _levels(note: Note, rate: int) -> Doubles:
+def _levels(note: RecordedNote, rate: int) -> Doubles:
     """Return a note's levels a millisecond apart, in dB under its loudest moment: [moments]; offsets are not heard."""
     heard = signal.sosfilt(signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
     levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...host.events import ControlChange, Event, NoteOff, NoteOn
-from ...host.kinds.clip import Clip
-from ...host.kinds.grain import Grain
-from ...host.kinds.partials import Partials
-from ...host.kinds.spectrum import Spectrum
-from ...host.kinds.stream import Stream
+from ...host.kinds.clip import ClipKind
+from ...host.kinds.grain import GrainKind
+from ...host.kinds.partials import PartialsKind
+from ...host.kinds.spectrum import SpectrumKind
+from ...host.kinds.stream import StreamKind
 from ...host.midi.file import Performance
 from ...host.patch.library import Patch
 
@@ -98,10 +98,10 @@ def _loop(patch: Patch, velocity: int) -> tuple[list[Event], int]:
 
 
 DEMOS: dict[str, Callable[[Patch, int], tuple[list[Event], int]]] = {
-    Spectrum.name: _scale,
-    Partials.name: _scale,
-    Grain.name: _walk,
-    Clip.name: _hits,
-    Stream.name: _loop,
+    SpectrumKind.name: _scale,
+    PartialsKind.name: _scale,
+    GrainKind.name: _walk,
+    ClipKind.name: _hits,
+    StreamKind.name: _loop,
 }
-HELD = {Grain.name, Stream.name}  # kinds whose demo is one key that is held
+HELD = {GrainKind.name, StreamKind.name}  # kinds whose demo is one key that is held

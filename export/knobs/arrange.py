@@ -37,7 +37,7 @@ HALF = 0.5  # of its span, that the farthest latent goes at a macro's end: from 
 
 
 @dataclass(frozen=True)
-class Knob:
+class OrderedLatent:
     """A latent in the order of the model: what it moves, of training codes.
 
     ``name`` is that of a descriptor, empty where none goes its way surely. ``most`` is what it moves most, ``share``
@@ -66,7 +66,7 @@ class Arranged:
     """A network whose latents are in order, its knobs, and directions of macros."""
 
     network: Any
-    knobs: list[Knob]
+    knobs: list[OrderedLatent]
     directions: list[Direction]
     ground: Ground
 
@@ -216,13 +216,13 @@ def directions(at: Ground) -> list[Direction]:
     return found
 
 
-def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> Knob:
+def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> OrderedLatent:
     most = named
     if most is None:
         most = int(measured.score[number].argmax())
     share, correlation = measured.share[number, most], measured.correlation[number, most]
     low, high = measured.ends[:, number, most]
-    return Knob(
+    return OrderedLatent(
         name="" if named is None else NAMES[most],
         most=NAMES[most],
         share=float(max(share, 1 - share)),

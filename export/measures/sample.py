@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from ...host.dsp import chroma, overlap_add, window
-from ...train.batches.frames import PITCH_HOP, Source, moved_frame, sources
+from ...train.batches.frames import PITCH_HOP, FrameOrigin, moved_frame, sources
 from ...train.corpus.store import Clip, Corpus, Split
 from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaFrames
@@ -29,7 +29,7 @@ class Sample:
 
     split: Split
     found: int
-    sources: list[Source]
+    sources: list[FrameOrigin]
     spectra: Array
     pitch_classes: Ints
 
@@ -56,7 +56,9 @@ def draw(
     return cut(corpus, split, [found[i] for i in chosen(len(found), count, rng)], settings, folded, len(found))
 
 
-def cut(corpus: Corpus, split: Split, found: list[Source], settings: ChromaFrames, folded: bool, total: int) -> Sample:
+def cut(
+    corpus: Corpus, split: Split, found: list[FrameOrigin], settings: ChromaFrames, folded: bool, total: int
+) -> Sample:
     """Return the sample that consists of these frames."""
     if folded:
         keys = np.array([round(source.note) % 12 for source in found], np.int64)
@@ -66,7 +68,7 @@ def cut(corpus: Corpus, split: Split, found: list[Source], settings: ChromaFrame
     return Sample(split, total, found, spectra, strongest.astype(np.int64))
 
 
-def on_keys(corpus: Corpus, found: list[Source], keys: Ints, settings: ChromaFrames) -> Array:
+def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: ChromaFrames) -> Array:
     """Frames moved to keys of ``settings.fold``, one pitch class a frame: [frames, bins]."""
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
@@ -123,7 +125,9 @@ def resynthesised(
     if len(kept):
         keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
         moved = 12 * ((settings.fold or 0) + 1) + keys if folded else notes
-        found = [Source(clip, int(start), float(note)) for start, note in zip(starts[kept], notes[kept], strict=True)]
+        found = [
+            FrameOrigin(clip, int(start), float(note)) for start, note in zip(starts[kept], notes[kept], strict=True)
+        ]
         frames = np.stack([moved_frame(padded, s, m, settings) for s, m in zip(found, moved[kept], strict=True)])
         if not folded:
             keys[kept] = chroma(frames, settings.sample_rate, length).argmax(1)

@@ -12,10 +12,10 @@ from torch import Tensor
 from ...host.contract.card import Card
 from ...host.engines.protocol import MIDDLE_C
 from ...host.engines.spectrum import Voicing
-from .player import Player
+from .player import NnPlayer
 
 
-class FramePlayer(Player):
+class FramePlayer(NnPlayer):
     """Voices of which frames are a hop apart; a kind of models says what is in them."""
 
     held: Tensor
@@ -37,28 +37,28 @@ class FramePlayer(Player):
         self.register_buffer("held", torch.zeros(1, self.latents, self.history))
 
     def longest(self) -> int:
-        """See `Player.longest`."""
+        """See `NnPlayer.longest`."""
         return self.frame_length
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
-        """See `Player.begin_rows`."""
+        """See `NnPlayer.begin_rows`."""
         self.next_frames = [0] * rows
         self.held = torch.zeros(rows, self.latents, self.history, device=device)
         self.begin_states(rows)
 
     def begin_note(self, row: int, number: int) -> None:
-        """See `Player.begin_note`: the frames that overlap its first sample are due, as in `SpectrumEngine.begin`."""
+        """See `NnPlayer.begin_note`: the frames that overlap its first sample are due, as in `SpectrumEngine.begin`."""
         moment = self.moments[number // self.together % len(self.moments)]
         silent = self.onsets[row] - self.frame_length
         self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length
         self.begin_state(row, number + 1)
 
     def keep(self, codes: Tensor) -> None:
-        """See `Player.keep`: those that frames of the next block may read."""
+        """See `NnPlayer.keep`: those that frames of the next block may read."""
         self.held = torch.cat([self.held, codes], 2)[:, :, -self.history :].clone()
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """See `Player.add`: frames, each of the code at the last multiple of the model's hop, ``delay`` before it."""
+        """See `NnPlayer.add`: frames, each of the code at the last multiple of the model's hop, ``delay`` before it."""
         places: list[int] = []
         read: list[Tensor] = []
         ratios: list[float] = []

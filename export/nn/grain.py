@@ -14,7 +14,7 @@ from ...host.engines.grain import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
 from ...host.engines.grain_source import PRIMES, TRIED
 from ...host.engines.protocol import MIDDLE_C
 from ...host.kinds.grain import CONTROLS, DENSITY, GrainSettings
-from .player import FLOAT, Attribute, Player
+from .player import FLOAT, Attribute, NnPlayer
 
 
 def _own() -> list[Attribute]:
@@ -24,7 +24,7 @@ def _own() -> list[Attribute]:
     return [Attribute(name, FLOAT, span.low, span.high, getattr(rest, name)) for name, span in controls]
 
 
-class GrainPlayer(Player):
+class GrainPlayer(NnPlayer):
     """Voices that begin grain after grain, each where chance puts it in the time to the next."""
 
     noise: Tensor
@@ -63,18 +63,18 @@ class GrainPlayer(Player):
         self.placed, self.drawn, self.keys = [0], [0], [0]
 
     def longest(self) -> int:
-        """See `Player.longest`."""
+        """See `NnPlayer.longest`."""
         return math.ceil(self.seconds * self.values[2])
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
-        """See `Player.begin_rows`."""
+        """See `NnPlayer.begin_rows`."""
         nothing: list[tuple[int, int, float]] = []
         self.waiting = [nothing.copy() for _ in range(rows)]
         self.origins, self.densities = [0.0] * rows, [1.0] * rows
         self.placed, self.drawn, self.keys = [0] * rows, [0] * rows, [0] * rows
 
     def begin_note(self, row: int, number: int) -> None:
-        """See `Player.begin_note`: a grain, and those before it that overlap it, as `GrainEngine` schedules them."""
+        """See `NnPlayer.begin_note`: a grain, and those before it that overlap it, as `GrainEngine` schedules them."""
         on, density = self.onsets[row], self.density()
         self.keys[row] = int(mixed(mixed(torch.zeros(1, dtype=torch.int64)) + (number + 1)))
         self.waiting[row].clear()
@@ -105,10 +105,10 @@ class GrainPlayer(Player):
         return drawn
 
     def keep(self, codes: Tensor) -> None:
-        """See `Player.keep`: nothing."""
+        """See `NnPlayer.keep`: nothing."""
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """See `Player.add`: grains, each of the code on its first sample."""
+        """See `NnPlayer.add`: grains, each of the code on its first sample."""
         self.place(row, end)
         later: list[tuple[int, int, float]] = []
         due: list[tuple[int, int, float]] = []

@@ -10,7 +10,7 @@ import torch
 from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
 from ...host.engines.protocol import Engine, Times
-from ...host.engines.table import VOICE_LUFS, Asked, engine_of
+from ...host.engines.table import VOICE_LUFS, EngineRequest, engine_of
 from ...host.errors import Failure
 from ...host.patch.preset import PlaySettings
 from ...host.units import db_to_gain
@@ -48,7 +48,7 @@ def engine_of_notes(model: Model) -> Engine[Any]:
     Partials are always coherent.
     """
     rest = [knob.default for knob in model.card.latents]
-    return engine_of(model, Asked(rest, PlaySettings(phase="noise"), None, 0.0))
+    return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
 
 
 def prove(model: Model, file: Path) -> None:

@@ -37,7 +37,7 @@ class Attribute(NamedTuple):
 
 
 def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
-    """Return the attributes of a model's file, in the order of `Player.values`.
+    """Return the attributes of a model's file, in the order of `NnPlayer.values`.
 
     The first three are of all files: gain (0), the pitch of A4 (1) and the sample rate (2). Then come a kind's ``own``,
     from 3 on, and the knobs.
@@ -58,7 +58,7 @@ def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
     return found
 
 
-class Player(nn.Module):
+class NnPlayer(nn.Module):
     """Voices of one note at a time, one for each row of signals; a kind of models says what they sound.
 
     Signals in are [rows, latents + 2, samples]: what is added to each knob, in the card's units; the pitch, a MIDI note
@@ -210,7 +210,7 @@ class Player(nn.Module):
         return glide
 
 
-def script(player: Player) -> torch.jit.ScriptModule:
+def script(player: NnPlayer) -> torch.jit.ScriptModule:
     """Return a player as TorchScript, with a getter and a setter for each attribute."""
     scripted = torch.jit.script(player)
     for place, name in enumerate(player.names):

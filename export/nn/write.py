@@ -13,31 +13,31 @@ from ...host.contract.model import Model
 from ...host.engines.grain import GrainEngine
 from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
-from ...host.kinds.grain import Grain
-from ...host.kinds.partials import Partials
-from ...host.kinds.spectrum import Spectrum
-from ..rebuilt.decoder import Decoder
+from ...host.kinds.grain import GrainKind
+from ...host.kinds.partials import PartialsKind
+from ...host.kinds.spectrum import SpectrumKind
+from ..rebuilt.decoder import RebuiltDecoder
 from .backend import Refused, quiet
 from .grain import GrainPlayer
 from .parity import engine_of_notes, prove, told
 from .partials import PartialsPlayer
-from .player import Player, script
+from .player import NnPlayer, script
 from .spectrum import SpectrumPlayer
 
 FOLDER = "timbrel"  # in the archive; its name means nothing
 
 
-def _grain(model: Model, decoder: nn.Module) -> Player:
+def _grain(model: Model, decoder: nn.Module) -> NnPlayer:
     engine = engine_of_notes(model)
     assert isinstance(engine, GrainEngine)
     return GrainPlayer(model, decoder, engine.highest_power)
 
 
 # How each kind plays that can be asked for sound sample by sample, of knobs that move.
-PLAYERS: dict[str, Callable[[Model, nn.Module], Player]] = {
-    Spectrum.name: SpectrumPlayer,
-    Partials.name: PartialsPlayer,
-    Grain.name: _grain,
+PLAYERS: dict[str, Callable[[Model, nn.Module], NnPlayer]] = {
+    SpectrumKind.name: SpectrumPlayer,
+    PartialsKind.name: PartialsPlayer,
+    GrainKind.name: _grain,
 }
 
 
@@ -68,7 +68,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
         )
     with replacing(path, overwrite) as file, torch.no_grad(), quiet():
         example = torch.zeros(3, len(card.latents)), told(model, np.arange(3))
-        decoder = torch.jit.trace(Decoder(model).eval(), example)  # type: ignore[no-untyped-call]
+        decoder = torch.jit.trace(RebuiltDecoder(model).eval(), example)  # type: ignore[no-untyped-call]
         scripted = script(PLAYERS[card.kind](model, decoder).eval())
         torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})
         _pack_anew(file)

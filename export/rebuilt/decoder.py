@@ -14,7 +14,7 @@ from ...host.errors import UserError
 from .operators import Operator, Unsupported, Values, attributes, operator
 
 
-class Step:
+class GraphNode:
     """A node of a graph: what it computes, of which values, and what they are called."""
 
     def __init__(self, node: onnx.NodeProto) -> None:
@@ -49,9 +49,9 @@ class Graph(nn.Module):
         self._output, self._path = output, path
         graph = onnx.load(path).graph
         constants = {tensor.name: _tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
-        self._steps: list[Step] = []
+        self._steps: list[GraphNode] = []
         try:
-            for step in map(Step, graph.node):
+            for step in map(GraphNode, graph.node):
                 if all(name in constants or not name for name in step.inputs):
                     step.run(constants)
                 else:
@@ -81,7 +81,7 @@ class Graph(nn.Module):
         )
 
 
-class Decoder(nn.Module):
+class RebuiltDecoder(nn.Module):
     """Latents [voice, n] and what else a graph is told → frames [voice, frame_width], as `Model.decode` gives."""
 
     def __init__(self, model: Model) -> None:

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from ...host.contract.card import Card
 from ...host.engines.clips.spectra import POOLED, QUIETEST, SpectraSound
-from .views import Array, Heard, View, short_spectra, sizes
+from .views import Array, TargetSound, View, short_spectra, sizes
 
 
-class Sounding(View):
+class ClipSoundView(View):
     """The sounds of clips given as magnitudes; as frames of a view, [rows, frame_length] samples."""
 
     def __init__(self, card: Card) -> None:
@@ -22,11 +22,11 @@ class Sounding(View):
         self.length = card.transform_length
         self._host = SpectraSound(card.frame_length, self.length, card.hop_length, card.envelope_points)
 
-    def heard(self, frames: Array) -> Heard:
+    def heard(self, frames: Array) -> TargetSound:
         """See `View.heard`."""
         sounds = torch.from_numpy(frames)
         envelope = self.envelope(sounds)
-        return Heard(self.decoded(sounds)[0], None, None if envelope is None else envelope[0])
+        return TargetSound(self.decoded(sounds)[0], None, None if envelope is None else envelope[0])
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""

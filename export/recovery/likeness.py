@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .views import Heard, View
+from .views import TargetSound, View
 
 BANDS = 64  # mel bands of levels: as many as sounds are judged by
 SOFTEST = 1e-4  # power under a sound's loudest band, -40 dB: what is softer is covered by it
@@ -16,13 +16,13 @@ LEVELS, FINE = 1.0, 1.0  # weights: of a root mean square of 10 dB, and of all t
 Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their targets' numbers → residuals [rows, m]
 
 
-class Likeness:
+class FrameDistance:
     """Compares decoded frames with targets, all in the amplitudes of a view.
 
     Where gain does not count, both are brought to the same energy.
     """
 
-    def __init__(self, view: View, targets: Sequence[Heard], further: Further | None = None) -> None:
+    def __init__(self, view: View, targets: Sequence[TargetSound], further: Further | None = None) -> None:
         """Take targets.
 
         Args:

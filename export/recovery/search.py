@@ -18,12 +18,12 @@ from ...host.contract.card import Card
 from ...host.contract.model import Model
 from ...host.resynthesis.refinement import refined
 from ...host.resynthesis.search_protocol import Found, Sought
-from ..rebuilt.decoder import Decoder
-from .clip_sound import Sounding
+from ..rebuilt.decoder import RebuiltDecoder
+from .clip_sound import ClipSoundView
 from .lbfgs import Minimiser, Objective
 from .levenberg import Least, least_squares
-from .likeness import Further, Likeness
-from .views import Array, Heard, Magnitudes, view_of
+from .likeness import FrameDistance, Further
+from .views import Array, Magnitudes, TargetSound, view_of
 
 STARTS = 16  # of a search by slopes; each label has one at least
 ROUNDS = 20  # evaluations between two reports of progress
@@ -36,7 +36,7 @@ SEED = 0
 Progress = Callable[[float], None]
 
 
-class Stage(NamedTuple):
+class SearchStage(NamedTuple):
     """A part of a search by slopes: evaluations of each start, how coarse spectrograms are, how many starts go on."""
 
     evaluations: int
@@ -44,11 +44,11 @@ class Stage(NamedTuple):
     kept: int
 
 
-STAGES = (Stage(40, 4, 4), Stage(60, 2, 2), Stage(900, 1, 1))
+STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 
 @dataclass(frozen=True)
-class Options:
+class SearchOptions:
     """The settings of a search; `timbrel recover` leaves all as they are.
 
     Args:
@@ -60,7 +60,7 @@ class Options:
     """
 
     seed: int = SEED
-    stages: Sequence[Stage] = STAGES
+    stages: Sequence[SearchStage] = STAGES
     starts: int = STARTS
     gain_counts: bool | None = None
     further: Further | None = None
@@ -79,15 +79,20 @@ def hybrid(model: Model, sounds: Sequence[Sought], progress: Progress | None = N
 class Searcher:
     """Looks for codes in one model, rebuilt once."""
 
-    def __init__(self, model: Model, options: Options | None = None) -> None:
+    def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
         """Rebuild the model's decoder.
 
         Raises:
             UserError: it cannot be searched.
         """
-        self.options = options or Options()
-        self._model, self._card, self._decoder, self._view = model, model.card, Decoder(model), view_of(model.card)
-        self._sounding = Sounding(model.card) if isinstance(self._view, Magnitudes) else None
+        self.options = options or SearchOptions()
+        self._model, self._card, self._decoder, self._view = (
+            model,
+            model.card,
+            RebuiltDecoder(model),
+            view_of(model.card),
+        )
+        self._sounding = ClipSoundView(model.card) if isinstance(self._view, Magnitudes) else None
         self._played = self._sounding or self._view
         if self.options.gain_counts is not None:
             self._view.gain_counts = self._played.gain_counts = self.options.gain_counts
@@ -96,7 +101,7 @@ class Searcher:
     def gradient(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
         """Search from many random codes, and for each label from some; see `Search`."""
         targets, classes = self._targets(sounds)
-        likeness = Likeness(self._view, targets)
+        likeness = FrameDistance(self._view, targets)
         generator = torch.Generator().manual_seed(self.options.seed)
         starts = max(self.options.starts, len(self._card.labels))
         groups = torch.arange(len(sounds)).repeat_interleave(starts)
@@ -136,12 +141,12 @@ class Searcher:
         """Refine the codes that a network gave by L-BFGS on absolute differences, as the publication's hybrid does."""
         played, points, groups, labels = self._placed(sounds)
         before = self._missed(played, points, groups, labels)
-        objective = self._difference(Likeness(self._view, self._targets(sounds)[0]), groups, labels, 1)
+        objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
         ended = Minimiser(objective, points, groups, "stochastic", FOUND, generator).run(evaluations)
         return self._found(ended.points.float(), groups, labels, ended.settled, played, before.tolist())
 
-    def _refined(self, played: Likeness, number: int, point: Tensor, label: Tensor) -> Least:
+    def _refined(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> Least:
         """Return where least squares lead from the point of a sound, the target of that number."""
         which = torch.tensor([number])
 
@@ -163,7 +168,7 @@ class Searcher:
 
         return apart
 
-    def _placed(self, sounds: Sequence[Sought]) -> tuple[Likeness, Tensor, Tensor, Tensor]:
+    def _placed(self, sounds: Sequence[Sought]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
         """Return what played sounds are compared by, their codes in parts of the box, their numbers, and their labels.
 
         A sound whose label the network does not tell has the one with which its code comes nearest.
@@ -180,11 +185,11 @@ class Searcher:
         told = [int(near) if sound.label is None else sound.label for sound, near in zip(sounds, nearest, strict=True)]
         return played, points, groups, torch.tensor(told)
 
-    def _likeness(self, sounds: Sequence[Sought]) -> Likeness:
+    def _likeness(self, sounds: Sequence[Sought]) -> FrameDistance:
         """Return what is played compared with sounds."""
-        return Likeness(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
+        return FrameDistance(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
 
-    def _targets(self, sounds: Sequence[Sought]) -> tuple[list[Heard], Tensor]:
+    def _targets(self, sounds: Sequence[Sought]) -> tuple[list[TargetSound], Tensor]:
         """Return sounds in the model's terms, and their pitch classes or keys, 0 where none is told."""
         heard = [self._view.heard(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
@@ -196,7 +201,7 @@ class Searcher:
         frames: Tensor = self._decoder((self._low + points * (self._high - self._low)).float(), told)
         return self._view.laid(frames, labels)
 
-    def _difference(self, likeness: Likeness, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
+    def _difference(self, likeness: FrameDistance, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
         def difference(points: Tensor, rows: Tensor) -> Tensor:
             parts = zip(torch.split(points, TOGETHER), torch.split(rows, TOGETHER), strict=True)
             found = [likeness.difference(self._decoded(at, labels[row]), groups[row], pooled) for at, row in parts]
@@ -204,7 +209,7 @@ class Searcher:
 
         return difference
 
-    def _missed(self, played: Likeness, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
+    def _missed(self, played: FrameDistance, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
         """Return the share of their sounds' amplitudes that codes miss, as they are played."""
         found = []
         with torch.no_grad():
@@ -220,7 +225,7 @@ class Searcher:
         groups: Tensor,
         labels: Tensor,
         settled: Tensor,
-        played: Likeness,
+        played: FrameDistance,
         before: Sequence[float | None],
     ) -> list[Found]:
         codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()

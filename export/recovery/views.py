@@ -31,7 +31,7 @@ WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of clips given as samples: part
 LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 
 
-class Heard(NamedTuple):
+class TargetSound(NamedTuple):
     """A sound in a model's own terms.
 
     ``amplitudes`` are [spectra, bins]; ``told`` is the pitch class or the key for models that are told one;
@@ -61,7 +61,7 @@ class View(ABC):
         self.length = card.frame_length
 
     @abstractmethod
-    def heard(self, frames: Array) -> Heard:
+    def heard(self, frames: Array) -> TargetSound:
         """Return what one sound's frames are together, [frames, samples], as `Sought` has them."""
 
     @abstractmethod
@@ -81,21 +81,21 @@ class View(ABC):
 class Spectra(View):
     """Frames of kind ``spectrum``: each as loud as any, and where keys choose the note moved to one that is decoded."""
 
-    def heard(self, frames: Array) -> Heard:
+    def heard(self, frames: Array) -> TargetSound:
         """See `View.heard`; a frame without pitch stays where it is."""
         card, length = self.card, self.length
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
         if not card.keyed:
-            return Heard(_together(spectra))
+            return TargetSound(_together(spectra))
         notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
         if np.isnan(notes).all():
-            return Heard(_together(spectra), self.unpitched(spectra))
+            return TargetSound(_together(spectra), self.unpitched(spectra))
         note = float(np.nanmedian(notes))
         key, target = self.place(math.floor(note + 0.5))
         near = np.flatnonzero(np.abs(notes - note) < 1)  # others are mistaken, or of another note
         moved = [self._moved(frames[row], target - float(notes[row])) for row in near]
-        return Heard(_together(np.stack(moved)), key)
+        return TargetSound(_together(np.stack(moved)), key)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -158,7 +158,7 @@ class Grains(View):
         super().__init__(card)
         self.smooth = card.domain == "magnitude"
 
-    def heard(self, frames: Array) -> Heard:
+    def heard(self, frames: Array) -> TargetSound:
         """See `View.heard`."""
         middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
         found = _amplitudes(middles[:, None], self._window())
@@ -166,7 +166,7 @@ class Grains(View):
         if points:
             parts = torch.nn.functional.interpolate(middles.square().mean(0)[None, None], points, mode="area")
             envelope = parts[0, 0].sqrt()
-        return Heard(found.square().mean(0).sqrt(), None, envelope)
+        return TargetSound(found.square().mean(0).sqrt(), None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -179,16 +179,16 @@ class Grains(View):
         return _window("hann" if self.card.domain == "samples" else "rectangular", self.length)
 
 
-class Samples(View):
+class SampleView(View):
     """Clips that are given as samples."""
 
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
 
-    def heard(self, frames: Array) -> Heard:
+    def heard(self, frames: Array) -> TargetSound:
         """See `View.heard`."""
-        return Heard(self.decoded(torch.from_numpy(frames))[0])
+        return TargetSound(self.decoded(torch.from_numpy(frames))[0])
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`; frames are samples, also of recordings."""
@@ -203,11 +203,11 @@ class Magnitudes(View):
         assert card.transform_length is not None
         self.length = card.transform_length
 
-    def heard(self, frames: Array) -> Heard:
+    def heard(self, frames: Array) -> TargetSound:
         """See `View.heard`."""
         sounds, points = torch.from_numpy(frames), self.card.envelope_points
         envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
-        return Heard(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)
+        return TargetSound(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
         """See `View.decoded`."""
@@ -216,14 +216,14 @@ class Magnitudes(View):
 
 
 def _clips(card: Card) -> View:
-    return Samples(card) if card.domain == "samples" else Magnitudes(card)
+    return SampleView(card) if card.domain == "samples" else Magnitudes(card)
 
 
 VIEWS: dict[str, Callable[[Card], View]] = {
-    spectrum.Spectrum.name: Spectra,
-    partials.Partials.name: Lobes,
-    grain.Grain.name: Grains,
-    clip.Clip.name: _clips,
+    spectrum.SpectrumKind.name: Spectra,
+    partials.PartialsKind.name: Lobes,
+    grain.GrainKind.name: Grains,
+    clip.ClipKind.name: _clips,
 }
 
 

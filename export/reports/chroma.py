@@ -16,7 +16,7 @@ from ...train.metrics.distribution_distance import frechet
 from ...train.models.chroma import ChromaAutoencoder
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.run import Run
-from ..fidelity.comparison import NOTES, Beside, beside
+from ..fidelity.comparison import NOTES, Comparison, beside
 from ..knobs.arrange import Arranged, arranged, checked, ground
 from ..measures import frames as measures
 from ..measures import keys
@@ -26,7 +26,7 @@ from ..measures.sample import Array, Ints, Sample, chosen, cut, decode, draw, en
 from .chroma_page import page
 from .figures import frames as figures
 from .picture import Picture
-from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
+from .report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
 from .verdict import chroma as verdict
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
@@ -90,7 +90,7 @@ def report(
     return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds), heard), notes.pages)
 
 
-def _notes(work: _Work, patch: Patch, say: Progress) -> Beside | None:
+def _notes(work: _Work, patch: Patch, say: Progress) -> Comparison | None:
     return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
 
 
@@ -113,7 +113,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, folded, train, test, rng, knobs)
 
 
-def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[Sound]]:
+def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
     reconstruction, pictures, sounds = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
     latents, latent_pictures = _latents(work, codes)
@@ -160,7 +160,7 @@ def _checked(work: _Work) -> Figures | None:
     return checked(work.knobs, ground(work.network, work.recipe, work.test, ends), work.test.split)
 
 
-def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[Sound]]:
+def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[ReportSound]]:
     settings, network, test = work.recipe.frames, work.network, work.test
     means = _means(work)
     latents = encode(network, test.spectra, test.pitch_classes)
@@ -227,7 +227,7 @@ def _typical(work: _Work, decoded: Array) -> Clip:
     return test.sources[int(np.argmax(test.clips == middle))].clip
 
 
-def _sounds(work: _Work, clip: Clip) -> list[Sound]:
+def _sounds(work: _Work, clip: Clip) -> list[ReportSound]:
     settings = work.recipe.frames
     pair = resynthesised(work.corpus, clip, work.network, settings, work.folded, PICTURED_SECONDS)
     moved = " and moved back to its pitch" if work.folded else ""
@@ -236,7 +236,7 @@ def _sounds(work: _Work, clip: Clip) -> list[Sound]:
         "remade": f"What the model made of it: encoded, decoded{moved}, with the source’s levels and phases.",
     }
     return [
-        Sound(name, caption, sound, settings.sample_rate)
+        ReportSound(name, caption, sound, settings.sample_rate)
         for (name, caption), sound in zip(captions.items(), pair, strict=True)
     ]
 

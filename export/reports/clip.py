@@ -22,7 +22,7 @@ from ...train.recipes.clip import HitRecipe
 from ...train.run import Run
 from .clip_page import page
 from .figures import clips as clip_figures
-from .report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
+from .report import FORMAT, SEED, Figures, Progress, Report, ReportSound, about, listed, losses
 from .verdict import FEWEST
 from .verdict import clip as verdict
 
@@ -37,7 +37,7 @@ HEALTH = ("estimate", "diversity", "frechet")  # what training logs of a contest
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitSample:
     """Clips of a split, evenly spaced, as a network learns them.
 
     Args:
@@ -55,7 +55,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Maker:
+class ClipReporter:
     """Answers what a report asks of a network that makes clips.
 
     Args:
@@ -70,7 +70,7 @@ class Maker:
         drawn: how random codes are drawn, where that is not by the prior that the network was trained to.
     """
 
-    taken: Callable[[Corpus, Split], Part]
+    taken: Callable[[Corpus, Split], SplitSample]
     words: list[str]
     made: Callable[[Ints, int], Array]
     again: Callable[[Array, Ints], Array] | None
@@ -99,18 +99,18 @@ def report(
     return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge, heard)
 
 
-def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
+def maker(network: ClipAutoencoder, recipe: Any) -> ClipReporter:
     """Return what makes the clips of an autoencoder of whole short sounds."""
     assert isinstance(recipe, HitRecipe)
     seen = network.features
     sound = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
     words = recipe.network.words
 
-    def taken(corpus: Corpus, split: Split) -> Part:
+    def taken(corpus: Corpus, split: Split) -> SplitSample:
         found = hits(corpus, split, words)
         chosen = np.linspace(0, len(found.clips) - 1, min(most(seen.length), len(found.clips))).astype(np.int64)
         clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
-        return Part(split, clips, names, found.labels[chosen], len(found.clips))
+        return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
 
     def told(labels: Ints) -> torch.Tensor | None:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
@@ -125,12 +125,12 @@ def maker(network: ClipAutoencoder, recipe: Any) -> Maker:
         return sound(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), told(labels)).numpy())
 
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Maker(taken, words, made, again, recipe.loss, parameters)
+    return ClipReporter(taken, words, made, again, recipe.loss, parameters)
 
 
 def clip_report(
     run: Run,
-    made_by: Maker,
+    made_by: ClipReporter,
     checkpoint: str,
     step: int,
     say: Progress,
@@ -196,7 +196,7 @@ def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figur
     return found | {"relative_error": float(error / max(energy, 1e-12))}
 
 
-def _logged(run: Run, made_by: Maker) -> Figures:
+def _logged(run: Run, made_by: ClipReporter) -> Figures:
     """Return the losses that training logged, as weighted, and of a contest each side's, and its health."""
     found = losses(run, made_by.weighted)
     terms = found["terms"]
@@ -231,7 +231,7 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
     }
 
 
-def _test(corpus: Corpus, made_by: Maker) -> Part:
+def _test(corpus: Corpus, made_by: ClipReporter) -> SplitSample:
     """Return the clips to measure on: those that training never heard, if there are enough."""
     splits: tuple[Split, ...] = ("test", "val", "train")
     for split in splits:
@@ -245,7 +245,7 @@ def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
     return np.concatenate([of(np.arange(first, min(first + ROWS, count))) for first in range(0, count, ROWS)])
 
 
-def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[Sound]:
+def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[ReportSound]:
     """Return what there is to hear, all as loud as each other."""
     rows: list[tuple[str, str, Array]] = []
     for number, name in enumerate(names):
@@ -253,4 +253,6 @@ def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, ra
         if again is not None:
             rows.append((f"decoded-{number + 1}", f"Its code, decoded ({name})", again[number]))
     rows += [(f"random-{number + 1}", f"Random code {number + 1}", clip) for number, clip in enumerate(made)]
-    return [Sound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows]
+    return [
+        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+    ]

@@ -15,7 +15,7 @@ from ...train.models.invert import Inverter
 from ...train.models.maker import ClipMaker
 from ...train.recipes.gan import ClipFrames
 from ...train.run import Run
-from .clip import Maker, Part, clip_report, most
+from .clip import ClipReporter, SplitSample, clip_report, most
 from .report import Progress, Report
 
 Array = npt.NDArray[np.float32]
@@ -40,29 +40,31 @@ def report(
     return clip_report(run, maker(network, run), checkpoint, step, say, judge)
 
 
-def maker(network: ClipMaker | Halves | Inverter, run: Run) -> Maker:
+def maker(network: ClipMaker | Halves | Inverter, run: Run) -> ClipReporter:
     """Return what makes the clips of a generator, alone or with the network that inverts it, or of the halves."""
     recipe: Any = run.recipe
     settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
     assert isinstance(settings, ClipFrames)
 
-    def taken(corpus: Corpus, split: Split) -> Part:
+    def taken(corpus: Corpus, split: Split) -> SplitSample:
         found = places(corpus, split, settings, words)
         chosen = evenly(found, most(settings.frame_length))
         recordings = found.of(chosen)
         clips = found.take(corpus, chosen, settings.normalised)
         names = [found.clips[recording].name for recording in recordings]
-        return Part(split, clips, names, found.labels[recordings], len(found))
+        return SplitSample(split, clips, names, found.labels[recordings], len(found))
 
     if isinstance(network, Inverter):
         drawn, again = _drawn(network.generator), _placed(network)
         weights = sum(p.numel() for p in network.network.parameters())
-        return Maker(taken, words, drawn, again, recipe.loss, weights, of_samples=True)
+        return ClipReporter(taken, words, drawn, again, recipe.loss, weights, of_samples=True)
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if isinstance(network, Halves):
         fitted, again = _fitted(network, lambda: taken(run.corpus(), "train").clips), _again(network)
-        return Maker(taken, words, fitted, again, recipe.loss, parameters, of_samples=True, drawn=FITTED)
-    return Maker(taken, words, _drawn(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides)
+        return ClipReporter(taken, words, fitted, again, recipe.loss, parameters, of_samples=True, drawn=FITTED)
+    return ClipReporter(
+        taken, words, _drawn(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
+    )
 
 
 def _drawn(network: ClipMaker) -> Callable[[Ints, int], Array]:

@@ -23,7 +23,7 @@ from .figures import frames as figures
 from .figures import grains as grain_figures
 from .grain_page import page
 from .picture import Picture
-from .report import FORMAT, SEED, Figures, Progress, Report, Sound, listed, losses
+from .report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
 from .verdict import grain as verdict
 
 Array = npt.NDArray[np.float32]
@@ -86,7 +86,7 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, train, parts["held_out"], test, latents, normal, rng)
 
 
-def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[Sound]]:
+def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
     test, logged = work.test, work.run.logged()
     test_codes = encode(work.network, test.samples)
     given = work.decoded(test_codes)
@@ -244,7 +244,7 @@ def _typical(work: _Work) -> int:
     return int(np.argsort(energy)[len(energy) // 2])
 
 
-def _heard(work: _Work, generated: Array) -> list[Sound]:
+def _heard(work: _Work, generated: Array) -> list[ReportSound]:
     """Return a stretch of the split, what the network makes of it, and grains of random codes."""
     frames = work.recipe.frames
     hop = frames.frame_length // OVERLAP
@@ -259,7 +259,7 @@ def _heard(work: _Work, generated: Array) -> list[Sound]:
             overlapped(generated[: len(again)], hop, "hann", True),
         ),
     }
-    return [Sound(name, what, samples, frames.sample_rate) for name, (what, samples) in captions.items()]
+    return [ReportSound(name, what, samples, frames.sample_rate) for name, (what, samples) in captions.items()]
 
 
 def _sounds(work: _Work, given: Array, generated: Array) -> list[Picture]:

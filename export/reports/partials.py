@@ -11,20 +11,20 @@ from ...host.contract.card import PITCH_CLASSES
 from ...host.errors import UserError
 from ...host.patch.library import Patch
 from ...train.batches.frames import sources
-from ...train.batches.partials import Row, rows, shifted
+from ...train.batches.partials import PartialsRows, rows, shifted
 from ...train.corpus.store import Corpus, Split
 from ...train.metrics.distribution_distance import frechet
 from ...train.models.partials import PartialsAutoencoder, magnitudes
 from ...train.recipes.partials import PartialsFrames, PartialsRecipe
 from ...train.run import Run
-from ..fidelity.comparison import NOTES, Beside, beside
+from ..fidelity.comparison import NOTES, Comparison, beside
 from ..knobs.arrange import arranged_partials, checked, pitched_ground
 from ..measures import frames as measures
 from ..measures.recordings import recordings
 from .figures import frames as figures
 from .partials_page import page
 from .picture import Picture
-from .report import FORMAT, SEED, Figures, Progress, Report, Trial, listed, losses
+from .report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, listed, losses
 from .verdict import partials as verdict
 
 CODES = 4096  # training frames whose codes are looked at
@@ -43,7 +43,7 @@ def report(
     exported: Callable[[], Patch] | None = None,
     instrument: Path | None = None,
     heard: str | None = None,
-    trial: Trial | None = None,
+    trial: HeldOutRun | None = None,
 ) -> Report:
     """Return the figures, pictures and page of a run, as `evaluate` wants them; arguments as of `chroma.report`.
 
@@ -104,12 +104,12 @@ def report(
     return Report(found, pictures, sounds, page(found, pictures, instrument, listed(sounds), heard), notes.pages)
 
 
-def _notes(corpus: Corpus, patch: Patch, trial: Trial | None, say: Progress) -> Beside | None:
+def _notes(corpus: Corpus, patch: Patch, trial: HeldOutRun | None, say: Progress) -> Comparison | None:
     by = None if trial is None else trial.exported()
     return beside(patch, corpus, SEED, lambda done, what: say(0.3 + 0.7 * done, what), NOTES, by)
 
 
-def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, Row]:
+def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, PartialsRows]:
     """Return the frames of the first split that has any, of those that training sees least."""
     splits: tuple[Split, ...] = ("test", "val", "train")
     few = frames.model_copy(update={"rows": CODES})
@@ -134,7 +134,9 @@ def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Te
     }
 
 
-def _distance(network: PartialsAutoencoder, train: Row, test: Row, split: Split, frames: PartialsFrames) -> Figures:
+def _distance(
+    network: PartialsAutoencoder, train: PartialsRows, test: PartialsRows, split: Split, frames: PartialsFrames
+) -> Figures:
     """Return Fréchet distances of levels in mel bands to those of the test frames, all at the same pitches.
 
     Training frames are as many as the test's, drawn of the eighth of them whose pitches are nearest to each, and

@@ -23,7 +23,7 @@ Progress = Callable[[float, str], None]
 Figures = dict[str, Any]
 
 
-class Sound(NamedTuple):
+class ReportSound(NamedTuple):
     """A sound on the page: ``name`` of its file, a caption, samples [samples] and their rate in Hz."""
 
     name: str
@@ -37,12 +37,12 @@ class Report(NamedTuple):
 
     found: Figures
     pictures: Sequence[Picture]
-    sounds: Sequence[Sound]
+    sounds: Sequence[ReportSound]
     page: str
     pages: Mapping[str, str] = MappingProxyType({})
 
 
-class Trial(NamedTuple):
+class HeldOutRun(NamedTuple):
     """A run that learned without the test split: its corpus, its network, and what gives it as an instrument.
 
     An instrument that then learned all of the corpus is judged by it, where sounds should be unheard.
@@ -53,7 +53,7 @@ class Trial(NamedTuple):
     exported: Callable[[], Patch]
 
 
-def listed(sounds: Sequence[Sound]) -> dict[str, str]:
+def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
     """Captions by file, as report.json has them."""
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
 

@@ -17,7 +17,7 @@ from ..measures.sequences import edges_db, onset_measure, rms_db
 from .figures import clips as clip_figures
 from .page import faint, listening, report_page, shown, table
 from .picture import Picture
-from .report import FORMAT, Figures, Progress, Report, Sound, about, listed, losses
+from .report import FORMAT, Figures, Progress, Report, ReportSound, about, listed, losses
 from .verdict import sequence as verdict
 
 Array = npt.NDArray[np.float32]
@@ -191,7 +191,9 @@ def _errors(found: Figures) -> str:
     return table(["", "Mean square error"], rows, 1) + faint(note)
 
 
-def _sounds(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> list[Sound]:
+def _sounds(
+    corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe
+) -> list[ReportSound]:
     """Return each recording, and what follows from its first frame for twice as long."""
     rows, rate = [], recipe.frames.sample_rate
     for number, (piece, sound) in enumerate(zip(chosen, made, strict=True), 1):
@@ -200,4 +202,6 @@ def _sounds(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], reci
         rows.append(
             (f"continued-{number}", f"What follows from its first frame ({piece.name})", sound[: 2 * len(asked)])
         )
-    return [Sound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows]
+    return [
+        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+    ]

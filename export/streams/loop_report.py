@@ -18,7 +18,7 @@ from ...train.run import Run
 from ..reports.figures import clips as clip_figures
 from ..reports.page import faint, listening, report_page, shown, table
 from ..reports.picture import Picture
-from ..reports.report import FORMAT, SEED, Figures, Progress, Report, Sound, about, listed, losses
+from ..reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, about, listed, losses
 from ..reports.verdict import loops as verdict
 from .loops import level_range
 from .playing import HEAT, played
@@ -185,9 +185,9 @@ def _knobs(rows: list[Figures]) -> str:
     return table(["Knob", "Correlation", "Low", "Middle", "High"], cells, 4) + faint(note) if rows else ""
 
 
-def _sounds(made: list[tuple[str, Array, Array]], rate: int) -> list[Sound]:
+def _sounds(made: list[tuple[str, Array, Array]], rate: int) -> list[ReportSound]:
     rows = []
     for number, (name, source, given) in enumerate(made, 1):
-        rows.append(Sound(f"loop-{number}", f"Loop {name}", source, rate))
-        rows.append(Sound(f"played-on-{number}", f"What follows its first bar ({name})", given, rate))
+        rows.append(ReportSound(f"loop-{number}", f"Loop {name}", source, rate))
+        rows.append(ReportSound(f"played-on-{number}", f"What follows its first bar ({name})", given, rate))
     return rows

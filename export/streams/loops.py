@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...host.contract.card import NormalPrior, State, Stream
+from ...host.contract.card import NormalPrior, RecurrentState, StreamLayout
 from ...host.errors import UserError
 from ...host.kinds.stream import FED, PLACE
 from ...train.batches.loops import loops, sliced
 from ...train.corpus.store import Corpus
 from ...train.models.loops import LoopNetwork, harmonics
 from ...train.recipes.loops import LoopRecipe
-from ..describe import Codes
+from ..describe import EncodedFrames
 from ..graphs import Graphs
 from .sequence import LEVELS, QUIETEST_DB
 from .steering import effects, steering
@@ -23,7 +23,7 @@ from .turning import Turning, turning
 STRAYS = 0.02  # of steps: between two slices that are as likely, rounding decides
 
 
-class Decoder(nn.Module):
+class LoopDecoder(nn.Module):
     """latent, noise [voice, prototypes], previous [voice, components], place [voice, 1], h, c [voice, 1, size] → frame
     [voice, width] and each state after it.
 
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
         return frame, codes, later - torch.floor(later), after[:, None], kept[:, None]
 
 
-class Encoder(nn.Module):
+class LoopEncoder(nn.Module):
     """audio [batch, frame_length] → latent [batch, n], of which the mean is a loop's, and ``previous``, a code."""
 
     middle: Tensor
@@ -91,19 +91,19 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
         raise UserError(f"corpus {corpus.folder} has no training loop that sounds; add loops")
     network = rounded(network)
     turned = turning(network, recipe, corpus)
-    encoder = Encoder(network, turned)
+    encoder = LoopEncoder(network, turned)
     slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in found]
     codes = np.stack([encoder(loop)[0].mean(0).numpy() for loop in slices])
     low, high = level_range(slices)
     seen, settings, frames = network.features, recipe.network, recipe.frames
     size = [1, settings.size]
     return Graphs(
-        decoder=Decoder(network, turned),
+        decoder=LoopDecoder(network, turned),
         encoder=encoder,
         strays=STRAYS,
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(
+        codes=EncodedFrames(
             codes,
             [clip.name for clip in found],
             span=(np.minimum(turned.ends[0], codes.min(0)), np.maximum(turned.ends[1], codes.max(0))),
@@ -119,7 +119,7 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
             "window": "hann",
             "prior": NormalPrior(normal=(0.0, 1.0)),
             "chroma": None,
-            "stream": Stream(
+            "stream": StreamLayout(
                 step_length=frames.hop_length,
                 steps_per_beat=frames.steps_per_beat,
                 beats_per_bar=frames.beats_per_bar,
@@ -128,10 +128,10 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
             ),
         },
         state=[
-            State(name=FED, shape=[settings.components]),
-            State(name=PLACE, shape=[1]),
-            State(name="h", shape=size),
-            State(name="c", shape=size),
+            RecurrentState(name=FED, shape=[settings.components]),
+            RecurrentState(name=PLACE, shape=[1]),
+            RecurrentState(name="h", shape=size),
+            RecurrentState(name="c", shape=size),
         ],
     )
 

@@ -6,21 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...host.contract.card import Scaling, State, Stream
+from ...host.contract.card import RecurrentState, Scaling, StreamLayout
 from ...host.errors import UserError
 from ...host.kinds.stream import FED
 from ...train.batches.sequence import BATCH, Piece, padded, pieces
 from ...train.corpus.store import Corpus
 from ...train.models.sequence import RecurrentNetwork, delayed, following
 from ...train.recipes.sequence import SequenceRecipe
-from ..describe import CODES, Codes
+from ..describe import CODES, EncodedFrames
 from ..graphs import Graphs
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: between them lies what the host's limiter lets pass
 QUIETEST_DB = -120.0  # of full scale: as silence is counted
 
 
-class Decoder(nn.Module):
+class SequenceDecoder(nn.Module):
     """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each state after it.
 
     The memory is written out gate by gate, with the weights of torch's layers: h holds what each gives, c what it
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
         return frame, frame.clone(), torch.stack(given, 1), torch.stack(kept, 1)
 
 
-class Encoder(nn.Module):
+class SequenceEncoder(nn.Module):
     """audio [batch, frame_length] → latent [batch, n], the mean code, as codes are learned, not heard; ``previous``."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
@@ -81,11 +81,11 @@ def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: C
     residual, levels = measured(network, recipe, corpus, found)
     shape = [settings.layers, settings.size]
     return Graphs(
-        decoder=Decoder(network, residual),
-        encoder=Encoder(network),
+        decoder=SequenceDecoder(network, residual),
+        encoder=SequenceEncoder(network),
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=Codes(network.codes(torch.arange(len(found))).numpy(), [piece.name for piece in found]),
+        codes=EncodedFrames(network.codes(torch.arange(len(found))).numpy(), [piece.name for piece in found]),
         card={
             "kind": "stream",
             "domain": recipe.frames.domain,
@@ -94,9 +94,13 @@ def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: C
             "prior": None,
             "chroma": None,
             "scaling": Scaling(mean=standard.mean.tolist(), deviation=standard.deviation.tolist()),
-            "stream": Stream(step_length=recipe.frames.hop_length, noise=width, levels_db=levels),
+            "stream": StreamLayout(step_length=recipe.frames.hop_length, noise=width, levels_db=levels),
         },
-        state=[State(name=FED, shape=[width]), State(name="h", shape=shape), State(name="c", shape=shape)],
+        state=[
+            RecurrentState(name=FED, shape=[width]),
+            RecurrentState(name="h", shape=shape),
+            RecurrentState(name="c", shape=shape),
+        ],
     )
 
 

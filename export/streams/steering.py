@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ...train.metrics.groove import Groove, groove
+from ...train.metrics.groove import LoopMeasures, groove
 from ...train.models.loops import LoopNetwork
 from ...train.recipes.loops import LoopRecipe
 from ..reports.report import SEED
@@ -24,7 +24,7 @@ def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[
     found: dict[str, dict[str, float | None]] = {}
     nothing = torch.zeros(0, recipe.network.components)
 
-    def at(number: int, place: float) -> Groove:
+    def at(number: int, place: float) -> LoopMeasures:
         code = torch.from_numpy(turned.middle + place * turned.ways[number]).float()
         sound = played(network, recipe, nothing, code, STEERED_BARS, SEED)
         return groove(sound, rate, step, recipe.frames.steps_per_beat)

@@ -10,7 +10,7 @@ import torch
 from ...train.batches.loops import lateness, loops, sliced
 from ...train.batches.variants import TILTS_DB, retimed, tilted
 from ...train.corpus.store import Corpus
-from ...train.metrics.groove import Groove, groove
+from ...train.metrics.groove import LoopMeasures, groove
 from ...train.models.loops import LoopNetwork
 from ...train.recipes.loops import LoopRecipe
 from ..reports.report import SEED
@@ -18,7 +18,7 @@ from .playing import all_played
 
 Double = npt.NDArray[np.float64]
 
-NAMES = Groove._fields
+NAMES = LoopMeasures._fields
 RIDGE = 3.0  # codes: so much is every direction held back, which few codes tell of
 DRAWN, DRAWN_BARS = 64, 4  # codes that are played with, and for how long: some seconds of work
 FAR = 2.0  # deviations, beyond which none is drawn
@@ -86,7 +86,7 @@ def vague(network: LoopNetwork) -> Double:
     return variances
 
 
-def turned(codes: Double, drawn: Double, measures: Sequence[Groove], variances: Double) -> Turning:
+def turned(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> Turning:
     """Return the turning for codes of loops [loops, latents], and of others [codes, latents] with their measures.
 
     Codes are first led to deviations of 1 in all directions, as if each varied within ``variances`` [latents]; then

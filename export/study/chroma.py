@@ -24,18 +24,18 @@ from ...train.batches.frames import is_tonal
 from ...train.corpus.split import SPLITS
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES
-from ...train.loop import Options
+from ...train.loop import RunOptions
 from ...train.recipes.chroma import ChromaRecipe
 from ...train.recipes.load import load_recipe
 from ...train.run import Run
 from ..export import export
 from ..reports.picture import Picture
 from .chroma_claims import Named, verdicts
-from .chroma_figures import Panel, accounting, embeddings
-from .chroma_measures import Answers, Codes, accuracy, measure, mesh, strongest
+from .chroma_figures import LatentPanel, accounting, embeddings
+from .chroma_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
 from .chroma_page import page, signed
-from .chroma_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, Asked, Job
-from .runs import Course, check_run, train
+from .chroma_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, ChromaStudyOptions, Job
+from .runs import StudyProgress, check_run, train
 
 Figures = dict[str, Any]
 FORMAT = 1
@@ -43,7 +43,7 @@ OPERATIONS = 1e11  # a second, about, of one core; the progress display corrects
 MEASURING_SECONDS = 10.0  # about, of one run
 
 
-def study(asked: Asked, display: Display) -> bool:
+def study(asked: ChromaStudyOptions, display: Display) -> bool:
     """Train and measure what the tables compare, and write the report; what is finished is not made again.
 
     Returns:
@@ -63,8 +63,8 @@ def study(asked: Asked, display: Display) -> bool:
     for line in _left_out(asked, tables):
         display.say(line)
     display.stage("study chroma")
-    course = Course(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
-    options = Options(asked.accelerator, asked.devices)
+    course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
+    options = RunOptions(asked.accelerator, asked.devices)
     for job in jobs:
         course.begin(job.folder.name)
         if not _make(job, frames[job.corpus], asked, options, course):
@@ -74,7 +74,7 @@ def study(asked: Asked, display: Display) -> bool:
     return True
 
 
-def _tables(asked: Asked) -> dict[str, list[Named]]:
+def _tables(asked: ChromaStudyOptions) -> dict[str, list[Named]]:
     """Return the rows of the tables asked for whose corpus is given."""
     found = {
         name: [row for row in rows if row[0] in asked.corpora] for name, rows in TABLES.items() if name in asked.tables
@@ -88,7 +88,7 @@ def _tables(asked: Asked) -> dict[str, list[Named]]:
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _left_out(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[str]:
+def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[str]:
     """Return what is not made, and the corpus that it lacks, in lines."""
     lines = []
     for name in asked.tables:
@@ -100,7 +100,7 @@ def _left_out(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[str]:
     return lines
 
 
-def _jobs(asked: Asked, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
+def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
     """Return all networks of one seed, then those of the next: a study that is stopped has whole tables."""
     jobs = []
     for seed in range(asked.seeds):
@@ -141,7 +141,7 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
     return round(corpus.seconds("train") * corpus.rate / frames.hop_length)
 
 
-def _seconds(job: Job, frames: int, asked: Asked) -> tuple[float, float, float]:
+def _seconds(job: Job, frames: int, asked: ChromaStudyOptions) -> tuple[float, float, float]:
     """Return about how long training, measuring and the mesh of a job take; 0 for what is finished."""
     training = job.recipe.training
     weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
@@ -153,14 +153,14 @@ def _seconds(job: Job, frames: int, asked: Asked) -> tuple[float, float, float]:
     return trained * due, MEASURING_SECONDS * due, meshed * _mesh_is_due(job, asked)
 
 
-def _mesh_is_due(job: Job, asked: Asked) -> bool:
+def _mesh_is_due(job: Job, asked: ChromaStudyOptions) -> bool:
     figures, found = _read(job, "figures.json"), _read(job, "mesh.json")
     if not job.meshed or (figures and figures["dead"]):
         return False
     return found is None or found["mesh"] != asked.sides[job.recipe.network.latents]
 
 
-def _make(job: Job, frames: int, asked: Asked, options: Options, course: Course) -> bool:
+def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions, course: StudyProgress) -> bool:
     """Train, measure and mesh what is not yet; return whether training came to its end."""
     parts = _seconds(job, frames, asked)
     total = max(sum(parts), 1e-9)
@@ -177,7 +177,7 @@ def _make(job: Job, frames: int, asked: Asked, options: Options, course: Course)
     return True
 
 
-def _account(job: Job, asked: Asked, progress: Callable[[float], None]) -> None:
+def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
     """Send the mesh through the exported file, on each pitch class that the corpus's notes have."""
     figures = _read(job, "figures.json")
     assert figures is not None
@@ -196,7 +196,7 @@ def _account(job: Job, asked: Asked, progress: Callable[[float], None]) -> None:
     _dump(job.folder / "mesh.json", accuracy(answers, side, latents))
 
 
-def _write(asked: Asked, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
+def _write(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
     runs: dict[Named, list[Figures]] = {}
     for job in jobs:
         figures = _read(job, "figures.json")
@@ -265,12 +265,12 @@ def _pictures(
     return pictures
 
 
-def _panel(job: Job, figures: Figures) -> Panel:
+def _panel(job: Job, figures: Figures) -> LatentPanel:
     row, column, words = PANELS[job.recipe.name]
     with np.load(job.folder / "codes.npz") as kept:
-        codes = Codes(kept["latents"], kept["notes"])
+        codes = TrainingCodes(kept["latents"], kept["notes"])
     r = figures["latents"]["correlation"][0][1]
-    return Panel(row, column, f"{words}: r = {signed(r)}", codes)
+    return LatentPanel(row, column, f"{words}: r = {signed(r)}", codes)
 
 
 def _read(job: Job, name: str) -> Figures | None:

@@ -8,22 +8,22 @@ from matplotlib.figure import Figure
 
 from ..reports.figures.frames import pitch_class_bar, square
 from ..reports.picture import WIDTH, Picture, Theme
-from .chroma_measures import Answers, Codes
+from .chroma_measures import Answers, TrainingCodes
 
 ROWS, COLUMNS = 2, 3
 
 
 @dataclass(frozen=True)
-class Panel:
+class LatentPanel:
     """Training codes of a network with two latents, in a row and a column."""
 
     row: int
     column: int
     title: str
-    codes: Codes
+    codes: TrainingCodes
 
 
-def embeddings(number: int, caption: str, panels: Sequence[Panel]) -> Picture:
+def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Picture:
     """Figure 2 or 3: where training codes lie, coloured by the note that sounded."""
 
     def draw(theme: Theme) -> Figure:

@@ -36,14 +36,14 @@ ROWS = 256  # decoded at once: their spectra take 2 MB and stay in the cache whi
 
 
 @dataclass(frozen=True)
-class Codes:
+class TrainingCodes:
     """Training codes [frames, latents] and the pitch class of the note that sounded in each, [frames]."""
 
     latents: Array
     notes: Ints
 
 
-def measure(run: Run) -> tuple[Figures, Codes]:
+def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     """Return the figures of a run, and its training codes, with the checkpoint that is best on the validation split.
 
     ``mean_square`` is the publication's error, over all bins of all test frames; ``seconds`` is what training took.
@@ -64,7 +64,7 @@ def measure(run: Run) -> tuple[Figures, Codes]:
     if train is None or test is None:
         raise UserError(f"corpus {corpus.folder} has no test frame that sounds; add longer or louder sounds")
     again = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
-    codes = Codes(encode(network, train.spectra, train.pitch_classes), _notes(train))
+    codes = TrainingCodes(encode(network, train.spectra, train.pitch_classes), _notes(train))
     latents = measures.latent_figures(codes.latents, None)
     last = run.logged()[-1]
     found: Figures = {

@@ -39,7 +39,7 @@ PANELS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChromaStudyOptions:
     """The settings that the study was asked for.
 
     Args:

@@ -23,7 +23,7 @@ from ...train.batches.frames import is_tonal
 from ...train.corpus.store import Corpus
 from ...train.data import Data
 from ...train.families import FAMILIES
-from ...train.loop import Options
+from ...train.loop import RunOptions
 from ...train.models.maker import ClipMaker
 from ...train.network import Network
 from ...train.recipes.base import Recipe
@@ -33,7 +33,7 @@ from ..reports.gan import maker
 from ..reports.report import FORMAT, SEED, Figures
 from .gan_figures import losses, over_epochs
 from .gan_page import page
-from .runs import Asked, Course, check_folder, is_trained, load_recipes, train, train_and_evaluate
+from .runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
 
 Array = npt.NDArray[np.float32]
 
@@ -46,7 +46,7 @@ GAP_SECONDS, PEAK = 0.25, 0.9
 FIRST = "first.ckpt"  # in a run: the checkpoint after the first epoch
 
 
-def study(asked: Asked, display: Display) -> bool:
+def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes, and write index.html, study.json, pictures and sounds into the study's folder.
 
     Returns:
@@ -126,13 +126,15 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
     return (time.monotonic() - began) * ALONE * recipe.training.batch_size * recipe.training.steps
 
 
-def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, Options, Course, float], bool]:
+def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
     """Return what trains recipes in parts: each logs how it stands, and after the first epoch a checkpoint is kept.
 
     A rate that falls over the budget knows no parts: such a recipe is trained as a whole.
     """
 
-    def trained(recipe: Recipe, corpus: Path, folder: Path, options: Options, course: Course, share: float) -> bool:
+    def trained(
+        recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
+    ) -> bool:
         if recipe.training.schedule != "constant":
             return train(recipe, corpus, folder, options, course, share)
         for number, (part, done) in enumerate(_stages(recipe, epochs[recipe.name])):

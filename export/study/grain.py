@@ -26,7 +26,7 @@ from ..measures.grain_sample import Part, decode, encode, filtered, sequence, st
 from ..reports.grain import PICTURED_SECONDS, resynthesised
 from ..reports.report import FORMAT, SEED, Figures
 from .grain_page import page
-from .runs import Asked, check_folder, load_recipes, train_and_evaluate
+from .runs import StudyOptions, check_folder, load_recipes, train_and_evaluate
 
 Array = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ OPERATIONS = 3e10  # a second, about, of one core; the progress display corrects
 OVERLAP = 10  # grains at a time: the post's 90 %
 
 
-def study(asked: Asked, display: Display) -> bool:
+def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes, and write index.html, study.json and sounds into the study's folder.
 
     Returns:

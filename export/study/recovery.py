@@ -21,7 +21,7 @@ from ...host.kinds.table import kind_of
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES, trained
-from ...train.loop import Options
+from ...train.loop import RunOptions
 from ...train.models.classifier import Classifier
 from ...train.recipes.base import Recipe
 from ...train.recipes.load import load_recipe
@@ -31,8 +31,8 @@ from ..families import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
 from .recovery_page import page, pictures
 from .recovery_rows import ROWS, TABLES, Bench, InvertedBench, Measured
-from .runs import Asked as Trainings
-from .runs import Course, check_folder, is_trained, load_recipes, train
+from .runs import StudyOptions as Trainings
+from .runs import StudyProgress, check_folder, is_trained, load_recipes, train
 
 Array = npt.NDArray[np.float32]
 
@@ -43,7 +43,7 @@ SHOWN = 3  # examples in each figure, as the publication has
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecoveryStudyOptions:
     """The settings of the study: a corpus, its own folder, what is inverted, and the run of a classifier.
 
     ``subject`` is the run of a generator, for which a network is trained, or a model that has an encoder. ``changes``
@@ -63,7 +63,7 @@ class Asked:
     devices: int = 1
 
 
-def study(asked: Asked, display: Display) -> bool:
+def study(asked: RecoveryStudyOptions, display: Display) -> bool:
     """Train what is to be trained, recover the sounds, and write index.html, study.json and pictures into the folder.
 
     Returns:
@@ -80,7 +80,7 @@ def study(asked: Asked, display: Display) -> bool:
     display.stage("study recovery")
     if isinstance(asked.subject, Model):
         bench: Bench | None = _bench_of(asked.subject, asked, corpus, judge)
-        course = Course(display, _searches(asked, ROWS))
+        course = StudyProgress(display, _searches(asked, ROWS))
     else:
         bench, course = _inverted(asked, asked.subject, corpus, judge, display)
     if bench is None:
@@ -90,7 +90,7 @@ def study(asked: Asked, display: Display) -> bool:
     return True
 
 
-def _bench_of(model: Model, asked: Asked, corpus: Corpus, judge: Classifier) -> Bench:
+def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> Bench:
     """Return what the rows of a model that is there are measured with.
 
     Raises:
@@ -118,19 +118,19 @@ def _bench_of(model: Model, asked: Asked, corpus: Corpus, judge: Classifier) -> 
 
 
 def _inverted(
-    asked: Asked, generator: Path, corpus: Corpus, judge: Classifier, display: Display
-) -> tuple[Bench | None, Course]:
+    asked: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
+) -> tuple[Bench | None, StudyProgress]:
     """Train what inverts a generator, and return what its rows are measured with; None where training was stopped."""
     recipes, others = _recipes(asked, generator, corpus)
     check_folder(Trainings(asked.corpus, asked.folder, None, asked.changes, None), recipes, further=True)
-    course = Course(
+    course = StudyProgress(
         display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(asked, InvertedBench.rows)
     )
     models = {}
     for recipe in recipes:
         run = asked.folder / "runs" / recipe.name
         course.begin(recipe.name)
-        options = Options(asked.accelerator, asked.devices)
+        options = RunOptions(asked.accelerator, asked.devices)
         if not is_trained(run, recipe) and not train(
             recipe, asked.corpus, run, options, course, 1.0, others.get(recipe.name, {})
         ):
@@ -141,13 +141,15 @@ def _inverted(
     return InvertedBench(corpus, inverting, models[INVERT], models[TUNED], judge), course
 
 
-def _searches(asked: Asked, rows: Mapping[str, str]) -> dict[str, float]:
+def _searches(asked: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
     """Return the seconds that searches take, about, by table and seed."""
     each = SECONDS_A_SOUND * asked.clips * len(rows)
     return {f"{table} {seed}": each for table in TABLES for seed in range(asked.seeds)}
 
 
-def _recipes(asked: Asked, generator: Path, corpus: Corpus) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
+def _recipes(
+    asked: RecoveryStudyOptions, generator: Path, corpus: Corpus
+) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
     """Return what is to be trained, complete, and the runs that recipes are built on."""
     others = {"generator": Run.open(generator).recipe, "judge": Run.open(asked.classifier).recipe}
     FAMILIES[INVERT].follows(load_recipe(INVERT), others)  # refuses other runs, before what is made of them is
@@ -184,7 +186,9 @@ def _exported(run: Run, path: Path) -> Model:
     return Model(path)
 
 
-def _table(asked: Asked, bench: Bench, table: str, seed: int, course: Course) -> dict[str, Measured]:
+def _table(
+    asked: RecoveryStudyOptions, bench: Bench, table: str, seed: int, course: StudyProgress
+) -> dict[str, Measured]:
     """Return the rows of a table for a seed; those that an earlier call has measured are read."""
     folder = asked.folder / FOUND
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +206,9 @@ def _table(asked: Asked, bench: Bench, table: str, seed: int, course: Course) ->
     return found
 
 
-def _write(asked: Asked, corpus: Corpus, bench: Bench, tables: Mapping[str, list[dict[str, Measured]]]) -> None:
+def _write(
+    asked: RecoveryStudyOptions, corpus: Corpus, bench: Bench, tables: Mapping[str, list[dict[str, Measured]]]
+) -> None:
     """Write the study's figures, pictures and page."""
     shown: dict[str, str] = {}
     for number, (table, seeds) in enumerate(tables.items()):

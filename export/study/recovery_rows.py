@@ -23,7 +23,7 @@ from ...train.models.invert import seen
 from ...train.recipes.gan import ClipFrames
 from ...train.run import Run
 from ..recovery.likeness import Further
-from ..recovery.search import Options, Searcher
+from ..recovery.search import Searcher, SearchOptions
 from ..reports.report import Figures
 
 Array = npt.NDArray[np.float32]
@@ -85,7 +85,7 @@ class Measured:
         return found if len(found.sounds) == count else None
 
 
-class Asked:
+class RecoveryTargets:
     """Sounds that are looked for, [sounds, samples], the numbers of their labels, and their codes if they have any."""
 
     def __init__(self, sounds: Array, labels: Ints, codes: Array | None) -> None:
@@ -164,9 +164,9 @@ class Bench:
             each["found_again"] = [float((one.correlation >= AGAIN).mean()) for one in seeds]
         return {name: [float(np.mean(values)), float(np.std(values))] for name, values in each.items()}
 
-    def _ways(self, seed: int) -> dict[str, Callable[[Asked], tuple[Array, Array | None]]]:
+    def _ways(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         """Return what finds codes and makes sounds of them, by row."""
-        plain = Options(seed=seed, gain_counts=self._levels)
+        plain = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda asked: (asked.sounds, asked.codes),
             "gradient": lambda asked: self._decoded(Searcher(self._model, plain).gradient(self._sought(asked, False))),
@@ -176,8 +176,8 @@ class Bench:
             "perceptual": self._perceived,
         }
 
-    def _perceived(self, asked: Asked) -> tuple[Array, Array | None]:
-        options = Options(gain_counts=self._levels, further=self._further(asked.sounds))
+    def _perceived(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
+        options = SearchOptions(gain_counts=self._levels, further=self._further(asked.sounds))
         return self._decoded(Searcher(self._model, options).hybrid(self._sought(asked)))
 
     def _further(self, sounds: Array) -> Further:
@@ -193,13 +193,13 @@ class Bench:
 
         return apart
 
-    def _sought(self, asked: Asked, placed: bool = True) -> list[Sought]:
+    def _sought(self, asked: RecoveryTargets, placed: bool = True) -> list[Sought]:
         if not placed:
             return [Sought(sound[np.newaxis], None, None) for sound in asked.sounds]
         found = self._placed(asked)
         return [Sought(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)]
 
-    def _placed(self, asked: Asked) -> list[Found]:
+    def _placed(self, asked: RecoveryTargets) -> list[Found]:
         """Return the codes of the inverting network."""
         codes, labels = self._encoder.heard(asked.sounds)
         told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
@@ -212,19 +212,21 @@ class Bench:
         labels = np.array([one.label or 0 for one in found])
         return sounds_of(self._model, codes, labels), codes
 
-    def _generated(self, seed: int, count: int) -> Asked:
+    def _generated(self, seed: int, count: int) -> RecoveryTargets:
         codes = drawn(self._model.card, count, np.random.default_rng([seed, 0]))
         labels = np.arange(count) % max(1, len(self._words))
         sounds = sounds_of(self._model, codes, labels)
         if not self._levels:
             sounds = sounds / np.abs(sounds).max(1, keepdims=True)
-        return Asked(sounds, labels, codes)
+        return RecoveryTargets(sounds, labels, codes)
 
-    def _recorded(self, seed: int, count: int) -> Asked:
+    def _recorded(self, seed: int, count: int) -> RecoveryTargets:
         found = places(self._corpus, "test", self._frames, self._words)
         chosen = np.sort(np.random.default_rng([seed, 1]).permutation(len(found))[:count])
         chosen = np.resize(chosen, count)
-        return Asked(found.take(self._corpus, chosen, self._frames.normalised), found.labels[found.of(chosen)], None)
+        return RecoveryTargets(
+            found.take(self._corpus, chosen, self._frames.normalised), found.labels[found.of(chosen)], None
+        )
 
     def _names(self, labels: Ints) -> npt.NDArray[np.str_]:
         return np.array([self._words[label] if self._words else "" for label in labels])
@@ -242,10 +244,10 @@ class InvertedBench(Bench):
         super().__init__(corpus, model, judge, frames.normalised)
         self._tuned, self._frames = tuned, frames
 
-    def _ways(self, seed: int) -> dict[str, Callable[[Asked], tuple[Array, Array | None]]]:
+    def _ways(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         return super()._ways(seed) | {"tuned-clip": self._tuned_again}
 
-    def _tuned_again(self, asked: Asked) -> tuple[Array, Array | None]:
+    def _tuned_again(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
         codes, labels = Encoder(self._tuned).heard(asked.sounds)
         told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
         return as_loud(sounds_of(self._tuned, codes, told), asked.sounds), None

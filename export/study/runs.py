@@ -14,7 +14,7 @@ from ...train import checkpoint
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES
 from ...train.launch import resume, start
-from ...train.loop import Options, Status
+from ...train.loop import RunOptions, RunStatus
 from ...train.recipes.base import Recipe
 from ...train.recipes.load import load_recipe
 from ...train.run import Run
@@ -27,7 +27,7 @@ SOON = 5.0  # seconds of work, before which its pace is a guess
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyOptions:
     """The settings of a study: a corpus, the study's own folder, recipes and changes to all of them, or to one.
 
     A change is ``KEY=VALUE``, or for one recipe alone ``RECIPE:KEY=VALUE``. At most one of ``steps`` and ``minutes`` is
@@ -48,7 +48,7 @@ class Asked:
 
 
 def load_recipes(
-    asked: Asked,
+    asked: StudyOptions,
     families: Sequence[str],
     usual: Sequence[str],
     fitting: Callable[[Recipe], list[str]] = lambda recipe: [],
@@ -109,7 +109,7 @@ def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, lis
     return own, general
 
 
-def check_folder(asked: Asked, recipes: Sequence[Recipe], *, further: bool = False) -> None:
+def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
     """Make sure that the study's folder is new, or that the runs in it are those of the study.
 
     Args:
@@ -160,7 +160,7 @@ def _less(begun: Recipe, whole: Recipe) -> bool:
 
 
 def train_and_evaluate(
-    asked: Asked,
+    asked: StudyOptions,
     recipes: Sequence[Recipe],
     seconds: Mapping[str, float],
     display: Display,
@@ -187,14 +187,14 @@ def train_and_evaluate(
     for name in folders:
         if name not in found:
             work[name] = EVALUATION_SECONDS + (0 if name in trained else seconds[name])
-    course = Course(display, work)
+    course = StudyProgress(display, work)
     for recipe in recipes:
         name, folder = recipe.name, folders[recipe.name]
         if name in found:
             continue
         course.begin(name)
         share = 1 - EVALUATION_SECONDS / work[name]
-        options = Options(asked.accelerator, asked.devices)
+        options = RunOptions(asked.accelerator, asked.devices)
         if name not in trained and not (trains or train)(recipe, asked.corpus, folder, options, course, share):
             display.say(f"stopped, all is saved; the same command goes on with {folder}")
             return None
@@ -206,8 +206,8 @@ def train(
     recipe: Recipe,
     corpus: Path,
     folder: Path,
-    options: Options,
-    course: "Course",
+    options: RunOptions,
+    course: "StudyProgress",
     share: float,
     others: Mapping[str, Path] = {},
 ) -> bool:
@@ -228,7 +228,7 @@ def train(
 
     also = options.on_report
 
-    def report(now: Status) -> None:
+    def report(now: RunStatus) -> None:
         if also is not None:
             also(now)
         course.update(share * now.done, f"step {now.step}, loss {now.loss:.4g}")
@@ -247,7 +247,7 @@ def train(
         raise
 
 
-def _evaluate(run: Run, judge: Run | None, course: "Course", before: float) -> Figures:
+def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", before: float) -> Figures:
     def progress(done: float, what: str) -> None:
         course.update(before + (1 - before) * done, what)
 
@@ -275,10 +275,10 @@ def _reported(folder: Path, *, judged: bool) -> Figures | None:
 
 
 # Begins a run or goes on with it: recipe, corpus, the run's folder, options, the course, and what part of it this is.
-Trains = Callable[[Recipe, Path, Path, Options, "Course", float], bool]
+Trains = Callable[[Recipe, Path, Path, RunOptions, "StudyProgress", float], bool]
 
 
-class Course:
+class StudyProgress:
     """The progress of several parts shown as one, with the time to the end of all.
 
     ``parts`` are seconds of work by name, guessed; only how they compare counts once some was done.

@@ -8,7 +8,7 @@ from ...host.progress import Display
 from . import chroma, gan, grain, recovery
 from .sequences import study as sequences
 
-# By name: what makes a study of what its module's `Asked` asks for, and says whether it came to its end.
+# By name: what makes a study of what its module's settings ask for, and says whether it came to its end.
 STUDIES: dict[str, Callable[[Any, Display], bool]] = {
     "chroma": chroma.study,
     "grain": grain.study,

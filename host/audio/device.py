@@ -29,7 +29,7 @@ BLOCKS = (16, 8192)  # samples: below, the callback costs more than the sound; a
 
 
 @dataclass(frozen=True)
-class Card:
+class SoundCard:
     """An output or input that PortAudio knows: ``index`` and names as it gives them, ``rate`` its own in Hz."""
 
     index: int
@@ -101,23 +101,23 @@ def _portaudio() -> Any:
     return sounddevice
 
 
-def cards() -> list[Card]:
+def cards() -> list[SoundCard]:
     """Return the outputs of this machine."""
     return _known("output")
 
 
-def inputs() -> list[Card]:
+def inputs() -> list[SoundCard]:
     """Return the inputs of this machine."""
     return _known("input")
 
 
-def _known(way: str) -> list[Card]:
+def _known(way: str) -> list[SoundCard]:
     portaudio = _portaudio()
     apis, chosen = portaudio.query_hostapis(), portaudio.default.device[way == "output"]
     if chosen < 0:  # PortAudio's own choice: the default of the first API that has one
         chosen = next((a[f"default_{way}_device"] for a in apis if a[f"default_{way}_device"] >= 0), -1)
     return [
-        Card(
+        SoundCard(
             index=index,
             name=device["name"],
             api=apis[device["hostapi"]]["name"],
@@ -130,7 +130,7 @@ def _known(way: str) -> list[Card]:
     ]
 
 
-def find_card(name: str | None) -> Card:
+def find_card(name: str | None) -> SoundCard:
     """Return the card of a name, of any distinctive part of it, or the default.
 
     Raises:
@@ -144,7 +144,7 @@ def find_card(name: str | None) -> Card:
     return _named(name, known, "--device", "sound card")
 
 
-def find_input(name: str) -> Card:
+def find_input(name: str) -> SoundCard:
     """Return the input of a name, of any distinctive part of it, or the default for ``default``.
 
     Raises:
@@ -158,7 +158,7 @@ def find_input(name: str) -> Card:
     return _named(name, known, "--input", "sound input")
 
 
-def _named(name: str, known: Sequence[Card], option: str, kind: str) -> Card:
+def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> SoundCard:
     wanted = name.casefold()
     exact = [card for card in known if card.name.casefold() == wanted]
     fitting = exact or [card for card in known if wanted in f"{card.name} ({card.api})".casefold()]
@@ -227,7 +227,7 @@ class Ear:
 class CardSink:
     """A card's stream. Its callback, in C, only copies from the ring, whatever the interpreter does meanwhile."""
 
-    def __init__(self, card: Card, rate: int, block: int, depth: int, source: Card | None = None) -> None:
+    def __init__(self, card: SoundCard, rate: int, block: int, depth: int, source: SoundCard | None = None) -> None:
         """Open the card, and with it an input.
 
         Args:
@@ -350,7 +350,7 @@ class NullSink:
         """Do nothing: it holds nothing that has to be given back."""
 
 
-def _check_rate(portaudio: Any, card: Card, rate: int) -> None:
+def _check_rate(portaudio: Any, card: SoundCard, rate: int) -> None:
     if _does(portaudio, card, rate):
         return
     done = [other for other in RATES if _does(portaudio, card, other)]
@@ -362,7 +362,7 @@ def _check_rate(portaudio: Any, card: Card, rate: int) -> None:
     )
 
 
-def _does(portaudio: Any, card: Card, rate: int) -> bool:
+def _does(portaudio: Any, card: SoundCard, rate: int) -> bool:
     try:
         portaudio.check_output_settings(device=card.index, channels=CHANNELS, dtype="float32", samplerate=rate)
     except (portaudio.PortAudioError, ValueError):

@@ -86,7 +86,7 @@ class Chroma(_Part):
     folded: bool = False
 
 
-class Partials(_Part):
+class PartialsLayout(_Part):
     """The layout of a frame of partials, at the pitch that the graph's input ``pitch`` says.
 
     First ``harmonics`` heights: the magnitudes at the middles of the lobes that harmonics 1, 2, … have in a spectrum of
@@ -110,7 +110,7 @@ class Partials(_Part):
         return len(self.edges_hz) - 1
 
     @model_validator(mode="after")
-    def _rises(self) -> "Partials":
+    def _rises(self) -> "PartialsLayout":
         if any(after <= before for before, after in itertools.pairwise(self.edges_hz)):
             raise ValueError("partials: edges_hz must rise")
         if self.stretch is not None and not all(
@@ -126,7 +126,7 @@ class Partials(_Part):
         return 0.0 if self.stretch is None else math.exp(self.stretch[0] + self.stretch[1] * pitch)
 
 
-class State(_Part):
+class RecurrentState(_Part):
     """A recurrent state: it goes in as ``name``, [voice, *shape], and comes out as ``name_next``."""
 
     name: str
@@ -140,7 +140,7 @@ class Scaling(_Part):
     deviation: float | list[float]
 
 
-class Stream(_Part):
+class StreamLayout(_Part):
     """The way in which a stream's frames follow one another.
 
     ``step_length``: samples at the model's rate from the beginning of a frame to that of the next; by the rest of their
@@ -177,7 +177,7 @@ class Direction(_Part):
     holds: float = 0.0
 
 
-class Training(_Part):
+class Provenance(_Part):
     """The origin of the weights: recipe, corpus, versions and hardware."""
 
     recipe: str
@@ -258,18 +258,18 @@ class Card(_Part):
     latents: Annotated[list[Latent], Field(min_length=1, max_length=4096)]
     prior: UniformPrior | NormalPrior | None
     chroma: Chroma | None
-    state: list[State] = []
+    state: list[RecurrentState] = []
     scaling: Scaling | None = None
     loudness_lufs: float
     landmarks: Annotated[list[Landmark], Field(max_length=256)]
-    training: Training
+    training: Provenance
     parity: Parity
     reference: Reference
     envelope_points: Annotated[int, Field(ge=0, le=1 << 16)] = 0
     transform_length: Annotated[int, Field(ge=16, le=1 << 16)] | None = None
     labels: Annotated[list[str], Field(max_length=MOST_LABELS)] = []
-    stream: Stream | None = None
-    partials: Partials | None = None
+    stream: StreamLayout | None = None
+    partials: PartialsLayout | None = None
     directions: Annotated[list[Direction], Field(max_length=16)] = []
 
     @property
@@ -304,7 +304,7 @@ class Card(_Part):
         magnitude is the window's or the transform's), and have their middles at multiples of ``hop_length`` from its
         first sample on. After them come ``envelope_points``: its root mean square in as many equal parts of it.
 
-        Partials are as `Partials` says.
+        Partials are as `PartialsLayout` says.
         """
         if self.partials is not None:
             return self.partials.harmonics + self.partials.bands

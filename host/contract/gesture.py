@@ -97,7 +97,7 @@ class NoteWay(_Part):
     release_codes: Way = np.zeros((0, 0))
 
 
-class Instrument(_Part):
+class InstrumentNotes(_Part):
     """The notes of one instrument of the corpus. A note goes as far from the knobs as its code is from ``home``.
 
     Where a key lies between recorded notes, ``velocity_steps`` away in velocity count as 1.5 semitones away in key.
@@ -116,7 +116,7 @@ class Gestures(_Part):
     grid: Grid
     directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
     wander: Wander
-    instruments: Annotated[list[Instrument], Field(min_length=1, max_length=256)]
+    instruments: Annotated[list[InstrumentNotes], Field(min_length=1, max_length=256)]
 
     @model_validator(mode="after")
     def _consistent(self) -> "Gestures":

@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float32]
 States = dict[str, Array]  # the state that a decoder carries from step to step, by name, [voice, *shape]
 
 
-class Verdict(NamedTuple):
+class ParityResult(NamedTuple):
     """The distance of a model's outputs from those its card promises: the largest difference, and the tolerance.
 
     ``told`` of ``width`` outputs are in the card. A difference in a faint one weighs up to 1 / `FAINT` as much.
@@ -147,7 +147,7 @@ class Model:
             frame, state = self.step(latent, condition, state)
         return frame
 
-    def verify(self) -> Verdict:
+    def verify(self) -> ParityResult:
         """Run the card's reference on this machine, and compare."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
@@ -164,7 +164,7 @@ class Model:
             apart = np.maximum(apart - size * HALF_ROUNDS - HALF_STEPS, 0.0)
             differences = np.append(differences, apart / np.minimum(size / max(size.max(), HALF_STEPS) + FAINT, 1.0))
             points = width
-        return Verdict(float(differences.max()), reference.tolerance, points, width)
+        return ParityResult(float(differences.max()), reference.tolerance, points, width)
 
     def _check_graph(self) -> None:
         card, path = self.card, self.path

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..units import INAUDIBLE_HZ, midi_to_hz
-from .card import Card, Partials
+from .card import Card, PartialsLayout
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -15,7 +15,7 @@ Indices = npt.NDArray[np.intp]
 LOBE_REACH = 3  # bins on either side of a partial in a spectrum
 
 
-def spread(partials: Partials, hertz: Floats) -> Array:
+def spread(partials: PartialsLayout, hertz: Floats) -> Array:
     """Return the weight of each band's noise at some frequencies, [bands, frequencies]: of powers.
 
     Between two bands' middles, geometric means of their edges, powers go straight over logarithms of frequency. Not so
@@ -72,7 +72,7 @@ def hann_lobe(away: Floats) -> Floats:
     return lobe
 
 
-def orders(partials: Partials, keys: Indices | Floats) -> Floats:
+def orders(partials: PartialsLayout, keys: Indices | Floats) -> Floats:
     """Return the frequency of each partial of some keys in parts of the first one's, [keys, harmonics]."""
     number = np.arange(1.0, partials.harmonics + 1)
     return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])

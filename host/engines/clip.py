@@ -11,12 +11,12 @@ import numpy.typing as npt
 from ..contract.model import Model
 from ..controls import RAMP_SECONDS, Ramp
 from ..kinds.clip import LABEL, UNMOVED, ClipSettings, Hit
-from .clips.clip import Clip
-from .clips.decode_worker import Aside
+from .clips.clip import ResampledClip
+from .clips.decode_worker import ClipDecodeWorker
 from .clips.reading import BITS, ONE, Places, Request, Stretch, read, steady, steps
-from .clips.segment import Part
+from .clips.segment import ClipSegment
 from .clips.sound import ClipSound
-from .clips.store import NEWEST, Ahead, Decoder, Label, Name, Waiting, Want, label_between
+from .clips.store import NEWEST, Ahead, BlockingClipCache, Label, Name, SingleClipDecoder, Want, label_between
 from .protocol import Motion, VoiceSound
 
 Array = npt.NDArray[np.float32]
@@ -70,17 +70,17 @@ class ClipStream(VoiceSound):
     slot: int
     label: int
     shift: float  # semitones that are added to its pitch
-    part: Part
+    part: ClipSegment
     turn: int
     at: int = 0
     step: int = 0  # of its last samples, and the bend, where both stood
     bend: float = 0.0
     until: int = 0  # the sample from which on it does not go on like that
-    clip: Clip | None = None
+    clip: ResampledClip | None = None
     name: Name | None = None
-    coming: Clip | None = None
+    coming: ResampledClip | None = None
     since: int = 0
-    next: tuple[Clip, Name | None] | None = None
+    next: tuple[ResampledClip, Name | None] | None = None
     finished: bool = False
 
 
@@ -127,9 +127,11 @@ class ClipEngine:
         self._shares = (0.5 - 0.5 * np.cos(np.arange(self._grid) * (np.pi / self._grid))).astype(np.float32)
         self._coded = b"", self._own  # codes of all clips, and where the knobs are for them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
-        decoder = Decoder(model, sound)
-        self._waiting = None if live else Waiting(decoder, 4 * self._whole)
-        self._ahead = Ahead(Aside(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
+        decoder = SingleClipDecoder(model, sound)
+        self._waiting = None if live else BlockingClipCache(decoder, 4 * self._whole)
+        self._ahead = (
+            Ahead(ClipDecodeWorker(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
+        )
         # At the last look: knobs, labels and order.
         self._wanted: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
         self._age_ms = 0.0
@@ -154,7 +156,7 @@ class ClipEngine:
     def begin(self, pitch: float, time: int, key: int) -> ClipStream:
         """See `Engine.begin`."""
         playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
-        part = Part.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
+        part = ClipSegment.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
         shift = values["clip.pitch"] - UNMOVED
         slot = key if key in playing.kit else KNOBS
         self._slots.remove(slot)
@@ -277,7 +279,9 @@ class ClipEngine:
                 stream.coming, stream.name, stream.since = clip, name, time
             stream.next = None
 
-    def _clip_for(self, stream: ClipStream, knobs: Array, motion: Motion, time: int) -> tuple[Clip | None, Name | None]:
+    def _clip_for(
+        self, stream: ClipStream, knobs: Array, motion: Motion, time: int
+    ) -> tuple[ResampledClip | None, Name | None]:
         """Return the clip of a voice where the knobs are at a code, and its name; live the newest ready one, or none.
 
         Args:

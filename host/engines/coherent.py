@@ -19,11 +19,11 @@ from ..dsp import from_middle, white_noise
 from ..errors import UserError
 from ..units import INAUDIBLE_HZ
 from .decoded import parts
-from .frames import Character, Decoder
+from .frames import Character, FrameDecoder
 from .noise import low_frames, tapered, white_frames
 from .partials import HIGHEST_HARMONIC, Floats
 from .phase import LOSS_DB, STRIDE
-from .shape import BLACKMAN_HARRIS, STEPS, Shape, lobes
+from .shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -72,7 +72,7 @@ class CoherentVoicing:
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
-    def __init__(self, model: Model, character: Character, shape: Shape | None = None) -> None:
+    def __init__(self, model: Model, character: Character, shape: FrameShape | None = None) -> None:
         """Make its tables; ``shape`` None means short frames, for real time.
 
         Raises:
@@ -85,7 +85,7 @@ class CoherentVoicing:
                 f"{card.window!r}; set phase = 'noise'"
             )
         short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
-        self.shape = shape or Shape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
+        self.shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
         self.frame_length = self.shape.length
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode, a few rows at a time, what turned knobs ask for
@@ -108,7 +108,7 @@ class CoherentVoicing:
         self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
-        self._decoder = Decoder(model)
+        self._decoder = FrameDecoder(model)
         self._voices_begun = 0
 
     def begin(self) -> CoherentState:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import KEYS, PITCH_CLASSES, Card, Partials
+from ..contract.card import KEYS, PITCH_CLASSES, Card, PartialsLayout
 from ..contract.partials import in_bins, orders, spread
 from ..units import INAUDIBLE_HZ
 from .partials import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
@@ -88,7 +88,7 @@ class OfPartials:
         heard: which bands are played, [bands].
     """
 
-    def __init__(self, card: Card, partials: Partials, bins: int, scale: float) -> None:
+    def __init__(self, card: Card, partials: PartialsLayout, bins: int, scale: float) -> None:
         """Make the tables; arguments as of `OfSpectra`."""
         self._fundamentals = in_bins(np.arange(KEYS), card)
         a_bin = card.sample_rate / (card.frame_length * scale)  # Hz

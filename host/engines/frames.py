@@ -92,7 +92,7 @@ PLAIN = Character()
 Ready = Callable[[Array, Indices | Array], Array]
 
 
-class Decoder:
+class FrameDecoder:
     """Decodes rows of a model and makes them ready for synthesis; equal rows are computed once."""
 
     def __init__(self, model: Model) -> None:
@@ -170,7 +170,7 @@ class MovedSpectra:
         """Return magnitudes, [rows, bins], as complex numbers, to be multiplied by phases; they are read-only.
 
         Args:
-            latents, chroma: as in `Decoder.rows`.
+            latents, chroma: as in `FrameDecoder.rows`.
             ratios: [rows], of frequencies after the move to those before: 2 is an octave up.
         """
         batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()

@@ -31,7 +31,7 @@ SHAPES = 256  # steps from shape 0 to 1, so that windows can be cached
 FURTHEST = 72.0  # semitones of transposition at most, from all sources: of a frame of 64 samples, one is left
 
 
-class Pace:
+class GrainClock:
     """The number of grains that have begun since the start, as a real number: the density, integrated in steps.
 
     It is common to all voices: each begins a grain whenever the count has grown by 1.
@@ -63,7 +63,7 @@ class Pace:
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
 
-class Grain(NamedTuple):
+class PlannedGrain(NamedTuple):
     """A grain that is to come: the sample on which it begins, and its random numbers."""
 
     onset: int
@@ -79,13 +79,13 @@ class GrainStream(VoiceSound):
     note: int
     origin: int
     pending: Array
-    next_count: float | None = None  # of `Pace`, at which its next grain begins; None before the first
-    waiting: list[Grain] = field(default_factory=list)
+    next_count: float | None = None  # of `GrainClock`, at which its next grain begins; None before the first
+    waiting: list[PlannedGrain] = field(default_factory=list)
     drawn: int = 0
     chances: list[list[float]] = field(default_factory=list)
 
 
-Due = tuple[int, GrainStream, Grain]
+Due = tuple[int, GrainStream, PlannedGrain]
 
 
 class GrainEngine:
@@ -140,7 +140,7 @@ class GrainEngine:
         self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._decoded: dict[bytes, Array] = {}  # what was decoded last, by code
         self._no_chroma = np.zeros(0, np.intp)
-        self._pace = Pace(self._density(0))
+        self._pace = GrainClock(self._density(0))
         self._voices_begun = 0
 
     def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
@@ -211,7 +211,7 @@ class GrainEngine:
         chance = stream.chances[number % DRAWS]
         stream.drawn += 1
         onset = math.floor(place + chance[WHEN] * jitter / density + 0.5)
-        stream.waiting.append(Grain(onset, number, density, chance))
+        stream.waiting.append(PlannedGrain(onset, number, density, chance))
 
     def _add(self, due: list[Due], motion: Motion, start: int) -> None:
         """Make all grains that are due and add them, those of a stream in order of time."""

@@ -28,7 +28,7 @@ class Cut(NamedTuple):
     lowpass: float
 
 
-class Source(Protocol):
+class GrainSource(Protocol):
     """Makes grains, before their window."""
 
     def longest(self, ratio: float) -> int:
@@ -56,12 +56,12 @@ class Source(Protocol):
         ...
 
 
-def source_of(card: Card, longest: int) -> Source:
+def source_of(card: Card, longest: int) -> GrainSource:
     """Return the source for a card's domain; ``longest``: samples of the longest grain that will be asked for."""
-    return Noise(card, longest) if card.domain == "magnitude" else Samples(card, longest)
+    return NoiseFrames(card, longest) if card.domain == "magnitude" else ResampledFrames(card, longest)
 
 
-class Samples:
+class ResampledFrames:
     """The middle of the frame, moved in pitch by band-limited resampling.
 
     The low-pass is applied in the same transform. A frame of magnitudes and phases is transformed back first.
@@ -72,18 +72,18 @@ class Samples:
         self._polar = card.domain == "magnitude_phase"
 
     def longest(self, ratio: float) -> int:
-        """See `Source.longest`: the whole frame."""
+        """See `GrainSource.longest`: the whole frame."""
         return min(max(2, math.floor(self._length / ratio)), self._longest)
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """See `Source.power`; not weighted. Resampling keeps the power, but for what it moves past half the rate."""
+        """See `GrainSource.power`; not weighted. Resampling keeps the power, except beyond half the rate."""
         if self._polar:
             magnitudes = frame[: self._length // 2 + 1]
             return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
         return float(np.square(frame).mean())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """See `Source.grains`; nothing is random here."""
+        """See `GrainSource.grains`; nothing is random here."""
         if self._polar:
             magnitudes, phases = np.split(frames, 2, axis=1)
             frames = np.fft.irfft(magnitudes * np.exp(1j * phases), self._length).astype(np.float32, copy=False)
@@ -101,7 +101,7 @@ class Samples:
         return frame[first : first + length]
 
 
-class Noise:
+class NoiseFrames:
     """Gaussian noise with the frame as its amplitude spectrum, fresh for each grain, and the frame's envelope on it.
 
     Spectra of noise are never computed: they are read, from a random place of a table of Gaussian numbers, and turned
@@ -120,11 +120,11 @@ class Noise:
         self._phasors = self._table / np.abs(self._table)
 
     def longest(self, ratio: float) -> int:
-        """See `Source.longest`: noise has no end."""
+        """See `GrainSource.longest`: noise has no end."""
         return self._longest
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """See `Source.power`: a higher pitch is a wider spectrum of the same density, up to half the rate."""
+        """See `GrainSource.power`: a higher pitch is a wider spectrum of the same density, up to half the rate."""
         heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
         power = float(np.square(heard).sum()) * 2 * ratio / self._frame_length**2
         if not self._envelope_points:
@@ -133,7 +133,7 @@ class Noise:
         return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """See `Source.grains`; grains whose transforms are equally long are made in one."""
+        """See `GrainSource.grains`; grains whose transforms are equally long are made in one."""
         lengths = [_fast_length(cut.length) for cut in cuts]
         made: list[Array] = [frames[0]] * len(cuts)
         for length in dict.fromkeys(lengths):

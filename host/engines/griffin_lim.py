@@ -10,7 +10,7 @@ from ..contract.model import Model
 from ..dsp import from_middle, window
 from .coherent import CoherentState, CoherentVoicing
 from .frames import Character, Indices
-from .shape import Shape
+from .shape import FrameShape
 
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
@@ -128,7 +128,7 @@ class BestVoicing:
             UserError: as `CoherentVoicing`.
         """
         length = model.card.frame_length - model.card.frame_length % OVERLAP
-        self._voice = CoherentVoicing(model, character, Shape(length, OVERLAP, HANN, LOBE_TAPS))
+        self._voice = CoherentVoicing(model, character, FrameShape(length, OVERLAP, HANN, LOBE_TAPS))
         self.frame_length, self.hop_length = length, length // OVERLAP
         self.channels = self._voice.channels
         self._window = window("hann", length)

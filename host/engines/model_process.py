@@ -16,7 +16,7 @@ from ..files import Stamp
 from ..interrupts import SIGNALS
 
 
-class Opened(Protocol):
+class ModelHolder(Protocol):
     """Holds an opened model; pickled, it opens the model's file anew."""
 
     @property
@@ -28,10 +28,10 @@ class Away(Exception):
     """The process is not there yet, has ended, or opened another file: whoever asks computes it himself."""
 
 
-class Server:
+class ModelProcess:
     """Asks the process, which ends with the last holder of this."""
 
-    def __init__(self, name: str, opened: Opened, answer: Callable[..., Any], *shared: Any) -> None:
+    def __init__(self, name: str, opened: ModelHolder, answer: Callable[..., Any], *shared: Any) -> None:
         """Have the process start.
 
         Args:
@@ -85,7 +85,7 @@ def _serve(pipe: Connection, pickled: bytes, answer: Callable[..., Any], *shared
         if number != signal.SIGTERM:  # by which whoever began it ends it
             signal.signal(number, signal.SIG_IGN)
     try:
-        opened: Opened = pickle.loads(pickled)
+        opened: ModelHolder = pickle.loads(pickled)
         pipe.send(opened.stamp)
         while True:
             question = pipe.recv()

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dsp import from_middle, white_noise
-from .shape import Shape, window_of
+from .shape import FrameShape, window_of
 
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
@@ -16,13 +16,13 @@ LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
 
 
 @functools.lru_cache(maxsize=4)
-def white_frames(shape: Shape) -> Spectrum:
+def white_frames(shape: FrameShape) -> Spectrum:
     """Return the transforms of a loop of white noise of variance 1, [frames, bins], around each frame's middle."""
     return _transforms(white_loop(shape), shape)
 
 
 @functools.lru_cache(maxsize=4)
-def low_frames(shape: Shape, edges: tuple[float, ...]) -> Spectrum:
+def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
     """Return the same of bands of that noise, of which the transforms' first bins hold all: [frames, bands, bins].
 
     With what `tapered` leaves of white noise from the last edge on, bands of the same level sum to white noise.
@@ -52,14 +52,14 @@ def _left(first: int) -> Array:
     return left[:until]
 
 
-def white_loop(shape: Shape) -> Array:
+def white_loop(shape: FrameShape) -> Array:
     """Return white noise of variance 1, whole hops of it."""
     hop = shape.length // shape.overlap
     loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
     return loop
 
 
-def _transforms(loop: Array, shape: Shape) -> Spectrum:
+def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
     """Return the transforms of a loop's frames, [frames, bins], around each one's middle."""
     hop = shape.length // shape.overlap
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])

@@ -12,7 +12,7 @@ BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # beyond its lobe nothin
 STEPS = 1024  # places between two bins at which a lobe is tabulated
 
 
-class Shape(NamedTuple):
+class FrameShape(NamedTuple):
     """The shape of the frames that are put together.
 
     Attributes:
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)  # presets that are loaded while others sound share it
-def lobes(shape: Shape) -> Array:
+def lobes(shape: FrameShape) -> Array:
     """Return a lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
 
     It is the part above 0 Hz of a sinusoid's transform, for frames that add up to amplitude 1, per sample of a frame.
@@ -41,7 +41,7 @@ def lobes(shape: Shape) -> Array:
     return (lobe / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
 
 
-def window_of(shape: Shape) -> Array:
+def window_of(shape: FrameShape) -> Array:
     """Return the window of frames, [length], whose transform is the lobe."""
     turn = 2 * np.pi * np.arange(shape.length) / shape.length
     window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))

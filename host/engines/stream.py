@@ -17,9 +17,9 @@ from ..dsp import normals
 from ..kinds.clip import UNMOVED
 from ..kinds.stream import FED, MOST_TRIMMED, PLACE, StreamSettings
 from .protocol import Motion, VoiceSound
-from .streams.decode_worker import Aside
-from .streams.first_frames import First, Firsts
-from .streams.frame_maker import Made, Maker, Step
+from .streams.decode_worker import StreamDecodeWorker
+from .streams.first_frames import FirstFrame, Firsts
+from .streams.frame_maker import FrameInputs, FrameMaker, Made
 from .streams.seeds import Seed
 
 Array = npt.NDArray[np.float32]
@@ -126,8 +126,8 @@ class StreamEngine:
         ramp = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, ramp) for name, value in settings.values().items()}
         self._notes = 0
-        self._maker = Maker(model, restore=settings.restore_scaling, limit=settings.limit)
-        self._firsts = Firsts(Aside(self._maker)) if live else None
+        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
+        self._firsts = Firsts(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
         self._struck = [UNMOVED]  # pitches, the last one first
@@ -228,7 +228,7 @@ class StreamEngine:
         ratio, until = self._ratio(pitch), now.plan.until + self._samples(motion, stream, time, on, pitch)
         fade = min(self._fade(ratio), now.plan.end - now.plan.begin)
         stream.history.append(_fed(made.state))
-        wanted = Step(
+        wanted = FrameInputs(
             state=made.state,
             code=self._coded(self._code(motion, voice, time), stream.slot),
             noise=self._noise_of(stream.note, stream.count, time),
@@ -242,13 +242,15 @@ class StreamEngine:
         asked = self._maker.make(wanted) if self._firsts is None else self._firsts.aside.ask(wanted)
         return Frame(Plan(on - fade, fade, until), asked)
 
-    def _first(self, pitch: float, slot: int, code: Array, samples: float) -> First:
+    def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
         """Return what the first frame of a seed is made of; it has no noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._stretches else self._overlap - fade * ratio
-        made_of = Step(seed.state, self._coded(code, slot), None, False, None, first, fade + math.ceil(samples), ratio)
-        return First(slot, pitch, samples, made_of)
+        made_of = FrameInputs(
+            seed.state, self._coded(code, slot), None, False, None, first, fade + math.ceil(samples), ratio
+        )
+        return FirstFrame(slot, pitch, samples, made_of)
 
     def _slot(self, key: int) -> int:
         """Return the number of a key's seed."""

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from ..contract.model import Model
 from ..errors import UserError
-from ..kinds.clip import Clip, ClipSettings, hits, strikes
-from ..kinds.grain import Grain, GrainSettings
-from ..kinds.partials import Partials
-from ..kinds.spectrum import Spectrum
-from ..kinds.stream import Stream, StreamSettings
+from ..kinds.clip import ClipKind, ClipSettings, hits, strikes
+from ..kinds.grain import GrainKind, GrainSettings
+from ..kinds.partials import PartialsKind
+from ..kinds.spectrum import SpectrumKind
+from ..kinds.stream import StreamKind, StreamSettings
 from ..patch.preset import PlaySettings
 from ..units import db_to_gain
 from .clip import ClipEngine, Playing
@@ -31,7 +31,7 @@ VOICE_LUFS = -20.0  # a voice's loudness at full velocity: peaks of eight voices
 LOUDEST_TEXTURE_DB = -12.0
 
 
-class Asked(NamedTuple):
+class EngineRequest(NamedTuple):
     """The demands of a preset on an engine.
 
     ``rest`` is the code at which its knobs rest, one number a latent: what may be decoded ahead. ``play`` is its
@@ -49,18 +49,18 @@ class Asked(NamedTuple):
     morph_label: str | None = None
 
 
-def _spectrum(model: Model, asked: Asked) -> SpectrumEngine:
+def _spectrum(model: Model, asked: EngineRequest) -> SpectrumEngine:
     play = asked.play
     character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
     return SpectrumEngine(model, MAX_BLOCK, character)
 
 
-def _grain(model: Model, asked: Asked) -> GrainEngine:
+def _grain(model: Model, asked: EngineRequest) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
     return GrainEngine(model, asked.own or GrainSettings(), MAX_BLOCK, loudest)
 
 
-def _clip(model: Model, asked: Asked) -> ClipEngine:
+def _clip(model: Model, asked: EngineRequest) -> ClipEngine:
     own, play = asked.own, asked.play
     playing = Playing(
         own.clip or ClipSettings(),
@@ -74,22 +74,22 @@ def _clip(model: Model, asked: Asked) -> ClipEngine:
     return ClipEngine(model, sound_of(model.card), playing, asked.live)
 
 
-def _stream(model: Model, asked: Asked) -> StreamEngine:
+def _stream(model: Model, asked: EngineRequest) -> StreamEngine:
     settings = asked.own or StreamSettings()
     return StreamEngine(model, settings, seeds_of(model, settings, asked.sound, asked.rest), asked.rest, asked.live)
 
 
 # The engine of each kind.
-ENGINES: dict[str, Callable[[Model, Asked], Engine[Any]]] = {
-    Spectrum.name: _spectrum,
-    Partials.name: _spectrum,
-    Grain.name: _grain,
-    Clip.name: _clip,
-    Stream.name: _stream,
+ENGINES: dict[str, Callable[[Model, EngineRequest], Engine[Any]]] = {
+    SpectrumKind.name: _spectrum,
+    PartialsKind.name: _spectrum,
+    GrainKind.name: _grain,
+    ClipKind.name: _clip,
+    StreamKind.name: _stream,
 }
 
 
-def engine_of(model: Model, asked: Asked) -> Engine[Any]:
+def engine_of(model: Model, asked: EngineRequest) -> Engine[Any]:
     """Return the engine that sounds a model as a preset asks.
 
     Raises:

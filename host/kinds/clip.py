@@ -8,17 +8,17 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..dsp import medoid
 from ..errors import nearest
-from ..settings import Fault, Knob, Misplaced, Part, controls_of
+from ..settings import Fault, Knob, Misplaced, SettingsSection, controls_of
 from ..units import Range
 from .drums import drum_key
-from .kind import Keying, Kind, Shape
+from .kind import Keying, Kind, KindCard
 
 UNMOVED = 60.0  # the pitch, in semitones, at which a clip sounds as recorded: middle C
 SPECTRA_A_TRANSFORM = 4  # at least: less overlap, and spectra do not add up to a sound
 LABEL = "clip.label"
 
 
-class ClipSettings(Part):
+class ClipSettings(SettingsSection):
     """The [clip] table of a preset: how keys play clips. What knobs move is read when a note begins.
 
     ``start`` and ``length`` say in parts of the clip what is played of it, as far as it goes; ``pitch`` in semitones;
@@ -62,7 +62,7 @@ def _key_number(key: object) -> object:
     return drum_key(key) if isinstance(key, str) else key
 
 
-class KeySettings(Part):
+class KeySettings(SettingsSection):
     """One of [[keys]]: a key of a kit, a number or the name of a General MIDI drum, and the clip that it plays.
 
     The clip is that of a ``code``, one number a latent, or of a ``label``: of the model's landmarks, or of its own
@@ -84,7 +84,7 @@ class KeySettings(Part):
         return self
 
 
-class ClipSections(Part):
+class ClipSections(SettingsSection):
     """The tables of a preset that are for clips."""
 
     clip: ClipSettings | None = None
@@ -107,7 +107,7 @@ class Hit(NamedTuple):
     label: int | None
 
 
-def hits(keys: Sequence[KeySettings], card: Shape) -> dict[int, Hit]:
+def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
     """Return the clips of a preset's [[keys]], by key; these have no faults with the model of ``card``."""
     found = {}
     for entry in keys:
@@ -128,7 +128,7 @@ def strikes(own: ClipSections, play: Any) -> bool:
     return bool(play.mode == "poly" and not settings.loop)
 
 
-class Clip(Kind):
+class ClipKind(Kind):
     """Models that give whole clips: samples, or the magnitudes of many spectra."""
 
     name = "clip"
@@ -143,7 +143,7 @@ class Clip(Kind):
     attack_seconds = 0.0
     takes_no_sound = "it encodes whole clips, not a sound as it goes on; 'timbrel recover' finds the code of a clip"
 
-    def check(self, card: Shape) -> None:
+    def check(self, card: KindCard) -> None:
         """See `Kind.check`."""
         super().check(card)
         if card.chroma is not None:
@@ -157,7 +157,7 @@ class Clip(Kind):
                 f"domain {card.domain!r} does not go with kind 'clip', whose frames are 'samples' or 'magnitude'"
             )
 
-    def _check_samples(self, card: Shape) -> None:
+    def _check_samples(self, card: KindCard) -> None:
         if card.transform_length is not None:
             raise ValueError("transform_length does not go with clips of samples; leave it out")
         if card.hop_length != card.frame_length:
@@ -165,7 +165,7 @@ class Clip(Kind):
         if card.window != "rectangular":
             raise ValueError(f"window {card.window!r} does not go with clips of samples, which are 'rectangular'")
 
-    def _check_magnitudes(self, card: Shape) -> None:
+    def _check_magnitudes(self, card: KindCard) -> None:
         length, hop = card.transform_length, card.hop_length
         if length is None or length % 2 or length < SPECTRA_A_TRANSFORM * hop:
             raise ValueError(
@@ -185,17 +185,17 @@ class Clip(Kind):
         """Return both of its tables."""
         return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
 
-    def targets(self, own: ClipSections, card: Shape) -> dict[str, Range]:
+    def targets(self, own: ClipSections, card: KindCard) -> dict[str, Range]:
         """See `Kind.targets`."""
         settings = own.clip or ClipSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
         return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
-    def choices(self, card: Shape) -> Mapping[str, Sequence[str]]:
+    def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
         """See `Kind.choices`."""
         return {LABEL: card.labels} if len(card.labels) > 1 else {}
 
-    def faults(self, own: ClipSections, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
         """See `Kind.faults`."""
         settings = own.clip or ClipSettings()
         if settings.label is not None and settings.label not in card.labels:
@@ -241,7 +241,7 @@ class Clip(Kind):
         kept = {"loop": True, "trigger": "gated"} if held else {}
         return {"clip": ClipSettings.model_validate(told | kept)} if told or kept else {}
 
-    def frames(self, card: Shape) -> list[tuple[str, str]]:
+    def frames(self, card: KindCard) -> list[tuple[str, str]]:
         """See `Kind.frames`."""
         seconds = card.frame_length / card.sample_rate
         made = "as samples"
@@ -259,7 +259,7 @@ class Clip(Kind):
         return told + ([("labels", ", ".join(card.labels))] if card.labels else [])
 
 
-def _key_faults(entry: KeySettings, card: Shape) -> Iterator[tuple[str, str]]:
+def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
     """The faults of one of [[keys]] with a model: the name in it, and what is wrong."""
     count, marks = len(card.latents), sorted({mark.label for mark in card.landmarks})
     if entry.code is not None and len(entry.code) != count:

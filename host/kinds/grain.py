@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Fault, Knob, Part, controls_of
+from ..settings import Fault, Knob, SettingsSection, controls_of
 from ..units import Range
-from .kind import Keying, Kind, Shape
+from .kind import Keying, Kind, KindCard
 
 DENSITY = 100.0  # grains a second where a preset gives none: of 45 ms, about four sound at a time
 OVERLAP_THROUGH = 4  # grains that overlap in a sound sent through a model: at 75 % overlap, windows add up evenly
 
 
-class GrainSettings(Part):
+class GrainSettings(SettingsSection):
     """The [grain] table of a preset: how grains make a texture. What moves is read when a grain begins.
 
     ``density`` in grains a second of a voice, or ``overlap`` of successive grains in parts of their length. ``length``
@@ -47,7 +47,7 @@ class GrainSettings(Part):
             raise ValueError("density and overlap, which both say how often grains begin; give one of them")
         return self
 
-    def values(self, card: Shape) -> dict[str, float]:
+    def values(self, card: KindCard) -> dict[str, float]:
         """Return the rest positions of all targets in [grain]; of ``density`` and ``overlap``, the preset's one."""
         pace = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
@@ -72,7 +72,7 @@ CONTROLS = controls_of(GrainSettings, "grain")
 LOWPASS = "grain.lowpass_hz"
 
 
-class Grain(Kind):
+class GrainKind(Kind):
     """Models that give whole grains: samples, or magnitudes with or without phases."""
 
     name = "grain"
@@ -82,7 +82,7 @@ class Grain(Kind):
     instead = " ([grain] has what grains can do)"
     enveloped = ("magnitude",)
 
-    def check(self, card: Shape) -> None:
+    def check(self, card: KindCard) -> None:
         """See `Kind.check`."""
         super().check(card)
         if card.domain == "real_imag":
@@ -95,13 +95,13 @@ class Grain(Kind):
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
-    def targets(self, own: GrainSettings | None, card: Shape) -> dict[str, Range]:
+    def targets(self, own: GrainSettings | None, card: KindCard) -> dict[str, Range]:
         """See `Kind.targets`."""
         settings = own or GrainSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
         return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
-    def faults(self, own: GrainSettings | None, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
         """See `Kind.faults`."""
         settings = own or GrainSettings()
         if settings.keys == "hold" and play.mode != "poly":
@@ -122,7 +122,7 @@ class Grain(Kind):
         """See `Kind.keying`."""
         return Keying(holds=own is not None and own.keys == "hold")
 
-    def frames(self, card: Shape) -> list[tuple[str, str]]:
+    def frames(self, card: KindCard) -> list[tuple[str, str]]:
         """See `Kind.frames`."""
         milliseconds, bins = 1000 / card.sample_rate, card.frame_length // 2 + 1
         made = {
@@ -137,10 +137,10 @@ class Grain(Kind):
             ("grain", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms) {made}"),
         ]
 
-    def hop_through(self, card: Shape) -> int:
+    def hop_through(self, card: KindCard) -> int:
         """See `Kind.hop_through`."""
         return card.frame_length // OVERLAP_THROUGH
 
-    def window_through(self, card: Shape) -> str:
+    def window_through(self, card: KindCard) -> str:
         """See `Kind.window_through`."""
         return "hann"

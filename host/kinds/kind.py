@@ -8,7 +8,7 @@ from ..settings import Control, Fault
 from ..units import Range
 
 
-class Shape(Protocol):
+class KindCard(Protocol):
     """The part of a model's card that a kind looks at."""
 
     @property
@@ -80,7 +80,7 @@ class Kind:
     takes_no_sound: ClassVar[str] = ""  # why no sound can be sent through; empty: it can
     finds_no_code: ClassVar[str] = ""  # why the code of a sound is not looked for; empty: it is
 
-    def check(self, card: Shape) -> None:
+    def check(self, card: KindCard) -> None:
         """Refuse a card that contradicts its kind.
 
         Raises:
@@ -99,18 +99,18 @@ class Kind:
                 f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"
             )
 
-    def targets(self, own: Any, card: Shape) -> dict[str, Range]:
+    def targets(self, own: Any, card: KindCard) -> dict[str, Range]:
         """Return the targets that a preset has for this kind alone, each with its range.
 
         ``own`` is what `own` gives of the preset, here and below.
         """
         return {}
 
-    def choices(self, card: Shape) -> Mapping[str, Sequence[str]]:
+    def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
         """Return the targets that choose one of several things by its number, from 0 on, with the names of these."""
         return {}
 
-    def faults(self, own: Any, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
         """Give the faults of a preset's settings for this kind: contradictions among them or with the model.
 
         ``play`` is the preset's [play], ``tuning`` its [tuning].
@@ -125,11 +125,11 @@ class Kind:
         """Return the name of a sound file that a preset's notes go on from; None where they begin by themselves."""
         return None
 
-    def sound_samples(self, card: Shape) -> int:
+    def sound_samples(self, card: KindCard) -> int:
         """Return how much of the end of such a sound its notes can know, in samples."""
         return 0
 
-    def ahead_seconds(self, own: Any, card: Shape, tempo_bpm: float) -> float | None:
+    def ahead_seconds(self, own: Any, card: KindCard, tempo_bpm: float) -> float | None:
         """Return how far ahead of its sound a frame is made: a knob is heard after that, and at most twice that.
 
         None where knobs act at once.
@@ -152,7 +152,7 @@ class Kind:
         """Return the tables of a preset that is told a label, and whose notes sound as long as they are ``held``."""
         return {}
 
-    def frames(self, card: Shape) -> list[tuple[str, str]]:
+    def frames(self, card: KindCard) -> list[tuple[str, str]]:
         """Return a description of a model's frames for people: pairs of a label and a text."""
         milliseconds = 1000 / card.sample_rate
         return [
@@ -161,10 +161,10 @@ class Kind:
             ("hop", f"{card.hop_length} samples ({card.hop_length * milliseconds:.1f} ms)"),
         ]
 
-    def hop_through(self, card: Shape) -> int:
+    def hop_through(self, card: KindCard) -> int:
         """Return the hop between frames of a sound that is sent through a model, in samples."""
         return card.hop_length
 
-    def window_through(self, card: Shape) -> str:
+    def window_through(self, card: KindCard) -> str:
         """Return the name of the window of frames of such a sound."""
         return card.window

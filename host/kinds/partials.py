@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from .kind import Shape
-from .spectrum import Spectrum
+from .kind import KindCard
+from .spectrum import SpectrumKind
 
 
-class Partials(Spectrum):
+class PartialsKind(SpectrumKind):
     """Models that give partials and noise, one frame a hop; the [gesture] table of presets is that of ``spectrum``."""
 
     name = "partials"
@@ -16,7 +16,7 @@ class Partials(Spectrum):
     of_magnitudes = False
     domain = "partials"
 
-    def check(self, card: Shape) -> None:
+    def check(self, card: KindCard) -> None:
         """See `Kind.check`."""
         super().check(card)
         if card.partials is None:

@@ -4,12 +4,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..settings import Knob, Part, controls_of
+from ..settings import Knob, SettingsSection, controls_of
 from ..units import Range
-from .kind import Kind, Shape
+from .kind import Kind, KindCard
 
 
-class GestureSettings(Part):
+class GestureSettings(SettingsSection):
     """The [gesture] table: how far notes go along the ways of the recordings, of a model whose file has gestures.
 
     ``amount`` is that of both ways, codes and loudness; ``codes`` and ``loudness`` are parts of it for each. ``rate``
@@ -31,7 +31,7 @@ class GestureSettings(Part):
 CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation
 
 
-class Spectrum(Kind):
+class SpectrumKind(Kind):
     """Models that give magnitudes, one frame a hop."""
 
     name = "spectrum"
@@ -42,7 +42,7 @@ class Spectrum(Kind):
     of_magnitudes = True
     domain = "magnitude"
 
-    def check(self, card: Shape) -> None:
+    def check(self, card: KindCard) -> None:
         """See `Kind.check`."""
         super().check(card)
         if card.domain != self.domain:
@@ -50,6 +50,6 @@ class Spectrum(Kind):
                 f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
             )
 
-    def targets(self, own: GestureSettings | None, card: Shape) -> dict[str, Range]:
+    def targets(self, own: GestureSettings | None, card: KindCard) -> dict[str, Range]:
         """See `Kind.targets`."""
         return {name: (control.low, control.high) for name, control in self.controls.items()}

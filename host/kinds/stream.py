@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Fault, Knob, Part, controls_of
+from ..settings import Fault, Knob, SettingsSection, controls_of
 from ..units import Range
-from .kind import Kind, Shape
+from .kind import Kind, KindCard
 
 FED = "previous"  # the state that is the frame before, as the decoder takes it
 PLACE = "place"  # the state that is the place in the bar, from 0 to 1
@@ -15,7 +15,7 @@ MOST_SEED = 512  # frames of a seed: what came before is forgotten, and a note m
 MOST_TRIMMED = 64  # frames that a memory is made of anew at the most
 
 
-class StreamSettings(Part):
+class StreamSettings(SettingsSection):
     """The [stream] table of a preset: how frames follow from a seed.
 
     A note begins with what is heard in ``seed_sound``, a file beside the preset, or in the way of ``seed_landmark``,
@@ -58,7 +58,7 @@ class StreamSettings(Part):
 CONTROLS = controls_of(StreamSettings, "stream")
 
 
-class Stream(Kind):
+class StreamKind(Kind):
     """Models that predict one frame after another, and carry a state."""
 
     name = "stream"
@@ -94,11 +94,11 @@ class Stream(Kind):
                 f"stream.step_length {card.stream.step_length} must be half of frame_length {card.frame_length} to all"
             )
 
-    def targets(self, own: StreamSettings | None, card: Shape) -> dict[str, Range]:
+    def targets(self, own: StreamSettings | None, card: KindCard) -> dict[str, Range]:
         """See `Kind.targets`."""
         return {name: (control.low, control.high) for name, control in CONTROLS.items()}
 
-    def faults(self, own: StreamSettings | None, play: Any, tuning: Any, card: Shape) -> Iterator[Fault]:
+    def faults(self, own: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
         """See `Kind.faults`."""
         labels = [mark.label for mark in card.landmarks]
         if own is not None and own.seed_landmark is not None and own.seed_landmark not in labels:

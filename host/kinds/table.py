@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from .clip import Clip, ClipSections
-from .grain import Grain, GrainSettings
-from .kind import Kind, Shape
-from .partials import Partials
-from .spectrum import GestureSettings, Spectrum
-from .stream import Stream, StreamSettings
+from .clip import ClipKind, ClipSections
+from .grain import GrainKind, GrainSettings
+from .kind import Kind, KindCard
+from .partials import PartialsKind
+from .spectrum import GestureSettings, SpectrumKind
+from .stream import StreamKind, StreamSettings
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Spectrum(), Partials(), Grain(), Clip(), Stream())}
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (SpectrumKind(), PartialsKind(), GrainKind(), ClipKind(), StreamKind())
+}
 
 
 class Sections(ClipSections):
@@ -24,6 +26,6 @@ class Sections(ClipSections):
         return kind.own(self)
 
 
-def kind_of(card: Shape) -> Kind:
+def kind_of(card: KindCard) -> Kind:
     """Return the kind of a model by its card."""
     return KINDS[card.kind]

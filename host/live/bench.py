@@ -23,7 +23,7 @@ from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
-from .loop import Load, Loop
+from .loop import Loop, RenderLoad
 from .parent import HUGE_PAGES
 from .realtime import BESIDES, SOUND, hurry
 
@@ -43,7 +43,7 @@ SETTLING_SECONDS = 0.3  # after the last key, before anything counts
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """The figures of one block size with one number of voices."""
 
     block: int
@@ -75,7 +75,7 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
     wanted = open_patch(preset).preset.play.voices
     yield f"{preset}, {RATE} Hz, all knobs move; load is the part of a block's time that rendering takes"
     yield f"{'block':>6}{'voices':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}{'underruns':>11}{'given up':>10}"
-    rows: list[Row] = []
+    rows: list[BenchRow] = []
     for row in _measured(preset, seconds):
         rows.append(row)
         loads = "".join(f"{part:>8.0%}" for part in row.load)
@@ -84,7 +84,7 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
     yield from verdict(rows, preset, wanted, seconds)
 
 
-def verdict(rows: Sequence[Row], preset: str, wanted: int, seconds: float) -> list[str]:
+def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) -> list[str]:
     """Return what a table means in words; ``wanted`` is how many voices the preset has."""
     held = {block: _most(rows, block) for block in sorted({row.block for row in rows})}
     lines = [
@@ -104,7 +104,7 @@ def verdict(rows: Sequence[Row], preset: str, wanted: int, seconds: float) -> li
     return lines
 
 
-def _most(rows: Sequence[Row], block: int) -> int:
+def _most(rows: Sequence[BenchRow], block: int) -> int:
     """Return the largest number of voices that holds at a block size, as do all smaller ones; 0 if none does."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
@@ -114,7 +114,7 @@ def _most(rows: Sequence[Row], block: int) -> int:
     return most
 
 
-def _measured(preset: str, seconds: float) -> Iterator[Row]:
+def _measured(preset: str, seconds: float) -> Iterator[BenchRow]:
     os.environ.setdefault(*HUGE_PAGES)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -151,7 +151,7 @@ def _measure(pipe: Connection, preset: str, seconds: float) -> None:
         pipe.send(Failure(f"internal error: {type(error).__name__}: {error}"))
 
 
-def _row(patch: Patch, block: int, voices: int, seconds: float) -> Row:
+def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
     hands = _Hands(voices, len(patch.model.card.latents))
     rack = Rack({0: _all_moving(patch, voices)}, RATE, live=True)
     while not rack.ready:
@@ -166,12 +166,12 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> Row:
         if now >= began + seconds:
             loop.stop()
         elif began == math.inf and now >= hands.settled:
-            loop.load, began, before = Load(), now, sink.underruns
+            loop.load, began, before = RenderLoad(), now, sink.underruns
 
     loop = Loop(player, sink, [hands], on_block=watch)
     loop.run()
     p50, p99, p999 = loop.load.percentiles(50, 99, 99.9)
-    return Row(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)
+    return BenchRow(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:

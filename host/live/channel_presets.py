@@ -8,17 +8,17 @@ from ..events import ControlChange, Event, ProgramChange
 from ..files import Stamp, stamp
 from ..midi.programs import Programs
 from ..patch.library import Patch, open_patch
-from ..patch.live_options import Fitting
+from ..patch.live_options import LiveOptions
 from ..play.rack import as_played
 from ..shipped import Draft
 
 Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others
 
 
-class Cast:
+class ChannelPresets:
     """Presets by slot; files that change and program changes ask for others."""
 
-    def __init__(self, fitting: Fitting, programs: Sequence[str]) -> None:
+    def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
         """``fitting`` goes for all of them, ``programs`` are the presets among which program changes choose."""
         self._fitting, self._programs = fitting, programs
         self.names: dict[Slot, str | Draft] = {}  # as they were asked for

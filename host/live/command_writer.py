@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..events import Event, Turn
+from ..events import Event, ParameterChange
 from .messages import Command
 
 
-class Waiting:
+class CommandQueue:
     """Commands that wait, in order. Of turns of one target that nothing lies between, only the last is kept."""
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Waiting:
 def lasting(events: Iterable[Event]) -> list[Event]:
     """Return the events without turns that others of their target follow, with nothing but turns between."""
     kept: list[Event] = []
-    last: dict[tuple[int, str], Turn] = {}
+    last: dict[tuple[int, str], ParameterChange] = {}
     for event in events:
-        if isinstance(event, Turn):
+        if isinstance(event, ParameterChange):
             last.pop((event.channel, event.target), None)
             last[event.channel, event.target] = event
         else:
@@ -44,11 +44,11 @@ def lasting(events: Iterable[Event]) -> list[Event]:
     return [*kept, *last.values()]
 
 
-class Mail:
+class CommandWriter:
     """A pipe's writer, a thread of its own: whoever sends goes on at once, however long the other end does not read."""
 
     def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._waiting = pipe, Waiting()
+        self._pipe, self._waiting = pipe, CommandQueue()
         self._changed, self._closed = threading.Condition(), False
         self._writer = threading.Thread(target=self._write, name="mail", daemon=True)
         self._writer.start()

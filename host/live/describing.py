@@ -15,12 +15,14 @@ from ..play.mapping import Mapper
 from ..settings import Control, controls_of
 from ..shipped import Draft, preset_file, shipped_models
 from .channel_presets import Slot, by_channel
-from .preset_view import Dial, Sheet
+from .preset_view import Dial, PresetView
 
 UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by the end of a name
 
 
-def sheet_of(names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]) -> Sheet:
+def sheet_of(
+    names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
+) -> PresetView:
     """Return what a panel is told of the preset on show: that of all channels, or the first.
 
     Args:
@@ -32,7 +34,7 @@ def sheet_of(names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], k
     return described(names[place if place in patches else None], patch, place, knobs[place])
 
 
-def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> Sheet:
+def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
     """Return what a panel is told of a preset.
 
     Args:
@@ -45,7 +47,7 @@ def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
     keys = [entry.key for entry in preset.keys] or sorted(patch.tuning)
-    return Sheet(
+    return PresetView(
         name=patch.name,
         file=file,
         folder=folder,

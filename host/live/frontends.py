@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..events import NoteOff, NoteOn, Turn
-from .command_writer import Waiting
-from .messages import Command, Status
+from ..events import NoteOff, NoteOn, ParameterChange
+from .command_writer import CommandQueue
+from .messages import Command, LiveStatus
 
 TYPED_VELOCITY = 100  # of notes that are typed, which know no velocity
 
@@ -13,7 +13,7 @@ TYPED_VELOCITY = 100  # of notes that are typed, which know no velocity
 class Screen(Protocol):
     """A screen that shows how playing goes."""
 
-    def show(self, report: Status) -> None:
+    def show(self, report: LiveStatus) -> None:
         """The newest report."""
         ...
 
@@ -70,12 +70,12 @@ class Views:
             commands.append(("events", [NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
         return commands
 
-    def keep(self, kept: Waiting) -> bool:
+    def keep(self, kept: CommandQueue) -> bool:
         """Keep what is asked while nothing sounds, but for notes, which would come late; return whether to go on."""
         for command, what in self.asked():
             if command == "stop":
                 return False
-            left = [event for event in what if isinstance(event, Turn)] if command == "events" else what
+            left = [event for event in what if isinstance(event, ParameterChange)] if command == "events" else what
             if left:
                 kept.add(command, left)
         return True

@@ -41,7 +41,7 @@ REMEMBERED = 4096  # blocks that the load is told of: 11 s at 128 samples and 48
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """A source of events: MIDI inputs, or a keyboard."""
 
     def poll(self) -> list[Timed]:
@@ -63,7 +63,7 @@ class Hearing(Protocol):
 
 
 @dataclass
-class Load:
+class RenderLoad:
     """The load: the share of a block's time that rendering takes, for the last `REMEMBERED` blocks."""
 
     parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
@@ -113,7 +113,7 @@ class Loop:
         self,
         player: Player,
         sink: Sink,
-        sources: Sequence[Source],
+        sources: Sequence[EventSource],
         lowest_latency: bool = False,
         on_block: Callable[[Array, list[Event]], None] | None = None,
         whole_blocks: bool = False,
@@ -132,7 +132,7 @@ class Loop:
         """
         self.player, self.sink = player, sink
         self.sources = sources
-        self.load = Load()
+        self.load = RenderLoad()
         self.peak = 0.0  # of the level since it was last asked for
         self.limited = 0.0  # share of the samples of late that the limiter bent
         # Of late; the player and its rack belong to this thread.

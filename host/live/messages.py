@@ -37,7 +37,7 @@ class Setup:
 
 
 @dataclass
-class Status:
+class LiveStatus:
     """The figures that the parent shows."""
 
     device: str

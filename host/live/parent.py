@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Any
 
 from ..errors import Failure, UserError
-from ..events import Hold
+from ..events import ParameterTouch
 from ..play.controller_state import hands_off
-from .command_writer import Mail, Waiting
+from .command_writer import CommandQueue, CommandWriter
 from .frontends import Panel, Screen, Views
-from .messages import Message, Setup, Status
-from .session_recorder import RECORDED, Recording, Tape
+from .messages import LiveStatus, Message, Setup
+from .session_recorder import RECORDED, Recording, SessionRecorder
 from .system_check import advice, bluetooth
 
 # A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
@@ -43,10 +43,10 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
     recording.check(overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
         setup = replace(setup, recording=bool(recording), panel=panel is not None)
-        tape: Tape | None = None
+        tape: SessionRecorder | None = None
         underruns = 0
         came_up = False
-        views, kept = Views(screen, panel), Waiting()
+        views, kept = Views(screen, panel), CommandQueue()
         while not stop.is_set():
             sounding = _Sounding(setup)
             try:
@@ -60,7 +60,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
                 if tape is not None:
                     tape.go_on()
                 elif recording:
-                    tape = files.enter_context(Tape(recording, setup, ready, overwrite))
+                    tape = files.enter_context(SessionRecorder(recording, setup, ready, overwrite))
                 for command, what in kept.take():
                     sounding.send(command, what)
                 _watch(sounding, views, stop, tape, underruns)
@@ -80,7 +80,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
             _pause(views, kept, stop)
 
 
-def _pause(views: Views, kept: Waiting, stop: threading.Event) -> None:
+def _pause(views: Views, kept: CommandQueue, stop: threading.Event) -> None:
     """Let a moment pass before the next attempt; the quit key works meanwhile."""
     until = time.monotonic() + AGAIN_SECONDS
     while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
@@ -110,13 +110,13 @@ class _Sounding:
         self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
         self._process.start()
         theirs.close()
-        self._mail = Mail(self._pipe)
+        self._mail = CommandWriter(self._pipe)
         self._heard = time.monotonic()
         self._patience = START_SECONDS
         self.underruns = 0
         self.setup = setup  # with what it plays now
 
-    def wait_until_ready(self, stop: threading.Event, views: Views, kept: Waiting) -> Status | None:
+    def wait_until_ready(self, stop: threading.Event, views: Views, kept: CommandQueue) -> LiveStatus | None:
         """Return the first report; None if playing was stopped before.
 
         What takes long until then is said, and what is asked is kept.
@@ -128,7 +128,7 @@ class _Sounding:
                     views.say(what)
                 if kind == "ready":
                     self._patience = STUCK_SECONDS
-                    report: Status = what
+                    report: LiveStatus = what
                     return report
             if not views.keep(kept):
                 stop.set()
@@ -190,7 +190,9 @@ class _Sounding:
         self._pipe.close()
 
 
-def _watch(sounding: _Sounding, views: Views, stop: threading.Event, tape: Tape | None, underruns: int) -> None:
+def _watch(
+    sounding: _Sounding, views: Views, stop: threading.Event, tape: SessionRecorder | None, underruns: int
+) -> None:
     """Show, record and pass on, until it is time to stop."""
     while not stop.is_set():
         sounding.wait(MOMENT_SECONDS, views.waited())
@@ -219,7 +221,9 @@ def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
         channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
         return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))
     if kind == "set":  # while there is no sound, hands and feet may leave what they hold
-        return replace(setup, before=[*(event for event in what if not isinstance(event, Hold)), *hands_off()])
+        return replace(
+            setup, before=[*(event for event in what if not isinstance(event, ParameterTouch)), *hands_off()]
+        )
     return setup
 
 

@@ -29,7 +29,7 @@ class Dial:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PresetView:
     """The preset on show, as a panel is told of it.
 
     ``file`` is its file, None for a bare model; ``text`` what that holds, or what a file of it would hold, with paths

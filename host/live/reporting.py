@@ -12,8 +12,8 @@ from ..patch.validation import named, titled
 from ..play.mapping import Mapper
 from ..units import gain_to_db
 from .loop import Loop
-from .messages import Status
-from .session_state import Stage
+from .messages import LiveStatus
+from .session_state import SessionState
 
 USUAL = {
     5: "glide time",
@@ -26,7 +26,7 @@ USUAL = {
 }  # what controllers do that no map has
 
 
-def report(stage: Stage) -> Status:
+def report(stage: SessionState) -> LiveStatus:
     loop = stage.loop
     assert loop is not None
     sink, player = loop.sink, loop.player
@@ -42,7 +42,7 @@ def report(stage: Stage) -> Status:
     p50, p99 = loop.load.percentiles(50, 99)
     place, patch = stage.cast.heard_by(stage.cast.place)
     names, knobs = named(patch.preset, patch.model.card), player.rack.knobs.get(place)
-    return Status(
+    return LiveStatus(
         device=stage.device,
         rate=sink.rate,
         block=sink.block,
@@ -93,7 +93,7 @@ def _measured_ms(loop: Loop) -> float | None:
     return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
 
 
-def last_moved(stage: Stage, loop: Loop) -> str:
+def last_moved(stage: SessionState, loop: Loop) -> str:
     """Return the knob that was moved last, and what it did."""
     moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
     stage.last = next(moved, stage.last)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..progress import TOO_LOUD
 from ..units import note_name
-from .messages import Status
+from .messages import LiveStatus
 
 if TYPE_CHECKING:
     import rich.console
@@ -90,7 +90,7 @@ class Plain:
     def __exit__(self, *error: Any) -> None:
         self._closing.close()
 
-    def show(self, report: Status) -> None:
+    def show(self, report: LiveStatus) -> None:
         """A line, if the last was a second ago."""
         if time.monotonic() < self._next:
             return
@@ -115,7 +115,7 @@ class Plain:
         return self._typist.typed() if self._typist is not None else []
 
 
-def summary(report: Status) -> str:
+def summary(report: LiveStatus) -> str:
     """One line of a report."""
     p50, p99 = report.load
     parts = (
@@ -149,7 +149,7 @@ class Full:
 
         self._typist = typist
         self._said: deque[_Said] = deque(maxlen=SAID)
-        self._report: Status | None = None
+        self._report: LiveStatus | None = None
         self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
         self._closing = contextlib.ExitStack()
 
@@ -160,7 +160,7 @@ class Full:
     def __exit__(self, *error: Any) -> None:
         self._closing.close()
 
-    def show(self, report: Status) -> None:
+    def show(self, report: LiveStatus) -> None:
         """The newest report."""
         if self._report is None:  # only now: what is refused before is one line, without a screen around it
             self._closing.enter_context(self._live)
@@ -198,7 +198,7 @@ class _Page(NamedTuple):
     """The page of `Full`, for whatever width the terminal has when it is drawn."""
 
     hint: str
-    report: Status
+    report: LiveStatus
     said: list[str]
 
     def __rich_console__(
@@ -217,7 +217,7 @@ class _Page(NamedTuple):
         yield from lines
 
 
-def rows(report: Status, width: int = WIDTH) -> list[tuple[str, str]]:
+def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
     """Return what the screen says, name and value: as many rows for every report of a preset, at a width in columns."""
     room = width - LABEL - 2
     p50, p99 = report.load
@@ -255,23 +255,23 @@ def _delay(ahead_ms: float) -> str:
     return f"a knob is heard {ahead_ms:.0f} to {2 * ahead_ms:.0f} ms later"
 
 
-def _age(report: Status) -> str:
+def _age(report: LiveStatus) -> str:
     """Return what is said of how far the last note's sound was behind its knobs, where it may be."""
     return "" if report.age_ms is None else f"  (the last sound {min(report.age_ms, OLDEST_MS):.0f} ms old)"
 
 
-def _too_loud(report: Status) -> str:
+def _too_loud(report: LiveStatus) -> str:
     """Return what is said beside the level while the limiter works hard."""
     return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
 
 
-def _presets(report: Status) -> str:
+def _presets(report: LiveStatus) -> str:
     """Return the preset of all channels, and those of others by their numbers, from 1 on."""
     others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
     return " ".join([report.presets[None], *others])
 
 
-def _latents(report: Status, room: int) -> list[str]:
+def _latents(report: LiveStatus, room: int) -> list[str]:
     """Latents as bars within their spans, by name where there are names."""
     count = min(len(report.latents), len(report.spans))
     titles = [name or str(index) for index, name in enumerate([*report.names, *[""] * count][:count])]
@@ -280,7 +280,7 @@ def _latents(report: Status, room: int) -> list[str]:
     return _knobs(parts, room, KNOBS)
 
 
-def _macros(report: Status, room: int) -> list[str]:
+def _macros(report: LiveStatus, room: int) -> list[str]:
     """Macros as bars, by name."""
     return _knobs([(name, place, place) for name, place in report.macros], room, MACROS)
 

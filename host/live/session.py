@@ -24,7 +24,7 @@ from ..events import Event
 from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
 from ..patch.library import Patch
-from ..patch.live_options import Loaded, Swap
+from ..patch.live_options import LoadedPreset, Swap
 from ..play.player import Machine, Player
 from ..play.rack import Rack
 from ..play.warming import prime, warm_up
@@ -33,11 +33,11 @@ from ..resynthesis.effect import Insert
 from ..shipped import Draft
 from .channel_presets import Slot, by_channel
 from .describing import sheet_of
-from .loop import Loop, Source
+from .loop import EventSource, Loop
 from .messages import Command, Setup
 from .realtime import BESIDES, SOUND, hurry
 from .reporting import report
-from .session_state import Overheard, Stage, Without
+from .session_state import Overheard, SessionState, Without
 
 JACK = "JACK"  # in the name that PortAudio gives to this system
 REPORT_SECONDS = 0.1  # between reports, until another pace is asked
@@ -57,7 +57,7 @@ def run(pipe: Connection, setup: Setup) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
     hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
-    stage = Stage(setup, pipe)
+    stage = SessionState(setup, pipe)
     HOUSE.addHandler(Notices(lambda line: stage.send("say", line)))
     thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
     thread.start()
@@ -83,7 +83,7 @@ def run(pipe: Connection, setup: Setup) -> None:
     os._exit(0)  # clients of a JACK server that has died hang in their clean-up
 
 
-def _sound(stage: Stage) -> None:
+def _sound(stage: SessionState) -> None:
     """The thread that renders: opens all it needs itself, says that it is ready, and goes on to the end."""
     try:
         setup, cast = stage.setup, stage.cast
@@ -96,9 +96,9 @@ def _sound(stage: Stage) -> None:
             stage.ear.heard = white_noise(sink.block)
         warm_up(_rack(patches, sink.rate, stage.ear), sink.block, by_channel(patches))
         stage.inputs = _open_inputs(stage)
-        sources: list[Source] = [stage.hands]
+        sources: list[EventSource] = [stage.hands]
         if stage.inputs is not None:
-            coming: Source = Without(stage.inputs, setup.silent)
+            coming: EventSource = Without(stage.inputs, setup.silent)
             if setup.panel:
                 coming = stage.heard = Overheard(coming)
             sources.insert(0, coming)
@@ -127,7 +127,7 @@ def _sound(stage: Stage) -> None:
         stage.ready.set()
 
 
-def _open_sink(stage: Stage) -> Sink:
+def _open_sink(stage: SessionState) -> Sink:
     setup = stage.setup
     if setup.null:
         stage.device = "nowhere (--null)"
@@ -142,7 +142,7 @@ def _open_sink(stage: Stage) -> Sink:
     return sink
 
 
-def _open_inputs(stage: Stage) -> Inputs | None:
+def _open_inputs(stage: SessionState) -> Inputs | None:
     """MIDI inputs; where nobody asked for one and no card either, their lack is only told."""
     setup = stage.setup
     if not setup.midi:
@@ -156,7 +156,7 @@ def _open_inputs(stage: Stage) -> Inputs | None:
         return None
 
 
-def _recorder(stage: Stage) -> Any:
+def _recorder(stage: SessionState) -> Any:
     def keep(sound: np.ndarray, events: list[Event]) -> None:
         if events:  # first: wherever the recording ends, it knows all that is heard on it
             stage.outbox.append(("events", events))
@@ -165,7 +165,7 @@ def _recorder(stage: Stage) -> Any:
     return keep
 
 
-def _serve(stage: Stage, thread: threading.Thread) -> None:
+def _serve(stage: SessionState, thread: threading.Thread) -> None:
     assert stage.loop is not None
     stage.pipe.send(("ready", report(stage)))
     loading: threading.Thread | None = None
@@ -226,7 +226,7 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
                 return
 
 
-def _flush(stage: Stage) -> None:
+def _flush(stage: SessionState) -> None:
     """Write what waits to the pipe, what is recorded of many blocks together: each message costs the parent time."""
     waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
     for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
@@ -242,7 +242,7 @@ def _flush(stage: Stage) -> None:
             stage.pipe.send(("sound", sound))
 
 
-def _programs(stage: Stage) -> dict[Slot, str]:
+def _programs(stage: SessionState) -> dict[Slot, str]:
     """Presets that program changes have asked for since the last look."""
     assert stage.loop is not None
     asked = stage.loop.programs
@@ -252,7 +252,7 @@ def _programs(stage: Stage) -> dict[Slot, str]:
     return wanted
 
 
-def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
+def _load(stage: SessionState, wanted: Mapping[Slot, str | Draft]) -> None:
     """Open other presets while these sound, and swap them in; what is no good is told and forgotten."""
     assert stage.loop is not None
     stage.loop.brace(1)
@@ -286,11 +286,11 @@ def _load(stage: Stage, wanted: Mapping[Slot, str | Draft]) -> None:
 
 
 def _swap_recorder(
-    stage: Stage, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
+    stage: SessionState, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
 ) -> Callable[[int, int], None]:
     assert stage.loop is not None
     outbox, block = stage.outbox, stage.loop.sink.block
-    presets = [Loaded.of(patches[slot], asked, slot) for slot, asked in wanted.items()]
+    presets = [LoadedPreset.of(patches[slot], asked, slot) for slot, asked in wanted.items()]
 
     def note(time: int, primed: int) -> None:
         outbox.append(("swapped", (time, Swap(presets=presets, primed=primed, block=block))))
@@ -298,11 +298,11 @@ def _swap_recorder(
     return note
 
 
-def _stopped(stage: Stage) -> bool:
+def _stopped(stage: SessionState) -> bool:
     return stage.pipe.poll(0) and stage.pipe.recv()[0] == "stop"
 
 
-def _tell_problem(stage: Stage) -> None:
+def _tell_problem(stage: SessionState) -> None:
     error = stage.problem
     if isinstance(error, TimbrelError):
         stage.pipe.send(("error", (error.args, error.exit_status)))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..events import Hold
+from ..events import ParameterTouch
 from ..files import check_output
 from ..play.controller_state import Holds, hands_off
-from .messages import Setup, Status
+from .messages import LiveStatus, Setup
 
 if TYPE_CHECKING:
     from ..audio.files import SoundWriter
@@ -50,10 +50,10 @@ class Recording:
             raise UserError(f"--record-midi {self.midi} must end in {', '.join(MIDI_SUFFIXES)}; give such a name")
 
 
-class Tape:
+class SessionRecorder:
     """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
 
-    def __init__(self, recording: Recording, setup: Setup, ready: Status, overwrite: bool) -> None:
+    def __init__(self, recording: Recording, setup: Setup, ready: LiveStatus, overwrite: bool) -> None:
         """``ready`` is the first report of what plays ``setup``."""
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
         self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
@@ -65,10 +65,10 @@ class Tape:
         self._next_spill = 0.0
         self._holds = Holds()
 
-    def __enter__(self) -> "Tape":
+    def __enter__(self) -> "SessionRecorder":
         from ..audio.files import sound_writer
         from ..midi.record import Recorder
-        from ..patch.live_options import Fitting, Note, Opening
+        from ..patch.live_options import LiveOptions, Opening, RecordingNotes
 
         setup, ready = self._setup, self._ready
         if self._recording.sound is not None:
@@ -81,8 +81,8 @@ class Tape:
                 Opening(name=ready.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
                 for slot, digest in ready.digests.items()
             ]
-            fitting = Fitting(voices=setup.voices, controller=setup.controller, presets=presets)
-            note = Note(fitting=fitting, opening=opening)
+            fitting = LiveOptions(voices=setup.voices, controller=setup.controller, presets=presets)
+            note = RecordingNotes(fitting=fitting, opening=opening)
             self._midi = self._files.enter_context(
                 Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
             )
@@ -97,7 +97,7 @@ class Tape:
         """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
         self._began = self._samples
         if self._midi is not None:
-            held = [event for event in self._holds.let_go(()) if isinstance(event, Hold)]
+            held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
     def take(self, kind: str, what: Any) -> None:
@@ -110,10 +110,10 @@ class Tape:
             return
         if kind == "swapped":
             if self._midi is not None:
-                from ..patch.live_options import Note
+                from ..patch.live_options import RecordingNotes
 
                 at, swap = what
-                self._midi.note(at + self._began, Note(swap=swap).text())
+                self._midi.note(at + self._began, RecordingNotes(swap=swap).text())
             return
         import numpy as np
 

@@ -11,9 +11,9 @@ from typing import Any
 from ..audio.device import Ear
 from ..events import ControlChange, Event, Timing
 from ..midi.ports import Inputs, Timed
-from ..patch.live_options import Fitting
-from .channel_presets import Cast
-from .loop import Loop, Source
+from ..patch.live_options import LiveOptions
+from .channel_presets import ChannelPresets
+from .loop import EventSource, Loop
 from .messages import Message, Setup
 
 MOST_HEARD = 1024  # events between two reports: eight knobs that are swept send 40
@@ -38,7 +38,7 @@ class PassedOn:
 class Without:
     """A source without some of its channels (0 to 15), which nobody hears."""
 
-    def __init__(self, source: Source, channels: Collection[int]) -> None:
+    def __init__(self, source: EventSource, channels: Collection[int]) -> None:
         self._source, self._channels = source, channels
 
     def poll(self) -> list[Timed]:
@@ -49,7 +49,7 @@ class Without:
 class Overheard:
     """A source, with what came from it lately for whoever asks, for people: of too much, the oldest is forgotten."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: EventSource) -> None:
         self._source, self._lately = source, deque[Event](maxlen=MOST_HEARD)
 
     def poll(self) -> list[Timed]:
@@ -64,13 +64,13 @@ class Overheard:
 
 
 @dataclass
-class Stage:
+class SessionState:
     """The state that the threads of the process share."""
 
     setup: Setup
     pipe: Connection
     hands: PassedOn = field(default_factory=PassedOn)
-    cast: Cast = field(init=False)
+    cast: ChannelPresets = field(init=False)
     loop: Loop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
@@ -83,8 +83,8 @@ class Stage:
     outbox: deque[Message] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        fitting = Fitting(voices=self.setup.voices, controller=self.setup.controller)
-        self.cast = Cast(fitting, self.setup.programs)
+        fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
+        self.cast = ChannelPresets(fitting, self.setup.programs)
 
     def send(self, kind: Any, what: Any) -> None:
         """Leave a message for the thread that writes to the pipe."""

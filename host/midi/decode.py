@@ -29,7 +29,7 @@ SYSTEM_RESET = 0xFF
 RESET_CONTROLLERS, ALL_NOTES_OFF = 121, 123
 
 
-class Decoder:
+class MidiDecoder:
     """Takes the bytes of one port in pieces of any size, and never fails (MIDI 1.0 Detailed Specification).
 
     System exclusive and system common messages end running status, and so their data are passed over like any other

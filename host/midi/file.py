@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Timing
 from . import private_events
 from .decode import CLOCK, channel_event
-from .smf import OWN, Broken, Track, parse
+from .smf import OWN, MidiTrack, SmfError, parse
 
 LONGEST_SECONDS = 36_000  # ten hours: longer is a broken delta time, not music
 DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's own default
@@ -62,7 +62,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
         clock = _Clock.of(division)
         sequences = [[track] for track in tracks] if kind == 2 else [tracks]
         return _perform(sequences, clock, sample_rate)
-    except Broken as problem:
+    except SmfError as problem:
         raise UserError(f"cannot read {path}: {problem}") from problem
 
 
@@ -77,18 +77,20 @@ class _Clock(NamedTuple):
         """Return the clock that a header's division field asks for."""
         if not division & 0x8000:
             if division == 0:
-                raise Broken("0 ticks a quarter note in its header; at least 1 is needed")
+                raise SmfError("0 ticks a quarter note in its header; at least 1 is needed")
             return cls(Fraction(1, 1_000_000 * division), follows_tempo=True)
         frame_rate, ticks = 256 - (division >> 8), division & 0xFF
         if frame_rate not in FRAME_RATES or ticks == 0:
-            raise Broken(f"SMPTE time of {frame_rate} frames, {ticks} ticks each; 24, 25, 29 or 30 and 1 to 255 exist")
+            raise SmfError(
+                f"SMPTE time of {frame_rate} frames, {ticks} ticks each; 24, 25, 29 or 30 and 1 to 255 exist"
+            )
         return cls(1 / (FRAME_RATES[frame_rate] * ticks), follows_tempo=False)
 
 
 class _TempoMap:
     """Turns ticks into units of the clock, exactly: whole numbers all the way."""
 
-    def __init__(self, tracks: Sequence[Track], clock: _Clock) -> None:
+    def __init__(self, tracks: Sequence[MidiTrack], clock: _Clock) -> None:
         changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []
         self.changes = sorted(changes, key=lambda change: change[0])  # ticks, microseconds a quarter note
         self._ticks = [0]
@@ -105,7 +107,7 @@ class _TempoMap:
         return self._units[at] + (tick - self._ticks[at]) * self._tempos[at]
 
 
-def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: int) -> Performance:
+def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rate: int) -> Performance:
     """Play sequences of simultaneous tracks one after another."""
     samples_a_unit = clock.unit_seconds * sample_rate
     events: list[Event] = []
@@ -116,7 +118,7 @@ def _perform(sequences: Sequence[Sequence[Track]], clock: _Clock, sample_rate: i
         end = start + tempo_map.units(max((track.end for track in tracks), default=0))
         if end * clock.unit_seconds > LONGEST_SECONDS:
             hours = float(end * clock.unit_seconds / 3600)
-            raise Broken(f"it lasts {hours:.3g} hours; at most {LONGEST_SECONDS // 3600} can be played")
+            raise SmfError(f"it lasts {hours:.3g} hours; at most {LONGEST_SECONDS // 3600} can be played")
         messages = sorted((message for track in tracks for message in track.messages), key=lambda message: message[0])
         events_here = [
             _event(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)

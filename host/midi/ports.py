@@ -17,7 +17,7 @@ from ..errors import UserError, nearest
 from ..events import Event
 from ..play.controller_state import Holds
 from .connections import JackWires, Unknown, Wires
-from .decode import Decoder
+from .decode import MidiDecoder
 
 CLIENT = "timbrel-midi"
 VIRTUAL = "virtual"
@@ -47,7 +47,7 @@ class _Port:
     place: str | None = None  # the input's own name, where connections are known
     guests: frozenset[str] = frozenset()  # who else was connected to it, by hand, at the last look
     patience: int = PATIENCE_LOOKS  # that may still find it without its sender; none once it was connected
-    decoder: Decoder = field(default_factory=Decoder)
+    decoder: MidiDecoder = field(default_factory=MidiDecoder)
     clock: float = 0.0  # seconds by RtMidi's stamps, which count from the message before
     offset: float | None = None  # the least seen between our clock and the stamps: what came without waiting
     seen: float = 0.0

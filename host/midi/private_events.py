@@ -6,24 +6,24 @@ the bit; the target's name ends it, as UTF-8.
 
 import struct
 
-from ..events import Hold, Turn
-from .smf import Broken
+from ..events import ParameterChange, ParameterTouch
+from .smf import SmfError
 
 TURN, HOLD = 0, 1
 _TURN = struct.Struct(">BBd")
 _HOLD = struct.Struct(">BB?")
 
 
-def to_bytes(event: Turn | Hold) -> bytes:
+def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
     """Return what a file holds of an event, but for its time."""
-    if isinstance(event, Turn):
+    if isinstance(event, ParameterChange):
         head = _TURN.pack(TURN, event.channel, event.value)
     else:
         head = _HOLD.pack(HOLD, event.channel, event.down)
     return head + event.target.encode(errors="replace")
 
 
-def from_bytes(time: int, data: bytes) -> Turn | Hold:
+def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
     """Return the event at a sample that `to_bytes` gave.
 
     Raises:
@@ -35,5 +35,7 @@ def from_bytes(time: int, data: bytes) -> Turn | Hold:
     except (struct.error, UnicodeDecodeError):
         kind = channel = -1
     if kind not in (TURN, HOLD) or channel not in range(16):
-        raise Broken(f"an event of timbrel's own that it does not know: 0x{data.hex()}; record it again")
-    return Turn(time, channel, target, value) if kind == TURN else Hold(time, channel, target, value)
+        raise SmfError(f"an event of timbrel's own that it does not know: 0x{data.hex()}; record it again")
+    return (
+        ParameterChange(time, channel, target, value) if kind == TURN else ParameterTouch(time, channel, target, value)
+    )

@@ -19,15 +19,15 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
-    Hold,
     KeyPressure,
     NoteOff,
     NoteOn,
+    ParameterChange,
+    ParameterTouch,
     PitchBend,
     ProgramChange,
-    Shed,
+    StealVoice,
     Tempo,
-    Turn,
     ZoneSize,
 )
 from ..files import replacing
@@ -195,7 +195,7 @@ def _message(event: "Event | _Note") -> bytes:
     match event:
         case _Note(_, text):
             return _ours(text.encode())
-        case Turn() | Hold():
+        case ParameterChange() | ParameterTouch():
             return _ours(private_events.to_bytes(event))
         case NoteOn(_, channel, key, velocity):
             return bytes([0x90 | channel, key, velocity])
@@ -213,5 +213,5 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
-        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | Shed():  # which no port sends
+        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | StealVoice():  # which no port sends
             raise ValueError(f"a MIDI file has no {event}")

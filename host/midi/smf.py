@@ -16,15 +16,15 @@ from .decode import CLOCK, MESSAGE_LENGTHS
 # message for: its kind, below every character of a text, and its data.
 OURS = b"\x7f\x7dtimbrel"
 OWN_EVENTS = 8  # kinds of such events, from 0 on
-OWN = 0xFF  # the status of such an event in a `Track`
+OWN = 0xFF  # the status of such an event in a `MidiTrack`
 
 
-class Broken(Exception):
+class SmfError(Exception):
     """Says what is wrong with the bytes; the caller adds the file's name."""
 
 
 @dataclass
-class Track:
+class MidiTrack:
     """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks.
 
     A message is a channel message, a status of the MIDI clock without data, or `OWN` with the data of an event of
@@ -38,7 +38,7 @@ class Track:
     notes: list[tuple[int, str]] = field(default_factory=list)
 
 
-def parse(data: bytes) -> tuple[int, int, list[Track]]:
+def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
     """Return the type, the division and the tracks of a whole file, which begins with ``MThd``.
 
     Raises:
@@ -47,15 +47,15 @@ def parse(data: bytes) -> tuple[int, int, list[Track]]:
     chunks = _chunks(data)
     _, header = next(chunks)
     if len(header) < 6:
-        raise Broken(f"its header holds {len(header)} bytes; 6 are needed")
+        raise SmfError(f"its header holds {len(header)} bytes; 6 are needed")
     kind, declared, division = unpack(">HHH", header[:6])
     if kind > 2:
-        raise Broken(f"a file of type {kind}; types 0, 1 and 2 exist")
-    tracks: list[Track] = []
+        raise SmfError(f"a file of type {kind}; types 0, 1 and 2 exist")
+    tracks: list[MidiTrack] = []
     while len(tracks) < declared:
         name, body = next(chunks, (b"", b""))
         if not name:
-            raise Broken(f"it holds {len(tracks)} of its {declared} tracks: it was cut off")
+            raise SmfError(f"it holds {len(tracks)} of its {declared} tracks: it was cut off")
         if name == b"MTrk":  # other chunks are to be passed over, says the format
             tracks.append(_parse_track(body, len(tracks) + 1))
     return kind, division, tracks
@@ -66,18 +66,18 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 0
     while at < len(data):
         if at + 8 > len(data):
-            raise Broken(f"cut off: the chunk at byte {at} holds {len(data) - at} of the 8 bytes of its head")
+            raise SmfError(f"cut off: the chunk at byte {at} holds {len(data) - at} of the 8 bytes of its head")
         name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8])
         body = data[at + 8 : at + 8 + length]
         if len(body) < length:
-            raise Broken(f"cut off: the chunk at byte {at} holds {len(body)} of {length} bytes")
+            raise SmfError(f"cut off: the chunk at byte {at} holds {len(body)} of {length} bytes")
         yield name, body
         at += 8 + length
 
 
-def _parse_track(body: bytes, number: int) -> Track:
+def _parse_track(body: bytes, number: int) -> MidiTrack:
     """Parse track ``number`` (from 1) until its end mark, or else until its bytes end."""
-    track = Track()
+    track = MidiTrack()
     try:
         for track.end, status, data in _raw_events(body):
             if status < 0xF0:
@@ -95,12 +95,12 @@ def _parse_track(body: bytes, number: int) -> Track:
                 break
             elif status == 0xFF and data[0] == 0x51:
                 if len(data) != 4 or not any(data[1:]):
-                    raise Broken(f"a tempo of 0x{data[1:].hex()}; 3 bytes, not all 0, are needed")
+                    raise SmfError(f"a tempo of 0x{data[1:].hex()}; 3 bytes, not all 0, are needed")
                 track.tempos.append((track.end, int.from_bytes(data[1:])))
     except IndexError as error:
-        raise Broken(f"track {number} ends within an event") from error
-    except Broken as problem:
-        raise Broken(f"track {number} is broken: {problem}") from problem
+        raise SmfError(f"track {number} ends within an event") from error
+    except SmfError as problem:
+        raise SmfError(f"track {number} is broken: {problem}") from problem
     return track
 
 
@@ -116,7 +116,7 @@ def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
         elif running:  # kept across meta and system exclusive events, which more files rely on than break by
             status = running
         else:
-            raise Broken(f"0x{status:02x} at byte {at}, where a status must be")
+            raise SmfError(f"0x{status:02x} at byte {at}, where a status must be")
         if status < 0xF0:
             running = status
             start, length = at, MESSAGE_LENGTHS[status >> 4]
@@ -125,12 +125,12 @@ def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
         elif status == 0xFF:
             length, start = _variable_length(body, at + 1)
         else:
-            raise Broken(f"status 0x{status:02x} before byte {at}, which no file may hold")
+            raise SmfError(f"status 0x{status:02x} before byte {at}, which no file may hold")
         end = start + length
         if end > len(body):
             raise IndexError
         if status < 0xF0 and max(body[start:end]) > 0x7F:
-            raise Broken(f"a message of status 0x{status:02x} with data above 0x7f at byte {at}")
+            raise SmfError(f"a message of status 0x{status:02x} with data above 0x7f at byte {at}")
         yield tick, status, body[at : at + 1] + body[start:end] if status == 0xFF else body[start:end]
         at = end
 
@@ -142,4 +142,4 @@ def _variable_length(body: bytes, at: int) -> tuple[int, int]:
         value = value << 7 | body[place] & 0x7F
         if body[place] < 0x80:
             return value, place + 1
-    raise Broken(f"a number of more than four bytes at byte {at}")
+    raise SmfError(f"a number of more than four bytes at byte {at}")

@@ -8,12 +8,12 @@ from ..errors import UserError
 from ..live.preset_view import Dial
 from ..patch.text import editing
 from . import protocol, serialize
-from .history import State
+from .history import PresetState
 
 EFFECTS = "effects."
 
 
-def baked(state: State, targets: Collection[str], dials: Mapping[str, Dial]) -> str:
+def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial]) -> str:
     """Return the text of a state in which these targets rest where they stand, as far as a file has a place for that.
 
     Args:
@@ -32,7 +32,7 @@ def baked(state: State, targets: Collection[str], dials: Mapping[str, Dial]) -> 
     return editing.with_values(state.text, moved, codes)
 
 
-def with_path(text: str, word: protocol.Path, latents: int) -> str:
+def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
     """Return a preset's text with the path of a word."""
     if word.points is None:
         return editing.with_path(text, None)
@@ -46,7 +46,7 @@ def with_path(text: str, word: protocol.Path, latents: int) -> str:
     return editing.with_path(text, motion | ({"loop": True} if word.loop else {}))
 
 
-def with_effect(text: str, word: protocol.Effect) -> str:
+def with_effect(text: str, word: protocol.EffectMessage) -> str:
     """Return a preset's text with its effects as a word wants them."""
     count = len(tomllib.loads(text).get("effects", []))
     if word.do == "add":

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
-from ..events import ControlChange, Event, Hold, NoteOff, NoteOn
+from ..events import ControlChange, Event, NoteOff, NoteOn, ParameterTouch
 
 SUSTAIN = 64
 PANIC = (SUSTAIN, 123, 120)  # the pedal up, all notes off, all sound off
 
 
-class Hands:
+class HeldControls:
     """Keys that are down, the pedal, and targets that are held, by page."""
 
     def __init__(self, play: Callable[[Event], None]) -> None:
@@ -51,7 +51,7 @@ class Hands:
         own = self._holds.setdefault(page, {})
         for target, value in values.items():
             if not self.held(target):
-                self._play(Hold(0, self.channel, target, True))
+                self._play(ParameterTouch(0, self.channel, target, True))
             own.setdefault(target, value)
 
     def drop(self, page: Hashable, targets: Iterable[str]) -> dict[str, float]:
@@ -61,7 +61,7 @@ class Hands:
             if target in own:
                 before[target] = own.pop(target)
                 if not self.held(target):
-                    self._play(Hold(0, self.channel, target, False))
+                    self._play(ParameterTouch(0, self.channel, target, False))
         return before
 
     def leave(self, page: Hashable) -> dict[str, float]:
@@ -90,7 +90,7 @@ class Hands:
             for target in [target for target in own if target not in known]:
                 del own[target]
         for target in sorted({target for own in self._holds.values() for target in own}):
-            self._play(Hold(0, channel, target, True))
+            self._play(ParameterTouch(0, channel, target, True))
 
     def forget_keys(self) -> None:
         """Note that another process sounds, which knows no key that is down."""

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..errors import TimbrelError
-from ..events import Event, Turn
-from ..live.messages import Status
-from ..live.preset_view import Dial, Sheet
+from ..events import Event, ParameterChange
+from ..live.messages import LiveStatus
+from ..live.preset_view import Dial, PresetView
 from ..patch.text import editing
 from ..patch.text.binding import bound
 from ..shipped import Draft
 from . import edits, protocol, serialize
-from .held_controls import Hands
-from .history import History, State, Step, Values
+from .held_controls import HeldControls
+from .history import History, HistoryEntry, PresetState, Values
 from .learning import Learning
-from .presets import Presets
+from .presets import PresetFolder
 
 IN_FLIGHT_SECONDS = 0.5  # after which a report counts again that does not know yet what a hand did
 
@@ -32,7 +32,7 @@ class Out(Protocol):
         """Play an event."""
         ...
 
-    def turn(self, turns: Sequence[Turn]) -> None:
+    def turn(self, turns: Sequence[ParameterChange]) -> None:
         """Turn targets; of those of one target that wait, only the last counts."""
         ...
 
@@ -49,16 +49,16 @@ class Out(Protocol):
         ...
 
 
-class Board:
+class PanelState:
     """The preset on show and all that pages do to it; a page is any hashable object."""
 
     def __init__(self, out: Out, home: Path) -> None:
         """``home`` is the folder of presets where the one on show has none of its own."""
         self._out, self._home = out, home
-        self._presets = Presets(home, home)
-        self._hands = Hands(out.play)
+        self._presets = PresetFolder(home, home)
+        self._hands = HeldControls(out.play)
         self._learning = Learning(self._bind, lambda: self._tell(learn=self._learn_state()))
-        self._sheet: Sheet | None = None
+        self._sheet: PresetView | None = None
         self._dials: dict[str, Dial] = {}
         self._name, self._kept = "", ""  # the preset's name, and the text of its file
         self._text, self._rests = "", dict[str, float]()  # its text by now, and where targets rest in that
@@ -70,14 +70,14 @@ class Board:
         self._in_flight: dict[str, tuple[float, float]] = {}  # what hands sent, and until when reports may not know it
         self._histories = {"A": History(), "B": History()}
         self._side: Literal["A", "B"] = "A"
-        self._other: State | None = None
-        self._status: Status | None = None
+        self._other: PresetState | None = None
+        self._status: LiveStatus | None = None
         self._away = True
         self._number = 0
 
     # what pages say
 
-    def hear(self, page: Hashable, word: protocol.Word) -> None:
+    def hear(self, page: Hashable, word: protocol.PageMessage) -> None:
         """Do what a page says; what cannot be done is told to it in a line."""
         try:
             self._do(page, word)
@@ -89,51 +89,51 @@ class Board:
         """Let go of all that a page held: it has gone."""
         self._step(self._hands.leave(page))
 
-    def _do(self, page: Hashable, word: protocol.Word) -> None:
+    def _do(self, page: Hashable, word: protocol.PageMessage) -> None:
         match word:
-            case protocol.Note(key=key, velocity=velocity):
+            case protocol.NoteMessage(key=key, velocity=velocity):
                 self._hands.key(page, key, velocity)
-            case protocol.Sustain(down=down):
+            case protocol.SustainMessage(down=down):
                 self._hands.pedal(page, down)
-            case protocol.Panic():
+            case protocol.PanicMessage():
                 self._hands.panic()
-            case protocol.Presets():
+            case protocol.PresetsMessage():
                 self._out.tell({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
-            case protocol.Load(name=name):
+            case protocol.LoadMessage(name=name):
                 self._out.load(self._presets.find(name))
                 self._asked = None
             case _ if self._sheet is not None:
                 self._change(page, word, self._sheet)
 
-    def _change(self, page: Hashable, word: protocol.Word, sheet: Sheet) -> None:
+    def _change(self, page: Hashable, word: protocol.PageMessage, sheet: PresetView) -> None:
         """Do what a page says to the preset."""
         match word:
-            case protocol.Grab(targets=targets):
+            case protocol.GrabMessage(targets=targets):
                 self._hands.grab(page, {target: self._values[target] for target in self._known(targets)})
-            case protocol.Move(values=values):
+            case protocol.MoveMessage(values=values):
                 held = [target for target in self._known(values) if self._hands.holds(page, target)]
                 self._turn({target: values[target] for target in held})
-            case protocol.Drop(targets=targets):
+            case protocol.DropMessage(targets=targets):
                 self._step(self._hands.drop(page, targets))
-            case protocol.Set(values=values):
+            case protocol.SetMessage(values=values):
                 before = {target: self._values[target] for target in self._known(values)}
                 self._turn({target: values[target] for target in before})
                 self._step(before)
-            case protocol.Undo():
+            case protocol.UndoMessage():
                 self._go(self._history.undo())
-            case protocol.Redo():
+            case protocol.RedoMessage():
                 self._go(self._history.redo())
-            case protocol.Side(side=side):
+            case protocol.SideMessage(side=side):
                 self._compare(side)
-            case protocol.Learn(target=target):
+            case protocol.LearnMessage(target=target):
                 self._learning.want(target if target in self._dials else None)
-            case protocol.Unlearn(target=target):
+            case protocol.UnlearnMessage(target=target):
                 self._edit(editing.without_maps(self._now(), target))
-            case protocol.Save(name=name, overwrite=overwrite):
+            case protocol.SaveMessage(name=name, overwrite=overwrite):
                 self._save(name, overwrite, sheet.files)
-            case protocol.Path():
+            case protocol.PathMessage():
                 self._edit(edits.with_path(self._now(), word, len(sheet.latents)))
-            case protocol.Effect():
+            case protocol.EffectMessage():
                 self._edit(edits.with_effect(self._now(), word))
 
     def _known(self, targets: Iterable[str]) -> list[str]:
@@ -148,7 +148,9 @@ class Board:
             reached[target] = min(max(value, dial.low), dial.high)
             self._in_flight[target] = reached[target], until
         if reached:
-            self._out.turn([Turn(0, self._hands.channel, target, value) for target, value in reached.items()])
+            self._out.turn(
+                [ParameterChange(0, self._hands.channel, target, value) for target, value in reached.items()]
+            )
         self._show(reached)
 
     def _show(self, values: Values) -> None:
@@ -169,15 +171,15 @@ class Board:
         """Note a gesture that began at these values, if it changed any."""
         changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
         if changed:
-            self._history.add(Step(changed, {target: self._values[target] for target in changed}))
+            self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
             self._tell(preset=self._preset_state())
 
-    def _state(self) -> State:
-        return State(self._text, dict(self._rests), dict(self._values))
+    def _state(self) -> PresetState:
+        return PresetState(self._text, dict(self._rests), dict(self._values))
 
-    def _go(self, to: State | Values | None) -> None:
+    def _go(self, to: PresetState | Values | None) -> None:
         """Go back to a state, or on to one."""
-        if isinstance(to, State):
+        if isinstance(to, PresetState):
             self._become(to)
         elif to is not None:
             self._turn({target: to[target] for target in self._known(to)})
@@ -193,7 +195,7 @@ class Board:
             self._become(there)
         self._tell(preset=self._preset_state())
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: PresetState) -> None:
         """Play another state of the preset: by turning what differs, or as a draft where its text does."""
         if state.text == self._text:
             self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
@@ -206,7 +208,7 @@ class Board:
             return
         before = self._state()
         self._draft(text)
-        self._history.add(Step(before, self._state()))
+        self._history.add(HistoryEntry(before, self._state()))
         self._tell(preset=self._preset_state())
 
     def _draft(self, text: str) -> None:
@@ -220,7 +222,7 @@ class Board:
         """Return the preset's text with all targets resting where they stand."""
         return self._baked(self._state())
 
-    def _baked(self, state: State) -> str:
+    def _baked(self, state: PresetState) -> str:
         numbers_change = self._asked is not None  # of effects, with a draft that is on its way
         kept = {target for target in state.values if not (numbers_change and target.startswith(edits.EFFECTS))}
         return edits.baked(state, kept, self._dials)
@@ -282,7 +284,7 @@ class Board:
                 self._say(what, "warning")
                 self._tell(sound=serialize.sound(self._status, self._away))
 
-    def _report(self, status: Status) -> None:
+    def _report(self, status: LiveStatus) -> None:
         before = serialize.sound(self._status, self._away)
         self._status, self._away = status, False
         self._hands.channel = status.channel
@@ -304,7 +306,7 @@ class Board:
             self._tell(waiting=waiting)
         self._out.tell(serialize.meters(status))
 
-    def _take_sheet(self, sheet: Sheet) -> None:
+    def _take_sheet(self, sheet: PresetView) -> None:
         """Show what plays now: another preset, or a text that was asked for."""
         if self._asked is not None and sheet.text != self._asked:
             return  # one that was asked for before
@@ -320,7 +322,7 @@ class Board:
             self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._rests.items()}
         else:
             stays = {}
-            self._name, self._kept, self._presets = sheet.name, sheet.text, Presets(sheet.folder, self._home)
+            self._name, self._kept, self._presets = sheet.name, sheet.text, PresetFolder(sheet.folder, self._home)
             self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
             self._defaults = dict(self._rests)
         stays = {target: value for target, value in stays.items() if value != self._rests.get(target, value)}

@@ -14,7 +14,7 @@ MOST_WAITING = 4096  # messages for a reader who does not read; the oldest go
 LONGEST_AT_ONCE = 16 << 10  # bytes: a socket that can be written to has room for a hundred thousand
 
 
-class Post:
+class PipeWriter:
     """Messages on their way through a pipe, in order, as lists of those that wait together.
 
     One that takes an earlier one's place is sent once.

@@ -31,7 +31,7 @@ class Listed:
     path: str
 
 
-class Presets:
+class PresetFolder:
     """The presets that ship, and those of a folder."""
 
     def __init__(self, folder: Path, home: Path) -> None:

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..live.messages import Command
 from ..live.realtime import hurry_no_more
 from ..play.controller_state import Holds
-from .pipe_writer import Post
+from .pipe_writer import PipeWriter
 
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = "0.0.0.0"
@@ -95,7 +95,7 @@ class PanelProcess:
         self._began = 0.0
         self._pipe: Connection | None = None
         self._process: BaseProcess | None = None
-        self._post: Post | None = None
+        self._post: PipeWriter | None = None
 
     def __enter__(self) -> "PanelProcess":
         self._begin()
@@ -164,7 +164,7 @@ class PanelProcess:
         self._process.start()
         theirs.close()
         self._began = time.monotonic()
-        self._post = Post(self._pipe)
+        self._post = PipeWriter(self._pipe)
         for kind in ("sheet", "report"):
             if kind in self._kept:
                 self._post.put((kind, self._kept[kind]))

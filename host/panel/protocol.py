@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-LONGEST_WORD = 64 << 10  # bytes: a drawn path; all other words are a few hundred
+LONGEST_MESSAGE = 64 << 10  # bytes: a drawn path; all other words are a few hundred
 MOST_TARGETS = 512  # in one word: a model of 64 latents, and several effects
 MOST_POINTS = 512  # of a path: more are not drawn in one stroke
 LONGEST_TARGET = 80  # characters
@@ -16,101 +16,106 @@ Targets = Annotated[list[Target], Meta(max_length=MOST_TARGETS)]
 Values = Annotated[dict[Target, float], Meta(max_length=MOST_TARGETS)]
 
 
-class _Word(msgspec.Struct, tag_field="t", tag=str.lower, forbid_unknown_fields=True):
+def _tag(name: str) -> str:
+    """Return the field ``t`` of a message: the name of its class in small letters, without the word message."""
+    return name.removesuffix("Message").lower()
+
+
+class _PageMessage(msgspec.Struct, tag_field="t", tag=_tag, forbid_unknown_fields=True):
     """A word: the object's ``t`` is its name in small letters."""
 
 
-class Hello(_Word):
+class HelloMessage(_PageMessage):
     """The first word: who knows the token may play."""
 
     token: Annotated[str, Meta(max_length=128)]
 
 
-class Grab(_Word):
+class GrabMessage(_PageMessage):
     """A hand takes hold of targets."""
 
     targets: Targets
 
 
-class Move(_Word):
+class MoveMessage(_PageMessage):
     """A hand moves what it holds."""
 
     values: Values
 
 
-class Drop(_Word):
+class DropMessage(_PageMessage):
     """A hand lets go."""
 
     targets: Targets
 
 
-class Set(_Word):
+class SetMessage(_PageMessage):
     """Values that are typed or clicked."""
 
     values: Values
 
 
-class Note(_Word):
+class NoteMessage(_PageMessage):
     """A key goes down, or comes up with velocity 0."""
 
     key: Annotated[int, Meta(ge=0, le=127)]
     velocity: Annotated[int, Meta(ge=0, le=127)]
 
 
-class Sustain(_Word):
+class SustainMessage(_PageMessage):
     """The sustain pedal."""
 
     down: bool
 
 
-class Panic(_Word):
+class PanicMessage(_PageMessage):
     """All sound ends."""
 
 
-class Undo(_Word):
+class UndoMessage(_PageMessage):
     """Undo: the last step is taken back."""
 
 
-class Redo(_Word):
+class RedoMessage(_PageMessage):
     """Redo: the step that was undone last is done again."""
 
 
-class Presets(_Word):
+class PresetsMessage(_PageMessage):
     """The page asks for the list."""
 
 
-class Side(_Word):
+class SideMessage(_PageMessage):
     """The other side of a comparison is heard."""
 
     side: Literal["A", "B"]
 
 
-class Learn(_Word):
+class LearnMessage(_PageMessage):
     """A target waits for a knob, or none does any more."""
 
     target: Target | None
 
 
-class Unlearn(_Word):
+class UnlearnMessage(_PageMessage):
     """A target has no knob any more."""
 
     target: Target
 
 
-class Load(_Word):
+class LoadMessage(_PageMessage):
     """Another preset plays."""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
-class Save(_Word):
+class SaveMessage(_PageMessage):
     """The preset is kept as it sounds, under a name."""
 
     name: Annotated[str, Meta(min_length=1, max_length=LONGEST_TITLE)]
     overwrite: bool = False
 
 
-class Path(_Word):
+class PathMessage(_PageMessage):
     """A path among codes that all latents follow, or none any more."""
 
     points: (
@@ -125,7 +130,7 @@ class Path(_Word):
             raise ValueError("give one of seconds and beats")
 
 
-class Effect(_Word):
+class EffectMessage(_PageMessage):
     """An effect comes, goes, moves, or is passed by."""
 
     do: Literal["add", "remove", "move", "bypass"]
@@ -135,34 +140,34 @@ class Effect(_Word):
     on: bool = True
 
 
-Word = (
-    Hello
-    | Grab
-    | Move
-    | Drop
-    | Set
-    | Note
-    | Sustain
-    | Panic
-    | Undo
-    | Redo
-    | Presets
-    | Side
-    | Learn
-    | Unlearn
-    | Load
-    | Save
-    | Path
-    | Effect
+PageMessage = (
+    HelloMessage
+    | GrabMessage
+    | MoveMessage
+    | DropMessage
+    | SetMessage
+    | NoteMessage
+    | SustainMessage
+    | PanicMessage
+    | UndoMessage
+    | RedoMessage
+    | PresetsMessage
+    | SideMessage
+    | LearnMessage
+    | UnlearnMessage
+    | LoadMessage
+    | SaveMessage
+    | PathMessage
+    | EffectMessage
 )
-_WORDS = msgspec.json.Decoder(Word)
+_DECODER = msgspec.json.Decoder(PageMessage)
 
 
-def read_word(text: str) -> Word:
+def read_message(text: str) -> PageMessage:
     """Return the word of a frame.
 
     Raises:
         ValueError: it is none; the message is one line.
     """
-    word: Word = _WORDS.decode(text)
+    word: PageMessage = _DECODER.decode(text)
     return word

@@ -28,7 +28,7 @@ POLICY = {
 }
 
 
-class Report:
+class ReportFiles:
     """The answers below `PATH`."""
 
     def __init__(self, folder: Path | None, token: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..audio.parameters import RANGES, SETTINGS
 from ..errors import printable
-from ..live.messages import Status
-from ..live.preset_view import Dial, Sheet
+from ..live.messages import LiveStatus
+from ..live.preset_view import Dial, PresetView
 
 EVEN = ("latent", "macro", "morph")  # whose ways are as even as training made them
 LOG_RATIO = 50.0  # between the ends of a range from which on a slider's way is logarithmic
@@ -16,7 +16,7 @@ MIDDLE = 60
 SILENT_DB = -100.0  # and below: what pages are told of no sound at all
 
 
-def model(sheet: Sheet) -> dict[str, Any]:
+def model(sheet: PresetView) -> dict[str, Any]:
     """Return what pages are told of a model."""
     names = ("title", "low", "high", "default", "mean", "std")
     return {
@@ -30,7 +30,7 @@ def model(sheet: Sheet) -> dict[str, Any]:
     }
 
 
-def keys(sheet: Sheet) -> dict[str, int]:
+def keys(sheet: PresetView) -> dict[str, int]:
     """Return which keys sound, and which of them a page begins with."""
     low, high = sheet.keys
     return {"low": low, "high": high, "center": min(max(MIDDLE, low), high)}
@@ -85,7 +85,7 @@ def available_effects() -> list[str]:
     return sorted(set(RANGES) - needing)
 
 
-def meters(status: Status) -> dict[str, Any]:
+def meters(status: LiveStatus) -> dict[str, Any]:
     """Return how the sound goes."""
     return {
         "t": "meters",
@@ -105,7 +105,7 @@ def meters(status: Status) -> dict[str, Any]:
     }
 
 
-def waiting(status: Status) -> dict[str, dict[str, float]]:
+def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
     """Return, by target and source, where controllers stand that have yet to meet their targets."""
     found: dict[str, dict[str, float]] = {}
     for (target, source), stands in status.waiting.items():
@@ -113,7 +113,7 @@ def waiting(status: Status) -> dict[str, dict[str, float]]:
     return found
 
 
-def sound(status: Status | None, away: bool) -> dict[str, Any]:
+def sound(status: LiveStatus | None, away: bool) -> dict[str, Any]:
     """Return on what the sound comes out, and by what ports MIDI comes in; ``away``: it has no card now."""
     if status is None:
         return {"device": "", "rate": 0, "block": 0, "ports": [], "away": away}

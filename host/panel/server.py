@@ -23,13 +23,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ... import __version__
 from ..errors import Failure, printable
-from ..events import Event, Turn
+from ..events import Event, ParameterChange
 from ..shipped import Draft
 from .maps import Making, Map
-from .panel_state import Board
-from .pipe_writer import Post
-from .protocol import LONGEST_WORD, Hello, read_word
-from .report import Report
+from .panel_state import PanelState
+from .pipe_writer import PipeWriter
+from .protocol import LONGEST_MESSAGE, HelloMessage, read_message
+from .report import ReportFiles
 from .security import Allowance, Guard, is_token
 
 PAGE = Path(__file__).with_name("page")
@@ -86,15 +86,15 @@ class Page:
         return frames
 
 
-class Server:
+class PanelServer:
     """Pages and the pipe to the parent, joined by the board."""
 
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
-        self._report = Report(report, token)
-        self._post = Post(pipe)
+        self._report = ReportFiles(report, token)
+        self._post = PipeWriter(pipe)
         self._pages: dict[Page, None] = {}
-        self._board = Board(self, home)
+        self._board = PanelState(self, home)
         self._count = 0
         self._model: Path | None = None
         self._map: Map | None = None
@@ -114,7 +114,7 @@ class Server:
         self._post.fence()
         self._post.put(("events", [event]))
 
-    def turn(self, turns: Sequence[Turn]) -> None:
+    def turn(self, turns: Sequence[ParameterChange]) -> None:
         """See `Out`."""
         self._post.put_all([(("events", [turn]), turn.target) for turn in turns])
 
@@ -193,10 +193,10 @@ class Server:
     async def _knows_token(self, websocket: WebSocket) -> bool:
         """Return whether the first word is a hello with the token."""
         try:
-            first = read_word(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
+            first = read_message(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
         except (TimeoutError, ValueError, KeyError):  # KeyError: a binary frame
             return False
-        return isinstance(first, Hello) and is_token(first.token, self._token)
+        return isinstance(first, HelloMessage) and is_token(first.token, self._token)
 
     async def _listen(self, websocket: WebSocket, page: Page) -> None:
         allowance = Allowance()
@@ -210,12 +210,12 @@ class Server:
                 await websocket.close(CLOSE_POLICY)
                 return
             try:
-                word = read_word(text)
+                word = read_message(text)
             except ValueError as error:
                 self._log(f"a page said what is no word: {error}")
                 await websocket.close(CLOSE_BAD)
                 return
-            if isinstance(word, Hello):
+            if isinstance(word, HelloMessage):
                 await websocket.close(CLOSE_POLICY)
                 return
             self._board.hear(page, word)
@@ -270,13 +270,13 @@ async def serve(
     """
     for suffix in (".js", ".mjs"):  # some systems say that it is plain text, which browsers do not run
         mimetypes.add_type("text/javascript", suffix)
-    server, ended = Server(pipe, token, hosts, home, report), asyncio.Event()
+    server, ended = PanelServer(pipe, token, hosts, home, report), asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
     config = uvicorn.Config(
         server.app,
         http="h11",
         ws="websockets-sansio",
-        ws_max_size=LONGEST_WORD,
+        ws_max_size=LONGEST_MESSAGE,
         ws_max_queue=64,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=GONE_SECONDS,

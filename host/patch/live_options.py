@@ -15,7 +15,7 @@ from .library import Patch, open_patch
 from .preset import CCMap
 
 
-class Fitting(BaseModel):
+class LiveOptions(BaseModel):
     """The wishes of a player beside a preset: at most so many voices, and a controller's knobs on the latents.
 
     ``presets`` are the names of those that have a channel (1 to 16) to themselves.
@@ -52,7 +52,7 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
     ]
 
 
-class Loaded(BaseModel):
+class LoadedPreset(BaseModel):
     """A preset that was loaded while it was played, for a channel (1 to 16) or all others, with its text.
 
     Without a text, its name is that of what has none: a model.
@@ -66,7 +66,7 @@ class Loaded(BaseModel):
     folder: str = ""
 
     @classmethod
-    def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "Loaded":
+    def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "LoadedPreset":
         """Return what is noted of a patch that was asked for so, for a slot: a channel (0 to 15), or all others."""
         name = asked if patch.text is None and isinstance(asked, str) else patch.name
         channel = None if slot is None else slot + 1
@@ -94,7 +94,7 @@ class Swap(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    presets: Annotated[list[Loaded], Field(min_length=1, max_length=17)]
+    presets: Annotated[list[LoadedPreset], Field(min_length=1, max_length=17)]
     primed: Annotated[int, Field(ge=0, le=1 << 24)]
     block: Annotated[int, Field(ge=1, le=1 << 16)]
 
@@ -109,12 +109,12 @@ class Opening(BaseModel):
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Note(BaseModel):
+class RecordingNotes(BaseModel):
     """A note in a recording: how presets were fitted and which they were, or that others took their place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fitting: Fitting | None = None
+    fitting: LiveOptions | None = None
     opening: Annotated[list[Opening], Field(max_length=17)] = []
     swap: Swap | None = None
 
@@ -129,7 +129,7 @@ class Notes(NamedTuple):
     And those with which playing began, which older recordings do not say.
     """
 
-    fitting: Fitting
+    fitting: LiveOptions
     swaps: list[tuple[int, Swap]]
     opening: Sequence[Opening] = ()
 
@@ -138,21 +138,21 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
     """Return what is noted in a recording.
 
     Args:
-        notes: texts of `Note` with their samples, as `host.midi.file.Performance` has them.
+        notes: texts of `RecordingNotes` with their samples, as `host.midi.file.Performance` has them.
         file: the recording, for the complaint.
 
     Raises:
         UserError: they are no such texts.
     """
     try:
-        read = [(time, Note.model_validate_json(text)) for time, text in notes]
+        read = [(time, RecordingNotes.model_validate_json(text)) for time, text in notes]
     except ValidationError as error:
         raise UserError(
             f"cannot read {file}: what it says of how it was played is broken: {first_complaint(error)}"
         ) from None
     fittings = [note.fitting for _, note in read if note.fitting is not None]
     return Notes(
-        fittings[-1] if fittings else Fitting(),
+        fittings[-1] if fittings else LiveOptions(),
         [(time, note.swap) for time, note in read if note.swap is not None],
         tuple(opening for _, note in read for opening in note.opening),
     )
@@ -180,7 +180,7 @@ def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str
     return lines
 
 
-def differences(fitting: Fitting, given: Mapping[int, str]) -> list[str]:
+def differences(fitting: LiveOptions, given: Mapping[int, str]) -> list[str]:
     """Return what a recording was played with and is not rendered with, a line each.
 
     Args:

@@ -19,7 +19,7 @@ from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
 from ..shipped import LONGEST_PRESET
 from .preset import FORMAT, Preset
-from .text.statements import DECIMAL_COMMA, LONGEST, Broken, Where, lines_of, statements
+from .text.statements import DECIMAL_COMMA, LONGEST, BrokenLine, Where, lines_of, statements
 
 MOST_FAULTS = 20  # told of one file
 SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # tables that are there any number of times
@@ -34,7 +34,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
     """
     text = preset_text(path) if text is None else text
     found: list[Fault] = []
-    broken: list[Broken] = []
+    broken: list[BrokenLine] = []
     try:
         fields = tomllib.loads(text)
     except (ValueError, RecursionError):  # not TOML, a number of too many digits, or too deep a nest
@@ -82,10 +82,10 @@ def preset_text(path: Path) -> str:
         raise UserError(f"preset {path} is not TOML: {error}") from None
 
 
-def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
+def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
     """The text with what cannot be read left out, its fields, and the lines that cannot, or that give a thing again."""
     lines = text.replace("\r\n", "\n").split("\n")
-    broken = [part for part in statements(text) if isinstance(part, Broken)]
+    broken = [part for part in statements(text) if isinstance(part, BrokenLine)]
     for part in broken:
         lines[part.number - 1] = ""
     while len(broken) < MOST_FAULTS:
@@ -102,11 +102,11 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[Broken]]:
                     name = lines[place].split("]")[0].strip(" [\t")
                     lines[place] = f"[[{name}]]"
                     what = f"'[{name}]': several of these are written [[{name}]], with two brackets"
-                    broken.append(Broken(place + 1, "", what))
+                    broken.append(BrokenLine(place + 1, "", what))
                 continue
             lines[number - 1] = ""
-            broken.append(Broken(number, given[:1] if given.startswith("[") else "", f"{given!r}: {what}"))
-    return text, {}, broken or [Broken(1, "[", "it nests too deeply, or has a number of too many digits")]
+            broken.append(BrokenLine(number, given[:1] if given.startswith("[") else "", f"{given!r}: {what}"))
+    return text, {}, broken or [BrokenLine(1, "[", "it nests too deeply, or has a number of too many digits")]
 
 
 def _line(lines: Mapping[Where, int], where: Where) -> int | None:

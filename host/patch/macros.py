@@ -7,13 +7,13 @@ from pydantic import AfterValidator, Field
 
 from ..contract.card import LONGEST_NAME
 from ..controls import between
-from ..settings import Misplaced, Part
+from ..settings import Misplaced, SettingsSection
 
 MOST_MACROS = 16  # what a host of plugins shows at once
 MOST_TARGETS = 64  # of one macro
 
 
-class MacroTarget(Part):
+class MacroTarget(SettingsSection):
     """A target of a macro, and what is added to it at the macro's ends, but for what the macro adds at rest.
 
     With p, 0 to 1, from end to end: ``low + (high - low) * p ** curve``.
@@ -30,7 +30,7 @@ class MacroTarget(Part):
         return here - there
 
 
-class MacroSettings(Part):
+class MacroSettings(SettingsSection):
     """A [[macro]]: a knob called ``macro.0``, ``macro.1`` and so on, which rests at ``value``, 0 to 1."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from ..settings import Part
+from ..settings import SettingsSection
 
 Way = Literal["linear", "spherical"]
 TEMPO_BPM = 120.0  # of motion in beats while no MIDI clock is heard
 
 
-class MorphSettings(Part):
+class MorphSettings(SettingsSection):
     """Another code to which ``morph``, 0 to 1, leads from the knobs: ``values``, or those of the preset ``to``."""
 
     to: str | None = None
@@ -37,7 +37,7 @@ class Morph(NamedTuple):
     label: str | None = None
 
 
-class WalkSettings(Part):
+class WalkSettings(SettingsSection):
     """A random walk of ``speed`` a second that stays within ``bound`` of the training codes, both in deviations.
 
     A deviation is that of each latent over the training set, as the card has it; the training codes are its landmarks.
@@ -66,7 +66,7 @@ _OF_MOTION = {  # what each kind of motion may say
 }
 
 
-class MotionSettings(Part):
+class MotionSettings(SettingsSection):
     """A motion: it moves ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
 
     A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at

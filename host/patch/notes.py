@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Misplaced, Part
+from ..settings import Misplaced, SettingsSection
 
 Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's span, and sums of it stay finite
 
 
-class NoteSettings(Part):
+class NoteSettings(SettingsSection):
     """A [[note]] table: an amount that a note adds to ``target`` for itself, a latent or what is read when it begins.
 
     It adds ``low`` at velocity 1, or at ``key_low`` and below; ``high`` at velocity 127, or at ``key_high`` and above;

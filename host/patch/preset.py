@@ -12,7 +12,7 @@ from ..contract.card import Card
 from ..errors import UserError
 from ..events import NULL_PARAMETER, RESERVED_CC
 from ..kinds.table import Sections
-from ..settings import Knob, Misplaced, Part, controls_of
+from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from .macros import Macros
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .notes import NoteSettings, each_once
@@ -25,13 +25,13 @@ MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
 NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
 
 
-class LatentSettings(Part):
+class LatentSettings(SettingsSection):
     """The rest positions of the knobs, one a latent; None means the model's defaults."""
 
     values: list[float] | None = None
 
 
-class PlaySettings(Part):
+class PlaySettings(SettingsSection):
     """The [play] table: how keys become voices.
 
     Poly: each key is a voice, at most ``voices``. Mono: the last key sounds; ``legato`` keys that are pressed while
@@ -62,7 +62,7 @@ class PlaySettings(Part):
         return {"gain": self.gain_db, "pan": self.pan}
 
 
-class ProcessSettings(Part):
+class ProcessSettings(SettingsSection):
     """The [process] table: how the codes of a sound that goes through the model are bent, and how it comes out.
 
     Codes move away from a centre ``scale`` times as far as they were, times ``scales`` (one number a latent), and by
@@ -92,7 +92,7 @@ class ProcessSettings(Part):
 PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
-class MpeSettings(Part):
+class MpeSettings(SettingsSection):
     """The [mpe] table: what each finger moves for its note alone in an MPE zone: ``latent.N``, ``gain`` or nothing.
 
     A controller begins a zone by a message; with ``enabled``, there is a lower zone of all channels from the start.
@@ -103,7 +103,7 @@ class MpeSettings(Part):
     slide: str | None = None
 
 
-class EnvelopeSettings(Part):
+class EnvelopeSettings(SettingsSection):
     """The ADSR of each voice: times in seconds, sustain as a part of full level."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
@@ -120,7 +120,7 @@ ENVELOPE_CONTROLS = controls_of(EnvelopeSettings, "envelope")
 PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 
 
-class TuningSettings(Part):
+class TuningSettings(SettingsSection):
     """The pitch of each key: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
 
     Paths are relative to the preset. A keymap brings its own reference frequency.
@@ -145,7 +145,7 @@ def _not_reserved(number: int) -> int:
     return number
 
 
-class CCMap(Part):
+class CCMap(SettingsSection):
     """A map: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
     An end that is left out is the target's own (`agreement.fitted`).

@@ -17,13 +17,13 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
-    Hold,
     NoteOff,
     NoteOn,
+    ParameterChange,
+    ParameterTouch,
     Part,
     PitchBend,
     Timing,
-    Turn,
 )
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
@@ -44,7 +44,7 @@ _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, ex
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
 
 
-class Reader:
+class ControllerReader:
     """Turns controllers' messages into events that say what they mean."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class _Subject(NamedTuple):
     which: int | str = 0
 
 
-class Desk:
+class ControllerState:
     """The shortest performance that leaves a fresh rack where all that was heard so far left the one that plays.
 
     The last message on each subject holds, in the order of the messages: a zone that begins resets what came before it,
@@ -128,7 +128,7 @@ class Desk:
     """
 
     def __init__(self) -> None:
-        self._reader = Reader()
+        self._reader = ControllerReader()
         self._sizes = {LOWER: 0, UPPER: 0}
         self._messages: dict[_Subject, list[Event]] = {}
         self._keys: dict[tuple[int, int], NoteOn] = {}
@@ -147,9 +147,9 @@ class Desk:
                 subject = _Subject(channel, self._is_member(channel), "pressure")
                 pressed = self._messages.get(subject, [])[:1] if value == 0 else []  # without it, 0 would move nothing
                 self._keep(event.time, subject, *pressed, event)
-            case Turn(_, channel, target):
+            case ParameterChange(_, channel, target):
                 self._keep(event.time, _Subject(channel, False, "turn", target), event)
-            case Hold(_, channel, target, down):
+            case ParameterTouch(_, channel, target, down):
                 self._keep(event.time, _Subject(channel, False, "hold", target), *([event] if down else []))
             case DataEntry(_, channel) as entry:
                 self._enter(entry)
@@ -179,14 +179,14 @@ class Desk:
             or (subject.kind == "controller" and subject.which in PLAYED)
         }
 
-    def everything(self, stood: Sequence[Turn] = (), since: int = 0) -> list[Event]:
+    def everything(self, stood: Sequence[ParameterChange] = (), since: int = 0) -> list[Event]:
         """Return the events that a fresh rack must hear, all at sample 0.
 
         Args:
             stood: the values of targets, by messages from before sample ``since``; later ones had not acted yet.
         """
         said = [event for events in self._messages.values() for event in events]
-        before = [event for event in said if event.time < since and not isinstance(event, Turn)]
+        before = [event for event in said if event.time < since and not isinstance(event, ParameterChange)]
         after = [event for event in said if event.time >= since]
         return [replace(event, time=0) for event in (*before, *stood, *after)] + self._reader.selected()
 
@@ -254,8 +254,8 @@ class Holds:
                 self._hold(value != 0, PitchBend(0, channel, 0))
             case ChannelPressure(_, channel, value):
                 self._hold(value != 0, ChannelPressure(0, channel, 0))
-            case Hold(_, channel, target, down):
-                self._hold(down, Hold(0, channel, target, False), target)
+            case ParameterTouch(_, channel, target, down):
+                self._hold(down, ParameterTouch(0, channel, target, False), target)
             case ControlChange(_, channel, number, value) if number in PEDALS:
                 self._hold(value != 0, ControlChange(0, channel, number, 0), number)
             case ControlChange(_, channel, number):
@@ -264,7 +264,7 @@ class Holds:
                         which: rest
                         for which, rest in self._releases.items()
                         if which[1] != channel
-                        or isinstance(rest, Hold)
+                        or isinstance(rest, ParameterTouch)
                         or isinstance(rest, NoteOff) == (number == RESET)
                     }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..controls import knob
 from ..engines.protocol import Engine, Motion
-from ..engines.table import VOICE_LUFS, Asked, engine_of
+from ..engines.table import VOICE_LUFS, EngineRequest, engine_of
 from ..events import (
     AllOff,
     Clock,
@@ -18,13 +18,13 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
-    Hold,
     NoteOff,
     NoteOn,
+    ParameterChange,
+    ParameterTouch,
     PitchBend,
-    Shed,
+    StealVoice,
     Tempo,
-    Turn,
     ZoneSize,
 )
 from ..kinds.spectrum import GestureSettings
@@ -40,8 +40,8 @@ from .gestures.player import GestureMotion, Gesturing
 from .keying import Solo, keyed
 from .mapping import Macros, Mapper
 from .motions.motion import Latents, NotePath
-from .mpe import Wheel, fingers_of
-from .parameters import Dials
+from .mpe import PitchWheel, fingers_of
+from .parameters import Parameters
 from .voices import Makers, Voice, no_gesture
 
 ZONE_BEND = 50.0  # semitones of a finger's bend and its zone's, as zones begin (MPE 1.0, 2.3.1)
@@ -51,7 +51,7 @@ GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.
 FORGETTING_SAMPLES = 1024  # between two times that voices drop what has passed
 
 
-class Hands:
+class EventProcessor:
     """The voices of one preset with all that moves them, and what each event does to these."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Hands:
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
-        self._dials = Dials(rests, codes, targets, move_effect, rate, kind.attack_seconds)
+        self._dials = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
         self.motion = self._dials.motion
         # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
         # no collector runs while live sound is made.
@@ -108,7 +108,7 @@ class Hands:
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones
-        self._wheel = Wheel(self._bend_range, self.motion.bend)  # of channels outside MPE's zones
+        self._wheel = PitchWheel(self._bend_range, self.motion.bend)  # of channels outside MPE's zones
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding
         self._set_glide()
@@ -135,7 +135,7 @@ class Hands:
         return self._fingers.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """Return the cost of the voice that a `Shed` would steal: whether it is held, and since when, in seconds < 0.
+        """Return the cost of the voice that `StealVoice` would steal: whether it is held, and since when, in seconds < 0.
 
         None if there is none to steal.
         """
@@ -146,7 +146,7 @@ class Hands:
         return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
 
     def expect_shedding(self) -> None:
-        """Count a voice as stolen, by a `Shed` that is scheduled."""
+        """Count a voice as stolen, by a `StealVoice` that is scheduled."""
         self._expected_sheds += 1
 
     def forget(self, time: int) -> None:
@@ -175,15 +175,15 @@ class Hands:
             case NoteOff(time, channel, key):
                 self.voices.note_off(time, key, channel)
                 self.knobs.hear(event)
-            case Turn():
+            case ParameterChange():
                 self.knobs.hear(event)
-            case Hold(time, _, target, down):
+            case ParameterTouch(time, _, target, down):
                 self.motion.codes.hold(time, target, down)
             case Clock():
                 self.motion.codes.clock(event)
             case Tempo(time, bpm):
                 self.motion.codes.tempo(time, bpm)
-            case Shed(time):
+            case StealVoice(time):
                 self._expected_sheds -= 1
                 self.voices.shed(time)
             case ZoneSize(time, master, members):
@@ -248,7 +248,7 @@ class Hands:
         self._reset(time, None)
         self._wheel.reset(time, self._bend_range)
 
-    def _wheel_of(self, zone: int | None) -> Wheel:
+    def _wheel_of(self, zone: int | None) -> PitchWheel:
         """Return the pitch wheel of a zone's master, or of all channels outside of zones."""
         return self._wheel if zone is None else self._fingers.wheel(zone)
 
@@ -283,14 +283,14 @@ def engine_and_hands(
     rests: Mapping[str, float] = MappingProxyType({}),
     move_effect: Callable[[int, str, float], None] = _no_effect,
     live: bool = False,
-) -> tuple[Engine[Any], Hands]:
+) -> tuple[Engine[Any], EventProcessor]:
     """Return the two of which a `Synthesis` of the patch is made.
 
     Args:
         effects: the ranges of what can be turned in them, by target.
         rests: where these targets stand as long as neither the preset nor a knob says it.
         move_effect: called with the sample, the target and the value when a knob moves an effect.
-        live: see `Asked`.
+        live: see `EngineRequest`.
 
     Raises:
         UserError: the preset does not fit the model.
@@ -299,6 +299,6 @@ def engine_and_hands(
     bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
     own = preset.of_kind(kind_of(card))
     label = patch.morph and patch.morph.label
-    asked = Asked(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
+    asked = EngineRequest(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
     engine = engine_of(patch.model, asked)
-    return engine, Hands(patch, engine, effects, rests, move_effect)
+    return engine, EventProcessor(patch, engine, effects, rests, move_effect)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..audio.effects import EffectChain
 from ..audio.output import Output
-from ..events import Event, Shed
+from ..events import Event, StealVoice
 from ..patch.library import Patch
 from ..patch.validation import check
 from .event_processor import engine_and_hands
@@ -89,7 +89,7 @@ class Instrument:
     def shed(self, time: int) -> None:
         """Steal a voice at output sample ``time``: that released longest ago, else the oldest; it fades in 5 ms."""
         self._hands.expect_shedding()
-        self._output.schedule(Shed(time, 0))
+        self._output.schedule(StealVoice(time, 0))
 
     def hear(self, events: Sequence[Event], until: int) -> None:
         """Take events, in order of time, in output samples; before sample ``until`` none will follow."""

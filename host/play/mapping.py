@@ -14,7 +14,7 @@ from ..events import (
     KeyPressure,
     NoteOff,
     NoteOn,
-    Turn,
+    ParameterChange,
 )
 from ..patch.macros import MacroSettings, MacroTarget, macro_targets
 from ..patch.preset import CCMap
@@ -98,7 +98,7 @@ class Mapper:
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
-        """Return where targets are heading that knobs or a `Turn` moved."""
+        """Return where targets are heading that knobs or a `ParameterChange` moved."""
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
     def values(self) -> dict[str, float]:
@@ -144,7 +144,7 @@ class Mapper:
     def hear(self, event: Event) -> bool:
         """Take an event; return whether the preset maps it: then it has no other meaning."""
         match event:
-            case Turn(time, _, target, value) if target in self._reach:
+            case ParameterChange(time, _, target, value) if target in self._reach:
                 low, high = self._reach[target]
                 self._knob_targets.add(target)
                 self._send(time, target, min(max(low, value), high))  # in this order NaN becomes low

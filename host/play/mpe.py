@@ -24,10 +24,10 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
-    Hold,
+    ParameterChange,
+    ParameterTouch,
     PitchBend,
     Timing,
-    Turn,
     ZoneSize,
 )
 from ..patch.preset import MpeSettings
@@ -38,12 +38,12 @@ from .controller_state import (
     MOST_MEMBERS,
     SLIDE,
     UPPER,
-    Reader,
+    ControllerReader,
     bend_range,
     resized,
     zone_of,
 )
-from .motions.motion import Beside
+from .motions.motion import MotionWrapper
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # semitones of a zone that begins, until R
 SLIDE_CENTRE = 64  # CC 74 in the middle of the key, where a finger counts as until its own value comes
 
 
-class Wheel:
+class PitchWheel:
     """A pitch wheel: where it is, times its range, as a function of time."""
 
     def __init__(self, semitones: float, bend: Ramp) -> None:
@@ -77,7 +77,7 @@ class Wheel:
 
 
 @dataclass(slots=True)
-class Touch:
+class NoteExpression:
     """The effect of one finger on its note, as functions of time.
 
     ``bend`` in semitones; ``level`` a factor 0-1; ``pressure`` 0-1; ``slide`` -1 to 1, 0 in the middle of the key.
@@ -94,7 +94,7 @@ class Touch:
     def _ramps(self) -> tuple[Ramp, Ramp, Ramp, Ramp]:
         return self.bend, self.level, self.pressure, self.slide
 
-    def follow(self, time: int, other: "Touch") -> None:
+    def follow(self, time: int, other: "NoteExpression") -> None:
         """Glide to where another finger is."""
         for mine, its in zip(self._ramps(), other._ramps(), strict=True):
             mine.move(time, its.target)
@@ -131,12 +131,12 @@ class _Finger:
 class _Zone:
     """The state of a zone: of its master, and of its members."""
 
-    wheel: Wheel
+    wheel: PitchWheel
     member_range: float = MEMBER_BEND
     fingers: dict[int, _Finger] = field(default_factory=dict)
 
 
-class Fingers:
+class MpeChannels:
     """The fingers on the member channels of one instrument's zones, and the targets that they move.
 
     A note begins with the last values of its channel, and follows the channel while its key is down.
@@ -180,13 +180,13 @@ class Fingers:
         Its master's bend is at rest, and no finger's values are kept.
         """
         self._sizes[master] = members
-        self._zones[master] = _Zone(Wheel(semitones, Ramp(0.0, self._ramp)))
+        self._zones[master] = _Zone(PitchWheel(semitones, Ramp(0.0, self._ramp)))
 
     def zone(self, channel: int) -> int | None:
         """Return the master of the zone that a channel is in."""
         return zone_of(self._sizes, channel)
 
-    def wheel(self, master: int) -> Wheel:
+    def wheel(self, master: int) -> PitchWheel:
         """Return the pitch wheel of a zone's master."""
         return self._zones[master].wheel
 
@@ -194,7 +194,7 @@ class Fingers:
         """Return whether a channel moves notes of its own."""
         return self.zone(channel) not in (None, channel)
 
-    def touch(self, channel: int) -> Touch | None:
+    def touch(self, channel: int) -> NoteExpression | None:
         """Return the touch of a note that begins on a channel; None outside zones."""
         master = self.zone(channel)
         if master is None:
@@ -207,9 +207,9 @@ class Fingers:
             level = self._level(finger)
             values = (zone.member_range * finger.bend / 8192, level, finger.pressure / 127, _slide(finger))
         ramps = (Ramp(value, self._ramp) for value in values)
-        return Touch([(0, zone.wheel.bend)], *ramps)
+        return NoteExpression([(0, zone.wheel.bend)], *ramps)
 
-    def move(self, event: Event, notes: Callable[[int], Sequence[Touch]]) -> None:
+    def move(self, event: Event, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
         """Move a finger by an event of a member; ``notes(channel)`` are the touches of the keys that it holds."""
         assert not isinstance(event, Timing)
         zone = self._zone_of(event.channel)
@@ -236,7 +236,7 @@ class Fingers:
             touch.slide.move(time, _slide(finger))
             touch.level.move(time, self._level(finger))
 
-    def rest(self, time: int, master: int, notes: Callable[[int], Sequence[Touch]]) -> None:
+    def rest(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
         """Reset bends and pressures of all fingers of a zone."""
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
@@ -251,7 +251,7 @@ class Fingers:
         assert master is not None
         return self._zones[master]
 
-    def motion(self, common: Motion, touches: Sequence[Touch | None]) -> Motion:
+    def motion(self, common: Motion, touches: Sequence[NoteExpression | None]) -> Motion:
         """Return the common motion with that of each voice's finger; ``touches`` are by voice."""
         return _FingerMotion(common, touches, self._to_latents, self._spans)
 
@@ -266,13 +266,13 @@ def _slide(finger: _Finger) -> float:
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
 
-class _FingerMotion(Beside):
+class _FingerMotion(MotionWrapper):
     """The motion of voices of which some have fingers of their own."""
 
     def __init__(
         self,
         common: Motion,
-        touches: Sequence[Touch | None],
+        touches: Sequence[NoteExpression | None],
         to_latents: Sequence[tuple[int, str]],
         spans: Sequence[tuple[float, float]],
     ) -> None:
@@ -342,7 +342,7 @@ class Zones:
             )
         self._channels = sorted(enabled)
         self._default_channel = others
-        self._reader = Reader()
+        self._reader = ControllerReader()
         self._sizes = {LOWER: MOST_MEMBERS if any(enabled.values()) else 0, UPPER: 0}
         self._players: dict[int, int] = {}
         self._assign_channels()
@@ -357,7 +357,7 @@ class Zones:
                 return []
             case Timing():
                 return [(None, heard)]
-            case Turn(_, channel) | Hold(_, channel) if channel in self._channels:
+            case ParameterChange(_, channel) | ParameterTouch(_, channel) if channel in self._channels:
                 return [(channel, heard)]
             case DataEntry(_, channel, True, parameter, "coarse"):
                 if parameter == CONFIGURATION and channel in (LOWER, UPPER):
@@ -396,10 +396,10 @@ class Zones:
                 self._players |= dict.fromkeys(channels, player)
 
 
-def fingers_of(mpe: MpeSettings, semitones: float, card: Card) -> Fingers:
+def fingers_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
     """Return the fingers of a preset; where it enables MPE, a zone has begun, whose master bends ``semitones``."""
     spans = [(latent.low, latent.high) for latent in card.latents]
-    fingers = Fingers(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
+    fingers = MpeChannels(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
     if mpe.enabled:
         fingers.begin(LOWER, MOST_MEMBERS, semitones)
     return fingers

@@ -68,7 +68,7 @@ class CommonMotion:
             ramp.forget(time)
 
 
-class Dials:
+class Parameters:
     """The dials of one preset, at the model's rate."""
 
     def __init__(

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dsp import limit
-from ..events import Event, NoteOn, Turn
-from .controller_state import Desk
+from ..events import Event, NoteOn, ParameterChange
+from .controller_state import ControllerState
 from .mapping import Mapper
 
 Array = npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ class Player:
         self._unready: tuple[Machine, Collection[int], Told] | None = None  # taken from `_next`, and not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
-        self._desk = Desk()
+        self._desk = ControllerState()
         self.now = 0  # samples given
         self.shed = 0  # voices that were stolen for lack of time
         self.parts: dict[int, Array] = {}
@@ -250,7 +250,7 @@ class Player:
         The positions of knobs do not have the newest events yet, which act one latency later.
         """
         stood = [
-            Turn(0, place, target, value)
+            ParameterChange(0, place, target, value)
             for place, knobs in self.rack.knobs.items()
             if place not in others
             for target, value in knobs.standing().items()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
-from .event_processor import Hands
+from .event_processor import EventProcessor
 from .voices import PARTS, Voice
 
 Array = npt.NDArray[np.float32]
@@ -53,7 +53,7 @@ class Synthesis:
     def __init__(
         self,
         engine: Engine[Any],
-        hands: Hands,
+        hands: EventProcessor,
         *,
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
@@ -85,7 +85,7 @@ class Synthesis:
         return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
 
     def spare(self) -> tuple[bool, float] | None:
-        """See `Hands.spare`, at the sample that is computed next."""
+        """See `EventProcessor.spare`, at the sample that is computed next."""
         return self._hands.spare(self._now)
 
     def process(self, events: Sequence[Event], count: int) -> Array:

@@ -13,7 +13,7 @@ from ..engines.protocol import VoiceSound
 from .envelope import STEAL_SECONDS, Envelope
 from .gestures.note_values import NOTHING, Own, nothing
 from .gestures.trajectory import Gesture
-from .mpe import Touch
+from .mpe import NoteExpression
 
 Array = npt.NDArray[np.float32]
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
@@ -34,7 +34,7 @@ class Voice:
     gain: Ramp
     envelope: Envelope
     stream: VoiceSound
-    touch: Touch | None = None
+    touch: NoteExpression | None = None
     gesture: Gesture | None = None
     own: Own = NOTHING
     down: bool = True
@@ -99,7 +99,7 @@ class Makers(NamedTuple):
     begin: Callable[[float, int, int], VoiceSound]
     shape: Callable[[int, Mapping[str, float]], Envelope]
     release: Callable[[Mapping[str, float]], int]
-    touch: Callable[[int], Touch | None]
+    touch: Callable[[int], NoteExpression | None]
     zone: Callable[[int], int | None]
     tuning: Mapping[int, float]
     gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
@@ -190,7 +190,7 @@ class Voices(ABC):
         """Return the number of voices that sound, without stolen ones, which fade."""
         return len(self._sounding(time))
 
-    def touches(self, channel: int) -> list[Touch]:
+    def touches(self, channel: int) -> list[NoteExpression]:
         """Return the touches of a channel's notes whose keys are down."""
         return [v.touch for v in self._voices if v.touch is not None and v.down and v.note[0] == channel]
 

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UserError
-from ..events import Clock, Event, NoteOff, NoteOn, ProgramChange, Tempo, Turn
+from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
 from ..live.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from ..midi.decode import channel_event
 from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
-from .loaded import Loaded, Mode, rack_of, warm_up_for
-from .shared_memory import MACROS, OFFLINE, RING, EventKind, Memory, Parameter, Position, Told
+from .loaded import LoadedPatch, Mode, rack_of, warm_up_for
+from .shared_memory import MACROS, OFFLINE, RING, EventKind, Memory, Parameter, Position, ReceivedEvent
 
 Array = npt.NDArray[np.float32]
 
@@ -39,7 +39,7 @@ MOST_BY_HAND = 4096  # events of a panel that wait while the host asks for no so
 class Keeper(Protocol):
     """Whoever keeps what is loaded. But for `loaded_after` and `take`, nothing here may wait."""
 
-    def loaded_after(self, loads: int) -> Loaded:
+    def loaded_after(self, loads: int) -> LoadedPatch:
         """Return what is loaded once so many messages to load have been obeyed."""
         ...
 
@@ -47,7 +47,7 @@ class Keeper(Protocol):
         """Return whether what the preset parameter means by a number is loaded."""
         ...
 
-    def take(self, number: int) -> tuple[Loaded, Rack] | None:
+    def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         """Load what the preset parameter means by a number, and return a rack that can play it as the host plays now.
 
         None, and said why, if it cannot be played.
@@ -55,7 +55,7 @@ class Keeper(Protocol):
         ...
 
     def choose(self, number: int) -> None:
-        """Have what the preset parameter means by a number loaded, and offered to `Sounding`.
+        """Have what the preset parameter means by a number loaded, and offered to `AudioThread`.
 
         After all that it was to load before, and not if that has loaded it.
         """
@@ -74,7 +74,7 @@ class Watcher(Protocol):
     """Whoever watches what is made. Nothing here may wait."""
 
     def see(
-        self, loaded: Loaded, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
+        self, loaded: LoadedPatch, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
     ) -> None:
         """See what was made of what is loaded.
 
@@ -86,7 +86,7 @@ class Watcher(Protocol):
         ...
 
 
-class Sounding:
+class AudioThread:
     """Events in, samples out, as the plugin's time goes on.
 
     Offline, the samples are those of `timbrel render`, whatever the blocks. Live, what is late is made up for without
@@ -96,9 +96,9 @@ class Sounding:
 
     def __init__(self, memory: Memory, keeper: Keeper) -> None:
         self._memory, self._keeper = memory, keeper
-        self._waiting: deque[Told] = deque()  # the events of this epoch that have not been heard
+        self._waiting: deque[ReceivedEvent] = deque()  # the events of this epoch that have not been heard
         self._by_hand: deque[Event] = deque(maxlen=MOST_BY_HAND)  # events of a panel, to be played as they come
-        self._offered: deque[tuple[Mode, Loaded, Rack]] = deque()
+        self._offered: deque[tuple[Mode, LoadedPatch, Rack]] = deque()
         self._epoch = 0
         self._made = 0  # samples of this epoch
         self._skipped = 0  # of these, the samples that the player has not played
@@ -106,10 +106,10 @@ class Sounding:
         self._programs = Programs()
         self._moved: dict[int, float] = {}  # the macros that the host has moved in this epoch, and where to
         self._strain = 0.0  # the share of the time there is that live rendering has taken of late
-        self._warm: Loaded | None = None  # what this thread has played unheard
+        self._warm: LoadedPatch | None = None  # what this thread has played unheard
         self.mode: Mode | None = None  # None before the first reset
         self.player: Player | None = None  # None where nothing can be played, and before the first reset
-        self.playing: Loaded | None = None
+        self.playing: LoadedPatch | None = None
         self.watcher: Watcher | None = None
         self._bpm: float | None = None  # that the host has told in this epoch
 
@@ -139,7 +139,7 @@ class Sounding:
             self._make_live(complete.samples)
         return True
 
-    def offer(self, mode: Mode, loaded: Loaded, rack: Rack) -> None:
+    def offer(self, mode: Mode, loaded: LoadedPatch, rack: Rack) -> None:
         """Let another rack take new notes while those that are held ring on; any thread may call this.
 
         In an epoch of another mode it is not heard.
@@ -153,7 +153,7 @@ class Sounding:
         """
         self._by_hand.extend(events)
 
-    def _begin(self, reset: Told) -> None:
+    def _begin(self, reset: ReceivedEvent) -> None:
         """Begin an epoch with what is loaded."""
         loaded = self._keeper.loaded_after(reset.loads)
         rate = reset.value if math.isfinite(reset.value) else 0.0
@@ -178,13 +178,13 @@ class Sounding:
             self._keeper.say(f"{error}; nothing is heard")
         self._memory.tell_made(Position(self._epoch, 0))
 
-    def _open(self, loaded: Loaded, rack: Rack) -> None:
+    def _open(self, loaded: LoadedPatch, rack: Rack) -> None:
         """Let a rack play alone."""
         assert self.mode is not None
         self.player = Player(rack, self.mode.rate, patient=self.mode.offline)
         self._set(loaded, rack)
 
-    def _follow(self, loaded: Loaded, rack: Rack) -> None:
+    def _follow(self, loaded: LoadedPatch, rack: Rack) -> None:
         """Let a rack take new notes from the next sample on."""
         if self.player is None or self.player.now == 0:  # nothing is there that could ring on
             self._open(loaded, rack)
@@ -192,7 +192,7 @@ class Sounding:
             self.player.swap(rack)
             self._set(loaded, rack)
 
-    def _set(self, loaded: Loaded, rack: Rack) -> None:
+    def _set(self, loaded: LoadedPatch, rack: Rack) -> None:
         """Turn what a rack plays as hands have turned it, and then the host: so the next epoch begins, too."""
         assert self.player is not None
         now = self.player.now
@@ -221,7 +221,7 @@ class Sounding:
     def _play_by_hand(self, event: Event, player: Player) -> None:
         """Play an event of a panel; a macro that it turns no longer stands where the host has moved it."""
         player.schedule(replace(event, time=player.now))
-        if isinstance(event, Turn) and self.playing is not None:
+        if isinstance(event, ParameterChange) and self.playing is not None:
             for macro, slot in enumerate(self.playing.slots):
                 if slot.target == event.target:
                     self._moved.pop(macro, None)
@@ -239,7 +239,9 @@ class Sounding:
                     end = self._waiting[0].time
                     break
                 if self._change_preset(self._waiting.popleft()):
-                    due = [event for event in due if not isinstance(event, Turn)]  # these were for the one before
+                    due = [
+                        event for event in due if not isinstance(event, ParameterChange)
+                    ]  # these were for the one before
                 continue
             due += self._events(self._waiting.popleft())
         if self.player is None:
@@ -282,7 +284,7 @@ class Sounding:
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
 
-    def _chosen(self, told: Told) -> int:
+    def _chosen(self, told: ReceivedEvent) -> int:
         """Return what an event chooses, by its number in the preset parameter; 0 of what chooses none."""
         if told.kind == EventKind.PARAMETER and told.number == Parameter.PRESET:
             return max(0, _whole(told.value))
@@ -290,13 +292,13 @@ class Sounding:
             return 1 + self._programs.number(told.first & 127)
         return 0
 
-    def _changes_preset(self, told: Told) -> bool:
+    def _changes_preset(self, told: ReceivedEvent) -> bool:
         """Return whether an event is a change of preset that must be heard on its sample."""
         assert self.mode is not None
         number = self._chosen(told)
         return self.mode.offline and number > 0 and not self._keeper.has(number)
 
-    def _change_preset(self, told: Told) -> bool:
+    def _change_preset(self, told: ReceivedEvent) -> bool:
         """Play another preset from the next sample on; return False if it cannot be played."""
         if told.kind == EventKind.PARAMETER:
             self._moved.clear()  # as the plugin does
@@ -305,7 +307,7 @@ class Sounding:
             self._follow(*taken)
         return taken is not None
 
-    def _events(self, told: Told) -> list[Event]:
+    def _events(self, told: ReceivedEvent) -> list[Event]:
         """Return what an event of the plugin means to a rack, in the time of the player."""
         at = told.time - self._skipped
         match told.kind:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..events import Event, Turn
+from ..events import Event, ParameterChange
 from ..live.describing import described
-from ..live.preset_view import Sheet
+from ..live.preset_view import PresetView
 from ..live.realtime import let_memory_go
 from ..patch.library import Patch
 from ..play.rack import Rack
 from ..play.warming import prime, warm_up
 from ..shipped import Draft
 from .macros import Slot, slots_of
-from .project import Kept, kept
-from .state import State
+from .project import ProjectPreset, kept
+from .state import ProjectState
 from .user_data import own_folder
 
 CHANNEL = 0  # of the rack, on which the preset hears all that comes
@@ -32,7 +32,7 @@ class Mode(NamedTuple):
 
 
 @dataclass(eq=False)
-class Loaded:
+class LoadedPatch:
     """A patch with what a panel shows of it, the plugin's parameters for it, and what a project keeps of it.
 
     ``shipped`` is the name by which it ships; None if it does not. ``turned`` are the targets that hands on a panel
@@ -40,25 +40,25 @@ class Loaded:
     """
 
     patch: Patch
-    sheet: Sheet
+    sheet: PresetView
     slots: Sequence[Slot]
-    kept: Kept
+    kept: ProjectPreset
     shipped: str | None = None
     turned: dict[str, float] = field(default_factory=dict)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ProjectState:
         """Return what a project saves of it."""
-        return State(self.kept, self.shipped, dict(self.turned))
+        return ProjectState(self.kept, self.shipped, dict(self.turned))
 
     def rests(self, time: int) -> list[Event]:
         """Return the events that take back what the host has turned."""
         kept = [slot for slot in self.slots if slot.target not in self.turned]
-        return [*(Turn(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
+        return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
 
     def turns(self, time: int) -> list[Event]:
         """Return the events that set a fresh rack as hands have turned it."""
-        return [Turn(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
+        return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
 
 
 def rack_of(patch: Patch, mode: Mode) -> Rack:
@@ -89,17 +89,19 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
     let_memory_go()
 
 
-def loaded(patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]) -> Loaded:
+def loaded(
+    patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]
+) -> LoadedPatch:
     """Return a patch as loaded, with the parameters that its rack has, which has played nothing but silence.
 
     Args:
         patch: what was opened.
         rack: of the patch.
         name: by which it was opened.
-        shipped, turned: see `Loaded`.
+        shipped, turned: see `LoadedPatch`.
 
     Raises:
         UserError: as `kept`.
     """
     sheet = described(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
-    return Loaded(patch, sheet, slots_of(patch.preset, sheet.dials), kept(patch), shipped, dict(turned))
+    return LoadedPatch(patch, sheet, slots_of(patch.preset, sheet.dials), kept(patch), shipped, dict(turned))

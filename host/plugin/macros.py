@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..events import Turn
+from ..events import ParameterChange
 from ..live.preset_view import Dial
 from ..patch.macros import macro_targets
 from ..patch.preset import Preset
@@ -24,14 +24,14 @@ class Slot(NamedTuple):
     high: float
     rest: float
 
-    def turn(self, time: int, place: float) -> Turn:
+    def turn(self, time: int, place: float) -> ParameterChange:
         """Return the event that moves the target to a place, clamped to 0 to 1.
 
         Hosts keep places as 32-bit floats. The place of the rest, so rounded, is the rest itself.
         """
         place = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.0
         rests = np.float32(place) == np.float32(self.place(self.rest)) and self.low <= self.rest <= self.high
-        return Turn(time, 0, self.target, self.rest if rests else self.low + place * (self.high - self.low))
+        return ParameterChange(time, 0, self.target, self.rest if rests else self.low + place * (self.high - self.low))
 
     def place(self, value: float) -> float:
         """Return the place of a value of the target, 0 to 1."""

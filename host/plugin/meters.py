@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dsp import LIMIT_KNEE, limited
-from ..events import ControlChange, Event, Timing, Turn
-from ..live.loop import LOOK_SECONDS, METER_SECONDS, Load
-from ..live.messages import Status
+from ..events import ControlChange, Event, ParameterChange, Timing
+from ..live.loop import LOOK_SECONDS, METER_SECONDS, RenderLoad
+from ..live.messages import LiveStatus
 from ..live.reporting import ahead_ms, what_it_did
 from ..live.session_state import MOST_HEARD
 from ..play.player import Player
 from ..units import gain_to_db
-from .loaded import CHANNEL, Loaded, Mode
+from .loaded import CHANNEL, LoadedPatch, Mode
 
 Array = npt.NDArray[np.float32]
 NAME = "plugin"  # what the sound comes out on
@@ -25,17 +25,17 @@ class Meters:
     """Sees what is made, on the thread that makes it, and reports on another."""
 
     def __init__(self) -> None:
-        self._load = Load()
+        self._load = RenderLoad()
         self._peak, self._limited = 0.0, 0.0
         self._block = 0
         self._latents: list[float] = []
         self._since_look = 0  # samples
-        self._seen: tuple[Loaded, Mode, Player] | None = None
+        self._seen: tuple[LoadedPatch, Mode, Player] | None = None
         self._heard: deque[Event] = deque(maxlen=MOST_HEARD)
         self._last: ControlChange | None = None
 
     def see(
-        self, loaded: Loaded, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
+        self, loaded: LoadedPatch, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
     ) -> None:
         """See what was made; see `Watcher`."""
         count, seen = sound.shape[1], (loaded, mode, player)
@@ -48,7 +48,7 @@ class Meters:
         if seen != self._seen or self._since_look >= LOOK_SECONDS * mode.rate:
             self._latents, self._since_look = player.rack.current_latents(CHANNEL), 0
         self._seen, self._block = seen, count
-        self._heard.extend(event for event in events if not isinstance(event, Timing | Turn))
+        self._heard.extend(event for event in events if not isinstance(event, Timing | ParameterChange))
 
     def heard(self) -> list[Event]:
         """Return what the host has played since this was asked last, but for the beat and what it automates."""
@@ -56,7 +56,7 @@ class Meters:
         self._last = next((event for event in reversed(heard) if isinstance(event, ControlChange)), self._last)
         return heard
 
-    def report(self, loaded: Loaded) -> Status:
+    def report(self, loaded: LoadedPatch) -> LiveStatus:
         """Return how the sound of what is loaded goes: at rest where the host has asked for none of it yet."""
         patch = loaded.patch
         if self._seen is None or self._seen[0] is not loaded:
@@ -85,10 +85,10 @@ class Meters:
         )
 
 
-def _at_rest(loaded: Loaded) -> Status:
+def _at_rest(loaded: LoadedPatch) -> LiveStatus:
     """Return how what is loaded stands before anything is heard of it."""
     patch = loaded.patch
-    return Status(
+    return LiveStatus(
         device=NAME,
         rate=0,
         block=0,

@@ -22,7 +22,7 @@ from .user_data import own_folder
 LARGE_BYTES = 6_000_000  # from here on a file is not kept whole: a host may save its project every few minutes
 
 
-class Kept(NamedTuple):
+class ProjectPreset(NamedTuple):
     """A preset as a project keeps it.
 
     ``files`` are those beside it, by the names by which the text calls them, none of which has a folder. A model that
@@ -36,7 +36,7 @@ class Kept(NamedTuple):
     model_sha256: str
 
 
-def kept(patch: Patch) -> Kept:
+def kept(patch: Patch) -> ProjectPreset:
     """Return what a project keeps of a patch, read from its files now.
 
     Raises:
@@ -56,7 +56,7 @@ def kept(patch: Patch) -> Kept:
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
         flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
     moved = {name: other for name, other in flat.items() if name != other}
-    return Kept(patch.name, with_words(text, moved), files, flat[preset.model], model.sha256)
+    return ProjectPreset(patch.name, with_words(text, moved), files, flat[preset.model], model.sha256)
 
 
 def ships(name: str, sha256: str) -> bool:
@@ -66,7 +66,7 @@ def ships(name: str, sha256: str) -> bool:
 
 
 def model_bytes(name: str, sha256: str) -> bytes:
-    """Return the bytes of a model that is not among the files of a `Kept`.
+    """Return the bytes of a model that is not among the files of a `ProjectPreset`.
 
     Raises:
         UserError: it is not here.

@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import TimbrelError, UserError
-from ..events import Event, Turn
+from ..events import Event, ParameterChange
 from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
 from ..shipped import KEYS, Draft, preset_file, shipped_presets
-from .audio_thread import Sounding
+from .audio_thread import AudioThread
 from .control_socket import Message, Talk
-from .loaded import Loaded, Mode, loaded, rack_of
+from .loaded import LoadedPatch, Mode, loaded, rack_of
 from .shared_memory import Memory, ToPlugin, ToServer
 from .state import PROJECT, check_whole, opened, pack, unpack
 from .user_data import own_folder, own_presets
@@ -26,20 +26,20 @@ from .user_data import own_folder, own_presets
 if TYPE_CHECKING:
     from .window import Window
 
-Opening = Callable[[], "Opened"]
-Tried = tuple[Loaded, Mode, Rack]  # what can be played, and a rack of it that can play in a mode
+Opening = Callable[[], "OpenedPatch"]
+Tried = tuple[LoadedPatch, Mode, Rack]  # what can be played, and a rack of it that can play in a mode
 FIRST_MODE = Mode(48000, offline=False)  # in which presets are tried before a host has said how it plays
 
 
 def serve(memory: int, socket: int) -> None:
     """Serve the plugin at these descriptors until it has gone; with that the process ends."""
     talk = Talk(socket)
-    server: Server | None = None
+    server: PluginServer | None = None
     try:
         hurry(BESIDES)  # all threads: one that is kept waiting while it holds the interpreter keeps the sound waiting
         # The first model is opened before other threads begin: that has numbers too small to be heard count as 0 on
         # this thread, and on those that it begins from then on.
-        server = Server(talk, Memory(memory))
+        server = PluginServer(talk, Memory(memory))
         while (message := talk.receive()) is not None:
             server.hear(message)
     except TimbrelError as error:
@@ -52,7 +52,7 @@ def serve(memory: int, socket: int) -> None:
         os._exit(0)  # whatever other threads do
 
 
-class Opened(NamedTuple):
+class OpenedPatch(NamedTuple):
     """A patch, by what it was opened, its name in the list if it is from there, and targets that hands have turned."""
 
     patch: Patch
@@ -61,7 +61,7 @@ class Opened(NamedTuple):
     turned: Mapping[str, float] = MappingProxyType({})
 
 
-class Server:
+class PluginServer:
     """Keeps what a plugin has loaded, and runs the threads that load and sound."""
 
     def __init__(self, talk: Talk, memory: Memory) -> None:
@@ -71,7 +71,7 @@ class Server:
             UserError: it cannot be played.
         """
         self._talk = talk
-        self._sounding = Sounding(memory, self)
+        self._sounding = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._loads = 0  # messages to load that have been obeyed
         self._obeyed = threading.Condition()
@@ -79,7 +79,7 @@ class Server:
         self._names = [*shipped_presets(), *self._own]  # of the list from which the host chooses
         self._window: Window | None = None
         self._unplayed: bytes | None = None  # what a project holds and cannot be played here: it keeps that
-        self._loaded, *_ = self._tried(Opened(open_patch(KEYS), KEYS, KEYS))
+        self._loaded, *_ = self._tried(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
         self._jobs.put(self._greet)
         for work, name in ((self._work, "loads"), (self._sound, "sound")):
@@ -102,7 +102,7 @@ class Server:
 
     # what the thread that sounds asks: see `Keeper`
 
-    def loaded_after(self, loads: int) -> Loaded:
+    def loaded_after(self, loads: int) -> LoadedPatch:
         """See `Keeper`."""
         with self._obeyed:
             self._obeyed.wait_for(lambda: self._loads >= loads)
@@ -112,7 +112,7 @@ class Server:
         """See `Keeper`."""
         return 0 < number <= len(self._names) and self._loaded.shipped == self._names[number - 1]
 
-    def take(self, number: int) -> tuple[Loaded, Rack] | None:
+    def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         """See `Keeper`."""
         tried = self._try(lambda: self._numbered(number))
         if tried is None:
@@ -143,7 +143,7 @@ class Server:
             return
         events = list(events)
         known = {dial.target for dial in loaded.sheet.dials}
-        turns = [event for event in events if isinstance(event, Turn) and event.target in known]
+        turns = [event for event in events if isinstance(event, ParameterChange) and event.target in known]
         loaded.turned.update({turn.target: turn.value for turn in turns})
         self._sounding.play(events)
 
@@ -243,7 +243,7 @@ class Server:
                 self._window.refuse(wanted, why)
             return None
 
-    def _tried(self, opened: Opened) -> Tried:
+    def _tried(self, opened: OpenedPatch) -> Tried:
         """Return a patch as loaded, with a rack of it that can play as the host plays now.
 
         Raises:
@@ -256,25 +256,25 @@ class Server:
             self._talk.say(warning)
         return tried, mode, rack
 
-    def _saved(self, data: bytes) -> Opened:
+    def _saved(self, data: bytes) -> OpenedPatch:
         """Open what a project has saved."""
         state = unpack(data)
         check_whole(state.kept)
         patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, own_folder("presets"))
-        return Opened(patch, name, state.shipped, state.turned)
+        return OpenedPatch(patch, name, state.shipped, state.turned)
 
-    def _shown(self, preset: str | Draft) -> Opened:
+    def _shown(self, preset: str | Draft) -> OpenedPatch:
         """Open what the panel asks for: of what a project has kept, another text with the same files."""
         if preset in self._names:
             return self._listed(preset)
         if isinstance(preset, str):
-            return Opened(open_patch(preset), preset)
+            return OpenedPatch(open_patch(preset), preset)
         if self._loaded.patch.folder != PROJECT:
-            return Opened(open_patch(preset), preset)
+            return OpenedPatch(open_patch(preset), preset)
         kept = self._loaded.kept._replace(name=preset.name, text=preset.text)
-        return Opened(opened(kept, self._talk.say), preset)
+        return OpenedPatch(opened(kept, self._talk.say), preset)
 
-    def _named(self, data: bytes) -> Opened:
+    def _named(self, data: bytes) -> OpenedPatch:
         """Open a preset by its name or its path, which may come from anybody's project.
 
         No message has any of a file's content: hosts write messages into logs.
@@ -289,22 +289,22 @@ class Server:
         if file.is_file() and file.suffix not in (".toml", ".onnx"):
             raise UserError(f"{name} is no preset; give a .toml file, or the .onnx file of a model")
         try:
-            return Opened(open_patch(name), name)
+            return OpenedPatch(open_patch(name), name)
         except UserError:
             if not file.is_file():
                 raise
             raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
 
-    def _numbered(self, number: int) -> Opened:
+    def _numbered(self, number: int) -> OpenedPatch:
         """Open a preset by its number in the list, from 1 on."""
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} asked for, but there are {len(self._names)}")
         return self._listed(self._names[number - 1])
 
-    def _listed(self, name: str) -> Opened:
+    def _listed(self, name: str) -> OpenedPatch:
         """Open a preset of the list."""
         path = str(self._own[name]) if name in self._own else name
-        return Opened(open_patch(path), path, name)
+        return OpenedPatch(open_patch(path), path, name)
 
     def _tell(self) -> None:
         """Tell the plugin, and the panel, of what is loaded."""

@@ -144,7 +144,7 @@ class Position(NamedTuple):
         return self.epoch << EPOCH_BITS | self.samples
 
 
-class Told(NamedTuple):
+class ReceivedEvent(NamedTuple):
     """An event as it was taken from the memory: a `WireEvent`, with its data as a MIDI message's bytes."""
 
     time: int
@@ -160,7 +160,7 @@ class Told(NamedTuple):
 
 _EVENT = np.dtype(
     {
-        "names": Told._fields,
+        "names": ReceivedEvent._fields,
         "formats": ["u8", "f4", "u2", "u2", "u2", "u1", "u1", "u1", "u4"],
         "offsets": [
             *(getattr(WireEvent, name).offset for name in ("time", "value", "kind", "number", "epoch")),
@@ -212,16 +212,16 @@ class Memory:
         """Return the position before which no more events will lie."""
         return Position.of(self._wire.complete)
 
-    def take(self) -> list[Told]:
+    def take(self) -> list[ReceivedEvent]:
         """Return the events that were written since the last call, in their order."""
         self._order()
         head, tail = self._wire.event_head, self._wire.event_tail
         self._order()
-        taken: list[Told] = []
+        taken: list[ReceivedEvent] = []
         while tail < head:
             at = tail % EVENTS
             part = self._events[at : min(EVENTS, at + head - tail)]
-            taken += [Told(*event) for event in part.tolist()]
+            taken += [ReceivedEvent(*event) for event in part.tolist()]
             tail += len(part)
         self._order()
         self._wire.event_tail = tail

@@ -21,7 +21,7 @@ from ..patch.library import Patch, open_patch
 from ..patch.loading import read_preset
 from ..plugin_trust import PLUGINS, may_run_by_name
 from ..shipped import Draft, preset_file, shipped_presets
-from .project import Kept, files_of, lay_aside, model_bytes, ships
+from .project import ProjectPreset, files_of, lay_aside, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")
@@ -35,10 +35,10 @@ NOTHING = {"target": "gain", "low": 0.0, "high": 0.0}  # what a macro moves that
 PLACEHOLDER = "Gain"  # an effect of pedalboard's, off, in the place of a missing one: others keep their numbers
 
 
-class State(NamedTuple):
+class ProjectState(NamedTuple):
     """The saved parts: a preset, the name by which it ships if it does, and targets that hands have turned."""
 
-    kept: Kept
+    kept: ProjectPreset
     shipped: str | None
     turned: Mapping[str, float]
 
@@ -63,7 +63,7 @@ class _Head(BaseModel):
     turned: Annotated[dict[str, float], Field(max_length=MOST_TURNED)]
 
 
-def pack(state: State) -> bytes:
+def pack(state: ProjectState) -> bytes:
     """Return the bytes of a state. Of a shipped model it has the name and the digest; a copy is laid aside.
 
     Raises:
@@ -89,7 +89,7 @@ def pack(state: State) -> bytes:
     return BEGIN.pack(MAGIC, VERSION, hashlib.sha256(packed).digest()) + packed
 
 
-def unpack(data: bytes) -> State:
+def unpack(data: bytes) -> ProjectState:
     """Return the state of bytes, whoever made them.
 
     Raises:
@@ -118,11 +118,11 @@ def unpack(data: bytes) -> State:
         at += file.size
     if at != len(whole):
         raise _damaged("its files have other sizes")
-    kept = Kept(head.name, head.text, files, head.model_name, head.model_sha256)
-    return State(kept, head.shipped, head.turned)
+    kept = ProjectPreset(head.name, head.text, files, head.model_name, head.model_sha256)
+    return ProjectState(kept, head.shipped, head.turned)
 
 
-def check_whole(kept: Kept) -> None:
+def check_whole(kept: ProjectPreset) -> None:
     """Refuse a project whose preset names files outside of the project: they would be read on opening it.
 
     Raises:
@@ -140,7 +140,7 @@ def check_whole(kept: Kept) -> None:
         raise UserError(f"the project's preset {kept.name!r} names {outside[0]!r}, which the project does not hold")
 
 
-def opened(kept: Kept, say: Callable[[str], None]) -> Patch:
+def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
     """Open a preset that a project has kept.
 
     Args:

@@ -11,14 +11,14 @@ from multiprocessing.connection import wait
 from typing import Protocol
 
 from ..errors import TimbrelError
-from ..events import Event, Turn
+from ..events import Event, ParameterChange
 from ..live.messages import Command
 from ..live.realtime import hurry_no_more
 from ..panel.launch import has_display, leading_to
 from ..panel.process import PACE_SECONDS, PanelProcess
 from ..shipped import Draft
-from .audio_thread import Sounding
-from .loaded import Loaded
+from .audio_thread import AudioThread
+from .loaded import LoadedPatch
 from .meters import Meters
 from .user_data import own_folder
 
@@ -50,12 +50,12 @@ class Instance(Protocol):
 class Window:
     """The panel of an instance: one process, as long as the server lives, however often it is opened."""
 
-    def __init__(self, instance: Instance, sounding: Sounding, loaded: Loaded) -> None:
+    def __init__(self, instance: Instance, sounding: AudioThread, loaded: LoadedPatch) -> None:
         """Begin, and open the page in a browser where there is one."""
         self._instance, self._sounding = instance, sounding
         self._loaded = loaded  # that the panel shows
         self._meters = Meters()
-        self._followed: deque[Loaded] = deque([loaded])
+        self._followed: deque[LoadedPatch] = deque([loaded])
         self._refused: deque[tuple[Mapping[None, str | Draft | None], Sequence[str]]] = deque()
         self._closing = False
         self._openings = 1  # that are still to come
@@ -73,7 +73,7 @@ class Window:
         """Open the page again; any thread may call this."""
         self._openings += 1
 
-    def follow(self, loaded: Loaded) -> None:
+    def follow(self, loaded: LoadedPatch) -> None:
         """Show what is loaded now; any thread may call this."""
         self._followed.append(loaded)
 
@@ -127,7 +127,7 @@ class Window:
         """Do what the panel asks; return the seconds between reports."""
         match command:
             case "events", events:
-                if any(isinstance(event, Turn) for event in events):
+                if any(isinstance(event, ParameterChange) for event in events):
                     self._turned = time.monotonic()
                 self._instance.play(events)
             case "load", wanted:

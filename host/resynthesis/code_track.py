@@ -26,7 +26,7 @@ BATCH = 64  # frames a run: more gain nothing
 QUIET = 10 ** (-50 / 20)  # of the loudest frame: what is quieter is tail and noise, and has no timbre of its own
 
 
-class Track(NamedTuple):
+class CodeTrack(NamedTuple):
     """The codes of a sound's frames, silent ones left out; of a whole clip one, and ``taken`` says what it is of.
 
     ``label`` is what the clip is taken for by an encoder that tells labels, ``clip`` its samples, [frame_length].
@@ -41,7 +41,7 @@ class Track(NamedTuple):
     clip: Array | None = None
 
 
-def follow(sound: Path, model: Model, progress: Callable[[float], None] | None = None) -> Track:
+def follow(sound: Path, model: Model, progress: Callable[[float], None] | None = None) -> CodeTrack:
     """Encode a sound, a frame a hop. Of a long one only the codes are held in memory.
 
     Raises:
@@ -51,7 +51,9 @@ def follow(sound: Path, model: Model, progress: Callable[[float], None] | None =
     return listen(sound, model.card, Encoder(model), progress)
 
 
-def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[[float], None] | None = None) -> Track:
+def listen(
+    sound: Path, card: Card, encoder: Encoder | None, progress: Callable[[float], None] | None = None
+) -> CodeTrack:
     """As `follow`, for a model of this card; where there is no encoder, codes are left out."""
     if kind_of(card).of_clips:
         return clip_of(sound, card, encoder)
@@ -82,7 +84,7 @@ def listen(sound: Path, card: Card, encoder: Encoder | None, progress: Callable[
     heard = np.flatnonzero(level > SILENT)
     loud = level[heard] > QUIET * level.max()
     middles = (heard[loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
-    return Track(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
+    return CodeTrack(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
 
 
 class _Codes:
@@ -111,7 +113,7 @@ class _Codes:
         return encoder.encode(frames, told)
 
 
-def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> Track:
+def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
     """Return the code of a sound's part that is as long as a model's clips.
 
     Raises:
@@ -137,7 +139,7 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> Track:
     if labels is not None:
         label, share = card.labels[int(labels[0].argmax())], float(labels[0].max())
         taken += f", taken for {label!r} ({share:.0%})"
-    return Track(np.array([begin + length / 2]), codes.astype(np.float64), 1, seconds, taken, label, clip.samples)
+    return CodeTrack(np.array([begin + length / 2]), codes.astype(np.float64), 1, seconds, taken, label, clip.samples)
 
 
 def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: int = 0) -> Array:

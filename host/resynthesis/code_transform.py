@@ -19,7 +19,7 @@ WET = "process.wet"
 HELD = 0.5  # position of the freeze knob from which on the code is held
 
 
-class Codes:
+class CodeTransform:
     """Bends codes by a preset's settings and what knobs turn; times are in samples at the model's rate."""
 
     def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:

@@ -68,7 +68,7 @@ class Fit:
         return self.squares / max(1, self.frames)
 
 
-class Heard(NamedTuple):
+class FrameAnalysis(NamedTuple):
     """The analysis of frames on their way."""
 
     sounding: npt.NDArray[np.bool_]  # [rows]
@@ -89,23 +89,23 @@ class _Job:
     start: int
     frames: Array
     times: Times
-    heard: Heard | None = None
+    heard: FrameAnalysis | None = None
     pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # as `Bend.pitches` gives them
     decoded: Array | None = None
 
 
-class Kind(Protocol):
+class FrameCodec(Protocol):
     """The steps in which spectra and grains differ."""
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
         """Return the levels to which decoded frames are brought, [rows, 1]."""
         ...
 
-    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
         """Return frames that add up to the sound, [rows, frame_length]; ``away`` as `Relaid.apply` gives it."""
         ...
 
-    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
         """Return the frames' magnitudes, [rows, bins], and the sum of their mean squared errors at a maximum of 1."""
         ...
 
@@ -148,7 +148,7 @@ class Through:
             )
         self._model, self._bend = model, bend
         self._encoder = Encoder(model)
-        self._kind: Kind = FRAMES[card.kind](card, phase)
+        self._kind: FrameCodec = FRAMES[card.kind](card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
         self._note, self._laid = note, Laid(card) if card.partials is not None else None
         moves = note is None and card.chroma is not None and card.window == "hann"
@@ -235,9 +235,9 @@ class Through:
         encoded = self._encoder.encode(frames, strongest if self._laid is None else told)
         codes = self._bend.codes(encoded, sounding, job.times)
         level = self._kind.level(windowed, magnitudes)
-        job.heard = Heard(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, told)
+        job.heard = FrameAnalysis(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, told)
 
-    def _decode(self, job: _Job, heard: Heard) -> None:
+    def _decode(self, job: _Job, heard: FrameAnalysis) -> None:
         job.pitches = self._bend.pitches(heard.pitches, job.times)
         if self._laid is not None:
             job.decoded = self._model.decode(heard.codes, self._sung(job.pitches, heard).astype(np.float32))
@@ -248,11 +248,11 @@ class Through:
         if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
 
-    def _sung(self, pitches: Doubles, heard: Heard) -> Doubles:
+    def _sung(self, pitches: Doubles, heard: FrameAnalysis) -> Doubles:
         """Return the pitches for which frames are decoded, [rows]: those wanted, else those last heard."""
         return np.where(np.isnan(pitches), heard.told, pitches)
 
-    def _measure(self, decoded: Array, made: Array, heard: Heard) -> None:
+    def _measure(self, decoded: Array, made: Array, heard: FrameAnalysis) -> None:
         assert self.fit is not None
         rows = heard.sounding
         found, squares = self._kind.compare(decoded, made, heard)
@@ -288,7 +288,7 @@ class _Spectra:
         largest: Array = magnitudes.max(axis=1, keepdims=True)
         return largest
 
-    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
         wanted = decoded * heard.level
         if self._own is not None and self._voice is not None:
             spectra = self._own.apply(wanted, [self._voice] * len(wanted), away)
@@ -298,7 +298,7 @@ class _Spectra:
         frames *= self._synthesis
         return frames
 
-    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
         given = np.abs(heard.spectra[heard.sounding]) / np.maximum(heard.level[heard.sounding], TINY)
         squares = np.square(decoded[heard.sounding] - given, dtype=np.float64).mean(axis=1).sum()
         return decoded * heard.level, float(squares)
@@ -331,7 +331,7 @@ class _Grains:
     def level(self, frames: Array, magnitudes: Array) -> Array:
         return _root_mean_square(frames)
 
-    def make(self, decoded: Array, heard: Heard, away: Doubles | None) -> Array:
+    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
         places = uniforms(0, 0, self._made, len(decoded), 2).tolist()
         self._made += len(decoded)
         grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))
@@ -340,7 +340,7 @@ class _Grains:
         made: Array = grains * gain / self._cover
         return made
 
-    def compare(self, decoded: Array, made: Array, heard: Heard) -> tuple[Array, float]:
+    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
         found: Array = np.abs(np.fft.rfft(made * self._cover))
         return found, 0.0
 
@@ -356,8 +356,8 @@ def _root_mean_square(frames: Array) -> Array:
     return value
 
 
-FRAMES: dict[str, Callable[[Card, str], Kind]] = {
-    spectrum.Spectrum.name: _Spectra,
-    partials.Partials.name: _Lobes,
-    grain.Grain.name: _Grains,
+FRAMES: dict[str, Callable[[Card, str], FrameCodec]] = {
+    spectrum.SpectrumKind.name: _Spectra,
+    partials.PartialsKind.name: _Lobes,
+    grain.GrainKind.name: _Grains,
 }

@@ -11,14 +11,14 @@ from ..audio.output import ROUNDING, Output
 from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..errors import UserError
-from ..events import AllOff, Clock, Event, Hold, NoteOff, NoteOn, Tempo
+from ..events import AllOff, Clock, Event, NoteOff, NoteOn, ParameterTouch, Tempo
 from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.macros import macro_targets
 from ..patch.validation import check, reach
-from ..play.controller_state import Reader
+from ..play.controller_state import ControllerReader
 from ..play.mapping import Macros, Mapper
-from .code_transform import WET, Codes
+from .code_transform import WET, CodeTransform
 from .codes import Fit, Through, latency_of
 
 Array = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class _Dials:
     def __init__(
         self,
         patch: Patch,
-        codes: Codes,
+        codes: CodeTransform,
         wet: Ramp,
         output: Output,
         effects: Mapping[str, float],
@@ -101,14 +101,14 @@ class Processor:
         self._rate, self._own_rate = sample_rate, model.card.sample_rate
         self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
         self._output = Output(self._own_rate, sample_rate, effects)
-        self._codes = Codes(patch, freeze_seconds)
+        self._codes = CodeTransform(patch, freeze_seconds)
         self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
         self._through = Through(model, self._codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = late + effects.latency_samples
         self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
         self._waiting = np.zeros(self._silence_samples, np.float32)
         self._dry = np.zeros(self.latency_samples, np.float32)
-        self._now, self._reader = 0, Reader()
+        self._now, self._reader = 0, ControllerReader()
         delays = (self.latency_samples, self._silence_samples + latency_of(model.card))
         stand = effects.values() | preset.effect_values()
         dials = _Dials(patch, self._codes, self._wet, self._output, stand, sample_rate, delays)
@@ -206,6 +206,6 @@ class Processor:
                 self._codes.knobs.clock(Clock(time, event.message))
             case Tempo(_, bpm):
                 self._codes.knobs.tempo(time, bpm)
-            case Hold(_, _, target, down):
+            case ParameterTouch(_, _, target, down):
                 self._codes.knobs.hold(time, target, down)
         self.knobs.hear(event)

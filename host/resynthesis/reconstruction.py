@@ -23,7 +23,7 @@ from ..picture import check_picture, draw_spectrograms
 from ..pitch import sounding_note
 from ..play.rack import Rack
 from ..render import blocks
-from .code_track import Track, part_of
+from .code_track import CodeTrack, part_of
 from .measures import Measures, measures
 
 Array = npt.NDArray[np.float32]
@@ -100,7 +100,7 @@ class Outputs(NamedTuple):
         return warnings
 
 
-def again_of(sound: Path, track: Track, preset: Preset, model: Model, output: Path) -> Again:
+def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Again:
     """Return a sound made again: a clip struck once, else a note held as long as the sound sounds.
 
     The note is the sound's own where keys choose the model's note, else middle C.
@@ -119,7 +119,7 @@ def again_of(sound: Path, track: Track, preset: Preset, model: Model, output: Pa
     return Again(asked, given, measures(asked, given, card.sample_rate))
 
 
-def kit_again(tracks: Sequence[Track], preset: Preset, model: Model, output: Path) -> list[Again]:
+def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Again]:
     """Return clips made again: those of a kit by its keys, one after another, else the one of the preset."""
     card, length = model.card, model.card.frame_length
     keys = [entry.key for entry in preset.keys] or [MIDDLE_C]

@@ -23,7 +23,7 @@ from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
 from ..shipped import shipped_models
 from .code_range import Span, distances, outside
-from .code_track import Track, clip_of, listen, pieces
+from .code_track import CodeTrack, clip_of, listen, pieces
 from .path_simplification import drawn, simplified, smoothed
 from .reconstruction import Again, Outputs, again_of, kit_again
 from .refinement import can_refine
@@ -46,7 +46,7 @@ class Recovered:
     warnings: tuple[str, ...]
 
 
-class Method(NamedTuple):
+class RecoveryMethod(NamedTuple):
     """A way to find codes: the model's encoder, or a search, which begins at the encoder's codes if it ``refines``."""
 
     name: str
@@ -54,7 +54,7 @@ class Method(NamedTuple):
     refines: bool = False
 
 
-NETWORK = Method("network")
+NETWORK = RecoveryMethod("network")
 
 
 class _Code(NamedTuple):
@@ -70,7 +70,7 @@ def recover(
     model: Model,
     output: Path,
     *,
-    method: Method = NETWORK,
+    method: RecoveryMethod = NETWORK,
     points: int | None = None,
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
@@ -111,10 +111,10 @@ def recover(
 
 def _one(
     sound: Path,
-    track: Track,
+    track: CodeTrack,
     model: Model,
     outputs: Outputs,
-    method: Method,
+    method: RecoveryMethod,
     points: int | None,
     overwrite: bool,
     share: Callable[[float], None],
@@ -156,7 +156,7 @@ def _one(
     return Recovered(f"{output}: {'; '.join(told)}\n{_measured(output, entry)}", tuple(warnings))
 
 
-def _encoder(model: Model, method: Method, *, path: bool) -> Encoder | None:
+def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
     """Return the model's encoder, or None where there is none and the method does without.
 
     Raises:
@@ -172,7 +172,7 @@ def _encoder(model: Model, method: Method, *, path: bool) -> Encoder | None:
     return Encoder(model)
 
 
-def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callable[[float], None]) -> _Code:
+def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, share: Callable[[float], None]) -> _Code:
     """Return the code at which a sound's preset rests."""
     card, own = model.card, _own(track, model.card)
     if method.search is None:
@@ -183,7 +183,7 @@ def _rest(sound: Path, track: Track, model: Model, method: Method, share: Callab
     return _code_of(found, card)
 
 
-def _own(track: Track, card: Card) -> Doubles | None:
+def _own(track: CodeTrack, card: Card) -> Doubles | None:
     """Return the network's code, of the frame that is nearest to the median of all; None where there is none.
 
     That of a clip is brought into the span of training, which codes of clips do not leave.
@@ -194,7 +194,7 @@ def _own(track: Track, card: Card) -> Doubles | None:
     return Span(card).into(own) if can_refine(card) else own
 
 
-def _networks(track: Track, found: _Code, card: Card) -> _Code | None:
+def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
     """Return the network's code in the place of one that a search found, with what the search said; None without."""
     own = _own(track, card)
     if own is None or found.found is None:
@@ -202,7 +202,9 @@ def _networks(track: Track, found: _Code, card: Card) -> _Code | None:
     return _Code(own, found.label, found.found._replace(code=own, after=found.found.before))
 
 
-def _sought(sound: Path, track: Track, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None) -> Sought:
+def _sought(
+    sound: Path, track: CodeTrack, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None
+) -> Sought:
     """Return some frames of a sound, for which one code is looked for."""
     label = None if track.label is None else card.labels.index(track.label)
     if track.clip is not None:
@@ -214,7 +216,7 @@ def _code_of(found: Found, card: Card) -> _Code:
     return _Code(found.code, None if found.label is None else card.labels[found.label], found)
 
 
-def _doubts(sound: Path, track: Track, code: _Code, card: Card) -> list[str]:
+def _doubts(sound: Path, track: CodeTrack, code: _Code, card: Card) -> list[str]:
     """Return what to warn of a code that was found."""
     lines = []
     brought = track.clip is not None and code.found is None and can_refine(card)
@@ -230,7 +232,7 @@ def _kit(
     folder: Path,
     model: Model,
     outputs: Outputs,
-    method: Method,
+    method: RecoveryMethod,
     encoder: Encoder | None,
     overwrite: bool,
     share: Callable[[float], None],
@@ -296,7 +298,7 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
     )
 
 
-def _gesture(track: Track, code: _Code, model: Model) -> dict[str, GestureSettings]:
+def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
     """Return the table of gestures of a recovered code: as loud as notes of what it is nearest to, and no code added.
 
     The code is the sound's own, to which no other note's belongs. What it is nearest to is asked of the network's code
@@ -314,7 +316,7 @@ def _gesture(track: Track, code: _Code, model: Model) -> dict[str, GestureSettin
 
 
 def _path(
-    sound: Path, track: Track, model: Model, scale: Doubles, points: int, method: Method
+    sound: Path, track: CodeTrack, model: Model, scale: Doubles, points: int, method: RecoveryMethod
 ) -> tuple[MotionSettings, str, list[str]]:
     """Return a path through a sound's codes, how near it comes to them in words, and what to warn of."""
     card = model.card

@@ -61,7 +61,7 @@ def side(folder: Path) -> None:
 
     loop._Loop._agreed_progress = paused
     recipe = load_recipe(RECIPE, ["training.minutes=1000"])
-    launch.start(recipe, folder / "corpus", folder / str(os.getpid()), loop.Options(accelerator="cpu"))
+    launch.start(recipe, folder / "corpus", folder / str(os.getpid()), loop.RunOptions(accelerator="cpu"))
 
 
 def turn(process: "subprocess.Popen[str]", seconds: float) -> float:

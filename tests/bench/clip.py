@@ -31,7 +31,7 @@ from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
 from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.loop import Load, Loop
+from timbrel.host.live.loop import Loop, RenderLoad
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import Patch, open_patch
@@ -205,7 +205,7 @@ def loads(machine, hands=None, heard=lambda: None):
         if counted is not None and any(isinstance(event, NoteOn) for event in events):
             heard()
         if counted is None and now > SETTLING_SECONDS:
-            loop.load, counted = Load(), sink.underruns
+            loop.load, counted = RenderLoad(), sink.underruns
             worked.clear()
         if now > SETTLING_SECONDS + SECONDS:
             loop.stop()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models import wavegan
 from timbrel.train.models.wavegan import BETAS, CRITIC_BATCHES, WaveGAN
 from timbrel.train.recipes.gan import WaveGANRecipe
@@ -57,7 +57,9 @@ def corpus(folder: Path, recipe: WaveGANRecipe) -> Path:
 def timbrel_speed(folder: Path, sounds: Path, recipe: WaveGANRecipe, name: str) -> float:
     """Examples a second, as the loop reports them, the median of its reports."""
     speeds: list[float] = []
-    start(recipe, sounds, folder / name, Options("cpu", on_report=lambda now: speeds.append(now.examples_per_second)))
+    start(
+        recipe, sounds, folder / name, RunOptions("cpu", on_report=lambda now: speeds.append(now.examples_per_second))
+    )
     return statistics.median(speeds[1:] or speeds)
 
 

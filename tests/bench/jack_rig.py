@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.host.live import session
-from timbrel.host.live.loop import Load, Loop
+from timbrel.host.live.loop import Loop, RenderLoad
 from timbrel.host.live.parent import HUGE_PAGES
 
 RATE = 48000
@@ -256,7 +256,7 @@ class Sounding:
             sys.exit(f"the process that sounds: {what}")
 
 
-class _EveryLoad(Load):
+class _EveryLoad(RenderLoad):
     """Forgets nothing: writes each load where the parent finds it, however the process ends."""
 
     def __init__(self, path):

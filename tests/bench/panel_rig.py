@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import METADATA_KEY
-from timbrel.host.events import Turn
+from timbrel.host.events import ParameterChange
 from timbrel.host.live import parent, session_state
 from timbrel.host.live.session_recorder import Recording
 from timbrel.host.maps.make import map_of
@@ -204,7 +204,7 @@ def _sound(receipts, pipe, setup):
     def noting(self, events):
         now = time.time()
         for event in events:
-            if isinstance(event, Turn) and event.target == "latent.0":
+            if isinstance(event, ParameterChange) and event.target == "latent.0":
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 

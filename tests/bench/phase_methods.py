@@ -16,7 +16,7 @@ from timbrel.host.engines.coherent import CoherentVoicing
 from timbrel.host.engines.frames import Character
 from timbrel.host.engines.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
 from timbrel.host.engines.phase import LOSS_DB, NoisePhase
-from timbrel.host.engines.shape import Shape
+from timbrel.host.engines.shape import FrameShape
 
 Method = Callable[[np.ndarray, int, int], np.ndarray]
 
@@ -51,7 +51,7 @@ class Given:
 
 def coherent_voice(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
     """The host's voice: partials and noise of each frame, put together anew; no pitch is known, so all are free."""
-    shape = Shape(frame_length, frame_length // hop, HANN, LOBE_TAPS)
+    shape = FrameShape(frame_length, frame_length // hop, HANN, LOBE_TAPS)
     voice = CoherentVoicing(Given(magnitudes, frame_length, hop), Character(), shape)
     state, pieces = voice.begin(), []
     for rows in np.array_split(np.arange(len(magnitudes)), -(-len(magnitudes) // 64)):

@@ -34,7 +34,7 @@ from timbrel.host.pitch import sounding_note
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.code_track import clip_of
 from timbrel.host.resynthesis.measures import measures
-from timbrel.host.resynthesis.recover import NETWORK, Method, recover
+from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover
 from timbrel.host.resynthesis.search_protocol import Found, Sought
 from timbrel.host.shipped import shipped_models
 from timbrel.train.corpus.store import Corpus
@@ -86,7 +86,7 @@ class Plain:
 
 def both(sound: Path, model: Model, searcher: Searcher, folder: Path) -> dict[str, dict]:
     """Return what recover says of a sound, by method, with the sound made again and the seconds taken."""
-    hybrid = Method("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
+    hybrid = RecoveryMethod("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
     found = {}
     for method in (NETWORK, hybrid):
         began = time.perf_counter()

@@ -21,9 +21,9 @@ import numpy as np
 from jack_rig import jack_server, may_hurry, need
 from live import held
 from timbrel.host.audio.device import NullSink
-from timbrel.host.engines.streams.frame_maker import Maker, Step
+from timbrel.host.engines.streams.frame_maker import FrameInputs, FrameMaker
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.loop import Load, Loop
+from timbrel.host.live.loop import Loop, RenderLoad
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import open_patch
@@ -69,7 +69,7 @@ def live(pipe, name):
         nonlocal counted
         now = time.perf_counter() - began
         if counted is None and now > SETTLING_SECONDS:
-            loop.load, counted = Load(), sink.underruns
+            loop.load, counted = RenderLoad(), sink.underruns
         if counted is not None:
             frames = [(voice.stream.note, voice.stream.now) for voice in instrument._hands.voices]
             seen.update((note, frame.plan.begin) for note, frame in frames if frame)
@@ -111,8 +111,8 @@ def frames(patch):
     """Print what one frame costs."""
     model, card = patch.model, patch.model.card
     code = np.array(patch.preset.latent_values(card), np.float32)
-    step = Step(model.at_rest(1), code, None, False, None, 0.0, card.stream.step_length, 1.0)
-    maker, nothing = Maker(model), np.zeros(1, np.intp)
+    step = FrameInputs(model.at_rest(1), code, None, False, None, 0.0, card.stream.step_length, 1.0)
+    maker, nothing = FrameMaker(model), np.zeros(1, np.intp)
     whole, worst = timed(lambda: maker.make(step))
     bare, _ = timed(lambda: model.step(code[np.newaxis], nothing, step.state))
     print(

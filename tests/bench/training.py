@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.models.grain import GrainAutoencoder
 from timbrel.train.recipes.base import Recipe
@@ -48,7 +48,7 @@ def corpus(folder: Path) -> Path:
 def timbrel_speed(folder: Path, sounds: Path, recipe: Recipe, name: str) -> float:
     """Examples a second, as the loop reports them, the median of its reports."""
     speeds: list[float] = []
-    start(recipe, sounds, folder / name, Options(on_report=lambda report: speeds.append(report.examples_per_second)))
+    start(recipe, sounds, folder / name, RunOptions(on_report=lambda report: speeds.append(report.examples_per_second)))
     return statistics.median(speeds[1:] or speeds)
 
 

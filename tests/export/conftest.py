@@ -22,7 +22,7 @@ from timbrel.host.contract.model import Model
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models import flow
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
@@ -139,7 +139,7 @@ def trained(tone_corpus, small, tmp_path_factory):
     def run(name, *changes):
         place = folder / name.replace("/", "-")
         if not place.exists():
-            start(load_recipe(name, [*small, *changes]), tone_corpus, place, Options("cpu"))
+            start(load_recipe(name, [*small, *changes]), tone_corpus, place, RunOptions("cpu"))
         return Run.open(place)
 
     return run
@@ -164,7 +164,7 @@ def partials_run(tone_corpus, tmp_path_factory):
     changes = ["training.steps=120", "network.encoder=[64]", "network.decoder=[64,64]", "frames.harmonics=40"]
     rate = Corpus.open(tone_corpus).rate
     recipe = load_recipe("tuned-partials", [*changes, f"frames.sample_rate={rate}"])
-    start(recipe, tone_corpus, folder, Options("cpu"))
+    start(recipe, tone_corpus, folder, RunOptions("cpu"))
     return Run.open(folder)
 
 
@@ -216,7 +216,7 @@ def hit_run(drum_corpus, tmp_path_factory):
         if labelled not in runs:
             folder = tmp_path_factory.mktemp("hits") / "run"
             changes = [*SMALL, "frames.enough=32", "training.steps=40", f"network.labels={str(labelled).lower()}"]
-            start(load_recipe("tuned-clip", changes), drum_corpus.folder, folder, Options("cpu"))
+            start(load_recipe("tuned-clip", changes), drum_corpus.folder, folder, RunOptions("cpu"))
             runs[labelled] = Run.open(folder)
         return runs[labelled]
 

@@ -11,7 +11,7 @@ from timbrel.host.errors import UserError
 from timbrel.train import families
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.metrics.generated import Judged
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
@@ -28,7 +28,7 @@ def run(tone_corpus, tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     relabel(folder, lambda index: ("one", "two", "three")[index % 3])
     changes = ["training.epochs=1", "network.width=2", "frames.sample_rate=44100", "frames.bands=16"]
-    start(load_recipe("digits-classifier", changes), folder, tmp_path / "run", Options(accelerator="cpu"))
+    start(load_recipe("digits-classifier", changes), folder, tmp_path / "run", RunOptions(accelerator="cpu"))
     return Run.open(tmp_path / "run")
 
 

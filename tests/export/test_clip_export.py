@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.export.clip import Decoder, clip_graphs, k_weights
-from timbrel.export.describe import Codes, landmarks
+from timbrel.export.clip import ClipDecoder, clip_graphs, k_weights
+from timbrel.export.describe import EncodedFrames, landmarks
 from timbrel.export.instrument.kit import FIRST_KEY, KIT_KEYS, kit
 from timbrel.host.contract.card import Landmark
 from timbrel.host.contract.encoder import Encoder, encoder_path
@@ -44,7 +44,7 @@ def test_the_decoder_gives_what_torch_gives(both):
     codes = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     numbers = np.array([0, 1, 1, 0, 1])
     with torch.no_grad():
-        expected = Decoder(network)(torch.from_numpy(codes), rows_of(model.card, numbers)).numpy()
+        expected = ClipDecoder(network)(torch.from_numpy(codes), rows_of(model.card, numbers)).numpy()
     found = model.decode(codes, numbers)
     assert found.shape == (5, model.card.frame_width)
     assert np.abs(found - expected).max() < 5e-3 * expected.max()
@@ -127,7 +127,7 @@ def test_every_recording_of_few_is_a_landmark_within_the_knobs(both, drum_corpus
 def test_stray_codes_are_left_out_of_many():
     codes = np.random.default_rng(0).standard_normal((1000, 2)).astype(np.float32)
     codes[7] = 50.0
-    many, few = (Codes(part, [str(number) for number in range(len(part))]) for part in (codes, codes[:20]))
+    many, few = (EncodedFrames(part, [str(number) for number in range(len(part))]) for part in (codes, codes[:20]))
     assert many.ends()[1].max() < 3
     assert few.ends()[1].min() == 50
     assert "7" in [mark.label for mark in landmarks(few)]
@@ -138,7 +138,7 @@ def test_each_label_has_a_landmark_though_all_its_codes_are_stray():
     codes = np.random.default_rng(0).standard_normal((1000, 2)).astype(np.float32)
     codes[[3, 7]] = [[9.0, 0.0], [5.0, 0.5]]
     labels = ["clap" if row in (3, 7) else "kick" for row in range(1000)]
-    made = Codes(codes, labels)
+    made = EncodedFrames(codes, labels)
     assert {mark.label for mark in landmarks(made)} == {"kick"}
     marks = landmarks(made, ["clap", "kick", "bell"])
     assert 254 <= len(marks) <= 256

@@ -13,7 +13,7 @@ from timbrel.host.errors import UserError
 from timbrel.train.batches.hits import hits
 from timbrel.train.families import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.metrics.generated import Judged
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
@@ -159,7 +159,7 @@ def classifier(drum_corpus, tmp_path_factory):
         load_recipe("digits-classifier", [*changes, "frames.sample_rate=8000"]),
         drum_corpus.folder,
         folder,
-        Options("cpu"),
+        RunOptions("cpu"),
     )
     return Run.open(folder)
 

@@ -14,7 +14,7 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
@@ -86,7 +86,7 @@ def test_rows_of_a_batch_do_not_influence_each_other(chroma_model):
 
 def test_a_chroma_decoder_of_full_size_is_five_and_a_half_megabytes(tone_corpus, tmp_path):
     recipe = load_recipe("chroma-8", ["training.steps=2", "training.batch_size=8"])
-    start(recipe, tone_corpus, tmp_path / "run", Options("cpu"))
+    start(recipe, tone_corpus, tmp_path / "run", RunOptions("cpu"))
     run = Run.open(tmp_path / "run")
     export(run, tmp_path / "half.onnx")
     weights = sum(p.numel() for n, p in in_order(run).named_parameters() if n.startswith(("decoder", "output")))

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from timbrel.export.describe import Codes, landmarks, starting_point
+from timbrel.export.describe import EncodedFrames, landmarks, starting_point
 from timbrel.export.export import Labels, export
 from timbrel.export.first_preset import first_preset
 from timbrel.export.parity import prove_again
@@ -211,8 +211,10 @@ def test_what_is_said_on_the_label_is_on_the_card(chroma_run, tmp_path):
 def test_the_default_is_from_the_middle_of_what_is_heard_where_that_is_known():
     """Most codes sound alike but few, which lie around the median code: these are no middle of anything heard."""
     latents = np.linspace(0, 1, 41, dtype=np.float32)[:, None]
-    plain = Codes(latents, [""] * 41)
-    told = Codes(latents, [""] * 41, sound=lambda codes: np.where(np.abs(codes - 0.5) < 0.2, 50.0 + codes, codes))
+    plain = EncodedFrames(latents, [""] * 41)
+    told = EncodedFrames(
+        latents, [""] * 41, sound=lambda codes: np.where(np.abs(codes - 0.5) < 0.2, 50.0 + codes, codes)
+    )
     marks = landmarks(plain)
     assert starting_point(plain, marks) == [0.5]
     assert abs(starting_point(told, marks)[0] - 0.5) > 0.2

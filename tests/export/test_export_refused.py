@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 from timbrel.export import export as exporting
-from timbrel.export.describe import Codes
+from timbrel.export.describe import EncodedFrames
 from timbrel.export.export import export
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
@@ -128,7 +128,7 @@ def test_an_encoder_that_is_wrong_about_some_sounds_alone_is_not_kept(chroma_run
 def test_parity_is_tried_inside_the_range_and_at_its_very_ends(count):
     rng = np.random.default_rng(4)
     found = rng.normal(size=(50, 3)) * [0.1, 1.0, 30.0] + [0.0, 5.0, -7.0]
-    codes = Codes(found.astype(np.float32), [""] * 50)
+    codes = EncodedFrames(found.astype(np.float32), [""] * 50)
     low, high = codes.latents.min(0), codes.latents.max(0)
     tried = np.concatenate([exporting.probes(codes, count, seed)[0] for seed in range(max(1, 64 // count))])
     assert np.all((tried >= low) & (tried <= high))

@@ -10,7 +10,7 @@ from timbrel.export.measures import keys, sample
 from timbrel.export.reports import chroma as chroma_report
 from timbrel.export.reports import page, picture
 from timbrel.export.reports.figures import frames as figures
-from timbrel.train.batches.frames import Source
+from timbrel.train.batches.frames import FrameOrigin
 from timbrel.train.corpus.store import Clip
 
 # ---- pictures
@@ -103,7 +103,7 @@ def test_pictured_frames_are_of_different_sounds_and_of_none_twice(monkeypatch, 
     """Upper case is the same sound on another note."""
     monkeypatch.setattr(chroma_report, "PICTURED_FRAMES", 3)
     found = [
-        Source(Clip(name="n", start=0, length=1, group="g", label=label.lower()), 0, 60.0 + label.isupper())
+        FrameOrigin(Clip(name="n", start=0, length=1, group="g", label=label.lower()), 0, 60.0 + label.isupper())
         for label in labels
     ]
     some = sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))

@@ -16,7 +16,7 @@ from timbrel.host.contract.model import Model, open_session
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families import FAMILIES, trained
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
@@ -47,7 +47,7 @@ def made(spoken, tmp_path_factory):
         if (name, *changes) not in runs:
             folder = tmp_path_factory.mktemp("runs") / "run"
             recipe = load_recipe(name, [*TINY[load_recipe(name).family], "training.steps=1", *changes])
-            start(recipe, spoken, folder, Options(accelerator="cpu"))
+            start(recipe, spoken, folder, RunOptions(accelerator="cpu"))
             runs[name, *changes] = Run.open(folder)
         return runs[name, *changes]
 
@@ -192,7 +192,7 @@ def test_each_sides_loss_is_the_sum_of_its_terms_as_weighted(made):
 def test_a_classifier_judges_what_contests_make_by_labels_where_they_were_asked_for(made, tmp_path, spoken, asked):
     judge = tmp_path / "judge"
     recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
-    start(recipe, spoken, judge, Options(accelerator="cpu"))
+    start(recipe, spoken, judge, RunOptions(accelerator="cpu"))
     told = evaluate(made(*asked), classifier=Run.open(judge))["generated"]["told"]
     assert 1 <= told["score"][0] <= 2
     assert (told["accuracy"] is None) == (asked != LABELLED)
@@ -243,7 +243,7 @@ def test_one_recording_alone_is_measured_and_said_to_be_all(spoken, tmp_path):
         writer.append(samples, track, name="one", group="one", label="")
         writer.finish({"one": "train"}, name="alone")
     recipe = load_recipe("clip-dcgan-halves", [*TINY["halves"], "training.steps=1"])
-    start(recipe, alone, tmp_path / "run", Options(accelerator="cpu"))
+    start(recipe, alone, tmp_path / "run", RunOptions(accelerator="cpu"))
     found = evaluate(Run.open(tmp_path / "run"))
     assert (found["split"], found["frames"], found["collapsed"]) == ("train", 1, False)
     assert any("one recording" in line for line in found["shortcomings"])

@@ -17,7 +17,7 @@ from timbrel.host.render import render
 from timbrel.train.corpus.build import build
 from timbrel.train.families import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -54,7 +54,7 @@ def run_of(rains, tmp_path_factory):
     def make(name):
         if name not in made:
             made[name] = tmp_path_factory.mktemp("runs") / name
-            start(load_recipe(name, [*SMALL, *KINDS[name]]), rains, made[name], Options("cpu"))
+            start(load_recipe(name, [*SMALL, *KINDS[name]]), rains, made[name], RunOptions("cpu"))
         return Run.open(made[name])
 
     return make

@@ -21,7 +21,7 @@ from timbrel.host.progress import Display
 from timbrel.train.batches.loops import sliced
 from timbrel.train.families import trained
 from timbrel.train.launch import start
-from timbrel.train.metrics.groove import Groove, groove
+from timbrel.train.metrics.groove import LoopMeasures, groove
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -138,7 +138,7 @@ def test_directions_that_were_hidden_in_codes_are_found_and_knobs_have_deviation
     hidden = rng.standard_normal((400, 5))
     mixed = np.linalg.qr(rng.standard_normal((5, 5)))[0]
     codes = hidden * [3, 2, 1, 0.5, 2] @ mixed + 7
-    measures = [Groove(4 + row[1] + 0.1 * row[4], 9 - 0.2 * row[3], np.nan) for row in hidden]
+    measures = [LoopMeasures(4 + row[1] + 0.1 * row[4], 9 - 0.2 * row[3], np.nan) for row in hidden]
     found = turned(codes, codes, measures, np.full(5, 1e-6))
     knobs = (codes - found.middle) @ found.back
     assert found.names == ["density", "brightness", "latent 2", "latent 3", "latent 4"]
@@ -152,7 +152,9 @@ def test_directions_that_were_hidden_in_codes_are_found_and_knobs_have_deviation
 def test_a_measure_that_no_code_tells_of_names_no_knob():
     rng = np.random.default_rng(1)
     codes = rng.standard_normal((400, 3))
-    found = turned(codes, codes, [Groove(2.0, value, np.nan) for value in rng.standard_normal(400)], np.full(3, 0.1))
+    found = turned(
+        codes, codes, [LoopMeasures(2.0, value, np.nan) for value in rng.standard_normal(400)], np.full(3, 0.1)
+    )
     assert found.names == ["latent 0", "latent 1", "latent 2"]
     assert found.told == {}
 

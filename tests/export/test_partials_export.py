@@ -12,7 +12,7 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz
 from timbrel.train.families import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_follows_a_trial_begins_with_its_weights_and_learns_from_all_
     recipe = run.recipe.model_copy(
         update={"training": run.recipe.training.model_copy(update={"steps": 1, "learning_rate": 1e-9})}
     )
-    start(recipe, tone_corpus, tmp_path / "run", Options("cpu"), trial=run.folder)
+    start(recipe, tone_corpus, tmp_path / "run", RunOptions("cpu"), trial=run.folder)
     followed = Run.open(tmp_path / "run")
     before, after = (trained(one, "best")[0].state_dict() for one in (run, followed))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)

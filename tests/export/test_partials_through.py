@@ -16,11 +16,15 @@ from timbrel.host.resynthesis.morph import morph
 from timbrel.host.resynthesis.partial_spectra import Laid, filled
 from timbrel.host.resynthesis.process import with_options
 from timbrel.host.resynthesis.processor import Processor
-from timbrel.host.resynthesis.recover import NETWORK, Method, recover
+from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 
-METHODS = {"network": NETWORK, "gradient": Method("gradient", gradient), "hybrid": Method("hybrid", hybrid, True)}
+METHODS = {
+    "network": NETWORK,
+    "gradient": RecoveryMethod("gradient", gradient),
+    "hybrid": RecoveryMethod("hybrid", hybrid, True),
+}
 PHASES = ["original", "own"]
 
 

@@ -18,7 +18,7 @@ from timbrel.host.errors import UserError
 from timbrel.train.batches.sequence import cut, pieces
 from timbrel.train.families import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models.sequence import delayed
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
@@ -58,7 +58,7 @@ def run_of(struck, tmp_path_factory):
     def run(name):
         if name not in runs:
             folder = tmp_path_factory.mktemp("runs") / "run"
-            start(load_recipe(name, SMALL), struck.folder, folder, Options(accelerator="cpu"))
+            start(load_recipe(name, SMALL), struck.folder, folder, RunOptions(accelerator="cpu"))
             runs[name] = Run.open(folder)
         return runs[name]
 
@@ -180,7 +180,10 @@ def test_the_card_says_how_frames_follow_one_another_and_how_to_restore_them(run
 def test_a_recording_alone_is_exported_with_the_code_that_it_has(tmp_path):
     corpus = corpus_of(tmp_path / "corpus", [tom(1, 0.1)])
     start(
-        load_recipe("sequence-samples", [*SMALL, "training.steps=1"]), corpus.folder, tmp_path / "run", Options("cpu")
+        load_recipe("sequence-samples", [*SMALL, "training.steps=1"]),
+        corpus.folder,
+        tmp_path / "run",
+        RunOptions("cpu"),
     )
     card = export(Run.open(tmp_path / "run"), tmp_path / "m.onnx")
     assert [mark.latent for mark in card.landmarks] == [[0.0, 0.0]]

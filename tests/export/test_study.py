@@ -11,7 +11,7 @@ import scipy.signal
 import soundfile
 from timbrel.export.measures import codes
 from timbrel.export.reports import grain as grain_report
-from timbrel.export.study.runs import Asked
+from timbrel.export.study.runs import StudyOptions
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
@@ -62,7 +62,7 @@ def small_work(monkeypatch):
 
 
 def asked(corpus, folder, recipes=RECIPES, changes=(), steps=STEPS):
-    return Asked(corpus, folder, recipes, [*SMALL, *changes], steps)
+    return StudyOptions(corpus, folder, recipes, [*SMALL, *changes], steps)
 
 
 def make(given):
@@ -193,7 +193,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(corp
 def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(corpus, tmp_path, changed, words):
     fields = {"recipes": ["grain-plain"], "changes": [], "steps": STEPS} | changed
     small = [] if fields["recipes"] == ["tuned-8"] else SMALL
-    given = Asked(corpus, tmp_path / "study", fields["recipes"], [*small, *fields["changes"]], fields["steps"])
+    given = StudyOptions(corpus, tmp_path / "study", fields["recipes"], [*small, *fields["changes"]], fields["steps"])
     with pytest.raises(UserError) as error:
         make(given)
     assert words in one_line(error)

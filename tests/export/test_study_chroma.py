@@ -64,8 +64,18 @@ def octave(tmp_path_factory):
 
 
 def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
-    return chroma_plan.Asked(corpora, folder, tables=tables, seeds=seeds, epochs=epochs, changes=[*SMALL, *changes],
-                        sides=SIDES, accelerator="cpu", **others)  # fmt: skip
+    changes = [*SMALL, *changes]
+    return chroma_plan.ChromaStudyOptions(
+        corpora,
+        folder,
+        tables=tables,
+        seeds=seeds,
+        epochs=epochs,
+        changes=changes,
+        sides=SIDES,
+        accelerator="cpu",
+        **others,
+    )
 
 
 def make(given):

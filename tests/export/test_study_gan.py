@@ -9,13 +9,13 @@ import soundfile
 from timbrel.export.reports import picture
 from timbrel.export.study.gan import FIRST, STAGES, _stages
 from timbrel.export.study.gan_figures import losses, over_epochs
-from timbrel.export.study.runs import Asked
+from timbrel.export.study.runs import StudyOptions
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -35,7 +35,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def judge(spoken, tmp_path_factory):
     recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
-    start(recipe, spoken, tmp_path_factory.mktemp("judges") / "judge", Options(accelerator="cpu"))
+    start(recipe, spoken, tmp_path_factory.mktemp("judges") / "judge", RunOptions(accelerator="cpu"))
     return tmp_path_factory.getbasetemp() / "judges0" / "judge"
 
 
@@ -50,7 +50,7 @@ def made(spoken, judge, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "study"
     with pytest.MonkeyPatch.context() as patch:
         undrawn(patch)
-        assert make(Asked(spoken, folder, None, SMALL, STEPS, "cpu", classifier=judge))
+        assert make(StudyOptions(spoken, folder, None, SMALL, STEPS, "cpu", classifier=judge))
     return folder
 
 
@@ -102,13 +102,13 @@ def test_losses_are_logged_at_every_part_and_no_step_is_trained_twice(made):
 def test_a_finished_study_is_not_made_again_and_more_steps_go_on(spoken, tmp_path, monkeypatch):
     undrawn(monkeypatch)
     folder = tmp_path / "study"
-    given = Asked(spoken, folder, ["clip-dcgan"], HALVES, 3, "cpu")
+    given = StudyOptions(spoken, folder, ["clip-dcgan"], HALVES, 3, "cpu")
     assert make(given)
     first, last = (folder / "runs" / "clip-dcgan" / name for name in (FIRST, "last.ckpt"))
     times = first.stat().st_mtime_ns, last.stat().st_mtime_ns
     assert make(given)
     assert (first.stat().st_mtime_ns, last.stat().st_mtime_ns) == times
-    assert make(Asked(spoken, folder, ["clip-dcgan"], HALVES, 5, "cpu"))
+    assert make(StudyOptions(spoken, folder, ["clip-dcgan"], HALVES, 5, "cpu"))
     assert first.stat().st_mtime_ns == times[0]
     assert told(folder)["networks"][0]["name"] == "clip-dcgan"
     assert Run.open(folder / "runs" / "clip-dcgan").logged()[-1]["step"] == 5
@@ -125,7 +125,7 @@ def test_a_finished_study_is_not_made_again_and_more_steps_go_on(spoken, tmp_pat
 def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(spoken, tmp_path, changed, words):
     fields = {"recipes": ["clip-dcgan"], "changes": []} | changed
     with pytest.raises(UserError) as error:
-        make(Asked(spoken, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu"))
+        make(StudyOptions(spoken, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu"))
     assert words in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert not (tmp_path / "study").exists()

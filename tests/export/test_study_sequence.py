@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from timbrel.export.reports import picture
 from timbrel.export.reports import sequence as reporting
-from timbrel.export.study.runs import Asked
+from timbrel.export.study.runs import StudyOptions
 from timbrel.export.study.sequences import study as studying
 from timbrel.export.study.sequences.figures import losses, waveforms
 from timbrel.export.study.sequences.page import summed
@@ -70,7 +70,7 @@ def told(folder):
 
 def test_every_network_continues_every_corpus_from_each_seed_in_both_ways(kicks, loop, tmp_path, drawn):
     folder = tmp_path / "study"
-    assert make(Asked(kicks, folder, None, SMALL, STEPS, "cpu", more=[loop]))
+    assert make(StudyOptions(kicks, folder, None, SMALL, STEPS, "cpu", more=[loop]))
     found = told(folder)
     assert [(corpus["name"], corpus["clips"]) for corpus in found["corpora"]] == [("struck", 3), ("loop", 1)]
     for corpus in found["corpora"]:
@@ -99,7 +99,7 @@ def test_every_network_continues_every_corpus_from_each_seed_in_both_ways(kicks,
 
 def test_scaling_that_is_not_put_back_changes_the_sound_and_not_what_is_predicted(kicks, tmp_path, drawn):
     folder = tmp_path / "study"
-    assert make(Asked(kicks, folder, ["sequence-samples"], SMALL, 2, "cpu"))
+    assert make(StudyOptions(kicks, folder, ["sequence-samples"], SMALL, 2, "cpu"))
     plain, bare = (soundfile.read(folder / f"struck-sequence-samples{end}.wav")[0] for end in ("", "-unrestored"))
     run = Run.open(folder / "struck" / "runs" / "sequence-samples")
     network, *_ = studying.trained(run, "best")
@@ -123,30 +123,30 @@ def test_a_study_goes_on_where_it_stopped_and_is_not_made_again(kicks, tmp_path,
         return original(recipe, corpus, at, options, course, share) and len(given) < 2
 
     monkeypatch.setattr(studying, "train", halted)
-    assert not make(Asked(kicks, folder, None, SMALL, 3, "cpu"))
+    assert not make(StudyOptions(kicks, folder, None, SMALL, 3, "cpu"))
     assert not (folder / "study.json").exists()
     monkeypatch.setattr(studying, "train", original)
     last = folder / "struck" / "runs" / "sequence-samples" / "last.ckpt"
     before = last.stat().st_mtime_ns
-    assert make(Asked(kicks, folder, None, SMALL, 3, "cpu"))
+    assert make(StudyOptions(kicks, folder, None, SMALL, 3, "cpu"))
     assert last.stat().st_mtime_ns == before
     assert given == ["sequence-samples", "sequence-fft"]
 
 
 def test_losses_are_kept_with_the_seconds_of_all_training(kicks, tmp_path, monkeypatch):
     """What is reported after a halt counts on."""
-    from timbrel.train.loop import Options, Status
+    from timbrel.train.loop import RunOptions, RunStatus
 
     def trains(recipe, corpus, folder, options, course, share):
         folder.mkdir(exist_ok=True)
         for step, loss in ((1, 0.9), (2, 0.14)):
-            options.on_report(Status(step, 0.5, 2.0, 1.0, 1.0, {"mean_square": loss}))
+            options.on_report(RunStatus(step, 0.5, 2.0, 1.0, 1.0, {"mean_square": loss}))
         return True
 
     monkeypatch.setattr(studying, "train", trains)
     folder = tmp_path / "run"
     for _ in range(2):
-        studying._timed(None, kicks, folder, Options(), None, 1.0)
+        studying._timed(None, kicks, folder, RunOptions(), None, 1.0)
     lines = course_of(folder)
     assert (folder / COURSE).exists()
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.9), (2, 0.14)] * 2
@@ -183,7 +183,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(kick
     fields = {"recipes": None, "changes": SMALL, "more": False} | changed
     with pytest.raises(UserError) as error:
         make(
-            Asked(
+            StudyOptions(
                 kicks, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu", more=[kicks] * fields["more"]
             )
         )

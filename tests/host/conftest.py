@@ -12,7 +12,7 @@ from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.controller_state import Reader
+from timbrel.host.play.controller_state import ControllerReader
 from timbrel.host.play.instrument import Instrument
 
 from .analytic import RATE, Analytic
@@ -168,7 +168,7 @@ def play():
     """A function that gives an instrument's first ``count`` samples, in blocks of the sizes given, in turn."""
 
     def run(instrument, events, count, sizes=None):
-        reader, blocks, at, turn = Reader(), [], 0, 0
+        reader, blocks, at, turn = ControllerReader(), [], 0, 0
         events = [heard for event in events if (heard := reader.read(event)) is not None]  # as a rack does
         sizes = sizes or [count]
         while at < count:

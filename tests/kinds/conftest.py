@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.describe import Codes
+from timbrel.export.describe import EncodedFrames
 from timbrel.export.export import export
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.first_preset import PRESETS
@@ -17,7 +17,7 @@ from timbrel.host.patch.preset import Preset
 from timbrel.train.families import FAMILIES as TRAINED
 from timbrel.train.families import Family
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes import base, load
 from timbrel.train.run import Run
 
@@ -92,7 +92,7 @@ def made(tone_corpus, tmp_path_factory):
         folder = tmp_path_factory.mktemp(family)
         (folder / "recipe.toml").write_text(RECIPE.format(family=family, length=length), encoding="utf-8")
         recipe = load.load_recipe(str(folder / "recipe.toml"))
-        start(recipe, tone_corpus, folder / "run", Options(accelerator="cpu"))
+        start(recipe, tone_corpus, folder / "run", RunOptions(accelerator="cpu"))
         export(Run.open(folder / "run"), folder / f"{family}.onnx", weights="float32")
         return folder / "run", folder / f"{family}.onnx"
 
@@ -105,6 +105,6 @@ def codes_of_its_own():
 
     def draw(latents):
         drawn = np.random.default_rng(0).uniform(-1, 1, (400, latents)).astype(np.float32)
-        return Codes(drawn, ["drawn"] * len(drawn))
+        return EncodedFrames(drawn, ["drawn"] * len(drawn))
 
     return draw

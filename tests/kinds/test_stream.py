@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 from pydantic import BaseModel
 from timbrel.export.graphs import Graphs
-from timbrel.host.contract.card import Scaling, State, UniformPrior
+from timbrel.host.contract.card import RecurrentState, Scaling, UniformPrior
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.protocol import VoiceSound
 from timbrel.host.engines.table import VOICE_LUFS
@@ -137,7 +137,7 @@ def kind(rows, codes_of_its_own):
             "chroma": None,
             "scaling": Scaling(mean=MEAN, deviation=DEVIATION),
         }
-        codes, state = codes_of_its_own(LATENTS), [State(name="h", shape=[HIDDEN])]
+        codes, state = codes_of_its_own(LATENTS), [RecurrentState(name="h", shape=[HIDDEN])]
         return Graphs(Decoder(network), None, False, False, codes, card, state=state)
 
     rows.kind(Streams(), lambda model, *settings: StreamEngine(model))

@@ -1,10 +1,10 @@
 """Training runs on the processor."""
 
 import torch
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models.chroma import ChromaAutoencoder
 
-CPU = Options(accelerator="cpu")
+CPU = RunOptions(accelerator="cpu")
 
 
 def broken_total(monkeypatch, at, value):

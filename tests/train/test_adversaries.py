@@ -17,15 +17,15 @@ from timbrel.train.batches.grain import GrainData, check_grains, grain_data
 from timbrel.train.corpus.build import build
 from timbrel.train.families import Family
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import Options
-from timbrel.train.network import Adam, Network, Turn
+from timbrel.train.loop import RunOptions
+from timbrel.train.network import Adam, Network, Objective
 from timbrel.train.recipes import load
-from timbrel.train.recipes.base import Part, Recipe
+from timbrel.train.recipes.base import Recipe, RecipeSection
 from timbrel.train.recipes.grain import GrainFrames
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
-CPU = Options(accelerator="cpu")
+CPU = RunOptions(accelerator="cpu")
 RATE, LENGTH, BATCH, NOISE = 22050, 64, 16, 3
 CRITIC_BATCHES = 5  # Gulrajani et al., Improved Training of Wasserstein GANs, 2017
 PENALTY = 10.0  # as there
@@ -50,7 +50,7 @@ held_out = 0.0
 """
 
 
-class Loss(Part):
+class Loss(RecipeSection):
     penalty: float = PENALTY
 
 
@@ -64,8 +64,8 @@ class Adversaries(Network):
     """A Wasserstein critic with a penalty on its slopes, and a generator of windows."""
 
     turns = (
-        Turn("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
-        Turn("persuasion", optimiser="generator"),
+        Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
+        Objective("persuasion", optimiser="generator"),
     )
     optimisers: ClassVar = {
         "critic": Adam(modules=("critic",), learning_rate=3e-3, betas=(0.0, 0.9)),
@@ -187,7 +187,7 @@ def moments(content, name, which):
 
 
 CRITICISM, PERSUASION = Adversaries.turns
-ONCE = Turn("criticism", optimiser="critic", differentiates=True)
+ONCE = Objective("criticism", optimiser="critic", differentiates=True)
 
 
 @pytest.mark.parametrize(("turn", "name"), [(ONCE, "critic"), (PERSUASION, "generator")])
@@ -292,7 +292,7 @@ def test_each_batch_of_a_step_has_windows_and_chance_of_its_own(train, seen):
 
 def test_turns_that_share_a_batch_get_the_same_and_others_their_own(train, seen):
     frames, turns, network = seen
-    network.turns = (ONCE, Turn("criticism", "critic", 2, True), PERSUASION)
+    network.turns = (ONCE, Objective("criticism", "critic", 2, True), PERSUASION)
     train("training.steps=2", network=network)
     for step in (turns[:4], turns[4:]):
         (one, _), *own, (last, _) = [(windows, drawn) for _, windows, drawn in step]
@@ -303,7 +303,7 @@ def test_turns_that_share_a_batch_get_the_same_and_others_their_own(train, seen)
 
 def test_a_step_without_a_shared_batch_takes_none_for_it(train, seen):
     frames, turns, network = seen
-    network.turns = (CRITICISM, Turn("persuasion", "generator", 2))
+    network.turns = (CRITICISM, Objective("persuasion", "generator", 2))
     train("training.steps=2", network=network)
     assert len(frames) == len(turns) == 2 * (CRITIC_BATCHES + 2)
 
@@ -330,7 +330,7 @@ def test_batches_are_smaller_where_a_corpus_has_too_few_frames_for_them(train, s
 
 
 def test_a_corpus_with_fewer_frames_than_a_step_has_batches_is_refused(train):
-    turns = (Turn("criticism", "critic", 10**6, True), PERSUASION)
+    turns = (Objective("criticism", "critic", 10**6, True), PERSUASION)
     with pytest.raises(UserError, match=r"corpus has \d+ training frames, and a step takes 1000001 batches") as caught:
         train(network=adversaries(turns=turns))
     assert "\n" not in str(caught.value)
@@ -346,7 +346,7 @@ def test_examples_a_second_are_those_of_all_batches(train, monkeypatch):
 
     reports, clock = [], Clock()
     monkeypatch.setattr(loop, "time", clock)
-    train("training.steps=30", options=Options("cpu", on_report=lambda report: reports.append((clock.now, report))))
+    train("training.steps=30", options=RunOptions("cpu", on_report=lambda report: reports.append((clock.now, report))))
     assert len(reports) > 5
     for (began, first), (ended, second) in itertools.pairwise(reports):
         examples = (second.step - first.step) * BATCH * (CRITIC_BATCHES + 1)
@@ -408,7 +408,7 @@ def test_a_network_without_an_encoder_is_never_called_dead(rains, tmp_path, cont
 
     contest(Steady)
     said = []
-    outcome = start(asked(), rains, tmp_path / "run", Options("cpu", on_message=said.append))
+    outcome = start(asked(), rains, tmp_path / "run", RunOptions("cpu", on_message=said.append))
     assert not outcome.dead
     assert Run.open(tmp_path / "run").best.exists()
     assert not [line for line in said if "stopped varying" in line]

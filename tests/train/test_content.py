@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.corpus.content import LOUD_DB, Heard, dying_seconds, listened
+from timbrel.train.corpus.content import LOUD_DB, CorpusContent, dying_seconds, listened
 
 from .struck import corpus_of, hat
 
@@ -136,7 +136,9 @@ def test_why_is_said_in_figures(tmp_path):
         f"8 clips of {heard.seconds:.2g} s with 1 onset, 50 % of them steady notes, on 4 different pitches"
     )
     assert heard.short
-    two = Heard(clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, lowest=np.nan, dying=1.0, hits=1.0, others=0.0)
+    two = CorpusContent(
+        clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, lowest=np.nan, dying=1.0, hits=1.0, others=0.0
+    )
     assert two.text() == "3 clips of 0.46 s with 2.5 onsets, 0 % of them steady notes, on 0 different pitches"
 
 

@@ -8,13 +8,13 @@ from timbrel.train import checkpoint, families, loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.families import FAMILIES, trained
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
 from .sounds import sine
 
-CPU = Options(accelerator="cpu")
+CPU = RunOptions(accelerator="cpu")
 RATE = 16000
 CLIPS = [name for name in shipped_recipes() if name.startswith("clip-") and load_recipe(name).family in FAMILIES]
 TINY = {
@@ -130,7 +130,7 @@ def test_the_best_is_the_one_that_lies_nearest_to_the_recordings(contest, often,
 
 def test_clips_and_health_are_said_a_line_each(contest, often):
     said = []
-    contest(options=Options("cpu", on_message=said.append))
+    contest(options=RunOptions("cpu", on_message=said.append))
     assert said[0].startswith("clips of 16384 samples (1.02 s): 24 recordings; 24 are shorter")
     assert said[1].startswith("step 1: the critic tells real from made by ")
     assert len(said) == 1 + 5

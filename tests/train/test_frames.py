@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from timbrel.host.errors import Failure
 from timbrel.train.batches import frames
 from timbrel.train.batches.chroma import in_octave
-from timbrel.train.batches.frames import Source, moved_frame
+from timbrel.train.batches.frames import FrameOrigin, moved_frame
 from timbrel.train.corpus.build import build as build_corpus
 from timbrel.train.corpus.store import Clip, Corpus
 from timbrel.train.recipes.load import load_recipe
@@ -169,7 +169,7 @@ def test_a_moved_frame_is_the_frame_of_the_recording_resampled(make_tone, semito
     assert abs(1200 * np.log2(ratio) - 100 * semitones) < 1.0
     played = soxr.resample(sound, ratio, 1.0, quality="VHQ")
     start = 2 * RATE
-    moved = moved_frame(sound, Source(CLIP, start, 57.2), 57.2 + semitones, PUBLISHED)
+    moved = moved_frame(sound, FrameOrigin(CLIP, start, 57.2), 57.2 + semitones, PUBLISHED)
     centre = round((start + 2048) / ratio)
     expected = np.abs(np.fft.rfft(played[centre - 2048 : centre + 2048] * scipy.signal.get_window("hann", 4096)))
     expected /= expected.max()
@@ -180,14 +180,14 @@ def test_a_moved_frame_is_the_frame_of_the_recording_resampled(make_tone, semito
 
 def test_what_a_move_takes_past_half_the_rate_falls_away(make_tone):
     sound = make_tone(60, 2.0) + 0.2 * noise(2.0)
-    down = moved_frame(sound, Source(CLIP, RATE, 60.0), 48.0, PUBLISHED)
+    down = moved_frame(sound, FrameOrigin(CLIP, RATE, 60.0), 48.0, PUBLISHED)
     assert np.all(down[1026:] == 0)
     assert np.all(down[:1000] > 0)
 
 
 @given(st.floats(21, 108), st.integers(12, 107), st.integers(0, RATE))
 def test_any_move_anywhere_in_a_clip_gives_a_whole_frame(note, target, start):
-    frame = moved_frame(noise(1.0)[:40000], Source(CLIP, min(start, 40000 - 4096), note), target, PUBLISHED)
+    frame = moved_frame(noise(1.0)[:40000], FrameOrigin(CLIP, min(start, 40000 - 4096), note), target, PUBLISHED)
     assert frame.shape == (2049,)
     assert frame.dtype == np.float32
     assert np.isfinite(frame).all()

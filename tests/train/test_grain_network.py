@@ -6,8 +6,8 @@ import scipy.signal
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.train.models.grain import GrainAutoencoder, Noise, Whitening, _hats
-from timbrel.train.network import Turn
+from timbrel.train.models.grain import GrainAutoencoder, NoiseDomain, Whitening, _hats
+from timbrel.train.network import Objective
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.texture import grains, overlapped
 
@@ -40,7 +40,7 @@ def test_the_plain_autoencoder_has_the_posts_layers():
     network = network_of("grain-plain")
     assert widths(network.encoder) == [(1002, 1002), (1002, 10)]
     assert widths(network.decoder) == [(10, 1002), (1002, 1002)]
-    assert network.turns == (Turn("reconstruction"),)
+    assert network.turns == (Objective("reconstruction"),)
 
 
 def test_the_adversarial_autoencoder_has_the_posts_layers():
@@ -48,7 +48,7 @@ def test_the_adversarial_autoencoder_has_the_posts_layers():
     assert widths(network.encoder) == [(1002, 1000), (1000, 1000), (1000, 10)]
     assert widths(network.decoder) == [(10, 1000), (1000, 1000), (1000, 1002)]
     assert widths(network.adjudicator) == [(10, 1000), (1000, 1000), (1000, 1)]
-    assert network.turns == (Turn("reconstruction"), Turn("adjudication"), Turn("persuasion"))
+    assert network.turns == (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
     assert network.settings.deviation == 5
     assert load_recipe("grain-adversarial").training.steps == 30000
 
@@ -187,7 +187,7 @@ def test_the_adjudicator_tells_codes_from_the_prior_and_the_encoder_learns_to_pa
 
 
 def test_periodograms_of_white_noise_are_its_power():
-    domain = Noise(RATE, LENGTH, 80, 16)
+    domain = NoiseDomain(RATE, LENGTH, 80, 16)
     windows = noise(2000, level=0.3)
     assert domain._powers(windows, domain.window)[:, 2:-2].mean() == pytest.approx(0.09, rel=0.02)
     assert domain._short_powers(windows)[:, :, 2:-2].mean() == pytest.approx(0.09, rel=0.02)
@@ -195,7 +195,7 @@ def test_periodograms_of_white_noise_are_its_power():
 
 def test_the_likelihood_is_least_at_the_filter_that_the_noise_came_through():
     """Fitted freely to noise through a known filter, levels come to that filter's, within a decibel."""
-    domain = Noise(RATE, LENGTH, 20, 4)
+    domain = NoiseDomain(RATE, LENGTH, 20, 4)
     taps = scipy.signal.firwin2(65, [0, 0.1, 0.4, 1], [1, 1, 0.2, 0.1])
     white = np.random.default_rng(0).standard_normal((4000, LENGTH + 64)) * 0.1
     windows = torch.from_numpy(scipy.signal.lfilter(taps, 1, white)[:, 64:].astype(np.float32))
@@ -216,7 +216,7 @@ def test_the_likelihood_is_least_at_the_filter_that_the_noise_came_through():
 
 
 def test_the_envelope_follows_where_a_burst_lies_in_the_grain():
-    domain = Noise(RATE, LENGTH, 20, 16)
+    domain = NoiseDomain(RATE, LENGTH, 20, 16)
     burst = np.where((np.arange(LENGTH) > 600) & (np.arange(LENGTH) < 700), 1.0, 0.05)
     windows = noise(4000) * torch.from_numpy(burst.astype(np.float32))
     decoded = torch.zeros(1, domain.decoded, requires_grad=True)
@@ -235,7 +235,7 @@ def test_the_envelope_follows_where_a_burst_lies_in_the_grain():
 
 @pytest.mark.parametrize(("rate", "length"), [(44100, 1002), (192000, 64), (8000, 4096)])
 def test_bands_narrower_than_a_bin_take_what_lies_around_them(rate, length):
-    domain = Noise(rate, length, 80, 16)
+    domain = NoiseDomain(rate, length, 80, 16)
     windows = torch.from_numpy((0.3 * np.random.default_rng(0).standard_normal((500, length))).astype(np.float32))
     features = domain.features(windows)
     assert torch.isfinite(features).all()

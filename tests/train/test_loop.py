@@ -14,7 +14,7 @@ from timbrel.train import checkpoint, families, loop
 from timbrel.train.batches.chroma import ChromaData, chroma_data, in_octave
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
@@ -262,7 +262,7 @@ def test_a_batch_larger_than_the_corpus_is_the_corpus(train):
 def test_reports_say_where_it_is_and_when_it_ends(train, monkeypatch):
     monkeypatch.setattr(loop, "time", Clock(0.05))
     reports = []
-    train("tuned-8", options=Options("cpu", on_report=reports.append))
+    train("tuned-8", options=RunOptions("cpu", on_report=reports.append))
     assert len(reports) > 3
     assert [r.step for r in reports] == sorted({r.step for r in reports})
     assert all(r.done == pytest.approx(r.step / 60) for r in reports)
@@ -306,7 +306,7 @@ def test_tensorboard_is_written_when_it_is_asked_for_and_not_otherwise(train):
 
     _, run = train("tuned-8", "training.steps=5")
     assert not (run.folder / "tensorboard").exists()
-    _, run = train("tuned-8", "training.steps=5", options=Options("cpu", tensorboard=True), folder="logged")
+    _, run = train("tuned-8", "training.steps=5", options=RunOptions("cpu", tensorboard=True), folder="logged")
     events = EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
     logged = run.logged()[-1]

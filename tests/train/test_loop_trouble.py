@@ -12,7 +12,7 @@ import torch
 from timbrel.host.errors import Failure, UserError
 from timbrel.train import checkpoint, families, loop
 from timbrel.train.corpus.build import build
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.run import Run
 
@@ -97,7 +97,7 @@ def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeyp
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Dead))
     said = []
-    outcome, run = train("tuned-8", "training.epochs=4", options=Options("cpu", on_message=said.append))
+    outcome, run = train("tuned-8", "training.epochs=4", options=RunOptions("cpu", on_message=said.append))
     assert outcome.dead
     warnings = [line for line in said if "latents have stopped varying" in line]
     assert len(warnings) >= 3
@@ -110,7 +110,7 @@ def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeyp
 def test_one_living_latent_is_enough_to_go_on(train, monkeypatch):
     monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=OneAlive))
     said = []
-    outcome, run = train("tuned-8", options=Options("cpu", on_message=said.append))
+    outcome, run = train("tuned-8", options=RunOptions("cpu", on_message=said.append))
     assert not outcome.dead
     assert run.best.exists()
     assert not [line for line in said if "stopped varying" in line]
@@ -154,7 +154,7 @@ def test_a_corpus_whose_clips_are_shorter_than_a_frame_is_refused_and_leaves_not
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("options", [Options("abacus"), Options("cuda"), Options("cpu", devices=0)])
+@pytest.mark.parametrize("options", [RunOptions("abacus"), RunOptions("cuda"), RunOptions("cpu", devices=0)])
 def test_an_accelerator_that_is_not_there_is_refused_and_leaves_nothing(train, tmp_path, options):
     if options.accelerator == "cuda" and torch.cuda.is_available():
         pytest.skip("there is one")

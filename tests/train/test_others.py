@@ -13,15 +13,15 @@ from timbrel.train import checkpoint, families, loop
 from timbrel.train.batches.chroma import check_spectra, chroma_data
 from timbrel.train.families import Family, trained
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import Network
 from timbrel.train.recipes import load
-from timbrel.train.recipes.base import Part, Recipe
+from timbrel.train.recipes.base import Recipe, RecipeSection
 from timbrel.train.recipes.chroma import ChromaFrames
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
-CPU = Options(accelerator="cpu")
+CPU = RunOptions(accelerator="cpu")
 RECIPE = """
 description = "codes of frames, for a decoder that is there"
 family = "inverse"
@@ -43,7 +43,7 @@ rows = 2400
 """
 
 
-class Loss(Part):
+class Loss(RecipeSection):
     pass
 
 

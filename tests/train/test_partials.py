@@ -10,7 +10,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
 from timbrel.train.batches.partials import (
     PartialsData,
-    Row,
+    PartialsRows,
     check_partials,
     free_share,
     in_span,
@@ -124,7 +124,9 @@ def test_bands_of_a_row_are_librosas_of_its_sound(pitch):
 def test_pairs_are_the_same_sound_and_half_of_each_side_is_shifted():
     rng = np.random.default_rng(0)
     levels = rng.uniform(-60, 0, (400, 205)).astype(np.float32)
-    data = PartialsData(FRAMES, Row(levels, np.full(400, 60, np.float32)), Row(levels[:0], levels[:0, 0]))
+    data = PartialsData(
+        FRAMES, PartialsRows(levels, np.full(400, 60, np.float32)), PartialsRows(levels[:0], levels[:0, 0])
+    )
     first, pitches, second, others = data.batch(np.arange(400), rng)
     for row, at in ((first, pitches), (second, others)):
         stays = (at == 60).numpy()

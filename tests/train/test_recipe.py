@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
-from timbrel.train.recipes.base import Training
+from timbrel.train.recipes.base import TrainingSettings
 from timbrel.train.recipes.chroma import ChromaFrames, ChromaLoss, ChromaNetwork, ChromaRecipe
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
@@ -113,7 +113,7 @@ def recipes(draw):
         name=draw(st.text(max_size=20)),
         description=draw(st.text(max_size=60)),
         family="chroma",
-        training=Training(
+        training=TrainingSettings(
             **{budget: amount},
             batch_size=draw(st.integers(1, 65536)),
             learning_rate=draw(st.floats(1e-12, 1)),
@@ -319,7 +319,11 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_key(change):
     assert "got " in text
 
 
-KEYS = [f"{part}.{key}" for part, of in (("training", Training), ("network", ChromaNetwork)) for key in of.model_fields]
+KEYS = [
+    f"{part}.{key}"
+    for part, of in (("training", TrainingSettings), ("network", ChromaNetwork))
+    for key in of.model_fields
+]
 VALUES = ["", "1979-05-27", "[[]]", "{a = 1}", '"""', "\\", "1e999", "0x10", "-0", "true", "[1, 'a']", "\n[x]\ny = 1"]
 
 

@@ -13,13 +13,13 @@ from timbrel.host.errors import Failure, UserError
 from timbrel.host.interrupts import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from ..patience import PATIENCE_SECONDS, until
 
-CPU = Options(accelerator="cpu")
+CPU = RunOptions(accelerator="cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.card import Partials
+from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import orders, stretched
 from timbrel.host.dsp import window
 from timbrel.host.engines.partials import Layout, taken_apart
@@ -47,7 +47,7 @@ def test_partials_of_strings_are_raised_by_the_law():
     assert raised_cents(0.0) == 0
     asked = 1200 * np.log2(float(stretched(np.array(10), 3e-4)) / 10)
     assert raised_cents(3e-4) == pytest.approx(asked)
-    layout = Partials(harmonics=10, edges_hz=[0, 100, 200], low=40, high=80, stretch=(float(np.log(3e-4)), 0.0))
+    layout = PartialsLayout(harmonics=10, edges_hz=[0, 100, 200], low=40, high=80, stretch=(float(np.log(3e-4)), 0.0))
     assert orders(layout, np.array([60]))[0] == pytest.approx(stretched(np.arange(1, 11), 3e-4))
 
 

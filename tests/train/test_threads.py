@@ -14,7 +14,7 @@ from timbrel.host import cpu_load
 from timbrel.host.cpu_load import SLACK
 from timbrel.train import loop, threads
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.threads import WINDOW_SECONDS, WINDOWS, Threads
 
@@ -215,6 +215,6 @@ def test_a_training_beside_other_work_has_one_thread_unless_a_count_is_given_and
 
     monkeypatch.setattr(loop._Loop, "_step", step)
     recipe = load_recipe("tuned-8", [*small, "training.steps=8"])
-    start(recipe, tone_corpus, tmp_path / "run", Options(accelerator="cpu"))
+    start(recipe, tone_corpus, tmp_path / "run", RunOptions(accelerator="cpu"))
     assert seen == ([2] * 8 if given else [2] + [1] * 7)
     assert torch.get_num_threads() == 2

@@ -9,8 +9,8 @@ import torch
 from timbrel.train import checkpoint, families, loop
 from timbrel.train.corpus.build import build
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
-from timbrel.train.network import Turn
+from timbrel.train.loop import RunOptions
+from timbrel.train.network import Objective
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -33,7 +33,7 @@ def rains(tmp_path_factory):
 def train(rains, tmp_path):
     def run(*changes, options=None, name="grain-adversarial", folder="run"):
         recipe = load_recipe(name, [*SMALL, *changes])
-        outcome = start(recipe, rains, tmp_path / folder, options or Options("cpu"))
+        outcome = start(recipe, rains, tmp_path / folder, options or RunOptions("cpu"))
         return outcome, Run.open(tmp_path / folder)
 
     return run
@@ -74,7 +74,7 @@ class _WorseAlone(_Worse):
 
     def __init__(self, recipe):
         super().__init__(recipe)
-        self.turns = (Turn("reconstruction"),)
+        self.turns = (Objective("reconstruction"),)
 
 
 @pytest.mark.parametrize(("network", "best"), [(_Worse, 30), (_WorseAlone, 10)])
@@ -100,6 +100,6 @@ def test_every_turn_moves_weights_and_the_terms_of_all_are_logged(train):
 @pytest.mark.slow
 def test_two_processes_train_networks_of_several_turns(train):
     """In each turn only some weights have a part, which must not leave the processes waiting for each other."""
-    outcome, run = train("training.steps=6", options=Options("cpu", devices=2))
+    outcome, run = train("training.steps=6", options=RunOptions("cpu", devices=2))
     assert outcome.step == 6
     assert np.isfinite(run.logged()[-1]["total"])

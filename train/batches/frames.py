@@ -36,7 +36,7 @@ PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
 
 @dataclass(frozen=True, slots=True)  # slots: ten hours have a million and a half
-class Source:
+class FrameOrigin:
     """The source of a frame: a clip, its first sample, and the MIDI note that sounds (NaN: none)."""
 
     clip: Clip
@@ -51,7 +51,7 @@ class FrameStore:
     """
 
     def __init__(
-        self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int64], sources: list[Source]
+        self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int64], sources: list[FrameOrigin]
     ) -> None:
         self.rows, self.pitch_classes, self.sources = rows, pitch_classes, sources
 
@@ -85,7 +85,7 @@ def pitched_frames(corpus: Corpus) -> tuple[int, int]:
     return sum(int(np.isfinite(track).sum()) for track in tracks), sum(map(len, tracks))
 
 
-def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[Source]:
+def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[FrameOrigin]:
     """Frames of a split that sound; with ``tonal``, only those that have a pitch.
 
     A clip that is a single note has its pitch from end to end: breath before it, and the room after it, are the note's.
@@ -103,7 +103,7 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
             notes = np.where(np.isfinite(notes), notes, np.float32(note))
         keep = loud & np.isfinite(notes) if tonal else loud
         for start, note in zip(starts[keep], notes[keep], strict=True):
-            yield Source(clip, int(start), float(note))
+            yield FrameOrigin(clip, int(start), float(note))
 
 
 def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
@@ -176,7 +176,7 @@ def _release(array: npt.NDArray[np.generic]) -> None:
         array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-def moved_frame(samples: Array, source: Source, note: float, settings: ChromaFrames) -> Array:
+def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: ChromaFrames) -> Array:
     """The spectrum of a frame as it would be if its recording were played at ``note`` instead of its own, [bins].
 
     Magnitudes, divided by their maximum. Partials that the move takes past half the sampling rate fall away.

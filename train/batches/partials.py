@@ -19,7 +19,7 @@ from ..corpus.pitch import single_note
 from ..corpus.stiff import stretch_of
 from ..corpus.store import Corpus, Split
 from ..recipes.partials import PartialsFrames, PartialsRecipe
-from .frames import Source, is_tonal, sources
+from .frames import FrameOrigin, is_tonal, sources
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ TOGETHER = 256  # frames that are taken apart at a time
 LISTENED = 300  # frames of which it is asked whether their partials are harmonics
 
 
-class Row(NamedTuple):
+class PartialsRows(NamedTuple):
     """Frames as rows: levels in dB of harmonics and of bands of noise, [frames, harmonics + bands], and MIDI notes."""
 
     levels: Array
@@ -45,8 +45,8 @@ class PartialsData:
     """Batches for the partials family."""
 
     frames: PartialsFrames
-    train: Row
-    val: Row
+    train: PartialsRows
+    val: PartialsRows
     tonal: bool = True
 
     def __len__(self) -> int:
@@ -102,7 +102,7 @@ def partials_data(corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: b
     return PartialsData(frames, rows(corpus, "train", frames), rows(corpus, "val", few))
 
 
-def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> Row:
+def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> PartialsRows:
     """Return the frames of a split that sound and have a pitch; of too many, every n-th."""
     found = list(sources(corpus, split, frames, tonal=True))
     found = found[:: max(1, -(-len(found) // frames.rows))]
@@ -111,10 +111,10 @@ def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> Row:
     for at in range(0, len(found), TOGETHER):
         part = slice(at, at + TOGETHER)
         levels[part] = taken(pieces(corpus, found[part], frames), pitches[part], frames)
-    return Row(levels, pitches)
+    return PartialsRows(levels, pitches)
 
 
-def pieces(corpus: Corpus, found: list[Source], frames: PartialsFrames) -> Array:
+def pieces(corpus: Corpus, found: list[FrameOrigin], frames: PartialsFrames) -> Array:
     """Return the samples of frames, [frames, frame_length]."""
     return np.stack([corpus.samples(one.clip)[one.start : one.start + frames.frame_length] for one in found])
 

@@ -12,7 +12,7 @@ from .names import Names, misnamed, velocities
 from .octaves import settle_octaves
 from .pitch import pitch_track, single_note
 from .report import CorpusReport, unusable
-from .sounds import SHORTEST, Copies, FloatFile, Sound, Unreadable, digests, some_sounds, trimmed
+from .sounds import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .stiff import by_partials
 from .store import Split, Writer, writing
@@ -116,7 +116,7 @@ def _append(
 ) -> None:
     report = writer.report
     try:
-        sound = Sound(path)
+        sound = SoundFile(path)
         samples = FloatFile.filled(scratch, sound.mono(writer.rate))
     except Unreadable as error:
         report.unreadable[name] = str(error)

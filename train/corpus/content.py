@@ -32,7 +32,7 @@ MOST_CLIPS = 400  # that are listened to, evenly spaced: shares to a part in twe
 
 
 @dataclass(frozen=True)
-class Heard:
+class CorpusContent:
     """The character of the training clips of a corpus, medians over clips.
 
     Args:
@@ -84,7 +84,7 @@ class Heard:
         )
 
 
-def listened(corpus: Corpus) -> Heard:
+def listened(corpus: Corpus) -> CorpusContent:
     """Return what is heard in the training clips of a corpus."""
     clips = corpus.clips("train")
     clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(MOST_CLIPS, len(clips))).astype(int)]
@@ -95,7 +95,7 @@ def listened(corpus: Corpus) -> Heard:
     seconds = np.array([np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1 for level in levels]) * STEP_SECONDS
     dying = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
     hits = (seconds <= SHORT_SECONDS) & (dying | (seconds <= CUT_SECONDS))
-    return Heard(
+    return CorpusContent(
         clips=len(clips),
         seconds=float(np.median(seconds)),
         onsets=float(np.median([_onsets(level) for level in levels])),

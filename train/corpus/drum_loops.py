@@ -9,7 +9,7 @@ import numpy as np
 
 from ...host.errors import UserError
 from .fluidsynth import DRUM_CHANNEL, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
-from .grooves import KEYS, STEPS, STRENGTHS, Groove, grooves
+from .grooves import KEYS, STEPS, STRENGTHS, DrumPattern, grooves
 from .loops import grid_of
 from .pitch import Samples, pitch_track
 from .report import CorpusReport
@@ -100,7 +100,7 @@ def split_of(number: int) -> Split:
     return "val" if number % WATCHED == WATCHED - 1 else "train"
 
 
-def strokes(groove: Groove, full: bool, rng: np.random.Generator) -> list[Stroke]:
+def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[Stroke]:
     """Return the hits of a groove's two bars, or of its four full ones; chance decides a little how hard each is."""
     found = list(_hits(groove.rows, 0))
     if full:
@@ -143,7 +143,7 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
 class Kits:
     """The drum kits of a soundfont: of each the keys that some grooves strike, played once, when it is first wanted."""
 
-    def __init__(self, soundfont: Path, rate: int, table: Iterable[Groove]) -> None:
+    def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
         self._player = fluidsynth()
         self._keys: dict[int, set[int]] = {}
@@ -180,7 +180,7 @@ class Kit:
         return np.asarray(self._sounds[key, nearest] * np.float32((velocity / nearest) ** 2))
 
 
-def _check_kits(soundfont: Path, table: Iterable[Groove]) -> None:
+def _check_kits(soundfont: Path, table: Iterable[DrumPattern]) -> None:
     wanted = sorted({kit for groove in table for kit in groove.kits})
     if missing := sorted(set(wanted) - programs_of(soundfont, PERCUSSION)):
         raise UserError(
@@ -197,7 +197,7 @@ def _hits(rows: Mapping[int, str], start: int) -> Iterable[tuple[int, int, int]]
                 yield start + step, key, STRENGTHS[sign]
 
 
-def _swung(step: int, groove: Groove) -> float:
+def _swung(step: int, groove: DrumPattern) -> float:
     """Return when a step is played, in steps: the first half of each pair takes the share of it that swing says."""
     pairs, place = divmod(step / groove.pair, 1)
     late = 2 * groove.swing * place if place < 0.5 else groove.swing + (2 * place - 1) * (1 - groove.swing)

@@ -19,7 +19,7 @@ KEYS = {
 
 
 @dataclass(frozen=True)
-class Groove:
+class DrumPattern:
     """Two bars of drums.
 
     Args:
@@ -43,7 +43,7 @@ class Groove:
     pair: int
 
 
-def grooves() -> list[Groove]:
+def grooves() -> list[DrumPattern]:
     """Return all grooves, in the order of their table."""
     fills = {head: _rows(lines) for head, lines in _parts(_FILLS)}
     found = []
@@ -52,7 +52,7 @@ def grooves() -> list[Groove]:
         assert match is not None, head
         name, tempo, plain, full, fill, swing, pair = match.groups()
         found.append(
-            Groove(
+            DrumPattern(
                 name,
                 float(tempo),
                 (int(plain), int(full)),

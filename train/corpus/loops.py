@@ -11,7 +11,7 @@ from ...host.audio.effects import stretched
 from .names import Names
 from .pitch import Samples, pitch_track, silence_level
 from .report import CorpusReport
-from .sounds import Copies, Sound, Unreadable
+from .sounds import Copies, SoundFile, Unreadable
 from .store import LoopGrid, Writer
 from .tempo import Beat, beat_of
 
@@ -61,7 +61,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     grid = grid_of([beat.tempo_bpm for beat in beats.values()], writer.rate)
     for number, (name, beat) in enumerate(beats.items()):
         progress(0.5 + number / len(beats) / 2, name)
-        sound = Sound(sounds[name])
+        sound = SoundFile(sounds[name])
         kept = fitted(_samples(sound, writer.rate), writer.rate, beat, grid)
         writer.append(
             kept,
@@ -102,7 +102,7 @@ def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
 def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> Beat | None:
     """Return the beat of a file; None, and why in the report, where it is no loop that can be used."""
     try:
-        samples = _samples(Sound(path), rate)
+        samples = _samples(SoundFile(path), rate)
     except Unreadable as error:
         report.unreadable[name] = str(error)
         return None
@@ -121,7 +121,7 @@ def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
     return None
 
 
-def _samples(sound: Sound, rate: int) -> Samples:
+def _samples(sound: SoundFile, rate: int) -> Samples:
     """Return a sound's samples, or of one that is too long for a loop some more than a loop may have."""
     blocks, length = [np.zeros(0, np.float32)], 0
     for block in sound.mono(rate):

@@ -63,7 +63,7 @@ class FloatFile:
         return FloatFile(self._file, self._start + start, self._start + stop)
 
 
-class Sound:
+class SoundFile:
     """One sound file, decoded once; ``clipped`` is known when its blocks have been taken.
 
     Its header says ``rate`` in Hz, ``channels`` and ``seconds``.

@@ -13,7 +13,7 @@ from ...host.errors import UserError
 from ...host.units import note_name
 from .pitch import Samples, pitch_track, silence_level, single_note
 from .report import CorpusReport, duration, unusable
-from .sounds import Copies, Sound, Unreadable, some_sounds
+from .sounds import Copies, SoundFile, Unreadable, some_sounds
 
 SHORTEST_SECONDS = 0.02  # of a whole recording: a click
 LISTENED_SECONDS = 60.0  # of a file: whether it is one note shows long before
@@ -35,7 +35,7 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
     found, report, headers = some_sounds(sources), CorpusReport(), {}
     for name, path in found.items():
         try:
-            sound = Sound(path)
+            sound = SoundFile(path)
             sound.close()
         except Unreadable as error:
             report.unreadable[name] = str(error)
@@ -57,7 +57,7 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
     copies, kept = Copies(), []
     for name, path in sounds.items():
         try:
-            sound = Sound(path)
+            sound = SoundFile(path)
             samples = _begun(sound)
         except Unreadable as error:
             report.unreadable[name] = str(error)
@@ -73,7 +73,7 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
     return kept
 
 
-def _begun(sound: Sound) -> Samples:
+def _begun(sound: SoundFile) -> Samples:
     """Return the first minute of a sound, or somewhat more, at its own rate."""
     blocks, length = [np.zeros(0, np.float32)], 0
     for block in sound.mono(sound.rate):
@@ -105,7 +105,7 @@ def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:
         )
 
 
-def _text(sounds: Sequence[Sound]) -> str:
+def _text(sounds: Sequence[SoundFile]) -> str:
     seconds = sum(sound.seconds for sound in sounds)
     rates = " and ".join(f"{rate} Hz" for rate in sorted({sound.rate for sound in sounds}))
     mixed = ", mixed to mono" if any(sound.channels > 1 for sound in sounds) else ""

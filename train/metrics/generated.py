@@ -27,7 +27,7 @@ DRAWINGS = 5  # of training clips: their mean distance is steady to a tenth
 
 
 @dataclass(frozen=True)
-class Likeness:
+class FrechetDistances:
     """The Fréchet distances to the test clips.
 
     Args:
@@ -45,7 +45,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Nearness:
+class NearestClipDistances:
     """Distances of clips from that clip of the training split that is nearest to each, in dB.
 
     Args:
@@ -58,7 +58,7 @@ class Nearness:
 
 
 @dataclass(frozen=True)
-class Told:
+class ClassifierFigures:
     """The figures that a classifier gives of clips that were made.
 
     Args:
@@ -70,7 +70,7 @@ class Told:
 
     score: tuple[float, float]
     real_score: tuple[float, float]
-    likeness: Likeness
+    likeness: FrechetDistances
     accuracy: float | None
 
 
@@ -89,12 +89,12 @@ class Figures:
     """
 
     clips: int
-    likeness: Likeness
-    nearest: Nearness
-    test_nearest: Nearness
+    likeness: FrechetDistances
+    nearest: NearestClipDistances
+    test_nearest: NearestClipDistances
     diversity_db: float
     test_diversity_db: float
-    told: Told | None
+    told: ClassifierFigures | None
 
 
 class Recordings:
@@ -134,12 +134,12 @@ class Recordings:
             told=self._told(made, labels),
         )
 
-    def _told(self, made: Array, labels: Ints | None) -> Told | None:
+    def _told(self, made: Array, labels: Ints | None) -> ClassifierFigures | None:
         if self.judge is None or self.told is None:
             return None
         (train, test), now = self.told, self.judge(made, self.rate)
         drawn = [train.features[some] for some in drawings(len(train.features), len(made))]
-        return Told(
+        return ClassifierFigures(
             score=inception_score(_as_many(now.posteriors, test.posteriors)),
             real_score=inception_score(_as_many(test.posteriors, now.posteriors)),
             likeness=likeness(_as_many(now.features, train.features), drawn, test.features),
@@ -147,13 +147,13 @@ class Recordings:
         )
 
 
-def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> Likeness:
+def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
     """Return how like a test's vectors are those of clips made, and drawings of the training's: [vectors, dimensions].
 
     Fewer than two vectors, as silence has, are taken for a spread of none around zero.
     """
     made, test, *trains = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, test, *trains)]
-    return Likeness(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
+    return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
 
 
 def drawings(found: int, wanted: int) -> list[Ints]:
@@ -177,6 +177,6 @@ def _as_many(some: Array, others: Array) -> Array:
     return some[evenly(len(some), len(others))]
 
 
-def _nearness(distances: Array) -> Nearness:
+def _nearness(distances: Array) -> NearestClipDistances:
     nearest = distances.min(1)
-    return Nearness(float(np.median(nearest)), float(np.quantile(nearest, 0.1)))
+    return NearestClipDistances(float(np.median(nearest)), float(np.quantile(nearest, 0.1)))

@@ -14,7 +14,7 @@ EARLY = 0.15  # of a step, by which an onset may come before the step that it is
 LEAST = 1e-9
 
 
-class Groove(NamedTuple):
+class LoopMeasures(NamedTuple):
     """Measures of a loop.
 
     Args:
@@ -29,7 +29,7 @@ class Groove(NamedTuple):
     swing: float
 
 
-def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> Groove:
+def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> LoopMeasures:
     """Return the measures of a loop [samples], which begins on a beat.
 
     Args:
@@ -41,7 +41,7 @@ def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> Groove:
     places = onset_seconds(sound, rate) * rate / step
     steps = np.floor(places + EARLY)
     off, on = ((places - steps)[steps % 2 == odd] for odd in (1, 0))
-    return Groove(
+    return LoopMeasures(
         density=len(places) * steps_per_beat * step / len(sound),
         brightness=float(np.log2(_middle_hz(sound, rate))),
         swing=float(off.mean() - on.mean()) if len(off) and len(on) else float("nan"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..metrics.generated import Judged
-from ..network import Network, Turn
+from ..network import Network, Objective
 from ..recipes.classifier import ClassifierRecipe
 
 Array = npt.NDArray[np.float32]
@@ -82,7 +82,7 @@ class Classifier(Network):
     whose softmax are probabilities.
     """
 
-    turns = (Turn("classification"),)
+    turns = (Objective("classification"),)
 
     def __init__(self, recipe: ClassifierRecipe) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..network import Adam, Autoencoder, Turn
+from ..network import Adam, Autoencoder, Objective
 from ..recipes.gan import STRIDE, DCGANNetwork, DCGANRecipe
 from .maker import ClipMaker
 from .strided import Lengthening, Shortening
@@ -33,7 +33,7 @@ class DCGAN(ClipMaker):
     Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1.
     """
 
-    turns = (Turn("discrimination", optimiser="discriminator"), Turn("deception", optimiser="generator"))
+    turns = (Objective("discrimination", optimiser="discriminator"), Objective("deception", optimiser="generator"))
     optimisers = {  # noqa: RUF012
         "discriminator": Adam(modules=("trunk", "verdict"), betas=BETAS),
         "generator": Adam(modules=("generator",), betas=BETAS),
@@ -93,7 +93,7 @@ class _Judge(nn.Module):
 class Halves(Autoencoder):
     """The DCGAN's two halves, joined: clips go through the discriminator's trunk to a code, and are generated of it."""
 
-    turns = (Turn("reconstruction"),)
+    turns = (Objective("reconstruction"),)
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()

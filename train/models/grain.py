@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..network import Autoencoder, Turn
+from ..network import Autoencoder, Objective
 from ..recipes.grain import GrainRecipe
 
 LEAK = 0.1
@@ -43,11 +43,11 @@ class GrainAutoencoder(Autoencoder):
         if self.settings.domain == "noise":
             assert self.settings.bands is not None
             assert self.settings.envelope_points is not None
-            self.domain: Domain = Noise(
+            self.domain: Domain = NoiseDomain(
                 recipe.frames.sample_rate, length, self.settings.bands, self.settings.envelope_points
             )
         else:
-            self.domain = Samples(length) if self.settings.domain == "samples" else MagnitudePhase(length)
+            self.domain = SampleDomain(length) if self.settings.domain == "samples" else MagnitudePhase(length)
         hidden = self.settings.hidden
         if self.settings.body == "convolutional":
             self.encoder, self.decoder = _convolutions(length, hidden, n), _transposed(length, hidden, n)
@@ -56,7 +56,7 @@ class GrainAutoencoder(Autoencoder):
             self.decoder = _dense([n, *reversed(hidden), self.domain.decoded])
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
-            self.turns = (Turn("reconstruction"), Turn("adjudication"), Turn("persuasion"))
+            self.turns = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
             self.adjudicator = _dense([n, *self.settings.adjudicator, 1])
         for layer in self.modules():
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
@@ -161,7 +161,7 @@ class Domain(nn.Module, ABC):
         return {"mean_square": (decoded - self.features(windows)).square().mean()}
 
 
-class Samples(Domain):
+class SampleDomain(Domain):
     """Samples in units of `LEVEL`."""
 
     def __init__(self, length: int) -> None:
@@ -206,7 +206,7 @@ class MagnitudePhase(Domain):
         return torch.cat([magnitude.clamp_min(0) * self.magnitude_scale, phase * self.phase_scale], 1)
 
 
-class Noise(Domain):
+class NoiseDomain(Domain):
     """A filter for noise: a smooth power spectrum × an envelope over the grain.
 
     A window is taken for Gaussian noise: its transform at bin k has an exponentially distributed power of mean S(k), so

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...host.errors import UserError
-from ..network import Adam, Network, Turn
+from ..network import Adam, Network, Objective
 from ..recipes.base import Recipe
 from ..recipes.classifier import ClassifierRecipe
 from ..recipes.gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
@@ -28,7 +28,7 @@ class Inverter(Network):
     Shapes: clips [batch, frame_length], samples; latents [batch, latents]; labels [batch], their numbers.
     """
 
-    turns = (Turn("recordings"), Turn("generation"))
+    turns = (Objective("recordings"), Objective("generation"))
     optimisers = {"shared": Adam(modules=("network",))}  # noqa: RUF012
 
     def __init__(self, recipe: InvertRecipe, generator: ClipMaker, judge: Classifier) -> None:

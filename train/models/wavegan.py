@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..network import Adam, Turn
+from ..network import Adam, Objective
 from ..recipes.gan import FIRST, LENGTHS, WaveGANNetwork, WaveGANRecipe
 from .maker import ClipMaker
 from .strided import Lengthening, Shortening
@@ -35,8 +35,8 @@ class WaveGAN(ClipMaker):
     """
 
     turns = (
-        Turn("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
-        Turn("persuasion", optimiser="generator"),
+        Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
+        Objective("persuasion", optimiser="generator"),
     )
     optimisers = {  # noqa: RUF012
         "critic": Adam(modules=("critic",), betas=BETAS),

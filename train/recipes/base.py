@@ -6,7 +6,7 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class Part(BaseModel):
+class RecipeSection(BaseModel):
     """A table: what it does not know is refused, and so are infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -18,7 +18,7 @@ MOST_MINUTES = 100_000  # of training: ten weeks
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length=16)]
 
 
-class Training(Part):
+class TrainingSettings(RecipeSection):
     """The loop. Exactly one budget is set: epochs, steps or minutes."""
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -39,7 +39,7 @@ class Training(Part):
         return self
 
 
-class Frames(Part):
+class Frames(RecipeSection):
     """The settings by which sounds become frames. Lengths in samples, rates in Hz."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
@@ -53,13 +53,13 @@ class Frames(Part):
         return self
 
 
-class Recipe(Part):
+class Recipe(RecipeSection):
     """Everything that decides a run, but the corpus."""
 
     name: str
     description: str
     family: str
-    training: Training
+    training: TrainingSettings
     frames: Frames
 
     def to_toml(self) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .base import Frames, Latents, Part, Recipe, Weight, Widths
+from .base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
 
 OCTAVES = range(1, 8)  # that notes may be moved into
 
@@ -40,7 +40,7 @@ class ChromaFrames(Frames):
         return self
 
 
-class ChromaNetwork(Part):
+class ChromaNetwork(RecipeSection):
     """The dense autoencoder of Colonel & Keene 2020, section III."""
 
     latents: Latents
@@ -53,7 +53,7 @@ class ChromaNetwork(Part):
     domain: Literal["magnitude", "root", "level"]
 
 
-class ChromaLoss(Part):
+class ChromaLoss(RecipeSection):
     """Weights of the terms; 0 leaves a term out."""
 
     mean_square: Weight = 0.0

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Frames, Part, Recipe, Weight
+from .base import Frames, Recipe, RecipeSection, Weight
 
 
 class LabelledFrames(Frames):
@@ -21,7 +21,7 @@ class LabelledFrames(Frames):
         return self
 
 
-class ResNet(Part):
+class ResNet(RecipeSection):
     """ResNet-18 (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1).
 
     ``width`` is how many channels the first of its four stages has, of which each has twice those before: 64 there.
@@ -32,7 +32,7 @@ class ResNet(Part):
     words: list[str] = Field(default=[], max_length=1024)
 
 
-class ClassifierLoss(Part):
+class ClassifierLoss(RecipeSection):
     """Weights of the terms: there is one."""
 
     cross_entropy: Weight = 1.0

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Frames, Latents, Part, Recipe, Weight
+from .base import Frames, Latents, Recipe, RecipeSection, Weight
 
 UNIT = 2048  # samples of which a length is a multiple: hops and parts of loudness divide it at any rate of a corpus
 
@@ -27,7 +27,7 @@ class HitFrames(Frames):
         return self
 
 
-class HitNetwork(Part):
+class HitNetwork(RecipeSection):
     """An autoencoder whose outer layers begin as the principal components of the clips' spectra and loudness.
 
     ``words`` are those of the labels that the network knows: the corpus's own, filled in when a run begins.
@@ -40,7 +40,7 @@ class HitNetwork(Part):
     words: list[str] = Field(default=[], max_length=1024)
 
 
-class HitLoss(Part):
+class HitLoss(RecipeSection):
     """Weights of the terms: in dB but for attack, in ms, distribution, in nats, and label and obedience, entropies."""
 
     mel: Weight

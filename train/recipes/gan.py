@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Frames, Part, Recipe, Weight, Widths
+from .base import Frames, Recipe, RecipeSection, Weight, Widths
 
 Codes = Annotated[int, Field(ge=1, le=4096)]  # numbers of a code: as many as a model's card can hold
 LENGTHS = {  # strides of the layers: the paper's three, and half its shortest for speech at 8 kHz
@@ -23,7 +23,7 @@ class ClipFrames(Frames):
     normalised: bool  # each clip is brought to a peak of 1
 
 
-class WaveGANNetwork(Part):
+class WaveGANNetwork(RecipeSection):
     """The WaveGAN of Donahue, McAuley and Puckette ("Adversarial Audio Synthesis", ICLR 2019, appendix D).
 
     ``words`` are those of the labels that the networks know: they are the corpus's own, and filled in when a run
@@ -38,7 +38,7 @@ class WaveGANNetwork(Part):
     words: list[str] = Field(default=[], max_length=1024)
 
 
-class WaveGANLoss(Part):
+class WaveGANLoss(RecipeSection):
     """Weights of the terms."""
 
     penalty: Weight
@@ -62,7 +62,7 @@ class WaveGANRecipe(Recipe):
         return self
 
 
-class DCGANNetwork(Part):
+class DCGANNetwork(RecipeSection):
     """The DCGAN of Alencar's post ("Audio Generation with GANs", 2019), and what that leaves open."""
 
     latents: Codes
@@ -70,7 +70,7 @@ class DCGANNetwork(Part):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
-class DCGANLoss(Part):
+class DCGANLoss(RecipeSection):
     """Weights of the terms."""
 
 

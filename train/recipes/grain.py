@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Frames, Latents, Part, Recipe, Weight, Widths
+from .base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
 
 
 class GrainFrames(Frames):
@@ -21,7 +21,7 @@ class GrainFrames(Frames):
         return self
 
 
-class GrainNetwork(Part):
+class GrainNetwork(RecipeSection):
     """The autoencoders of the Ambisynth post, and what cures them.
 
     ``domain`` is what is decoded: samples; the spectrum's magnitudes and unwrapped phases; or a filter for noise, as
@@ -48,7 +48,7 @@ class GrainNetwork(Part):
         return self
 
 
-class GrainLoss(Part):
+class GrainLoss(RecipeSection):
     """Weights of the terms; 0 leaves a term out."""
 
     mean_square: Weight = 0.0

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Part, Recipe, Weight
+from .base import Recipe, RecipeSection, Weight
 from .gan import ClipFrames
 
 
-class InvertNetwork(Part):
+class InvertNetwork(RecipeSection):
     """ResNet-18 over the levels of mel bands, whose last layer gives a code.
 
     ``width`` is how many channels the first of its four stages has: 64 in the publication. ``transform_length`` and
@@ -23,7 +23,7 @@ class InvertNetwork(Part):
     words: list[str] = Field(default=[], max_length=1024)
 
 
-class InvertLoss(Part):
+class InvertLoss(RecipeSection):
     """Weights of the terms: perceptual of recordings and of generated clips, of generated codes, and of labels."""
 
     recorded: Weight = 1.0

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Frames, Latents, Part, Recipe, Weight
+from .base import Frames, Latents, Recipe, RecipeSection, Weight
 
 
 class LoopFrames(Frames):
@@ -22,7 +22,7 @@ class LoopFrames(Frames):
         return self.steps_per_beat * self.beats_per_bar
 
 
-class LoopNetwork(Part):
+class LoopNetworkSettings(RecipeSection):
     """A memory that chooses among slices that were learned, and bends what it has chosen.
 
     A slice's code are its first ``components``; ``prototypes`` are those to choose from, ``latents`` steer. Each
@@ -40,7 +40,7 @@ class LoopNetwork(Part):
     forgotten: Annotated[float, Field(ge=0, le=1)]
 
 
-class LoopLoss(Part):
+class LoopLoss(RecipeSection):
     """Weights of the terms: of the choice and of the steering codes in nats a step, of the bend in parts of what it can
     take away, of timing and density in parts of what is not known without a code."""
 
@@ -56,5 +56,5 @@ class LoopRecipe(Recipe):
 
     family: Literal["loops"]
     frames: LoopFrames
-    network: LoopNetwork
+    network: LoopNetworkSettings
     loss: LoopLoss

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from ...host.contract.card import Partials
+from ...host.contract.card import PartialsLayout
 from ...host.units import INAUDIBLE_HZ
-from .base import Frames, Latents, Part, Recipe, Weight, Widths
+from .base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
 
 LOWEST_BAND_HZ = 43.0  # the upper edge of the lowest band of noise: below it bands would be narrower than bins
 Key = Annotated[float, Field(ge=0, le=127.5)]
@@ -48,11 +48,11 @@ class PartialsFrames(Frames):
         return [INAUDIBLE_HZ, *np.geomspace(LOWEST_BAND_HZ, self.sample_rate / 2, self.bands).tolist()]
 
     @property
-    def layout(self) -> Partials:
+    def layout(self) -> PartialsLayout:
         """Return the layout of frames, as cards have it, of a recipe that has been completed."""
         low, high = self.span
         stretch = None if isinstance(self.stretch, bool) else self.stretch
-        return Partials(harmonics=self.harmonics, edges_hz=self.edges_hz, low=low, high=high, stretch=stretch)
+        return PartialsLayout(harmonics=self.harmonics, edges_hz=self.edges_hz, low=low, high=high, stretch=stretch)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -62,7 +62,7 @@ class PartialsFrames(Frames):
         return self.low, self.high
 
 
-class PartialsNetwork(Part):
+class PartialsNetwork(RecipeSection):
     """A dense encoder of levels in mel bands, and a dense decoder to partials and noise; both know the pitch."""
 
     latents: Latents
@@ -70,7 +70,7 @@ class PartialsNetwork(Part):
     decoder: Annotated[Widths, Field(min_length=1)]
 
 
-class PartialsLoss(Part):
+class PartialsLoss(RecipeSection):
     """Weights of the terms, which are in dB but for the last; 0 leaves a term out."""
 
     bands: Weight = 0.0

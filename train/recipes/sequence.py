@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Frames, Latents, Part, Recipe, Weight
+from .base import Frames, Latents, Recipe, RecipeSection, Weight
 
 MOST_FRAMES = 1 << 14  # of a sequence: six minutes of the post's
 
@@ -30,7 +30,7 @@ class SequenceFrames(Frames):
         return self
 
 
-class SequenceNetwork(Part):
+class SequenceNetwork(RecipeSection):
     """Layers of long short-term memory between two dense layers, which are the same at every frame.
 
     Gradients go back ``reach`` frames, the memory goes on. The network is fed a growing share of its own predictions,
@@ -49,7 +49,7 @@ class SequenceNetwork(Part):
     clips: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
-class SequenceLoss(Part):
+class SequenceLoss(RecipeSection):
     """Weights of the terms."""
 
     mean_square: Weight

@@ -22,14 +22,14 @@ from ....host.progress import Display
 from ....train.batches.sequence import Piece, joined, pieces
 from ....train.corpus.store import Corpus
 from ....train.families import FAMILIES, trained
-from ....train.loop import Options, Status
+from ....train.loop import RunOptions, RunStatus
 from ....train.models.sequence import RecurrentNetwork
 from ....train.recipes.base import Recipe
 from ....train.recipes.sequence import SequenceRecipe
 from ....train.run import Run
 from ...reports.report import FORMAT, Figures
 from ...reports.sequence import SHOWN, TAIL, compared, evenly, frames_after, recording
-from ..runs import Asked, Course, check_run, load_recipes, train, train_and_evaluate
+from ..runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate
 from .figures import losses, waveforms
 from .page import page
 
@@ -45,7 +45,7 @@ HEARD_SECONDS = 20.0  # of a sound that goes on, at the most
 PEAK = 0.9
 
 
-def study(asked: Asked, display: Display) -> bool:
+def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes on each corpus, and write index.html, study.json, pictures and sounds.
 
     Returns:
@@ -83,7 +83,7 @@ def study(asked: Asked, display: Display) -> bool:
     return True
 
 
-def _plan(asked: Asked, corpus: Corpus) -> tuple[Asked, list[Recipe]]:
+def _plan(asked: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Recipe]]:
     """Return what is asked for of one corpus, whose runs have a folder of their own, and the recipes, fitted to it."""
     own = replace(asked, corpus=corpus.folder, folder=asked.folder / corpus.name, more=())
     fit = f"frames.sample_rate={corpus.rate}"
@@ -97,12 +97,14 @@ def _seconds(recipe: Recipe) -> float:
     return 60 * minutes if minutes is not None else STEP_SECONDS * (steps or 1)
 
 
-def _timed(recipe: Recipe, corpus: Path, folder: Path, options: Options, course: Course, share: float) -> bool:
+def _timed(
+    recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
+) -> bool:
     """Train as `train`, and keep what losses were reported, each after so many seconds of training."""
     so_far = course_of(folder)
     before, began = so_far[-1]["seconds"] if so_far else 0.0, time.monotonic()
 
-    def report(now: Status) -> None:
+    def report(now: RunStatus) -> None:
         line = {
             "step": now.step,
             "seconds": round(before + time.monotonic() - began, 2),

@@ -36,7 +36,7 @@ class Copy(NamedTuple):
     first: int
 
 
-class Clip:
+class ResampledClip:
     """A sound, [samples], and its copies an octave and more lower, each at half the rate of the one before.
 
     A copy is made when it is first read, or by `prepare`.
@@ -51,14 +51,14 @@ class Clip:
         self.samples = samples
         self._copies: list[Copy] = []
 
-    def __reduce__(self) -> tuple[type["Clip"], tuple[Array]]:
+    def __reduce__(self) -> tuple[type["ResampledClip"], tuple[Array]]:
         """A copy in another process makes its own copies."""
-        return Clip, (self.samples,)
+        return ResampledClip, (self.samples,)
 
     def prepare(self) -> None:
         """Make all copies now."""
         if len(self._copies) <= OCTAVES - 1:
-            room = np.empty(Clip.size(len(self.samples)), np.float32)
+            room = np.empty(ResampledClip.size(len(self.samples)), np.float32)
             self.put(room)
             self._copies = _copies(Rooms(room), 0, len(self.samples))
 
@@ -74,12 +74,12 @@ class Clip:
             _pad(copy, room[begin:end])
 
     @classmethod
-    def there(cls, rooms: Rooms, number: int, length: int) -> "Clip":
+    def there(cls, rooms: Rooms, number: int, length: int) -> "ResampledClip":
         """Return the clip of ``length`` samples that was `put` into the room of a number, all of one size.
 
         The room is its own as long as it is used.
         """
-        clip, begin = cls.__new__(cls), number * Clip.size(length)
+        clip, begin = cls.__new__(cls), number * ResampledClip.size(length)
         clip.samples = rooms.flat[begin + TAPS : begin + TAPS + length]
         clip._copies = _copies(rooms, begin, length)
         return clip

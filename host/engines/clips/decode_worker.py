@@ -7,22 +7,22 @@ from multiprocessing.heap import Arena
 import numpy as np
 import numpy.typing as npt
 
-from ..model_process import Away, Server
-from .clip import Clip, Rooms
-from .store import Decoder, Label
+from ..model_process import Away, ModelProcess
+from .clip import ResampledClip, Rooms
+from .store import Label, SingleClipDecoder
 
 Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of clips that two processes share
 FLOAT_BYTES = 4
 
 
-class Aside:
+class ClipDecodeWorker:
     """Decodes in another process: until that is there, if it ends, and where its memory is full, in this one.
 
     It ends with its last holder.
     """
 
-    def __init__(self, decoder: Decoder, length: int, clips: int) -> None:
+    def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
         """Have the process start.
 
         Args:
@@ -31,18 +31,18 @@ class Aside:
             clips: how many are kept at a time, at most.
         """
         self._decoder, self._length = decoder, length
-        size = Clip.size(length)
+        size = ResampledClip.size(length)
         count = max(1, min(clips, MOST_BYTES // (size * FLOAT_BYTES)))
         arena = Arena(count * size * FLOAT_BYTES)
         self._rooms = Rooms(_rooms(arena, size).ravel())
         self._free = list(range(count))
-        self._server = Server("clips", decoder, _put, arena, size)
+        self._server = ModelProcess("clips", decoder, _put, arena, size)
 
-    def clip(self, label: Label, code: Array) -> Clip:
+    def clip(self, label: Label, code: Array) -> ResampledClip:
         """Return the clip of a code, [n_latents], and of a label, with all its copies."""
         if self._free:
             number = self._free.pop()
-            clip = Clip.there(self._rooms, number, self._length)
+            clip = ResampledClip.there(self._rooms, number, self._length)
             weakref.finalize(clip, self._free.append, number)
             with contextlib.suppress(Away):
                 self._server.ask((number, label, code))
@@ -52,7 +52,7 @@ class Aside:
         return clip
 
 
-def _put(decoder: Decoder, asked: tuple[int, Label, Array], arena: Arena, size: int) -> None:
+def _put(decoder: SingleClipDecoder, asked: tuple[int, Label, Array], arena: Arena, size: int) -> None:
     """Decode a clip into its room."""
     number, label, code = asked
     decoder.clip(label, code).put(_rooms(arena, size)[number])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .clip import BESIDE, OCTAVES, PIECE, TAPS, WINDOW, Clip, Copy
+from .clip import BESIDE, OCTAVES, PIECE, TAPS, WINDOW, Copy, ResampledClip
 
 Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -31,10 +31,10 @@ class Request(NamedTuple):
     Where it goes over to a clip that is ``coming``, that one has the ``share``, [n], and this one the rest.
     """
 
-    clip: Clip
+    clip: ResampledClip
     places: Places
     step: Places
-    coming: Clip | None = None
+    coming: ResampledClip | None = None
     share: Array | None = None
 
 
@@ -44,11 +44,11 @@ class Stretch(NamedTuple):
     ``step`` is below 0 where it is read backwards; ``coming`` and ``share`` as of `Request`.
     """
 
-    clip: Clip
+    clip: ResampledClip
     first: int
     step: int
     length: int
-    coming: Clip | None = None
+    coming: ResampledClip | None = None
     share: Array | None = None
 
 
@@ -60,8 +60,8 @@ class _Row(NamedTuple):
 
     band: int
     number: int
-    clip: Clip
-    coming: Clip | None
+    clip: ResampledClip
+    coming: ResampledClip | None
     share: Array | None
     length: int
     first: int = 0

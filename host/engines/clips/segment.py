@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .clip import Clip
+from .clip import ResampledClip
 from .reading import BITS, Places, Request
 
 Array = npt.NDArray[np.float32]
 
 
-class Part(NamedTuple):
+class ClipSegment(NamedTuple):
     """A part of a clip, in samples of it; places in it count from where it begins to sound, in parts of a sample.
 
     ``period`` is 0 where it does not loop. Else it goes on at ``loop`` after every ``period`` samples from there,
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     cross: int = 0
 
     @classmethod
-    def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "Part":
+    def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":
         """Return the part of a clip of ``whole`` samples that the targets' ``values`` say, by their names."""
         first = min(round(values["clip.start"] * whole), whole - 1)
         length = max(1, min(round(values["clip.length"] * whole), whole - first))
@@ -73,7 +73,7 @@ class Part(NamedTuple):
         return max(0, -((place - end) // step))
 
     def asks(
-        self, clip: Clip, coming: Clip | None, share: Array | None, places: Places, step: Places
+        self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
     ) -> list[tuple[Request, int, Array | None]]:
         """Return requests whose sum is what sounds at places, [n]: each from which of these on, and times what, [n].
 

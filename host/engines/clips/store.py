@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...contract.model import Model
 from ...files import Stamp
-from .clip import Clip
+from .clip import ResampledClip
 from .sound import ClipSound
 
 Array = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ class Want(NamedTuple):
 
 
 @dataclass(slots=True)
-class Kept:
+class ReadyClip:
     """A clip that is ready, what it was decoded from, and the last sample at which the knobs were there.
 
     What was wanted later has a larger number.
@@ -74,18 +74,18 @@ class Kept:
     number: int
     knobs: bytes
     said: int
-    clip: Clip
+    clip: ResampledClip
 
 
 class Decodes(Protocol):
     """Whatever decodes clips."""
 
-    def clip(self, label: Label, code: Array) -> Clip:
+    def clip(self, label: Label, code: Array) -> ResampledClip:
         """Return the clip of a code, [n_latents], and of a label."""
         ...
 
 
-class Decoder:
+class SingleClipDecoder:
     """Decodes a model's clips, one at a time."""
 
     def __init__(self, model: Model, sound: ClipSound) -> None:
@@ -97,22 +97,22 @@ class Decoder:
         """Return the stamp of the model's file, when it was read."""
         return self._model.stamp
 
-    def clip(self, label: Label, code: Array) -> Clip:
+    def clip(self, label: Label, code: Array) -> ResampledClip:
         """Return the clip of a code, [n_latents], and of a label."""
         shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
         frames = self._model.decode(code[np.newaxis], shares)
-        return Clip(self._sound(frames)[0])
+        return ResampledClip(self._sound(frames)[0])
 
 
-class Waiting:
+class BlockingClipCache:
     """Clips as they are asked for: whoever asks waits. The last ones are kept."""
 
-    def __init__(self, decoder: Decoder, clip_bytes: int) -> None:
+    def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
         """``clip_bytes``: of one."""
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
-        self._clips: dict[Name, Clip] = {}
+        self._clips: dict[Name, ResampledClip] = {}
 
-    def clip(self, label: Label, code: Array) -> Clip:
+    def clip(self, label: Label, code: Array) -> ResampledClip:
         """Return the clip of a code and a label."""
         name = label, code.tobytes()
         clip = self._clips.pop(name, None)
@@ -166,7 +166,7 @@ class Ahead:
                 if kept.knobs == knobs:
                     kept.said = now
 
-    def of(self, slot: int) -> Sequence[Kept]:
+    def of(self, slot: int) -> Sequence[ReadyClip]:
         """Return a key's clips that are ready, the newest last.
 
         Raises:
@@ -187,7 +187,7 @@ class _Work:
         self._decoder = decoder
         self._served: set[int] = set()  # keys that had a clip decoded since all others had
         self.newest: Sequence[Want] = ()
-        self.ready: dict[int, tuple[Kept, ...]] = {}
+        self.ready: dict[int, tuple[ReadyClip, ...]] = {}
         self.seconds, self._count = 0.0, 0
         self.problem: Exception | None = None
 
@@ -225,6 +225,6 @@ class _Work:
             took = time.perf_counter() - began
             self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
         self._count += 1
-        kept = Kept(want.name, self._count, want.knobs, want.said, clip)
+        kept = ReadyClip(want.name, self._count, want.knobs, want.said, clip)
         others = sorted(self.ready.get(want.slot, ()), key=lambda other: other.number)
         self.ready[want.slot] = (*others, kept)[-NEWEST:]

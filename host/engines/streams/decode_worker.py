@@ -2,21 +2,21 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ..model_process import Away, Server
-from .frame_maker import Made, Maker, Step
+from ..model_process import Away, ModelProcess
+from .frame_maker import FrameInputs, FrameMaker, Made
 
 
-class Aside:
+class StreamDecodeWorker:
     """Makes frames in the order in which they are asked for. It ends with its last holder.
 
     Until its process is there, and where that has ended, they are made on its thread.
     """
 
-    def __init__(self, maker: Maker) -> None:
+    def __init__(self, maker: FrameMaker) -> None:
         """Have the process start."""
         self._work, self._thread = _Work(maker), ThreadPoolExecutor(1, "streams")
 
-    def ask(self, step: Step) -> "Future[Made]":
+    def ask(self, step: FrameInputs) -> "Future[Made]":
         """Have a frame made."""
         return self._thread.submit(self._work.make, step)
 
@@ -24,10 +24,10 @@ class Aside:
 class _Work:
     """The thread's side: it knows nobody who asks."""
 
-    def __init__(self, maker: Maker) -> None:
-        self._maker, self._server = maker, Server("streams", maker, Maker.make)
+    def __init__(self, maker: FrameMaker) -> None:
+        self._maker, self._server = maker, ModelProcess("streams", maker, FrameMaker.make)
 
-    def make(self, step: Step) -> Made:
+    def make(self, step: FrameInputs) -> Made:
         try:
             made: Made = self._server.ask(step)
         except Away:

@@ -5,19 +5,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .decode_worker import Aside
-from .frame_maker import Made, Step
+from .decode_worker import StreamDecodeWorker
+from .frame_maker import FrameInputs, Made
 
 MOST = 32  # first frames that are kept
 
 
-class First(NamedTuple):
+class FirstFrame(NamedTuple):
     """The first frame of a seed at a pitch, and what it is made of."""
 
     slot: int
     pitch: float
     samples: float  # from its step of the music to the next
-    step: Step
+    step: FrameInputs
 
     @property
     def name(self) -> tuple[int, float, int, bytes]:
@@ -27,7 +27,7 @@ class First(NamedTuple):
 
 @dataclass(slots=True)
 class _Kept:
-    first: First
+    first: FirstFrame
     made: "Future[Made]"
     said: int  # the last sample at which the knobs asked for it
 
@@ -35,7 +35,7 @@ class _Kept:
 class Firsts:
     """Has first frames made, one at a time, so that frames that are due are not kept waiting."""
 
-    def __init__(self, aside: Aside) -> None:
+    def __init__(self, aside: StreamDecodeWorker) -> None:
         self.aside = aside
         self._kept: dict[tuple[int, float, int, bytes], _Kept] = {}
         self._asked: object = ()
@@ -51,7 +51,7 @@ class Firsts:
         """Return whether none is being made."""
         return all(kept.made.done() for kept in self._kept.values())
 
-    def want(self, asked: object, firsts: Sequence[Callable[[], First]], time: int) -> None:
+    def want(self, asked: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
         """Have the first one of these made that has not been; the knobs ask for them at sample ``time``.
 
         What is ``asked`` for is the same where it equals what was asked before: then none is looked at that is there.
@@ -66,7 +66,7 @@ class Firsts:
                 self._keep(first, time)
             self._wanted.append(self._kept[first.name])
 
-    def take(self, first: First, time: int) -> "tuple[First, Future[Made], int]":
+    def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[Made], int]":
         """Return a first frame for a note: the one asked for, or what its key had last; and how old that is, samples.
 
         One that was never made for its key is being made, and late.
@@ -80,7 +80,7 @@ class Firsts:
         kept = self._kept[first.name]
         return kept.first, kept.made, 0
 
-    def _keep(self, first: First, time: int) -> None:
+    def _keep(self, first: FirstFrame, time: int) -> None:
         self._kept[first.name] = _Kept(first, self.aside.ask(first.step), time)
         while len(self._kept) > MOST:
             del self._kept[next(iter(self._kept))]

@@ -11,7 +11,7 @@ from ...contract.model import Model, States
 from ...files import Stamp
 from ...kinds.stream import FED, PLACE
 from ...units import db_to_gain
-from ..clips.clip import OCTAVES, Clip
+from ..clips.clip import OCTAVES, ResampledClip
 from ..clips.reading import ONE, Stretch, read
 from ..clips.spectra import SpectraSound
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float32]
 FINEST = 1e-9  # of a ratio of lengths: nearer to 1, nothing is stretched
 
 
-class Step(NamedTuple):
+class FrameInputs(NamedTuple):
     """Everything that a frame is made of.
 
     ``state``: what the frame before left. ``code``: [n_latents]. ``noise``: normal numbers times the heat, [noise], or
@@ -47,7 +47,7 @@ class Made(NamedTuple):
     state: States
 
 
-class Maker:
+class FrameMaker:
     """Makes frames of one model as a preset asks for them."""
 
     def __init__(self, model: Model, *, restore: bool = True, limit: bool = True) -> None:
@@ -66,7 +66,7 @@ class Maker:
         """Return the stamp of the model's file, when it was read."""
         return self._model.stamp
 
-    def make(self, step: Step) -> Made:
+    def make(self, step: FrameInputs) -> Made:
         """Return the next frame of a stream.
 
         Raises:
@@ -89,7 +89,7 @@ class Maker:
                 after[FED] = after[FED] * np.float32(gain)
         return Made(sound, after)
 
-    def _anew(self, step: Step, code: Array) -> States:
+    def _anew(self, step: FrameInputs, code: Array) -> States:
         """Return the state whose memory is of the frames of a history alone; the bar goes on."""
         assert step.history is not None
         state = self._model.at_rest(1)
@@ -103,7 +103,7 @@ class Maker:
         level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
         return self._loudest / level if level > self._loudest else 1.0
 
-    def _sound(self, frame: Array, step: Step) -> Array:
+    def _sound(self, frame: Array, step: FrameInputs) -> Array:
         """Return the sound of a frame, [length]: spectra are stretched to it, samples are read as far as it goes."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
@@ -162,4 +162,4 @@ def _read(sound: Array, first: float, ratio: float, length: int) -> Array:
         whole: Array = sound[int(first) : int(first) + length]
         return whole
     pace = min(max(round(ratio * ONE), ONE >> OCTAVES), ONE << OCTAVES)
-    return read([Stretch(Clip(sound), round(first * ONE), pace, length)])[0]
+    return read([Stretch(ResampledClip(sound), round(first * ONE), pace, length)])[0]

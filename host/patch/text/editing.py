@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 
 from ...errors import UserError
-from .statements import Broken, Where, header, statements
+from .statements import BrokenLine, Where, header, statements
 
 Fields = dict[str, Any]
 GONE = object()  # the value of what is taken out
@@ -275,7 +275,7 @@ def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
     counts: dict[Where, int] = {}
     heads: list[tuple[int, Where, bool]] = []  # line, path, and whether a table of the list begins
     for part in statements(text):
-        if isinstance(part, Broken):
+        if isinstance(part, BrokenLine):
             continue
         if part.text.startswith("["):
             heads.append((part.number - 1, header(part, counts), part.text.startswith("[[")))
@@ -310,7 +310,7 @@ def _set(text: str, where: Where, value: Any) -> str:
     last: int | None = None  # the line behind the last key of the table that the value belongs to
     inside: tuple[slice, Where] | None = None  # a statement that holds what the value belongs to
     for part in statements(text):
-        if isinstance(part, Broken):
+        if isinstance(part, BrokenLine):
             continue
         span = slice(part.number - 1, part.number + part.text.count("\n"))
         if part.text.startswith("["):

@@ -21,7 +21,7 @@ SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no":
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
-class Broken(NamedTuple):
+class BrokenLine(NamedTuple):
     """A line that is no TOML, and the key that it seems to give."""
 
     number: int
@@ -37,7 +37,7 @@ class Statement(NamedTuple):
     fields: dict[str, Any]
 
 
-def statements(text: str) -> Iterator[Statement | Broken]:
+def statements(text: str) -> Iterator[Statement | BrokenLine]:
     """Take TOML apart: its headers and keys with their values, each TOML by itself, and the lines that are none."""
     lines = text.replace("\r\n", "\n").split("\n")
     start = 0
@@ -60,7 +60,7 @@ def statements(text: str) -> Iterator[Statement | Broken]:
         start = end
 
 
-def _broken(number: int, line: str, trouble: str) -> Broken:
+def _broken(number: int, line: str, trouble: str) -> BrokenLine:
     """Return a line that cannot be read, with a hint where it is one of the usual slips."""
     given = KEY.fullmatch(line)
     what = re.sub(r" \(at .*\)", "", trouble)
@@ -68,7 +68,7 @@ def _broken(number: int, line: str, trouble: str) -> Broken:
         shown = printable(line.strip())[:LONGEST]
         hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else what
         # What follows a header that cannot be read belongs to no table that is known.
-        return Broken(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
+        return BrokenLine(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
     key, value = given.groups()
     if value.casefold() in SWITCHES:
         what = f"write {key} = {SWITCHES[value.casefold()]}"
@@ -78,7 +78,7 @@ def _broken(number: int, line: str, trouble: str) -> Broken:
         what = f"decimals have a point: {key} = {value.replace(',', '.')}"
     elif not value:
         what = f"{key} has no value; give one, or remove the line"
-    return Broken(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {what}"))
+    return BrokenLine(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {what}"))
 
 
 def lines_of(text: str) -> dict[Where, int]:
@@ -87,7 +87,7 @@ def lines_of(text: str) -> dict[Where, int]:
     counts: dict[Where, int] = {}
     table: Where = ()
     for part in statements(text):
-        if isinstance(part, Broken):
+        if isinstance(part, BrokenLine):
             continue
         if part.text.startswith("["):
             table = header(part, counts)

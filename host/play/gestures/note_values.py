@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...engines.protocol import Motion
 from ...patch.notes import NoteSettings
-from ..motions.motion import Beside, NotePath
+from ..motions.motion import MotionWrapper, NotePath
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ class OwnValues:
         return Own(code if self.moves_codes else None, others)
 
 
-class PathMotion(Beside):
+class PathMotion(MotionWrapper):
     """The common motion, but for codes: each voice's go along a path from its note-on on."""
 
     def __init__(
@@ -82,7 +82,7 @@ class PathMotion(Beside):
         return mixed
 
 
-class OwnMotion(Beside):
+class OwnMotion(MotionWrapper):
     """The common motion, with what each voice's note adds to its code."""
 
     def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:

@@ -10,10 +10,10 @@ from ...contract.model import Model
 from ...controls import Ramp
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum import CONTROLS, GestureSettings
-from ..motions.motion import Beside
+from ..motions.motion import MotionWrapper
 from .blend import Ways, scale_of
 from .code_distance import decibels
-from .trajectory import PHASES, Common, Gesture, Pace, phase_samples
+from .trajectory import PHASES, Common, Gesture, TrajectoryPace, phase_samples
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -71,9 +71,11 @@ class Gesturing:
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
         return Gesture(time, mix, self._common, pace, self._begun)
 
-    def _pace(self, amount: float, codes: float, loudness: float, speed: float, intonation: float) -> Pace:
+    def _pace(self, amount: float, codes: float, loudness: float, speed: float, intonation: float) -> TrajectoryPace:
         """Return the pace of a note for which targets stand so, in the order of `CONTROLS`."""
-        return Pace(amount * codes, amount * loudness, speed, intonation, self._rate, self._hop, self._lead, *self._own)
+        return TrajectoryPace(
+            amount * codes, amount * loudness, speed, intonation, self._rate, self._hop, self._lead, *self._own
+        )
 
     def heading(self) -> tuple[float, ...]:
         """Return where its targets are heading, of which the codes of notes to come depend."""
@@ -112,7 +114,7 @@ class Gesturing:
             ramp.forget(time)
 
 
-class GestureMotion(Beside):
+class GestureMotion(MotionWrapper):
     """The common motion, with the codes that each voice's gesture adds."""
 
     def __init__(

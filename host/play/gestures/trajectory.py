@@ -32,7 +32,7 @@ SLOWEST_DB_SECOND = 6.0  # of a release that is followed beyond its last point: 
 STRIDE = 27  # between the places of successive notes in their chunks: of sixteen, few come to a new one in one block
 
 
-class Pace(NamedTuple):
+class TrajectoryPace(NamedTuple):
     """The manner of following a way: parts of codes, of loudness and of intonation, and how many times as fast it is.
 
     Parts are 0 to 1. ``rate`` is in Hz, ``hop`` the samples between the moments at which codes are read, and ``lead``
@@ -89,7 +89,7 @@ class Gesture:
     these chunks begin differs from note to note, so that a chord's are not all computed in one block.
     """
 
-    def __init__(self, on: int, mix: Mix, common: Common, pace: Pace, note: int) -> None:
+    def __init__(self, on: int, mix: Mix, common: Common, pace: TrajectoryPace, note: int) -> None:
         """Begin at sample ``on``; ``note`` is the note's number, of which its wandering alone depends."""
         self._mix, self._common, self._pace, self._note = mix, common, pace, note
         phase = phase_samples(pace.hop)
@@ -262,7 +262,7 @@ class Gesture:
 
 
 def phase_samples(hop: int) -> int:
-    """Return how far the moments are apart at which codes of notes may begin; ``hop`` is that of `Pace`."""
+    """Return how far the moments are apart at which codes of notes may begin; ``hop`` is that of `TrajectoryPace`."""
     return max(1, hop // PHASES)
 
 

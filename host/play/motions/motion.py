@@ -13,7 +13,7 @@ from ...patch.motions import TEMPO_BPM, Morph, MotionSettings
 from ...patch.preset import MORPH
 from .beats import Beats
 from .interpolation import WAYS, Code, straight
-from .sources import Course, Mover, make_mover
+from .sources import Mover, TimedPath, make_mover
 from .touch import Grip
 
 Array = npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ class NotePath:
     def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
         """Begin; ``lead`` is by how many samples codes are read before they are heard."""
         spans = [(latent.low, latent.high) for latent in card.latents]
-        self._course = Course(settings, settings.times or [], card.sample_rate, spans)
+        self._course = TimedPath(settings, settings.times or [], card.sample_rate, spans)
         self._low, self._high = np.array(spans).T
         self.lead = lead
 
@@ -35,7 +35,7 @@ class NotePath:
         return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
 
 
-class Beside:
+class MotionWrapper:
     """A motion as another one is: the base of those that change a part of it for single voices."""
 
     def __init__(self, common: Motion) -> None:

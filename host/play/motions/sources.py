@@ -38,7 +38,7 @@ def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: flo
     if settings.walk is not None:
         return Walk(settings.walk, rest, card)
     if settings.times is not None:
-        return Course(settings, settings.times, card.sample_rate, spans)
+        return TimedPath(settings, settings.times, card.sample_rate, spans)
     return Cycle(settings, number, tempo_bpm, card.sample_rate, spans)
 
 
@@ -97,7 +97,7 @@ class Cycle:
                 return first + (then - first) * part
 
 
-class Course:
+class TimedPath:
     """A path whose codes have times: it rests at its ends, or goes round between the first time and the last."""
 
     target: str | None = None

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from math import comb
 
 import pytest
-from timbrel.export.fidelity.abx import SCRIPT, Trial, abx_page
+from timbrel.export.fidelity.abx import SCRIPT, AbxTrial, abx_page
 
-TRIALS = [Trial("C4 <b>", "a.wav", "b.wav"), Trial("D4", "c</script>.wav", "d.wav")]
+TRIALS = [AbxTrial("C4 <b>", "a.wav", "b.wav"), AbxTrial("D4", "c</script>.wav", "d.wav")]
 
 # A page that has no more than the script asks for: elements with text, values and listeners, and sounds that log.
 STAGE = """

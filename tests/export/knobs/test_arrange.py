@@ -9,7 +9,7 @@ from timbrel.export.knobs.arrange import SURE, directions, names, reordered
 from timbrel.export.knobs.pages import section, told
 from timbrel.export.knobs.timbre import NAMES, Timbre, of_partials
 from timbrel.export.knobs.turns import ChromaGround, PitchedGround, held, turned
-from timbrel.host.contract.card import Partials
+from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import spectra
 from timbrel.train.models.partials import Bands
 from timbrel.train.recipes.load import load_recipe
@@ -158,7 +158,7 @@ def test_knobs_of_partials_are_named_by_what_they_move_at_any_pitch():
 def test_descriptors_of_partials_are_those_of_their_spectrum(pitch):
     """As `Timbre` measures the spectrum in which each lobe and the noise lie."""
     recipe = load_recipe("tuned-partials", ["frames.low=40", "frames.high=80"])
-    partials = Partials(harmonics=160, edges_hz=recipe.frames.edges_hz, low=40, high=80)
+    partials = PartialsLayout(harmonics=160, edges_hz=recipe.frames.edges_hz, low=40, high=80)
     card = SimpleNamespace(partials=partials, frame_length=LENGTH, sample_rate=RATE)
     row = np.concatenate([0.9 ** np.arange(160) / 4, np.full(45, 2e-4)]).astype(np.float32)[np.newaxis]
     spectrum = spectra(card, row, np.array([pitch]))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.export.knobs.decoded import WITH_STATE, WITHOUT_CODES, explained
-from timbrel.host.contract.card import Card, State
+from timbrel.host.contract.card import Card, RecurrentState
 
 from ...host.clips import LENGTH, RATE, clip_card
 
@@ -61,7 +61,7 @@ def test_a_file_that_was_named_stays_as_it_is():
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"state": [State(name="memory", shape=[4])]}, WITH_STATE), ({"landmarks": 0}, WITHOUT_CODES)],
+    [({"state": [RecurrentState(name="memory", shape=[4])]}, WITH_STATE), ({"landmarks": 0}, WITHOUT_CODES)],
 )
 def test_what_cannot_be_measured_says_so(changes, reason):
     found = explained(model(**changes))

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from timbrel.host.engines.table import VOICE_LUFS, Asked, engine_of
+from timbrel.host.engines.table import VOICE_LUFS, EngineRequest, engine_of
 from timbrel.host.patch.preset import PlaySettings
 
 SIZES = [(64,), (512,), (8192,), (1, 7, 100, 4096, 333)]  # samples at a time, by turns
@@ -63,7 +63,7 @@ class Moving:
 def of_the_host(model, onsets, offsets, pitch):
     """Voices of the host's engine, each from its onset on, [voices, channels, samples]; spectra with noise phases."""
     rest = [knob.default for knob in model.card.latents]
-    engine = engine_of(model, Asked(rest, PlaySettings(phase="noise"), None, 0.0))
+    engine = engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
     motion, count = Moving(model.card, offsets, pitch), offsets.shape[1]
     streams = [engine.begin(60.0, on, 60) for on in onsets]
     for stream in streams:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.export import clip, gan, grain, partials
-from timbrel.export.chroma import Decoder as ChromaDecoder
+from timbrel.export.chroma import ChromaDecoder as ChromaDecoder
 from timbrel.export.onnx import store_half, trace
-from timbrel.export.rebuilt.decoder import Decoder, Graph
+from timbrel.export.rebuilt.decoder import Graph, RebuiltDecoder
 from timbrel.export.rebuilt.operators import OPERATORS
-from timbrel.host.contract.card import State
+from timbrel.host.contract.card import RecurrentState
 from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
 from timbrel.host.shipped import shipped_models
@@ -53,12 +53,12 @@ NUMBERS = [
 ]
 DECODERS = {
     "chroma": ChromaDecoder,
-    "partials": partials.Decoder,
-    "grain": grain.Decoder,
-    "clip": clip.Decoder,
-    "gan": gan.Decoder,
-    "dcgan": gan.Decoder,
-    "halves": gan.Decoder,
+    "partials": partials.PartialsDecoder,
+    "grain": grain.GrainDecoder,
+    "clip": clip.ClipDecoder,
+    "gan": gan.GanDecoder,
+    "dcgan": gan.GanDecoder,
+    "halves": gan.GanDecoder,
 }
 
 
@@ -73,7 +73,7 @@ def relative(found, expected):
 @pytest.mark.parametrize("name", sorted(name for name, path in shipped_models().items() if not Model(path).card.state))
 def test_a_shipped_decoder_gives_what_hosts_hear_at_any_batch(name):
     model = Model(shipped_models()[name])
-    decoder, card = Decoder(model), model.card
+    decoder, card = RebuiltDecoder(model), model.card
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     for rows in BATCHES:
         rng = np.random.default_rng(rows)
@@ -247,6 +247,6 @@ def test_what_an_operator_cannot_do_here_is_refused_when_it_is_asked_for(tmp_pat
 
 def test_a_decoder_that_carries_a_state_is_refused(small_model):
     model = Model(small_model)
-    model.card = model.card.model_copy(update={"state": [State(name="h", shape=[4])]})
+    model.card = model.card.model_copy(update={"state": [RecurrentState(name="h", shape=[4])]})
     with pytest.raises(UserError, match="a decoder with a state has no code of its own"):
-        Decoder(model)
+        RebuiltDecoder(model)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.export.recovery.clip_sound import Sounding
+from timbrel.export.recovery.clip_sound import ClipSoundView
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.shipped import shipped_models
@@ -18,7 +18,7 @@ def clips(request):
     marks = model.card.landmarks[::90][:3]
     labels = np.array([model.card.labels.index(mark.label) for mark in marks])
     frames = model.decode(np.array([mark.latent for mark in marks], np.float32), labels)
-    return model.card, torch.from_numpy(frames), Sounding(model.card)
+    return model.card, torch.from_numpy(frames), ClipSoundView(model.card)
 
 
 def test_its_spectra_are_those_of_numpy(clips):

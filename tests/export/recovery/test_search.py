@@ -13,7 +13,7 @@ import soundfile
 import soxr
 import torch
 from timbrel.export.recovery import search
-from timbrel.export.recovery.search import Options, Searcher, Stage
+from timbrel.export.recovery.search import Searcher, SearchOptions, SearchStage
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import spectra
@@ -22,7 +22,7 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
-from timbrel.host.resynthesis.recover import Method, recover
+from timbrel.host.resynthesis.recover import RecoveryMethod, recover
 from timbrel.host.resynthesis.search_protocol import Sought
 from timbrel.host.shipped import shipped_models
 
@@ -120,7 +120,7 @@ def test_the_code_and_the_label_of_a_decoded_frame_are_found_from_nowhere(name):
 def test_a_search_that_is_cut_short_says_so_and_keeps_the_best():
     model = opened("digits-spoken")
     _, labels, frames = decoded(model, 1)
-    short = Options(stages=[Stage(3, 4, 4), Stage(3, 1, 1)], starts=10)
+    short = SearchOptions(stages=[SearchStage(3, 4, 4), SearchStage(3, 1, 1)], starts=10)
     [found] = Given(model, labels, short).gradient([Sought(frames, None, None)])
     assert not found.settled
     assert np.isfinite(found.after)
@@ -129,7 +129,7 @@ def test_a_search_that_is_cut_short_says_so_and_keeps_the_best():
 def test_the_same_seed_finds_the_same():
     model = opened("gm-chroma-2")
     _, labels, frames = decoded(model, 1)
-    short = [Options(seed, [Stage(5, 1, 2), Stage(5, 1, 1)]) for seed in (0, 0, 1)]
+    short = [SearchOptions(seed, [SearchStage(5, 1, 2), SearchStage(5, 1, 1)]) for seed in (0, 0, 1)]
     codes = [Given(model, labels, options).gradient([Sought(frames, None, None)])[0].code for options in short]
     assert np.array_equal(codes[0], codes[1])
     assert not np.array_equal(codes[0], codes[2])
@@ -266,7 +266,7 @@ def test_a_path_is_refined_where_it_is_bent(sound_of, tmp_path, mark):
         asked.append(len(sounds))
         return searcher.hybrid(sounds, progress)
 
-    recover(sound, model, tmp_path / "p.toml", method=Method("hybrid", counted, True), points=4)
+    recover(sound, model, tmp_path / "p.toml", method=RecoveryMethod("hybrid", counted, True), points=4)
     [path] = tomllib.loads((tmp_path / "p.toml").read_text())["motion"]
     assert asked == [1, len(path["path"])]
 
@@ -292,7 +292,7 @@ def test_a_model_without_an_encoder_is_searched_by_gradient_alone_and_that_is_sa
     shutil.copy(shipped_models()["lakeside-10"], tmp_path / "rain.onnx")
     noise = 0.1 * np.random.default_rng(0).standard_normal(4 * card.frame_length)
     soundfile.write(tmp_path / "noise.wav", noise, card.sample_rate)
-    short = Options(stages=[Stage(3, 1, 1)], starts=2)
+    short = SearchOptions(stages=[SearchStage(3, 1, 1)], starts=2)
     monkeypatch.setattr(search, "gradient", lambda model, *asked: Searcher(model, short).gradient(*asked))
     out = tmp_path / "made.toml"
     ended = timbrel("recover", tmp_path / "noise.wav", "--model", tmp_path / "rain.onnx", "-o", out)
@@ -313,7 +313,7 @@ def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of
     codes = []
     for name, samples, at in (("a", sound, own), ("b", soxr.resample(sound, own, rate), rate)):
         path = sound_of(f"{name}.wav", np.stack([samples] * channels, 1), at)
-        done = Method("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
+        done = RecoveryMethod("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
         recover(path, model, tmp_path / f"out-{name}.toml", method=done)
         codes.append(tomllib.loads((tmp_path / f"out-{name}.toml").read_text())["latent"]["values"])
     deviations = np.array([latent.std for latent in card.latents])

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 from timbrel.export import export as exporting
 from timbrel.export.recovery import search
-from timbrel.export.recovery.search import Options, Stage
+from timbrel.export.recovery.search import SearchOptions, SearchStage
 from timbrel.export.study import recovery, recovery_rows
-from timbrel.export.study.recovery import Asked, study
+from timbrel.export.study.recovery import RecoveryStudyOptions, study
 from timbrel.export.study.recovery_page import PUBLISHED
 from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, Bench, drawn
 from timbrel.host.contract.card import UniformPrior
@@ -26,7 +26,7 @@ SMALL = [
     *("tuned-clip:training.steps=2", "tuned-clip:network.components=8", "tuned-clip:network.hidden=16"),
     *("tuned-clip:network.latents=4", "tuned-clip:training.batch_size=4"),
 ]
-SHORT = [Stage(2, 4, 2), Stage(2, 1, 1)]
+SHORT = [SearchStage(2, 4, 2), SearchStage(2, 1, 1)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +35,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "loudness", lambda model: -20.0)
         patch.setattr(search, "EVALUATIONS", 3)
-        patch.setattr(recovery_rows, "Options", lambda **given: Options(stages=SHORT, starts=2, **given))
+        patch.setattr(recovery_rows, "SearchOptions", lambda **given: SearchOptions(stages=SHORT, starts=2, **given))
         patch.setattr(recovery_rows, "SLOPES", 3)
         undrawn(patch)
         yield
@@ -44,7 +44,7 @@ def quick():
 @pytest.fixture(scope="module")
 def asked(words, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "study"
-    return Asked(
+    return RecoveryStudyOptions(
         words / "corpus", folder, words / "labelled", words / "judge", SMALL, seeds=2, clips=4, accelerator="cpu"
     )
 
@@ -95,7 +95,7 @@ def test_searches_of_the_true_code_find_it(asked, made, words):
 def test_a_study_that_is_stopped_says_so(asked, words, tmp_path, monkeypatch):
     monkeypatch.setattr(recovery, "train", lambda *arguments: False)
     with Display() as display:
-        assert not study(Asked(**{**asked.__dict__, "folder": tmp_path / "study"}), display)
+        assert not study(RecoveryStudyOptions(**{**asked.__dict__, "folder": tmp_path / "study"}), display)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def spoken(tmp_path_factory):
 def test_a_model_that_is_there_has_its_tables_and_our_search_finds_its_codes(spoken, words, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "EVALUATIONS", 60)
     model = Model(shipped_models()["digits-spoken"])
-    asked = Asked(spoken, tmp_path / "study", model, words / "judge", [], seeds=1, clips=4)
+    asked = RecoveryStudyOptions(spoken, tmp_path / "study", model, words / "judge", [], seeds=1, clips=4)
     with Display() as display:
         assert study(asked, display)
     made = json.loads((asked.folder / "study.json").read_text())

@@ -3,11 +3,11 @@
 import numpy as np
 from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
-from timbrel.train.loop import Options
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 
 RATE, LENGTH = 16000, 16384
-CPU = Options(accelerator="cpu")
+CPU = RunOptions(accelerator="cpu")
 GENERATOR = ["network.model_size=1", "network.latents=5", "training.batch_size=2", "training.steps=1"]
 LABELS = ["network.labels=true", "frames.normalised=true"]
 JUDGE = ["training.epochs=1", "training.batch_size=8", "network.width=2"]

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host.audio import device
-from timbrel.host.audio.device import Card, CardSink, NullSink, cards, check_block, find_card
+from timbrel.host.audio.device import CardSink, NullSink, SoundCard, cards, check_block, find_card
 from timbrel.host.errors import UserError
 
 from ...patience import until
 
 KNOWN = [
-    Card(0, "HDA Intel PCH: ALC295 Analog", "ALSA", 44100, 2, False),
-    Card(1, "Scarlett 2i2 USB", "ALSA", 48000, 2, True),
-    Card(2, "Scarlett 18i8 USB", "ALSA", 48000, 8, False),
-    Card(3, "system", "JACK Audio Connection Kit", 96000, 2, False),
-    Card(4, "system monitor", "PulseAudio", 48000, 2, False),
+    SoundCard(0, "HDA Intel PCH: ALC295 Analog", "ALSA", 44100, 2, False),
+    SoundCard(1, "Scarlett 2i2 USB", "ALSA", 48000, 2, True),
+    SoundCard(2, "Scarlett 18i8 USB", "ALSA", 48000, 8, False),
+    SoundCard(3, "system", "JACK Audio Connection Kit", 96000, 2, False),
+    SoundCard(4, "system monitor", "PulseAudio", 48000, 2, False),
 ]
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.clips import decode_worker as module
-from timbrel.host.engines.clips.clip import TAPS, Clip
-from timbrel.host.engines.clips.decode_worker import Aside
+from timbrel.host.engines.clips.clip import TAPS, ResampledClip
+from timbrel.host.engines.clips.decode_worker import ClipDecodeWorker
 from timbrel.host.engines.clips.reading import ONE, Stretch, read, steps
 from timbrel.host.engines.clips.sound import sound_of
-from timbrel.host.engines.clips.store import Decoder
+from timbrel.host.engines.clips.store import SingleClipDecoder
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.patch.library import Patch
@@ -31,13 +31,13 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def decoder(model):
-    return Decoder(model, sound_of(model.card))
+    return SingleClipDecoder(model, sound_of(model.card))
 
 
 @pytest.fixture
 def aside(decoder):
     def make(clips=8, decoder=decoder, there=True):
-        made = Aside(decoder, LENGTH, clips)
+        made = ClipDecodeWorker(decoder, LENGTH, clips)
         if there:
             until(made._server._is_there)
         return made
@@ -110,8 +110,8 @@ def test_another_file_than_this_one_is_not_decoded(tmp_path, model):
     shutil.copy(model.path, path)
     here = Model(path)
     save_clips(path, noise(7), np.stack([noise(2), noise(3)]))
-    decoder = Decoder(here, sound_of(here.card))
-    made = Aside(decoder, LENGTH, 4)
+    decoder = SingleClipDecoder(here, sound_of(here.card))
+    made = ClipDecodeWorker(decoder, LENGTH, 4)
     until(lambda: made._server._is_there() or made._server._gone)
     assert made._server._gone
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
@@ -122,7 +122,7 @@ def test_a_file_that_is_gone_ends_it_in_silence(tmp_path, model, capfd):
     shutil.copy(model.path, path)
     here = Model(path)
     path.unlink()
-    made = Aside(Decoder(here, sound_of(here.card)), LENGTH, 4)
+    made = ClipDecodeWorker(SingleClipDecoder(here, sound_of(here.card)), LENGTH, 4)
     until(lambda: made._server._is_there() or made._server._gone)
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
     made._server._process.join(PATIENCE_SECONDS)
@@ -144,8 +144,8 @@ def test_it_ends_with_its_last_holder_and_not_before_its_clips(aside, decoder):
 
 
 def test_little_memory_leaves_fewer_rooms(monkeypatch, decoder):
-    monkeypatch.setattr(module, "MOST_BYTES", 3 * Clip.size(LENGTH) * 4)
-    made = Aside(decoder, LENGTH, 1000)
+    monkeypatch.setattr(module, "MOST_BYTES", 3 * ResampledClip.size(LENGTH) * 4)
+    made = ClipDecodeWorker(decoder, LENGTH, 1000)
     assert len(made._free) == 3
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.clip import APART, FADE_SECONDS, MORPH_SECONDS, SPREAD_SECONDS
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted
@@ -174,13 +174,13 @@ def test_each_note_has_the_clip_of_the_code_of_its_first_sample(sound):
 
 def test_a_held_clip_goes_over_to_that_of_its_new_code_at_the_same_place(sound):
     time = 2 * GRID + 5
-    found = sound([on(), Turn(time, 0, "latent.1", 1.0)], LENGTH, clip={"trigger": "gated"})
+    found = sound([on(), ParameterChange(time, 0, "latent.1", 1.0)], LENGTH, clip={"trigger": "gated"})
     begin = 3 * GRID + 60 * APART % SPREAD  # the knob has come to rest by then: 20 ms later
     share = np.zeros(LENGTH)
     share[begin : begin + GRID] = 0.5 - 0.5 * np.cos(np.pi * np.arange(GRID) / GRID)
     share[begin + GRID :] = 1.0
     assert near(found, REST + share * SECOND, 1e-5)
-    struck = sound([on(), Turn(time, 0, "latent.1", 1.0)], LENGTH)
+    struck = sound([on(), ParameterChange(time, 0, "latent.1", 1.0)], LENGTH)
     assert near(struck, REST)
 
 
@@ -208,9 +208,9 @@ def test_a_key_of_a_kit_has_a_gain_of_its_own(sound):
 
 def test_knobs_move_the_codes_of_a_kit_and_keep_them_in_the_latents_spans(sound):
     latent = {"values": [0.5, 0.0]}
-    found = sound([Turn(0, 0, "latent.0", 1.0), on(1000, 46)], 6000, keys=KIT, latent=latent)
+    found = sound([ParameterChange(0, 0, "latent.0", 1.0), on(1000, 46)], 6000, keys=KIT, latent=latent)
     assert near(found[1000:5000], REST + FIRST + 0.5 * SECOND, 1e-5)
-    found = sound([Turn(0, 0, "latent.0", 2.0), on(1000, 36)], 6000, keys=KIT, latent=latent)
+    found = sound([ParameterChange(0, 0, "latent.0", 2.0), on(1000, 36)], 6000, keys=KIT, latent=latent)
     assert near(found[1000:5000], REST + 2.0 * FIRST, 1e-5)
 
 
@@ -250,23 +250,23 @@ def said_b(labelled, tmp_path_factory):
 def test_a_morph_goes_over_from_its_label_to_that_of_the_other_preset(sound, labelled, said_b):
     keys = {"of": labelled, "knobs": [], "morph": {"to": said_b}}
     for share in (0.0, 0.25, 1.0):
-        found = sound([Turn(0, 0, "morph", share), on(1000)], LENGTH + 1000, **keys)[1000:]
+        found = sound([ParameterChange(0, 0, "morph", share), on(1000)], LENGTH + 1000, **keys)[1000:]
         assert near(found, (1 - share) * FIRST + share * SECOND, 1e-5)
     stays = {**keys, "morph": {"values": [1.0, 0.0]}}
-    assert near(sound([Turn(0, 0, "morph", 1.0), on(1000)], LENGTH + 1000, **stays)[1000:], FIRST, 1e-5)
+    assert near(sound([ParameterChange(0, 0, "morph", 1.0), on(1000)], LENGTH + 1000, **stays)[1000:], FIRST, 1e-5)
 
 
 def test_a_key_that_has_a_label_of_its_own_keeps_it_through_a_morph(sound, labelled, said_b):
     kit = [{"key": 36, "label": "c"}, {"key": 37, "code": [0.0, 0.0]}]
     keys = {"of": labelled, "knobs": [], "morph": {"to": said_b}, "keys": kit}
-    events = [Turn(0, 0, "morph", 1.0)]
+    events = [ParameterChange(0, 0, "morph", 1.0)]
     assert near(sound([*events, on(1000, 36)], LENGTH + 1000, **keys)[1000:], FIRST + SECOND, 1e-5)
     assert near(sound([*events, on(1000, 37)], LENGTH + 1000, **keys)[1000:], SECOND, 1e-5)
 
 
 def test_a_held_clip_follows_its_label_through_a_morph(sound, labelled, said_b):
     keys = {"of": labelled, "knobs": [], "morph": {"to": said_b}, "clip": {"trigger": "gated"}}
-    found = sound([on(), Turn(10, 0, "morph", 1.0)], LENGTH, **keys)
+    found = sound([on(), ParameterChange(10, 0, "morph", 1.0)], LENGTH, **keys)
     assert near(found[:GRID], FIRST[:GRID], 1e-5)
     assert near(found[3 * GRID + SPREAD :], SECOND[3 * GRID + SPREAD :], 1e-5)
 

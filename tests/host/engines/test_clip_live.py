@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.engines import clip as engine
 from timbrel.host.engines.clips.reading import Clip
-from timbrel.host.engines.clips.store import NEWEST, Ahead, Decoder, Want
+from timbrel.host.engines.clips.store import NEWEST, Ahead, SingleClipDecoder, Want
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted
@@ -37,7 +37,7 @@ def model(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def gate(monkeypatch):
     """Decoding, in this process, waits for it; a list ``decoded`` has the codes. It opens at the end."""
-    opened, made = threading.Event(), Decoder.clip
+    opened, made = threading.Event(), SingleClipDecoder.clip
     opened.set()
     opened.decoded = []
 
@@ -46,7 +46,7 @@ def gate(monkeypatch):
         opened.decoded.append(code.tolist())
         return made(self, label, code)
 
-    monkeypatch.setattr(Decoder, "clip", clip)
+    monkeypatch.setattr(SingleClipDecoder, "clip", clip)
     monkeypatch.setattr(engine, "Aside", lambda decoder, *_: decoder)
     yield opened
     opened.set()
@@ -131,7 +131,7 @@ def test_a_label_that_a_morph_leads_to_is_decoded_ahead(tmp_path):
     for live in (True, False):
         playing = Playing(made, live)
         playing.play([], 1000, settled=True)
-        playing.play([Turn(0, 0, "morph", 0.5)], 1000, settled=True)
+        playing.play([ParameterChange(0, 0, "morph", 0.5)], 1000, settled=True)
         sounds.append(playing.play([on()], LENGTH, settled=True))
     assert np.array_equal(*sounds)
     assert sounds[0] == pytest.approx(0.5 * (noise(2) + noise(3)), abs=1e-5)
@@ -182,7 +182,7 @@ def test_the_clip_to_which_a_knob_leads_is_ready_before_the_knob_is_there(patch,
 def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that_is_asked_for():
     """The knob has moved on by the time that a clip is ready."""
 
-    class Moving(Decoder):
+    class Moving(SingleClipDecoder):
         def clip(self, label, code):
             decoded.append(int(code[0]))
             if len(decoded) < 30:
@@ -202,7 +202,7 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
 
 def test_what_is_asked_for_anew_takes_the_place_of_what_has_not_begun(model, gate):
     gate.clear()
-    ahead = Ahead(Decoder(model, lambda frames: frames))
+    ahead = Ahead(SingleClipDecoder(model, lambda frames: frames))
     for number in range(50):
         code = np.array([number / 50, 0.0], np.float32)
         ahead.ask([Want(0, 0, code, code.tobytes(), number)])
@@ -225,7 +225,7 @@ def test_a_decoder_that_fails_is_heard_of_by_who_plays_on(patch, monkeypatch):
     def fail(self, label, code):
         raise UserError("it cannot be run")
 
-    monkeypatch.setattr(Decoder, "clip", fail)
+    monkeypatch.setattr(SingleClipDecoder, "clip", fail)
     with pytest.raises(UserError, match="it cannot be run"):
         playing.play([ControlChange(0, 0, 20, 127)], 1000, settled=True)
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.engines.clips.clip import TAPS, Clip, Rooms
+from timbrel.host.engines.clips.clip import TAPS, ResampledClip, Rooms
 from timbrel.host.engines.clips.reading import BITS, ONE, Request, Stretch, steps
 from timbrel.host.engines.clips.reading import read as read_all
 
@@ -40,14 +40,14 @@ def level_db(samples):
 def test_a_sine_is_read_as_the_sine_that_it_is_80_db_above_all_error(semitones, part):
     """Up to ``part`` of the band that is heard: half the rate, or less where the pitch is raised."""
     cycles = 0.5 * part / max(1.0, 2 ** (semitones / 12))
-    found, places = at_pitch(Clip(sine(cycles)), semitones)
+    found, places = at_pitch(ResampledClip(sine(cycles)), semitones)
     assert level_db(found - np.sin(2 * np.pi * cycles * places)) < level_db(found) - 80
 
 
 @pytest.mark.parametrize("semitones", [13.0, 19.5, 24.0, 31.0, 43.0])
 def test_more_than_an_octave_up_too(semitones):
     cycles = 0.5 * 0.6 / 2 ** (semitones / 12)
-    found, places = at_pitch(Clip(sine(cycles, 60_000)), semitones, 20_000)
+    found, places = at_pitch(ResampledClip(sine(cycles, 60_000)), semitones, 20_000)
     assert level_db(found - np.sin(2 * np.pi * cycles * places)) < level_db(found) - 70
 
 
@@ -57,7 +57,7 @@ def test_what_would_be_folded_back_is_75_db_down(semitones, over):
     """A sine ``over`` times as high as what is still heard at that pitch."""
     cycles = 0.5 * over / 2 ** (semitones / 12)
     if cycles < 0.5:
-        found, _ = at_pitch(Clip(sine(cycles, 60_000)), semitones, 20_000)
+        found, _ = at_pitch(ResampledClip(sine(cycles, 60_000)), semitones, 20_000)
         assert level_db(found) < -3 - 75
 
 
@@ -73,12 +73,12 @@ def test_it_is_what_scipy_makes_of_it(up, down):
     step = np.array([ONE * down // up], np.int64)
     middle = slice(count // 4, count // 2)
     places = np.arange(count) * step[0]
-    found = read(Clip(noise), places, step)
+    found = read(ResampledClip(noise), places, step)
     assert level_db((found - expected)[middle]) < level_db(expected[middle]) - 70
 
 
 def test_a_place_on_a_sample_gives_that_sample_unless_the_pitch_is_raised():
-    clip = Clip(np.random.default_rng(1).normal(size=LENGTH).astype(np.float32))
+    clip = ResampledClip(np.random.default_rng(1).normal(size=LENGTH).astype(np.float32))
     places = np.arange(100, 400, dtype=np.int64) << BITS
     assert np.array_equal(read(clip, places, steps(0.0)), clip.samples[100:400])
     assert np.array_equal(read(clip, places[::-1], steps(0.0)), clip.samples[100:400][::-1])
@@ -90,7 +90,7 @@ def test_a_place_on_a_sample_gives_that_sample_unless_the_pitch_is_raised():
 
 
 def test_beyond_its_ends_there_is_silence():
-    clip = Clip(np.ones(100, np.float32))
+    clip = ResampledClip(np.ones(100, np.float32))
     found = read(clip, np.array([0, 50, 99], np.int64) * ONE + ONE // 3, steps(-0.1))
     assert found[1] == pytest.approx(1.0, abs=1e-2)
     assert 0.2 < found[0] < 1.3
@@ -99,7 +99,7 @@ def test_beyond_its_ends_there_is_silence():
 
 @given(st.data())
 def test_any_division_and_any_company_give_the_same_bytes(data):
-    clip = Clip(np.random.default_rng(2).normal(size=LENGTH).astype(np.float32))
+    clip = ResampledClip(np.random.default_rng(2).normal(size=LENGTH).astype(np.float32))
     pitches = data.draw(st.lists(SEMITONES, min_size=2, max_size=4))
     bend = np.interp(np.arange(300), np.linspace(0, 300, len(pitches)), pitches)
     moving = steps(bend if data.draw(st.booleans()) else np.full(300, bend[0]))
@@ -116,7 +116,7 @@ def test_any_division_and_any_company_give_the_same_bytes(data):
 
 @given(SEMITONES, st.integers(1, 100))
 def test_a_steady_pitch_is_that_pitch_at_each_sample(semitones, count):
-    clip = Clip(np.random.default_rng(2).normal(size=LENGTH).astype(np.float32))
+    clip = ResampledClip(np.random.default_rng(2).normal(size=LENGTH).astype(np.float32))
     one, each = steps(semitones), steps(np.full(count, semitones))
     assert np.all(each == one)
     places = (1000 << BITS) + np.arange(count) * one
@@ -125,20 +125,20 @@ def test_a_steady_pitch_is_that_pitch_at_each_sample(semitones, count):
 
 @pytest.mark.parametrize("length", [1, 16, TAPS, 4097])
 def test_a_clip_of_any_length_has_its_copies(length):
-    clip = Clip(np.ones(length, np.float32))
+    clip = ResampledClip(np.ones(length, np.float32))
     clip.prepare()
     step = steps(60.0)
     assert np.isfinite(read(clip, np.zeros(1, np.int64), step)).all()
 
 
 def test_what_is_not_finite_is_silence():
-    clip = Clip(np.array([1.0, np.nan, np.inf, -np.inf, 1.0], np.float32))
+    clip = ResampledClip(np.array([1.0, np.nan, np.inf, -np.inf, 1.0], np.float32))
     assert clip.samples.tolist() == [1.0, 0.0, 0.0, 0.0, 1.0]
 
 
 @given(st.data())
 def test_a_stretch_has_the_bytes_of_its_places_however_it_is_divided_and_whatever_is_read_beside(data):
-    clip = Clip(np.random.default_rng(0).normal(size=400).astype(np.float32))
+    clip = ResampledClip(np.random.default_rng(0).normal(size=400).astype(np.float32))
     step = int(steps(data.draw(st.sampled_from([0.0, -12.0, 12.0]) | st.floats(-30, 40, allow_subnormal=False)))[0])
     backwards, count = data.draw(st.booleans()), data.draw(st.integers(1, 300))
     span = step * (count - 1)
@@ -160,13 +160,13 @@ def test_a_stretch_has_the_bytes_of_its_places_however_it_is_divided_and_whateve
 @given(st.data())
 def test_what_is_coming_has_its_share_whether_or_not_the_clips_lie_in_the_same_memory(data):
     noises = np.random.default_rng(3).normal(size=(2, LENGTH)).astype(np.float32)
-    clips = [Clip(noise) for noise in noises]
+    clips = [ResampledClip(noise) for noise in noises]
     if data.draw(st.booleans()):
-        size = Clip.size(LENGTH)
+        size = ResampledClip.size(LENGTH)
         rooms = Rooms(np.zeros(2 * size, np.float32))
         for number, clip in enumerate(clips):
             clip.put(rooms.flat[number * size : (number + 1) * size])
-        clips = [Clip.there(rooms, number, LENGTH) for number in range(2)]
+        clips = [ResampledClip.there(rooms, number, LENGTH) for number in range(2)]
     pitches = data.draw(st.lists(SEMITONES, min_size=1, max_size=3))
     step = steps(
         pitches[0] if len(pitches) == 1 else np.interp(np.arange(80), np.linspace(0, 80, len(pitches)), pitches)

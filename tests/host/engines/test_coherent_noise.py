@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 from timbrel.host.dsp import white_noise
 from timbrel.host.engines.noise import white_frames
-from timbrel.host.engines.shape import Shape
+from timbrel.host.engines.shape import FrameShape
 from timbrel.host.events import NoteOn
 
 from .coherent import BINS, FRAME, LEVEL, PURE, RATE, Knobs, amplitudes, centroid, level_db, noisy, one, sound_of
@@ -123,7 +123,7 @@ def test_kept_formants_hold_the_colour_of_the_noise_too(model_of):
     assert centroid(one(hill, 72, 3 * RATE, keep_formants=True)) == pytest.approx(rest, rel=0.02)
 
 
-@pytest.mark.parametrize("shape", [Shape(1024, 4, (0.5, 0.5), 4), Shape(1000, 8, (0.5, 0.5), 12)], ids=str)
+@pytest.mark.parametrize("shape", [FrameShape(1024, 4, (0.5, 0.5), 4), FrameShape(1000, 8, (0.5, 0.5), 12)], ids=str)
 def test_the_loop_of_noise_has_no_seam(shape):
     """Its frames, added up around the seam, are white noise again, as anywhere else."""
     spectra, hop = white_frames(shape), shape.length // shape.overlap

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.engines.frames import AHEAD, BATCH, Decoder, MovedSpectra, RowCache
+from timbrel.host.engines.frames import AHEAD, BATCH, FrameDecoder, MovedSpectra, RowCache
 
 
 def rows_of(keys):
@@ -199,7 +199,7 @@ def test_what_is_prepared_is_decoded_a_few_new_rows_at_a_time(counting):
         return frames
 
     made = []
-    decoder, moved = Decoder(counting), MovedSpectra(counting)
+    decoder, moved = FrameDecoder(counting), MovedSpectra(counting)
     prepares = (lambda *rows: decoder.prepare(*rows, ready), moved.prepare)
     asks = (lambda *rows: decoder.rows(*rows, ready), lambda *rows: moved.spectra(*rows, np.ones(len(rows[0]))))
     latents, chroma = np.random.default_rng(0).random((21, 2), dtype=np.float32), np.arange(21) % 12

@@ -7,8 +7,8 @@ import pytest
 from scipy.signal import welch
 from timbrel.host.dsp import limited
 from timbrel.host.engines.grain import GrainEngine
-from timbrel.host.engines.grain_source import Cut, Noise
-from timbrel.host.engines.table import LOUDEST_TEXTURE_DB, VOICE_LUFS, Asked, engine_of
+from timbrel.host.engines.grain_source import Cut, NoiseFrames
+from timbrel.host.engines.table import LOUDEST_TEXTURE_DB, VOICE_LUFS, EngineRequest, engine_of
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.patch.library import open_patch
@@ -53,7 +53,7 @@ def shipped(name):
     patch = open_patch(name)
     gain_db = VOICE_LUFS - patch.model.card.loudness_lufs
     rest = patch.preset.latent_values(patch.model.card)
-    return patch.model, engine_of(patch.model, Asked(rest, patch.preset.play, DENSE, 2.0)), gain_db
+    return patch.model, engine_of(patch.model, EngineRequest(rest, patch.preset.play, DENSE, 2.0)), gain_db
 
 
 def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():
@@ -159,14 +159,14 @@ def test_noise_at_0_hz_and_at_half_the_rate_has_the_power_of_its_magnitudes(nois
     for bin_number in (0, 1, LENGTH // 2):
         frames = np.zeros((4000, LENGTH // 2 + 1), np.float32)
         frames[:, bin_number] = 1.0
-        made = Noise(noise.card, 44100).grains(frames, [Cut(1024, 1.0, 0.5)] * 4000, places)
+        made = NoiseFrames(noise.card, 44100).grains(frames, [Cut(1024, 1.0, 0.5)] * 4000, places)
         power = np.mean(np.abs(np.fft.rfft(made)[:, bin_number]) ** 2)
         assert power == pytest.approx(1.0, rel=0.12)
 
 
 def test_grains_from_one_place_of_the_table_differ_by_their_phases(noise):
     frames = np.ones((2, LENGTH // 2 + 1), np.float32)
-    one, other = Noise(noise.card, 44100).grains(frames, [Cut(1024, 1.0, 0.5)] * 2, [[0.3, 0.1], [0.3, 0.6]])
+    one, other = NoiseFrames(noise.card, 44100).grains(frames, [Cut(1024, 1.0, 0.5)] * 2, [[0.3, 0.1], [0.3, 0.6]])
     lags = np.fft.irfft(np.fft.rfft(one).conj() * np.fft.rfft(other)) / (np.linalg.norm(one) * np.linalg.norm(other))
     assert np.abs(lags).max() < 0.25
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.signal import resample, welch
-from timbrel.host.engines.grain_source import Cut, Noise, Samples, source_of
+from timbrel.host.engines.grain_source import Cut, NoiseFrames, ResampledFrames, source_of
 
 from .grains import LENGTH, RATE, Still, onsets, sound
 
@@ -27,13 +27,15 @@ def test_a_sine_moves_by_the_interval_to_a_cent(grain_model, semitones):
 @pytest.mark.parametrize(("semitones", "count"), [(12, 512), (-12, 2048)])
 def test_octaves_are_scipys_resampling(ones, semitones, count):
     frame = np.random.default_rng(3).normal(size=(1, LENGTH)).astype(np.float32)
-    made = Samples(ones.card, 44100).grains(frame, [Cut(count, 2.0 ** (semitones / 12), 0.5)], [[0, 0]])[0]
+    made = ResampledFrames(ones.card, 44100).grains(frame, [Cut(count, 2.0 ** (semitones / 12), 0.5)], [[0, 0]])[0]
     assert np.allclose(made, resample(frame[0].astype(np.float64), count), atol=1e-4)
 
 
 def test_a_grain_is_the_middle_of_its_frame(ones):
     frame = np.arange(LENGTH, dtype=np.float32)[np.newaxis]
-    assert np.array_equal(Samples(ones.card, 44100).grains(frame, [Cut(24, 1.0, 0.5)], [[0, 0]])[0], range(500, 524))
+    assert np.array_equal(
+        ResampledFrames(ones.card, 44100).grains(frame, [Cut(24, 1.0, 0.5)], [[0, 0]])[0], range(500, 524)
+    )
 
 
 def test_magnitudes_and_phases_are_the_samples_that_they_are_of(grain_model):
@@ -74,7 +76,7 @@ def test_an_envelope_keeps_its_place_in_a_grain_of_any_length(grain_model):
     envelope[6] = 1.0
     model = grain_model(np.r_[np.ones(LENGTH // 2 + 1), envelope], domain="magnitude", envelope_points=points)
     for length in (300, 1000, 5000):
-        made = Noise(model.card, 44100).grains(
+        made = NoiseFrames(model.card, 44100).grains(
             np.r_[np.ones(LENGTH // 2 + 1), envelope][np.newaxis].astype(np.float32),
             [Cut(length, 1.0, 0.5)],
             [[0.1, 0.7]],
@@ -84,7 +86,7 @@ def test_an_envelope_keeps_its_place_in_a_grain_of_any_length(grain_model):
         assert np.sum(made**2) == pytest.approx(np.sum(expected**2) / LENGTH, rel=0.6)
     for length in (300, 5000):
         many = [
-            Noise(model.card, 44100).grains(
+            NoiseFrames(model.card, 44100).grains(
                 np.r_[np.ones(LENGTH // 2 + 1), np.ones(points)][np.newaxis].astype(np.float32),
                 [Cut(length, 1.0, 0.5)],
                 [[place, 1 - place]],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import Ramp
-from timbrel.host.engines.grain import FILL, STEP, GrainEngine, Pace
+from timbrel.host.engines.grain import FILL, STEP, GrainClock, GrainEngine
 from timbrel.host.kinds.grain import CONTROLS as GRAIN_CONTROLS
 from timbrel.host.kinds.grain import GrainSettings
 
@@ -37,7 +37,7 @@ def test_grains_with_jitter_are_late_by_up_to_a_period_and_evenly_so(ones):
 @given(st.lists(st.tuples(st.integers(1, 3000), st.floats(0.1, 2000)), min_size=1, max_size=8))
 def test_the_pace_is_the_integral_of_the_density(moves):
     density = Ramp(100.0, 441)
-    pace = Pace(density.value(0) / RATE)
+    pace = GrainClock(density.value(0) / RATE)
     now, steps = 0, [0.0]
     for length, value in moves:
         density.move(now, value)

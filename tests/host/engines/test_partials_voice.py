@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.card import Partials
+from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import hann_lobe, spectra, spread
 from timbrel.host.controls import Ramp
@@ -24,7 +24,7 @@ def partials_of(tiny):
     """A function that makes a model of a function of (latent, key), with these partials in its card."""
 
     def make(frame, **layout):
-        partials = Partials(**{"harmonics": 12, "edges_hz": EDGES, "low": 30, "high": 90} | layout)
+        partials = PartialsLayout(**{"harmonics": 12, "edges_hz": EDGES, "low": 30, "high": 90} | layout)
         changes = {"kind": "partials", "domain": "partials", "chroma": None, "partials": partials}
         card = tiny(sample_rate=RATE, frame_length=FRAME, hop_length=1024).card.model_copy(update=changes)
         return Given(card, frame)
@@ -216,7 +216,7 @@ def test_low_noise_of_a_wide_voice_differs_from_side_to_side(partials_of):
 
 
 def test_nothing_of_the_lowest_band_is_above_its_edge_and_of_the_others_below():
-    partials = Partials(harmonics=1, edges_hz=EDGES, low=30, high=90)
+    partials = PartialsLayout(harmonics=1, edges_hz=EDGES, low=30, high=90)
     weights = spread(partials, np.array([5.0, 49.0, 51.0, 140.0, 500.0]))
     assert weights.sum(0) == pytest.approx(1.0)
     assert weights[0] == pytest.approx([1, 1, 0, 0, 0])
@@ -243,7 +243,7 @@ def test_division_into_blocks_changes_no_bit(partials_of, sizes):
 )
 def test_a_layout_that_no_voice_can_play_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
-        Partials(**{"harmonics": 12, "edges_hz": EDGES, "low": 30, "high": 90} | changes)
+        PartialsLayout(**{"harmonics": 12, "edges_hz": EDGES, "low": 30, "high": 90} | changes)
 
 
 def test_spectra_of_rows_are_those_of_sinusoids_of_that_strength(partials_of):
@@ -277,7 +277,7 @@ def test_a_lowest_band_that_reaches_further_keeps_below_its_edge_too(partials_of
 
 
 def test_one_band_of_noise_is_as_strong_everywhere():
-    partials = Partials(harmonics=1, edges_hz=[0.0, 8000.0], low=30, high=90)
+    partials = PartialsLayout(harmonics=1, edges_hz=[0.0, 8000.0], low=30, high=90)
     assert spread(partials, np.array([100.0, 7999.0, 8001.0, 20000.0])) == pytest.approx(np.ones((1, 4)))
 
 
@@ -301,5 +301,5 @@ def test_a_lowest_band_that_may_be_an_offset_is_left_out(partials_of):
 
 
 def test_below_the_first_edge_is_no_noise():
-    partials = Partials(harmonics=1, edges_hz=[20.0, 43.0, 8000.0], low=30, high=90)
+    partials = PartialsLayout(harmonics=1, edges_hz=[20.0, 43.0, 8000.0], low=30, high=90)
     assert spread(partials, np.array([0.0, 10.0, 19.9, 21.0])).sum(0) == pytest.approx([0, 0, 0, 1])

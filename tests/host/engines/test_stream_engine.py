@@ -10,9 +10,9 @@ import scipy.signal
 import soundfile
 from onnx import helper
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.streams.decode_worker import Aside
-from timbrel.host.engines.streams.frame_maker import Maker, Step
-from timbrel.host.engines.table import Asked, engine_of
+from timbrel.host.engines.streams.decode_worker import StreamDecodeWorker
+from timbrel.host.engines.streams.frame_maker import FrameInputs, FrameMaker
+from timbrel.host.engines.table import EngineRequest, engine_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, Tempo
 from timbrel.host.patch.library import Patch
@@ -151,11 +151,11 @@ def test_frames_that_are_late_by_more_than_themselves_sound_on_where_they_are_re
     settled(rack)
     kept = []
 
-    def held(aside, step, ask=Aside.ask):
+    def held(aside, step, ask=StreamDecodeWorker.ask):
         kept.append((Future(), lambda: ask(aside, step).result(20)))
         return kept[-1][0]
 
-    monkeypatch.setattr(Aside, "ask", held)
+    monkeypatch.setattr(StreamDecodeWorker, "ask", held)
     blocks = [rack.process([NoteOn(0, 0, key, 127)], 64)[0][0]]
     blocks += [rack.process([], 64)[0][0] for _ in range(3 * LENGTH // 64)]
     for _ in range(6 * LENGTH // 64):
@@ -282,7 +282,7 @@ def test_what_is_limited_is_fed_back_as_it_is_heard(patch):
     card = {"turn": 100 * np.eye(LENGTH), "stream": {"step_length": STEP, "levels_db": [-60.0, -12.0]}}
     model = patch(np.full(LENGTH, 0.01), card).model
     _, state = model.step(np.zeros((1, 2), np.float32), np.zeros(1, np.intp), model.at_rest(1))
-    made = Maker(model).make(Step(state, np.zeros(2, np.float32), None, False, None, 0.0, LENGTH, 1.0))
+    made = FrameMaker(model).make(FrameInputs(state, np.zeros(2, np.float32), None, False, None, 0.0, LENGTH, 1.0))
     assert np.abs(made.sound).max() == pytest.approx(10 ** (-12 / 20), rel=1e-5)
     assert np.allclose(made.state["previous"][0], made.sound, rtol=1e-5)
 
@@ -369,7 +369,7 @@ def test_frames_of_real_and_imaginary_parts_are_their_transforms_sound(patch):
 
 def test_an_engine_is_told_what_it_needs(patch):
     made = patch()
-    engine = engine_of(made.model, Asked([0.0, 0.0], made.preset.play, None, 2.0))
+    engine = engine_of(made.model, EngineRequest([0.0, 0.0], made.preset.play, None, 2.0))
     assert engine.ready
     assert engine.age_ms is None
     assert set(engine.targets) == {"stream.heat", "stream.freeze", "stream.reset", "stream.trim"}

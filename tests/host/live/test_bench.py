@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live import bench
-from timbrel.host.live.bench import Row, verdict
+from timbrel.host.live.bench import BenchRow, verdict
 
 EASY = (0.2, 0.4, 0.5)
 
 
 def row(block, voices, underruns=0, given_up=0):
-    return Row(block, voices, EASY, underruns, given_up)
+    return BenchRow(block, voices, EASY, underruns, given_up)
 
 
 # ---- the verdict

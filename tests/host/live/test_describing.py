@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnx
 import pytest
-from timbrel.host.events import Turn
+from timbrel.host.events import ParameterChange
 from timbrel.host.live.describing import described
-from timbrel.host.panel.panel_state import Board
-from timbrel.host.panel.protocol import read_word
+from timbrel.host.panel.panel_state import PanelState
+from timbrel.host.panel.protocol import read_message
 from timbrel.host.panel.serialize import control
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.text.editing import with_value
@@ -92,14 +92,14 @@ def test_what_a_macro_adds_is_still_heard_when_an_edit_plays():
 
     rack, sheet = opened("gm-keys")
     rest, out = heard(rack, []), Out()
-    board = Board(out, Path())
+    board = PanelState(out, Path())
     board.take("sheet", sheet)
     board.take("ready", status(rack.knobs[0].values()))
-    board.hear("page", read_word('{"t": "set", "values": {"macro.0": 0.9}}'))
+    board.hear("page", read_message('{"t": "set", "values": {"macro.0": 0.9}}'))
     before = heard(rack, out.events)
     assert before[0] > rest[0] + 0.1
     out.events.clear()
-    board.hear("page", read_word('{"t": "effect", "do": "add", "plugin": "Chorus"}'))
+    board.hear("page", read_message('{"t": "effect", "do": "add", "plugin": "Chorus"}'))
     rack, sheet = opened(out.loads[-1])
     board.take("sheet", sheet)
-    assert heard(rack, [event for event in out.events if isinstance(event, Turn)]) == pytest.approx(before)
+    assert heard(rack, [event for event in out.events if isinstance(event, ParameterChange)]) == pytest.approx(before)

@@ -10,7 +10,7 @@ import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.session_state import Stage
+from timbrel.host.live.session_state import SessionState
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play import player as live
 from timbrel.host.play.player import Player
@@ -117,7 +117,7 @@ def stage(monkeypatch, make_patch):
     player = Player(Rack({0: make_patch()}, 48000, omni=True), 48000)
     loop = SimpleNamespace(player=player, brace=lambda blocks: None, sink=SimpleNamespace(block=128))
     setup = Setup("gm-keys", controller=read_controller("nanokontrol2"))
-    made = Stage(setup=setup, pipe=None, loop=loop, rate=48000)
+    made = SessionState(setup=setup, pipe=None, loop=loop, rate=48000)
     made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
     return made
 

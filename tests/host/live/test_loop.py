@@ -20,7 +20,7 @@ from timbrel.host.events import (
     ProgramChange,
 )
 from timbrel.host.live import loop as live
-from timbrel.host.live.loop import Load, Loop, Timeline
+from timbrel.host.live.loop import Loop, RenderLoad, Timeline
 from timbrel.host.live.realtime import SWITCH_SECONDS
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player
@@ -108,7 +108,7 @@ def test_a_loop_keeps_the_delay_of_events_though_the_cards_clock_is_another(make
 
 
 def test_load_keeps_what_came_last_and_is_nothing_at_first():
-    load = Load()
+    load = RenderLoad()
     assert load.percentiles(50, 99) == [0.0, 0.0]
     load.add(0.5)
     assert load.percentiles(50, 100) == [0.5, 0.5]

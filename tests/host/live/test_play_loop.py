@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live import parent as playing
-from timbrel.host.live.messages import Setup, Status
+from timbrel.host.live.messages import LiveStatus, Setup
 from timbrel.host.live.parent import play
 from timbrel.host.live.session_recorder import Recording
 from timbrel.host.play.controller_state import hands_off
 from timbrel.host.shipped import Draft
 
-REPORT = Status(
+REPORT = LiveStatus(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
     **{"load": (0.1, 0.2), "underruns": 2, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": []},
     **{"peak_db": -100.0, "limited": 0.0, "presets": {None: "p"}, "ports": [], "last": ""},
@@ -148,7 +148,7 @@ def test_a_draft_that_was_loaded_plays_on_when_the_card_is_back(sounding):
 
 def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on_them(sounding):
     knob, pedal = ControlChange(0, 0, 74, 100), ControlChange(0, 0, 64, 127)
-    turn = Turn(0, 0, "pan", 0.5)
+    turn = ParameterChange(0, 0, "pan", 0.5)
     told = [("set", [knob]), ("set", [knob, turn, pedal])]
     sent = sounding([READY, *told, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
@@ -156,7 +156,7 @@ def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on
 
 
 def test_hands_that_held_targets_hold_none_in_the_next_process(sounding):
-    hold, turn = Hold(0, 0, "latent.0", True), Turn(0, 0, "latent.0", 0.5)
+    hold, turn = ParameterTouch(0, 0, "latent.0", True), ParameterChange(0, 0, "latent.0", 0.5)
     sent = sounding([READY, ("set", [hold, turn]), playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.openings[1] == [turn, *hands_off()]
@@ -183,7 +183,7 @@ def test_keys_go_to_the_process_and_quit_ends_it(sounding):
 
 
 def test_what_a_panel_asks_goes_to_the_process_and_it_hears_all_but_sound_and_what_is_recorded(sounding):
-    turn, load = ("events", [Turn(0, 0, "pan", 0.5)]), ("load", {None: "q"})
+    turn, load = ("events", [ParameterChange(0, 0, "pan", 0.5)]), ("load", {None: "q"})
     sent = sounding([READY, ("sound", b""), ("events", []), ("say", "a port"), ("playing", {None: "q"}), SHOWN])
     panel = Panel([turn], [load])
     go(Screen([], []), panel)
@@ -195,7 +195,7 @@ def test_what_a_panel_asks_goes_to_the_process_and_it_hears_all_but_sound_and_wh
 
 
 def test_what_a_panel_turns_while_the_card_is_away_is_turned_when_it_is_back_and_notes_are_dropped(sounding):
-    turn, load, note = Turn(0, 0, "pan", 0.5), ("load", {None: "q"}), NoteOn(0, 0, 60, 100)
+    turn, load, note = ParameterChange(0, 0, "pan", 0.5), ("load", {None: "q"}), NoteOn(0, 0, 60, 100)
     sent = sounding([READY, playing._Lost("the card has gone")], [READY])
     panel = Panel([], [("events", [note, turn]), load], [("events", [note])])
     go(Screen([], [], [], [], []), panel)

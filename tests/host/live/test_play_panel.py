@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.events import Hold, NoteOff, NoteOn, Turn
+from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.parent import play
 from timbrel.host.live.session_recorder import Recording
@@ -99,7 +99,7 @@ def test_a_thousand_moves_a_second_let_reports_through_and_all_arrive_in_the_rec
 
     def move(panel):
         while not ends.is_set():
-            sent.append(Turn(0, 0, "latent.1", (len(sent) % 1000) / 1000))
+            sent.append(ParameterChange(0, 0, "latent.1", (len(sent) % 1000) / 1000))
             panel.pipe.send(("events", [sent[-1]]))
             time.sleep(0.001)
 
@@ -134,12 +134,15 @@ def test_a_panel_is_told_where_knobs_stand_and_what_sounds_under_a_hand_and_afte
         panel.pipe.send(("pace", 0.02))
         first = panel.wait_for(lambda report: report.latents[1] > 0.3)
         assert panel.wait_for(lambda report: report.latents != first.latents).values == first.values
-        held = [Hold(0, first.channel, "latent.1", True), Turn(0, first.channel, "latent.1", 0.0625)]
+        held = [
+            ParameterTouch(0, first.channel, "latent.1", True),
+            ParameterChange(0, first.channel, "latent.1", 0.0625),
+        ]
         panel.pipe.send(("events", held))
         rests = panel.wait_for(lambda report: report.latents[1] == 0.0625)
         assert rests.values == first.values | {"latent.1": 0.0625}
         panel.wait_for(lambda report: report.latents[1] == 0.0625 and report.latents[0] != rests.latents[0])
-        panel.pipe.send(("events", [Hold(0, first.channel, "latent.1", False)]))
+        panel.pipe.send(("events", [ParameterTouch(0, first.channel, "latent.1", False)]))
         assert panel.wait_for(lambda report: report.latents[1] > 0.3).values == rests.values
 
     Panel(page).play(Setup(preset, null=True, midi=False))
@@ -156,11 +159,11 @@ def test_a_draft_that_is_loaded_and_a_drag_on_its_path_render_to_what_was_played
         panel.wait_for(lambda report: report.held == [60, 67])
         panel.pipe.send(("load", {None: draft}))
         panel.wait_for(lambda report: report.presets == {None: "mine"})
-        panel.pipe.send(("events", [NoteOff(0, 0, 60), NoteOn(0, 0, 48, 100), Hold(0, 0, "latent.1", True)]))
+        panel.pipe.send(("events", [NoteOff(0, 0, 60), NoteOn(0, 0, 48, 100), ParameterTouch(0, 0, "latent.1", True)]))
         for value in (0.5, 0.75, 1.0):
-            panel.pipe.send(("events", [Turn(0, 0, "latent.1", value)]))
+            panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", value)]))
             panel.wait_for(lambda report, value=value: report.values["latent.1"] == value)
-        panel.pipe.send(("events", [Hold(0, 0, "latent.1", False), NoteOff(0, 0, 48), NoteOff(0, 0, 67)]))
+        panel.pipe.send(("events", [ParameterTouch(0, 0, "latent.1", False), NoteOff(0, 0, 48), NoteOff(0, 0, 67)]))
         panel.wait_for(lambda report: report.voices == 0)
 
     played = {"sound": tmp_path / "take.wav", "midi": tmp_path / "take.mid"}

@@ -13,10 +13,10 @@ from timbrel.host.events import (
     ControlChange,
     NoteOff,
     NoteOn,
+    ParameterChange,
     PitchBend,
-    Turn,
 )
-from timbrel.host.midi.decode import Decoder, let_go
+from timbrel.host.midi.decode import MidiDecoder, let_go
 from timbrel.host.midi.file import Performance, read_performance
 from timbrel.host.midi.record import Recorder
 from timbrel.host.play.player import NEW_NOTES, Player
@@ -43,7 +43,9 @@ def performance(rate, seconds=0.8):
         events += [ControlChange(int(time), 0, number, int(random.integers(0, 128))) for time in times]
     events += [PitchBend(int(time), 0, int(random.integers(-8192, 8192))) for time in random.integers(0, end, 12)]
     for target, most in (("latent.0", 1.0), ("pan", 1.0), ("envelope.sustain", 1.0), ("effects.0.mix", 0.5)):
-        events += [Turn(int(time), 0, target, most * float(random.random())) for time in random.integers(0, end, 4)]
+        events += [
+            ParameterChange(int(time), 0, target, most * float(random.random())) for time in random.integers(0, end, 4)
+        ]
     events += [Clock(0, "start"), *(Clock(round(t * rate / 44), "tick") for t in range(1, 30)), Clock(end // 2, "stop")]
     events += [event for event in let_go(end) if event.channel == 0]
     return sorted(events, key=lambda event: event.time)
@@ -251,7 +253,7 @@ PIECES = st.one_of(
 )
 def test_no_bytes_stop_the_sound_and_after_all_notes_off_it_is_silent_within_the_release(make_patch, pieces, mode):
     player = player_of(make_patch, play={"mode": mode, "gain_db": 12.0}, envelope={"release_seconds": 0.05})
-    decoder = Decoder()
+    decoder = MidiDecoder()
     for data, size, ahead in pieces:
         for event in decoder.feed(data, 0):
             player.schedule(replace(event, time=player.now + ahead))

@@ -13,10 +13,10 @@ from timbrel.host.events import (
     KeyPressure,
     NoteOff,
     NoteOn,
+    ParameterChange,
     PitchBend,
-    Turn,
 )
-from timbrel.host.midi.decode import Decoder
+from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.play.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.play.rack import Rack
 
@@ -126,7 +126,7 @@ def rpn(time, channel, number, *data):
     "told",
     [
         [*MOVED, ControlChange(200, 0, 121, 0)],
-        [*MOVED, *Decoder().feed(b"\xff", 200)],
+        [*MOVED, *MidiDecoder().feed(b"\xff", 200)],
         [*MOVED, ControlChange(200, 0, 121, 0), PitchBend(300, 0, -8000), ControlChange(300, 0, 7, 40)],
         [*rpn(100, 0, 0, 7, 50), PitchBend(200, 0, 4096)],
         [*rpn(100, 0, 0, 7), ControlChange(150, 0, 38, 30), *rpn(160, 0, 127, 127), PitchBend(200, 0, 4096)],
@@ -209,7 +209,7 @@ TARGET = st.sampled_from(["latent.0", "latent.1", "gain", "effects.0.mix", "none
 VALUE = st.floats(-1, 2, allow_subnormal=False)
 MOVES = st.one_of(
     st.builds(lambda *event: [ControlChange(*event)], TIME, st.just(0), st.sampled_from([20, 21]), BYTE),
-    st.builds(lambda *event: [Turn(*event)], TIME, st.just(0), TARGET, VALUE),
+    st.builds(lambda *event: [ParameterChange(*event)], TIME, st.just(0), TARGET, VALUE),
     st.builds(
         lambda time, value: [ControlChange(time, 0, n, v) for n, v in ((99, 2), (98, 44), (6, value))], TIME, BYTE
     ),
@@ -227,11 +227,13 @@ STEPS = [ControlChange(50, 0, 96, 0), ControlChange(60, 0, 96, 0)]
 
 
 @given(st.lists(MOVES, max_size=12), st.lists(st.integers(1, 59), max_size=2, unique=True))
-@example([[Turn(990, 0, "latent.0", 0.9)]], [20])  # not yet heard where it stands
-@example([[Turn(500, 0, "latent.0", 0.2)], [ControlChange(990, 0, 20, 127)]], [20])
-@example([[ControlChange(5, 0, 20, 127)], [Turn(500, 0, "latent.0", 0.2)]], [20])  # the knob says less than it did
+@example([[ParameterChange(990, 0, "latent.0", 0.9)]], [20])  # not yet heard where it stands
+@example([[ParameterChange(500, 0, "latent.0", 0.2)], [ControlChange(990, 0, 20, 127)]], [20])
+@example(
+    [[ControlChange(5, 0, 20, 127)], [ParameterChange(500, 0, "latent.0", 0.2)]], [20]
+)  # the knob says less than it did
 @example([ENTER, STEPS], [20])
-@example([[Turn(500, 0, "latent.0", 0.2)]], [20, 21])
+@example([[ParameterChange(500, 0, "latent.0", 0.2)]], [20, 21])
 def test_knobs_stand_after_swaps_where_they_would_without(make_patch, moves, swaps):
     events = sorted((event for move in moves for event in move), key=lambda event: event.time)
     swapped, plain = (player_of(make_patch, **MIXED) for _ in range(2))
@@ -252,8 +254,17 @@ def test_knobs_stand_after_swaps_where_they_would_without(make_patch, moves, swa
 
 def test_turns_of_a_preset_that_is_gone_are_gone_with_it(make_patch):
     player = player_of(make_patch, **MIXED)
-    perform(player, [Turn(5, 0, "latent.0", 0.9), Turn(6, 0, "none", 0.9), Turn(950, 0, "gain", 3.0)], 1000, [100])
-    assert {event.target for event in player.standing if isinstance(event, Turn)} == {"latent.0", "gain"}
+    perform(
+        player,
+        [
+            ParameterChange(5, 0, "latent.0", 0.9),
+            ParameterChange(6, 0, "none", 0.9),
+            ParameterChange(950, 0, "gain", 3.0),
+        ],
+        1000,
+        [100],
+    )
+    assert {event.target for event in player.standing if isinstance(event, ParameterChange)} == {"latent.0", "gain"}
     player.swap(Rack({0: make_patch(**MIXED)}, RATE, omni=True))
     assert stands(player) == {}
     assert player.standing == []

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.live import screen, system_check
-from timbrel.host.live.messages import Status
+from timbrel.host.live.messages import LiveStatus
 from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
 from timbrel.host.shipped import shipped_presets
 
 from ...patience import PATIENCE_SECONDS
 
-REPORT = Status(
+REPORT = LiveStatus(
     device="system (JACK Audio Connection Kit)",
     rate=48000,
     block=128,
@@ -59,7 +59,7 @@ BUSY = {
 
 
 def report(**changes):
-    return Status(**{**vars(REPORT), **changes})
+    return LiveStatus(**{**vars(REPORT), **changes})
 
 
 def drawn(*reports, said=(), told=(), piano=False, width=80, monkeypatch):

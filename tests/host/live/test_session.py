@@ -9,17 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.contract.model import Model
-from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ProgramChange, Turn
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, ProgramChange
 from timbrel.host.live import parent as play
 from timbrel.host.live import session
-from timbrel.host.live.channel_presets import Cast, by_channel
+from timbrel.host.live.channel_presets import ChannelPresets, by_channel
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.reporting import last_moved, report
-from timbrel.host.live.session_state import Overheard, PassedOn, Stage, Without
+from timbrel.host.live.session_state import Overheard, PassedOn, SessionState, Without
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.live_options import Fitting
+from timbrel.host.patch.live_options import LiveOptions
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
@@ -43,7 +43,7 @@ def patch():
 
 def fitted(patch, controller=None, **setup):
     known = None if controller is None else read_controller(controller)
-    return Fitting(controller=known, **setup).fit(patch)
+    return LiveOptions(controller=known, **setup).fit(patch)
 
 
 def knobs_of(patch, **setup):
@@ -99,7 +99,7 @@ def test_every_shipped_controller_fits_what_ships(name, controller):
 
 def told(patch, *events, latents=(0.25,) * 8):
     """What is said of the last knob, after these events."""
-    stage = Stage(Setup("any"), Pipe()[0])
+    stage = SessionState(Setup("any"), Pipe()[0])
     stage.cast.take({None: "any"}, {None: patch})
     rack = SimpleNamespace(latent_values=lambda channel: list(latents))
     heard = deque(Timed(0.0, event) for event in events)
@@ -149,7 +149,7 @@ def test_a_preset_of_more_latents_that_is_just_coming_in_is_no_fault(patch):
 
 def test_what_the_parent_passes_on_comes_in_its_order_with_the_moment_at_which_it_came():
     passed, before = PassedOn(), time.perf_counter()
-    events = [NoteOn(9, 0, 60, 100), Turn(5, 0, "pan", 0.25), NoteOff(1, 0, 60)]
+    events = [NoteOn(9, 0, 60, 100), ParameterChange(5, 0, "pan", 0.25), NoteOff(1, 0, 60)]
     passed.play(events[:2])
     between = time.perf_counter()
     passed.play(events[2:])
@@ -182,7 +182,7 @@ class StandingLoop:
 @pytest.fixture
 def stage(monkeypatch):
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    made = Stage(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+    made = SessionState(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
     made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
     return made
 
@@ -226,7 +226,7 @@ class Served:
         self._ours, theirs = Pipe()
         self.loop = StandingLoop()
         self.loop.programs = deque()
-        self._stage = Stage(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
+        self._stage = SessionState(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
         names = {None: str(preset), **dict(channels)}
         self._stage.cast.take(names, self._stage.cast.opened(names))
         self.looks, edited = 0, self._stage.cast.edited
@@ -310,7 +310,7 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
             pipe.send(("events", events))
 
         monkeypatch.setattr(playing._stage.hands, "play", take)
-        pipe.send(("events", [Turn(0, 0, "pan", 0.0)]))
+        pipe.send(("events", [ParameterChange(0, 0, "pan", 0.0)]))
         while not taken.is_set():  # reports are read all the while: a full pipe would keep the process waiting
             assert pipe.poll(PATIENCE_SECONDS)
             pipe.recv()
@@ -393,7 +393,7 @@ def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(serv
 
 def test_a_preset_that_is_being_written_is_not_read_by_halves(presets):
     """Between emptying a file and writing it, a program that saves may be kept waiting."""
-    cast = Cast(Fitting(), ())
+    cast = ChannelPresets(LiveOptions(), ())
     names = {None: str(presets[0])}
     cast.take(names, cast.opened(names))
     text = presets[0].read_text(encoding="utf-8")
@@ -482,7 +482,7 @@ def test_a_program_change_replaces_the_preset_of_its_channel_and_its_file_is_wat
 
 
 def test_banks_are_selected_for_each_preset_by_itself():
-    cast = Cast(Fitting(), [str(number) for number in range(300)])
+    cast = ChannelPresets(LiveOptions(), [str(number) for number in range(300)])
     cast.patches = {None: None, 4: None}
     select = [ControlChange(0, 4, 0, 0), ControlChange(0, 4, 32, 1), ControlChange(0, 0, 32, 2)]
     wanted, lines = cast.asked([*select, ProgramChange(0, 4, 3), ProgramChange(0, 7, 5), ProgramChange(0, 0, 127)])
@@ -493,7 +493,7 @@ def test_banks_are_selected_for_each_preset_by_itself():
 
 @pytest.mark.parametrize(("others", "place"), [((), 0), ((3,), 0), ((0,), 1), ((0, 1, 3), 2)])
 def test_the_preset_of_all_channels_has_one_in_the_rack_that_no_other_has(make_patch, others, place):
-    cast, patches = Cast(Fitting(), ()), {None: make_patch(), **{slot: make_patch() for slot in others}}
+    cast, patches = ChannelPresets(LiveOptions(), ()), {None: make_patch(), **{slot: make_patch() for slot in others}}
     cast.take(dict.fromkeys(patches, "any"), patches)
     assert cast.place == place
     assert [cast.heard_by(channel) for channel in (*others, 9)] == [
@@ -521,7 +521,7 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
 def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):
     both = patch({"number": 5, "target": "gain", **SPAN}), patch({"number": 5, "target": "pan", **SPAN})
     for channel, target in ((0, "gain"), (2, "pan"), (6, "gain")):
-        stage = Stage(Setup("any"), Pipe()[0])
+        stage = SessionState(Setup("any"), Pipe()[0])
         stage.cast.take({None: "any", 2: "any"}, {None: both[0], 2: both[1]})
         rack = SimpleNamespace(latent_values=lambda channel: [0.5] * 8)
         heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127))])
@@ -543,7 +543,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     monkeypatch.setattr(session, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
-    stage = Stage(replace(setup, before=[knob], panel=True), None)
+    stage = SessionState(replace(setup, before=[knob], panel=True), None)
     sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
     sounding.start()
     assert stage.ready.wait(PATIENCE_SECONDS)

@@ -21,7 +21,7 @@ from timbrel.host.live import session
 from timbrel.host.live.loop import Loop
 from timbrel.host.live.messages import Setup
 from timbrel.host.live.reporting import report
-from timbrel.host.live.session_state import Stage
+from timbrel.host.live.session_state import SessionState
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.player import Player
@@ -209,7 +209,7 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
     programs = [*names, str(mine)]
     rtmidi = Rtmidi(clock, len(programs))
     monkeypatch.setattr(ports, "_load", lambda: rtmidi)
-    stage = Stage(Setup(programs[0], voices=4, programs=tuple(programs)), None, rate=RATE)
+    stage = SessionState(Setup(programs[0], voices=4, programs=tuple(programs)), None, rate=RATE)
     first = {None: programs[0]}
     patches = stage.cast.opened(first)
     stage.cast.take(first, patches)

@@ -17,14 +17,14 @@ from timbrel.host.events import (
     PitchBend,
     ProgramChange,
 )
-from timbrel.host.midi.decode import Decoder
+from timbrel.host.midi.decode import MidiDecoder
 
 BYTE = st.integers(0, 127)
 
 
 def decode(data: str, time: int = 7) -> list:
     """The events of bytes in hexadecimal."""
-    return Decoder().feed(bytes.fromhex(data), time)
+    return MidiDecoder().feed(bytes.fromhex(data), time)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def with_real_time(data, at):
 def test_real_time_bytes_change_nothing_wherever_they_come(messages, data):
     plain = b"".join(bytes([status, *values[: 1 if status == 0xC0 else 2]]) for status, *values in messages)
     places = data.draw(st.sets(st.integers(0, max(0, len(plain) - 1))))
-    found = Decoder().feed(with_real_time(plain, places), 0)
-    assert [event for event in found if not isinstance(event, Clock)] == Decoder().feed(plain, 0)
+    found = MidiDecoder().feed(with_real_time(plain, places), 0)
+    assert [event for event in found if not isinstance(event, Clock)] == MidiDecoder().feed(plain, 0)
     assert found.count(Clock(0, "tick")) == (len(places) if plain else 0)
 
 
@@ -98,7 +98,7 @@ def test_a_system_reset_lets_go_of_everything_on_all_channels_and_forgets_what_w
 
 
 def test_an_endless_system_exclusive_costs_no_memory():
-    decoder = Decoder()
+    decoder = MidiDecoder()
     data = bytes(100_000)
     decoder.feed(b"\xf0", 0)
     tracemalloc.start()
@@ -112,9 +112,9 @@ def test_an_endless_system_exclusive_costs_no_memory():
 
 @given(st.binary(max_size=80), st.lists(st.integers(0, 80), max_size=8))
 def test_no_bytes_break_it_and_no_division_changes_what_they_mean(data, cuts):
-    whole = Decoder().feed(data, 3)
+    whole = MidiDecoder().feed(data, 3)
     for edges in ([*range(len(data) + 1)], sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})):
-        decoder = Decoder()
+        decoder = MidiDecoder()
         pieces = [decoder.feed(data[a:b], 3) for a, b in pairwise(edges)]
         assert [event for piece in pieces for event in piece] == whole
     for event in whole:
@@ -173,4 +173,4 @@ def test_valid_streams_mean_what_mido_reads_in_them(messages):
     parser = mido.Parser()
     parser.feed(data)
     reference = [kept for message in parser if (kept := heard(message)) is not None]
-    assert [as_mido(event) for event in Decoder().feed(data, 0)] == reference
+    assert [as_mido(event) for event in MidiDecoder().feed(data, 0)] == reference

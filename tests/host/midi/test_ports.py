@@ -9,7 +9,7 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.midi import ports
-from timbrel.host.midi.decode import Decoder
+from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.midi.ports import Inputs, port_names
 
 from ...patience import PATIENCE_SECONDS, until
@@ -121,7 +121,7 @@ def comes(inputs, *sent):
     """
     events = []
     for send, data in sent:
-        decoded, found = Decoder().feed(data, 0), []
+        decoded, found = MidiDecoder().feed(data, 0), []
         while not set(decoded) <= set(found):
             send(data)
             found += first(inputs, lambda found, wanted=decoded: set(wanted) <= set(found))

@@ -17,13 +17,13 @@ from timbrel.host.events import (
     ChannelPressure,
     Clock,
     ControlChange,
-    Hold,
     KeyPressure,
     NoteOff,
     NoteOn,
+    ParameterChange,
+    ParameterTouch,
     PitchBend,
     ProgramChange,
-    Turn,
 )
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.record import Recorder
@@ -41,8 +41,8 @@ EVENT = st.one_of(
     st.builds(ChannelPressure, TIME, CHANNEL, BYTE),
     st.builds(KeyPressure, TIME, CHANNEL, BYTE, BYTE),
     st.builds(ProgramChange, TIME, CHANNEL, BYTE),
-    st.builds(Turn, TIME, CHANNEL, TEXT, st.floats(allow_nan=False, allow_subnormal=False)),
-    st.builds(Hold, TIME, CHANNEL, TEXT, st.booleans()),
+    st.builds(ParameterChange, TIME, CHANNEL, TEXT, st.floats(allow_nan=False, allow_subnormal=False)),
+    st.builds(ParameterTouch, TIME, CHANNEL, TEXT, st.booleans()),
     st.builds(Clock, TIME, st.sampled_from(["tick", "start", "continue", "stop"])),
 )
 RATES = st.one_of(st.sampled_from([44100, 48000, 88200, 96000, 176400, 192000]), st.integers(4000, 384_000))

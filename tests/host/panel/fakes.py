@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from timbrel.host.live.messages import Status
-from timbrel.host.live.preset_view import Dial, Sheet
+from timbrel.host.live.messages import LiveStatus
+from timbrel.host.live.preset_view import Dial, PresetView
 
 TEXT = """\
 # my pad
@@ -50,7 +50,7 @@ def sheet(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
         )
         for target, rest in rests.items()
     ]
-    return Sheet(
+    return PresetView(
         name=name,
         file=folder / f"{name}.toml",
         folder=folder,
@@ -75,7 +75,7 @@ def status(values=None, **figures):
         "load": (0.1, 0.2), "underruns": 0, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": [],
         "peak_db": -100.0, "limited": 0.0, "presets": {None: "pad"}, "ports": [], "last": "",
     }  # fmt: skip
-    return Status(**usual | figures, values=values or {})
+    return LiveStatus(**usual | figures, values=values or {})
 
 
 class Out:

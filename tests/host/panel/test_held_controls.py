@@ -1,8 +1,8 @@
 """Pages' presses, holds and releases are played as events, on the channel of the preset on show."""
 
 import pytest
-from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn
-from timbrel.host.panel.held_controls import Hands
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterTouch
+from timbrel.host.panel.held_controls import HeldControls
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def played():
 
 @pytest.fixture
 def hands(played):
-    return Hands(played.append)
+    return HeldControls(played.append)
 
 
 @pytest.mark.parametrize("channel", [None, 5])
@@ -45,5 +45,5 @@ def test_a_page_that_leaves_returns_the_values_of_what_it_held_and_is_forgotten(
     assert hands.leave("two") == {"gain": -2.0, "pan": 0.5}
     assert not hands.held("gain")
     assert [event for event in played if isinstance(event, NoteOff)] == [NoteOff(0, 0, 60)]
-    downs = [(event.target, event.down) for event in played if isinstance(event, Hold)]
+    downs = [(event.target, event.down) for event in played if isinstance(event, ParameterTouch)]
     assert downs == [("gain", True), ("pan", True), ("gain", False), ("pan", False)]

@@ -4,9 +4,9 @@ import dataclasses
 import tomllib
 
 import pytest
-from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
-from timbrel.host.panel.panel_state import Board
-from timbrel.host.panel.protocol import read_word
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
+from timbrel.host.panel.panel_state import PanelState
+from timbrel.host.panel.protocol import read_message
 from timbrel.host.shipped import Draft
 
 from .fakes import RESTS, TEXT, Out, sheet, status
@@ -16,7 +16,7 @@ from .fakes import RESTS, TEXT, Out, sheet, status
 def stage(tmp_path):
     """A board that shows a preset of a folder, a function that lets a page say something, and the ways out."""
     out = Out()
-    board = Board(out, tmp_path)
+    board = PanelState(out, tmp_path)
     (tmp_path / "pad.toml").write_text(TEXT)
     board.take("sheet", sheet(folder=tmp_path))
     board.take("ready", status(RESTS))
@@ -24,7 +24,7 @@ def stage(tmp_path):
     def say(t, page="one", **fields):
         import json
 
-        board.hear(page, read_word(json.dumps({"t": t, **fields})))
+        board.hear(page, read_message(json.dumps({"t": t, **fields})))
 
     return board, say, out
 
@@ -54,10 +54,10 @@ def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
     _board, say, out = stage
     drag(say, "latent.0", 0.3, 0.6)
     assert out.events == [
-        Hold(0, 0, "latent.0", True),
-        Turn(0, 0, "latent.0", 0.3),
-        Turn(0, 0, "latent.0", 0.6),
-        Hold(0, 0, "latent.0", False),
+        ParameterTouch(0, 0, "latent.0", True),
+        ParameterChange(0, 0, "latent.0", 0.3),
+        ParameterChange(0, 0, "latent.0", 0.6),
+        ParameterTouch(0, 0, "latent.0", False),
     ]
     assert out.shown("preset")["can_undo"]
     say("undo")
@@ -73,7 +73,7 @@ def test_a_target_that_is_grabbed_twice_goes_back_to_where_it_was_at_first(stage
     say("grab", targets=["latent.0"])
     say("move", values={"latent.0": 0.9})
     drag(say, "latent.0", 0.6)
-    assert [event.down for event in out.events if isinstance(event, Hold)] == [True, False]
+    assert [event.down for event in out.events if isinstance(event, ParameterTouch)] == [True, False]
     say("undo")
     assert out.turns[-1] == ("latent.0", 0.25)
 
@@ -135,7 +135,7 @@ def test_a_page_that_goes_leaves_no_key_pedal_or_target_held(stage):
     say("grab", targets=["latent.1"])
     out.events.clear()
     board.leave("one")
-    assert out.events == [NoteOff(0, 0, 64), ControlChange(0, 0, 64, 0), Hold(0, 0, "latent.1", False)]
+    assert out.events == [NoteOff(0, 0, 64), ControlChange(0, 0, 64, 0), ParameterTouch(0, 0, "latent.1", False)]
     board.leave("two")
     assert out.events[-1] == NoteOff(0, 0, 60)
 
@@ -218,7 +218,7 @@ def test_what_hands_do_while_a_draft_is_opened_is_done_again_when_it_plays(stage
     say("move", values={"latent.1": 0.5})
     out.events.clear()
     answer(board, out, RESTS)
-    assert out.events == [Hold(0, 0, "latent.1", True), Turn(0, 0, "latent.1", 0.5)]
+    assert out.events == [ParameterTouch(0, 0, "latent.1", True), ParameterChange(0, 0, "latent.1", 0.5)]
 
 
 def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
@@ -333,7 +333,7 @@ def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_stil
     out.events.clear()
     board.take("sheet", sheet(TEXT, folder=board._sheet.folder))
     board.take("ready", status(RESTS))
-    assert Hold(0, 0, "latent.0", True) in out.events
+    assert ParameterTouch(0, 0, "latent.0", True) in out.events
     assert out.turns[-1] == ("latent.1", 0.5)  # which the process that ended had, and this one has not
     assert not out.shown("sound")["away"]
     say("note", key=60, velocity=0)

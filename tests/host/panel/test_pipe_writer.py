@@ -2,14 +2,14 @@
 
 import multiprocessing
 
-from timbrel.host.panel.pipe_writer import MOST_WAITING, Post
+from timbrel.host.panel.pipe_writer import MOST_WAITING, PipeWriter
 
 MUCH = "x" * (1 << 20)  # more than a pipe holds: whoever sends it waits until it is read
 
 
 def test_nobody_waits_for_a_slow_reader_and_what_waits_is_replaced_by_what_is_newer():
     theirs, ours = multiprocessing.Pipe(duplex=False)
-    post = Post(ours)
+    post = PipeWriter(ours)
     post.put(MUCH)
     while not theirs.poll(0):
         pass
@@ -26,7 +26,7 @@ def test_nobody_waits_for_a_slow_reader_and_what_waits_is_replaced_by_what_is_ne
 
 def test_what_is_fenced_is_not_replaced():
     theirs, ours = multiprocessing.Pipe(duplex=False)
-    post = Post(ours)
+    post = PipeWriter(ours)
     post.put(MUCH)
     while not theirs.poll(0):
         pass
@@ -39,7 +39,7 @@ def test_what_is_fenced_is_not_replaced():
 
 def test_no_more_than_so_many_messages_wait_and_the_oldest_go():
     theirs, ours = multiprocessing.Pipe(duplex=False)
-    post = Post(ours)
+    post = PipeWriter(ours)
     post.put(MUCH)
     while not theirs.poll(0):
         pass
@@ -52,7 +52,7 @@ def test_no_more_than_so_many_messages_wait_and_the_oldest_go():
 
 def test_what_comes_after_something_long_stays_behind_it():
     theirs, ours = multiprocessing.Pipe(duplex=False)
-    post = Post(ours)
+    post = PipeWriter(ours)
     sent = [MUCH if number % 7 == 3 else number for number in range(100)]
     for message in sent:
         post.put(message)

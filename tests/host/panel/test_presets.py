@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.panel.presets import Presets
+from timbrel.host.panel.presets import PresetFolder
 from timbrel.host.shipped import shipped_presets
 
 from .fakes import TEXT
@@ -13,7 +13,7 @@ from .fakes import TEXT
 @pytest.fixture
 def presets(tmp_path):
     (tmp_path / "pad.toml").write_text(TEXT)
-    return Presets(tmp_path, tmp_path)
+    return PresetFolder(tmp_path, tmp_path)
 
 
 def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over_what_is_none(presets):
@@ -31,9 +31,9 @@ def test_what_ships_is_kept_at_home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shipped = shipped_presets()["gm-keys"].parent
     for folder, home in ((shipped, tmp_path), (shipped, Path()), (Path(), tmp_path.parent)):
-        assert Presets(folder, home).save("mine", TEXT, True, {}) == (tmp_path / "mine.toml", TEXT)
+        assert PresetFolder(folder, home).save("mine", TEXT, True, {}) == (tmp_path / "mine.toml", TEXT)
     (tmp_path / "home").mkdir()
-    assert Presets(shipped, tmp_path / "home").save("mine", TEXT, False, {})[0] == tmp_path / "home" / "mine.toml"
+    assert PresetFolder(shipped, tmp_path / "home").save("mine", TEXT, False, {})[0] == tmp_path / "home" / "mine.toml"
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.toml", " mine ", "Stück 2 + b", "a.b", "Ω"])
@@ -54,7 +54,7 @@ def test_a_name_is_a_file_in_the_folder(presets, name):
 def test_no_name_leads_out_of_the_folder_or_means_something_to_a_system(tmp_path, name):
     (home := tmp_path / "home").mkdir()
     with pytest.raises(UserError, match="is no name"):
-        Presets(home, home).save(name, TEXT, True, {})
+        PresetFolder(home, home).save(name, TEXT, True, {})
     assert list(tmp_path.rglob("*")) == [home]
 
 

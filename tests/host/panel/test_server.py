@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.panel.process import PanelProcess
 from websockets.exceptions import ConnectionClosedError
 
@@ -27,13 +27,13 @@ def test_a_page_is_told_all_at_once_and_what_it_plays_arrives(panel, parent):
         page.say("grab", targets=["latent.0"])
         page.say("move", values={"latent.0": 0.375})
         page.say("drop", targets=["latent.0"])
-        parent.until(lambda: Hold(0, 0, "latent.0", False) in parent.events)
+        parent.until(lambda: ParameterTouch(0, 0, "latent.0", False) in parent.events)
         heard = [event for event in parent.events if not isinstance(event, ControlChange)]
         assert heard == [
             NoteOn(0, 0, 60, 100),
-            Hold(0, 0, "latent.0", True),
-            Turn(0, 0, "latent.0", 0.375),
-            Hold(0, 0, "latent.0", False),
+            ParameterTouch(0, 0, "latent.0", True),
+            ParameterChange(0, 0, "latent.0", 0.375),
+            ParameterTouch(0, 0, "latent.0", False),
         ]
     parent.until(lambda: NoteOff(0, 0, 60) in parent.events)
 
@@ -62,9 +62,11 @@ def test_moves_that_the_parent_cannot_take_are_sent_once_with_the_last_value(pan
         for step in range(600):
             page.say("move", values={"envelope.sustain": step / 600})
         page.say("drop", targets=["envelope.sustain"])
-        parent.until(lambda: Hold(0, 0, "envelope.sustain", False) in parent.events)
+        parent.until(lambda: ParameterTouch(0, 0, "envelope.sustain", False) in parent.events)
         values = [
-            event.value for event in parent.events if isinstance(event, Turn) and event.target == "envelope.sustain"
+            event.value
+            for event in parent.events
+            if isinstance(event, ParameterChange) and event.target == "envelope.sustain"
         ]
         assert values == sorted(values)
         assert values[-1] == 599 / 600
@@ -101,10 +103,10 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
             page.say("note", key=60, velocity=100)
             page.say("sustain", down=True)
             page.say("grab", targets=["latent.0"])
-            parent.until(lambda: Hold(0, 0, "latent.0", True) in parent.events)
+            parent.until(lambda: ParameterTouch(0, 0, "latent.0", True) in parent.events)
             parent.commands.clear()
             os.kill(panel._process.pid, signal.SIGKILL)
-            parent.until(lambda: Hold(0, 0, "latent.0", False) in parent.events)
+            parent.until(lambda: ParameterTouch(0, 0, "latent.0", False) in parent.events)
             assert {NoteOff(0, 0, 60), ControlChange(0, 0, 64, 0)} <= set(parent.events)
             assert [line for line in parent.said if "begins again" in line] == parent.said != []
         parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)

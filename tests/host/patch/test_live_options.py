@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.host.events import ControlChange, Hold, NoteOff, NoteOn, ProgramChange, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch, ProgramChange
 from timbrel.host.live import session
-from timbrel.host.live.messages import Setup, Status
-from timbrel.host.live.session_recorder import Recording, Tape
-from timbrel.host.live.session_state import Stage, Without
+from timbrel.host.live.messages import LiveStatus, Setup
+from timbrel.host.live.session_recorder import Recording, SessionRecorder
+from timbrel.host.live.session_state import SessionState, Without
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
 from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.live_options import Fitting, Loaded, Note, Swap, differences, read_notes
+from timbrel.host.patch.live_options import LiveOptions, LoadedPreset, RecordingNotes, Swap, differences, read_notes
 from timbrel.host.play import player
 from timbrel.host.play.player import Player
 from timbrel.host.shipped import Draft
@@ -65,7 +65,7 @@ class Played:
 
     def __init__(self, setup, events, seconds=0.75, then=lambda tape: None, loads=None):
         """``loads`` are presets by slot, by the number of the block before which they are loaded."""
-        stage = Stage(replace(setup, recording=True), pipe=None, rate=RATE)
+        stage = SessionState(replace(setup, recording=True), pipe=None, rate=RATE)
         names = {None: setup.preset, **dict(setup.channels)}
         patches = stage.cast.opened(names)
         stage.cast.take(names, patches)
@@ -73,7 +73,9 @@ class Played:
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
         source = Without(self, setup.silent)
         self._coming = waiting
-        with Tape(Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True) as tape:
+        with SessionRecorder(
+            Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True
+        ) as tape:
             for timed in source.poll():
                 player.schedule(timed.event)
             stage.loop = SimpleNamespace(player=player, sink=SimpleNamespace(block=BLOCK), brace=lambda blocks: None)
@@ -93,12 +95,12 @@ class Played:
 
     @staticmethod
     def ready(rack, patches):
-        known = dict.fromkeys(Status.__dataclass_fields__)
+        known = dict.fromkeys(LiveStatus.__dataclass_fields__)
         latency = {"instrument": 1000 * rack.latency_samples / RATE}
         presets = {slot: patch.name for slot, patch in patches.items()}
         digests = {slot: patch.digest for slot, patch in patches.items()}
         told = {"rate": RATE, "latency_ms": latency, "presets": presets, "digests": digests}
-        return Status(**known | told)
+        return LiveStatus(**known | told)
 
 
 def rendered(timbrel, *options):
@@ -170,7 +172,7 @@ def test_a_recording_renders_with_the_preset_alone_to_what_was_played(presets, t
     assert not alike(rendered(timbrel)[0])  # so it is that note by which they are alike
 
 
-@pytest.mark.parametrize("left_out", [Turn, Hold])
+@pytest.mark.parametrize("left_out", [ParameterChange, ParameterTouch])
 def test_what_a_panel_turned_and_held_is_recorded_and_renders_to_the_same_samples(presets, timbrel, left_out):
     """Compared with what was played, and with the same recording without one of these."""
     moved = "[[motion]]\nrate_hz = 3.0\npath = [[0.1, 0.9, 0.2], [0.8, 0.2, 0.9], [0.5, 0.5, 0.1]]\n"
@@ -178,8 +180,8 @@ def test_what_a_panel_turned_and_held_is_recorded_and_renders_to_the_same_sample
     random, events = np.random.default_rng(3), performance((0, 4))
     for target in ("latent.0", "latent.1", "gain", "envelope.release_seconds"):
         for time in random.integers(0, RATE // 2, 50).tolist():
-            events.append(Turn(time, 0, target, random.random()))
-            events.append(Hold(time, 0, target, bool(random.integers(2))))
+            events.append(ParameterChange(time, 0, target, random.random()))
+            events.append(ParameterTouch(time, 0, target, bool(random.integers(2))))
     Played(Setup("a.toml"), sorted(events, key=lambda event: event.time))
     assert alike(rendered(timbrel)[0])
     kept = [event for event in read_performance(presets / "take.mid", RATE).events if not isinstance(event, left_out)]
@@ -230,8 +232,8 @@ def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(preset
         65: {None: "b.toml", 2: "m.onnx"},
         150: {None: drafts[0], 2: drafts[0]},
     }
-    turns = [Turn(time, 0, "latent.1", time / RATE) for time in range(0, RATE // 2, 888)]
-    turns += [Hold(10_000, 0, "latent.0", True), Hold(25_000, 0, "latent.0", False)]
+    turns = [ParameterChange(time, 0, "latent.1", time / RATE) for time in range(0, RATE // 2, 888)]
+    turns += [ParameterTouch(10_000, 0, "latent.0", True), ParameterTouch(25_000, 0, "latent.0", False)]
     events = sorted([*performance((0, 2, 5)), *turns], key=lambda event: event.time)
     Played(Setup("a.toml", channels=((2, "b.toml"),)), events, 0.65, loads=loads)
     (presets / "b.toml").write_text(PRESET, encoding="utf-8")  # as it was begun with; when it was loaded it was soft
@@ -294,11 +296,11 @@ def test_a_note_that_is_broken_is_refused_in_a_line(presets, timbrel, text):
 
 
 def test_notes_come_back_with_their_samples(presets):
-    fitting = Fitting(voices=9, controller=CONTROLLER, presets={2: "gm-pad", 16: "x" * 300})
-    swap = Swap(presets=[Loaded(name="Ü", channel=3, text=PRESET, folder="/")], primed=1024, block=128)
-    with Recorder(presets / "take.mid", RATE, note=Note(fitting=fitting).text()) as recorder:
+    fitting = LiveOptions(voices=9, controller=CONTROLLER, presets={2: "gm-pad", 16: "x" * 300})
+    swap = Swap(presets=[LoadedPreset(name="Ü", channel=3, text=PRESET, folder="/")], primed=1024, block=128)
+    with Recorder(presets / "take.mid", RATE, note=RecordingNotes(fitting=fitting).text()) as recorder:
         recorder.add([NoteOn(100, 0, 60, 100)])
-        recorder.note(5000, Note(swap=swap).text())
+        recorder.note(5000, RecordingNotes(swap=swap).text())
         recorder.add([NoteOff(6000, 0, 60)])
     performance = read_performance(presets / "take.mid", RATE)
     assert performance.events == [NoteOn(100, 0, 60, 100), NoteOff(6000, 0, 60)]
@@ -306,12 +308,12 @@ def test_notes_come_back_with_their_samples(presets):
 
 
 def test_a_file_that_says_nothing_was_fitted_with_nothing():
-    assert read_notes([], "take.mid") == (Fitting(), [], ())
-    assert differences(Fitting(), {}) == []
+    assert read_notes([], "take.mid") == (LiveOptions(), [], ())
+    assert differences(LiveOptions(), {}) == []
 
 
 def test_control_characters_in_a_name_do_not_reach_the_terminal():
-    [line] = differences(Fitting(presets={1: "\x1b[2J"}), {})
+    [line] = differences(LiveOptions(presets={1: "\x1b[2J"}), {})
     assert "\x1b" not in line
     with pytest.raises(UserError) as refused:
         read_notes([(0, '{"\x1b[2J": 1}')], "take.mid")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, Turn
-from timbrel.host.play.controller_state import Desk, Holds, hands_off
+from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
+from timbrel.host.play.controller_state import ControllerState, Holds, hands_off
 from timbrel.host.play.rack import Rack
 
 RATE = 22050
@@ -46,7 +46,7 @@ SAID = st.one_of(
 
 
 def told(events):
-    desk = Desk()
+    desk = ControllerState()
     for event in events:
         desk.hear(event)
     return desk
@@ -109,13 +109,19 @@ def test_a_preset_that_comes_to_one_channel_leaves_the_knobs_of_others_as_they_a
 
 
 def test_turns_are_told_until_it_is_known_where_knobs_stand_in_the_order_in_which_all_was_said():
-    desk, knob, late = Desk(), ControlChange(5, 0, 20, 9), ControlChange(300, 0, 21, 9)
-    for event in (Turn(1, 0, "gain", 3.0), knob, Turn(100, 0, "pan", 0.5), Turn(200, 0, "gain", 1.0), late):
+    desk, knob, late = ControllerState(), ControlChange(5, 0, 20, 9), ControlChange(300, 0, 21, 9)
+    for event in (
+        ParameterChange(1, 0, "gain", 3.0),
+        knob,
+        ParameterChange(100, 0, "pan", 0.5),
+        ParameterChange(200, 0, "gain", 1.0),
+        late,
+    ):
         desk.hear(event)
-    turns = [Turn(0, 0, "pan", 0.5), Turn(0, 0, "gain", 1.0)]
+    turns = [ParameterChange(0, 0, "pan", 0.5), ParameterChange(0, 0, "gain", 1.0)]
     first, last = (replace(event, time=0) for event in (knob, late))
     assert desk.everything() == [first, *turns, last]
-    stood = [Turn(0, 0, "morph", 0.1)]
+    stood = [ParameterChange(0, 0, "morph", 0.1)]
     assert desk.everything(stood, 200) == [first, *stood, turns[1], last]
     assert desk.everything(stood, 301) == [first, last, *stood]
     desk.forget_knobs({0})
@@ -138,7 +144,7 @@ def test_hands_that_are_gone_let_go_of_all_but_knobs():
 
 def test_what_is_kept_does_not_grow_with_what_is_said():
     random = np.random.default_rng(1)
-    desk = Desk()
+    desk = ControllerState()
     for _ in range(20_000):
         channel, number, value = (int(random.integers(top)) for top in (16, 128, 128))
         desk.hear(ControlChange(9, channel, number, value))

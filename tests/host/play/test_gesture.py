@@ -15,7 +15,7 @@ from timbrel.host.play import event_processor
 from timbrel.host.play.gestures import trajectory
 from timbrel.host.play.gestures.blend import Ways
 from timbrel.host.play.gestures.code_distance import decibels
-from timbrel.host.play.gestures.trajectory import Common, Gesture, Pace
+from timbrel.host.play.gestures.trajectory import Common, Gesture, TrajectoryPace
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
 from timbrel.host.play.voices import PARTS
@@ -280,7 +280,7 @@ def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
 
     def gesture():
         mix = Ways(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
-        made = Gesture(700, mix, common, Pace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 512, True, True), 3)
+        made = Gesture(700, mix, common, TrajectoryPace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 512, True, True), 3)
         made.let_go(300 * HOP + 7, 1000)
         return made
 
@@ -430,7 +430,7 @@ def test_what_ways_begin_with_is_prepared_once_knobs_have_stood_and_never_while_
 def test_codes_of_a_way_begin_at_one_of_four_moments_of_a_hop(gestured, every_hop):
     model = gestured()
     ways, common = Ways(model.gestures, np.full(2, 0.5), np.ones(2)), Common.of(model.gestures, np.eye(2))
-    pace, mix = Pace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
+    pace, mix = TrajectoryPace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
     hops = range(30 * HOP, 40 * HOP, HOP)
     codes = [[Gesture(on, mix, common, pace, 1).code(time).tolist() for time in hops] for on in range(7000, 7000 + HOP)]
     begun = [7000 + place for place in range(HOP) if place == 0 or codes[place] != codes[place - 1]]
@@ -457,7 +457,11 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
     mix = Ways(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
     whole, parts = (
         Gesture(
-            5, mix, Common.of(made, np.eye(2)), Pace(1.0, loudness / 10, speed / 10, 0.0, RATE, HOP, 512, True, True), 3
+            5,
+            mix,
+            Common.of(made, np.eye(2)),
+            TrajectoryPace(1.0, loudness / 10, speed / 10, 0.0, RATE, HOP, 512, True, True),
+            3,
         )
         for _ in range(2)
     )

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.events import Clock, Hold, NoteOff, NoteOn, Turn
+from timbrel.host.events import Clock, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.motions import Morph
 from timbrel.host.play import event_processor
-from timbrel.host.play.controller_state import Desk, Holds
+from timbrel.host.play.controller_state import ControllerState, Holds
 from timbrel.host.play.motions.motion import Latents
 from timbrel.host.play.motions.touch import RETURN_SECONDS
 from timbrel.host.play.mpe import Zones
@@ -86,9 +86,11 @@ EVENTS = st.lists(
     st.tuples(
         st.integers(0, 12_000),
         st.one_of(
-            st.builds(Hold, st.just(0), st.just(0), st.sampled_from(["latent.0", "latent.1", "pan"]), st.booleans()),
             st.builds(
-                Turn,
+                ParameterTouch, st.just(0), st.just(0), st.sampled_from(["latent.0", "latent.1", "pan"]), st.booleans()
+            ),
+            st.builds(
+                ParameterChange,
                 st.just(0),
                 st.just(0),
                 st.sampled_from(["latent.0", "latent.1"]),
@@ -105,7 +107,7 @@ EVENTS = st.lists(
 def test_where_nothing_moves_a_hand_changes_nothing(make_latents, drawn):
     alone, held = make_latents(), make_latents()
     for time, event in sorted(drawn, key=lambda entry: entry[0]):
-        if isinstance(event, Turn):
+        if isinstance(event, ParameterChange):
             alone.turn(time, event.target, event.value)
             held.turn(time, event.target, event.value)
         else:
@@ -127,8 +129,8 @@ def performance(seed=7, count=COUNT):
         events += [NoteOn(on, 0, key, 100), NoteOff(on + 9000, 0, key)]
     for target in ("latent.0", "latent.1", "morph", "gain"):
         for at in drawn.integers(count, size=8).tolist():
-            events.append(Hold(at, 0, target, bool(drawn.integers(2))))
-            events.append(Turn(at + int(drawn.integers(2000)), 0, target, float(drawn.random())))
+            events.append(ParameterTouch(at, 0, target, bool(drawn.integers(2))))
+            events.append(ParameterChange(at + int(drawn.integers(2000)), 0, target, float(drawn.random())))
     events += [*ticks(0, 459, count // 459), Clock(13_000, "start")]
     return sorted((event for event in events if event.time < count), key=lambda event: event.time)
 
@@ -155,7 +157,9 @@ MOVED = {
 def test_any_division_into_blocks_and_processes_gives_the_same_samples(make_patch, keys):
     events = performance()
     whole = sound(Rack({0: make_patch(**keys)}, RATE), events)
-    free = sound(Rack({0: make_patch(**keys)}, RATE), [event for event in events if not isinstance(event, Hold)])
+    free = sound(
+        Rack({0: make_patch(**keys)}, RATE), [event for event in events if not isinstance(event, ParameterTouch)]
+    )
     assert not np.array_equal(free, whole)
     assert np.array_equal(sound(Rack({0: make_patch(**keys)}, RATE), events, sizes=(1, 64, 65, 999, 8193)), whole)
     assert np.array_equal(sound(Rack({0: make_patch(**keys)}, RATE, 2), events), whole)
@@ -165,7 +169,11 @@ def test_notes_on_paths_of_their_own_go_where_the_hand_is_and_come_back(make_pat
     _, made = event_processor.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
     _, free = event_processor.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
     events = [NoteOn(0, 0, 60, 100), NoteOn(4000, 0, 64, 100)]
-    held = [Hold(TAKEN, 0, "latent.0", True), Turn(TAKEN, 0, "latent.0", 0.75), Hold(LEFT, 0, "latent.0", False)]
+    held = [
+        ParameterTouch(TAKEN, 0, "latent.0", True),
+        ParameterChange(TAKEN, 0, "latent.0", 0.75),
+        ParameterTouch(LEFT, 0, "latent.0", False),
+    ]
     for event in (*events, *held):
         made.hear(event)
     for event in events:
@@ -187,7 +195,7 @@ def test_notes_on_paths_of_their_own_go_where_the_hand_is_and_come_back(make_pat
 
 def test_a_hand_holds_the_preset_of_its_channel_also_while_an_mpe_zone_has_it():
     zones = Zones({0: True, 4: True})
-    hold = Hold(0, 4, "latent.0", True)
+    hold = ParameterTouch(0, 4, "latent.0", True)
     assert zones.route(hold) == [(4, hold)]
 
 
@@ -203,7 +211,7 @@ def test_a_hand_rests_the_motion_of_what_goes_through_a_model(make_preset):
             events = ()
         return processor.current_latents()
 
-    held, free = code(Hold(0, 0, "latent.0", True)), code()
+    held, free = code(ParameterTouch(0, 0, "latent.0", True)), code()
     assert held[0] != free[0]
     assert held[1:] == free[1:]
 
@@ -212,11 +220,21 @@ def test_a_hand_rests_the_motion_of_what_goes_through_a_model(make_preset):
 
 
 def test_a_fresh_rack_is_left_where_hands_hold_and_none_where_they_let_go():
-    desk = Desk()
-    hold, turn = Hold(5, 0, "latent.0", True), Turn(6, 0, "latent.0", 0.5)
-    for event in (hold, turn, Hold(7, 0, "latent.1", True), Hold(8, 0, "latent.1", False), Hold(9, 3, "morph", True)):
+    desk = ControllerState()
+    hold, turn = ParameterTouch(5, 0, "latent.0", True), ParameterChange(6, 0, "latent.0", 0.5)
+    for event in (
+        hold,
+        turn,
+        ParameterTouch(7, 0, "latent.1", True),
+        ParameterTouch(8, 0, "latent.1", False),
+        ParameterTouch(9, 3, "morph", True),
+    ):
         desk.hear(event)
-    expected = [Hold(0, 0, "latent.0", True), Turn(0, 0, "latent.0", 0.5), Hold(0, 3, "morph", True)]
+    expected = [
+        ParameterTouch(0, 0, "latent.0", True),
+        ParameterChange(0, 0, "latent.0", 0.5),
+        ParameterTouch(0, 3, "morph", True),
+    ]
     assert desk.everything() == expected
     desk.forget_knobs({0})
     assert desk.everything() == expected[2:]
@@ -225,9 +243,9 @@ def test_a_fresh_rack_is_left_where_hands_hold_and_none_where_they_let_go():
 def test_who_leaves_lets_go_of_all_targets_but_those_that_another_holds():
     mine, other = Holds(), Holds()
     for target in ("latent.0", "latent.1"):
-        mine.hear(Hold(0, 2, target, True))
-    mine.hear(Hold(3, 2, "morph", True))
-    mine.hear(Hold(4, 2, "morph", False))
-    other.hear(Hold(0, 2, "latent.1", True))
-    assert mine.let_go([other]) == [Hold(0, 2, "latent.0", False)]
+        mine.hear(ParameterTouch(0, 2, target, True))
+    mine.hear(ParameterTouch(3, 2, "morph", True))
+    mine.hear(ParameterTouch(4, 2, "morph", False))
+    other.hear(ParameterTouch(0, 2, "latent.1", True))
+    assert mine.let_go([other]) == [ParameterTouch(0, 2, "latent.0", False)]
     assert mine.let_go([]) == []

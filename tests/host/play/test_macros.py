@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.play.mapping import Macros
 from timbrel.host.play.rack import Rack
@@ -100,10 +100,10 @@ def test_a_preset_whose_macros_rest_sounds_as_one_without_to_the_byte(make_patch
 
 
 def test_a_macro_sounds_as_all_its_knobs_turned_at_once_however_time_is_divided(make_patch):
-    turns = [Turn(2345, 0, "latent.0", 0.675), Turn(2345, 0, "gain", 3.0)]
+    turns = [ParameterChange(2345, 0, "latent.0", 0.675), ParameterChange(2345, 0, "gain", 3.0)]
     rest = {"latent": {"values": [0.55, 0.5]}, "macro": [macro(*TWO)]}
     expected = sound(Rack({0: make_patch(latent=rest["latent"])}, RATE), among(*turns))
-    moved = among(Turn(2345, 0, "macro.0", 0.75))
+    moved = among(ParameterChange(2345, 0, "macro.0", 0.75))
     for sizes in ([9000], [1, 64, 65, 999]):
         found = sound(Rack({0: make_patch(**rest)}, RATE), moved, sizes=sizes)
         np.testing.assert_allclose(found, expected, atol=2e-6)
@@ -119,19 +119,19 @@ def test_a_controller_moves_a_macro_from_end_to_end_with_fourteen_bits_too(make_
     ):
         cc = [{"target": "macro.0", "low": 0.0, "high": 1.0} | knob]
         found = sound(Rack({0: make_patch(cc=cc, **rest)}, RATE), among(*events))
-        expected = sound(Rack({0: make_patch(**rest)}, RATE), among(Turn(2345, 0, "macro.0", 1.0)))
+        expected = sound(Rack({0: make_patch(**rest)}, RATE), among(ParameterChange(2345, 0, "macro.0", 1.0)))
         assert np.array_equal(found, expected)
 
 
 def test_what_stands_sets_another_rack_to_the_same_sound(make_patch):
     keys = {"macro": [macro(*TWO)], "cc": [{"number": 70, "target": "latent.0", "low": 0.0, "high": 1.0}]}
-    events = [ControlChange(10, 0, 70, 30), Turn(20, 0, "macro.0", 0.8)]
+    events = [ControlChange(10, 0, 70, 30), ParameterChange(20, 0, "macro.0", 0.8)]
     first = Rack({0: make_patch(**keys)}, RATE)
     first.process(events, 4000)
     stood = first.knobs[0].standing()
     assert stood == {"latent.0": pytest.approx(30 / 127), "macro.0": 0.8}
     second = Rack({0: make_patch(**keys)}, RATE)
-    second.process([Turn(0, 0, target, value) for target, value in stood.items()], 4000)
+    second.process([ParameterChange(0, 0, target, value) for target, value in stood.items()], 4000)
     for rack in (first, second):
         assert rack.current_latents(0)[0] == pytest.approx(30 / 127 + 0.5 * 0.3, abs=1e-6)
         rack.close()
@@ -140,7 +140,12 @@ def test_what_stands_sets_another_rack_to_the_same_sound(make_patch):
 def test_a_macro_moves_the_attack_of_notes_to_come(make_patch):
     slow = macro({"target": "envelope.attack_seconds", "low": 0.0, "high": 0.2}, value=0.0)
     fast, late = (
-        np.abs(sound(Rack({0: make_patch(macro=[slow])}, RATE), [Turn(0, 0, "macro.0", place), NoteOn(0, 0, 60, 100)]))
+        np.abs(
+            sound(
+                Rack({0: make_patch(macro=[slow])}, RATE),
+                [ParameterChange(0, 0, "macro.0", place), NoteOn(0, 0, 60, 100)],
+            )
+        )
         for place in (0.0, 1.0)
     )
     assert late[:, :1000].max() < 0.5 * fast[:, :1000].max()
@@ -153,7 +158,10 @@ def test_a_macro_bends_a_sound_that_goes_through(make_allpass, make_preset, tmp_
     table = macro({"target": "process.wet", "low": -1.0, "high": 0.0}, value=1.0)
     hum = np.sin(np.arange(4000) / 3).astype(np.float32)
     sounds = {}
-    for name, events in {"macro": [Turn(0, 0, "macro.0", 0.0)], "dry": [Turn(0, 0, "process.wet", 0.0)]}.items():
+    for name, events in {
+        "macro": [ParameterChange(0, 0, "macro.0", 0.0)],
+        "dry": [ParameterChange(0, 0, "process.wet", 0.0)],
+    }.items():
         processor = Processor(Patch("through", make_preset(macro=[table]), model, tmp_path), 8000)
         sounds[name] = processor.process(events, hum)
     assert np.array_equal(sounds["macro"], sounds["dry"])

@@ -7,10 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.controls import knob
 from timbrel.host.errors import UserError
-from timbrel.host.events import RESERVED_CC, ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, Turn
+from timbrel.host.events import (
+    RESERVED_CC,
+    ChannelPressure,
+    ControlChange,
+    KeyPressure,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+)
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import CCMap
-from timbrel.host.play.controller_state import Reader
+from timbrel.host.play.controller_state import ControllerReader
 from timbrel.host.play.mapping import Mapper
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
@@ -29,7 +37,7 @@ class Player:
         self.values = {"w": 0.0, "x": 0.0, "y": 0.0} | (present or {})
         self.moves = []
         maps = [CCMap.model_validate({"target": "x", "low": 0.0, "high": 1.0} | entry) for entry in entries]
-        self.mapper, self.reader = Mapper(maps, REACH, self.values.__getitem__, self._move), Reader()
+        self.mapper, self.reader = Mapper(maps, REACH, self.values.__getitem__, self._move), ControllerReader()
 
     def _move(self, time, target, value):
         self.moves.append((time, target, value))
@@ -337,7 +345,7 @@ def test_no_takeover_leaves_the_span_of_its_range_and_the_value_it_began_at(low,
 def test_a_knob_that_waits_to_pass_waits_again_after_a_turn(place, first, second):
     player = Player({"number": 20, "takeover": "pickup"})
     assert player.cc(20, 0, 127) == [0.0, 1.0]
-    assert player.hear(Turn(7, 3, "x", place)) == [place]
+    assert player.hear(ParameterChange(7, 3, "x", place)) == [place]
     passes = min(127, first) / 127 <= place <= max(127, first) / 127 and first != 127
     assert player.cc(20, first) == [first / 127 if passes or place == 1.0 else place]
     assert player.cc(20, second)[0] in (place, second / 127)
@@ -346,9 +354,11 @@ def test_a_knob_that_waits_to_pass_waits_again_after_a_turn(place, first, second
 def test_what_was_turned_stands_for_the_next_player_and_what_was_pressed_alone_does_not():
     player = Player({"number": 20}, {"pressure": "channel", "target": "y"})
     assert player.mapper.standing() == {}
-    player.hear(ChannelPressure(0, 0, 127), Turn(1, 0, "y", 0.5), Turn(2, 0, "z", 0.5))
+    player.hear(ChannelPressure(0, 0, 127), ParameterChange(1, 0, "y", 0.5), ParameterChange(2, 0, "z", 0.5))
     assert player.mapper.standing() == {}  # beyond its reach
-    player.hear(Turn(2, 0, "x", 5.0), Turn(2, 0, "w", 0.5))  # a map's target, and one that no map has
+    player.hear(
+        ParameterChange(2, 0, "x", 5.0), ParameterChange(2, 0, "w", 0.5)
+    )  # a map's target, and one that no map has
     assert player.mapper.standing() == {"w": 0.5, "x": 2.0}
 
 

@@ -17,7 +17,7 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.play.controller_state import Reader
+from timbrel.host.play.controller_state import ControllerReader
 
 HOST = Path(host.__file__).parent
 PARTS = {6: "coarse", 38: "fine", 96: "up", 97: "down"}
@@ -45,7 +45,7 @@ def selected(before):
 
 @given(st.lists(CONTROLS, max_size=30))
 def test_messages_mean_what_all_before_them_on_their_channel_make_of_them(messages):
-    reader = Reader()
+    reader = ControllerReader()
     for index, message in enumerate(messages):
         registered, parameter = selected([event for event in messages[:index] if event.channel == message.channel])
         time, channel, number = message.time, message.channel, message.number
@@ -67,7 +67,7 @@ def test_all_other_messages_mean_themselves(number, value):
         Clock(3, "tick"),
         PitchBend(3, 2, value),
     ):
-        assert Reader().read(event) is event
+        assert ControllerReader().read(event) is event
 
 
 def told_apart(tree):

@@ -8,7 +8,7 @@ import pedalboard
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
@@ -63,11 +63,11 @@ def test_a_turn_sounds_as_a_knob_that_goes_there_at_the_same_sample(make_patch, 
     untouched = sound(Rack({0: make_patch(**KEYS)}, RATE), NOTES)
     expected = sound(Rack({0: make_patch(cc=[knob], **KEYS)}, RATE), among(NOTES, ControlChange(2345, 0, 20, 0)))
     assert not np.array_equal(expected, untouched)
-    events = among(NOTES, Turn(2345, 0, target, place))
+    events = among(NOTES, ParameterChange(2345, 0, target, place))
     for sizes in ([9000], [1, 64, 65, 999]):
         assert np.array_equal(sound(Rack({0: make_patch(**KEYS)}, RATE), events, sizes=sizes), expected)
     if target in ("latent.0", "latent.1", "morph", "gain", "pan"):  # what is not read only where something begins
-        later = among(NOTES, Turn(2346, 0, target, place))
+        later = among(NOTES, ParameterChange(2346, 0, target, place))
         assert not np.array_equal(sound(Rack({0: make_patch(**KEYS)}, RATE), later), expected)
 
 
@@ -83,12 +83,14 @@ def test_a_turn_reaches_grains(tmp_path, target, place):
     knob = rack(f'[[cc]]\nnumber = 20\ntarget = "{target}"\nlow = {place}\nhigh = {place}\n')
     note = NoteOn(0, 0, 60, 100)
     expected = sound(knob, [note, ControlChange(2345, 0, 20, 0)], 12_000)
-    assert np.array_equal(sound(rack(""), [note, Turn(2345, 0, target, place)], 12_000), expected)
+    assert np.array_equal(sound(rack(""), [note, ParameterChange(2345, 0, target, place)], 12_000), expected)
     assert not np.array_equal(sound(rack(""), [note], 12_000), expected)
 
 
 def test_processes_that_share_the_voices_hear_turns(make_patch):
-    turns = [Turn(1000 + 300 * index, 0, target, place) for index, (target, place) in enumerate(PLACES.items())]
+    turns = [
+        ParameterChange(1000 + 300 * index, 0, target, place) for index, (target, place) in enumerate(PLACES.items())
+    ]
     events = among([NoteOn(40 * index, 0, 50 + 3 * index, 90) for index in range(6)], *turns)
     alone, shared = (sound(Rack({0: make_patch(**KEYS)}, RATE, count), events) for count in (1, 2))
     assert np.array_equal(shared, alone)
@@ -101,7 +103,7 @@ WILD = st.one_of(FLOAT, st.sampled_from([math.nan, math.inf, -math.inf]), st.flo
 @given(st.lists(st.tuples(st.sampled_from(list(PLACES)), WILD), min_size=1, max_size=12))
 def test_no_turn_leaves_the_range_of_its_target(make_patch, turns):
     rack = Rack({0: make_patch(**KEYS)}, RATE)
-    rack.process([Turn(index, 0, *turn) for index, turn in enumerate(turns)], 2000)
+    rack.process([ParameterChange(index, 0, *turn) for index, turn in enumerate(turns)], 2000)
     stands = rack.knobs[0].standing()
     assert set(stands) == {target for target, _ in turns}
     for target, value in dict(turns).items():
@@ -114,7 +116,7 @@ def test_a_latent_may_be_turned_as_far_as_the_preset_itself_goes(make_patch):
     knob = {"number": 20, "target": "latent.1", "low": -1.0, "high": 3.0}
     rack = Rack({0: make_patch(latent={"values": [1.5, 0.5]}, cc=[knob])}, RATE)
     for value, stands in ((9.0, [1.5, 3.0]), (-9.0, [0.0, -1.0])):
-        rack.process([Turn(rack.played, 0, target, value) for target in ("latent.0", "latent.1")], 100)
+        rack.process([ParameterChange(rack.played, 0, target, value) for target in ("latent.0", "latent.1")], 100)
         assert rack.latent_values(0) == stands
 
 
@@ -129,7 +131,7 @@ def test_what_can_be_turned_tells_where_it_stands_and_effects_where_they_are_of_
     expected = {"effects.0.wet_level": 0.25, "effects.1.gain_db": -3.0, "macro.0": 0.25, "pan": 0.0, "latent.1": 0.5}
     assert {target: before[target] for target in expected} == expected
     turned = {"effects.0.damping": 0.75, "pan": 0.5, "macro.0": 0.75, "latent.1": 0.125, "gain": -6.0}
-    rack.process([Turn(0, 0, target, value) for target, value in turned.items()], 1000)
+    rack.process([ParameterChange(0, 0, target, value) for target, value in turned.items()], 1000)
     assert rack.knobs[0].values() == before | turned
 
 
@@ -137,7 +139,9 @@ def test_a_turn_of_what_the_model_does_not_have_is_ignored_beside_effects_too(ma
     knob = {"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}
     rack = Rack({0: make_patch(cc=[knob], effects=EFFECTS)}, RATE)
     for _ in range(3):
-        rack.process([Turn(rack.played, 0, "gesture.amount", 0.5), ControlChange(rack.played, 0, 20, 90)], 1000)
+        rack.process(
+            [ParameterChange(rack.played, 0, "gesture.amount", 0.5), ControlChange(rack.played, 0, 20, 90)], 1000
+        )
     assert "gesture.amount" not in rack.knobs[0].values()
 
 
@@ -154,7 +158,7 @@ def test_what_a_preset_does_not_have_is_ignored(make_patch, target, value):
     ):
         rack = Rack({0: make_patch(**KEYS)}, RATE)
         if name not in PLACES:
-            rack.process([Turn(0, 0, name, value)], 100)
+            rack.process([ParameterChange(0, 0, name, value)], 100)
             assert rack.knobs[0].standing() == {}
 
 
@@ -163,7 +167,7 @@ def test_a_knob_takes_over_after_a_turn_as_after_any_other_mover(make_patch, tak
     knob = {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0, "takeover": takeover}
     other = {"number": 21, "target": "latent.0", "low": 0.2, "high": 0.2}
     moved = {}
-    for name, mover in (("turn", Turn(100, 0, "latent.0", 0.2)), ("knob", ControlChange(100, 0, 21, 0))):
+    for name, mover in (("turn", ParameterChange(100, 0, "latent.0", 0.2)), ("knob", ControlChange(100, 0, 21, 0))):
         rack = Rack({0: make_patch(cc=[knob, other])}, RATE)
         rack.process([ControlChange(0, 0, 20, 60), ControlChange(1, 0, 20, 64), mover], 200)
         moved[name] = [rack.latent_values(0)[0]]
@@ -180,8 +184,8 @@ def test_a_turn_is_for_the_preset_on_its_channel_whatever_zone_has_that(make_pat
     for event in begun:
         zones.route(event)
     assert zones.route(PitchBend(0, 3, 5))[0][0] == 0
-    assert zones.route(Turn(0, 3, "latent.0", 1.0)) == [(3, Turn(0, 3, "latent.0", 1.0))]
-    assert zones.route(Turn(0, 4, "latent.0", 1.0)) == [(0, Turn(0, 4, "latent.0", 1.0))]
+    assert zones.route(ParameterChange(0, 3, "latent.0", 1.0)) == [(3, ParameterChange(0, 3, "latent.0", 1.0))]
+    assert zones.route(ParameterChange(0, 4, "latent.0", 1.0)) == [(0, ParameterChange(0, 4, "latent.0", 1.0))]
     rack = Rack({0: make_patch(), 3: make_patch()}, RATE, omni=True)
-    rack.process([*begun, Turn(0, 3, "latent.0", 0.9), Turn(0, 9, "latent.1", 0.8)], 2000)
+    rack.process([*begun, ParameterChange(0, 3, "latent.0", 0.9), ParameterChange(0, 9, "latent.1", 0.8)], 2000)
     assert [rack.latent_values(channel) for channel in (0, 3)] == [[0.5, 0.8], [0.9, 0.5]]

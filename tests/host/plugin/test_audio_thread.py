@@ -3,9 +3,9 @@
 import pytest
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
-from timbrel.host.plugin.audio_thread import Sounding
+from timbrel.host.plugin.audio_thread import AudioThread
 from timbrel.host.plugin.loaded import Mode, loaded, rack_of
-from timbrel.host.plugin.shared_memory import OFFLINE, EventKind, Position, Told
+from timbrel.host.plugin.shared_memory import OFFLINE, EventKind, Position, ReceivedEvent
 
 
 class Memory:
@@ -17,7 +17,7 @@ class Memory:
 
     def reset(self, offline, loads=0):
         number = OFFLINE if offline else 0
-        self._events = [Told(0, 48000.0, EventKind.RESET, number, 1, 0, 0, 0, loads)]
+        self._events = [ReceivedEvent(0, 48000.0, EventKind.RESET, number, 1, 0, 0, 0, loads)]
 
     def take(self):
         events, self._events = self._events, []
@@ -48,7 +48,7 @@ class Keeper:
 @pytest.mark.parametrize("offline", [False, True])
 def test_live_what_comes_is_prepared_once_a_block_is_handed_over_and_in_a_bounce_it_is_not(monkeypatch, offline):
     memory = Memory(offline)
-    sounding = Sounding(memory, Keeper("gm-keys"))
+    sounding = AudioThread(memory, Keeper("gm-keys"))
     monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append(("prepared", player.now)))
     for end in (256, 512):
         memory.complete = Position(1, end)
@@ -61,7 +61,7 @@ def test_live_what_comes_is_prepared_once_a_block_is_handed_over_and_in_a_bounce
 @pytest.mark.parametrize("offline", [False, True])
 def test_live_notes_are_put_off_and_nothing_is_prepared_where_the_next_block_is_asked_for_by_then(monkeypatch, offline):
     memory = Memory(offline)
-    sounding = Sounding(memory, Keeper("gm-keys"))
+    sounding = AudioThread(memory, Keeper("gm-keys"))
     monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append("prepared"))
     monkeypatch.setattr(Player, "put_off", lambda player: memory.done.append("put off"))
     told = Memory.tell_made
@@ -81,7 +81,7 @@ def test_a_patch_is_played_unheard_before_it_sounds_live_for_the_first_time(monk
     played = []
     monkeypatch.setattr("timbrel.host.plugin.audio_thread.warm_up_for", lambda patch, mode: played.append(patch.name))
     keeper = Keeper("gm-keys", "gm-pad")
-    sounding = Sounding(memory := Memory(offline=False), keeper)
+    sounding = AudioThread(memory := Memory(offline=False), keeper)
     for offline, loads in ((False, 0), (False, 0), (True, 1), (False, 1)):
         memory.reset(offline, loads)
         sounding.work()
@@ -91,7 +91,7 @@ def test_a_patch_is_played_unheard_before_it_sounds_live_for_the_first_time(monk
 @pytest.mark.parametrize("loads", [0, 1, 2])
 def test_an_epoch_begins_with_what_the_host_has_loaded_before_it(loads):
     memory, keeper = Memory(offline=True, loads=loads), Keeper("gm-keys", "gm-pad", "gm-hall")
-    sounding = Sounding(memory, keeper)
+    sounding = AudioThread(memory, keeper)
     memory.complete = Position(1, 64)
     assert sounding.work()
     assert sounding.playing is keeper.loaded[loads]

@@ -10,9 +10,9 @@ from timbrel.host.events import (
     ControlChange,
     NoteOff,
     NoteOn,
+    ParameterChange,
     PitchBend,
     Tempo,
-    Turn,
 )
 from timbrel.host.midi.file import Performance
 from timbrel.host.patch.library import open_patch
@@ -71,10 +71,10 @@ def turned(preset, moves):
     for time, macro, value in moves:
         value = float(np.float32(value))
         if patch.preset.macro:
-            turns.append(Turn(time, 0, f"macro.{macro}", value))
+            turns.append(ParameterChange(time, 0, f"macro.{macro}", value))
         else:
             low, high = latents[macro].low, latents[macro].high
-            turns.append(Turn(time, 0, f"latent.{macro}", low + value * (high - low)))
+            turns.append(ParameterChange(time, 0, f"latent.{macro}", low + value * (high - low)))
     return turns
 
 

@@ -1,7 +1,7 @@
 """A panel is told of the preset that plays, from its first block on."""
 
 import pytest
-from timbrel.host.events import NoteOn, Turn
+from timbrel.host.events import NoteOn, ParameterChange
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.loaded import CHANNEL, Mode, loaded, rack_of
@@ -48,7 +48,7 @@ def test_the_code_of_one_preset_is_looked_at_now_and_then(meters):
     keys = Playing("gm-keys")
     keys.seen_by(meters)
     before = keys.code
-    for event in (NoteOn(0, CHANNEL, 60, 100), Turn(0, CHANNEL, "latent.0", 0.9)):
+    for event in (NoteOn(0, CHANNEL, 60, 100), ParameterChange(0, CHANNEL, "latent.0", 0.9)):
         keys.player.schedule(event)
     for _ in range(3):
         keys.seen_by(meters)

@@ -17,7 +17,7 @@ from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.plugin import project
 from timbrel.host.plugin.project import kept
-from timbrel.host.plugin.state import BEGIN, LENGTH, MAGIC, State, opened, pack, unpack
+from timbrel.host.plugin.state import BEGIN, LENGTH, MAGIC, ProjectState, opened, pack, unpack
 from timbrel.host.shipped import MODELS, PRESETS
 
 LENGTH_SAMPLES = 20000
@@ -78,7 +78,7 @@ def own(tmp_path):
 
 
 def saved(patch, turned=None, shipped=None):
-    return pack(State(kept(patch), shipped, turned or {}))
+    return pack(ProjectState(kept(patch), shipped, turned or {}))
 
 
 def head_of(data):
@@ -264,7 +264,7 @@ def test_a_project_that_names_a_file_of_this_machine_is_refused(plugin, named, b
     text = f'format = 1\nmodel = "{model}"\n{beside or ""}\n'
     kept = SMALL.kept._replace(name="sent", text=text, files={"five.scl": SCALE.encode()}, model_name="gm-chroma-8")
     plugin.settle()
-    plugin.load(pack(State(kept._replace(model_sha256=open_patch("gm-keys").model.sha256), None, {})))
+    plugin.load(pack(ProjectState(kept._replace(model_sha256=open_patch("gm-keys").model.sha256), None, {})))
     plugin.listen(lambda: plugin.said)
     assert plugin.said == [
         f"the project's preset 'sent' names '{named}', which the project does not hold; what was played before goes on"
@@ -301,7 +301,7 @@ def test_broken_states_are_refused_in_words():
         assert "\n" not in line
 
 
-SMALL = State(kept(open_patch("lakeside-knobs")), None, {})
+SMALL = ProjectState(kept(open_patch("lakeside-knobs")), None, {})
 
 
 @given(data=st.data())

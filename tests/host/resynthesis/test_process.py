@@ -19,12 +19,12 @@ from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, Tempo, Turn
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, Tempo
 from timbrel.host.patch.library import open_patch
-from timbrel.host.play.controller_state import Desk
+from timbrel.host.play.controller_state import ControllerState
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
-from timbrel.host.resynthesis.code_transform import Codes
+from timbrel.host.resynthesis.code_transform import CodeTransform
 from timbrel.host.resynthesis.codes import hop_of, latency_of
 from timbrel.host.resynthesis.process import process, with_options
 from timbrel.host.resynthesis.processor import Processor
@@ -233,7 +233,7 @@ def codes_of(patch, codes, times=None, freeze=None, sounding=None):
     codes = np.asarray(codes, np.float32)
     times = np.arange(len(codes)) * hop_of(patch.model.card) if times is None else np.asarray(times)
     sounding = np.ones(len(codes), bool) if sounding is None else np.asarray(sounding)
-    return Codes(patch, freeze).codes(codes, sounding, times.astype(np.int64))
+    return CodeTransform(patch, freeze).codes(codes, sounding, times.astype(np.int64))
 
 
 HEARD = np.random.default_rng(3).uniform(0.2, 0.8, (60, 2))
@@ -485,14 +485,14 @@ def test_a_files_tempos_move_motions_in_beats_as_they_do_where_the_file_is_rende
     motion = [{"target": "latent.0", "shape": "saw", "depth": 0.25, "beats": 1.0}]
     patch = make_patch(keyed, motion=motion, process={"scale": 0.0}, latent={"values": [0.5, 0.5]})
     tempos = [Tempo(0, 60.0), Tempo(rate // 2, 240.0)]
-    moved, codes = [], Codes.codes
+    moved, codes = [], CodeTransform.codes
 
     def noted(self, heard, sounding, times):
         bent = codes(self, heard, sounding, times)
         moved.extend(zip(times.tolist(), bent[:, 0].tolist(), strict=True))
         return bent
 
-    monkeypatch.setattr(Codes, "codes", noted)
+    monkeypatch.setattr(CodeTransform, "codes", noted)
     run(Processor(patch, rate), noise(rate), [777], tempos)
     rendered, instrument = [], Instrument(patch, RATE)
     events = [Tempo(round(tempo.time * RATE / rate), tempo.bpm) for tempo in tempos]
@@ -579,11 +579,16 @@ def test_a_turn_leads_a_sound_as_a_knob_does_that_goes_there_at_the_same_sample(
     expected = run(Processor(turned, rate), samples, [512], [note, ControlChange(3000, 0, entry["number"], 0)])
     assert not np.array_equal(expected, run(Processor(turned, rate), samples, [512], [note]))
     plain = make_patch(keyed, **keys)
-    events = [note, Turn(2000, 0, "gain", 3.0), Turn(2500, 0, "latent.7", 1.0), Turn(3000, 0, target, place)]
+    events = [
+        note,
+        ParameterChange(2000, 0, "gain", 3.0),
+        ParameterChange(2500, 0, "latent.7", 1.0),
+        ParameterChange(3000, 0, target, place),
+    ]
     processor = Processor(plain, rate)
     assert np.array_equal(run(processor, samples, [512], events), expected)
     assert processor.knobs.standing() == {target: place}
-    processor.process([Turn(len(samples), 0, target, math.inf)], noise(1))
+    processor.process([ParameterChange(len(samples), 0, target, math.inf)], noise(1))
     most = {"process.scale": 4.0, "process.smooth_seconds": 10.0, "effects.0.gain_db": 24.0}.get(target, 1.0)
     assert processor.knobs.standing() == {target: most}
 
@@ -599,7 +604,11 @@ def test_a_parameter_is_the_same_to_a_rack_to_a_processor_and_to_what_the_desk_t
 ):
     chosen = [ControlChange(0, 0, 99, 2), ControlChange(0, 0, 98, 44)]
     patch = make_patch(keyed, cc=[{"nrpn": 300, "target": "latent.0", "low": 0.0, "high": 1.0}])
-    racks, processor, desk = [Rack({0: patch}, RATE, omni=True) for _ in range(2)], Processor(patch, RATE), Desk()
+    racks, processor, desk = (
+        [Rack({0: patch}, RATE, omni=True) for _ in range(2)],
+        Processor(patch, RATE),
+        ControllerState(),
+    )
     for event in [*first, *chosen, *then]:
         desk.hear(event)
     racks[0].process([*first, *chosen, *then], 1)

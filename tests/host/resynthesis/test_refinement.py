@@ -16,7 +16,7 @@ from timbrel.host.resynthesis import refinement as refining
 from timbrel.host.resynthesis.code_range import Span
 from timbrel.host.resynthesis.code_track import clip_of
 from timbrel.host.resynthesis.log_mel import distance_db, log_mel
-from timbrel.host.resynthesis.recover import Method, recover
+from timbrel.host.resynthesis.recover import RecoveryMethod, recover
 from timbrel.host.resynthesis.refinement import _Target, can_refine, refined
 from timbrel.host.resynthesis.search_protocol import Found, Sought
 from timbrel.host.shipped import shipped_models
@@ -116,7 +116,7 @@ def test_recover_never_gives_a_code_that_is_farther_than_the_networks(digits, dr
         return [Found(np.full(len(one.code), 0.9), one.label, None, None, True) for one in sounds]
 
     found = {}
-    for method in (Method("network"), Method("astray", astray, True)):
+    for method in (RecoveryMethod("network"), RecoveryMethod("astray", astray, True)):
         out = tmp_path / f"{method.name}.toml"
         recover(drum.parent if folder else drum, digits, out, method=method)
         figures = json.loads(out.with_suffix(".json").read_text())

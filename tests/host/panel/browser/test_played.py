@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from timbrel.host.events import Hold, NoteOff, NoteOn, Turn
+from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.midi.file import read_performance
 
 from ....patience import PATIENCE_SECONDS
@@ -66,7 +66,7 @@ def test_what_hands_do_on_the_page_is_in_the_recording_to_the_bit(browser, playi
     [key] = {word["key"] for word in said if word["t"] == "note"}
     assert [type(event) for event in events if getattr(event, "key", None) == key] == [NoteOn, NoteOff]
     last = [word["values"] for word in said if word["t"] == "move"][-1]
-    turns = {event.target: event.value for event in events if isinstance(event, Turn)}
+    turns = {event.target: event.value for event in events if isinstance(event, ParameterChange)}
     assert {target: turns[target] for target in last} == last
-    holds = [(event.target, event.down) for event in events if isinstance(event, Hold)]
+    holds = [(event.target, event.down) for event in events if isinstance(event, ParameterTouch)]
     assert sorted(holds) == sorted((target, down) for target in last for down in (False, True))

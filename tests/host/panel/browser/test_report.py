@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity.abx import Trial, abx_page
+from timbrel.export.fidelity.abx import AbxTrial, abx_page
 from timbrel.export.reports.figures.frames import embedding
 from timbrel.export.reports.page import document, shown
-from timbrel.host.events import NoteOff, NoteOn, Turn
+from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 from timbrel.host.panel.process import PanelProcess
 
 from ....patience import PATIENCE_SECONDS
@@ -55,7 +55,7 @@ def test_a_dot_that_is_pressed_sounds_by_its_code_on_its_key_until_it_is_let_go(
         key = 60 + dot % 12
         parent.until(lambda key=key: NoteOn(0, 0, key, 100) in parent.events)
         assert page.locator('#piano [aria-pressed="true"]').count() == 1  # nothing has let it go
-        turns = {event.target: event.value for event in parent.events if isinstance(event, Turn)}
+        turns = {event.target: event.value for event in parent.events if isinstance(event, ParameterChange)}
         assert [turns["latent.0"], turns["latent.1"]] == dots["codes"][dot]
         page.mouse.up()
         parent.until(lambda key=key: NoteOff(0, 0, key) in parent.events)
@@ -68,7 +68,7 @@ def test_a_dot_that_is_pressed_sounds_by_its_code_on_its_key_until_it_is_let_go(
 def test_of_the_scripts_in_a_report_that_of_its_listening_test_runs_alone(browser, panel, tmp_path):
     Parent(panel, tmp_path)
     report = tmp_path / "report"
-    (report / "abx.html").write_text(abx_page("pad", [Trial("C4", "a.wav", "b.wav")]), encoding="utf-8")
+    (report / "abx.html").write_text(abx_page("pad", [AbxTrial("C4", "a.wav", "b.wav")]), encoding="utf-8")
     (report / "a.wav").write_bytes(b"")
     (report / "b.wav").write_bytes(b"")
     with (report / "index.html").open("a") as file:

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from timbrel.host.events import NoteOff, NoteOn, Turn
+from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
 
@@ -32,7 +32,7 @@ def value(page, target):
 
 
 def turned(parent):
-    return {event.target: event.value for event in parent.events if isinstance(event, Turn)}
+    return {event.target: event.value for event in parent.events if isinstance(event, ParameterChange)}
 
 
 def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
