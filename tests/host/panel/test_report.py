@@ -13,7 +13,7 @@ from timbrel.host.shipped import report_beside, shipped_presets
 from .client import Client
 from .conftest import Parent
 from .fakes import sheet
-from .test_guard import answer, get, status_of
+from .test_security import answer, get, status_of
 
 WAV = b"RIFF" + bytes(2000)
 
