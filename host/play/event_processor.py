@@ -135,7 +135,7 @@ class EventProcessor:
         return self._fingers.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """Return the cost of the voice that `StealVoice` would steal: whether it is held, and since when in seconds < 0.
+        """Return the cost of the voice that `StealVoice` would take: whether it is held, and since when, seconds < 0.
 
         None if there is none to steal.
         """
