@@ -134,11 +134,11 @@ def test_the_proof_moves_every_knob_through_its_whole_span(shipped):
 
 
 def test_a_graph_that_fixes_the_number_of_rows_is_refused_in_a_line(shipped, tmp_path, monkeypatch):
-    class Fixed(writing.Decoder):
+    class Fixed(writing.RebuiltDecoder):
         def forward(self, latent, condition=None):
             return super().forward(latent, condition).reshape(3, 2049)
 
-    monkeypatch.setattr(writing, "Decoder", Fixed)
+    monkeypatch.setattr(writing, "RebuiltDecoder", Fixed)
     with torch.no_grad(), pytest.raises(Failure, match="its graph gives 1 rows no frames in torch; no file was kept"):
         writing.write(shipped("gm-chroma-2"), tmp_path / "x.ts")
     assert list(tmp_path.iterdir()) == []

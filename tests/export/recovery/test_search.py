@@ -70,7 +70,7 @@ class Given(Searcher):
         def heard(frames):
             frame, key = torch.from_numpy(frames), int(next(told)) if model.card.keyed else None
             envelope = view.envelope(frame)
-            return search.Heard(view.decoded(frame)[0], key, None if envelope is None else envelope[0])
+            return search.TargetSound(view.decoded(frame)[0], key, None if envelope is None else envelope[0])
 
         view.heard = heard
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.model import Model
 from timbrel.host.engines import clip as engine
-from timbrel.host.engines.clips.reading import Clip
+from timbrel.host.engines.clips.reading import ResampledClip
 from timbrel.host.engines.clips.store import NEWEST, Ahead, SingleClipDecoder, Want
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
@@ -47,7 +47,7 @@ def gate(monkeypatch):
         return made(self, label, code)
 
     monkeypatch.setattr(SingleClipDecoder, "clip", clip)
-    monkeypatch.setattr(engine, "Aside", lambda decoder, *_: decoder)
+    monkeypatch.setattr(engine, "ClipDecodeWorker", lambda decoder, *_: decoder)
     yield opened
     opened.set()
 
@@ -187,7 +187,7 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
             decoded.append(int(code[0]))
             if len(decoded) < 30:
                 ahead.ask(wants(len(decoded)))
-            return Clip(np.zeros(16, np.float32))
+            return ResampledClip(np.zeros(16, np.float32))
 
     def wants(moved):
         codes = {slot: np.array([slot, moved], np.float32) for slot in (3, 1, 4, 2, 0)}
