@@ -355,7 +355,7 @@ def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, tmp_path, mon
     passed = timbrel("verify", "bells.onnx")
     assert passed.status == 0
     assert passed.out.startswith("bells.onnx passes: off by ")
-    monkeypatch.setattr("timbrel.host.contract.model.Verdict.passed", property(lambda self: False))
+    monkeypatch.setattr("timbrel.host.contract.model.ParityResult.passed", property(lambda self: False))
     failed = timbrel("verify", "bells.onnx")
     assert failed.status == 1
     assert failed.out.startswith("bells.onnx FAILS: off by ")
