@@ -23,7 +23,7 @@ from ..host.contract.map import MAP_KEY, NO_NOTE
 from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
-from ..host.kinds.stream import FED
+from ..host.kinds.stream.kind import FED
 from ..host.maps.make import text_of
 from ..train.corpus.store import Corpus
 from ..train.families import trained

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..host.contract.card import Card
 from ..host.contract.model import Model
-from ..host.kinds.clip import ClipKind
-from ..host.kinds.grain import GrainKind, GrainSettings
-from ..host.kinds.partials import PartialsKind
-from ..host.kinds.spectrum import SpectrumKind
-from ..host.kinds.stream import StreamKind, StreamSettings
+from ..host.kinds.clip.kind import ClipKind
+from ..host.kinds.grain.kind import GrainKind, GrainSettings
+from ..host.kinds.partials.kind import PartialsKind
+from ..host.kinds.spectrum.kind import SpectrumKind
+from ..host.kinds.stream.kind import StreamKind, StreamSettings
 from ..host.patch.library import FIRST_KNOB_CC, Patch, default_knobs, default_macros, macro_knobs
 from ..host.patch.preset import CCMap, EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from ..host.patch.validation import named

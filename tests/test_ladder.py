@@ -11,13 +11,13 @@ TOPS = ("host", "train", "export")
 
 
 def drawn(text):
-    """The rungs of the drawing from the highest down: names such as ``host.live`` or ``host.render``, a list each."""
+    """The rungs of the drawing from the highest down, a list each: ``host.live.`` for a folder, ``host.render``."""
     rungs, top = [], None
     for line in re.search(r"(?:^    (?:(?:export|train|host)/| ) .*\n)+", text, re.MULTILINE).group().splitlines():
         first, rest = line[4:14].strip(), line[14:]
         top = first.strip("/") or top
         names = re.split(r" {4,}", rest.strip())[0].split()
-        rungs.append([f"{top}.{name.strip('/')}" for name in names])
+        rungs.append([f"{top}.{name.replace('/', '.')}" for name in names])
     return rungs
 
 
@@ -41,10 +41,25 @@ def imported(name, path, known):
                 yield found if found in known else ".".join(target)
 
 
+def stands(name, there):
+    """Whether a module is what a rung names: the module itself, or in the folder; a star is any name."""
+    asked, parts = there.rstrip(".").split("."), name.split(".")
+    deep = len(parts) > len(asked) if there.endswith(".") else len(parts) == len(asked)
+    return deep and all(one in ("*", part) for one, part in zip(asked, parts, strict=False))
+
+
 def rung_of(name, rungs):
-    """The number of the rung on which a module stands, 0 the highest; None if it stands on none."""
-    places = [i for i, rung in enumerate(rungs) for there in rung if name == there or name.startswith(f"{there}.")]
-    return places[0] if len(places) == 1 else None
+    """The number of the rung on which a module stands, 0 the highest; None if it stands on none, or on two alike.
+
+    Where several rungs name it, the one that names it most closely counts.
+    """
+    places = []
+    for number, rung in enumerate(rungs):
+        for there in (there for there in rung if stands(name, there)):
+            parts = there.rstrip(".").split(".")
+            places.append((len(parts) - parts.count("*"), len(parts), number))
+    closest = [place for place in places if place[:2] == max(places)[:2]]
+    return closest[0][2] if len(closest) == 1 else None
 
 
 def faults(found, rungs):
@@ -101,14 +116,15 @@ def test_one_module_loads_onnxruntime_because_it_turns_telemetry_off():
 
 
 def test_engines_read_tables_of_a_preset_and_no_whole_one():
-    found = {other for name, others in house().items() if name.startswith("host.engines.") for other in others}
+    engines = ("host.engines.", "host.kinds.")
+    found = {other for name, others in house().items() if name.startswith(engines) for other in others}
     assert {name for name in found if name.startswith("host.patch.")} <= {"host.patch.preset"}
 
 
 def test_what_the_ladder_names_exists():
     known = modules()
     for name in (name for rung in RUNGS for name in rung):
-        assert any(module == name or module.startswith(f"{name}.") for module in known), name
+        assert any(stands(module, name) for module in known), name
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 
 from ..host.audio.files import sound_writer
 from ..host.dsp import overlap_add, window
-from ..host.engines.causal_phase import BasinPhase
-from ..host.engines.clips.spectra import SpectraSound
+from ..host.kinds.clip.spectra import SpectraSound
+from ..host.kinds.spectrum.causal_phase import BasinPhase
 from .batches.sequence import joined
 from .data import Data
 from .grid import draw_grid

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..host.engines.clips.spectra import TURNS, SpectraSound
+from ..host.kinds.clip.spectra import TURNS, SpectraSound
 from .models.loops import LoopNetwork
 from .recipes.loops import LoopRecipe
 

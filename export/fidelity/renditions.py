@@ -11,7 +11,7 @@ from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
 from ...host.contract.encoder import Encoder, encoder_path
 from ...host.dsp import medoid
 from ...host.events import Event, NoteOff, NoteOn
-from ...host.kinds.spectrum import GestureSettings
+from ...host.kinds.spectrum.kind import GestureSettings
 from ...host.midi.file import Performance
 from ...host.patch.library import Patch
 from ...host.patch.preset import LatentSettings, Preset

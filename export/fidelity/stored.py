@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from ...host.contract.card import Card
 from ...host.dsp import window
-from ...host.engines.coherent import CoherentVoicing
-from ...host.engines.frames import BATCH, PLAIN
+from ...host.kinds.spectrum.coherent import CoherentVoicing
+from ...host.kinds.spectrum.frames import BATCH, PLAIN
 from ...train.batches.partials import first_heard, taken
 from ...train.recipes.partials import PartialsFrames
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...host.events import ControlChange, Event, NoteOff, NoteOn
-from ...host.kinds.clip import ClipKind
-from ...host.kinds.grain import GrainKind
-from ...host.kinds.partials import PartialsKind
-from ...host.kinds.spectrum import SpectrumKind
-from ...host.kinds.stream import StreamKind
+from ...host.kinds.clip.kind import ClipKind
+from ...host.kinds.grain.kind import GrainKind
+from ...host.kinds.partials.kind import PartialsKind
+from ...host.kinds.spectrum.kind import SpectrumKind
+from ...host.kinds.stream.kind import StreamKind
 from ...host.midi.file import Performance
 from ...host.patch.library import Patch
 

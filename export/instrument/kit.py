@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...host.contract.card import Card, in_deviations
-from ...host.kinds.clip import KeySettings
-from ...host.kinds.drums import DRUMS
+from ...host.kinds.clip.drums import DRUMS
+from ...host.kinds.clip.kind import KeySettings
 
 FIRST_KEY = 36  # General MIDI's bass drum
 KIT_KEYS = 10  # of a model without labels: as many as two hands have fingers

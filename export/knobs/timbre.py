@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...host.engines.partials import HANN_ENERGY
+from ...host.kinds.spectrum.partial_analysis import HANN_ENERGY
 from ...host.units import A4_HZ
 from ...train.models.partials import Bands
 

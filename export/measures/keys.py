@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.dsp import chroma, overlap_add, window
-from ...host.engines.phase import NoisePhase
+from ...host.kinds.spectrum.phase import NoisePhase
 from ...host.pitch import sounding_note
 from ...host.units import PITCH_CLASSES
 from ...train.models.chroma import ChromaAutoencoder

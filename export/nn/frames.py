@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...host.contract.card import Card
 from ...host.engines.protocol import MIDDLE_C
-from ...host.engines.spectrum import Voicing
+from ...host.kinds.spectrum.engine import Voicing
 from .player import NnPlayer
 
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ...host.contract.model import Model
 from ...host.dsp import gaussian_noise
-from ...host.engines.grain import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
-from ...host.engines.grain_source import PRIMES, TRIED
 from ...host.engines.protocol import MIDDLE_C
-from ...host.kinds.grain import CONTROLS, DENSITY, GrainSettings
+from ...host.kinds.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
+from ...host.kinds.grain.kind import CONTROLS, DENSITY, GrainSettings
+from ...host.kinds.grain.source import PRIMES, TRIED
 from .player import FLOAT, Attribute, NnPlayer
 
 

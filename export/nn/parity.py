@@ -10,7 +10,8 @@ import torch
 from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
 from ...host.engines.protocol import Engine, Times
-from ...host.engines.table import VOICE_LUFS, EngineRequest, engine_of
+from ...host.engines.request import VOICE_LUFS, EngineRequest
+from ...host.engines.table import engine_of
 from ...host.errors import Failure
 from ...host.patch.preset import PlaySettings
 from ...host.units import db_to_gain

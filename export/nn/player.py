@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...host.contract.card import Card
 from ...host.controls import RAMP_SECONDS
-from ...host.engines.table import VOICE_LUFS
+from ...host.engines.request import VOICE_LUFS
 from ...host.units import A4_HZ, db_to_gain
 
 INT, FLOAT = 1, 2  # as nn~ numbers types; 0 is bool, 3 str

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ...host.contract.model import Model
-from ...host.engines.frames import SILENT
-from ...host.engines.phase import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
+from ...host.kinds.spectrum.frames import SILENT
+from ...host.kinds.spectrum.phase import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
 from ...host.units import INAUDIBLE_HZ
 from .frames import FramePlayer
 
@@ -60,7 +60,7 @@ class SpectrumPlayer(FramePlayer):
 
 
 def moved(frame: Tensor, ratio: float, silent: float) -> Tensor:
-    """Return a spectrum, [bins], moved along the frequency axis: `timbrel.host.engines.frames.moved` of one row."""
+    """Return a spectrum, [bins], moved along the frequency axis: `frames.moved` of the host of one row."""
     if ratio == 1.0:
         return frame
     bins = frame.shape[0]

@@ -10,12 +10,12 @@ from torch import nn
 
 from ...host.contract.card import METADATA_KEY
 from ...host.contract.model import Model
-from ...host.engines.grain import GrainEngine
 from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
-from ...host.kinds.grain import GrainKind
-from ...host.kinds.partials import PartialsKind
-from ...host.kinds.spectrum import SpectrumKind
+from ...host.kinds.grain.engine import GrainEngine
+from ...host.kinds.grain.kind import GrainKind
+from ...host.kinds.partials.kind import PartialsKind
+from ...host.kinds.spectrum.kind import SpectrumKind
 from ..rebuilt.decoder import RebuiltDecoder
 from .backend import Refused, quiet
 from .grain import GrainPlayer

@@ -19,9 +19,12 @@ from torch import Tensor
 from ...host.contract.card import PITCH_CLASSES, Card
 from ...host.contract.partials import spectra as laid
 from ...host.dsp import chroma, window
-from ...host.engines.fundamental import fundamentals
 from ...host.errors import UserError
-from ...host.kinds import clip, grain, partials, spectrum
+from ...host.kinds.clip.kind import ClipKind
+from ...host.kinds.grain.kind import GrainKind
+from ...host.kinds.partials.kind import PartialsKind
+from ...host.kinds.spectrum.fundamental import fundamentals
+from ...host.kinds.spectrum.kind import SpectrumKind
 from ...host.resynthesis.partial_spectra import middle_of
 from ...host.units import semitones_to_ratio
 
@@ -220,10 +223,10 @@ def _clips(card: Card) -> View:
 
 
 VIEWS: dict[str, Callable[[Card], View]] = {
-    spectrum.SpectrumKind.name: Spectra,
-    partials.PartialsKind.name: Lobes,
-    grain.GrainKind.name: Grains,
-    clip.ClipKind.name: _clips,
+    SpectrumKind.name: Spectra,
+    PartialsKind.name: Lobes,
+    GrainKind.name: Grains,
+    ClipKind.name: _clips,
 }
 
 

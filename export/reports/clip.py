@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel
 
-from ...host.engines.clips.spectra import SpectraSound
 from ...host.errors import UserError
+from ...host.kinds.clip.spectra import SpectraSound
 from ...host.resynthesis.log_mel import distance_db, log_mel
 from ...train.batches.hits import hits
 from ...train.corpus.store import Corpus, Split

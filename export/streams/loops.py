@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...host.contract.card import NormalPrior, RecurrentState, StreamLayout
 from ...host.errors import UserError
-from ...host.kinds.stream import FED, PLACE
+from ...host.kinds.stream.kind import FED, PLACE
 from ...train.batches.loops import loops, sliced
 from ...train.corpus.store import Corpus
 from ...train.models.loops import LoopNetwork, harmonics

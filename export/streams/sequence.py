@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...host.contract.card import RecurrentState, Scaling, StreamLayout
 from ...host.errors import UserError
-from ...host.kinds.stream import FED
+from ...host.kinds.stream.kind import FED
 from ...train.batches.sequence import BATCH, Piece, padded, pieces
 from ...train.corpus.store import Corpus
 from ...train.models.sequence import RecurrentNetwork, delayed, following

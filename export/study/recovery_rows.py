@@ -12,7 +12,7 @@ import torch
 from ...host.contract.card import Card, UniformPrior
 from ...host.contract.encoder import Encoder
 from ...host.contract.model import Model
-from ...host.engines.clips.spectra import SpectraSound
+from ...host.kinds.clip.spectra import SpectraSound
 from ...host.resynthesis.measures import measures
 from ...host.resynthesis.search_protocol import Found, Sought
 from ...train.batches.clips import places

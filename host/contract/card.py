@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import UserError
-from ..kinds.table import kind_of
+from ..kinds.table import KINDS, kind_of
 
 METADATA_KEY = "timbrel.card"
 FORMAT = 1
@@ -22,10 +22,15 @@ MOST_STRETCHED = 0.1  # B of a stiff string: a hundred times that of a piano's h
 LONGEST_NAME = 32  # of a direction: what a screen and a plugin show
 MOST_LABELS = 1024  # of a model: one-hot rows stay small
 
-Kind = Literal["spectrum", "partials", "grain", "clip", "stream"]
 Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag", "partials"]
 Window = Literal["hann", "blackman", "rectangular"]
 PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
+
+
+def _known_kind(name: str) -> str:
+    if name not in KINDS:
+        raise ValueError(f"{name!r} is unknown; known: {', '.join(KINDS)}; a newer timbrel may know it")
+    return name
 
 
 class _Part(BaseModel):
@@ -249,7 +254,7 @@ class Card(_Part):
     license: str
     credits: str
     created: str
-    kind: Kind
+    kind: Annotated[str, AfterValidator(_known_kind)]
     domain: Domain
     sample_rate: Annotated[int, Field(ge=4000, le=384000)]
     frame_length: Annotated[int, Field(ge=16, le=1 << 22)]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ..dsp import chroma, window
 from ..errors import Failure, UserError
-from ..kinds.stream import FED
+from ..kinds.stream.kind import FED
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 
 Array = npt.NDArray[np.float32]

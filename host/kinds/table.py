@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from .clip import ClipKind, ClipSections
-from .grain import GrainKind, GrainSettings
+from .clip.kind import ClipKind, ClipSections
+from .grain.kind import GrainKind, GrainSettings
 from .kind import Kind, KindCard
-from .partials import PartialsKind
-from .spectrum import GestureSettings, SpectrumKind
-from .stream import StreamKind, StreamSettings
+from .partials.kind import PartialsKind
+from .spectrum.kind import GestureSettings, SpectrumKind
+from .stream.kind import StreamKind, StreamSettings
 
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (SpectrumKind(), PartialsKind(), GrainKind(), ClipKind(), StreamKind())

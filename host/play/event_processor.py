@@ -10,7 +10,8 @@ from typing import Any
 
 from ..controls import knob
 from ..engines.protocol import Engine, Motion
-from ..engines.table import VOICE_LUFS, EngineRequest, engine_of
+from ..engines.request import VOICE_LUFS, EngineRequest
+from ..engines.table import engine_of
 from ..events import (
     AllOff,
     Clock,
@@ -27,7 +28,7 @@ from ..events import (
     Tempo,
     ZoneSize,
 )
-from ..kinds.spectrum import GestureSettings
+from ..kinds.spectrum.kind import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.macros import macro_targets

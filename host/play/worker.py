@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engines.protocol import VoiceSound
-from ..engines.table import MAX_BLOCK
+from ..engines.request import MAX_BLOCK
 from ..errors import Failure
 from ..events import Event
 from ..interrupts import SIGNALS, held

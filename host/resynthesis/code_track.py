@@ -12,9 +12,9 @@ from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
 from ..dsp import window
-from ..engines.fundamental import fundamentals
-from ..engines.harmonic_shift import moved_down, octaves_above
 from ..errors import UserError
+from ..kinds.spectrum.fundamental import fundamentals
+from ..kinds.spectrum.harmonic_shift import moved_down, octaves_above
 from ..kinds.table import kind_of
 from .clip_extraction import whole_clip
 from .partial_spectra import filled, middle_of

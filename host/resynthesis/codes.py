@@ -14,12 +14,14 @@ from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
 from ..dsp import chroma, uniforms, window
-from ..engines.causal_phase import BasinPhase
-from ..engines.fundamental import fundamentals
-from ..engines.grain_source import OPEN, Cut, source_of
-from ..engines.harmonic_shift import Relaid, moved_down, octaves_above
 from ..errors import Failure, UserError
-from ..kinds import grain, partials, spectrum
+from ..kinds.grain.kind import GrainKind
+from ..kinds.grain.source import OPEN, Cut, source_of
+from ..kinds.partials.kind import PartialsKind
+from ..kinds.spectrum.causal_phase import BasinPhase
+from ..kinds.spectrum.fundamental import fundamentals
+from ..kinds.spectrum.harmonic_shift import Relaid, moved_down, octaves_above
+from ..kinds.spectrum.kind import SpectrumKind
 from ..kinds.table import kind_of
 from .partial_spectra import Laid
 
@@ -357,7 +359,7 @@ def _root_mean_square(frames: Array) -> Array:
 
 
 FRAMES: dict[str, Callable[[Card, str], FrameCodec]] = {
-    spectrum.SpectrumKind.name: _Spectra,
-    partials.PartialsKind.name: _Lobes,
-    grain.GrainKind.name: _Grains,
+    SpectrumKind.name: _Spectra,
+    PartialsKind.name: _Lobes,
+    GrainKind.name: _Grains,
 }

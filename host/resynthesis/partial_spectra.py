@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..contract.partials import in_bins, orders, spectra
-from ..engines.partials import HANN_ENERGY
+from ..kinds.spectrum.partial_analysis import HANN_ENERGY
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

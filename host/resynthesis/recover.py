@@ -15,8 +15,8 @@ from ..contract.encoder import Encoder, encoder_path
 from ..contract.model import Model
 from ..dsp import medoid
 from ..errors import UserError
-from ..kinds.clip import KeySettings
-from ..kinds.spectrum import GestureSettings
+from ..kinds.clip.kind import KeySettings
+from ..kinds.spectrum.kind import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.library import default_knobs
 from ..patch.motions import MotionSettings

@@ -13,8 +13,8 @@ import numpy as np
 from side_by_side import Times, ratio, side_by_side
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
-from timbrel.host.engines.frames import Character
-from timbrel.host.engines.spectrum import SpectrumEngine
+from timbrel.host.kinds.spectrum.engine import SpectrumEngine
+from timbrel.host.kinds.spectrum.frames import Character
 from timbrel.host.shipped import shipped_models
 
 MODEL = Model(shipped_models()["gm-chroma-8"])

@@ -23,8 +23,8 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
-from timbrel.host.engines.grain import GrainEngine
 from timbrel.host.events import NoteOn
+from timbrel.host.kinds.grain.engine import GrainEngine
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import scipy.signal
 from timbrel.host.dsp import stft, window
-from timbrel.host.engines.causal_phase import BasinPhase
-from timbrel.host.engines.coherent import CoherentVoicing
-from timbrel.host.engines.frames import Character
-from timbrel.host.engines.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
-from timbrel.host.engines.phase import LOSS_DB, NoisePhase
-from timbrel.host.engines.shape import FrameShape
+from timbrel.host.kinds.spectrum.causal_phase import BasinPhase
+from timbrel.host.kinds.spectrum.coherent import CoherentVoicing
+from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
+from timbrel.host.kinds.spectrum.phase import LOSS_DB, NoisePhase
+from timbrel.host.kinds.spectrum.shape import FrameShape
 
 Method = Callable[[np.ndarray, int, int], np.ndarray]
 

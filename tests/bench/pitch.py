@@ -21,7 +21,7 @@ import numpy as np
 import scipy.signal
 from phase_methods import hop_lines_db, modulation_db
 from timbrel.host.events import Event, NoteOff, NoteOn, PitchBend
-from timbrel.host.kinds.spectrum import GestureSettings
+from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings
 from timbrel.host.play.rack import Rack

@@ -29,7 +29,7 @@ import torch
 from timbrel.export.recovery.search import Searcher
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.clips.spectra import SpectraSound
+from timbrel.host.kinds.clip.spectra import SpectraSound
 from timbrel.host.pitch import sounding_note
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.code_track import clip_of

@@ -6,7 +6,7 @@ import numpy as np
 from listening import listen
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.spectrum import GestureSettings
+from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from timbrel.host.pitch import sounding_note

@@ -21,8 +21,8 @@ import numpy as np
 from jack_rig import jack_server, may_hurry, need
 from live import held
 from timbrel.host.audio.device import NullSink
-from timbrel.host.engines.streams.frame_maker import FrameInputs, FrameMaker
 from timbrel.host.events import ControlChange, NoteOn
+from timbrel.host.kinds.stream.frame_maker import FrameInputs, FrameMaker
 from timbrel.host.live.loop import Loop, RenderLoad
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
 from timbrel.host.midi.ports import Timed

@@ -19,7 +19,7 @@ import soxr
 from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
-from timbrel.host.kinds.grain import GrainSettings
+from timbrel.host.kinds.grain.kind import GrainSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.play.instrument import Instrument
 

@@ -12,8 +12,8 @@ from timbrel.export.instrument.kit import FIRST_KEY, KIT_KEYS, kit
 from timbrel.host.contract.card import Landmark
 from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.model import Model, open_session
-from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.errors import UserError
+from timbrel.host.kinds.clip.spectra import SpectraSound
 from timbrel.host.patch.library import open_patch
 from timbrel.train.batches.hits import hits
 from timbrel.train.families import trained

@@ -10,7 +10,6 @@ from timbrel.export.export import export
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.first_preset import PRESETS
 from timbrel.export.instrument.demo import DEMOS
-from timbrel.host.engines.table import ENGINES
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.table import KINDS
 from timbrel.host.patch.preset import Preset
@@ -68,9 +67,8 @@ def rows():
     """Functions that add a row for a kind and for a family, where the product has its own; they go with the module."""
     with pytest.MonkeyPatch.context() as patch:
 
-        def kind(one, engine):
+        def kind(one):
             patch.setitem(KINDS, one.name, one)
-            patch.setitem(ENGINES, one.name, engine)
             patch.setitem(PRESETS, one.name, lambda model: Preset(format=1, model=str(model.path)))
             patch.setitem(DEMOS, one.name, held)
 

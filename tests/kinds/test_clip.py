@@ -1,10 +1,4 @@
-"""A kind that decodes on a worker: in two rows and this file it passes from training to the stage unchanged.
-
-It stands in the place of the house's own clips while these tests run.
-"""
-
-import threading
-from concurrent.futures import ThreadPoolExecutor
+"""A kind that decodes on a worker: with a folder of its own it passes from training to the stage."""
 
 import numpy as np
 import pytest
@@ -16,11 +10,9 @@ from timbrel.export.graphs import Graphs
 from timbrel.host.contract.card import UniformPrior
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.protocol import VoiceSound
-from timbrel.host.engines.table import VOICE_LUFS
+from timbrel.host.engines.request import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.kinds.kind import Kind
 from timbrel.host.live import session
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
@@ -31,6 +23,8 @@ from timbrel.train.run import Run
 from torch import nn
 
 from ..patience import PATIENCE_SECONDS
+from .toy_clip.engine import ClipEngine
+from .toy_clip.kind import ToyClipKind
 
 LENGTH, LATENTS, RATE = 4096, 2, 44100
 PRESET = """format = 1
@@ -42,78 +36,6 @@ release_seconds = 0.05
 number = 70
 target = "latent.0"
 """
-
-
-class Clips(Kind):
-    name = "clip"
-    moved = "nothing"
-
-
-class ClipSound(VoiceSound):
-    """One voice's clip, [1, samples], once it is known which."""
-
-    clip = None
-
-
-class ClipEngine:
-    """Plays a clip from its beginning at each note, decoded for the code of the note's first sample.
-
-    Live it plays the clip that was decoded last; for each block it has the code decoded that its end asks for.
-    """
-
-    channels, lookback, age_ms = 1, 0, None
-    gate = threading.Event()  # the worker waits for it: a decoder that takes its time
-
-    def __init__(self, model, live, resting):
-        self._model, self._live, self.targets = model, live, {}
-        self._worker = ThreadPoolExecutor(1)
-        self._newest = None
-        self._asked = None
-        self._ask(np.array(resting, np.float32))
-
-    @property
-    def ready(self):
-        return self._newest is not None
-
-    @property
-    def idle(self):
-        return self._last.done()
-
-    def begin(self, pitch, time, key):
-        return ClipSound(key=pitch, on=time)
-
-    def render(self, streams, motion, start, count):
-        if self._live:
-            self._ask(motion.latents([0], np.array([start + count - 1]))[0])
-        return [self._sound(number, stream, motion, start, count) for number, stream in enumerate(streams)]
-
-    def prepare(self, streams, motion, now):
-        pass
-
-    def _ask(self, code):
-        if self._asked is None or not np.array_equal(code, self._asked):
-            self._asked = code
-            self._last = self._worker.submit(self._decode, code)
-
-    def _decode(self, code):
-        assert self.gate.wait(PATIENCE_SECONDS)
-        self._newest = self._model.decode(code[np.newaxis], np.zeros(1, np.intp))
-        return self._newest
-
-    def _sound(self, number, stream, motion, start, count):
-        sound = np.zeros((1, count), np.float32)
-        if stream.on >= start + count:
-            return sound
-        if stream.clip is None:
-            if self._live:
-                stream.clip = self._newest
-            else:
-                self._ask(motion.latents([number], np.array([stream.on]))[0])
-                stream.clip = self._last.result()
-        first = max(start, stream.on)
-        piece = stream.clip[:, first - stream.on : start + count - stream.on]
-        sound[:, first - start : first - start + piece.shape[1]] = piece
-        return sound
 
 
 class NoWeights(BaseModel):
@@ -140,7 +62,7 @@ def kind(rows, codes_of_its_own):
 
     def graphs(network, recipe, corpus, tonal):
         card = {
-            "kind": "clip",
+            "kind": ToyClipKind.name,
             "domain": "samples",
             "hop_length": LENGTH,
             "window": "rectangular",
@@ -149,7 +71,7 @@ def kind(rows, codes_of_its_own):
         }
         return Graphs(network.layer, None, False, False, codes_of_its_own(LATENTS), card)
 
-    rows.kind(Clips(), lambda model, asked: ClipEngine(model, asked.live, asked.rest))
+    rows.kind(ToyClipKind())
     rows.family("toy-clip", Generator, graphs)
 
 

@@ -1,6 +1,4 @@
-"""Frames that follow from one another: a kind that carries a state, in two rows and this file."""
-
-import dataclasses
+"""Frames that follow from one another: a kind that carries a state, with a folder of its own."""
 
 import numpy as np
 import onnx
@@ -12,11 +10,9 @@ from pydantic import BaseModel
 from timbrel.export.graphs import Graphs
 from timbrel.host.contract.card import RecurrentState, Scaling, UniformPrior
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.protocol import VoiceSound
-from timbrel.host.engines.table import VOICE_LUFS
+from timbrel.host.engines.request import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.kinds.kind import Kind
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
@@ -24,7 +20,10 @@ from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from torch import nn
 
-LENGTH, LATENTS, HIDDEN, RATE = 256, 2, 8, 44100
+from .toy_stream.engine import LENGTH
+from .toy_stream.kind import ToyStreamKind
+
+LATENTS, HIDDEN, RATE = 2, 8, 44100
 MEAN, DEVIATION = 0.01, 0.1
 PRESET = """format = 1
 model = "{model}"
@@ -35,53 +34,6 @@ release_seconds = 0.05
 number = 70
 target = "latent.0"
 """
-
-
-class Streams(Kind):
-    name = "stream"
-    carries_state = True
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Stream(VoiceSound):
-    """What one voice remembers, and what it has made and not given yet, [samples] up to sample ``made``."""
-
-    state: dict
-    pending: np.ndarray
-    made: int
-
-
-class StreamEngine:
-    """Steps the decoder once for each frame of each voice, from rest at its note-on."""
-
-    channels, lookback, ready, age_ms = 1, 0, True, None
-
-    def __init__(self, model):
-        self._model, self.targets = model, {}
-
-    def begin(self, pitch, time, key):
-        return Stream(key=pitch, on=time, state=self._model.at_rest(1), pending=np.zeros(0, np.float32), made=time)
-
-    def render(self, streams, motion, start, count):
-        return [self._sound(number, stream, motion, start, count) for number, stream in enumerate(streams)]
-
-    def prepare(self, streams, motion, now):
-        pass
-
-    def _sound(self, number, stream, motion, start, count):
-        pieces, scaling = [stream.pending], self._model.card.scaling
-        while stream.made < start + count:
-            code = motion.latents([number], np.array([stream.made]))
-            frame, stream.state = self._model.step(code, np.zeros(1, np.intp), stream.state)
-            pieces.append(frame[0] * scaling.deviation + scaling.mean)
-            stream.made += LENGTH
-        made = np.concatenate(pieces)
-        begin = max(start, stream.on)
-        given = max(0, start + count - begin)
-        stream.pending = made[given:]
-        sound = np.zeros((1, count), np.float32)
-        sound[0, count - given :] = made[:given]
-        return sound
 
 
 class NoWeights(BaseModel):
@@ -129,7 +81,7 @@ def kind(rows, codes_of_its_own):
     def graphs(network, recipe, corpus, tonal):
         seen.append(network)
         card = {
-            "kind": "stream",
+            "kind": ToyStreamKind.name,
             "domain": "samples",
             "hop_length": LENGTH,
             "window": "rectangular",
@@ -140,7 +92,7 @@ def kind(rows, codes_of_its_own):
         codes, state = codes_of_its_own(LATENTS), [RecurrentState(name="h", shape=[HIDDEN])]
         return Graphs(Decoder(network), None, False, False, codes, card, state=state)
 
-    rows.kind(Streams(), lambda model, *settings: StreamEngine(model))
+    rows.kind(ToyStreamKind())
     rows.family("toy-stream", Recurrent, graphs)
     return seen
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from timbrel.host.engines.clips.spectra import SpectraSound
 from timbrel.host.errors import UserError
+from timbrel.host.kinds.clip.spectra import SpectraSound
 from timbrel.train.batches.loops import check_loops, describe_loops, loop_data, loops, on_grid, sliced, taken
 from timbrel.train.batches.variants import LATE, THIN, THINNER, retimed, tilted
 from timbrel.train.families import trained

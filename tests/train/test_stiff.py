@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import orders, stretched
 from timbrel.host.dsp import window
-from timbrel.host.engines.partials import Layout, taken_apart
+from timbrel.host.kinds.spectrum.partial_analysis import Layout, taken_apart
 from timbrel.host.units import midi_to_hz
 from timbrel.train.batches.partials import in_span
 from timbrel.train.corpus import stiff as stiffs

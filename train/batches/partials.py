@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ...host.dsp import window
-from ...host.engines.partials import HANN_ENERGY, Layout, taken_apart
 from ...host.errors import UserError
+from ...host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, taken_apart
 from ...host.units import INAUDIBLE_HZ, midi_to_hz
 from ..corpus.pitch import single_note
 from ..corpus.stiff import stretch_of

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...host.contract.partials import LOBE_REACH, hann_lobe, spread
-from ...host.engines.partials import HANN_ENERGY
+from ...host.kinds.spectrum.partial_analysis import HANN_ENERGY
 from ...host.units import INAUDIBLE_HZ
 from ..data import Data
 from ..network import Autoencoder

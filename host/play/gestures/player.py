@@ -9,7 +9,7 @@ from ...contract.gesture import Gestures
 from ...contract.model import Model
 from ...controls import Ramp
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion
-from ...kinds.spectrum import CONTROLS, GestureSettings
+from ...kinds.spectrum.kind import CONTROLS, GestureSettings
 from ..motions.motion import MotionWrapper
 from .blend import Ways, scale_of
 from .code_distance import decibels

@@ -3,7 +3,8 @@
 import itertools
 
 import numpy as np
-from timbrel.host.engines.table import VOICE_LUFS, EngineRequest, engine_of
+from timbrel.host.engines.request import VOICE_LUFS, EngineRequest
+from timbrel.host.engines.table import engine_of
 from timbrel.host.patch.preset import PlaySettings
 
 SIZES = [(64,), (512,), (8192,), (1, 7, 100, 4096, 333)]  # samples at a time, by turns

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import timbrel
-from timbrel.host.kinds.clip import ClipSettings, KeySettings
-from timbrel.host.kinds.grain import GrainSettings
-from timbrel.host.kinds.stream import StreamSettings
+from timbrel.host.kinds.clip.kind import ClipSettings, KeySettings
+from timbrel.host.kinds.grain.kind import GrainSettings
+from timbrel.host.kinds.stream.kind import StreamSettings
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.macros import MacroSettings

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.engines.spectrum import SpectrumEngine
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import TuningSettings

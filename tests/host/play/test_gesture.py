@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.contract.gesture import Gestures
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.spectrum import RESTED
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.kinds.spectrum.engine import RESTED
 from timbrel.host.patch.library import Patch
 from timbrel.host.play import event_processor
 from timbrel.host.play.gestures import trajectory

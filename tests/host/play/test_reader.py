@@ -79,8 +79,8 @@ def told_apart(tree):
             yield from node.args[2:3]
 
 
-def test_only_the_desk_knows_the_numbers_of_controllers_that_mean_something_else():
-    knows = {HOST / "play" / "desk.py"}
+def test_only_the_controller_state_knows_the_numbers_of_controllers_that_mean_something_else():
+    knows = {HOST / "play" / "controller_state.py"}
     hearing = {path for path in HOST.rglob("*.py") if "ControlChange" in path.read_text(encoding="utf-8")} - knows
     assert len(hearing) >= 8
     for path in hearing:

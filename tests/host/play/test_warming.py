@@ -1,7 +1,7 @@
 """Machines that play unheard."""
 
-from timbrel.host.engines import partials
 from timbrel.host.events import NoteOn
+from timbrel.host.kinds.spectrum import partial_analysis
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.warming import prime, warm_up
@@ -42,9 +42,9 @@ def test_a_machine_warms_up_with_soft_notes_of_all_pitch_classes_on_all_of_its_c
 
 def test_after_another_has_warmed_up_a_rack_makes_no_tables_when_keys_go_down():
     patches = {0: open_patch("gm-chroma-8")}  # spectra, which are taken apart by tables
-    partials._comb.cache_clear()
+    partial_analysis._comb.cache_clear()
     warm_up(Rack(patches, 48000, live=True), BLOCK, [0])
-    made = partials._comb.cache_info().misses
+    made = partial_analysis._comb.cache_info().misses
     rack = Rack(patches, 48000, live=True)
     rack.process([NoteOn(0, 0, key, 90) for key in range(60, 72)], BLOCK)
-    assert partials._comb.cache_info().misses == made == 12
+    assert partial_analysis._comb.cache_info().misses == made == 12

@@ -10,10 +10,10 @@ from onnx import helper
 from timbrel.host.audio.files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
-from timbrel.host.engines.causal_phase import BasinPhase
-from timbrel.host.engines.fundamental import fundamentals
-from timbrel.host.engines.harmonic_shift import LOBE, Relaid, moved_down, octaves_above
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.kinds.spectrum.causal_phase import BasinPhase
+from timbrel.host.kinds.spectrum.fundamental import fundamentals
+from timbrel.host.kinds.spectrum.harmonic_shift import LOBE, Relaid, moved_down, octaves_above
 from timbrel.host.patch.library import open_patch
 from timbrel.host.resynthesis.effect import Insert
 from timbrel.host.resynthesis.process import with_options

@@ -1,1 +1,0 @@
-"""Clips: decoded and kept, and read at any pitch."""

@@ -1,0 +1,1 @@
+"""Models of whole clips: settings, the engine, the store of decoded clips and their resampling."""

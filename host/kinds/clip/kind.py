@@ -1,0 +1,274 @@
+"""The kind ``clip``: whole sounds, each from a code, that keys strike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from ...dsp import medoid
+from ...errors import nearest
+from ...settings import Fault, Knob, Misplaced, SettingsSection, controls_of
+from ...units import Range
+from ..kind import Keying, Kind, KindCard
+from .drums import drum_key
+
+UNMOVED = 60.0  # the pitch, in semitones, at which a clip sounds as recorded: middle C
+SPECTRA_A_TRANSFORM = 4  # at least: less overlap, and spectra do not add up to a sound
+LABEL = "clip.label"
+
+
+class ClipSettings(SettingsSection):
+    """The [clip] table of a preset: how keys play clips. What knobs move is read when a note begins.
+
+    ``start`` and ``length`` say in parts of the clip what is played of it, as far as it goes; ``pitch`` in semitones;
+    ``reverse`` from its end to its beginning. ``trigger``: ``one-shot`` plays it to its end however long the key is
+    down, ``gated`` while it is. What ``loop`` goes back to is ``loop_start``, in parts of what is played; its end and
+    its beginning overlap by ``crossfade_seconds``, with equal power. ``label`` is one of a model that has them.
+
+    ``trigger`` is ``gated`` by default where a clip loops, or where one voice is for all keys; else ``one-shot``.
+    """
+
+    start: Annotated[float, Field(ge=0, le=0.99), Knob("of the clip")] = 0.0
+    length: Annotated[float, Field(ge=0.001, le=1), Knob("of the clip")] = 1.0
+    pitch: Annotated[float, Field(ge=-48, le=48), Knob("semitones")] = 0.0
+    reverse: Annotated[float, Field(ge=0, le=1), Knob("backwards from 0.5 on")] = 0.0
+    trigger: Literal["one-shot", "gated"] | None = None
+    loop: bool = False
+    loop_start: Annotated[float, Field(ge=0, le=0.99), Knob("of what is played")] = 0.0
+    crossfade_seconds: Annotated[float, Field(ge=0, le=2), Knob("s")] = 0.02
+    label: str | None = None
+
+    @model_validator(mode="after")
+    def _loops_where_it_says_how(self) -> "ClipSettings":
+        if self.loop and self.trigger == "one-shot":
+            raise ValueError("trigger 'one-shot' and loop, which would never end; use trigger = \"gated\"")
+        given = [name for name in ("loop_start", "crossfade_seconds") if name in self.model_fields_set]
+        if given and not self.loop:
+            raise ValueError(f"{given[0]} without loop; add loop = true, or remove it")
+        return self
+
+    def values(self) -> dict[str, float]:
+        """Return the rest positions of the targets in [clip] that every model has."""
+        names = [name for name in CONTROLS if self.loop or name not in OF_LOOPS]
+        return {name: float(getattr(self, name.removeprefix("clip."))) for name in names}
+
+
+CONTROLS = controls_of(ClipSettings, "clip")
+OF_LOOPS = ("clip.loop_start", "clip.crossfade_seconds")
+
+
+def _key_number(key: object) -> object:
+    return drum_key(key) if isinstance(key, str) else key
+
+
+class KeySettings(SettingsSection):
+    """One of [[keys]]: a key of a kit, a number or the name of a General MIDI drum, and the clip that it plays.
+
+    The clip is that of a ``code``, one number a latent, or of a ``label``: of the model's landmarks, or of its own
+    labels, if it has such; then a ``code`` may say which of those it is. ``pitch_semitones`` moves it, and ``gain_db``
+    is its own gain. A key cuts what sounds of its ``choke`` group.
+    """
+
+    key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
+    code: list[float] | None = None
+    label: str | None = None
+    pitch_semitones: Annotated[float, Field(ge=-48, le=48)] = 0.0
+    gain_db: Annotated[float, Field(ge=-60, le=24)] = 0.0  # models may make a kick 22 dB softer than a hat
+    choke: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_clip(self) -> "KeySettings":
+        if self.code is None and self.label is None:
+            raise ValueError(f"key {self.key} has no clip; give it a code or a label")
+        return self
+
+
+class ClipSections(SettingsSection):
+    """The tables of a preset that are for clips."""
+
+    clip: ClipSettings | None = None
+    keys: list[KeySettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_entry_a_key(self) -> "ClipSections":
+        first: dict[int, int] = {}
+        for place, entry in enumerate(self.keys):
+            if entry.key in first:
+                raise Misplaced(("keys", place), f"key {entry.key} is in [[keys]] {first[entry.key] + 1} too; keep one")
+            first[entry.key] = place
+        return self
+
+
+class Hit(NamedTuple):
+    """A key's clip: its code, or that of the knobs; the number of its label, or the one that is turned to."""
+
+    code: tuple[float, ...] | None
+    label: int | None
+
+
+def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
+    """Return the clips of a preset's [[keys]], by key; these have no faults with the model of ``card``."""
+    found = {}
+    for entry in keys:
+        code = entry.code
+        if code is None:
+            marks = [mark.latent for mark in card.landmarks if mark.label == entry.label]
+            code = marks[medoid(np.array(marks))] if marks else None
+        label = card.labels.index(entry.label) if entry.label in card.labels else None
+        found[entry.key] = Hit(None if code is None else tuple(code), label)
+    return found
+
+
+def strikes(own: ClipSections, play: Any) -> bool:
+    """Return whether clips sound to their ends; ``play`` is the preset's [play]."""
+    settings = own.clip or ClipSettings()
+    if settings.trigger is not None:
+        return settings.trigger == "one-shot"
+    return bool(play.mode == "poly" and not settings.loop)
+
+
+class ClipKind(Kind):
+    """Models that give whole clips: samples, or the magnitudes of many spectra."""
+
+    name = "clip"
+    moved = "clip in pitch"
+    sections = ("clip", "keys")
+    decodes_notes = False
+    controls = CONTROLS
+    instead = " ([clip] has what clips can do)"
+    enveloped = ("magnitude",)
+    most_envelope_points = 1 << 16
+    of_clips = True
+    attack_seconds = 0.0
+    takes_no_sound = "it encodes whole clips, not a sound as it goes on; 'timbrel recover' finds the code of a clip"
+
+    def check(self, card: KindCard) -> None:
+        """See `Kind.check`."""
+        super().check(card)
+        if card.chroma is not None:
+            raise ValueError("chroma must be null with kind 'clip', whose keys move the pitch")
+        if card.domain == "samples":
+            self._check_samples(card)
+        elif card.domain == "magnitude":
+            self._check_magnitudes(card)
+        else:
+            raise ValueError(
+                f"domain {card.domain!r} does not go with kind 'clip', whose frames are 'samples' or 'magnitude'"
+            )
+
+    def _check_samples(self, card: KindCard) -> None:
+        if card.transform_length is not None:
+            raise ValueError("transform_length does not go with clips of samples; leave it out")
+        if card.hop_length != card.frame_length:
+            raise ValueError(f"hop_length {card.hop_length} of a clip of samples must be its length, as frame_length")
+        if card.window != "rectangular":
+            raise ValueError(f"window {card.window!r} does not go with clips of samples, which are 'rectangular'")
+
+    def _check_magnitudes(self, card: KindCard) -> None:
+        length, hop = card.transform_length, card.hop_length
+        if length is None or length % 2 or length < SPECTRA_A_TRANSFORM * hop:
+            raise ValueError(
+                f"transform_length {length} of a clip of magnitudes must be even, and {SPECTRA_A_TRANSFORM} times "
+                f"hop_length {hop} or more"
+            )
+        if card.frame_length % hop:
+            raise ValueError(f"frame_length {card.frame_length} of a clip must be a multiple of hop_length {hop}")
+        if card.window != "hann":
+            raise ValueError(f"window {card.window!r} does not go with clips of magnitudes, whose window is 'hann'")
+        if card.envelope_points and card.frame_length % card.envelope_points:
+            raise ValueError(
+                f"envelope_points {card.envelope_points} of a clip must divide frame_length {card.frame_length}"
+            )
+
+    def own(self, sections: ClipSections) -> ClipSections:
+        """Return both of its tables."""
+        return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
+
+    def targets(self, own: ClipSections, card: KindCard) -> dict[str, Range]:
+        """See `Kind.targets`."""
+        settings = own.clip or ClipSettings()
+        spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
+        return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
+
+    def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
+        """See `Kind.choices`."""
+        return {LABEL: card.labels} if len(card.labels) > 1 else {}
+
+    def faults(self, own: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        """See `Kind.faults`."""
+        settings = own.clip or ClipSettings()
+        if settings.label is not None and settings.label not in card.labels:
+            known = nearest(settings.label, card.labels) if card.labels else ", which has none; remove it"
+            yield Fault(("clip", "label"), f"clip.label {settings.label!r} is no label of model {card.name!r}{known}")
+        if settings.trigger == "one-shot" and play.mode != "poly":
+            yield Fault(
+                ("clip", "trigger"),
+                f"clip.trigger 'one-shot' is for play.mode 'poly', where each key is a voice, not "
+                f"{play.mode!r}; change one of them",
+            )
+        if not own.keys:
+            return
+        if play.mode != "poly":
+            yield Fault(
+                ("play", "mode"),
+                f"play.mode {play.mode!r} has one voice for all keys, and [[keys]] give each its own; remove "
+                "it (a choke group lets keys cut each other)",
+            )
+        if tuning.model_fields_set:
+            yield Fault(("tuning",), "[tuning] says what keys sound, and so do [[keys]]; remove [tuning]")
+        for place, entry in enumerate(own.keys):
+            for inside, what in _key_faults(entry, card):
+                yield Fault(("keys", place, inside), f"[[keys]] {place + 1}: {what}")
+
+    def keying(self, own: ClipSections, play: Any) -> Keying:
+        """See `Kind.keying`."""
+        chokes = {entry.key: entry.choke for entry in own.keys if entry.choke is not None}
+        gains_db = {entry.key: entry.gain_db for entry in own.keys if entry.gain_db}
+        return Keying(strikes=strikes(own, play), chokes=chokes, gains_db=gains_db)
+
+    def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
+        """See `Kind.pitches`."""
+        return {entry.key: UNMOVED + entry.pitch_semitones for entry in own.keys} or tuned
+
+    def label(self, own: ClipSections) -> str | None:
+        """See `Kind.label`."""
+        return own.clip.label if own.clip else None
+
+    def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
+        """See `Kind.tables`."""
+        told = {} if label is None else {"label": label}
+        kept = {"loop": True, "trigger": "gated"} if held else {}
+        return {"clip": ClipSettings.model_validate(told | kept)} if told or kept else {}
+
+    def frames(self, card: KindCard) -> list[tuple[str, str]]:
+        """See `Kind.frames`."""
+        seconds = card.frame_length / card.sample_rate
+        made = "as samples"
+        if card.transform_length is not None:
+            spectra, bins = card.frame_length // card.hop_length + 1, card.transform_length // 2 + 1
+            made = (
+                f"of {spectra} spectra of {bins} magnitudes, {1000 * card.hop_length / card.sample_rate:.1f} ms apart"
+            )
+        if card.envelope_points:
+            made += f", under an envelope of {card.envelope_points} points"
+        told = [
+            ("kind", f"clip, {card.sample_rate} Hz"),
+            ("clip", f"{card.frame_length} samples ({seconds:.3g} s) {made}"),
+        ]
+        return told + ([("labels", ", ".join(card.labels))] if card.labels else [])
+
+
+def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
+    """The faults of one of [[keys]] with a model: the name in it, and what is wrong."""
+    count, marks = len(card.latents), sorted({mark.label for mark in card.landmarks})
+    if entry.code is not None and len(entry.code) != count:
+        yield "code", f"code has {len(entry.code)} numbers, model {card.name!r} has {count} latents; give {count}"
+    if entry.label is None or entry.label in card.labels:
+        return
+    known: Sequence[str] = [*card.labels, *marks]
+    if entry.label not in known:
+        hint = nearest(entry.label, known) if known else ", which has none; give a code"
+        yield "label", f"label {entry.label!r} is no label or landmark of model {card.name!r}{hint}"
+    elif entry.code is not None:
+        yield "label", f"label {entry.label!r} of a landmark and code, which both say the code; give one of them"

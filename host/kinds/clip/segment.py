@@ -1,0 +1,117 @@
+"""The part of a clip that a note plays: from where, how far, in which direction, and where it loops."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .octaves import ResampledClip
+from .reading import BITS, Places, Request
+
+Array = npt.NDArray[np.float32]
+
+
+class ClipSegment(NamedTuple):
+    """A part of a clip, in samples of it; places in it count from where it begins to sound, in parts of a sample.
+
+    ``period`` is 0 where it does not loop. Else it goes on at ``loop`` after every ``period`` samples from there,
+    while its last ``cross`` samples fade out over the first of the loop. ``fade`` is how long its end fades.
+    """
+
+    first: int
+    length: int
+    backwards: bool
+    fade: int
+    loop: int = 0
+    period: int = 0
+    cross: int = 0
+
+    @classmethod
+    def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":
+        """Return the part of a clip of ``whole`` samples that the targets' ``values`` say, by their names."""
+        first = min(round(values["clip.start"] * whole), whole - 1)
+        length = max(1, min(round(values["clip.length"] * whole), whole - first))
+        backwards = values["clip.reverse"] >= 0.5
+        if not loops:
+            as_recorded = not backwards and first + length == whole
+            return cls(first, length, backwards, 0 if as_recorded else min(fade, length // 2))
+        loop = min(round(values["clip.loop_start"] * length), length - 1)
+        cross = min(round(values["clip.crossfade_seconds"] * sample_rate), (length - loop) // 2)
+        return cls(first, length, backwards, 0, loop, length - loop - cross, cross)
+
+    def wrapped(self, place: int) -> int:
+        """Return the place of the first time around the loop, or the second, that sounds as a place does."""
+        turn, since = self.period << BITS, place - (self.loop << BITS)
+        return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
+
+    def inside(self, place: int, step: int, count: int) -> int:
+        """Return how many of so many samples from a place on it has, where places lie a step apart: all in a loop."""
+        if self.period:
+            return count
+        return max(0, min(count, -((place - (self.length << BITS)) // step)))
+
+    def straight(self, place: int, step: int, count: int) -> tuple[int, int] | None:
+        """Return the first place in the clip and the step there of so many places, a step apart, from a place on.
+
+        None where one of them is not to be heard as it is in the clip, or is not after the one before.
+        """
+        last = place + step * (count - 1)
+        if last >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
+            turn, since = self.period << BITS, (self.loop + self.period) << BITS
+            if not self.period or place - since < self.cross << BITS or last - since >= turn:
+                return None
+            place -= turn
+        if self.backwards:
+            return ((self.first + self.length - 1) << BITS) - place, -step
+        return (self.first << BITS) + place, step
+
+    def ahead(self, place: int, step: int) -> int:
+        """Return how many places, a step apart, are `straight` from a place on."""
+        end = (self.loop + self.period if self.period else self.length - self.fade) << BITS
+        if self.period and place >= end + (self.cross << BITS):
+            end += self.period << BITS
+        return max(0, -((place - end) // step))
+
+    def asks(
+        self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
+    ) -> list[tuple[Request, int, Array | None]]:
+        """Return requests whose sum is what sounds at places, [n]: each from which of these on, and times what, [n].
+
+        Args:
+            clip, coming, share, step: as of `Request`.
+            places: rising; where it loops, from one that is `wrapped`.
+        """
+        if not self.period:
+            weight = None
+            if self.fade and places[-1] >= (self.length - self.fade) << BITS:
+                left = ((self.length << BITS) - places) * (1.0 / (self.fade << BITS))
+                weight = np.minimum(left, 1.0).astype(np.float32)
+            return [(Request(clip, self._of_clip(places), step, coming, share), 0, weight)]
+        begin, turn, cross = self.loop << BITS, self.period << BITS, self.cross << BITS
+        since = places - begin
+        again = since >= turn
+        since = np.where(again, since % turn, since)
+        fading = again & (since < cross)
+        head = Request(clip, self._of_clip(begin + since), step, coming, share)
+        if not fading.any():
+            return [(head, 0, None)]
+        angle = np.where(fading, since, 0) * (np.pi / 2 / cross)
+        rise = np.where(fading, np.sin(angle), 1.0).astype(np.float32)
+        fall = np.where(fading, np.cos(angle), 0.0).astype(np.float32)
+        there = np.flatnonzero(fading)
+        first, last = int(there[0]), int(there[-1]) + 1
+        late = begin + turn + np.where(fading, since, 0)[first:last]
+        tail = Request(
+            clip,
+            self._of_clip(late),
+            step if len(step) == 1 else step[first:last],
+            coming,
+            None if share is None else share[first:last],
+        )
+        return [(head, 0, rise), (tail, first, fall[first:last])]
+
+    def _of_clip(self, places: Places) -> Places:
+        """Return where places lie in the clip."""
+        if self.backwards:
+            return ((self.first + self.length - 1) << BITS) - places
+        return (self.first << BITS) + places

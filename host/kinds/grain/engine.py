@@ -1,0 +1,331 @@
+"""Clouds of short sounds: the engine of models of kind ``grain``."""
+
+import functools
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.model import Model
+from ...controls import RAMP_SECONDS, Ramp
+from ...dsp import gaussian_noise, moved_up, uniforms
+from ...engines.protocol import MIDDLE_C, Motion, VoiceSound
+from ...engines.request import MAX_BLOCK, VOICE_LUFS, EngineRequest
+from ...units import db_to_gain
+from .kind import CONTROLS, GrainSettings
+from .source import Cut, source_of
+
+Array = npt.NDArray[np.float32]
+
+# A texture's voice on each side: of noise this loud, one sample in 200 passes the limiter's knee. Recordings of rain
+# and sea come near it; codes between and beyond them may decode to a hundred times its power.
+LOUDEST_TEXTURE_DB = -12.0
+STEP = 128  # samples over which the density counts as constant: a ramp of 20 ms has four steps or more
+MOST_A_SECOND = CONTROLS["grain.density"].high  # grains of a voice, also where an overlap asks for more
+FILL = 8  # grains at most that begin before a note: a note-on must not hold up its block
+DRAWS = 64  # grains whose random numbers are drawn at a time
+WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
+COLUMNS = NOISE + 2
+ROOM = 8192  # samples of a voice's buffer, which grows where it must: short ones stay in a processor's cache
+EDGE = 0.05  # of the length of a window of shape 0, for each of its two edges
+SHAPES = 256  # steps from shape 0 to 1, so that windows can be cached
+FURTHEST = 72.0  # semitones of transposition at most, from all sources: of a frame of 64 samples, one is left
+
+
+class GrainClock:
+    """The number of grains that have begun since the start, as a real number: the density, integrated in steps.
+
+    It is common to all voices: each begins a grain whenever the count has grown by 1.
+    """
+
+    def __init__(self, density: float) -> None:
+        """Begin with the ``density`` at sample 0, in grains a sample, > 0."""
+        self._times, self._counts, self._densities = [0], [0.0], [density]
+
+    def advance(self, end: int, density: Callable[[int], float]) -> None:
+        """Extend the count to all samples before ``end``; what lies before the last call is forgotten.
+
+        ``density(time)`` is in grains a sample, > 0.
+        """
+        del self._times[:-1], self._counts[:-1], self._densities[:-1]
+        while (time := self._times[-1] + STEP) < end:
+            self._counts.append(self._counts[-1] + self._densities[-1] * STEP)
+            self._times.append(time)
+            self._densities.append(density(time))
+
+    def at(self, time: int) -> tuple[float, float]:
+        """Return the count at a sample, and the density there."""
+        step = bisect_right(self._times, time) - 1
+        return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
+
+    def when(self, count: float) -> tuple[float, float]:
+        """Return the sample, with its fraction, at which the count is reached, and the density there."""
+        step = bisect_right(self._counts, count) - 1
+        return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
+
+
+class PlannedGrain(NamedTuple):
+    """A grain that is to come: the sample on which it begins, and its random numbers."""
+
+    onset: int
+    number: int
+    density: float  # of the grains around it, in grains a sample
+    chance: list[float]
+
+
+@dataclass(slots=True, kw_only=True)
+class GrainStream(VoiceSound):
+    """One voice's grains; ``pending`` is the sum so far of what sounds later, [2, samples] from ``origin`` on."""
+
+    note: int
+    origin: int
+    pending: Array
+    next_count: float | None = None  # of `GrainClock`, at which its next grain begins; None before the first
+    waiting: list[PlannedGrain] = field(default_factory=list)
+    drawn: int = 0
+    chances: list[list[float]] = field(default_factory=list)
+
+
+Due = tuple[int, GrainStream, PlannedGrain]
+
+
+class GrainEngine:
+    """Decodes a frame for each grain, makes a sound of it, and places it on its sample.
+
+    A voice's grid of grains begins at its note-on and goes on by the density, whatever that is at each moment. From its
+    place in the grid a grain is late by a random part of the time to the next, up to ``jitter``: with a jitter of 1 the
+    texture has no spectral line at the rate of its grains. The first is never late. Where grains overlap, those sound
+    too that would have begun up to one length before the note, at most `FILL`, further apart and louder if there were
+    more: the first sample has the full overlap, and the envelope shapes the attack. Where grains do not overlap, none
+    begins before the note, and the first is heard from its beginning.
+
+    What moves is read on the sample on which a grain begins; for those before the note, at the note-on. Random numbers
+    follow from the seed, the number of the note and that of the grain alone. All grains that begin in a block are
+    decoded in one run. Their level is such that a dense texture is as loud with any density, length and shape. A code
+    that no training sound has may decode to any power: grains are limited to the power of ``loudest``, or to that of
+    the model at its default code if that is more.
+    """
+
+    channels = 2
+    lookback = 0
+    ready = True
+    age_ms = None
+
+    def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
+        """Make its tables.
+
+        Args:
+            loudest: root mean square of a dense texture, at the model's own scale.
+            max_block: the longest block that `render` will be asked for.
+        """
+        card = model.card
+        self._model, self._max_block = model, max_block
+        self._rate = card.sample_rate
+        self._seed, self._transposing = settings.seed, settings.keys == "transpose"
+        self.targets = {
+            name: Ramp(value, round(RAMP_SECONDS * self._rate)) for name, value in settings.values(card).items()
+        }
+        self._at_onset = [
+            self.targets[f"grain.{name}"]
+            for name in ("length", "shape", "pitch", "spread", "level_jitter", "code_jitter", "lowpass_hz")
+        ]
+        self._length, self._jitter = self.targets["grain.length"], self.targets["grain.jitter"]
+        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
+        self._deviations = np.array([latent.std for latent in card.latents], np.float32)
+        self._low = np.array([latent.low for latent in card.latents], np.float32)
+        self._high = np.array([latent.high for latent in card.latents], np.float32)
+        default = np.array([[latent.default for latent in card.latents]], np.float32)
+        even = np.ones(card.frame_length, np.float32)
+        at_default = self._source.power(model.decode(default, np.zeros(0, np.intp))[0], 1.0, even)
+        self.highest_power = max(loudest**2, at_default)  # of a grain
+        self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
+        self._decoded: dict[bytes, Array] = {}  # what was decoded last, by code
+        self._no_chroma = np.zeros(0, np.intp)
+        self._pace = GrainClock(self._density(0))
+        self._voices_begun = 0
+
+    def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
+        """See `Engine.begin`."""
+        pending = np.zeros((2, ROOM), np.float32)
+        self._voices_begun += 1
+        return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
+
+    def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
+        """See `Engine.render`; blocks follow each other from sample 0 on.
+
+        Levels: a dense texture of grains has the power of a frame.
+        """
+        assert count <= self._max_block
+        end = start + count
+        self._pace.advance(end, self._density)
+        due: list[Due] = []
+        for voice, stream in enumerate(streams):
+            self._schedule(stream, end)
+            last = end if stream.end is None else min(end, stream.end)
+            ready = sorted(grain for grain in stream.waiting if grain.onset < last)
+            if ready:
+                stream.waiting = [grain for grain in stream.waiting if grain.onset >= last]
+                due += [(voice, stream, grain) for grain in ready]
+        if due:
+            self._add(due, motion, start)
+        for ramp in self.targets.values():
+            ramp.forget(end)
+        return [self._read_block(stream, start, count) for stream in streams]
+
+    def prepare(self, streams: Sequence[GrainStream], motion: Motion, now: int) -> None:
+        """See `Engine.prepare`: grains are made as they come."""
+
+    def _density(self, time: int) -> float:
+        """Return the density in grains a sample."""
+        if "grain.density" in self.targets:
+            return self.targets["grain.density"].value(time) / self._rate
+        length = min(self._length.value(time) * self._rate, self._source.longest(1.0))
+        return min(1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length), MOST_A_SECOND / self._rate)
+
+    def _schedule(self, stream: GrainStream, end: int) -> None:
+        """Schedule the grains whose places in the grid are before sample ``end``."""
+        if stream.next_count is None:
+            stream.next_count = self._schedule_onset(stream)
+        while True:
+            place, density = self._pace.when(stream.next_count)
+            if place >= end:
+                return
+            self._schedule_grain(stream, place, density, self._jitter.value(math.floor(place)))
+            stream.next_count += 1.0
+
+    def _schedule_onset(self, stream: GrainStream) -> float:
+        """Schedule a grain on the note-on, and those before it; return the count at the next."""
+        count, density = self._pace.at(stream.on)
+        jitter = self._jitter.value(stream.on)
+        length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
+        self._schedule_grain(stream, stream.on, density, 0.0)
+        if density * length > 1.0:
+            spaced = min(density, FILL / length)
+            for before in range(1, math.ceil(spaced * length) + 1):
+                self._schedule_grain(stream, stream.on - before / spaced, spaced, jitter)
+        return count + 1.0
+
+    def _schedule_grain(self, stream: GrainStream, place: float, density: float, jitter: float) -> None:
+        number = stream.drawn
+        if number % DRAWS == 0:
+            stream.chances = uniforms(self._seed, stream.note, number, DRAWS, COLUMNS).tolist()
+        chance = stream.chances[number % DRAWS]
+        stream.drawn += 1
+        onset = math.floor(place + chance[WHEN] * jitter / density + 0.5)
+        stream.waiting.append(PlannedGrain(onset, number, density, chance))
+
+    def _add(self, due: list[Due], motion: Motion, start: int) -> None:
+        """Make all grains that are due and add them, those of a stream in order of time."""
+        voices = [voice for voice, _, _ in due]
+        times = [max(grain.onset, stream.on) for _, stream, grain in due]
+        moments = np.array(times, np.int64)
+        bends = motion.bend_semitones(voices, moments).tolist()
+        codes = motion.latents(voices, moments)
+        cuts, windows, sides, jittered = [], [], [], []
+        for (_, stream, grain), time, bend in zip(due, times, bends, strict=True):
+            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = [r.value(time) for r in self._at_onset]
+            pitch += bend
+            if self._transposing:
+                pitch += stream.pitch_at(time) - MIDDLE_C
+            ratio = 2.0 ** (min(max(pitch, -FURTHEST), FURTHEST) / 12.0)
+            samples = min(max(2, round(length * self._rate)), self._source.longest(ratio))
+            window, energy = _window(samples, round(shape * SHAPES))
+            level = 10.0 ** (level_jitter * (2.0 * grain.chance[LEVEL] - 1.0) / 20.0)
+            level *= math.sqrt(2.0 / max(1.0, grain.density * energy))
+            angle = math.pi / 4 * (1.0 + spread * (2.0 * grain.chance[SIDE] - 1.0))
+            cuts.append(Cut(samples, ratio, lowpass / self._rate))
+            windows.append(window)
+            sides.append((level * math.cos(angle), level * math.sin(angle)))
+            jittered.append(code_jitter)
+        chances = [grain.chance for _, _, grain in due]
+        if any(jittered):
+            frames = self._model.decode(self._jittered(codes, jittered, chances), self._no_chroma)
+        else:
+            frames = self._decode(codes)
+        sounds = self._source.grains(frames, cuts, [chance[NOISE:] for chance in chances])
+        for (_, stream, grain), frame, cut, sound, window, gains in zip(
+            due, frames, cuts, sounds, windows, sides, strict=True
+        ):
+            power = self._source.power(frame, cut.ratio, window)
+            if power > self.highest_power:
+                window = window * np.float32(math.sqrt(self.highest_power / power))
+            self._place(stream, grain.onset, sound * window, gains, start)
+
+    def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
+        """Return codes with random offsets, clipped to the spans of the latents."""
+        codes, latents = codes.copy(), codes.shape[1]
+        room = len(self._code_noise) - latents
+        for code, amount, chance in zip(codes, amounts, chances, strict=True):
+            if amount > 0.0:
+                place = int(chance[CODE] * room)
+                moved = self._code_noise[place : place + latents] * self._deviations
+                moved *= amount
+                moved += code
+                np.maximum(moved, self._low, out=moved)
+                np.minimum(moved, self._high, out=code)
+        return codes
+
+    def _decode(self, codes: Array) -> Array:
+        """Return frames, [rows, frame_width]; each new code is decoded once."""
+        names = [code.tobytes() for code in codes]
+        new = {name: row for row, name in enumerate(names) if name not in self._decoded}
+        if len(new) == len(names):
+            frames = self._model.decode(codes, self._no_chroma)
+            self._decoded = dict(zip(names, frames, strict=True))
+            return frames
+        if new:
+            frames = self._model.decode(codes[list(new.values())], self._no_chroma)
+            self._decoded |= zip(new, frames, strict=True)
+        self._decoded = {name: self._decoded[name] for name in names}
+        return np.stack([self._decoded[name] for name in names])
+
+    def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
+        """Add a grain to both channels of a stream, from its note-on on; samples before ``start`` are not needed."""
+        if onset < stream.on:
+            sound, onset = sound[stream.on - onset :], stream.on
+        self._make_room(stream, start, onset + len(sound))
+        at = onset - stream.origin
+        for side, gain in zip(stream.pending, gains, strict=True):
+            side[at : at + len(sound)] += sound * gain
+
+    def _read_block(self, stream: GrainStream, start: int, count: int) -> Array:
+        self._make_room(stream, start, start + count)
+        at = start - stream.origin
+        if at >= 0:
+            return stream.pending[:, at : at + count]
+        sound = np.zeros((2, count), np.float32)
+        begun = min(-at, count)
+        sound[:, begun:] = stream.pending[:, : count - begun]
+        return sound
+
+    def _make_room(self, stream: GrainStream, now: int, end: int) -> None:
+        """Make the buffer reach to sample ``end``: pending sound moves to the front, of a longer one if need be."""
+        if end - stream.origin <= stream.pending.shape[1]:
+            return
+        done = max(now, stream.origin) - stream.origin
+        stream.origin += done
+        stream.pending = moved_up(stream.pending, done, end - stream.origin)
+
+
+@functools.lru_cache(maxsize=256)
+def _window(length: int, shape: int) -> tuple[Array, float]:
+    """Return a window and the sum of its squares; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
+    turn = 2 * np.pi * (np.arange(length) + 0.5) / length
+    if 2 * shape <= SHAPES:
+        taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES
+        edge = np.minimum(np.minimum(turn, 2 * np.pi - turn) / taper, np.pi)
+        window = 0.5 - 0.5 * np.cos(edge)
+    else:
+        blackman = 2 * shape / SHAPES - 1
+        window = 0.5 - 0.5 * np.cos(turn) - 0.08 * blackman * (1 - np.cos(2 * turn))
+    return window.astype(np.float32), float(window @ window)
+
+
+def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
+    """Return the engine of a model of grains, whose voices are limited near the loudness of the limiter's knee."""
+    loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
+    return GrainEngine(model, request.own or GrainSettings(), MAX_BLOCK, loudest)

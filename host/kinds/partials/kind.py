@@ -1,0 +1,31 @@
+"""The kind ``partials``: heights of harmonics and bands of noise at a note's own pitch, whose phases a voice finds."""
+
+from typing import Any
+
+from ..kind import KindCard
+from ..spectrum.kind import SpectrumKind
+
+
+class PartialsKind(SpectrumKind):
+    """Models that give partials and noise, one frame a hop; the [gesture] table of presets is that of ``spectrum``."""
+
+    name = "partials"
+    moved = "pitch"
+    played = ("noise", "keep_formants", "unison", "detune_cents", "width")
+    instead = " (its partials have phases of their own)"
+    of_magnitudes = False
+    domain = "partials"
+
+    def check(self, card: KindCard) -> None:
+        """See `Kind.check`."""
+        super().check(card)
+        if card.partials is None:
+            raise ValueError("kind 'partials' needs the layout of its frames; give partials")
+        if card.chroma is not None:
+            raise ValueError("chroma does not go with kind 'partials', which takes a pitch; leave it out")
+
+    def frames(self, card: Any) -> list[tuple[str, str]]:
+        """See `Kind.frames`."""
+        [_, frame, hop], layout = super().frames(card), card.partials
+        told = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
+        return [("kind", told), frame, hop]

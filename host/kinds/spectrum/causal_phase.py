@@ -1,0 +1,173 @@
+"""Finds phases that fit magnitudes, frame after frame, from the past alone.
+
+The logarithm of a spectrum's magnitudes tells how its phases go on in time and from bin to bin (for a Gaussian window
+exactly, else nearly: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT
+magnitude", IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak is advanced in time; its basin, from valley to
+valley, is filled from the peak outward; then basins that change are fitted to what sounds already, as Griffin and Lim
+do with all frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE
+TASLP 15:5, 2007).
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ...dsp import from_middle, white_noise, window
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+Spectrum = npt.NDArray[np.complex64]
+
+GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
+FARTHEST = 2.0  # bins from a peak to its frequency at most: the half width of a Hann lobe
+FITS = 2  # iterations in which a frame is fitted to what sounds already
+RESTLESS = 0.8  # nepers a frame: where the level changes less, a partial goes on as it is, and fitting would harm it
+OWN_WEIGHT = np.float32(2)  # of the new frame against what sounds already: at its end nothing else sounds
+DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: softer ones count as this
+
+
+class BasinState:
+    """The state of one voice: its last two frames, and the part of them that still sounds."""
+
+    __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
+
+    def __init__(self, phase: Floats, frame_length: int) -> None:
+        self.phase = phase  # around the middle of the frame, [bins]
+        self.sounding = np.zeros(frame_length, np.float32)
+        self.loudest = np.float32(0)
+        self.level: Array | None = None  # logarithms, [bins]
+        self.change: Array | None = None  # of the level in the last hop
+        self.frequency: Array | None = None  # in bins, from each bin to the frequency that it holds
+
+
+class BasinPhase:
+    """Gives phases to magnitude frames of a Hann window, causally, for any number of voices at a time."""
+
+    def __init__(self, frame_length: int, hop_length: int) -> None:
+        """``frame_length`` is even, and at least twice ``hop_length``."""
+        self._frame, self._hop = frame_length, hop_length
+        self._bins = frame_length // 2 + 1
+        self._window = window("hann", frame_length)
+        share = hop_length / frame_length
+        # The change of level is known for the middle of the last hop and wanted for its end: the shorter the hop, the
+        # farther may be extrapolated, and the nearer is the slope to that of a Gaussian. Tuned on bowed strings.
+        self._extrapolation = np.float32(max(0.0, 0.7 - 3.2 * share))
+        self._slope = -max(0.2, 0.312 - 0.9 * share) * frame_length / hop_length
+        energy = np.square(self._window)
+        cover = OWN_WEIGHT * energy
+        for later in range(hop_length, frame_length, hop_length):
+            cover[:-later] += energy[later:]
+        self._fit_window = (self._window / np.maximum(cover, 1e-6 * energy.sum())).astype(np.float32)
+        self._middle = from_middle(self._bins)
+        self._voices_begun = 0
+
+    def begin(self) -> BasinState:
+        """Return the state of a new voice, whose first phases are its own."""
+        self._voices_begun += 1
+        noise = white_noise(self._voices_begun + self._bins)[self._voices_begun :]
+        return BasinState(np.pi * noise.astype(np.float64), self._frame)
+
+    def apply(self, magnitudes: Array, states: list[BasinState], away: Floats | None = None) -> Spectrum:
+        """Give each row the phases of its voice's next frame.
+
+        Args:
+            magnitudes: [rows, bins].
+            states: one a row; a voice that stands in several rows has them in order of time.
+            away: the distance in bins from each bin to the frequency that it holds, [rows, bins], where it is known
+                better than from magnitudes; NaN elsewhere.
+
+        Returns:
+            [rows, bins].
+        """
+        spectra = np.empty(magnitudes.shape, np.complex64)
+        waiting = list(range(len(states)))
+        while waiting:
+            now = list({id(states[row]): row for row in reversed(waiting)}.values())
+            known = None if away is None else away[now]
+            spectra[now] = self._next_frames(magnitudes[now].astype(np.float32), [states[row] for row in now], known)
+            waiting = [row for row in waiting if row not in set(now)]
+        return spectra
+
+    def _next_frames(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
+        """Return the next frame of each voice, [voices, bins]; no voice comes twice."""
+        loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
+        floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
+        level = np.log(np.maximum(magnitudes, floor))
+        frequency = np.zeros_like(level)
+        frequency[:, 1:-1] = (level[:, 2:] - level[:, :-2]) / np.float32(4 * math.pi * GAUSSIAN)
+        np.clip(frequency, -FARTHEST, FARTHEST, out=frequency)
+        if known is not None:
+            frequency = np.where(np.isnan(known), frequency, known.astype(np.float32))
+
+        before = np.stack([level[row] if s.level is None else s.level for row, s in enumerate(states)])
+        change = level - before
+        last = np.stack([change[row] if s.change is None else s.change for row, s in enumerate(states)])
+        slope = self._slope * (change + self._extrapolation * (change - last)).astype(np.float64)
+        was = np.stack([frequency[row] if s.frequency is None else s.frequency for row, s in enumerate(states)])
+        step = 2 * np.pi * self._hop / self._frame * (np.arange(self._bins) + (frequency + was) / 2.0)
+        started = np.array([s.level is not None for s in states])[:, np.newaxis]
+        owner, peaks = _basins(magnitudes)
+        phase = _fill_basins(np.stack([s.phase for s in states]) + started * step, slope, owner, peaks)
+
+        spectra: Spectrum = (magnitudes * np.exp(1j * phase) * self._middle).astype(np.complex64)
+        sounding = np.stack([s.sounding for s in states])
+        restless = _basin_changes(magnitudes, change, owner) > RESTLESS * self._hop / self._frame
+        for _ in range(FITS):
+            together = (sounding + OWN_WEIGHT * self._windowed(spectra)) * self._fit_window
+            fitted = np.fft.rfft(together, axis=-1)
+            size = np.abs(fitted)
+            turned = magnitudes * fitted / np.maximum(size, np.float32(1e-30))
+            spectra = np.where(restless & (size > 0), turned, spectra)
+        sounding += self._windowed(spectra)
+        phase = np.angle(spectra * self._middle).astype(np.float64)
+        for row, state in enumerate(states):
+            state.phase, state.level, state.frequency = phase[row], level[row], frequency[row]
+            state.change = change[row] if state.change is not None or started[row] else None
+            state.loudest = loudest[row]
+            state.sounding = np.concatenate([sounding[row, self._hop :], np.zeros(self._hop, np.float32)])
+        return spectra
+
+    def _windowed(self, spectra: Spectrum) -> Array:
+        frames: Array = np.fft.irfft(spectra, self._frame, axis=-1).astype(np.float32, copy=False)
+        return frames * self._window
+
+
+def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
+    """Return the basin of each bin and the bin of each basin's peak, counted through all rows.
+
+    Args:
+        magnitudes: [rows, bins].
+
+    Returns:
+        [rows * bins], and [basins].
+    """
+    falls = np.ones(magnitudes.shape, bool)  # to the right
+    falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
+    peak = falls.copy()
+    peak[:, 1:] &= ~falls[:, :-1]
+    # Uphill from every bin lies its peak: the last one where the spectrum falls, the next one where it does not.
+    return np.cumsum(peak) - 1 + ~falls.ravel(), np.flatnonzero(peak)
+
+
+def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
+    """Return the phases of peaks, carried along a slope to all bins of their basins, [rows, bins].
+
+    Args:
+        phase: [rows, bins]; only that of the peaks counts.
+        slope: [rows, bins], radians a bin.
+    """
+    way = np.zeros(phase.shape)
+    np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
+    offset = phase.ravel()[peaks] - way.ravel()[peaks]
+    filled: Floats = way + offset[owner].reshape(phase.shape)
+    return filled
+
+
+def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
+    """Return the mean change of level in each bin's basin, weighted by energy, in nepers, [rows, bins]."""
+    energy = np.square(magnitudes, dtype=np.float64).ravel()
+    whole = np.bincount(owner, energy)
+    mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)
+    return mean[owner].reshape(magnitudes.shape)

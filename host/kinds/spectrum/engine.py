@@ -1,0 +1,402 @@
+"""Overlap-add of decoded spectra: the engine of models of kinds ``spectrum`` and ``partials``."""
+
+import itertools
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import KEYS
+from ...contract.model import Model
+from ...controls import Ramp
+from ...dsp import moved_up
+from ...engines.protocol import MIDDLE_C, Motion, Times, VoiceSound
+from ...engines.request import MAX_BLOCK, EngineRequest
+from .chorded import ChordedVoicing
+from .coherent import CoherentVoicing
+from .frames import AHEAD, BATCH, PLAIN, Character, Indices
+from .griffin_lim import BestVoicing
+from .phase import NoiseVoicing
+
+Array = npt.NDArray[np.float32]
+
+# Samples that a stream's buffer has at first beyond a frame: how far it is played before it is moved up. In blocks as
+# live hosts ask for, that is seldom; room for the longest block would be 140 kB, found page by page at each note-on.
+ROOM = 8192
+SOONEST = 2 * AHEAD  # rows looked at together before they are due: many may be known already
+RESTED = 4  # hops for which knobs have stood before what notes to come begin with is prepared: some 0.1 s
+
+
+class Voicing(Protocol):
+    """Makes frames for the engine of what a model decodes.
+
+    Attributes:
+        frame_length, hop_length: of the frames that it makes, in samples.
+        channels: of its sound.
+        delay: samples from where knobs are read to the first frame that they shape.
+        together, moments, parts: the number of voices in a group, which are due at one moment; the moments at which
+            successive groups are due; and the parts of a hop in which these are counted.
+    """
+
+    frame_length: int
+    hop_length: int
+    channels: int
+    delay: int
+    together: int
+    moments: tuple[int, ...]
+    parts: int
+
+    def begin(self) -> Any:
+        """Return the state of a new voice."""
+        ...
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """Do one step towards what `make` will soon be asked for; return whether another is left."""
+        ...
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
+        ...
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        ...
+
+    def make(
+        self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
+    ) -> Array:
+        """Return the next frame of each row's voice, [rows, channels, frame_length]."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class SpectrumStream(VoiceSound):
+    """One voice's frames; ``pending`` is the sum so far of what sounds later, [channels, samples]."""
+
+    next_frame: int
+    origin: int
+    pending: Array
+    state: Any
+    prepared: int | None = None  # the sample of the codes for which it is decoded already
+
+
+Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and stream, and the sample at its beginning
+
+
+@dataclass(slots=True)
+class _Beginnings:
+    """The beginnings of notes that are prepared: ``of`` what, as was seen at which ``hop`` and how many before it; the
+    codes left, and rows that are prepared and not kept yet."""
+
+    of: Hashable = None
+    hop: int = -1
+    rested: int = 0  # hops
+    codes: Iterator[tuple[float, Array]] | None = None
+    rows: tuple[Array, Indices | Array] | None = None
+
+
+class SpectrumEngine:
+    """Decodes, makes frames of what is decoded, and overlap-adds them.
+
+    A voice's frames begin a hop apart. On note-on, the frames that overlap it are made at once: the first sample has
+    the full overlap, and the envelope shapes the attack. Voices are due in groups, one batch each, and the groups are
+    spread over the hop; after short blocks it decodes ahead, so that the load of each stays near the mean. Knobs are
+    read once a hop of the model, at the same moment for all voices: voices that share them need at most twelve decoder
+    rows a hop.
+    """
+
+    targets: Mapping[str, Ramp] = MappingProxyType({})
+
+    def __init__(self, model: Model, max_block: int, character: Character = PLAIN) -> None:
+        """Make its tables.
+
+        Args:
+            max_block: the longest block that `render` will be asked for.
+
+        Raises:
+            UserError: the model's frames cannot be given the phase that ``character`` asks for.
+        """
+        card = model.card
+        self._voicing = _voicing(model, character)
+        self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
+        self._knob_hop, self._delay = card.hop_length, self._voicing.delay
+        self._max_block = max_block
+        self._octave = card.chroma.octave if card.chroma is not None else None
+        self._keyed = card.partials is not None
+        self._voices_begun = 0
+        self._spare = False  # after the last block there is time to prepare
+        self._was_due = False  # frames, in the last block
+        self._prepared_hop = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
+        self._classes: list[int] = []
+        self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
+        self._beginnings = _Beginnings()
+
+    ready = True
+    age_ms = None
+
+    @property
+    def channels(self) -> int:
+        """Return the number of channels: 1, or 2 where left and right differ."""
+        return self._voicing.channels
+
+    @property
+    def lookback(self) -> int:
+        """Return how many samples before a block the knobs may still be read."""
+        return self._knob_hop + self._delay
+
+    def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> SpectrumStream:
+        """See `Engine.begin`."""
+        voicing = self._voicing
+        place = voicing.moments[self._voices_begun // voicing.together % len(voicing.moments)]
+        moment = place * self._hop // voicing.parts
+        self._voices_begun += 1
+        silent = time - self._frame_length  # a frame that begins here has ended when the note begins
+        first = silent + self._hop - (silent - moment) % self._hop
+        pending = np.zeros((self.channels, self._frame_length + ROOM), np.float32)
+        return SpectrumStream(
+            key=pitch, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin()
+        )
+
+    def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
+        """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
+
+        What is returned is good until the next call.
+
+        Levels: a spectrum whose largest magnitude is 1 gives the partials of a full-scale frame's transform / N.
+        """
+        assert count <= self._max_block
+        due: list[Due] = []
+        for voice, stream in enumerate(streams):
+            self._make_room(stream, start, start + count + self._frame_length + self._hop)
+            end = start + count if stream.end is None else min(start + count, stream.end)
+            while stream.next_frame < end:
+                due.append((voice, stream, stream.next_frame))
+                stream.next_frame += self._hop
+        if due:
+            self._add(due, motion)
+        # Where frames are due in every block there is no better time.
+        crowded = 2 * count > self._hop or len(streams) > self._voicing.together or self._was_due
+        self._spare = count < self._knob_hop and (not due or (self._delay > 0 and crowded))
+        self._was_due = bool(due)
+        return [
+            stream.pending[:, start - stream.origin : start - stream.origin + count]
+            if stream.on <= start
+            else self._take_first(stream, start, count)
+            for stream in streams
+        ]
+
+    def prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
+        """Decode what will be due next, as far as its knobs are known; see `Engine.prepare`.
+
+        That is all pitch classes where the first voice's knobs are, in silence too: keys may be pressed soon, and a
+        note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
+        """
+        if not self._spare:
+            return
+        if self._unfinished is not None:
+            rows, self._unfinished = self._unfinished, None
+            self._advance(*rows)
+            return
+        hop = now - 1 - (now - 1) % self._knob_hop
+        if hop != self._prepared_hop:
+            self._prepared_hop = hop
+            shared = not motion.own_codes and self._knobs_shared(streams, motion, hop)
+            self._classes = self._all_classes(streams) if shared else []
+        elif motion.own_codes:  # since a moment ago: the first voice's knobs are no longer those of all
+            self._classes = []
+        if self._classes:
+            classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
+            latents = motion.latents([0] * len(classes), np.full(len(classes), self._prepared_hop))
+            self._advance(latents, np.array(classes, np.intp))
+            return
+        waiting: list[tuple[int, int, SpectrumStream, int]] = []
+        frames = [max(stream.next_frame, hop + self._delay) for stream in streams]
+        own = self._read_at(np.array(frames, np.int64)).tolist()
+        for voice, (stream, frame, read) in enumerate(zip(streams, frames, own, strict=True)):
+            if read < now and read != stream.prepared:
+                waiting.append((frame, voice, stream, read))
+        if not waiting:
+            self._prepare_beginnings(motion, hop)
+            return
+        soonest = sorted(waiting, key=lambda entry: entry[:2])[:SOONEST]
+        pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
+        times = np.array([read for *_, read in soonest], np.int64)
+        streams = [stream for _, _, stream, _ in soonest]
+        chroma, _ = self._places(streams, pitches)
+        self._advance(
+            motion.latents([voice for _, voice, _, _ in soonest], self._knobs_at(streams, times), times), chroma
+        )
+        for _, _, stream, read in soonest:
+            stream.prepared = read
+
+    def _prepare_beginnings(self, motion: Motion, hop: int) -> None:
+        """Prepare and keep what notes to come begin with, if knobs have stood still for some hops."""
+        mine = self._beginnings
+        if mine.rows is not None:
+            self._voicing.keep(*mine.rows)
+            mine.rows = None
+        if hop != mine.hop:
+            mine.hop, found = hop, motion.beginnings(hop) if motion.own_codes else None
+            of = None if found is None else found.of
+            if of != mine.of:
+                mine.of, mine.codes, mine.rested = of, None, 0
+                self._voicing.let_go()
+            mine.rested += 1
+            if found is not None and mine.codes is None and mine.rested > RESTED:
+                mine.codes = found.codes
+        if mine.codes is None or (pair := next(mine.codes, None)) is None:
+            return
+        pitch, latents = pair
+        mine.rows = latents, np.full(len(latents), self._condition(pitch), np.intp)
+        self._advance(*mine.rows)
+
+    def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
+        """Return every pitch class that the model knows, or keys that sound; those that are due first in front."""
+        soon = [self._condition(stream.key) for stream in sorted(streams, key=lambda stream: stream.next_frame)]
+        others = [] if self._keyed else range(1 if self._octave is None else 12)
+        return list(dict.fromkeys([*soon, *others]))
+
+    def _condition(self, pitch: float) -> int:
+        """Return what is decoded for a pitch: its key, its pitch class, or 0 where the model knows neither."""
+        key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
+        return key if self._keyed else 0 if self._octave is None else key % 12
+
+    def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
+        """Return whether the first two voices share their knobs, and so all others may."""
+        if len(streams) < 2:
+            return True
+        first, second = motion.latents([0, 1], np.array([time, time]))
+        return np.array_equal(first, second)
+
+    def _advance(self, latents: Array, chroma: Indices | Array) -> None:
+        if self._voicing.prepare(latents, chroma):
+            self._unfinished = latents, chroma
+
+    def _read_at(self, frames: Times) -> Times:
+        """Return the samples at which codes are read for frames that begin at samples ``frames``."""
+        latest = frames - self._delay
+        read: Times = latest - latest % self._knob_hop
+        return read
+
+    def _knobs_at(self, streams: Sequence[SpectrumStream], read: Times) -> Times:
+        """Return the samples at which knobs are read: as codes, but not before the hop in which a note begins."""
+        onsets = np.array([stream.on for stream in streams], np.int64)
+        knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
+        return knobs
+
+    def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
+        """Return a stream's block in which its note begins, or one before that."""
+        at = start - stream.origin
+        begun = min(stream.on - start, count)
+        sound = np.zeros((self.channels, count), np.float32)
+        sound[:, begun:] = stream.pending[:, at + begun : at + count]
+        return sound
+
+    def _add(self, due: Sequence[Due], motion: Motion) -> None:
+        size = BATCH * max(1, self._knob_hop // self._hop)  # about as many frames as `BATCH` decoded rows make
+        for batch in (due[first : first + size] for first in range(0, len(due), size)):
+            voices, streams, times = zip(*batch, strict=True)
+            begins = np.array(times, np.int64)
+            onsets = np.array([stream.on for stream in streams], np.int64)
+            read = self._read_at(begins)
+            bends = np.maximum(begins, onsets)  # a pitch is not read before its note: no bend may have gone there yet
+            chroma, away = self._places(streams, bends)
+            ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
+            states = [stream.state for stream in streams]
+            codes = motion.latents(voices, self._knobs_at(streams, read), read)
+            sound = self._voicing.make(codes, chroma, ratios, states)
+            self._overlap_add(voices, streams, times, sound)
+
+    def _overlap_add(
+        self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
+    ) -> None:
+        """Add each row of frames, [rows, channels, frame_length], to its stream, from its time on.
+
+        Rows of one stream follow each other.
+        """
+        done = 0
+        for _, rows in itertools.groupby(voices):
+            count = len(list(rows))
+            if count == 1:  # as for most voices of a short block
+                at = times[done] - streams[done].origin
+                sum_so_far = streams[done].pending[:, at : at + self._frame_length]
+                sum_so_far += frames[done]
+            else:
+                self._add_successive(streams[done], times[done], frames[done : done + count])
+            done += count
+
+    def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:
+        """Add successive frames of a stream, [frames, channels, frame_length], the first at sample ``time``.
+
+        All last hops of the frames are added first, then all those before: each sample gets its frames in order of
+        time, as if they came one by one.
+        """
+        at = time - stream.origin
+        length = len(frames) * self._hop
+        for begin in reversed(range(0, self._frame_length, self._hop)):
+            end = min(begin + self._hop, self._frame_length)
+            hops = stream.pending[:, at + begin : at + begin + length].reshape(self.channels, len(frames), self._hop)
+            hops[:, :, : end - begin] += frames[:, :, begin:end].swapaxes(0, 1)
+
+    def _places(
+        self, streams: Sequence[SpectrumStream], times: Times
+    ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
+        """Return the chroma to decode, [rows] or [rows, 12], or keys, and the semitones by which spectra then move.
+
+        Between two keys the nearer one is decoded: while a pitch glides, no spectrum moves by more than half a
+        semitone and octaves, as its timbre goes through that of each key on the way. The target's chroma from the
+        start would give the first half of a glide another key's formants, moved by the whole interval.
+        """
+        pitches = np.array(
+            [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
+        )
+        if self._keyed:
+            keys = np.clip(np.floor(pitches + 0.5), 0, KEYS - 1).astype(np.intp)
+            if streams[0].chord is None:
+                return keys, pitches - keys
+            rows, classes = np.nonzero(_classes(streams, times))
+            among = np.zeros((len(streams), KEYS), np.float32)
+            among[rows, np.minimum(keys[rows] + (classes - keys[rows]) % 12, KEYS - 1)] = 1.0
+            return among, pitches - keys
+        if self._octave is None:
+            return np.zeros(len(streams), np.intp), pitches - MIDDLE_C
+        keys = np.floor(pitches + 0.5).astype(np.intp)
+        away = 12 * (keys // 12 - 1 - self._octave) + (pitches - keys)
+        return (keys % 12 if streams[0].chord is None else _classes(streams, times)), away
+
+    def _make_room(self, stream: SpectrumStream, now: int, end: int) -> None:
+        """Make the buffer reach to sample ``end``."""
+        if end - stream.origin > stream.pending.shape[1]:
+            done = max(0, min(now, stream.next_frame) - stream.origin)  # frames before a note-on are still to come
+            stream.origin += done
+            stream.pending = moved_up(stream.pending, done, end - stream.origin)
+
+
+def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
+    """Return which pitch classes sound in chords, [rows, 12]."""
+    sets = np.array(
+        [
+            0 if stream.chord is None else int(stream.chord.value(time))
+            for stream, time in zip(streams, times.tolist(), strict=True)
+        ]
+    )
+    return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32)
+
+
+def _voicing(model: Model, character: Character) -> Voicing:
+    if model.card.partials is not None:
+        return ChordedVoicing(model, character)
+    if character.phase == "noise":
+        return NoiseVoicing(model)
+    return BestVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)
+
+
+def make_engine(model: Model, request: EngineRequest) -> SpectrumEngine:
+    """Return the engine of a model of spectra or partials, with the voices and phases that [play] asks for."""
+    play = request.play
+    character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
+    return SpectrumEngine(model, MAX_BLOCK, character)

@@ -1,0 +1,274 @@
+"""Decodes frames, and computes each only when it is new."""
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.model import Model
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+Spectrum = npt.NDArray[np.complex64]
+
+BATCH = 128  # rows in one run of the decoder: more gain nothing, and 128 rows of 2049 still fit a core's cache
+AHEAD = 8  # rows decoded at a time before they are due: two batches hold the twelve pitch classes of shared knobs
+SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
+REMEMBERED = 2 * BATCH  # rows kept: 2 MB at 2049 bins, and more than 64 voices need at a time
+UNREADY = 4 * AHEAD  # of these, decoded frames that have not been made ready for synthesis: they wait for a block
+
+
+class RowCache:
+    """A cache of the rows last computed, by key, first in, first out; what is kept stays until it is let go."""
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._rows: dict[Hashable, Array] = {}
+        self._kept: dict[Hashable, Array] = {}
+        self._remembered = remembered
+        self.computed = 0  # rows so far
+
+    def missing(self, keys: Sequence[Hashable]) -> list[int]:
+        """Return the positions of keys whose rows are not cached, of equal ones the first."""
+        first: dict[Hashable, int] = {}
+        for position, key in enumerate(keys):
+            if key not in self._rows and key not in self._kept:
+                first.setdefault(key, position)
+        return list(first.values())
+
+    def keep(self, keys: Sequence[Hashable]) -> None:
+        """Keep the rows of keys until `let_go`, of those that are cached."""
+        self._kept.update((key, self._rows.pop(key)) for key in keys if key in self._rows)
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._kept.clear()
+
+    def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
+        """Return the row of each key, [keys, width], not to be written to.
+
+        Args:
+            compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
+        """
+        with contextlib.suppress(KeyError):
+            return _joined([self._rows[key] if key in self._rows else self._kept[key] for key in keys])
+        first = {key: position for position, key in reversed(list(enumerate(keys)))}
+        known = {key: rows[key] for rows in (self._kept, self._rows) for key in first if key in rows}
+        new = sorted(position for key, position in first.items() if key not in known)
+        fresh = compute(new)
+        self.computed += len(new)
+        place = {keys[position]: row for row, position in enumerate(new)}
+        self._rows.update(zip(place, fresh, strict=True))
+        for key in list(itertools.islice(self._rows, max(0, len(self._rows) - self._remembered))):
+            del self._rows[key]
+        if known:
+            return _joined([fresh[place[key]] if key in place else known[key] for key in keys])
+        return fresh if len(new) == len(keys) else fresh[[place[key] for key in keys]]
+
+
+def _joined(rows: Sequence[Array]) -> Array:
+    """Return [rows, width], as `np.stack` does, which takes its time over each row."""
+    return np.concatenate(rows).reshape(len(rows), -1)
+
+
+class Character(NamedTuple):
+    """The settings of a preset's [play] that say how frames become a voice."""
+
+    phase: str = "coherent"
+    noise: float = 1.0
+    keep_formants: bool = False
+    unison: int = 1
+    detune_cents: float = 10.0
+    width: float = 0.0
+
+
+PLAIN = Character()
+
+
+Ready = Callable[[Array, Indices | Array], Array]
+
+
+class FrameDecoder:
+    """Decodes rows of a model and makes them ready for synthesis; equal rows are computed once."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._decoded, self._prepared = RowCache(UNREADY), RowCache()
+
+    def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
+        """Return each row's frame as ``ready`` makes it, [rows, width], not to be written to.
+
+        Args:
+            latents: [rows, n_latents], at most `BATCH` rows.
+            chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
+            ready: turns frames, [rows, bins], and their chroma into what synthesis needs, [rows, width].
+        """
+        keys = row_keys(latents, chroma)
+
+        def make(new: list[int]) -> Array:
+            frames = self._decoded.rows(
+                [keys[row] for row in new], lambda some: self._decode(latents, chroma, [new[row] for row in some])
+            )
+            return ready(frames, chroma[new])
+
+        return self._prepared.rows(keys, make)
+
+    def prepare(self, latents: Array, chroma: Indices | Array, ready: Ready) -> bool:
+        """Do one step towards `rows`: decode some, or make ready those; return whether another is left."""
+        keys = row_keys(latents, chroma)
+        missing = self._prepared.missing(keys)
+        some = missing[:AHEAD]
+        wanted = [keys[row] for row in some]
+        if self._decoded.missing(wanted):
+            self._decoded.rows(wanted, lambda new: self._decode(latents, chroma, [some[row] for row in new]))
+            return True
+        if some:
+            self.rows(latents[some], chroma[some], ready)
+        return len(missing) > len(some)
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep rows that are prepared until `let_go`."""
+        self._prepared.keep(row_keys(latents, chroma))
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._prepared.let_go()
+
+    def _decode(self, latents: Array, chroma: Indices | Array, new: list[int]) -> Array:
+        return self._model.decode(latents[new], chroma[new])
+
+
+def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:
+    """Return a key for each row, [rows]; equal rows have equal keys."""
+    pitches = chroma.tolist() if chroma.ndim == 1 else _bytes(chroma)
+    return list(zip(_bytes(latents), pitches, strict=True))
+
+
+def _bytes(rows: npt.NDArray[Any]) -> list[bytes]:
+    """Return each row's bytes."""
+    whole = np.dtype((np.void, rows.shape[1] * rows.itemsize))
+    each: list[bytes] = np.ascontiguousarray(rows).view(whole)[:, 0].tolist()
+    return each
+
+
+class MovedSpectra:
+    """Decodes magnitude frames of a model, and moves them along the frequency axis to the pitch of a key.
+
+    Voices whose knobs stand still come in the same batches again and again: recent batches are cached as a whole.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._decoded, self._moved = RowCache(), RowCache()
+        self._batches: dict[tuple[bytes, bytes, bytes], Spectrum] = {}
+
+    def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Spectrum:
+        """Return magnitudes, [rows, bins], as complex numbers, to be multiplied by phases; they are read-only.
+
+        Args:
+            latents, chroma: as in `FrameDecoder.rows`.
+            ratios: [rows], of frequencies after the move to those before: 2 is an octave up.
+        """
+        batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()
+        known = self._batches.pop(batch, None)
+        if known is None:
+            computed = self._decoded.computed + self._moved.computed
+            magnitudes = self._magnitudes(latents, chroma, ratios)
+            known = magnitudes.astype(np.complex64)
+            known.setflags(write=False)
+            if self._decoded.computed + self._moved.computed != computed:  # something moves: it will not come again
+                return known
+            while sum(map(len, self._batches.values())) + len(known) > REMEMBERED:
+                del self._batches[next(iter(self._batches))]
+        self._batches[batch] = known
+        return known
+
+    def _magnitudes(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Array:
+        plain = row_keys(latents, chroma)
+
+        def decode(rows: Sequence[int]) -> Array:
+            def compute(new: list[int]) -> Array:
+                wanted = [rows[row] for row in new]
+                return self._model.decode(latents[wanted], chroma[wanted])
+
+            return self._decoded.rows([plain[row] for row in rows], compute)
+
+        if np.all(ratios == 1.0):
+            return decode(range(len(plain)))
+        keys = list(zip(plain, ratios.tolist(), strict=True))
+        return self._moved.rows(keys, lambda new: moved(decode(new), ratios[new]))
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """Decode some of what `spectra` will soon be asked for; return whether more is left."""
+        missing = self._decoded.missing(row_keys(latents, chroma))
+        if some := missing[:AHEAD]:
+            self._magnitudes(latents[some], chroma[some], np.ones(len(some)))
+        return len(missing) > len(some)
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        """Keep frames that are prepared until `let_go`."""
+        self._decoded.keep(row_keys(latents, chroma))
+
+    def let_go(self) -> None:
+        """Forget what is kept."""
+        self._decoded.let_go()
+
+
+def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
+    """Return spectra moved along the frequency axis, each with the energy of the bins that stay in range.
+
+    Each bin takes the sum of what lies between its edges before the move: going down, no lobe falls between two bins.
+    Lobes get wider or narrower; if the energy were not corrected, a note three octaves down would be 5 dB too soft.
+
+    Args:
+        frames: magnitudes, [rows, bins].
+        ratios: [rows], 2 is an octave up.
+    """
+    different = set(ratios.tolist())
+    if len(different) == 1:
+        (ratio,) = different
+        return frames if ratio == 1.0 else _moved_alike(frames, ratio)
+    result = np.empty_like(frames)
+    for ratio in different:
+        rows = np.flatnonzero(ratios == ratio)
+        result[rows] = frames[rows] if ratio == 1.0 else _moved_alike(frames[rows], ratio)
+    return result
+
+
+def _moved_alike(frames: Array, ratio: float) -> Array:
+    indices, shares, kept = _taps(frames.shape[1], ratio)
+    covered: Array = frames.take(indices[0], axis=1)  # four times as fast as frames[:, index]
+    covered *= shares[0]
+    for index, share in zip(indices[1:], shares[1:], strict=True):
+        part = frames.take(index, axis=1)
+        part *= share
+        covered += part
+    before = frames[:, :kept]
+    energies = np.vecdot(before, before) / np.maximum(np.vecdot(covered, covered), SILENT)
+    covered *= np.sqrt(energies)[:, np.newaxis]
+    if covered.shape[1] == frames.shape[1]:
+        return covered
+    result = np.zeros_like(frames)
+    result[:, : covered.shape[1]] = covered
+    return result
+
+
+@functools.lru_cache(maxsize=REMEMBERED)  # a bend passes through any number of ratios
+def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
+    """Return the bins before a move that each bin after it covers.
+
+    Returns:
+        The bins that it covers, [taps, moved bins]; the share of each, [taps, moved bins]; the number of bins that
+        stay in range.
+    """
+    count = min(bins, math.ceil(bins * ratio) + 1)  # going down, nothing is above
+    taps = min(bins, math.floor(1 / ratio) + 2)  # going up, parts of two bins; going down, of as many as it takes
+    edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))
+    low, high = edge[:-1], edge[1:]
+    indices = np.minimum(low.astype(np.intp), bins - taps) + np.arange(taps)[:, np.newaxis]
+    shares = np.clip(np.minimum(high, indices + 1.0) - np.maximum(low, indices), 0.0, None).astype(np.float32)
+    return indices, shares, math.ceil(edge[-1])

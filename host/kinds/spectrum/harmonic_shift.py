@@ -1,0 +1,185 @@
+"""Moves the harmonics of decoded frames to those of a sound.
+
+A model sounds in one octave. In a frame that it decodes for a sound of another, each harmonic of the sound takes the
+strength of what was decoded where it lies: that is where the encoder heard it, so formants stay and harmonics alone
+move. Above the model's octave it takes all decoded harmonics around it, below it lies between two. Between two
+harmonics a frame is what was decoded between two.
+"""
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import Card
+from ...units import A4_HZ
+from .fundamental import sharpened
+from .partial_analysis import HANN_ENERGY
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+FEWEST = 64  # samples of a frame that is moved down: of fewer nothing is heard but a level
+LOBE = 2  # bins on either side of its centre that a Hann lobe has
+STEPS = 512  # places between two bins at which the lobe is tabulated: exact to a thousandth of its height
+
+
+class Relaid:
+    """Moves the harmonics of frames of a model with chroma."""
+
+    def __init__(self, card: Card) -> None:
+        """``card`` says in which octave the model sounds; its frames are those of a Hann window."""
+        assert card.chroma is not None
+        self._octave = card.chroma.octave
+        self._rate = card.sample_rate
+        self._bins_of_a_hz = card.frame_length / card.sample_rate
+        self._bins = np.arange(card.frame_length // 2 + 1)
+
+    def apply(self, frames: Array, pitches: Floats, moved: Indices | None = None) -> tuple[Array, Floats]:
+        """Return frames, decoded for the keys nearest to some pitches, at these pitches.
+
+        Args:
+            frames: magnitudes, [rows, bins].
+            pitches: MIDI notes with fractions, [rows]; a frame of NaN stays as it is.
+            moved: octaves by which frames were moved down before they were encoded, [rows]: what was decoded lies as
+                much lower than where it is heard. None: none was.
+
+        Returns:
+            The frames, [rows, bins]: one that was moved has a largest magnitude of 1; one that holds nothing where it
+            would be read stays as it is. And the distance in bins from each bin to the harmonic that it is part of,
+            [rows, bins], NaN where it is part of none.
+        """
+        result: Array = frames.copy()
+        down = np.zeros(len(frames), np.intp) if moved is None else moved
+        places = np.full(frames.shape, np.nan)
+        rows = np.flatnonzero(np.isfinite(pitches))
+        if len(rows):
+            made, away = self._at_pitches(frames[rows], pitches[rows, np.newaxis], down[rows, np.newaxis])
+            largest = made.max(axis=1)
+            there = np.flatnonzero(largest > 0)
+            result[rows[there]] = made[there] / largest[there, np.newaxis]
+            places[rows[there]] = np.where(np.abs(away) < LOBE, -away, np.nan)[there]
+        return result, places
+
+    def _at_pitches(self, frames: Array, pitches: Floats, moved: Indices) -> tuple[Floats, Floats]:
+        """Return frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
+
+        ``pitches`` and ``moved`` are [rows, 1].
+        """
+        keys = np.floor(pitches + 0.5)
+        octaves = keys // 12 - 1 - self._octave
+        # A sound between two keys is decoded between them too, more or less: what is there counts.
+        heard = sharpened((keys - 12 * octaves)[:, 0], frames, self._rate)
+        decoded = self._fundamental(heard[:, np.newaxis])
+        octaves = octaves - moved
+        sounding = self._fundamental(pitches)
+        nearest = np.maximum(np.rint(self._bins / sounding), 1)
+        away = self._bins - nearest * sounding  # bins from the nearest harmonic
+        order = nearest * np.exp2(octaves)
+        below = np.maximum(np.floor(order), 1)
+        share = np.clip(order - below, 0.0, 1.0)  # an octave down, every other harmonic is between two decoded ones
+        # A lobe has its own place below; beside it, and half-way to the next, is what was decoded there.
+        beside = np.where(away < 0, -1, 1) * np.clip(np.abs(away), LOBE + 1, np.maximum(decoded / 2, LOBE + 1))
+        rest = _magnitudes_at(frames, below * decoded + beside)
+        if share.any():
+            rest += share * (_magnitudes_at(frames, (below + 1) * decoded + beside) - rest)
+        power = _powers(frames, decoded)
+        strength = np.where(octaves > 0, _gathered(power, nearest, octaves), _between(np.sqrt(power), below, share))
+        made: Floats = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
+        return made, away
+
+    def _fundamental(self, notes: Floats) -> Floats:
+        """Return the fundamentals of MIDI notes in bins."""
+        bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
+        return bins
+
+
+def octaves_above(pitches: Floats, card: Card) -> Indices:
+    """Return by how many octaves frames are moved down to be encoded, [rows].
+
+    That is of models whose sounds were all moved into one octave: from where ``pitches`` lie, MIDI notes with
+    fractions; what has none (NaN), or lies lower, stays.
+    """
+    assert card.chroma is not None
+    most = max(0, int(np.log2(card.frame_length / FEWEST)))
+    octaves = np.floor((np.nan_to_num(pitches, nan=-1e3) + 0.5) / 12) - 1 - card.chroma.octave
+    found: Indices = np.clip(octaves, 0, most if card.chroma.folded else 0).astype(np.intp)
+    return found
+
+
+def moved_down(frames: Array, octaves: Indices) -> Array:
+    """Return frames as the sound would have them if it were played so many octaves lower, [rows, frame_length].
+
+    Each is the middle of the frame, as much shorter, interpolated by its spectrum; what wraps around lies where windows
+    are 0.
+    """
+    result: Array = frames.copy()
+    length = frames.shape[1]
+    for down in sorted(set(octaves.tolist()) - {0}):
+        rows = np.flatnonzero(octaves == down)
+        part = length >> down
+        first = (length - part) // 2
+        spectra = np.fft.rfft(frames[rows, first : first + part])
+        result[rows] = np.fft.irfft(spectra, length) * (length / part)
+    return result
+
+
+def _powers(frames: Array, fundamentals: Floats) -> Floats:
+    """Return the harmonics' powers as squared heights of Hann lobes, [rows, 1 + harmonics + 1]; 0 at both ends.
+
+    The level beside a harmonic is subtracted from it.
+    """
+    count = max(1, int(frames.shape[1] / fundamentals.min()))
+    centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
+    around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)
+    power = np.square(_magnitudes_at(frames, around.reshape(len(frames), -1))).reshape(around.shape)
+    inside, outside = power[:, :, 1:-1], (power[:, :, 0] + power[:, :, -1]) / 2
+    energy = inside.sum(axis=2) - inside.shape[2] * outside
+    nothing = np.zeros((len(frames), 1))
+    powers: Floats = np.concatenate([nothing, np.maximum(energy, 0.0) / HANN_ENERGY, nothing], axis=1)
+    return powers
+
+
+def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
+    """Return the strengths of harmonics, each of all decoded ones to which it is nearest: none is lost going up."""
+    sums, row = np.cumsum(powers, axis=1), np.arange(len(powers))[:, np.newaxis]
+    ends = np.minimum(np.floor((nearest + 0.5) * np.exp2(octaves)), powers.shape[1] - 1).astype(np.intp)
+    starts = np.where(nearest > 1, np.floor((nearest - 0.5) * np.exp2(octaves)), 0)
+    starts = np.minimum(starts, powers.shape[1] - 1).astype(np.intp)
+    strengths: Floats = np.sqrt(sums[row, ends] - sums[row, starts])
+    return strengths
+
+
+def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
+    """Return the strength between decoded harmonic ``below`` and the next, at ``share`` of the way."""
+    row, last = np.arange(len(strengths))[:, np.newaxis], strengths.shape[1] - 1
+    low, high = (np.minimum(below + step, last).astype(np.intp) for step in (0, 1))
+    given: Floats = (1 - share) * strengths[row, low] + share * strengths[row, high]
+    return given
+
+
+@functools.cache
+def _lobes() -> Floats:
+    """Return a Hann window's main lobe, 1 in its centre, at `STEPS` places a bin; 0 at its ends."""
+    away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
+    lobe: Floats = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
+    lobe[[0, -1]] = 0
+    return lobe
+
+
+def _lobe(away: Floats) -> Floats:
+    """Return the lobe at distances from its centre, in bins."""
+    lobes = _lobes()
+    shape: Floats = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
+    return shape
+
+
+def _magnitudes_at(frames: Array, places: Floats) -> Floats:
+    """Return the magnitudes at places between bins, [rows, places]; 0 beyond the last bin."""
+    last = frames.shape[1] - 1
+    low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
+    row = np.arange(len(frames))[:, np.newaxis]
+    first, second = frames[row, low], frames[row, low + 1]
+    between: Floats = np.where(places <= last, first + (places - low) * (second - first), 0.0)
+    return np.maximum(between, 0.0)

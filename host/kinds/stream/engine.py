@@ -1,0 +1,364 @@
+"""Streams: frames that follow from one another while a key is down, for models of kind ``stream``."""
+
+import functools
+import math
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.model import Model, States
+from ...controls import RAMP_SECONDS, Ramp
+from ...dsp import normals
+from ...engines.protocol import Motion, VoiceSound
+from ...engines.request import EngineRequest
+from ..clip.kind import UNMOVED
+from .decode_worker import StreamDecodeWorker
+from .first_frames import FirstFrame, Firsts
+from .frame_maker import FrameInputs, FrameMaker, Made
+from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings
+from .seeds import Seed, seeds_of
+
+Array = npt.NDArray[np.float32]
+
+LOOK_SECONDS = 0.01  # between looks, live, at which first frames the knobs ask for
+LATE_SECONDS = 0.003  # in which a frame comes in that was not ready in time
+KEPT = 8  # keys whose first frames are made ahead, live: those that were struck last
+PULL = 0.25  # of a step: how far one frame may be moved to be in time again
+FROM = 0.5  # of a switch, from which on it is on
+
+
+class Plan(NamedTuple):
+    """A frame's place: its sound begins at a sample, comes in for ``fade`` samples, and lasts up to ``until``.
+
+    That moment may lie between two samples.
+    """
+
+    begin: int
+    fade: int
+    until: float
+
+    @property
+    def end(self) -> int:
+        """Return the first sample that is not its own."""
+        return math.ceil(self.until)
+
+    @property
+    def on(self) -> int:
+        """Return the sample at which its step of the music falls."""
+        return self.begin + self.fade
+
+
+@dataclass(slots=True)
+class Frame:
+    """A frame that sounds or will: its place, and what was made or is being made."""
+
+    plan: Plan
+    asked: "Future[Made] | Made"
+    made: Made | None = None
+    late: int | None = None  # the sample from which on it is heard, where it was not ready in time
+
+    def ready(self) -> Made | None:
+        """Return what was made, or None as long as it is being made."""
+        if self.made is None:
+            if isinstance(self.asked, Made):
+                self.made = self.asked
+            elif self.asked.done():
+                self.made = self.asked.result()
+        return self.made
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamSound(VoiceSound):
+    """One voice's stream: the frame that sounds and the next; where its beats began; what it remembers."""
+
+    note: int
+    slot: int
+    first_beat: float = 0.0
+    count: int = 0  # frames that were asked for
+    now: Frame | None = None
+    next: Frame | None = None
+    switches: tuple[bool, bool] = (False, False)  # reset and trim, at the last frame
+    history: deque[States] = field(default_factory=lambda: deque(maxlen=MOST_TRIMMED))
+
+
+class StreamEngine:
+    """Plays one frame after another, each predicted from those before, a frame ahead of the sound.
+
+    A note's first two frames are asked for at its note-on, and each other one when the frame before it begins: with the
+    knobs as they are then. Frames are crossfaded where they overlap. Where the model's frames lie on a grid, and
+    the preset follows the tempo, each is stretched to its part of the beat without change of pitch.
+
+    Offline a frame is made at once. Live another process makes it; first frames of the keys that were struck last are
+    ready before they are struck again. A frame that is not ready in time is silence until it is.
+    """
+
+    channels = 1
+    lookback = 0
+
+    def __init__(
+        self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest: Sequence[float], live: bool
+    ) -> None:
+        """Make it ready; live, begin to make the first frames of middle C.
+
+        Args:
+            settings: of the preset.
+            seeds: as `seeds_of` gives them.
+            rest: the code at which the knobs rest.
+            live: whether it must not wait.
+        """
+        card = model.card
+        assert card.stream is not None
+        self._rate, self._settings, self._seeds = card.sample_rate, settings, list(seeds)
+        self._length, self._step, self._noise = card.frame_length, card.stream.step_length, card.stream.noise
+        self._overlap = self._length - self._step
+        self._equal_power = card.domain == "magnitude"  # phases are found anew in each frame
+        self._grid = card.stream.steps_per_beat if settings.follow_tempo and self._equal_power else None
+        self._stretches = self._equal_power
+        self._low, self._high = (
+            np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
+        )
+        codes = [np.array(rest, np.float32) + seed.offset for seed in seeds]
+        self._low, self._high = np.minimum(self._low, np.min(codes, 0)), np.maximum(self._high, np.max(codes, 0))
+        ramp = round(RAMP_SECONDS * self._rate)
+        self.targets = {name: Ramp(value, ramp) for name, value in settings.values().items()}
+        self._notes = 0
+        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
+        self._firsts = Firsts(StreamDecodeWorker(self._maker)) if live else None
+        self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
+        self._late_samples = max(1, round(LATE_SECONDS * self._rate))
+        self._struck = [UNMOVED]  # pitches, the last one first
+        self._age_ms = 0.0
+        self._rest = np.array(rest, np.float32)
+        if self._firsts is not None:
+            self._firsts.want(None, [functools.partial(self._first, UNMOVED, 0, self._rest, self._step)], 0)
+
+    @property
+    def ready(self) -> bool:
+        """See `Engine.ready`: live, the first frame of middle C has been made."""
+        return self._firsts is None or self._firsts.any_ready
+
+    @property
+    def age_ms(self) -> float | None:
+        """See `Engine.age_ms`."""
+        return None if self._firsts is None else self._age_ms
+
+    @property
+    def idle(self) -> bool:
+        """Return whether no first frame is being made."""
+        return self._firsts is None or self._firsts.idle
+
+    def begin(self, pitch: float, time: int, key: int) -> StreamSound:
+        """See `Engine.begin`."""
+        self._notes += 1
+        if pitch in self._struck:
+            self._struck.remove(pitch)
+        self._struck.insert(0, pitch)
+        del self._struck[KEPT:]
+        return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
+
+    def render(self, streams: Sequence[StreamSound], motion: Motion, start: int, count: int) -> list[Array]:
+        """See `Engine.render`."""
+        end = start + count
+        if self._firsts is not None and end >= self._next_look:
+            self._next_look = end + self._look_samples
+            self._look(self._firsts, motion, max(0, len(streams) - 1), end - 1)
+        sounds = []
+        for voice, stream in enumerate(streams):
+            out = np.zeros((1, count), np.float32)
+            first, last = max(start, stream.on), min(end, stream.end or end)
+            if first < last:
+                self._play(voice, stream, motion, first, last, out[0, first - start :])
+            sounds.append(out)
+        for ramp in self.targets.values():
+            ramp.forget(end)
+        return sounds
+
+    def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
+        """See `Engine.prepare`: frames are made ahead on another thread."""
+
+    def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, out: Array) -> None:
+        """Add a stream's samples from ``first`` to ``last`` to ``out``."""
+        if stream.now is None:
+            self._start(voice, stream, motion, first)
+        at = first
+        while at < last:
+            now = stream.now
+            assert now is not None
+            if stream.next is None and at >= now.plan.on and now.ready() is not None:
+                stream.next = self._ask(voice, stream, motion, max(now.plan.on, first), now)
+            stop = min(last, now.plan.end)
+            if stream.next is None and at < now.plan.on:
+                stop = min(stop, now.plan.on)
+            self._add(now, stream.next, at, stop, out[at - first : stop - first])
+            if stream.next is not None and stop > stream.next.plan.begin:
+                begin = max(at, stream.next.plan.begin)
+                self._add(stream.next, None, begin, stop, out[begin - first : stop - first])
+            if stop == now.plan.end:
+                if stream.next is not None:
+                    stream.now, stream.next = stream.next, None
+                else:  # live, and it is late by a whole frame: all that follows is as much later
+                    now.plan = Plan(now.plan.end, 0, now.plan.end + now.plan.end - now.plan.on)
+                    now.late = None
+            at = stop
+
+    def _start(self, voice: int, stream: StreamSound, motion: Motion, time: int) -> None:
+        """Ask for a stream's first frame; live, take one that is ready, if there is any for its key."""
+        stream.first_beat = motion.beat(time)
+        pitch, code = self._pitch(stream, motion, voice, time), self._code(motion, voice, time)
+        step = self._samples(motion, stream, time, time, pitch)
+        wanted = self._first(pitch, stream.slot, code, step)
+        if self._firsts is None:
+            asked: Future[Made] | Made = self._maker.make(wanted.step)
+        else:
+            wanted, asked, late = self._firsts.take(wanted, time)
+            self._age_ms = late / self._rate * 1000
+        stream.history.append(_fed(wanted.step.state))
+        stream.count, stream.switches = 1, self._switches(time)
+        stream.now = Frame(Plan(time, 0, time + wanted.samples), asked)
+
+    def _ask(self, voice: int, stream: StreamSound, motion: Motion, time: int, now: Frame) -> Frame:
+        """Ask for the frame after one, with the knobs as they are at a sample."""
+        made = now.ready()
+        assert made is not None
+        on, pitch = now.plan.end, self._pitch(stream, motion, voice, time)
+        ratio, until = self._ratio(pitch), now.plan.until + self._samples(motion, stream, time, on, pitch)
+        fade = min(self._fade(ratio), now.plan.end - now.plan.begin)
+        stream.history.append(_fed(made.state))
+        wanted = FrameInputs(
+            state=made.state,
+            code=self._coded(self._code(motion, voice, time), stream.slot),
+            noise=self._noise_of(stream.note, stream.count, time),
+            keeps=self.targets["stream.freeze"].value(time) >= FROM,
+            history=self._history(stream, time),
+            first=0.0 if self._stretches else self._overlap - (fade + now.plan.until - on) * ratio,
+            length=fade + math.ceil(until) - on,
+            ratio=ratio,
+        )
+        stream.count += 1
+        asked = self._maker.make(wanted) if self._firsts is None else self._firsts.aside.ask(wanted)
+        return Frame(Plan(on - fade, fade, until), asked)
+
+    def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
+        """Return what the first frame of a seed is made of; it has no noise, so that it can be made ahead."""
+        ratio, seed = self._ratio(pitch), self._seeds[slot]
+        fade = self._fade(ratio)
+        first = 0.0 if self._stretches else self._overlap - fade * ratio
+        made_of = FrameInputs(
+            seed.state, self._coded(code, slot), None, False, None, first, fade + math.ceil(samples), ratio
+        )
+        return FirstFrame(slot, pitch, samples, made_of)
+
+    def _slot(self, key: int) -> int:
+        """Return the number of a key's seed."""
+        return (key - round(UNMOVED)) % len(self._seeds)
+
+    def _samples(self, motion: Motion, stream: StreamSound, time: int, on: int, pitch: float) -> float:
+        """Return how long the step that falls on sample ``on`` lasts, as far as is known at sample ``time``."""
+        if self._grid is None:
+            return self._own_samples(pitch)
+        steps = motion.beat_samples(time) / self._grid
+        passed = (motion.beat(time) - stream.first_beat) * self._grid + (on - time) / steps
+        ahead = passed - round(passed)
+        return max(1, round(steps * (1.0 - min(max(ahead, -PULL), PULL))))
+
+    def _own_samples(self, pitch: float) -> float:
+        """Return how long a step lasts that follows no tempo: what is played higher is faster, if not stretched."""
+        return self._step / (1.0 if self._stretches else self._ratio(pitch))
+
+    def _fade(self, ratio: float) -> int:
+        """Return for how many samples a frame comes in."""
+        return int(self._overlap / (1.0 if self._stretches else ratio))
+
+    def _ratio(self, pitch: float) -> float:
+        if self._settings.keys == "seed":
+            return 1.0
+        return float(2.0 ** ((pitch - UNMOVED) / 12))
+
+    def _pitch(self, stream: StreamSound, motion: Motion, voice: int, time: int) -> float:
+        return stream.pitch_at(time) + float(motion.bend_semitones([voice], np.array([time], np.int64))[0])
+
+    def _code(self, motion: Motion, voice: int, time: int) -> Array:
+        code: Array = motion.latents([voice], np.array([time], np.int64))[0]
+        return code
+
+    def _coded(self, knobs: Array, slot: int) -> Array:
+        """Return the code of a seed where the knobs are at one."""
+        code: Array = np.minimum(np.maximum(knobs + self._seeds[slot].offset, self._low), self._high)
+        return code
+
+    def _noise_of(self, note: int, frame: int, time: int) -> Array | None:
+        heat = self.targets["stream.heat"].value(time)
+        if not self._noise or heat <= 0:
+            return None
+        return normals(self._settings.seed, note, frame, self._noise) * np.float32(heat)
+
+    def _switches(self, time: int) -> tuple[bool, bool]:
+        reset, trim = (self.targets[f"stream.{name}"].value(time) >= FROM for name in ("reset", "trim"))
+        return reset, trim
+
+    def _history(self, stream: StreamSound, time: int) -> list[States] | None:
+        """Return what the memory is made anew of at a sample: nothing where it is reset; None where it goes on."""
+        was, stream.switches = stream.switches, self._switches(time)
+        reset, trim = (now and not before for now, before in zip(stream.switches, was, strict=True))
+        if reset:
+            stream.history.clear()
+            return []
+        return list(stream.history)[-self._settings.trim_frames :] if trim else None
+
+    def _add(self, frame: Frame, after: Frame | None, begin: int, end: int, out: Array) -> None:
+        """Add a frame's samples from ``begin`` to ``end`` to ``out``; it goes where the one ``after`` it comes."""
+        made, plan = frame.ready(), frame.plan
+        if made is None:
+            frame.late = end
+            return
+        offset = len(made.sound) - (plan.end - plan.begin)  # of a first frame, what comes before its note-on
+        piece = made.sound[offset + begin - plan.begin : offset + end - plan.begin]
+        if plan.fade and begin < plan.on:
+            piece = piece * self._rising(np.arange(begin, end), plan.begin, plan.fade)
+        if after is not None and end > after.plan.begin:
+            piece = piece * self._rising(np.arange(begin, end), after.plan.on, -after.plan.fade)
+        if frame.late is not None and begin < frame.late + self._late_samples:
+            since = (np.arange(begin, end) - frame.late + 1) / self._late_samples
+            piece = piece * np.clip(since, 0.0, 1.0).astype(np.float32)
+        out[: len(piece)] += piece
+
+    def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
+        """Return a fade that rises over so many samples from one on; with ``samples`` < 0, it falls to that one."""
+        share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
+        return (np.sin(share * (math.pi / 2)) if self._equal_power else share).astype(np.float32)
+
+    def _look(self, firsts: Firsts, motion: Motion, voice: int, now: int) -> None:
+        """Have the first frames made that the knobs ask for, of the keys that were struck last."""
+        code = self._code(motion, voice, now)
+        step = None if self._grid is None else round(motion.beat_samples(now) / self._grid)
+        firsts.want(
+            (code.tobytes(), step, tuple(self._struck)),
+            [
+                functools.partial(
+                    self._first,
+                    pitch,
+                    self._slot(round(pitch)),
+                    code,
+                    self._own_samples(pitch) if step is None else step,
+                )
+                for pitch in self._struck
+            ],
+            now,
+        )
+
+
+def _fed(state: States) -> States:
+    """Return what a step is fed: the frame before, and the place in the bar."""
+    return {name: state[name] for name in (FED, PLACE) if name in state}
+
+
+def make_engine(model: Model, request: EngineRequest) -> StreamEngine:
+    """Return the engine of a model that predicts frame after frame, with the seeds that [stream] names."""
+    settings = request.own or StreamSettings()
+    seeds = seeds_of(model, settings, request.sound, request.rest)
+    return StreamEngine(model, settings, seeds, request.rest, request.live)

@@ -1,0 +1,139 @@
+"""The kind ``stream``: frames that follow from one another, for as long as a note is held."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ...settings import Fault, Knob, SettingsSection, controls_of
+from ...units import Range
+from ..kind import Kind, KindCard
+
+FED = "previous"  # the state that is the frame before, as the decoder takes it
+PLACE = "place"  # the state that is the place in the bar, from 0 to 1
+MOST_SEED = 512  # frames of a seed: what came before is forgotten, and a note must not wait for minutes
+MOST_TRIMMED = 64  # frames that a memory is made of anew at the most
+
+
+class StreamSettings(SettingsSection):
+    """The [stream] table of a preset: how frames follow from a seed.
+
+    A note begins with what is heard in ``seed_sound``, a file beside the preset, or in the way of ``seed_landmark``,
+    one of the model's; without them from silence. ``keys``: ``transpose`` moves the pitch, from middle C; ``seed``
+    begins each key with another landmark, middle C with the first. ``restore_scaling``: give frames the mean and the
+    deviation back that were taken off in training. ``limit`` holds their energy within that of training.
+    ``follow_tempo``: a model whose frames lie on a grid plays in time.
+
+    ``heat`` is noise on what is predicted, in parts of what training found. Whatever is ``freeze`` 0.5 or more, the
+    memory stands; where ``reset`` rises to 0.5, it is emptied, and where ``trim`` does, made anew of the last
+    ``trim_frames``. The same random ``seed`` gives the same performance the same bytes.
+    """
+
+    seed_sound: str | None = None
+    seed_landmark: str | None = None
+    keys: Literal["transpose", "seed"] = "transpose"
+    restore_scaling: bool = True
+    limit: bool = True
+    follow_tempo: bool = True
+    heat: Annotated[float, Field(ge=0, le=4), Knob("of that in training")] = 0.0
+    freeze: Annotated[float, Field(ge=0, le=1), Knob("the memory stands from 0.5 on")] = 0.0
+    reset: Annotated[float, Field(ge=0, le=1), Knob("empties the memory at 0.5")] = 0.0
+    trim: Annotated[float, Field(ge=0, le=1), Knob("makes the memory anew at 0.5")] = 0.0
+    trim_frames: Annotated[int, Field(ge=1, le=MOST_TRIMMED)] = 8
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> "StreamSettings":
+        if self.seed_sound is not None and self.seed_landmark is not None:
+            raise ValueError("seed_sound and seed_landmark, which both say what a note begins with; give one of them")
+        if self.keys == "seed" and (self.seed_sound or self.seed_landmark):
+            raise ValueError("keys 'seed' gives each key a seed of its own; remove seed_sound and seed_landmark")
+        return self
+
+    def values(self) -> dict[str, float]:
+        """Return the rest positions of the targets in [stream]."""
+        return {name: float(getattr(self, name.removeprefix("stream."))) for name in CONTROLS}
+
+
+CONTROLS = controls_of(StreamSettings, "stream")
+
+
+class StreamKind(Kind):
+    """Models that predict one frame after another, and carry a state."""
+
+    name = "stream"
+    moved = "sound in pitch"
+    sections = ("stream",)
+    sound_key = ("stream", "seed_sound")
+    controls = CONTROLS
+    decodes_notes = False
+    instead = " ([stream] has what streams can do)"
+    carries_state = True
+    enveloped = ("magnitude",)
+    most_envelope_points = 1 << 16
+    of_clips = True
+    attack_seconds = 0.0
+    takes_no_sound = "it goes on from a sound, it does not follow one; give the sound as stream.seed_sound of a preset"
+    finds_no_code = "it goes on from a sound, and no code of it alone gives that again; give it as stream.seed_sound"
+
+    def check(self, card: Any) -> None:
+        """See `Kind.check`."""
+        super().check(card)
+        if card.stream is None:
+            raise ValueError("stream must be given with kind 'stream': how its frames follow one another")
+        if FED not in [state.name for state in card.state]:
+            raise ValueError(f"state has no {FED!r}, the frame before, and a stream's frames follow from one another")
+        if card.chroma is not None:
+            raise ValueError("chroma must be null with kind 'stream', whose keys move the pitch")
+        if card.domain == "magnitude_phase":
+            raise ValueError("domain 'magnitude_phase' does not go with kind 'stream'")
+        if (card.domain == "magnitude") != (card.transform_length is not None):
+            raise ValueError("transform_length goes with domain 'magnitude' of kind 'stream', and with no other")
+        if not card.frame_length // 2 <= card.stream.step_length <= card.frame_length:
+            raise ValueError(
+                f"stream.step_length {card.stream.step_length} must be half of frame_length {card.frame_length} to all"
+            )
+
+    def targets(self, own: StreamSettings | None, card: KindCard) -> dict[str, Range]:
+        """See `Kind.targets`."""
+        return {name: (control.low, control.high) for name, control in CONTROLS.items()}
+
+    def faults(self, own: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        """See `Kind.faults`."""
+        labels = [mark.label for mark in card.landmarks]
+        if own is not None and own.seed_landmark is not None and own.seed_landmark not in labels:
+            yield Fault(
+                ("stream", "seed_landmark"),
+                f"stream.seed_landmark {own.seed_landmark!r} is no landmark of model {card.name!r}; "
+                "timbrel info lists them",
+            )
+
+    def sound(self, own: StreamSettings | None) -> str | None:
+        """See `Kind.sound`."""
+        return None if own is None else own.seed_sound
+
+    def sound_samples(self, card: Any) -> int:
+        """See `Kind.sound_samples`."""
+        return int(MOST_SEED * card.stream.step_length)
+
+    def ahead_seconds(self, own: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
+        """See `Kind.ahead_seconds`: a step."""
+        stream = card.stream
+        if stream.steps_per_beat and (own or StreamSettings()).follow_tempo:
+            return float(60 / (tempo_bpm * stream.steps_per_beat))
+        return float(stream.step_length / card.sample_rate)
+
+    def frames(self, card: Any) -> list[tuple[str, str]]:
+        """See `Kind.frames`."""
+        rate, stream = card.sample_rate, card.stream
+        step_ms = 1000 * stream.step_length / rate
+        made = [
+            ("kind", f"stream of {card.domain} frames, {rate} Hz"),
+            ("frame", f"{card.frame_length} samples ({1000 * card.frame_length / rate:.0f} ms)"),
+            ("step", f"{stream.step_length} samples ({step_ms:.0f} ms)"),
+            ("delay", f"frames are made one ahead: a knob is heard after {step_ms:.0f} to {2 * step_ms:.0f} ms"),
+        ]
+        if stream.steps_per_beat:
+            bpm = 60 * rate / (stream.step_length * stream.steps_per_beat)
+            made.append(("grid", f"{stream.steps_per_beat:g} steps a beat, {bpm:.2f} BPM as trained"))
+        return made

@@ -1,0 +1,1 @@
+"""A kind of these tests alone: clips that are decoded on a worker."""

@@ -1,0 +1,1 @@
+"""A kind of these tests alone: frames that follow from one another."""

@@ -1,0 +1,8 @@
+"""Describes the kind: it carries a state from frame to frame."""
+
+from timbrel.host.kinds.kind import Kind
+
+
+class ToyStreamKind(Kind):
+    name = "toy-stream"
+    carries_state = True
