@@ -23,8 +23,8 @@ def test_survivors_and_accepted_ones_are_the_same_or_named(survivors, said):
     ("mutant", "function"),
     [
         ("timbrel.host.pitch.x__at__mutmut_8", "_at"),
-        ("timbrel.host.play.mpe.xǁTouchǁfollow__mutmut_12", "Touch.follow"),
-        ("timbrel.host.panel.held_controls.xǁHandsǁ__init____mutmut_2", "Hands.__init__"),
+        ("timbrel.host.play.mpe.xǁNoteExpressionǁfollow__mutmut_12", "NoteExpression.follow"),
+        ("timbrel.host.panel.held_controls.xǁHeldControlsǁ__init____mutmut_2", "HeldControls.__init__"),
     ],
 )
 def test_a_mutant_s_name_says_its_function(mutant, function):

@@ -91,8 +91,7 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
         assert found.settled
         if model.card.transform_length is None:
             assert found.after < 0.02 < found.before
-            assert correlation(found.code, code, model.card) > 0.99
-        elif name != "gm-drums":  # the noise of cymbals sounds alike of many codes
+        if name != "gm-drums":  # the noise of cymbals sounds alike of many codes
             assert correlation(found.code, code, model.card) > 0.98
 
 

@@ -108,10 +108,10 @@ def test_a_process_that_a_plugin_leaves_behind_is_not_waited_for(said):
 def test_our_own_lines_go_where_they_went():
     code = """
         import os, sys
-        from timbrel.host.audio import overheard
+        from timbrel.host.audio import plugin_loading
 
         print("before", file=sys.stderr)
-        with overheard.overheard("X.vst3"):
+        with plugin_loading.overheard("X.vst3"):
             os.write(2, b"native")
             print("ours, with é", file=sys.stderr)
         print("after", file=sys.stderr)
@@ -155,10 +155,10 @@ def test_who_plays_is_told_of_a_plugin_that_loads_before_there_is_any_sound(tmp_
     (tmp_path / "sitecustomize.py").write_text(
         textwrap.dedent("""
         import time
-        from timbrel.host.audio import effects, overheard
+        from timbrel.host.audio import effects, plugin_loading
         from timbrel.host.errors import UserError
 
-        overheard.TELL_SECONDS = 0.2
+        plugin_loading.TELL_SECONDS = 0.2
 
         def load(where, path, given):
             time.sleep(1.0)

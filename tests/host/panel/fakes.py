@@ -102,7 +102,7 @@ class Out:
     @property
     def turns(self):
         """Targets and values in the order in which they were sent."""
-        return [(event.target, event.value) for event in self.events if type(event).__name__ == "Turn"]
+        return [(event.target, event.value) for event in self.events if type(event).__name__ == "ParameterChange"]
 
     def shown(self, part):
         """The last state of a part that pages were told."""
