@@ -77,7 +77,7 @@ def complaints(module: Module, survivors: Iterable[Survivor]) -> list[str]:
 
 
 def function_of(mutant: str) -> str:
-    """Return the function of a mutant, NoteExpression.follow of timbrel.host.play.mpe.xǁNoteExpressionǁfollow__mutmut_3."""
+    """Return the function of a mutant: Wheel.follow of timbrel.host.play.mpe.xǁWheelǁfollow__mutmut_3."""
     mangled = mutant.rpartition(".")[2].rpartition("__mutmut_")[0]
     return mangled.removeprefix("xǁ").replace("ǁ", ".") if mangled.startswith("xǁ") else mangled.removeprefix("x_")
 
